@@ -98,7 +98,7 @@ def numbers(text: str) -> list[int]:
 
 def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | None, **results: Any) -> dict[str, Any]:
     """Return the results of a benchmark together with its command, the machine and the versions of packages."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = [_local(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     about = {
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *given]),
         "settings": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
@@ -108,6 +108,11 @@ def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | 
         **{package: _version(package) for package in PACKAGES},
     }
     return {"about": about, **results}
+
+
+def _local(word: str) -> str:
+    """Return a word of a command without the folders of this machine."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def write(path: Path | None, data: Mapping[str, Any]) -> None:

@@ -1,17 +1,15 @@
-"""Run cases of faults. A log makes an interrupted series resumable."""
+"""Run a series of cases, count their outcomes, and continue an interrupted series."""
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from benchmarks import harness
 
-VERDICTS = ("refused", "exact", "failed")
-Counts = dict[str, Counter[str]]
-"""Command -> verdict -> number of cases."""
+OUTCOMES = ("refused", "exact", "failed")
 
 
 class Case(Protocol):
@@ -25,50 +23,71 @@ C = TypeVar("C", bound=Case)
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options of every series of cases: --only, --log and --out."""
+    """Return a parser with the options of every series of cases: --only and --out."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--only", type=harness.numbers, help="numbers of the cases, separated by commas")
-    made.add_argument("--log", type=Path, help="JSON Lines with each case and its message; its cases are not repeated")
-    made.add_argument("--out", type=Path, help="also write the counts here, as JSON")
+    made.add_argument("--out", type=Path, help="also write the counts here, as JSON; continues the series in this file")
     return made
 
 
-def run(cases: Iterable[C], judge: Callable[[C], tuple[str, str]], options: argparse.Namespace, counts: Counts) -> None:
-    """Run the cases that `options` select and the log lacks, and count their verdicts.
+def counts(outcomes: Iterable[str]) -> dict[str, int]:
+    """Return the number of cases, and of each outcome."""
+    found = Counter(outcomes)
+    return {"tried": found.total(), **{name: found[name] for name in OUTCOMES}}
+
+
+class Series:
+    """Counts of the outcomes of cases, which the file of --out keeps.
 
     Args:
-        judge: runs a case, and returns its verdict and a message.
+        name: module of the benchmark.
     """
-    known = _logged(options.log)
-    for number, case in enumerate(cases):
-        if options.only is not None and number not in options.only:
-            continue
-        if (found := known.get(str(case))) is None:
-            found, message = judge(case)
-            if found == "failed":
-                print(f"{number} {case}\n{message}\n", flush=True)
-            if options.log is not None:
-                with options.log.open("a") as log:
-                    log.write(json.dumps([str(case), found, message]) + "\n")
-        counts.setdefault(case.command, Counter())[found] += 1
 
+    def __init__(self, name: str, options: argparse.Namespace, arguments: Sequence[str] | None) -> None:
+        self._name, self._options, self._arguments = name, options, arguments
+        continues = options.out is not None and options.out.exists() and options.only is None
+        stored: dict[str, Any] = json.loads(options.out.read_text()) if continues else {}
+        self._counts = {command: Counter(row) for command, row in stored.get("commands", {}).items()}
+        self._failures: dict[str, str] = stored.get("failures", {})
+        self._seen = Counter[str]()
+        self._stored = Counter({command: row["tried"] for command, row in self._counts.items()})
 
-def _logged(log: Path | None) -> dict[str, str]:
-    """Return the verdicts in the log, by case. Failed cases are repeated."""
-    if log is None or not log.exists():
-        return {}
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    return {case: found for case, found, _ in rows if found != "failed"}
+    def run(self, cases: Iterable[C], check: Callable[[C], tuple[str, str]]) -> None:
+        """Run the cases that `--only` selects, or those that the file lacks or that failed before.
 
+        Args:
+            check: runs a case, and returns its outcome and a message.
+        """
+        for number, case in enumerate(cases):
+            self._seen[case.command] += 1
+            is_stored = self._seen[case.command] <= self._stored[case.command]
+            has_failed = self._failures.pop(str(case), None) is not None
+            if (is_stored and not has_failed) or (self._options.only and number not in self._options.only):
+                continue
+            outcome, message = check(case)
+            print(f"{number} {case}: {outcome}: {message}", flush=True)
+            row = self._counts.setdefault(case.command, Counter())
+            row["tried"] += not has_failed
+            row["failed"] -= has_failed
+            row[outcome] += 1
+            if outcome == "failed":
+                self._failures[str(case)] = message
+            self._write()
 
-def report(name: str, options: argparse.Namespace, arguments: Sequence[str] | None, counts: Counts) -> int:
-    """Print the totals, write them to `--out`, and return the exit status: 1 if a case failed."""
-    total = _row(sum(counts.values(), Counter()))
-    print(json.dumps(total))
-    rows = {command: _row(count) for command, count in counts.items()}
-    harness.write(options.out, harness.document(f"faults.{name}", options, arguments, total=total, commands=rows))
-    return int(total["failed"] > 0)
+    def _write(self) -> None:
+        rows = {command: {name: row[name] for name in ("tried", *OUTCOMES)} for command, row in self._counts.items()}
+        results = {"total": self.total, "commands": rows, "failures": self._failures}
+        harness.write(
+            self._options.out,
+            harness.document(f"faults.{self._name}", self._options, self._arguments, **results),
+        )
 
+    @property
+    def total(self) -> dict[str, int]:
+        """The number of cases, and of each outcome."""
+        return {name: sum(row[name] for row in self._counts.values()) for name in ("tried", *OUTCOMES)}
 
-def _row(count: Mapping[str, int]) -> dict[str, int]:
-    return {"tried": sum(count.values()), **{name: count.get(name, 0) for name in VERDICTS}}
+    def report(self) -> int:
+        """Print the totals. Return the exit status: 1 if a case failed."""
+        print(json.dumps(self.total))
+        return int(self.total["failed"] > 0)

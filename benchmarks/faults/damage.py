@@ -7,7 +7,6 @@ Except after changed bytes, the checksums of the file are computed again, becaus
 import json
 import os
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ HUGE = 1 << 30
 """Bytes of a sparse file, more than any reader may accept."""
 DEEP = 200_000
 DIGITS = 5_000
-MARK = "@fault@"
+PLACEHOLDER = "@fault@"
 TEXTS = {
     "nothing": b"", "blank": b" \n", "null": b"null\n", "list": b"[]\n", "object": b"{}\n", "number": b"5\n",
     "not UTF-8": b'{"a": "\xff\xfe"}\n', "NUL bytes": bytes(64), "cut": b'{"a": [1, 2', "two documents": b"{}\n{}\n",
@@ -44,10 +43,16 @@ KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault of a kind in a file, whose random choices follow from the seed. `file` is relative to its scenario."""
+class FileFault:
+    """A fault of a kind in a file, whose random choices follow from the seed.
 
-    scenario: str
+    Attributes:
+        command: name of the scenario.
+        file: path in the folder of the scenario.
+        kind: key of `KINDS`.
+    """
+
+    command: str
     file: str
     kind: str
     seed: int
@@ -206,8 +211,8 @@ def _with_fault(document: Any, rng: random.Random) -> tuple[str, str]:
         return "null", "whole document: null"
     where, container, key = rng.choice(places)
     name = rng.choice(list(VALUES))
-    container[key] = MARK
-    return json.dumps(document).replace(f'"{MARK}"', VALUES[name], 1), f"{where} = {name}"
+    container[key] = PLACEHOLDER
+    return json.dumps(document).replace(f'"{PLACEHOLDER}"', VALUES[name], 1), f"{where} = {name}"
 
 
 def _places(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
@@ -223,11 +228,6 @@ def _slots(value: Any, where: str = "", *, deep: bool = True) -> Iterator[tuple[
         yield f"{where}.{key}", value, key
         if deep:
             yield from _slots(value[key], f"{where}.{key}")
-
-
-def swap(folder: Path, other: Path, file: str) -> None:
-    """Replace a file by that of another folder."""
-    shutil.copy(other / file, folder / file)
 
 
 KINDS: dict[str, Callable[[Path, random.Random], str]] = {

@@ -6,8 +6,8 @@ A case is a command and a disk: a small file system in memory, of several sizes 
 folder without the permission to write. It holds the output, the cache, the temporary folder or the home folder. A case
 is *refused* if the command ends with status 1 or 2 and one line that begins with `error:` and names a file or folder.
 It is *exact* if the command succeeds. In both cases, the same command, or that with `--resume` if the folder holds a
-run, must afterwards succeed on a sound disk, and give the files of an undisturbed command. Otherwise, it *failed*. The
-exit status is 1 if any case failed. This program needs root, and mounts in a namespace of its own.
+run, must afterwards succeed on a sound disk, and give the files of a command without a fault. Otherwise, it *failed*.
+The exit status is 1 if any case failed. This program needs root, and mounts in a namespace of its own.
 """
 
 import ctypes
@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 SLOW = ("compare", "generate", "reproduce", "card")
 """Commands of which only few cases are tried."""
 SAME = re.compile(r"\.safetensors$|transcripts\.jsonl$|/settings\.json$|\.z8$|manifest\.jsonl$|pairs\.jsonl$|card\.md$")
-"""Files that hold no times, so that two undisturbed commands write the same bytes."""
+"""Files that hold no times, so that two commands without a fault write the same bytes."""
 NAMED = re.compile(r"disk/out|(disk|cache|tmp|home)\b.*/|/(disk|cache|tmp|home)\b")
 """Occurs in a message that names a file or folder."""
 CLONE_NEWNS, PR_CAPBSET_DROP, CAPABILITIES = 0x20000, 24, (1, 2)
@@ -69,7 +69,7 @@ class Case:
 
 
 def plan(name: str, size: int, points: int) -> list[Case]:
-    """Return the cases of a command that writes `size` bytes if it is undisturbed."""
+    """Return the cases of a command that writes `size` bytes without a fault."""
     if name in SLOW:
         found = [("disk", f"size={_pages(size * 0.2)}"), ("disk", "ro"), ("disk", "denied")]
         found += [("tmp", "size=4k"), ("tmp", "ro")] if name == "generate" else []
@@ -99,18 +99,18 @@ def prepare(base: Path) -> None:
         "started": ("train", "--out", "started", *TINY, "--save-every", "1", "--iterations", "2"),
     }
     for words in first.values():
-        done = processes.run(words, base, seconds=SECONDS)
-        if done.status:
-            raise AssertionError(f"{words}: {done.err}")
+        result = processes.run(words, base, seconds=SECONDS)
+        if result.status:
+            raise AssertionError(f"{words}: {result.err}")
         processes.import_as_in(base)
 
 
-def undisturbed(name: str, base: Path, work: Path) -> tuple[dict[str, bytes], int]:
+def run_without_fault(name: str, base: Path, work: Path) -> tuple[dict[str, bytes], int]:
     """Return the files that a command writes without times, and the size of all its files."""
     _new(name, base, work)
-    done = processes.run(COMMANDS[name], work, seconds=SECONDS)
-    if done.status:
-        raise AssertionError(f"{name}: {done.err}")
+    result = processes.run(COMMANDS[name], work, seconds=SECONDS)
+    if result.status:
+        raise AssertionError(f"{name}: {result.err}")
     processes.import_as_in(work)
     if name == "card":  # making its games takes minutes
         shutil.copytree(work / "cache", base / "games of the card")
@@ -136,62 +136,68 @@ def _new(name: str, base: Path, work: Path) -> None:
         shutil.copytree(work / "started", work / "disk" / "out")
 
 
-def run(case: Case, *, base: Path, work: Path, wanted: dict[str, bytes]) -> tuple[str, str]:
-    """Run a case. Return its verdict, and the message or the reason."""
+def run(case: Case, *, base: Path, work: Path, reference: dict[str, bytes]) -> tuple[str, str]:
+    """Run a case. Return its outcome, and the message or the reason."""
     _new(case.command, base, work)
     place = work / case.place
-    denied = case.options == "denied"
-    if denied:
-        for folder in (place, *(path for path in place.rglob("*") if path.is_dir())):
-            folder.chmod(0o555)
+    is_denied = case.options == "denied"
+    if is_denied:
+        _set_modes(place, 0o555)
     else:
-        held = work / "held"
-        place.rename(held)
-        place.mkdir()
-        size = sum(path.stat().st_size + 4096 for path in held.rglob("*") if path.is_file())
-        options = case.options
-        if options.startswith("size=") and case.command == "resume":
-            options = f"size={int(options[5:]) + size}"
-        elif options.startswith("nr_inodes=") and case.command == "resume":
-            options = f"nr_inodes={int(options[10:]) + sum(1 for _ in held.rglob('*'))}"
-        _mount("-t", "tmpfs", *(() if options == "ro" else ("-o", options)), "tmpfs", str(place))
-        shutil.copytree(held, place, dirs_exist_ok=True)
-        if options == "ro":
-            _mount("-o", "remount,ro", str(place))
+        _mount_at(place, case)
     try:
-        return _judge(case, work, place, wanted, denied=denied)
+        return _check(case, work, place, reference)
     except TimeoutError as error:
         return "failed", str(error)
     finally:
-        if denied:
-            for folder in (place, *(path for path in place.rglob("*") if path.is_dir())):
-                folder.chmod(0o755)
+        if is_denied:
+            _set_modes(place, 0o755)
         else:
             subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def _judge(case: Case, work: Path, place: Path, wanted: dict[str, bytes], *, denied: bool) -> tuple[str, str]:
-    set_up: Callable[[], object] = partial(_set_up, work, denied=denied)
-    done = processes.run(COMMANDS[case.command], work, set_up=set_up, seconds=SECONDS)
-    last = (done.err.strip().splitlines() or [""])[-1]
-    is_refusal = done.status in (1, 2) and last.startswith("error: ") and NAMED.search(last)
-    if "Traceback" in done.err or not (is_refusal or done.status == 0):
-        return "failed", f"status {done.status}: {done.err[-3000:]}"
-    if denied:
-        for folder in (place, *(path for path in place.rglob("*") if path.is_dir())):
-            folder.chmod(0o755)
+def _set_modes(place: Path, mode: int) -> None:
+    for folder in (place, *(path for path in place.rglob("*") if path.is_dir())):
+        folder.chmod(mode)
+
+
+def _mount_at(place: Path, case: Case) -> None:
+    """Mount the file system of a case, with the files of the place. Those of a resumed run take no free space."""
+    held = place.with_name("held")
+    place.rename(held)
+    place.mkdir()
+    options, files = case.options, [path for path in held.rglob("*") if path.is_file()]
+    if case.command == "resume" and options != "ro":
+        name, _, number = options.partition("=")
+        used = sum(path.stat().st_size + 4096 for path in files) if name == "size" else len([*held.rglob("*")])
+        options = f"{name}={int(number) + used}"
+    _mount("-t", "tmpfs", *(() if options == "ro" else ("-o", options)), "tmpfs", str(place))
+    shutil.copytree(held, place, dirs_exist_ok=True)
+    if options == "ro":
+        _mount("-o", "remount,ro", str(place))
+
+
+def _check(case: Case, work: Path, place: Path, reference: dict[str, bytes]) -> tuple[str, str]:
+    is_denied = case.options == "denied"
+    set_up: Callable[[], object] = partial(_set_up, work, denied=is_denied)
+    result = processes.run(COMMANDS[case.command], work, set_up=set_up, seconds=SECONDS)
+    last = result.last_line
+    if "Traceback" in result.err or not (result.status == 0 or (result.is_refused and NAMED.search(last))):
+        return "failed", f"status {result.status}: {result.err[-3000:]}"
+    if is_denied:
+        _set_modes(place, 0o755)
     else:
         _mount("-o", "remount,rw,size=1g,nr_inodes=100000", str(place))
-    if done.status or content(work) != wanted:
+    if result.status or content(work) != reference:
         again = processes.run(COMMANDS[case.command], work, seconds=SECONDS)
         if again.status and case.command == "train" and "--resume" in again.err:
             again = processes.run((*COMMANDS["resume"][:-1], "3"), work, seconds=SECONDS)
         if again.status:
             return "failed", f"{last}\nafterwards, status {again.status}: {again.err[-2000:]}"
     now = content(work)
-    if different := sorted(path for path in now.keys() | wanted.keys() if now.get(path) != wanted.get(path)):
+    if different := sorted(path for path in now.keys() | reference.keys() if now.get(path) != reference.get(path)):
         return "failed", f"{last}\nfiles differ: {', '.join(different[:5])}"
-    return ("refused", last) if done.status else ("exact", last)
+    return ("refused", last) if result.status else ("exact", last)
 
 
 def _set_up(work: Path, *, denied: bool) -> None:
@@ -233,13 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = Path(tempfile.mkdtemp(prefix="disk-"))
     base, work = root / "base", root / "work"
     prepare(base)
-    counts: cases.Counts = {}
+    series = cases.Series("disk", options, arguments)
     for name in options.commands.split(","):
-        wanted, size = undisturbed(name, base, work)
-        judge = partial(run, base=base, work=work, wanted=wanted)
-        cases.run(plan(name, size, options.points), judge, options, counts)
+        reference, size = run_without_fault(name, base, work)
+        check = partial(run, base=base, work=work, reference=reference)
+        series.run(plan(name, size, options.points), check)
     shutil.rmtree(root)
-    return cases.report("disk", options, arguments, counts)
+    return series.report()
 
 
 if __name__ == "__main__":

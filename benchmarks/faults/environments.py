@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks.faults import cases, processes
 from benchmarks.faults.misbehaving import LOG, PLACES, RAISED
+from benchmarks.faults.result import Result
 
 GAME = Path(__file__).with_name("misbehaving.py")
 SECONDS = 240.0
@@ -94,7 +95,7 @@ def plan(count: int, seed: int) -> list[Case]:
 
 
 def run(case: Case, root: Path) -> tuple[str, str]:
-    """Run a case. Return its verdict, and the message or the reason."""
+    """Run a case. Return its outcome, and the message or the reason."""
     work = root / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -102,49 +103,48 @@ def run(case: Case, root: Path) -> tuple[str, str]:
     log.write_text("")
     os.environ[LOG] = str(log)
     try:
-        done = processes.run(case.words, work, seconds=SECONDS)
+        result = processes.run(case.words, work, seconds=SECONDS)
     except TimeoutError as error:
         return "failed", str(error)
     seeds = [int(line) for line in log.read_text().splitlines()]
     misbehaved = sum(case.command in ("evaluate", "play") or seed not in WORD_SEEDS for seed in seeds)
-    return verdict(case, done, _reported(case, done, work), misbehaved)
+    return outcome(case, result, _reported(case, result, work), misbehaved)
 
 
-def verdict(case: Case, done: processes.Done, reported: int | None, misbehaved: int) -> tuple[str, str]:
-    """Return the verdict on a command that has ended, and the message or the reason.
+def outcome(case: Case, result: Result, reported: int | None, misbehaved: int) -> tuple[str, str]:
+    """Return the outcome of a command that has ended, and the message or the reason.
 
     Args:
         reported: number of failed episodes, or None if the command has not written it.
         misbehaved: number of misbehaving episodes, or of calls that concern no episode.
     """
-    lines = done.err.strip().splitlines() or [""]
-    if "Traceback" in done.err + done.out or "Exception ignored" in done.err:
-        return "failed", done.err[-3000:]
-    if done.status in (1, 2) and lines[-1].startswith("error: ") and len(lines[-1]) < 2000:
-        return "refused", lines[-1]
-    ends_play = case.command == "play" and done.status == 1 and reported
-    if (done.status and not ends_play) or reported is None:
-        return "failed", f"status {done.status}, {done.err[-2000:]!r}, {done.out[-300:]!r}"
+    if "Traceback" in result.err + result.out or "Exception ignored" in result.err:
+        return "failed", result.err[-3000:]
+    if result.is_refused:
+        return "refused", result.last_line
+    ends_play = case.command == "play" and result.status == 1 and reported
+    if (result.status and not ends_play) or reported is None:
+        return "failed", f"status {result.status}, {result.err[-2000:]!r}, {result.out[-300:]!r}"
     must_count = case.where in ("reset", "step") and case.what in RAISED.keys() | ENDING
     if reported != misbehaved and (must_count or reported):
-        return "failed", f"{misbehaved} episodes misbehaved, {reported} reported; {done.err[-300:]!r}"
+        return "failed", f"{misbehaved} episodes misbehaved, {reported} reported; {result.err[-300:]!r}"
     return "exact", f"{reported} of {misbehaved} counted"
 
 
-def _reported(case: Case, done: processes.Done, work: Path) -> int | None:
+def _reported(case: Case, result: Result, work: Path) -> int | None:
     """Return the number of failed episodes that a command has reported, or None if its output is damaged."""
     try:
         match case.command:
             case "train" | "imitate":
-                json.loads(done.out)
+                json.loads(result.out)
                 lines = (work / "out" / "metrics.jsonl").read_text().splitlines()
                 return sum(int(json.loads(line)["errors"]) for line in lines)
             case "evaluate":
-                return sum(int(row["errors"]) for row in json.loads(done.out))
+                return sum(int(row["errors"]) for row in json.loads(result.out))
             case "play":
-                json.loads(done.out)
-                last = done.err.strip().splitlines()[-1:]
-                return int(last[0].split()[0]) if last and " episodes failed" in last[0] else 0
+                json.loads(result.out)
+                last = result.last_line
+                return int(last.split()[0]) if " episodes failed" in last else 0
             case _:
                 runs = json.loads((work / "out" / "results.json").read_text())["runs"]
                 evaluations = [row["evaluation"][how]["errors"] for row in runs for how in ("sampled", "greedy")]
@@ -163,10 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("evaluate", "train"):  # import what the commands need
         run(Case(where="reward", what="bool", every=1, command=name, isolated=False), root)
         processes.import_as_in(root / "work")
-    counts: cases.Counts = {}
-    cases.run(plan(options.count, options.seed), lambda case: run(case, root), options, counts)
+    series = cases.Series("environments", options, arguments)
+    series.run(plan(options.count, options.seed), lambda case: run(case, root))
     shutil.rmtree(root)
-    return cases.report("environments", options, arguments, counts)
+    return series.report()
 
 
 if __name__ == "__main__":

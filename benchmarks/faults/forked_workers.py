@@ -16,8 +16,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -105,14 +106,7 @@ def _be_worker(request: Mapping[str, Any], received: Sequence[int], modules: Pat
 
     os._exit = record_and_exit
     install(modules)
-    status = 1
-    try:
-        exec(request["code"], {"__name__": "__main__"})
-        status = 0
-    finally:  # never return to the code of the server
-        if status:
-            traceback.print_exc()
-        end(status)
+    end_after(lambda: exec(request["code"], {"__name__": "__main__"}))
 
 
 def record_modules(path: Path) -> None:
@@ -121,10 +115,22 @@ def record_modules(path: Path) -> None:
         file.write("\n".join({*sys.modules} - {"__main__", "sitecustomize"}) + "\n")
 
 
-def end(status: int) -> NoReturn:
-    """End a forked process, as Python ends a process that was not forked."""
-    atexit._run_exitfuncs()
-    with contextlib.suppress(OSError, ValueError):  # the code may have closed them
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(status)
+def end_after(work: Callable[[], object]) -> NoReturn:
+    """Call a function in a forked process, and end the process as Python ends one that was not forked."""
+    status = 1
+    try:
+        result = work()
+        status = result if isinstance(result, int) else 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001  never return to the code of the parent
+        traceback.print_exc()
+    finally:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):  # the code may have closed them
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)

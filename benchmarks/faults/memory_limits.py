@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.faults import cases, processes
+from benchmarks.faults.result import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 600.0
@@ -65,30 +66,33 @@ def plan(names: Sequence[str]) -> list[Case]:
 
 
 def run(case: Case, root: Path) -> tuple[str, str]:
-    """Run a case. Return its verdict, and the message or the reason."""
+    """Run a case. Return its outcome, and the message or the reason."""
     work = root / "work"
     shutil.rmtree(work / "out", ignore_errors=True)
     work.mkdir(exist_ok=True)
-    words = COMMANDS[case.command]
     try:
-        if case.is_new:
-            command = [sys.executable, str(ROOT / "cli.py"), *words]
-            limit = partial(_limit, case.limit * MB)
-            ended = subprocess.run(
-                command, cwd=work, preexec_fn=limit, capture_output=True, text=True, timeout=SECONDS, check=False
-            )
-            status, text = ended.returncode, ended.stderr
-        else:
-            done = processes.run(words, work, set_up=partial(_limit_beyond, case.limit * MB), seconds=SECONDS)
-            status, text = done.status, done.err
+        result = _run_new(case, work) if case.is_new else _run_forked(case, work)
     except (TimeoutError, subprocess.TimeoutExpired) as error:
         return "failed", str(error)
-    last = (text.strip().splitlines() or [""])[-1]
-    if "Traceback" not in text and status == 0:
-        return "exact", last
-    if "Traceback" not in text and status in (1, 2) and last.startswith("error: ") and MENTIONS.search(last):
-        return "refused", last
-    return "failed", f"status {status}: {text[-3000:]}"
+    if "Traceback" not in result.err and result.status == 0:
+        return "exact", result.last_line
+    if result.is_refused and MENTIONS.search(result.last_line):
+        return "refused", result.last_line
+    return "failed", f"status {result.status}: {result.err[-3000:]}"
+
+
+def _run_forked(case: Case, work: Path) -> Result:
+    set_up = partial(_limit_beyond, case.limit * MB)
+    return processes.run(COMMANDS[case.command], work, set_up=set_up, seconds=SECONDS)
+
+
+def _run_new(case: Case, work: Path) -> Result:
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *COMMANDS[case.command]],
+        cwd=work, preexec_fn=partial(_limit, case.limit * MB), capture_output=True, text=True, timeout=SECONDS,
+        check=False,
+    )  # fmt: skip
+    return Result(status=ended.returncode, out=ended.stdout, err=ended.stderr)
 
 
 def _limit(size: int) -> None:
@@ -109,13 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (root / "work").mkdir()
     for name in BEYOND.keys() & names:  # import what the commands need, and fill the cache of games
         shutil.rmtree(root / "work" / "out", ignore_errors=True)
-        if (done := processes.run(COMMANDS[name], root / "work", seconds=SECONDS)).status:
-            raise AssertionError(f"{name}: {done.err}")
+        if (result := processes.run(COMMANDS[name], root / "work", seconds=SECONDS)).status:
+            raise AssertionError(f"{name}: {result.err}")
         processes.import_as_in(root / "work")
-    counts: cases.Counts = {}
-    cases.run(plan(names), lambda case: run(case, root), options, counts)
+    series = cases.Series("memory_limits", options, arguments)
+    series.run(plan(names), lambda case: run(case, root))
     shutil.rmtree(root)
-    return cases.report("memory_limits", options, arguments, counts)
+    return series.report()
 
 
 if __name__ == "__main__":

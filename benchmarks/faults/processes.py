@@ -10,32 +10,16 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from benchmarks.faults import forked_workers
+from benchmarks.faults.result import Result
 from benchmarks.faults.system_calls import Call, Supervisor, install_filter
 
 CLOCK = Path(__file__).parent / "clock"
 SECONDS = 1800  # limit of a command on a busy machine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """A process that has ended: its exit status, which is negative after a signal, and what it has printed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def is_one_line(self) -> bool:
-        return self.err.count("\n") == 1 and "Traceback" not in self.err
 
 
 def prepare(*modules: str) -> None:
@@ -69,14 +53,14 @@ def nothing() -> None:
 
 
 def run(
-    words: Sequence[str],
+    words: Sequence[str] | Callable[[], object],
     work: Path,
     kills: Callable[[Call], bool] | None = None,
     *,
     set_up: Callable[[], object] = nothing,
     seconds: float = SECONDS,
-) -> Done:
-    """Run the command line in the folder `work`, and wait for all of its processes.
+) -> Result:
+    """Run the command line, or a function, in a forked process in the folder `work`. Wait for all of its processes.
 
     Args:
         kills: called before each system call that changes files. If it returns true, the process is killed.
@@ -88,35 +72,35 @@ def run(
     """
     printed = [work.with_name(f"{work.name}.{name}") for name in ("out", "err")]
     ours, theirs = socket.socketpair()
-    child = os.fork()
-    if not child:
-        _be_command(words, work, printed, theirs if kills else None, set_up)
+    if not (child := os.fork()):
+        forked_workers.end_after(lambda: _main(words, work, printed, theirs if kills else None, set_up))
     theirs.close()
     with ours:
         supervisor = Supervisor(socket.recv_fds(ours, 1, 1)[1][0], kills) if kills else None
-        status = _wait_for_all(child, supervisor, seconds)
+        status = wait_for_all(seconds, supervisor)[child]
     out, err = (path.read_text(errors="replace") for path in printed)
-    return Done(status=status, out=out, err=err)
+    return Result(status=status, out=out, err=err)
 
 
-def _modules(work: Path) -> Path:
-    """Return the file that names the modules that commands in the folder `work` have imported."""
-    return work.with_name(f"{work.name}.modules")
+def wait_for_all(seconds: float, supervisor: Supervisor | None = None) -> dict[int, int]:
+    """Wait for all children of this process, which include orphans of the command. Return the status of each.
 
-
-def _wait_for_all(child: int, supervisor: Supervisor | None, seconds: float) -> int:
-    """Wait for all children of this process, which include orphans of the command. Return the status of `child`."""
-    found, deadline = 0, time.monotonic() + seconds
+    Raises:
+        TimeoutError: a child runs for more than so many seconds. All children are killed.
+    """
+    found, deadline = dict[int, int](), time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):
         while True:
             process, status = os.waitpid(-1, os.WNOHANG)
-            if process == child:
-                found = os.waitstatus_to_exitcode(status)
-            elif not process:
-                if time.monotonic() > deadline:
-                    _kill_all()
-                    raise TimeoutError(f"a process runs for more than {seconds:g} s")
-                supervisor.serve(0.01) if supervisor else time.sleep(0.01)
+            if process:
+                found[process] = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > deadline:
+                _kill_all()
+                raise TimeoutError(f"a process runs for more than {seconds:g} s")
+            elif supervisor:
+                supervisor.serve(0.01)
+            else:
+                time.sleep(0.01)
     return found
 
 
@@ -130,14 +114,13 @@ def _kill_all() -> None:
             os.waitpid(-1, 0)
 
 
-def _be_command(
-    words: Sequence[str],
-    work: Path,
-    printed: Sequence[Path],
-    owner: socket.socket | None,
-    set_up: Callable[[], object],
-) -> NoReturn:
-    """Turn the forked process into one that runs the command line."""
+def _modules(work: Path) -> Path:
+    """Return the file that names the modules that commands in the folder `work` have imported."""
+    return work.with_name(f"{work.name}.modules")
+
+
+def _prepare_process(work: Path, printed: Sequence[Path], owner: socket.socket | None) -> None:
+    """Give a forked process its session, streams, folders and, if it has an owner, a filter of system calls."""
     forked_workers.end_with_parent()
     os.setsid()
     for descriptor, path in enumerate((Path(os.devnull), *printed)):
@@ -148,21 +131,29 @@ def _be_command(
         os.environ[name] = str(folder)
     tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["cli.py", *words]
     if owner:
         descriptor = install_filter()
         socket.send_fds(owner, [b"x"], [descriptor])
         os.close(descriptor)
         owner.close()
+
+
+def _main(
+    words: Sequence[str] | Callable[[], object],
+    work: Path,
+    printed: Sequence[Path],
+    owner: socket.socket | None,
+    set_up: Callable[[], object],
+) -> None:
+    _prepare_process(work, printed, owner)
     try:
         set_up()
-        importlib.reload(sys.modules["cli"]).main()  # its options depend on `sys.argv`
-    finally:  # never return to the code of the parent
-        error = sys.exception()
+        if callable(words):
+            words()
+        else:
+            sys.argv = ["cli.py", *words]
+            importlib.reload(sys.modules["cli"]).main()  # its options depend on `sys.argv`
+    finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # of the set-up
-        if not isinstance(error, SystemExit):
-            traceback.print_exc()
         with contextlib.suppress(OSError):  # the set-up may have made the disk read-only
             forked_workers.record_modules(_modules(work))
-        threading._shutdown()  # type: ignore[attr-defined]  # as at the end of a process that was not forked
-        forked_workers.end(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)

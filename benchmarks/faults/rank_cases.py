@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.faults.rank_launch import Strike
+from benchmarks.faults.rank_launch import Fault
 
 ITERATIONS = 6
 COMMON = ("--trunk", "pico", "--epochs", "1", "--save-every", "2")
@@ -100,7 +100,7 @@ class Case:
     what: str
     detail: str = ""
     rank: int = 1
-    strike: Strike | None = None
+    fault: Fault | None = None
 
     @property
     def setting(self) -> tuple[str, str]:
@@ -113,17 +113,17 @@ class Case:
             return {1, 3, -15}
         if self.detail == "SIGINT":
             return {130}
-        if self.detail == "SIGKILL" and self.strike and self.strike.target == "launcher" and self.launcher != "alone":
+        if self.detail == "SIGKILL" and self.fault and self.fault.target == "launcher" and self.launcher != "alone":
             return {-15}  # the kernel ends the processes
         return {"limit": {0}, "game": {2}, "disk": {1}, "signal": set()}[self.what]
 
     @property
     def may_be_late(self) -> bool:
         """Whether the signal may come after the end of the run."""
-        if self.what != "signal" or self.strike is None:
+        if self.what != "signal" or self.fault is None:
             return False
-        last = 3 if self.strike.phase == "checkpoint" else 5 if self.launcher in ("torchrun", "accelerate") else None
-        return self.strike.number == last
+        last = 3 if self.fault.phase == "checkpoint" else 5 if self.launcher in ("torchrun", "accelerate") else None
+        return self.fault.number == last
 
     @property
     def least_errors(self) -> int:
@@ -131,7 +131,7 @@ class Case:
 
         A launcher may end the other one before. After Ctrl-C, a note takes the place of the error.
         """
-        is_lost = self.strike and self.strike.target != "launcher" and self.detail in ("SIGTERM", "SIGKILL")
+        is_lost = self.fault and self.fault.target != "launcher" and self.detail in ("SIGTERM", "SIGKILL")
         return int((self.launcher == "alone" and bool(is_lost)) or self.what == "disk" or self.what == "game")
 
     def variables(self, work: Path) -> dict[str, str]:
@@ -181,16 +181,16 @@ def _case(number: int, kind: tuple[str, ...], rng: random.Random) -> Case:
     optimizer, launcher = rng.choice(list(OPTIMIZERS)), rng.choice(("forked", "forked", "alone"))
     if detail == "huge" and optimizer == "grpo":
         optimizer = "actde"  # GRPO divides by the standard deviation of the rewards
-    strike, rank = None, rng.randrange(2)
+    fault, rank = None, rng.randrange(2)
     if what == "disk":
-        strike = Strike(what="full", target="0", phase="disk", number=rng.randint(1, 3), delay=0)
+        fault = Fault(what="full", target="0", phase="disk", number=rng.randint(1, 3), delay=0)
     elif what == "signal":
         target, phase = place
         most = {"start": 1, "rollout": 5, "update": 5, "checkpoint": 3}[phase]
         call, delay = rng.randint(1, most), rng.choice((0.0, rng.uniform(0, 0.05)))
-        strike = Strike(what=detail, target=target, phase=phase, number=call, delay=delay)
+        fault = Fault(what=detail, target=target, phase=phase, number=call, delay=delay)
     return Case(number=number, game=game, optimizer=optimizer, launcher=launcher, what=what, detail=detail,
-                rank=rank, strike=strike)  # fmt: skip
+                rank=rank, fault=fault)  # fmt: skip
 
 
 LAUNCHED = (

@@ -1,4 +1,4 @@
-"""Runs of two processes that are forked after all imports, and the faults that strike them.
+"""Runs of two processes that are forked after all imports, and the faults that are injected into them.
 
 `torchrun` starts each process in a session of its own. When one of them fails, `torchrun` ends the others. The forked
 launcher does the same, with the same environment variables. Without supervision, it only starts the processes, as a
@@ -13,15 +13,15 @@ import socket
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from agents.storage.checkpoint import checkpoints
-from benchmarks.faults import forked_workers
+from benchmarks.faults import forked_workers, processes
+from benchmarks.faults.result import Result
 
 RANKS = range(2)
 LIMIT = 240.0  # seconds until a run hangs; the machine may be busy
@@ -37,7 +37,7 @@ PHASES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strike:
+class Fault:
     """A fault that a process causes when it calls the function of a phase for the `number`-th time.
 
     Attributes:
@@ -53,24 +53,12 @@ class Strike:
     delay: float
 
 
-@dataclass(slots=True, kw_only=True)
-class Ended:
-    """A run that has ended.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A run that has ended: the results of its launcher, whose output is not kept, and of its processes."""
 
-    Attributes:
-        launcher: exit status of the launcher. It is negative after a signal.
-        statuses: exit status of each process. It is missing if the launcher has not started the process.
-        out: standard output of each process.
-        err: standard error of each process.
-        hung: whether the run was killed after `LIMIT` seconds.
-    """
-
-    launcher: int | None = None
-    statuses: dict[int, int] = field(default_factory=dict)
-    out: list[str] = field(default_factory=list)
-    err: list[str] = field(default_factory=list)
-    hung: bool = False
-    seconds: float = 0.0
+    launcher: Result
+    ranks: Sequence[Result]
 
 
 def prepare() -> None:
@@ -83,36 +71,24 @@ def prepare() -> None:
 
 
 def run(
-    words: Sequence[str], work: Path, variables: dict[str, str], strike: Strike | None, *, supervised: bool
-) -> Ended:
+    words: Sequence[str], work: Path, variables: dict[str, str], fault: Fault | None, *, supervised: bool
+) -> Launch:
     """Run the command line in two processes and wait for all processes."""
-    begin, launcher = time.monotonic(), os.fork()
-    if not launcher:
-        _never_return(lambda: _launch(words, work, variables, strike, supervised=supervised))
-    ended = wait(launcher, work)
-    ended.seconds = time.monotonic() - begin
-    ended.out, ended.err = ([_text(work / f"{rank}.{name}") for rank in RANKS] for name in ("out", "err"))
-    return ended
+    if not (launcher := os.fork()):
+        forked_workers.end_after(lambda: _launch(words, work, variables, fault, supervised=supervised))
+    statuses = processes.wait_for_all(LIMIT)
+    return collect(
+        statuses, launcher, work, [(_text(work / f"{rank}.out"), _text(work / f"{rank}.err")) for rank in RANKS]
+    )
 
 
-def wait(launcher: int, work: Path) -> Ended:
-    """Wait for all children of this process. They include the orphans of the launcher. Kill them after the limit."""
-    ended, found, deadline = Ended(), dict[int, int](), time.monotonic() + LIMIT
-    with suppress(ChildProcessError):
-        while True:
-            process, status = os.waitpid(-1, os.WNOHANG)
-            if process:
-                found[process] = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > deadline:
-                ended.hung = True
-                for one in (launcher, *_processes(work).values()):
-                    with suppress(ProcessLookupError):
-                        os.kill(one, signal.SIGKILL)
-            else:
-                time.sleep(0.02)
-    ended.launcher = found.get(launcher)
-    ended.statuses = {rank: found[one] for rank, one in _processes(work).items() if one in found}
-    return ended
+def collect(statuses: dict[int, int], launcher: int, work: Path, printed: Sequence[tuple[str, str]]) -> Launch:
+    """Return the results of processes by their exit statuses and what they have printed."""
+    pids = _processes(work)
+    ranks = [
+        Result(status=statuses.get(pids.get(rank, 0)), out=out, err=err) for rank, (out, err) in enumerate(printed)
+    ]
+    return Launch(launcher=Result(status=statuses.get(launcher)), ranks=ranks)
 
 
 def _processes(work: Path) -> dict[int, int]:
@@ -124,7 +100,7 @@ def _text(path: Path) -> str:
 
 
 def _launch(
-    words: Sequence[str], work: Path, variables: dict[str, str], strike: Strike | None, *, supervised: bool
+    words: Sequence[str], work: Path, variables: dict[str, str], fault: Fault | None, *, supervised: bool
 ) -> int:
     """Be the launcher: start the processes, and return the exit status after all have ended."""
     os.setsid()
@@ -138,7 +114,7 @@ def _launch(
     processes = []
     for rank in RANKS:
         if not (process := os.fork()):
-            _never_return(lambda rank=rank: _be_rank(rank, words, work, variables, strike))  # type: ignore[misc]
+            forked_workers.end_after(partial(_be_rank, rank, words, work, variables, fault))
         (work / f"{rank}.pid").write_text(str(process))
         processes.append(process)
     try:
@@ -180,7 +156,7 @@ def _status(process: int) -> int:
     return result.si_status
 
 
-def _be_rank(rank: int, words: Sequence[str], work: Path, variables: dict[str, str], strike: Strike | None) -> None:
+def _be_rank(rank: int, words: Sequence[str], work: Path, variables: dict[str, str], fault: Fault | None) -> None:
     """Be one of the two processes: run the command line."""
     os.setsid()
     for descriptor, name in ((1, "out"), (2, "err")):
@@ -189,51 +165,42 @@ def _be_rank(rank: int, words: Sequence[str], work: Path, variables: dict[str, s
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if strike and rank == (0 if strike.target == "launcher" else int(strike.target)):
-        arm(strike, work)
+    if fault and rank == (0 if fault.target == "launcher" else int(fault.target)):
+        inject(fault, work)
     sys.argv = ["cli.py", *words]
     importlib.import_module("cli").main()
 
 
-def arm(strike: Strike, work: Path) -> None:
+def inject(fault: Fault, work: Path) -> None:
     """Replace the function of the phase by one that causes the fault and calls the original function."""
-    module, name = PHASES[strike.phase]
+    module, name = PHASES[fault.phase]
     owner: Any = importlib.import_module(module)
     *classes, name = name.split(".")
     for each in classes:
         owner = getattr(owner, each)
     original, calls = getattr(owner, name), 0
 
-    def armed(*arguments: Any, **options: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == strike.number:
-            _strike(strike, work)
+        if calls == fault.number:
+            _cause(fault, work)
         return original(*arguments, **options)
 
-    setattr(owner, name, armed)
+    setattr(owner, name, counted)
 
 
-def _strike(strike: Strike, work: Path) -> None:
+def record(work: Path) -> None:
+    """Write the newest checkpoint at the time of the fault to a file."""
     saved = checkpoints(work / "run")
-    (work / "struck").write_text(saved[-1].name if saved else "000000")
-    if strike.what == "full":
+    (work / "injected").write_text(saved[-1].name if saved else "000000")
+
+
+def _cause(fault: Fault, work: Path) -> None:
+    record(work)
+    if fault.what == "full":
         raise OSError(28, "No space left on device", str(work / "run"))
-    process = os.getppid() if strike.target == "launcher" else os.getpid()
-    timer = threading.Timer(strike.delay, os.kill, (process, signal.Signals[strike.what]))
+    process = os.getppid() if fault.target == "launcher" else os.getpid()
+    timer = threading.Timer(fault.delay, os.kill, (process, signal.Signals[fault.what]))
     timer.daemon = True
     timer.start()
-
-
-def _never_return(work: Callable[[], object]) -> NoReturn:
-    """Call a function in a forked process, and end the process as Python would."""
-    status = 1
-    try:
-        result = work()
-        status = result if isinstance(result, int) else 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001  as in a process that was not forked
-        traceback.print_exc()
-    finally:
-        forked_workers.end(status)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agents.storage.checkpoint import checkpoints
-from benchmarks.faults.rank_launch import LIMIT, RANKS, Ended, Strike, wait
+from benchmarks.faults import processes
+from benchmarks.faults.rank_launch import LIMIT, RANKS, Fault, Launch, collect, record
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHERS = {
@@ -22,49 +22,47 @@ SEPARATE = {"torchrun": ("--redirects", "3", "--log-dir"), "accelerate": ("--tee
 """Options that write what each process prints to files, apart from what the launcher prints."""
 
 
-def run(words: Sequence[str], work: Path, variables: dict[str, str], strike: Strike | None, launcher: str) -> Ended:
-    """Start the command line with the launcher, send the signal of the strike, and wait for all processes.
+def run(words: Sequence[str], work: Path, variables: dict[str, str], fault: Fault | None, launcher: str) -> Launch:
+    """Start the command line with the launcher, send the signal of the fault, and wait for all processes.
 
     The signal is sent at a random time: before the first iteration in the phase "start", and otherwise after iteration
-    `strike.number`.
+    `fault.number`.
     """
-    begin, options = time.monotonic(), (*LAUNCHERS[launcher], *SEPARATE[launcher], str(work / "logs"))
+    options = (*LAUNCHERS[launcher], *SEPARATE[launcher], str(work / "logs"))
     environment = os.environ | variables | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     with (work / "launcher.err").open("w") as err:
         process = subprocess.Popen([sys.executable, "-m", *options, "cli.py", *words], cwd=ROOT, env=environment,
                                    stdout=err, stderr=err, start_new_session=True)  # fmt: skip
-    if strike:
-        _send(strike, process, work)
-    ended = wait(process.pid, work)
-    process.returncode = ended.launcher
-    ended.seconds = time.monotonic() - begin
-    ended.out, ended.err = ([_printed(work, rank, name) for rank in RANKS] for name in ("stdout", "stderr"))
-    return ended
+    if fault:
+        _send(fault, process, work)
+    statuses = processes.wait_for_all(LIMIT)
+    process.returncode = statuses.get(process.pid)
+    printed = [(_printed(work, rank, "stdout"), _printed(work, rank, "stderr")) for rank in RANKS]
+    return collect(statuses, process.pid, work, printed)
 
 
 def _printed(work: Path, rank: int, name: str) -> str:
     return "".join(path.read_text(errors="replace") for path in (work / "logs").rglob(f"{rank}/{name}.log"))
 
 
-def _send(strike: Strike, launcher: subprocess.Popen[bytes], work: Path) -> None:
-    """Send the signal of a strike when the run has reached its phase."""
+def _send(fault: Fault, launcher: subprocess.Popen[bytes], work: Path) -> None:
+    """Send the signal of a fault when the run has reached its phase."""
     deadline = time.monotonic() + LIMIT
-    while len(processes := _processes_of(launcher.pid)) < len(RANKS) or not _reached(strike, work):
+    while len(pids := _processes_of(launcher.pid)) < len(RANKS) or not _reached(fault, work):
         if launcher.poll() is not None or time.monotonic() > deadline:
             return
         time.sleep(0.05)
-    time.sleep(random.Random(strike.delay).uniform(1, 10) if strike.phase == "start" else strike.delay)
-    saved = checkpoints(work / "run")
-    (work / "struck").write_text(saved[-1].name if saved else "000000")
-    for rank, one in processes.items():
+    time.sleep(random.Random(fault.delay).uniform(1, 10) if fault.phase == "start" else fault.delay)
+    record(work)
+    for rank, one in pids.items():
         (work / f"{rank}.pid").write_text(str(one))
-    target = launcher.pid if strike.target == "launcher" else processes[int(strike.target)]
+    target = launcher.pid if fault.target == "launcher" else pids[int(fault.target)]
     with suppress(ProcessLookupError):
-        os.kill(target, signal.Signals[strike.what])
+        os.kill(target, signal.Signals[fault.what])
 
 
-def _reached(strike: Strike, work: Path) -> bool:
-    return strike.phase == "start" or f"\n{strike.number}/" in "\n" + _printed(work, 0, "stdout")
+def _reached(fault: Fault, work: Path) -> bool:
+    return fault.phase == "start" or f"\n{fault.number}/" in "\n" + _printed(work, 0, "stdout")
 
 
 def _processes_of(launcher: int) -> dict[int, int]:

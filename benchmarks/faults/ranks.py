@@ -5,7 +5,7 @@
 All processes must end together. None of them may print a traceback, and at most one may print an error, in one line.
 The exit status is 0 only for a limit, and the last checkpoint is kept. Then the run is resumed in two processes, or
 started again if it kept nothing. A run is *exact* if its metrics, transcripts, weights and counters then equal those of
-an undisturbed run. It is *refused* if it cannot be resumed and says so in one line. Otherwise, it *failed*. The exit
+a run without a fault. It is *refused* if it cannot be resumed and says so in one line. Otherwise, it *failed*. The exit
 status of this command is 1 if any run failed. The same command continues after an interruption.
 
 Most runs are forked from one process, which has imported all packages; see `rank_launch`. The last ones are started by
@@ -18,7 +18,6 @@ import re
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,9 +25,9 @@ from typing import Any
 
 from agents.storage.checkpoint import checkpoints
 from benchmarks import harness
-from benchmarks.faults import rank_launch, rank_launchers
+from benchmarks.faults import cases, rank_launch, rank_launchers
 from benchmarks.faults.rank_cases import GUESS, ITERATIONS, LIMITS, WITHOUT_LIMITS, Case, command, plan, resumption
-from benchmarks.faults.rank_launch import Ended
+from benchmarks.faults.rank_launch import Launch
 
 FILES = ("model.safetensors", "training.safetensors")
 TIMES = re.compile("second")
@@ -54,80 +53,86 @@ def newest(run: Path) -> int:
     return int(saved[-1].name) if saved else 0
 
 
-def complaints(case: Case, ended: Ended, before: int, after: int) -> Iterator[str]:
+def problems(case: Case, launched: Launch, before: int, after: int) -> Iterator[str]:
     """Yield what is wrong with the end of a run.
 
     Args:
-        before: number of finished iterations in the newest checkpoint when the fault struck.
+        before: number of finished iterations in the newest checkpoint at the time of the fault.
         after: the same number when all processes had ended.
     """
-    errors = sum(text.count("error:") for text in ended.err)
+    ranks, launcher = launched.ranks, launched.launcher.status
+    errors = sum(rank.err.count("error:") for rank in ranks)
     late = case.may_be_late and after == ITERATIONS
-    if ended.hung:
-        yield "it hangs"
-    if any("Traceback" in text for text in ended.err):
+    if any("Traceback" in rank.err for rank in ranks):
         yield "traceback"
-    if errors > 1 or sum(bool(text) for text in ended.err) > 1 or ended.out[1]:
+    if errors > 1 or sum(bool(rank.err) for rank in ranks) > 1 or ranks[1].out:
         yield "several processes print"
     if errors < case.least_errors and not late:
         yield "no error"
     if after < before:
         yield f"checkpoint {before} is lost, {after} is left"
-    if case.statuses and {*ended.statuses.values()} - case.statuses - ({0} if late else set()):
+    statuses = {rank.status for rank in ranks} - {None}
+    if case.statuses and statuses - case.statuses - ({0} if late else set()):
         yield "statuses of the processes"
-    if ended.launcher is not None and (ended.launcher == 0) != (case.what == "limit") and not late:
+    if launcher is not None and (launcher == 0) != (case.what == "limit") and not late:
         yield "status of the launcher"
 
 
-def launch(case: Case, words: Sequence[str], work: Path) -> Ended:
+def launch(case: Case, words: Sequence[str], work: Path) -> Launch:
     """Run a command line as the case describes it, with its fault."""
     if case.launcher in rank_launchers.LAUNCHERS:
-        return rank_launchers.run(words, work, case.variables(work), case.strike, case.launcher)
-    return rank_launch.run(words, work, case.variables(work), case.strike, supervised=case.launcher == "forked")
+        return rank_launchers.run(words, work, case.variables(work), case.fault, case.launcher)
+    return rank_launch.run(words, work, case.variables(work), case.fault, supervised=case.launcher == "forked")
 
 
-def undisturbed(words: Sequence[str], work: Path) -> Ended:
+def launch_without_fault(words: Sequence[str], work: Path) -> Launch:
     return rank_launch.run(words, work, {}, None, supervised=True)
 
 
-def judge(case: Case, work: Path, wanted: Content) -> tuple[str, str]:
-    """Disturb a run and resume it. Return the verdict and a description."""
-    run, struck = work / "run", work / "struck"
+def check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
+    """End a run by a fault and resume it. Return the outcome and a message."""
+    try:
+        return _check(case, work, reference)
+    except TimeoutError as error:
+        return "failed", f"it hangs: {error}"
+
+
+def _check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
+    run, injected = work / "run", work / "injected"
     limit = LIMITS[case.detail] if case.what == "limit" else WITHOUT_LIMITS
-    ended = launch(case, command(case.setting, work, *limit), work)
-    if case.strike and not struck.exists():
-        return "failed", f"the fault did not strike: {ended}"
-    before = int(struck.read_text()) if case.strike else 0
-    if problems := ", ".join(complaints(case, ended, before, newest(run))):
-        return "failed", f"{problems}: {ended}"
-    again = undisturbed(resumption(case.setting, work), work)
-    if "holds no run" in again.err[0]:
-        again = undisturbed(command(case.setting, work, *WITHOUT_LIMITS), work)
-    if again.launcher:
-        refused = not again.hung and again.err[0].count("\n") == 1 and "error:" in again.err[0]
-        return "refused" if refused else "failed", f"resumed: {again}"
+    launched = launch(case, command(case.setting, work, *limit), work)
+    if case.fault and not injected.exists():
+        return "failed", f"the fault was not injected: {launched}"
+    before = int(injected.read_text()) if case.fault else 0
+    if wrong := ", ".join(problems(case, launched, before, newest(run))):
+        return "failed", f"{wrong}: {launched}"
+    again = launch_without_fault(resumption(case.setting, work), work)
+    if "holds no run" in again.ranks[0].err:
+        again = launch_without_fault(command(case.setting, work, *WITHOUT_LIMITS), work)
+    if again.launcher.status:
+        return "refused" if again.ranks[0].is_one_line else "failed", f"resumed: {again}"
     now = content(run)
-    if different := [name for name in wanted if wanted[name] != now[name]]:
-        return "failed", f"{', '.join(different)} differ: {ended}"
-    return "exact", " / ".join(line for text in ended.err for line in text.splitlines() if line)
+    if different := [name for name in reference if reference[name] != now[name]]:
+        return "failed", f"{', '.join(different)} differ: {launched}"
+    return "exact", " / ".join(line for rank in launched.ranks for line in rank.err.splitlines() if line)
 
 
-def measure(cases: Sequence[Case], root: Path) -> Iterator[dict[str, Any]]:
+def measure(planned: Sequence[Case], root: Path) -> Iterator[dict[str, Any]]:
     """Yield a row for each case."""
     references = dict[tuple[str, str], Content]()
     (root / "guess.py").write_text(GUESS)
-    for case in cases:
+    for case in planned:
         if case.setting not in references:
             work = root / "-".join(case.setting)
             work.mkdir()
-            ended = undisturbed(command(case.setting, work, *WITHOUT_LIMITS), work)
-            if ended.launcher:
-                raise AssertionError(f"an undisturbed run failed: {ended}")
+            launched = launch_without_fault(command(case.setting, work, *WITHOUT_LIMITS), work)
+            if launched.launcher.status:
+                raise AssertionError(f"a run without a fault failed: {launched}")
             references[case.setting] = content(work / "run")
         work = root / str(case.number)
         work.mkdir()
-        verdict, message = judge(case, work, references[case.setting])
-        yield {**asdict(case), "verdict": verdict, "message": message.replace(f"{root}/", "")}
+        outcome, message = check(case, work, references[case.setting])
+        yield {**asdict(case), "outcome": outcome, "message": message.replace(f"{root}/", "")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,13 +145,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rows = json.loads(options.out.read_text())["runs"] if options.out and options.out.exists() else []
     done = {row["number"] for row in rows}
-    cases = [case for case in plan(options.count, options.seed, options.launched) if case.number not in done]
-    if options.only:
-        cases = [case for case in cases if str(case.number) in options.only.split(",")]
+    only = options.only.split(",") if options.only else None
+    planned = [
+        case
+        for case in plan(options.count, options.seed, options.launched)
+        if case.number not in done and (only is None or str(case.number) in only)
+    ]
     rank_launch.prepare()
     root = Path(tempfile.mkdtemp(prefix="ranks-"))
     total = _total(rows)
-    for row in measure(cases, root):
+    for row in measure(planned, root):
         rows.append(row)
         total = _total(rows)
         print(json.dumps(row), flush=True)
@@ -158,8 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    counts = Counter(row["verdict"] for row in rows)
-    return {"tried": len(rows), **{name: counts[name] for name in ("refused", "exact", "failed")}}
+    return cases.counts(row["outcome"] for row in rows)
 
 
 if __name__ == "__main__":

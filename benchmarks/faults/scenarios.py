@@ -1,18 +1,13 @@
-"""Scenarios: commands that read files, the files that are damaged, and the outcome of a command."""
+"""Scenarios: commands that read files, and the files that are damaged."""
 
-import contextlib
-import importlib
-import io
 import json
-import re
 import shutil
-import socket
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from benchmarks.faults import processes
+from terminal import error_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--game", "bandit", "--trunk", "pico", "--episodes", "4", "--save-every", "1")
@@ -20,7 +15,6 @@ NEWEST = "run/checkpoints/000003"
 CHECKPOINT = tuple(f"{NEWEST}/{name}" for name in ("agent.json", "model.safetensors", "tokenizer.json"))
 STATE = (f"{NEWEST}/state.json", f"{NEWEST}/training.safetensors")
 TRUNK = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
-TIMES = re.compile(r"seconds|_per_second|minutes")
 VALUES = r"^[^:]*: \..* (=|with|without) "
 """Matches faults in single values and keys."""
 BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"
@@ -50,23 +44,6 @@ class Scenario:
     shown: str = "$^"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command did: its status and its output, without times, or the traceback of a bug."""
-
-    status: int
-    output: Any
-    error: str
-    bug: str = ""
-
-    @property
-    def refused(self) -> bool:
-        """Whether the command printed one line that begins with `error:` and ended with status 1 or 2."""
-        last = self.error.strip().splitlines()[-1:] or [""]
-        clean = "Traceback" not in self.error and len(last[0]) < 2000
-        return not self.bug and self.status in (1, 2) and last[0].startswith("error: ") and clean
-
-
 def prepare(base: Path, names: Sequence[str]) -> None:
     """Write the intact folders of these scenarios."""
     for part in sorted({part for name in names for part in SCENARIOS[name].folders}):
@@ -74,14 +51,14 @@ def prepare(base: Path, names: Sequence[str]) -> None:
 
 
 def _run(folder: Path) -> None:
-    _cli("train", *TINY, "--iterations", "3", "--out", str(folder), "--json")
+    cli(folder.parent, "train", *TINY, "--iterations", "3", "--out", folder.name, "--json")
     # without agent.json, the newest checkpoint is incomplete, and an older one would replace it
     shutil.rmtree(folder / "checkpoints" / "000002")
 
 
 def _compare(folder: Path) -> None:
     compared = ("--optimizers", "ppo", "--seeds", "0", "--iterations", "2", "--evaluations", "4")
-    _cli("compare", *TINY, *compared, "--out", str(folder))
+    cli(folder.parent, "compare", *TINY, *compared, "--out", folder.name)
 
 
 def _texts(folder: Path) -> None:
@@ -106,6 +83,11 @@ def _card_folder(folder: Path) -> None:
 
 
 def _trunk(folder: Path) -> None:
+    result = processes.run(lambda: _save_trunk(folder), folder.parent)
+    assert result.status == 0, result
+
+
+def _save_trunk(folder: Path) -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -177,7 +159,7 @@ SCENARIOS = {
     ),
     "pairs": Scenario(
         ("train-reward", "--pairs", "{}/texts/pairs.jsonl", "--trunk", "{}/trunk", "--lora", "0", "--epochs", "1",
-         "--out", "{}/rm", "--json"),
+         "--held-out", "0", "--out", "{}/rm", "--json"),
         ("texts/pairs.jsonl",),
         ("texts", "trunk"),
         shown=ENTRIES,
@@ -202,73 +184,18 @@ FOLDERS: dict[str, Callable[[Path], None]] = {
 """Name of a folder -> function that writes it."""
 
 
-def run(scenario: Scenario, folder: Path) -> Outcome:
-    """Run the scenario's action in this process."""
-    action = scenario.action
-    if isinstance(action, tuple):
-        return _captured(lambda: _main([word.replace("{}", str(folder)) for word in action]))
-    failures = importlib.import_module("terminal.error_lines")
-    return _captured(lambda: failures.run(lambda **_: _print(action(folder))))
+def action(scenario: Scenario, folder: Path) -> Sequence[str] | Callable[[], object]:
+    """Return the command line of a scenario in a folder, or the function that reads this folder's files."""
+    if isinstance(words := scenario.action, tuple):
+        return [word.replace("{}", str(folder)) for word in words]
+    read = words
+    return lambda: error_lines.run(lambda **_: print(json.dumps(read(folder))))
 
 
-def _cli(*words: str) -> None:
-    outcome = _captured(lambda: _main(list(words)))
-    assert outcome.status == 0 and not outcome.bug, outcome
-
-
-def _main(words: list[str]) -> None:
-    import cli
-
-    sys.argv = ["cli.py", *words]
-    importlib.reload(cli).main()
-
-
-def _print(value: object) -> None:
-    print(json.dumps(value))
-
-
-def _captured(work: Callable[[], object]) -> Outcome:
-    out, err = io.StringIO(), io.StringIO()
-    status, bug = 0, ""
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _no_network():
-        try:
-            work()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0 if end.code is None else 2
-            err.write("" if isinstance(end.code, int | None) else str(end.code))
-        except BaseException:
-            bug = traceback.format_exc()
-            if isinstance(sys.exc_info()[1], KeyboardInterrupt):
-                raise
-    return Outcome(status, without_times(out.getvalue()), err.getvalue(), bug)
-
-
-def without_times(text: str) -> Any:
-    try:
-        return _strip(json.loads(text))
-    except ValueError:
-        return text
-
-
-def _strip(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _strip(item) for key, item in value.items() if not TIMES.search(key)}
-    return [_strip(item) for item in value] if isinstance(value, list) else value
-
-
-@contextlib.contextmanager
-def _no_network() -> Iterator[None]:
-    """Make every connection and every look-up of a host a bug."""
-
-    def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError(f"a network connection was attempted: {arguments[1:]}")
-
-    saved = socket.socket.connect, socket.getaddrinfo
-    socket.socket.connect, socket.getaddrinfo = refuse, refuse  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        socket.socket.connect, socket.getaddrinfo = saved  # type: ignore[method-assign]
+def cli(work: Path, *words: str) -> None:
+    """Run a command that must succeed in the folder `work`."""
+    result = processes.run(words, work)
+    assert result.status == 0, result
 
 
 def seal(path: Path) -> None:

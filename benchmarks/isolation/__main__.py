@@ -22,12 +22,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
+from benchmarks.faults import cases
 from benchmarks.isolation import hostile, places, traced
 from benchmarks.isolation.starts import STARTS
 
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         both = [places.Place(base, name) for name in places.FOLDERS]
         scripts = traced.scripts(base / "bin")
         for name in names or STARTS:
-            if rows["starts"].get(name, {}).get("verdict") in (None, "failed"):
-                done("starts", name, places.verdict(STARTS[name], both, scripts))
+            if rows["starts"].get(name, {}).get("outcome") in (None, "failed"):
+                done("starts", name, places.outcome(STARTS[name], both, scripts))
     if "content" in options.parts:
         for name, row in hostile_rows(base / "content", [*rows["content"]], names):
             done("content", name, row)
@@ -74,7 +74,7 @@ def hostile_rows(base: Path, known: Sequence[str], names: Sequence[str] | None) 
     """Run the cases of `hostile.py`, except those in `known`, and return their names and results."""
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
-    hostile.install(base / "installed", base / "mark")
+    hostile.install(base / "installed", base / "record")
     environment = traced.environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(base / "installed")]))
     chosen = [name for name, _ in hostile.cases() if name not in known and (names is None or name in names)]
     (base / "names").write_text(json.dumps(chosen))
@@ -83,14 +83,13 @@ def hostile_rows(base: Path, known: Sequence[str], names: Sequence[str] | None) 
     ended = traced.run(command, base, environment, log, seconds=30 * 60)
     rows = [json.loads(line) for line in ended.out.splitlines()]
     if ended.status or len(rows) != len(chosen):
-        rows.append(["the command of the cases", {"verdict": "failed", "wrong": [ended.err[-3000:]]}])
+        rows.append(["the command of the cases", {"outcome": "failed", "wrong": [ended.err[-3000:]]}])
     return [(name, row) for name, row in rows]
 
 
 def total(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """Return the number of commands, and of each verdict."""
-    counts = Counter(row["verdict"] for row in rows.values())
-    return {"tried": len(rows), **{verdict: counts[verdict] for verdict in ("refused", "exact", "failed")}}
+    """Return the number of commands, and of each outcome."""
+    return cases.counts(row["outcome"] for row in rows.values())
 
 
 if __name__ == "__main__":

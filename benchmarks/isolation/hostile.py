@@ -35,7 +35,7 @@ TRAIN = (
 REWARD = ("train", "--game", "completion?reward=hf:classifier&max_tokens=2", "--trunk", "trunk", "--episodes", "2",
           "--iterations", "1", "--out", "new", "--json")  # fmt: skip
 CARD = ("evaluate", "--card", "--agent", "run", "--tasks", "coin", "--episodes", "1", "--out", "card.md")
-ESCAPE = "{{ cycler.__init__.__globals__.os.system('touch MARK') }}{{ ''.__class__.__mro__[1].__subclasses__() }}"
+ESCAPE = "{{ cycler.__init__.__globals__.os.system('touch RECORD') }}{{ ''.__class__.__mro__[1].__subclasses__() }}"
 AUTO_MAP = dict.fromkeys(("AutoConfig", "AutoModelForCausalLM", "AutoModel"), "evil.Evil")
 PIPELINES = {"evil": {"impl": "evil.Evil"}}
 TOKENIZERS = ("LlamaTokenizer", "BertJapaneseTokenizer", "MistralCommonBackend", "RagTokenizer", "TransfoXLTokenizer")
@@ -46,7 +46,8 @@ class Case:
     """A change to intact files, and a command that reads them in their folder.
 
     Attributes:
-        change: function of the folder and of the file of the marks, or None if the command itself is the case.
+        change: function of the folder and of the file that executed code changes, or None if the command itself is the
+            case.
     """
 
     words: tuple[str, ...]
@@ -54,21 +55,21 @@ class Case:
 
 
 class Pickled:
-    """An object that leaves a mark when it is unpickled."""
+    """An object that records its name when it is unpickled."""
 
-    def __init__(self, mark: Path) -> None:
-        self.code = planted.code("pickle", mark)
+    def __init__(self, record: Path) -> None:
+        self.code = planted.code("pickle", record)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, (self.code,)
 
 
-def install(folder: Path, mark: Path) -> None:
+def install(folder: Path, record: Path) -> None:
     """Write an installed package that no command names."""
     info = folder / f"{PACKAGE}-1.0.dist-info"
     info.mkdir(parents=True)
-    (folder / f"{PACKAGE}.py").write_text(planted.code(PACKAGE, mark))
-    (folder / "gym.py").write_text(planted.code("gym", mark))
+    (folder / f"{PACKAGE}.py").write_text(planted.code(PACKAGE, record))
+    (folder / "gym.py").write_text(planted.code("gym", record))
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: 1.0\n")
     groups = ("actde.games", "actde.optimizers")
     (info / "entry_points.txt").write_text("".join(f"[{group}]\nevil = {PACKAGE}:Evil\n" for group in groups))
@@ -82,15 +83,13 @@ def prepare(folder: Path) -> None:
     shutil.copytree(folder / "trunk", folder / "classifier")
     config = GPT2Config.from_pretrained(folder / "trunk", num_labels=1)
     GPT2ForSequenceClassification(config).save_pretrained(folder / "classifier")
-    scenarios._cli(
-        "generate", str(folder / "games"), "--family", "coin", "--per-level", "1", "--workers", "1", "--json"
-    )
+    scenarios.cli(folder, "generate", "games", "--family", "coin", "--per-level", "1", "--workers", "1", "--json")
 
 
 def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
     """Return a change of one value in a JSON file. The checksums are computed again."""
 
-    def change(folder: Path, mark: Path) -> None:
+    def change(folder: Path, record: Path) -> None:
         place = folder / file
         document = json.loads(place.read_text()) if place.exists() else {}
         for name in without:
@@ -100,7 +99,7 @@ def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) ->
             if not isinstance(inner.get(name), dict):
                 inner[name] = {}
             inner = inner[name]
-        inner[path[-1]] = json.loads(json.dumps(value).replace("HERE", str(folder)).replace("MARK", str(mark)))
+        inner[path[-1]] = json.loads(json.dumps(value).replace("HERE", str(folder)).replace("RECORD", str(record)))
         place.write_text(json.dumps(document) + "\n")
         scenarios.seal(place)
 
@@ -108,9 +107,9 @@ def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) ->
 
 
 def _all(*changes: Callable[[Path, Path], object]) -> Callable[[Path, Path], None]:
-    def change(folder: Path, mark: Path) -> None:
+    def change(folder: Path, record: Path) -> None:
         for each in changes:
-            each(folder, mark)
+            each(folder, record)
 
     return change
 
@@ -118,10 +117,10 @@ def _all(*changes: Callable[[Path, Path], object]) -> Callable[[Path, Path], Non
 def _code(*names: str) -> Callable[[Path, Path], None]:
     """Return a change that adds Python files to the trunk's folder."""
 
-    def change(folder: Path, mark: Path) -> None:
+    def change(folder: Path, record: Path) -> None:
         for name in names:
             (folder / "trunk" / name).parent.mkdir(exist_ok=True)
-            (folder / "trunk" / name).write_text(planted.code(name, mark))
+            (folder / "trunk" / name).write_text(planted.code(name, record))
 
     return change
 
@@ -129,11 +128,11 @@ def _code(*names: str) -> Callable[[Path, Path], None]:
 def _pickle(*names: str, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
     """Return a change that adds pickle files to a folder, and deletes other files."""
 
-    def change(folder: Path, mark: Path) -> None:
+    def change(folder: Path, record: Path) -> None:
         for name in without:
             (folder / name).unlink()
         for name in names:
-            (folder / name).write_bytes(pickle.dumps(Pickled(mark)))
+            (folder / name).write_bytes(pickle.dumps(Pickled(record)))
             if name.endswith(".safetensors"):
                 scenarios.seal(folder / name)
 
@@ -141,7 +140,7 @@ def _pickle(*names: str, without: tuple[str, ...] = ()) -> Callable[[Path, Path]
 
 
 def _link(name: str, target: str) -> Callable[[Path, Path], None]:
-    def change(folder: Path, mark: Path) -> None:
+    def change(folder: Path, record: Path) -> None:
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(folder / target)
 
@@ -149,7 +148,9 @@ def _link(name: str, target: str) -> Callable[[Path, Path], None]:
 
 
 def _text(name: str, text: str) -> Callable[[Path, Path], object]:
-    return lambda folder, mark: (folder / name).write_text(text.replace("MARK", str(mark)).replace("HERE", str(folder)))
+    return lambda folder, record: (folder / name).write_text(
+        text.replace("RECORD", str(record)).replace("HERE", str(folder))
+    )
 
 
 def cases() -> Iterator[tuple[str, Case]]:
@@ -279,9 +280,9 @@ def _names_of_the_user() -> Iterator[tuple[str, Case]]:
     yield "--config of an address", Case(("train", "--config", URL, "--dry-run", "--json"))
 
 
-def copy(intact: Path, folder: Path, mark: Path) -> None:
+def copy(intact: Path, folder: Path, record: Path) -> None:
     """Make the folder of a case: the intact files, and Python files that no command names."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(intact, folder)
     for name in ("evil", PACKAGE, "json", "torch", "org", "run"):
-        (folder / f"{name}.py").write_text(planted.code(name, mark))
+        (folder / f"{name}.py").write_text(planted.code(name, record))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults.result import Result
 from benchmarks.isolation import planted, traced
 from benchmarks.isolation.starts import Start
 from games.files import cache_folder
@@ -17,13 +18,13 @@ class Place:
     """One of the two current folders, with a folder `out` for the outputs of its commands."""
 
     def __init__(self, base: Path, name: str) -> None:
-        self.base, self.name, self.mark, self.out = base, name, base / "mark", base / name
+        self.base, self.name, self.record, self.out = base, name, base / "record", base / name
         (cache := self.out / "cache").mkdir(parents=True, exist_ok=True)
         model = cache_folder("smollm2-135m-instruct")
         if model.is_dir() and not (cache / model.name).exists():
             (cache / model.name).symlink_to(model)  # its conversion takes half a minute
 
-    def run(self, start: Start, scripts: Mapping[str, str]) -> traced.Done:
+    def run(self, start: Start, scripts: Mapping[str, str]) -> Result:
         """Run a command, and wait for it."""
         here = self._here(start)
         names = {**scripts, "out": str(self.out), "here": str(here)}
@@ -36,10 +37,10 @@ class Place:
         words, log = [filled(word) for word in start.words], self.base / "strace"
         return traced.run(words, here, environment, log, loopback=bool(start.loopback), given=start.given)
 
-    def marks(self) -> list[str]:
-        """Return the names of executed modules, and delete the marks."""
-        text = self.mark.read_text() if self.mark.exists() else ""
-        self.mark.unlink(missing_ok=True)
+    def executed(self) -> list[str]:
+        """Return the names of executed modules, or of the shell command `touch`, and delete their record."""
+        text = (self.record.read_text() or "touch") if self.record.exists() else ""
+        self.record.unlink(missing_ok=True)
         return sorted(set(text.split()))
 
     def figures(self) -> dict[str, bytes]:
@@ -55,43 +56,45 @@ class Place:
         if self.name == "clean":
             planted.write_named(folder)
         else:
-            planted.plant(folder, self.mark, packages=start.packages)
+            planted.plant(folder, self.record, packages=start.packages)
         return folder
 
 
-def verdict(start: Start, places: Sequence[Place], scripts: Mapping[str, str]) -> dict[str, Any]:
-    """Start a command in both folders. Return its verdict, its connections to this machine, and what failed."""
-    done, wrong = [], list[str]()
+def outcome(start: Start, places: Sequence[Place], scripts: Mapping[str, str]) -> dict[str, Any]:
+    """Start a command in both folders. Return its outcome, its connections to this machine, and what failed."""
+    results, wrong = list[Result](), list[str]()
     for place in places:
-        done.append(place.run(start, scripts))
-        wrong += [f"{place.name}: {what}" for what in _faults(start, done[-1], place.marks())]
-    shown = [_shown(one, place) for one, place in zip(done, places, strict=True)]
+        results.append(place.run(start, scripts))
+        wrong += [f"{place.name}: {what}" for what in _problems(start, results[-1], place.executed())]
+    shown = [_shown(one, place) for one, place in zip(results, places, strict=True)]
     if shown[0] != shown[1]:
         wrong.append(f"another output: {shown[0][-1500:]}\n--- planted:\n{shown[1][-1500:]}")
     before, after = (place.figures() for place in places)
     wrong += [f"another figure: {name}" for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
-    row: dict[str, Any] = {"verdict": "failed" if wrong else "refused" if start.refused else "exact"}
+    row: dict[str, Any] = {"outcome": "failed" if wrong else "refused" if start.refused else "exact"}
     if start.loopback:
-        found = {tuple(each.split(" port ")) for one in done for each in one.connections}
+        found = {tuple(each.split(" port ")) for one in results for each in one.connections}
         addresses = {"a name server" if port == "53" else address for address, port in found}
         row |= {"connects to this machine": start.loopback, "addresses": sorted(addresses)}
     return row | ({"wrong": wrong} if wrong else {})
 
 
-def _faults(start: Start, done: traced.Done, marks: Sequence[str]) -> list[str]:
+def _problems(start: Start, result: Result, executed: Sequence[str]) -> list[str]:
     """Return what a command did that it must not do."""
-    wrong = [f"executed {' '.join(marks)}"] * bool(marks)
-    if refused := done.outside if start.loopback else list(done.connections):
+    wrong = [f"executed {' '.join(executed)}"] * bool(executed)
+    if refused := traced.outside(result.connections) if start.loopback else list(result.connections):
         wrong.append(f"connections: {', '.join(refused)}")
-    one_line = done.status == 2 and done.err.startswith("error: ") and done.err.count("\n") == 1
-    if "Traceback" in done.err or not (one_line if start.refused else done.status == 0):
-        wrong.append(f"status {done.status}: {done.err[-2000:]}")
+    is_expected = (result.status == 2 and result.is_one_line) if start.refused else result.status == 0
+    if "Traceback" in result.err or not is_expected:
+        wrong.append(f"status {result.status}: {result.err[-2000:]}")
     return wrong
 
 
-def _shown(done: traced.Done, place: Place) -> str:
+def _shown(result: Result, place: Place) -> str:
     """Return the output of a command without times, addresses and the names of its folders."""
     text = re.sub(
-        rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?", "FOLDER", done.out + done.err * bool(done.status)
+        rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?",
+        "FOLDER",
+        result.out + result.err * bool(result.status),
     )
     return TIMES.sub("TIME", re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text))

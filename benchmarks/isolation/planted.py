@@ -1,6 +1,6 @@
 """Plant a folder: a Python module for every name that a library may import, and files that libraries read on their own.
 
-Each planted module leaves a mark when it is executed.
+Each planted module records its name when it is executed.
 """
 
 import sys
@@ -26,7 +26,7 @@ ENTRY_POINTS = (
 )
 FILES = {
     "matplotlibrc": "backend: module://evil\ntext.usetex: True\nlines.linewidth: 9\nfigure.facecolor: red\n",
-    ".numba_config.yaml": "color_scheme: !!python/object/apply:os.system ['touch MARK']\n",
+    ".numba_config.yaml": "color_scheme: !!python/object/apply:os.system ['touch RECORD']\n",
     ".env": "HF_HUB_OFFLINE=0\nHF_ENDPOINT=http://192.0.2.1\nPYTHONPATH=.\nFASTMCP_LOG_LEVEL=DEBUG\n",
     "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p evil'\n[tool.typer]\napp = 'evil'\n",
     "setup.cfg": "[tool:pytest]\naddopts = -p evil\n[build_ext]\ncompiler = evil\n",
@@ -34,14 +34,14 @@ FILES = {
     "tox.ini": "[pytest]\naddopts = -p evil\n",
     "default_config.yaml": "compute_environment: AMAZON_SAGEMAKER\ndynamo_config: {dynamo_backend: evil}\n",
     "accelerate_config.yaml": "compute_environment: AMAZON_SAGEMAKER\n",
-    ".hotspotrc": "-XX:OnError=touch MARK\n",
+    ".hotspotrc": "-XX:OnError=touch RECORD\n",
     ".pdbrc": "import evil\n",
     "evil.pth": "import evil\n",
     "pyvenv.cfg": "home = .\ninclude-system-site-packages = true\n",
     "evil-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
     "evil-1.0.dist-info/entry_points.txt": "".join(f"[{group}]\nevil = evil:Evil\n" for group in ENTRY_POINTS),
 }
-"""Configurations that a library may look for in the current folder. MARK is the file of the marks."""
+"""Configurations that a library may look for in the current folder. Executed code changes the file RECORD."""
 GUESS = """import json
 import random
 
@@ -78,26 +78,26 @@ def names() -> list[str]:
     return sorted(name for name in found if name.isidentifier())
 
 
-def code(name: str, mark: Path) -> str:
-    """Return Python code that leaves the mark `name`, and imports nothing."""
-    return f"open({str(mark)!r}, 'a').write({name + ' '!r})\n"
+def code(name: str, record: Path) -> str:
+    """Return Python code that records `name`, and imports nothing."""
+    return f"open({str(record)!r}, 'a').write({name + ' '!r})\n"
 
 
-def plant(folder: Path, mark: Path, *, packages: bool) -> None:
+def plant(folder: Path, record: Path, *, packages: bool) -> None:
     """Fill a new folder.
 
     Args:
-        mark: file to which a planted module appends its name.
+        record: file to which a planted module appends its name.
         packages: whether the modules are packages or single files.
     """
     write_named(folder)
     for name in names():
         path = folder / name / "__init__.py" if packages else folder / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(code(name, mark))
+        path.write_text(code(name, record))
     for file, text in FILES.items():
         (folder / file).parent.mkdir(exist_ok=True)
-        (folder / file).write_text(text.replace("MARK", str(mark)))
+        (folder / file).write_text(text.replace("RECORD", str(record)))
 
 
 def write_named(folder: Path) -> None:

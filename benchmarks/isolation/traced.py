@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.faults.result import Result
 
 UP = 'ip link set lo up && exec "$@"'
 CALL = re.compile(r"(?:connect|send\w*)\(.*sa_family=AF_INET6?,.*?\"(?P<address>[^\"]*)\"")
@@ -16,29 +17,15 @@ LOOPBACK = re.compile(r"127\.|::1$|::ffff:127\.|::$|0\.0\.0\.0$")
 SECONDS = 900.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """A command that has ended.
-
-    Attributes:
-        connections: addresses to which it or its children tried to connect or to send, with their ports.
-    """
-
-    status: int
-    out: str
-    err: str
-    connections: tuple[str, ...]
-
-    @property
-    def outside(self) -> list[str]:
-        """The connections to other machines, except look-ups of this machine's name, which torch.distributed makes."""
-        return [each for each in self.connections if not (LOOPBACK.match(each) or each.endswith(" port 53"))]
+def outside(connections: Sequence[str]) -> list[str]:
+    """Return the connections to other machines, except torch.distributed's look-ups of this one's name."""
+    return [each for each in connections if not (LOOPBACK.match(each) or each.endswith(" port 53"))]
 
 
 def run(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, *,
     loopback: bool = False, given: str = "", seconds: float = SECONDS,
-) -> Done:  # fmt: skip
+) -> Result:  # fmt: skip
     """Run a command in `folder` and wait for it.
 
     Args:
@@ -58,7 +45,8 @@ def run(
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
             err += f"\nno end within {seconds:g} s\n"
-    return Done(status=process.returncode, out=out, err=err, connections=connections(log.read_text(errors="replace")))
+    found = connections(log.read_text(errors="replace"))
+    return Result(status=process.returncode, out=out, err=err, connections=found)
 
 
 def connections(log: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ PLANTED = (
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A folder with files named like modules, each of which leaves a mark when it is executed."""
+    """A folder with files named like modules, each of which records its name when it is executed."""
     for name in PLANTED:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')\n")
     return tmp_path

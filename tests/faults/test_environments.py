@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.environments import COMMANDS, Case, plan, verdict
+from benchmarks.faults.environments import COMMANDS, Case, outcome, plan
 from benchmarks.faults.misbehaving import PLACES
-from benchmarks.faults.processes import Done
+from benchmarks.faults.result import Result
 from tests import ROOT
 
 STEP = Case(where="step", what="raises OSError", every=3, command="evaluate", isolated=False)
@@ -27,20 +27,20 @@ def test_two_hundred_environments_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "done", "counts", "expected"),
+    ("case", "result", "counts", "expected"),
     [
-        (STEP, Done(status=2, out="", err="a note\nerror: no way\n"), (None, 3), "refused"),
-        (STEP, Done(status=0, out="", err=""), (3, 3), "exact"),
-        (REWARD, Done(status=0, out="", err=""), (0, 3), "exact"),
-        (STEP, Done(status=0, out="", err=""), (0, 3), "failed"),
-        (REWARD, Done(status=0, out="", err=""), (2, 3), "failed"),
-        (STEP, Done(status=0, out="", err=""), (None, 3), "failed"),
-        (STEP, Done(status=1, out="", err="Traceback (most recent call last):\nerror: x"), (None, 3), "failed"),
-        (STEP, Done(status=-9, out="", err=""), (3, 3), "failed"),
+        (STEP, Result(status=2, err="a note\nerror: no way\n"), (None, 3), "refused"),
+        (STEP, Result(status=0), (3, 3), "exact"),
+        (REWARD, Result(status=0), (0, 3), "exact"),
+        (STEP, Result(status=0), (0, 3), "failed"),
+        (REWARD, Result(status=0), (2, 3), "failed"),
+        (STEP, Result(status=0), (None, 3), "failed"),
+        (STEP, Result(status=1, err="Traceback (most recent call last):\nerror: x"), (None, 3), "failed"),
+        (STEP, Result(status=-9, err=""), (3, 3), "failed"),
     ],
 )
-def test_the_verdict_on_a_command(case: Case, done: Done, counts: tuple[int | None, int], expected: str) -> None:
-    assert verdict(case, done, *counts)[0] == expected
+def test_the_outcome_of_a_command(case: Case, result: Result, counts: tuple[int | None, int], expected: str) -> None:
+    assert outcome(case, result, *counts)[0] == expected
 
 
 def test_misbehaving_environments_are_counted_or_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,43 +1,50 @@
 """Damaged files of runs, models and documents are refused in one line or change nothing.
 
-`python -m benchmarks.faults` is the long form of this test.
+`python -m benchmarks.faults.files` is the long form of this test.
 """
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import worker
-from benchmarks.faults.damage import KINDS, VALUES, Fault
-from benchmarks.faults.scenarios import NEWEST, SCENARIOS, Outcome
+from benchmarks.faults import files
+from benchmarks.faults.damage import KINDS, VALUES, FileFault
+from benchmarks.faults.result import Result
+from benchmarks.faults.scenarios import NEWEST, SCENARIOS
+from tests import ROOT
 
 FAST = [name for name in SCENARIOS if name != "compare"]
 
 
-def failed(faults: list[Fault], base: Path) -> list[object]:
-    worker.write_intact(base, sorted({fault.scenario for fault in faults}))
-    return [answer for answer in worker.run(faults, base) if answer[1] == "failed"]
-
-
 def test_faults_are_refused_in_one_line_or_change_nothing(tmp_path: Path) -> None:
-    faults = worker.plan(60, 7, FAST)
-    assert {fault.kind for fault in faults} == set(KINDS)
-    assert failed(faults, tmp_path / "intact") == []
+    assert {fault.kind for fault in files.plan(60, 7, FAST)} == set(KINDS)
+    command = [sys.executable, "-m", "benchmarks.faults.files", "--count", "60", "--seed", "7"]
+    command += ["--scenarios", ",".join(FAST), "--out", str(tmp_path / "files.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    total = json.loads((tmp_path / "files.json").read_text())["total"]
+    assert (total["tried"], total["failed"]) == (60, 0) and total["refused"] and total["exact"]
+
+
+REFERENCE = Result(status=0, out='{"reward": 1.0, "seconds": 3}')
 
 
 @pytest.mark.parametrize(
-    ("outcome", "expected"),
+    ("result", "expected"),
     [
-        (Outcome(2, "", "error: run.json is damaged"), "refused"),
-        (Outcome(0, {"reward": 1.0}, ""), "exact"),
-        (Outcome(0, {"reward": 0.5}, ""), "failed"),
-        (Outcome(2, {"reward": 1.0}, "no error"), "failed"),
-        (Outcome(1, "", "Traceback (most recent call last)\nerror: x"), "failed"),
-        (Outcome(0, {"reward": 1.0}, "", "a traceback"), "failed"),
+        (Result(status=2, err="error: run.json is damaged\n"), "refused"),
+        (Result(status=0, out='{"reward": 1.0, "seconds": 4}'), "exact"),
+        (Result(status=0, out='{"reward": 0.5, "seconds": 3}'), "failed"),
+        (Result(status=2, out='{"reward": 1.0}', err="no error\n"), "failed"),
+        (Result(status=1, err="Traceback (most recent call last)\nerror: x"), "failed"),
+        (Result(status=0, out='{"reward": 1.0}', err="Traceback (most recent call last)\n"), "failed"),
     ],
 )
-def test_the_verdict_on_an_outcome(outcome: Outcome, expected: str) -> None:
-    assert worker.verdict("run.json", outcome, Outcome(0, {"reward": 1.0}, ""), "$^")[0] == expected
+def test_the_outcome_of_a_fault(result: Result, expected: str) -> None:
+    assert files.outcome("run.json", result, REFERENCE, "$^")[0] == expected
 
 
 def test_a_fault_follows_from_its_seed(tmp_path: Path) -> None:
@@ -46,6 +53,6 @@ def test_a_fault_follows_from_its_seed(tmp_path: Path) -> None:
         path = tmp_path / copy / NEWEST / "state.json"
         path.parent.mkdir(parents=True)
         path.write_text('{"iteration": 3, "recent": [true, false], "seconds": 0.5}')
-        what = Fault("resume", f"{NEWEST}/state.json", "value", 3).apply(tmp_path / copy)
+        what = FileFault("resume", f"{NEWEST}/state.json", "value", 3).apply(tmp_path / copy)
         contents.add((what, path.read_text()))
     assert len(contents) == 1 and len(VALUES) > 20

@@ -30,29 +30,36 @@ def _can_isolate() -> bool:
 needs_namespaces = pytest.mark.skipif(not _can_isolate(), reason="strace or network namespaces are missing")
 
 
-def verdict(start: Start, base: Path) -> dict[str, object]:
+def outcome(start: Start, base: Path) -> dict[str, object]:
     both = [places.Place(base, name) for name in places.FOLDERS]
-    return places.verdict(start, both, traced.scripts(base / "bin"))
+    return places.outcome(start, both, traced.scripts(base / "bin"))
 
 
 @needs_namespaces
 @pytest.mark.parametrize("name", ["script actde", "generate"])
 def test_a_command_among_planted_modules_is_exact(name: str, tmp_path: Path) -> None:
-    assert verdict(STARTS[name], tmp_path) == {"verdict": "exact"}
+    assert outcome(STARTS[name], tmp_path) == {"outcome": "exact"}
 
 
 @needs_namespaces
 def test_files_that_name_foreign_code_are_refused_or_change_nothing(tmp_path: Path) -> None:
     rows = dict(isolation.hostile_rows(tmp_path / "content", [], CONTENT))
     assert rows.keys() == set(CONTENT)
-    assert [row for row in rows.values() if row["verdict"] == "failed"] == []
+    assert [row for row in rows.values() if row["outcome"] == "failed"] == []
+
+
+def test_a_shell_command_that_records_no_name_is_found(tmp_path: Path) -> None:
+    place = places.Place(tmp_path, "planted")
+    assert place.executed() == []
+    (tmp_path / "record").touch()
+    assert place.executed() == ["touch"]
 
 
 @needs_namespaces
 def test_executed_modules_and_connections_are_found(tmp_path: Path) -> None:
     code = "import json, socket; socket.socket().connect(('192.0.2.1', 80))"
-    row = verdict(Start(words=(sys.executable, "-c", code)), tmp_path)
-    assert row["verdict"] == "failed"
+    row = outcome(Start(words=(sys.executable, "-c", code)), tmp_path)
+    assert row["outcome"] == "failed"
     wrong = " ".join(map(str, row["wrong"]))  # type: ignore[call-overload]
     assert "clean: connections: 192.0.2.1 port 80" in wrong
     assert "planted: executed" in wrong and " json" in wrong
@@ -67,5 +74,6 @@ def test_connections_are_read_from_the_output_of_strace() -> None:
 14 sendto(5, "192.0.2.9", 9, 0, NULL, 0) = 9
 """  # noqa: E501
     assert traced.connections(log) == ("192.0.2.1 port 443", "2001:db8::1 port 80", "10.0.0.53 port 53")
-    done = traced.Done(status=0, out="", err="", connections=traced.connections(log))
-    assert done.outside == ["192.0.2.1 port 443", "2001:db8::1 port 80"], "without the look-up of a name"
+    assert traced.outside(traced.connections(log)) == ["192.0.2.1 port 443", "2001:db8::1 port 80"], (
+        "without the look-up of a name"
+    )

@@ -13,7 +13,7 @@ from tests import ROOT
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="needs Linux on x86-64")
 def test_a_killed_training_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.faults.kills", "--commands", "train", "--points", "5"]
+    command = [sys.executable, "-m", "benchmarks.faults.kills", "--commands", "train", "--points", "5"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "kills.json")], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -6,16 +6,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults import ranks
 from benchmarks.faults.rank_cases import LAUNCHED, Case, plan
-from benchmarks.faults.rank_launch import PHASES, Ended, Strike
-from benchmarks.faults.ranks import complaints
+from benchmarks.faults.rank_launch import PHASES, Fault, Launch
+from benchmarks.faults.result import Result
 from tests import ROOT
 
-KILL = Strike(what="SIGKILL", target="0", phase="update", number=1, delay=0.0)
+KILL = Fault(what="SIGKILL", target="0", phase="update", number=1, delay=0.0)
 
 
 def number(what: str, detail: str, target: str | None = None, launcher: str | None = None) -> int:
@@ -24,7 +26,7 @@ def number(what: str, detail: str, target: str | None = None, launcher: str | No
         case.number
         for case in plan(200, 0, 0)
         if (case.what, case.detail) == (what, detail)
-        and (target is None or (case.strike is not None and case.strike.target == target))
+        and (target is None or (case.fault is not None and case.fault.target == target))
         and launcher in (None, case.launcher)
     )
 
@@ -45,32 +47,43 @@ def test_lost_processes_and_ctrl_c_end_both_processes(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["total"] == {"tried": 3, "refused": 0, "exact": 3, "failed": 0}
 
 
+def launch(*statuses: int | None, errors: Sequence[str], launcher: int | None = 1) -> Launch:
+    results = [Result(status=status, err=error) for status, error in zip(statuses, errors, strict=True)]
+    return Launch(launcher=Result(status=launcher), ranks=results)
+
+
 @pytest.mark.parametrize(
-    ("ended", "after", "expected"),
+    ("launched", "after", "expected"),
     [
-        (Ended(launcher=1, statuses={0: -9, 1: 1}, out=["", ""], err=["", "error: lost\n"]), 2, ""),
-        (Ended(launcher=1, statuses={0: -9, 1: 1}, out=["", ""], err=["", ""]), 2, "no error"),
-        (Ended(launcher=1, out=["", ""], err=["error: a\n", "error: a\n"]), 2, "several processes print"),
-        (Ended(launcher=1, out=["", ""], err=["", "Traceback\nerror: x"]), 2, "traceback"),
-        (Ended(launcher=1, out=["", ""], err=["", "error: lost\n"]), 0, "checkpoint 2 is lost, 0 is left"),
-        (Ended(launcher=0, out=["", ""], err=["", "error: lost\n"]), 2, "status of the launcher"),
-        (Ended(out=["", ""], err=["", "error: lost\n"], hung=True), 2, "it hangs"),
+        (launch(-9, 1, errors=("", "error: lost\n")), 2, ""),
+        (launch(-9, 1, errors=("", "")), 2, "no error"),
+        (launch(None, None, errors=("error: a\n", "error: a\n")), 2, "several processes print"),
+        (launch(None, None, errors=("", "Traceback\nerror: x")), 2, "traceback"),
+        (launch(None, None, errors=("", "error: lost\n")), 0, "checkpoint 2 is lost, 0 is left"),
+        (launch(None, None, errors=("", "error: lost\n"), launcher=0), 2, "status of the launcher"),
     ],
 )
-def test_the_complaints_about_a_killed_run(ended: Ended, after: int, expected: str) -> None:
+def test_the_problems_of_a_killed_run(launched: Launch, after: int, expected: str) -> None:
     case = Case(
-        number=0, game="ipd", optimizer="ppo", launcher="alone", what="signal", detail="SIGKILL", rank=0, strike=KILL
+        number=0, game="ipd", optimizer="ppo", launcher="alone", what="signal", detail="SIGKILL", rank=0, fault=KILL
     )
-    assert ", ".join(complaints(case, ended, 2, after)) == expected
+    assert ", ".join(ranks.problems(case, launched, 2, after)) == expected
 
 
 def test_a_failure_has_its_status() -> None:
     case = Case(number=0, game="file", optimizer="ppo", launcher="forked", what="game", detail="reset")
-    good, bad = (Ended(launcher=1, statuses={0: 2, 1: s}, out=["", ""], err=["error: x\n", ""]) for s in (2, 0))
-    assert (list(complaints(case, good, 0, 0)), list(complaints(case, bad, 0, 0))) == (
-        [],
-        ["statuses of the processes"],
-    )
+    good, bad = (launch(2, status, errors=("error: x\n", "")) for status in (2, 0))
+    assert list(ranks.problems(case, good, 0, 0)) == []
+    assert list(ranks.problems(case, bad, 0, 0)) == ["statuses of the processes"]
+
+
+def test_a_run_that_hangs_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*arguments: object, **options: object) -> Launch:
+        raise TimeoutError("a process runs for more than 240 s")
+
+    monkeypatch.setattr(ranks, "launch", hang)
+    case = Case(number=0, game="ipd", optimizer="ppo", launcher="forked", what="limit", detail="iterations")
+    assert ranks.check(case, tmp_path, {}) == ("failed", "it hangs: a process runs for more than 240 s")
 
 
 def test_the_plan_follows_from_its_seed_and_covers_all_kinds() -> None:
@@ -78,4 +91,4 @@ def test_the_plan_follows_from_its_seed_and_covers_all_kinds() -> None:
     assert cases == plan(70, 0, len(LAUNCHED)) != plan(70, 1, len(LAUNCHED))
     assert [case.number for case in cases] == list(range(70))
     assert {case.launcher for case in cases} == {"forked", "alone", "torchrun", "accelerate"}
-    assert {case.strike.phase for case in cases if case.strike} == set(PHASES)
+    assert {case.fault.phase for case in cases if case.fault} == set(PHASES)

@@ -1,12 +1,12 @@
-"""Kill a command before each of its writes, run it again, and compare all files with those of an undisturbed run.
+"""Kill a command before each of its writes, run it again, and compare all files with those of a run without a kill.
 
-    python -m tests.faults.kills [--commands train,compare] [--points 20] [--out benchmarks/kills.json]
+    python -m benchmarks.faults.kills [--commands train,compare] [--points 20] [--out benchmarks/kills.json]
 
-The kernel reports each system call with which an undisturbed command, its workers and the programs that they start
+The kernel reports each system call with which a command without a kill, its workers and the programs that they start
 change files. For each of these events, the command runs in a new folder, and the process that is about to make the
 call is killed by SIGKILL. Afterwards, the same command must end with the same bytes and without leftovers. If it
-refuses in one line, the command that this line names must. Clocks count their calls, so that two undisturbed runs write
-the same bytes. The files of TensorBoard hold times and are not compared.
+refuses in one line, the command that this line names must. Clocks count their calls, so that two runs without a
+kill write the same bytes. The files of TensorBoard hold times and are not compared.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.faults import processes
+from benchmarks.faults.cases import OUTCOMES
 from benchmarks.faults.system_calls import Call
 from games.files import atomic_write
 
@@ -35,7 +36,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 CONTINUATIONS = {"--resume": {"train": ("train", "--resume", "--out", "out")}}
 """A text in a refusal -> the command that it names."""
-TOTAL = ("tried", "refused", "exact", "failed")
 # imported before the first command
 HEAVY = ("agents.training.factory", "experiments.compare.figures", "textworld")
 # the last: a file of four bytes with which Python's `tempfile` tests the temporary folder
@@ -43,11 +43,11 @@ IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$|^tmp/[a-z0-9_]{8}$")
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class Kills:
     """Results of a command.
 
     Attributes:
-        events: system calls of the undisturbed command that change files.
+        events: system calls of the command without a kill that change files.
         points: the events before which the command was killed, counted from 0.
         tried: kills, of which `exact` were followed by a run with the same bytes, `refused` by a refusal in one line,
             and `failed` by anything else. `failures` describes the last.
@@ -114,7 +114,7 @@ def spread(events: int, number: int | None) -> list[int]:
     return found
 
 
-def kill_and_continue(name: str, base: Path, work: Path, event: int, wanted: Mapping[str, bytes]) -> tuple[str, str]:
+def kill_and_continue(name: str, base: Path, work: Path, event: int, reference: Mapping[str, bytes]) -> tuple[str, str]:
     """Kill a command before an event, and run it again. Return the call, and what `continued` returns."""
     shutil.copytree(base, work)
     changes = Changes(work, event)
@@ -122,78 +122,82 @@ def kill_and_continue(name: str, base: Path, work: Path, event: int, wanted: Map
     if len(changes.calls) <= event:
         return "", "missed"
     call = changes.calls[event]
-    is_complete = killed.status == 0 and _differences(work, wanted, "out/") == []  # the worker had nothing left to do
+    is_complete = (
+        killed.status == 0 and _differences(work, reference, "out/") == []
+    )  # the worker had nothing left to do
     if killed.status != -9 and not (killed.status == 1 and killed.is_one_line) and not is_complete:
         return call, f"the command whose worker was killed: status {killed.status}, {killed.err[-300:]!r}"
-    return call, continued(name, work, wanted)
+    return call, continued(name, work, reference)
 
 
-def continued(name: str, work: Path, wanted: Mapping[str, bytes]) -> str:
+def continued(name: str, work: Path, reference: Mapping[str, bytes]) -> str:
     """Run a killed command again. Return "exact", "refused", or what went wrong."""
     words = COMMANDS[name]
-    done = processes.run(words, work, set_up=processes.reproducibly(work))
-    if done.status and done.is_one_line:
-        said = next((text for text in CONTINUATIONS if text in done.err), None)
-        if said is None or name not in CONTINUATIONS[said]:
+    result = processes.run(words, work, set_up=processes.reproducibly(work))
+    if result.status and result.is_one_line:
+        named = next((text for text in CONTINUATIONS if text in result.err), None)
+        if named is None or name not in CONTINUATIONS[named]:
             return "refused"
-        done = processes.run(CONTINUATIONS[said][name], work, set_up=processes.reproducibly(work))
-    if done.status:
-        return f"status {done.status}, {done.err[-300:]!r}"
-    different = _differences(work, wanted)
+        result = processes.run(CONTINUATIONS[named][name], work, set_up=processes.reproducibly(work))
+    if result.status:
+        return f"status {result.status}, {result.err[-300:]!r}"
+    different = _differences(work, reference)
     return f"files differ: {', '.join(different[:5])}" if different else "exact"
 
 
-def _differences(work: Path, wanted: Mapping[str, bytes], below: str = "") -> list[str]:
+def _differences(work: Path, reference: Mapping[str, bytes], below: str = "") -> list[str]:
     now = content(work)
     return sorted(
-        path for path in now.keys() | wanted.keys() if path.startswith(below) and now.get(path) != wanted.get(path)
+        path
+        for path in now.keys() | reference.keys()
+        if path.startswith(below) and now.get(path) != reference.get(path)
     )
 
 
-def measure(name: str, number: int | None, root: Path, tally: Tally) -> Iterator[Tally]:
-    """Kill a command at `number` points, or at all. Add each result to `tally`, and yield it."""
-    base, wanted, events = prepared(name, root)
-    if tally.events != events:
-        tally = Tally(command=" ".join(COMMANDS[name]), events=events)
+def measure(name: str, number: int | None, root: Path, kills: Kills) -> Iterator[Kills]:
+    """Kill a command at `number` points, or at all. Add each result to `kills`, and yield it."""
+    base, reference, events = prepared(name, root)
+    if kills.events != events:
+        kills = Kills(command=" ".join(COMMANDS[name]), events=events)
     for event in spread(events, number):
-        if event in tally.points:
+        if event in kills.points:
             continue
         work = root / f"{name}-{event}"
-        call, result = kill_and_continue(name, base, work, event, wanted)
-        tally.points = sorted([*tally.points, event])
-        tally.tried += result != "missed"
-        if result in ("exact", "refused", "missed"):
-            setattr(tally, result, getattr(tally, result) + 1)
+        call, outcome = kill_and_continue(name, base, work, event, reference)
+        kills.points = sorted([*kills.points, event])
+        kills.tried += outcome != "missed"
+        if outcome in ("exact", "refused", "missed"):
+            setattr(kills, outcome, getattr(kills, outcome) + 1)
             shutil.rmtree(work)
         else:
-            tally.failed += 1
-            tally.failures.append(f"{event}: {call}: {result}")
-        sys.stderr.write(f"{name} {event} of {events}: {call[:100]}: {result}\n")
-        yield tally
+            kills.failed += 1
+            kills.failures.append(f"{event}: {call}: {outcome}")
+        sys.stderr.write(f"{name} {event} of {events}: {call[:100]}: {outcome}\n")
+        yield kills
 
 
 def prepared(name: str, root: Path) -> tuple[Path, Mapping[str, bytes], int]:
     """Return a folder to start the command in, the files that it writes, and the number of events."""
     base, first, second = (root / f"{name}-{what}" for what in ("base", "first", "second"))
     base.mkdir()
-    _undisturbed(name, base)  # fills the cache of games, without which a card takes minutes
+    _run_without_kill(name, base)  # fills the cache of games, without which a card takes minutes
     processes.import_as_in(base)
     shutil.rmtree(base / "out")
     for copy in (first, second):
         shutil.copytree(base, copy)
     changes = Changes(first)
-    _undisturbed(name, first, changes.kills)
-    _undisturbed(name, second)
-    wanted = content(first)
-    if differ := [path for path, data in content(second).items() if wanted.get(path) != data]:
-        raise AssertionError(f"two undisturbed runs of {name} differ in {', '.join(differ)}")
-    return base, wanted, len(changes.calls)
+    _run_without_kill(name, first, changes.kills)
+    _run_without_kill(name, second)
+    reference = content(first)
+    if differ := [path for path, data in content(second).items() if reference.get(path) != data]:
+        raise AssertionError(f"two runs without a kill of {name} differ in {', '.join(differ)}")
+    return base, reference, len(changes.calls)
 
 
-def _undisturbed(name: str, work: Path, kills: Callable[[Call], bool] | None = None) -> None:
-    done = processes.run(COMMANDS[name], work, kills, set_up=processes.reproducibly(work))
-    if done.status:
-        raise AssertionError(f"{name}: status {done.status}, {done.err}")
+def _run_without_kill(name: str, work: Path, kills: Callable[[Call], bool] | None = None) -> None:
+    result = processes.run(COMMANDS[name], work, kills, set_up=processes.reproducibly(work))
+    if result.status:
+        raise AssertionError(f"{name}: status {result.status}, {result.err}")
 
 
 def main() -> int:
@@ -208,10 +212,10 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     failed = 0
     for name in given.commands.split(","):
-        for tally in measure(name, given.points, root, Tally(**commands.get(name, {}))):
-            commands[name] = asdict(tally)
+        for kills in measure(name, given.points, root, Kills(**commands.get(name, {}))):
+            commands[name] = asdict(kills)
             if given.out:
-                total = {what: sum(each[what] for each in commands.values()) for what in TOTAL}
+                total = {name: sum(each[name] for each in commands.values()) for name in ("tried", *OUTCOMES)}
                 atomic_write(given.out, json.dumps({"total": total, "commands": commands}, indent=1) + "\n")
         failed += commands[name]["failed"]
     if not failed:
