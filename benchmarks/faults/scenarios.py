@@ -21,6 +21,8 @@ BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"
 """Matches changed bytes, which a text without a checksum cannot reveal."""
 ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|blank|, \\."
 """Matches faults in lists of independent entries, of which any part may be legal."""
+EPISODES = 20
+"""Episodes of each task in docs/card.json."""
 WORDS = ("We had a wedding party", "go north", "yes no")
 
 
@@ -124,7 +126,7 @@ def _card(folder: Path) -> object:
     from experiments.card import document, rows
 
     path = folder / "card" / "card.json"
-    return document.markdown(rows._read(path, 100))
+    return document.markdown(rows._read(path, EPISODES))
 
 
 def _prompts(folder: Path) -> object:

@@ -104,6 +104,8 @@ def main() -> None:
     try:
         with exclusive(out.parent, out.name):
             atomic_write(out, f"{TITLE}\n{table(heads, rows())}\n")
+    except metadata.PackageNotFoundError as missing:
+        parser.error(f"the package {missing.name} is not installed; expected the environment of `make test-long`")
     except FilesError as error:
         parser.error(str(error))
 

@@ -1,9 +1,12 @@
 """The table of licences covers the tested set."""
 
+import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+from experiments.release import licences
 from experiments.release.licences import CONSTRAINTS, constrained, licence, needed
 from tests import ROOT
 
@@ -30,3 +33,18 @@ def test_an_unknown_package_has_no_licence() -> None:
 def test_extras_are_followed() -> None:
     assert "jericho" in needed("actde") and "py4j" not in needed("actde")
     assert "py4j" in needed("actde", ["express"])
+
+
+def test_a_missing_package_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("no-such-package==1.0\n")
+    monkeypatch.setattr(licences, "CONSTRAINTS", constraints)
+    monkeypatch.setattr(sys, "argv", ["licences", "--out", str(tmp_path / "licences.md")])
+    with pytest.raises(SystemExit, match="2"):
+        licences.main()
+    assert capsys.readouterr().err.endswith(
+        "error: the package no-such-package is not installed; expected the environment of `make test-long`\n"
+    )
+    assert list(tmp_path.iterdir()) == [constraints]
