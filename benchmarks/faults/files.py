@@ -48,7 +48,6 @@ class Files:
         self._references = dict[str, Result]()
         base.mkdir()
         scenarios.prepare(base, names)
-        processes.import_as_in(base)
 
     def check(self, fault: FileFault) -> tuple[str, str]:
         """Run the command of a scenario with a fault. Return the outcome and a message."""

@@ -87,11 +87,15 @@ def _json(data: object) -> str:
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
     """Return a report's findings, and the `RunInfo` of each part. AgentError is raised if a file is damaged."""
-    findings = _read(out / RESULTS, list[Finding])
+    findings, about = _read(out / RESULTS, list[Finding]), _read(out / ABOUT, dict[str, RunInfo])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:
         raise AgentError(f"{out / RESULTS} is damaged: {repeated[0]} is in it twice")
-    return findings, _read(out / ABOUT, dict[str, RunInfo])
+    if not findings:
+        raise AgentError(f"{out / RESULTS} is damaged: it holds no claim")
+    if unknown := {finding.part for finding in findings} - about.keys() - {"other"}:
+        raise AgentError(f"{out / ABOUT} is damaged: {min(unknown)} is missing, although {RESULTS} has its claims")
+    return findings, about
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -231,6 +231,8 @@ def edit(folder: Path, name: str, change: Callable[[Any], None]) -> None:
         (report.RESULTS, lambda data: data[0].update(low="0"), "0.low: Input should be a valid number, got '0'"),
         (report.RESULTS, lambda data: data[0].update(low=2.0), "0: Value error, bandit.a: expected a band from low"),
         (report.RESULTS, lambda data: data.append(data[0]), "bandit.a is in it twice"),
+        (report.RESULTS, lambda data: data.clear(), "results.json is damaged: it holds no claim"),
+        (report.ABOUT, lambda data: data.clear(), "about.json is damaged: bandit is missing"),
         (report.RESULTS, lambda data: data.append(3), "Input should be an object, got 3"),
         (report.ABOUT, lambda data: data["bandit"].update(more=1), "bandit.more: Unexpected keyword argument"),
         (report.ABOUT, lambda data: data["bandit"].update(seed="0"), "bandit.seed: Input should be a valid integer"),
