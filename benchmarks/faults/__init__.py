@@ -1,1 +1,1 @@
-"""Faults in files: hostile but legal JSON, damaged lines, changed tensors and special files."""
+"""Faults in files, processes, environments, disks and memory, which commands refuse in one line or survive."""
