@@ -79,6 +79,7 @@ def prepare(folder: Path) -> None:
     """Write the intact files: a run, a trunk, a classifier of the trunk's size, and one game of TextWorld."""
     from transformers import GPT2Config, GPT2ForSequenceClassification
 
+    folder.mkdir()
     scenarios.prepare(folder, ["play", "trunk"])
     shutil.copytree(folder / "trunk", folder / "classifier")
     config = GPT2Config.from_pretrained(folder / "trunk", num_labels=1)
