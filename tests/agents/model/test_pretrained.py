@@ -15,6 +15,7 @@ from agents.protocol import AgentError
 from agents.text.word_tokenizer import word_tokenizer
 
 MANY_WORDS = ["".join(letters) for letters in itertools.product("abcd", repeat=4)]
+PAD = {"__type": "AddedToken", "content": "[PAD]", "lstrip": False, "rstrip": False, "special": True}
 # -- decoders by folder -------------------------------------------------------------------------------------
 
 
@@ -68,6 +69,16 @@ def widen(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"hidden_size": 32, "head_dim": 16}))
 
 
+def set_in(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def add_an_unknown_key_to_a_token(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    tokens = json.loads(path.read_text())["added_tokens"]
+    set_in(path, added_tokens=[tokens[0] | {"evil": 1}, *tokens[1:]])
+
+
 def only_pickles(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -84,6 +95,12 @@ def only_pickles(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text("{"), "cannot load"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), "cannot load"),
         (lambda folder: (folder / "tokenizer.json").unlink(), r"it has no tokenizer \(tokenizer\.json\); expected"),
+        (add_an_unknown_key_to_a_token, "a token of its tokenizer has the unknown key 'evil'; remove it"),
+        (
+            lambda folder: set_in(folder / "tokenizer_config.json", pad_token=PAD | {"evil": 1}),
+            "a token of its tokenizer has the unknown key 'evil'; remove it",
+        ),
+        (lambda folder: set_in(folder / "tokenizer_config.json", model_max_length="8"), "TypeError: '>' not supported"),
         (lambda folder: word_tokenizer(MANY_WORDS).save_pretrained(folder), "the model only 120"),
     ],
 )
