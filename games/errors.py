@@ -5,7 +5,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OUT_OF_MEMORY = (
@@ -13,6 +13,8 @@ OUT_OF_MEMORY = (
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
 """Parts of messages about memory, in lower case."""
+MAX_MESSAGE = 500
+"""Maximum number of characters of an exception's message in an error of ours."""
 RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
@@ -50,6 +52,17 @@ def first_line(error: object) -> str:
     """
     first, *others = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
+
+
+def described(error: BaseException) -> str:
+    """Return the class of an exception and the first line of its message, as one line of printable characters."""
+    message = "an error without a message"
+    with suppress(Exception):  # the class of a user may raise anything here
+        message = "" if not str(error).strip() or error.args == (None,) else first_line(error)
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}..."
+    line = " ".join(f"{type(error).__name__}: {message}".split()).removesuffix(":")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def reason(error: OSError) -> str:
