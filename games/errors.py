@@ -15,6 +15,7 @@ OUT_OF_MEMORY = (
 """Parts of messages about memory, in lower case."""
 MAX_MESSAGE = 500
 """Maximum number of characters of an exception's message in an error of ours."""
+OF_PATHS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
@@ -32,6 +33,10 @@ class ScorerError(FatalGameError):
 
 class FilesError(GameError):
     """A file or folder cannot be read or written."""
+
+
+class PathError(OSError):
+    """A file or folder that a command writes cannot have its path, or its folder has been removed meanwhile."""
 
 
 class EpisodeError(GameError):
@@ -68,6 +73,26 @@ def described(error: BaseException) -> str:
 def reason(error: OSError) -> str:
     """Return why a file cannot be read or written. Some errors have a message but no `strerror`."""
     return error.strerror or str(error) or type(error).__name__
+
+
+def is_users(error: OSError) -> bool:
+    """Return whether a disk or a path of the user causes the error. Otherwise, it is a bug of ours.
+
+    A path may be missing, or lead to a folder in place of a file, because our code is wrong. Such an error is the
+    user's only as a `PathError`, which names a path that the user has chosen.
+    """
+    return isinstance(error, PathError) or error.errno not in OF_PATHS
+
+
+@contextmanager
+def noticing_removal(folder: Path) -> Iterator[None]:
+    """Convert an OSError in the block to a PathError if `folder`, which the block writes, has been removed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in OF_PATHS or folder.is_dir():
+            raise
+        raise PathError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
-from games.errors import naming
+from games.errors import naming, noticing_removal
+from games.files import create_folder
 from games.untrusted_files import is_present
 
 NAME = "transcripts.jsonl"  # in the folder of a run
@@ -49,13 +50,14 @@ def recorder(folder: Path) -> Callable[[Episode], None]:
     def record(episode: Episode) -> None:
         nonlocal created
         if not created:
-            folder.mkdir(parents=True, exist_ok=True)
+            create_folder(folder)
             try:
                 path.touch(exist_ok=False)
             except FileExistsError:
                 raise taken from None
             created = True
-        append(path, [Entry(iteration=0, episode=episode)])
+        with noticing_removal(folder):
+            append(path, [Entry(iteration=0, episode=episode)])
 
     return record
 
