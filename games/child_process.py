@@ -16,6 +16,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from games.files import remove_scratch_folder
+from games.warning_lines import warning_line
 
 VMSTAT = Path("/proc/vmstat")
 ROOT = Path(__file__).resolve().parents[1]  # the folder that contains our packages
@@ -46,8 +47,8 @@ class Child:
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
         self.connection, theirs = Pipe()
-        names = f"{serve.__module__}:{serve.__name__}", _warning_format()
-        code = f"from {__name__} import run; run({theirs.fileno()}, *{names!r})"
+        name, formatted = f"{serve.__module__}:{serve.__name__}", warnings.formatwarning is warning_line
+        code = f"from {__name__} import run; run({theirs.fileno()}, {name!r}, {formatted})"
         self._oom_kills = oom_kills()
         with theirs:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
@@ -99,20 +100,15 @@ def oom_kills() -> int:
     return 0
 
 
-def _warning_format() -> str:
-    """Return the function that formats warnings, as `module:name`: the command line's in its processes, or Python's."""
-    module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
-    return f"{module}:{name}" if module.startswith("terminal.") else "warnings:formatwarning"
+def run(descriptor: int, serve: str, one_line_warnings: bool) -> None:
+    """Run the function `serve`, given as `module:name`, in the child.
 
-
-def run(descriptor: int, serve: str, warning_format: str) -> None:
-    """Run the function `serve` in the child, which formats warnings with `warning_format`. Both are `module:name`.
-
-    `descriptor` is the child's end of the connection.
+    `descriptor` is the child's end of the connection. `one_line_warnings` says how the parent formats warnings.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    warnings.formatwarning = resolve_name(warning_format)
+    if one_line_warnings:
+        warnings.formatwarning = warning_line
     try:
         resolve_name(serve)(Connection(descriptor))
     except SystemExit:

@@ -23,9 +23,9 @@ from typing import NoReturn
 import typer
 
 from actde.import_path import protect_imports
+from games.warning_lines import warning_line
 from terminal import console
 from terminal.texts import one_line
-from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
 MEMORY_FULL = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"

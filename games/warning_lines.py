@@ -1,4 +1,4 @@
-"""Warnings as one line on standard error. Child processes import this module, so it imports nothing heavy."""
+"""Warnings as one line on standard error, for the programs of all packages and their child processes."""
 
 import os
 
