@@ -147,6 +147,17 @@ def test_progress_of_texts_shows_what_matters_there() -> None:
     assert "win" not in drawn(training.panel("x", [training.shown(METRICS, texts=True)], BudgetConfig(), 80), 80)
 
 
+def test_win_rates_are_shown_only_if_the_game_can_be_won() -> None:
+    unknown = {name: value for name, value in METRICS.items() if name != "normalized_score"}
+    row = training.shown(unknown, texts=False)
+    assert training.line(row, 3).startswith("1/3  0:03  reward 0.31  steps 1.0")
+    assert "win rate" not in drawn(training.panel("x", [row], BudgetConfig(), 80), 80)
+    won = training.shown(unknown | {"success": 0.5}, texts=False)
+    assert "recent_success 0.00" in training.line(won, 3)
+    assert "recent_success" in training.shown(unknown, texts=False, history=[row, won])
+    assert "recent_success" in training.shown(unknown | {"recent_success": 0.1}, texts=False), "a resumed run"
+
+
 @pytest.mark.parametrize(
     "typed",
     [
