@@ -40,12 +40,14 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 def recorder(folder: Path) -> Callable[[Episode], None]:
     """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
 
-    Both raise `AgentError` if the folder already has a transcript.
+    Both raise `AgentError` if the folder already has a transcript, or is a file.
     """
     path, created = folder / NAME, False
     taken = AgentError(f"{path} already exists; choose another folder")
     if is_present(path):
         raise taken
+    if folder.exists() and not folder.is_dir():
+        raise AgentError(f"{folder} is a file; expected a folder")
 
     def record(episode: Episode) -> None:
         nonlocal created
@@ -70,9 +72,12 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def check_present(path: Path) -> None:
-    """Raise `AgentError` if there is no file of this name."""
-    if not is_present(path):
-        raise AgentError(f"{path} does not exist; expected the folder of a run, or a transcript file")
+    """Raise `AgentError` if there is no file of this name. The message names the folder if only the file is missing."""
+    if is_present(path):
+        return
+    in_folder = path.name == NAME and path.parent.is_dir()
+    problem = f"{path.parent.absolute()} holds no {NAME}" if in_folder else f"{path} does not exist"
+    raise AgentError(f"{problem}; expected the folder of a run, or a transcript file")
 
 
 def parse_entry(line: LogLine) -> Entry:
