@@ -29,19 +29,27 @@ def make_pairs(
 ) -> None:
     """Sample pairs of completions, and let a judge say which is better."""
     import agents
-    from agents.text.preferences import write_preferences
+    from agents.text.preferences import UnfinishedPreferences, write_preferences
     from agents.training.preference_sampling import sample_preferences
-    from games.files import exclusive
 
     if out.is_dir():
         raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
-    with exclusive(out.parent, out.name):
+    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
+    with console.resumable(out.parent, out.name):
+        unfinished = UnfinishedPreferences(out, settings)
         with console.waiting(f"loading {agent}"):
             writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
         with console.progress("pairs", pairs) as advance:
-            sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
+            sampled = sample_preferences(
+                *(writer, game, judge),
+                pairs=pairs,
+                seed=seed,
+                on_preference=advance,
+                earlier=unfinished.batches,
+                on_batch=unfinished.add,
+            )
         write_preferences(out, sampled.preferences)
-    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
+        unfinished.remove()
     train = console.command_line("train-reward", "--pairs", str(out), "--out", "RM")
     console.output(
         {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},

@@ -1,6 +1,5 @@
 """Transcripts: episodes as JSON Lines. Each line holds one episode and its iteration of the training run."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
-from games.errors import naming, noticing_removal
+from games import json_lines
+from games.errors import noticing_removal
 from games.files import create_folder
 from games.untrusted_files import is_present
 
@@ -25,16 +25,7 @@ class Entry:
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
     """Append entries to the file, which is created if necessary. If writing fails, the file is left unchanged."""
-    lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
-    text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
-    with naming(path), path.open("ab", buffering=0) as file:
-        before, rest = file.tell(), memoryview(text.encode())
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError:
-            file.truncate(before)
-            raise
+    json_lines.append(path, ({"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries))
 
 
 def recorder(folder: Path) -> Callable[[Episode], None]:
