@@ -153,7 +153,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
 
     Args:
-        kind: what the folder must hold: an agent or a reward model.
+        kind: what the folder must hold: an agent, a reward model or the training of one.
 
     Raises:
         AgentError: the folder is not a checkpoint of this kind and format, or a file is missing or damaged.
