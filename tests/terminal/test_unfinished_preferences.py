@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agents.play.runner import EpisodeRunner
+from agents.storage.checkpoint import save_agent
 from agents.text import preferences
 from agents.training import reward_checkpoint, reward_model, reward_training
 from games import json_lines
@@ -103,7 +104,7 @@ def test_train_reward_continues(
         assert command(*REWARD, "--out", "whole")[0] == 0
         total = len(steps)
     with monkeypatch.context() as patch:
-        save = failing(reward_checkpoint.save_agent, saves)
+        save = failing(save_agent, saves)
         patch.setattr(reward_checkpoint, "save_agent", save)
         patch.setattr(reward_model, "save_agent", save)
         status, out, err = command(*REWARD, "--out", "rm")
@@ -120,7 +121,7 @@ def test_train_reward_continues(
 
 def test_a_damaged_checkpoint_is_one_line(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(reward_model, "save_agent", failing(reward_model.save_agent, 0))
+        patch.setattr(reward_model, "save_agent", failing(save_agent, 0))
         assert command(*REWARD, "--out", "rm")[0] == 1
     (place / ".rm.part" / "state.json").write_text("{}")
     status, _, err = command(*REWARD, "--out", "rm")
