@@ -11,6 +11,7 @@ from actde.errors import OptimizerError
 from agents.protocol import AgentError, DivergenceError
 from experiments import program
 from games.errors import GameError, PathError
+from games.warning_lines import warning_line
 from tests import ROOT
 
 
@@ -44,11 +45,14 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "warning: two lines\n")
 
 
-def test_every_program_prints_lines() -> None:
-    before = warnings.formatwarning
+def test_the_format_of_warnings_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", str)
     with program.one_line_errors():
-        assert warnings.formatwarning is not before
-    assert warnings.formatwarning is before
+        assert warnings.formatwarning is warning_line
+    assert warnings.formatwarning is str
+
+
+def test_every_program_prints_lines() -> None:
     programs = [path for path in (ROOT / "experiments").rglob("*.py") if "__name__ ==" in path.read_text()]
     assert len(programs) > 10
     for path in programs:

@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests import ROOT
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.err, "quiet", console.err.quiet)  # `fail` changes it
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # `run` changes it
 
 
 def lose(**_: object) -> None:
