@@ -49,7 +49,7 @@ def test_the_format_of_warnings_is_restored(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(warnings, "formatwarning", str)
     with program.one_line_errors():
         assert warnings.formatwarning is warning_line
-    assert warnings.formatwarning is str
+    assert warnings.formatwarning is not warning_line
 
 
 def test_every_program_prints_lines() -> None:
