@@ -9,9 +9,9 @@ from typing import NoReturn
 import typer
 
 from actde.errors import OptimizerError
+from actde.warning_lines import warning_line
 from agents.protocol import AgentError, DivergenceError
 from games.errors import GameError, is_users, reason
-from games.warning_lines import warning_line
 
 
 def run(main: Callable[..., None]) -> NoReturn:

@@ -16,7 +16,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 from games.files import remove_scratch_folder
-from games.warning_lines import warning_line
 
 VMSTAT = Path("/proc/vmstat")
 ROOT = Path(__file__).resolve().parents[1]  # the folder that contains our packages
@@ -47,8 +46,8 @@ class Child:
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
         self.connection, theirs = Pipe()
-        name, formatted = f"{serve.__module__}:{serve.__name__}", warnings.formatwarning is warning_line
-        code = f"from {__name__} import run; run({theirs.fileno()}, {name!r}, {formatted})"
+        names = f"{serve.__module__}:{serve.__name__}", _warning_format()
+        code = f"from {__name__} import run; run({theirs.fileno()}, *{names!r})"
         self._oom_kills = oom_kills()
         with theirs:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
@@ -100,15 +99,20 @@ def oom_kills() -> int:
     return 0
 
 
-def run(descriptor: int, serve: str, one_line_warnings: bool) -> None:
-    """Run the function `serve`, given as `module:name`, in the child.
+def _warning_format() -> str:
+    """Return the function that formats warnings, as `module:name`: that of our programs, or otherwise Python's."""
+    module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
+    return f"{module}:{name}" if module == "actde.warning_lines" else "warnings:formatwarning"
 
-    `descriptor` is the child's end of the connection. `one_line_warnings` says how the parent formats warnings.
+
+def run(descriptor: int, serve: str, warning_format: str) -> None:
+    """Run the function `serve` in the child, which formats warnings with `warning_format`. Both are `module:name`.
+
+    `descriptor` is the child's end of the connection.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if one_line_warnings:
-        warnings.formatwarning = warning_line
+    warnings.formatwarning = resolve_name(warning_format)
     try:
         resolve_name(serve)(Connection(descriptor))
     except SystemExit:

@@ -23,7 +23,7 @@ from typing import NoReturn
 import typer
 
 from actde.import_path import protect_imports
-from games.warning_lines import warning_line
+from actde.warning_lines import warning_line
 from terminal import console
 from terminal.texts import one_line
 

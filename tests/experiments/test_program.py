@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from actde.errors import OptimizerError
+from actde.warning_lines import warning_line
 from agents.protocol import AgentError, DivergenceError
 from experiments import program
 from games.errors import GameError, PathError
-from games.warning_lines import warning_line
 from tests import ROOT
 
 

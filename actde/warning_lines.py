@@ -1,4 +1,4 @@
-"""Warnings as one line on standard error, for the programs of all packages and their child processes."""
+"""Warnings as one line on standard error, for all programs and their child processes. This imports nothing heavy."""
 
 import os
 
