@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from actde.errors import OptimizerError
-from actde.warning_lines import warning_line
+from actde.warning_lines import shortened, warning_line
 from agents.protocol import AgentError, DivergenceError
 from games.errors import GameError, is_users, reason
 
@@ -38,5 +38,5 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {shortened(' '.join(message.split()))}\n")
     sys.exit(status)

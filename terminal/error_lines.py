@@ -23,9 +23,9 @@ from typing import NoReturn
 import typer
 
 from actde.import_path import protect_imports
-from actde.warning_lines import warning_line
+from actde.warning_lines import shortened, warning_line
 from terminal import console
-from terminal.texts import one_line, shortened
+from terminal.texts import one_line
 
 PR_SET_PDEATHSIG = 1
 MEMORY_FULL = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"

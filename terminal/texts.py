@@ -9,8 +9,3 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text as one line without control characters."""
     return " ".join(printable(text).split())
-
-
-def shortened(text: str, length: int = 1_500) -> str:
-    """Return a text without its middle if it has more than `length` characters."""
-    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"

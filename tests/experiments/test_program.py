@@ -57,3 +57,11 @@ def test_every_program_prints_lines() -> None:
     assert len(programs) > 10
     for path in programs:
         assert "program.run(main)" in path.read_text() or "@program.one_line_errors()" in path.read_text(), path
+
+
+def test_a_long_error_lacks_its_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"), program.one_line_errors():
+        raise AgentError(f"expected a text, got {[0] * 100_000}; change it")
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: expected a text, got [0, 0") and printed.endswith("0, 0]; change it\n")
+    assert printed.count("\n") == 1 and len(printed) < 1_600
