@@ -245,8 +245,9 @@ def _reliability() -> str:
     commands = _read("kills")["commands"].items()
     kills = ", ".join(f"{each['tried']} of {each['events']} (`{name}`)" for name, each in commands)
     about = (
-        "Refused: the command ends with one line that says what is wrong. Exact: it ends as without the fault, or"
-        f" counts the fault. Failed: anything else. The kills stand before {kills} system calls that change files."
+        "Refused: the command ends with one line that says what is wrong. Exact: it ends as without the fault, counts"
+        " the fault, or uses a changed value that is legal and has no checksum. Failed: anything else."
+        f" The kills stand before {kills} system calls that change files."
     )
     rows = []
     for name, what in FAULTS.items():

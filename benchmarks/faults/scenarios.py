@@ -23,6 +23,8 @@ ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|bl
 """Matches faults in lists of independent entries, of which any part may be legal."""
 EPISODES = 20
 """Episodes of each task in docs/card.json."""
+WEIGHTS = r"model\.safetensors: flipped bit"
+"""Matches another weight, which a model's folder without a checksum cannot reveal."""
 WORDS = ("We had a wedding party", "go north", "yes no")
 
 
@@ -158,6 +160,7 @@ SCENARIOS = {
          "--json"),
         tuple(f"trunk/{name}" for name in TRUNK),
         ("trunk",),
+        shown=WEIGHTS,
     ),
     "pairs": Scenario(
         ("train-reward", "--pairs", "{}/texts/pairs.jsonl", "--trunk", "{}/trunk", "--lora", "0", "--epochs", "1",
