@@ -10,6 +10,7 @@ import contextlib
 import string
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,14 @@ from gymnasium.spaces import Text
 from games.base import NOT_RUNNING, Info, Step
 from games.child_process import Child
 from games.code_import import CODE, code_errors, import_code, named_code
-from games.errors import EpisodeError
+from games.errors import EpisodeError, is_out_of_memory
 
 if TYPE_CHECKING:
     from games.game_spec import GameSpec
 
 START_SECONDS = 120.0
 """Time limit for starting the child, importing the code of the game, and constructing the environment."""
+MORE = "finished work is kept; give it more memory"
 DEPTH = 20
 """Maximum depth of nested collections in an info."""
 PLAIN = (type(None), bool, int, float, str, bytes)
@@ -85,7 +87,7 @@ class ProcessGame(gymnasium.Env[str, str]):
         self._child = Child(serve, stdout=2)
         try:
             made = self._request("constructor", START_SECONDS, *self._arguments)
-        except ValueError:
+        except (ValueError, BrokenExecutor):
             self._kill()
             raise
         self.metadata = made["metadata"]
@@ -149,6 +151,10 @@ def serve(connection: Connection) -> None:
         except (ValueError, TypeError, gymnasium.error.Error) as error:
             error.add_note(f"In a child process:\n{traceback.format_exc()}")
             connection.send((False, error))
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not is_out_of_memory(error):
+                raise
+            connection.send((False, BrokenExecutor(f"the process of a game ran out of memory in {method}; {MORE}")))
         else:
             connection.send((True, result))
 

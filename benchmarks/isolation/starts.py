@@ -104,7 +104,7 @@ STARTS: dict[str, Start] = {
     ),
     "resume with a user's code": _cli(
         "train", "--resume", "--import", "guess.py", "--import", "averaged.py", "--iterations", "2", "--out",
-        "{out}/own", "--json", packages=True,
+        "{out}/own", "--json",
     ),
     "imitation": _cli(
         "train", "--optimizer", "imitation", "--beta", "0.5", "--game", "textworld:cooking?level=1&seed=3", "--trunk",

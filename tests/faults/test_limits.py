@@ -33,5 +33,7 @@ def test_a_full_or_protected_disk_is_one_line_and_the_command_continues(tmp_path
 
 
 def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
-    counts = total("memory_limits", "--commands", "train", "--only", "1,7", out=tmp_path / "memory.json")
-    assert counts == {"tried": 2, "refused": 1, "exact": 1, "failed": 0}
+    counts = total(
+        "memory_limits", "--commands", "train,play in a process", "--only", "1,7,14", out=tmp_path / "memory.json"
+    )
+    assert counts == {"tried": 3, "refused": 2, "exact": 1, "failed": 0}
