@@ -115,7 +115,8 @@ def load_folder(
             config = trunk_config_of(stored, "config.json", ours=False)
             check_size(auto_class, config, "config.json", *_weights(folder))
             tokenizer = AutoTokenizer.from_pretrained(folder, config=config, **local)
-            tokenizer.decode([*tokenizer.encode(""), 0])  # raises if a setting has a wrong type
+            if getattr(tokenizer, "backend_tokenizer", None) is not None:
+                tokenizer.decode([*tokenizer.encode(""), 0])  # raises if a setting has a wrong type
             _set_dropout(config, dropout)
             model, report = auto_class.from_pretrained(
                 folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local

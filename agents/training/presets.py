@@ -204,13 +204,15 @@ def read_toml(path: Path) -> Layer:
     means the same wherever it is stored.
 
     Raises:
-        ConfigError: the file cannot be read, or it names a group or a setting that does not exist.
+        ConfigError: the file cannot be read or has no setting, or it names a group or a setting that does not exist.
     """
     text = read_text(path, limit=MAX_TOML, error=ConfigError)
     try:
         values = flatten(tomllib.loads(text))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    if not values:
+        raise ConfigError(f"{path}: expected at least one setting, such as lr = 0.001 below [update], got none")
     words = {name: parse(name, value) for name, value in values.items() if isinstance(value, str)}
     return Layer(str(path), values | words)
 

@@ -76,6 +76,7 @@ def test_a_toml_file_gives_what_python_gives(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[update]\nlr = ", "run.toml: Invalid value"),
+        (" \n", "run.toml: expected at least one setting, such as .*, got none"),
         ("[updates]\nlr = 1", r"run.toml: unknown group 'updates', .*did you mean 'update'"),
         ("[update]\nlrr = 1", r"run.toml: unknown setting of update 'lrr', .*did you mean 'lr'"),
         ("[model]\nlr = 1", r"run.toml: unknown setting of model 'lr', .*; it belongs in \[update\]"),
