@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN = (
     ("success", "win rate of this rollout", "{:z.2f}"),
     ("recent_success", "win rate of the last 100", "{:z.2f}"),
+    ("success_with_expert", "win rate with the expert", "{:z.2f}"),
     ("level", "current level", "{:z.0f}"),
     ("agreement", "labels that were likeliest", "{:z.2f}"),
     ("kept", "share of episodes imitated", "{:z.2f}"),
@@ -42,7 +43,8 @@ SHOWN = (
     ("steps_per_second", "commands per second", "{:z.0f}"),
 )
 IN_LINE = (
-    *("recent_success", "level", "agreement", "kept", "reward", "steps", "errors", "bonus_share"),
+    *("recent_success", "success_with_expert", "level", "agreement", "kept"),
+    *("reward", "steps", "errors", "bonus_share"),
     *("turn_entropy", "entropy", "value", "q_value", "approx_kl", "kl_ref"),
 )
 OF_TEXTS = frozenset({"entropy"})

@@ -65,6 +65,11 @@ class Episode:
         """Undiscounted sum of the episode's shaped rewards."""
         return sum(step.reward for step in self.steps)
 
+    @property
+    def with_expert(self) -> bool:
+        """Whether an expert played some of the turns. Such an episode says nothing about the agent's own success."""
+        return any(step.decision.by_expert for step in self.steps)
+
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         for step in data["steps"]:

@@ -59,7 +59,7 @@ class Trainer:
         saved: number of finished iterations in the newest checkpoint.
         env_steps: number of commands played by all processes.
         seconds: duration of the finished iterations, measured by process 0.
-        recent: whether each of the most recent episodes of all processes was won.
+        recent: whether each of the most recent episodes of all processes was won. Episodes with an expert do not count.
     """
 
     config: TrainConfig
@@ -187,7 +187,7 @@ class Trainer:
         everyone = joined(gather(with_advantages(played, rollout.by_turn(advantages))))
         steps = sum(len(episode.steps) for episode in everyone.episodes)
         self.env_steps += steps
-        self.recent.extend(bool(episode.won) for episode in everyone.episodes)
+        self.recent.extend(bool(episode.won) for episode in everyone.episodes if not episode.with_expert)
         self.seconds += seconds
         metrics = {
             "iteration": self.iteration,
@@ -195,7 +195,7 @@ class Trainer:
             "env_steps": self.env_steps,
             "seconds": self.seconds,
             **self._play_metrics(everyone),
-            "recent_success": sum(self.recent) / len(self.recent),
+            **({"recent_success": sum(self.recent) / len(self.recent)} if self.recent else {}),
             **update_metrics,
             "rollout_seconds": updated - begin,
             "update_seconds": learned - updated,

@@ -20,13 +20,15 @@ from games.files import exclusive
 from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
-    "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
-    "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value", "q_value",
+    "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
+    "agreement", "kept", "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value", "q_value",
     "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
 
-REQUIRED = ("iteration", "episodes", "env_steps", "seconds", "success", "recent_success")
+REQUIRED = ("iteration", "episodes", "env_steps", "seconds")
 """Metrics that every line has."""
+OF_THE_AGENT = frozenset({"success", "recent_success"})
+"""Metrics that are missing, and None in the curves, while an expert plays in every episode."""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
@@ -118,12 +120,13 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
     missing = [name for name in REQUIRED if any(line.get(name) is None for line in lines)]
     if missing:
         raise AgentError(f"{folder} is damaged: a line of its metrics has no {missing[0]}")
+    names = OF_THE_AGENT.union(*lines)
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         "name": run.name,
         **asdict(run),
         "settings": config.model_dump(),
-        "curves": {name: [rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
+        "curves": {name: [rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in names},
         **measures,
     }
 
