@@ -237,7 +237,8 @@ def train(
         import games
         from actde import optimizer_class
 
-        games.resolve(settings.run.game)
+        for game in filter(None, (settings.run.game, settings.evaluation.eval_game)):
+            games.resolve(game)
         optimizer_class(settings.run.optimizer)
         origins = presets.origins(layers)
         rows = {name: {"value": value, "origin": origins[name]} for name, value in settings.flat().items()}

@@ -139,9 +139,9 @@ def evaluate(
     """
     played: list[Episode] = []
     infos = getattr(agent, "infos", ())
-    if 0 < episodes < len(specs):
-        specs = [specs[index * len(specs) // episodes] for index in range(episodes)]
-    with EpisodeRunner(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as runner:
+    with EpisodeRunner(
+        evenly_spaced(specs, episodes), seed=seed, parallel=parallel, max_turns=max_turns, infos=infos
+    ) as runner:
         for episode in runner.play(agent, episodes):
             played.append(episode)
             if on_episode is not None:
@@ -150,6 +150,21 @@ def evaluate(
     played.sort(key=lambda episode: episode.index)
     errors = runner.failures.count
     return summarize(played, agent=agent.name, game=game, errors=errors, seed=seed, bonus_command=bonus_command)
+
+
+def evenly_spaced(specs: Sequence[Game], count: int) -> Sequence[Game]:
+    """Return `count` evenly spaced games of the list if it has more of them, and otherwise all games."""
+    if 0 < count < len(specs):
+        return [specs[index * len(specs) // count] for index in range(count)]
+    return specs
+
+
+def wilson(won: Sequence[bool]) -> Estimate:
+    """Return the share of won episodes, at least one, and Wilson's score interval."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(sum(won), len(won)).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+    return Estimate(value=sum(won) / len(won), low=float(interval.low), high=float(interval.high))
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:

@@ -41,7 +41,8 @@ def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -
     configs: dict[GridRun, TrainConfig] = {}
     for run in runs:
         config = configs[run] = presets.resolve(run.explicit(common))
-        games.resolve(config.run.game)
+        for game in filter(None, (config.run.game, config.evaluation.eval_game)):
+            games.resolve(game)
         build_optimizer(config.run.optimizer, config.optimizer)
     return configs
 
