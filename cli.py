@@ -248,12 +248,12 @@ def train(
         raise typer.BadParameter("--out is missing: expected the folder of the run")
     from agents.training.factory import make_trainer
 
-    with console.waiting("setting up"):
+    piped = not (as_json or console.err.is_terminal)
+    with console.waiting("setting up"), console.ticking(lambda: "setting up", enabled=piped):
         trainer = make_trainer(settings, folder, resume=resume)
     for line in view.notes(trainer, presets.origins(layers)):
         console.note(line)
-    with console.stopping(trainer):
-        latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
+    latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
     if trainer.failures.count:
         console.note(trainer.failures.summary)
     if as_json:

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -146,13 +147,38 @@ def resumable(
 
 
 @contextmanager
-def stopping(trainer: Any) -> Iterator[None]:
-    """On the first Ctrl-C, stop the run after the current iteration and save it. On the second, stop at once."""
+def ticking(describe: Callable[[], str | None], *, enabled: bool = True) -> Iterator[None]:
+    """While the block runs, print a line after one second and then every 15 seconds, if `enabled`.
+
+    `describe` returns the line, or None if there is nothing to print. It is called in another thread.
+    """
+    done = threading.Event()
+
+    def tick() -> None:
+        wait = 1.0
+        while not done.wait(wait):
+            if (line := describe()) is not None:
+                note(line)
+            wait = 15.0
+
+    thread = threading.Thread(target=tick, daemon=True)
+    if enabled:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if enabled:
+            thread.join()
+
+
+@contextmanager
+def on_first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, the first Ctrl-C calls `stop`. The second one raises KeyboardInterrupt as usual."""
 
     def first(signum: int, frame: object) -> None:
-        trainer.stopping = True
         signal.signal(signal.SIGINT, before)
-        err.print("\nstopping after this iteration (Ctrl-C again: at once)", style="dim")
+        stop()
 
     before = signal.signal(signal.SIGINT, first)
     try:
