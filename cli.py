@@ -312,14 +312,15 @@ def compare(
     given = presets.merged(explicit)
     wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
-    with console.progress("runs", len(wanted)) as advance, console.resumable(folder):
-
-        def done(row: dict[str, Any]) -> None:
-            advance(row)
-            console.show([report.headline(row)])
-
+    with comparison.progress(len(wanted)) as on_progress, console.resumable(folder):
         rows, diverged = grid.run_grid(
-            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers or 1, on_run=done
+            configs,
+            runs or folder / "runs",
+            episodes=evaluations,
+            tests=tests,
+            workers=workers or 1,
+            on_run=lambda row: console.show([report.headline(row)]),
+            on_progress=on_progress,
         )
         about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
         report.write(folder, about | {"episodes": evaluations}, rows, diverged)

@@ -104,14 +104,15 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show a bar if standard error is a terminal. Otherwise, print a line every 30 seconds.
+    """Show a bar if standard error is a terminal. Otherwise, print a line after a second and then every 30 seconds.
 
     Yield a function that takes a text, the work done so far, and the total work.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    start = printed = time.monotonic()
+    start = time.monotonic()
+    printed = start - 29
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 

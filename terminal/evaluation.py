@@ -145,7 +145,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
         pad_edge=False,
     )
     for name, field, form in measures:
-        table.add_row(name, *(_estimate(_value(row, field), form) for row in evaluations))
+        table.add_row(name, *(estimate_cell(_value(row, field), form) for row in evaluations))
     table.add_row("failed", *(str(row.errors) for row in evaluations))
     return table
 
@@ -155,7 +155,7 @@ def _value(row: Evaluation, name: str) -> Estimate | None:
     return value
 
 
-def _estimate(estimate: Estimate | None, form: str) -> RenderableType:
+def estimate_cell(estimate: Estimate | None, form: str) -> RenderableType:
     """Return a mean with its confidence interval on the next line. None becomes a dash."""
     if estimate is None:
         return Text("-", style="dim")
