@@ -182,14 +182,21 @@ def generate(
     crawl: Annotated[
         bool, Option("--crawl", help="Find all states of each game now, so that play needs no interpreter.")
     ] = False,
+    crawl_states: Annotated[
+        int | None,
+        Option(min=1, max=arg.MOST, help="Maximum number of states of a game for --crawl.", show_default="5000"),
+    ] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Generate a curriculum of TextWorld games. The same command continues after an interruption."""
     from games import parse_levels
     from games.textworld.generation.manifest import KEYS
+    from games.textworld.transitions.crawl import STATES
     from terminal import generation
     from terminal.map import draw_previews
 
+    if crawl_states is not None and not crawl:
+        raise typer.BadParameter("--crawl-states limits the crawl: add --crawl, or leave it out")
     entries, rejected = generation.generate(
         folder,
         family=family,
@@ -201,7 +208,7 @@ def generate(
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
-    crawled = generation.crawl(folder, entries) if crawl else {}
+    crawled = generation.crawl(folder, entries, crawl_states or STATES) if crawl else {}
     rows, pictures = [{key: getattr(entry, key) for key in KEYS} for entry in entries], [*map(str, previews)]
     maps = [part for picture, view in previews.items() for part in (view, f"the map as a picture: {picture}", "")]
     console.output(
