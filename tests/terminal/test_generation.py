@@ -56,11 +56,11 @@ def test_a_crawl_stops_at_its_limit_and_says_so(
 def test_the_limit_of_a_crawl_is_given_with_it(command: Command, tmp_path: Path) -> None:
     words = ("generate", str(tmp_path / "games"), "--family", "coin")
     status, _, errors = command(*words, "--crawl-states", "9")
-    assert (status, errors) == (2, "error: Invalid value: --crawl-states limits the crawl: add --crawl, or leave it out\n")
+    assert status == 2 and "--crawl-states limits the crawl: add --crawl, or leave it out" in errors
     assert re.search(rf"--crawl-states.*\[default: {STATES}\]", " ".join(command(*words, "--help")[1].split()))
-    status, shown, errors = command(*words, "--levels", "3", "--per-level", "1", "--crawl", "--crawl-states", "9")
+    status, shown, errors = command(*words, "--levels", "3", "--per-level", "1", "--crawl", "--crawl-states", "2")
     assert status == 0 and "0 of 1 games are known completely" in shown
-    assert "the crawl stopped at the limit of 9 states" in errors
+    assert "the crawl stopped at the limit of 2 states" in errors
 
 
 @pytest.mark.parametrize("words", [["goal=none", "goal=brief"], ["a=1", "b=2", "a=1"], ["x=", "x="]])
