@@ -58,9 +58,9 @@ def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[st
     with console.reporting("crawl") as report, console.resumable(folder, message=stopped, wait=True):
         for number, entry in enumerate(entries):
 
-            def count(states: int, number: int = number) -> None:
+            def count(states: int, finished: int, number: int = number) -> None:
                 place = f"game {number + 1} of {len(entries)}, {states:,} states"
-                report(place, number + min(1.0, states / limit), len(entries))
+                report(place, number + finished / min(states, limit), len(entries))
 
             result = crawl_file(entry.path, limit, on_state=count)
             crawled[entry.file] = asdict(result)

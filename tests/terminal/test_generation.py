@@ -22,8 +22,8 @@ def test_a_crawl_shows_its_states_and_stops_in_one_line(
     clock = iter(range(0, 10_000, 31))
     monkeypatch.setattr("terminal.console.time.monotonic", lambda: next(clock))
 
-    def crawl_file(story: Path, limit: int, *, on_state: Callable[[int], None]) -> Crawled:
-        on_state(1250)
+    def crawl_file(story: Path, limit: int, *, on_state: Callable[[int, int], None]) -> Crawled:
+        on_state(1250, 300)
         if story.stem == "b":
             raise KeyboardInterrupt
         return Crawled(states=1250, answers=1, complete=True)
@@ -43,7 +43,7 @@ def test_a_crawl_stops_at_its_limit_and_says_so(
 ) -> None:
     sizes = {"a": 12, "b": 11}
 
-    def crawl_file(story: Path, limit: int, *, on_state: Callable[[int], None]) -> Crawled:
+    def crawl_file(story: Path, limit: int, *, on_state: Callable[[int, int], None]) -> Crawled:
         return Crawled(states=sizes[story.stem], answers=1, complete=sizes[story.stem] <= limit)
 
     monkeypatch.setattr(generation, "crawl_file", crawl_file)
