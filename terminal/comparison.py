@@ -26,6 +26,7 @@ MEASURES = (
 )
 """Head, name and format of the measures that the table shows."""
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
+NOTE = "won sampled and greedily; below each mean its 95% interval over runs; entropy in nats"
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -43,7 +44,7 @@ def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
 
     The rows are those of `experiments.compare.grid.run_grid`.
     """
-    tables = text_tables(rows) if write_texts(rows) else [results_table(rows)]
+    tables = text_tables(rows) if write_texts(rows) else [results_table(rows), NOTE]
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
     if diverged:
         names = ", ".join(row["name"] for row in diverged)
@@ -51,16 +52,20 @@ def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
 
 
 def results_table(rows: Rows) -> Table:
-    """Return a table with one line per optimizer and varied value: means over the seeds, and below them intervals."""
+    """Return a table with one line per optimizer and varied value: means over the runs, and below them intervals.
+
+    The shares of won episodes are those of sampled and of greedy play.
+    """
     rates: list[tuple[str, str, str, Range, str]] = [
-        ("won, sampled", "sampled", "success_rate", RATE, "z.0%"),
-        ("won, greedy", "greedy", "success_rate", RATE, "z.0%"),
+        ("won", "sampled", "success_rate", RATE, "z.0%"),
+        ("greedy", "greedy", "success_rate", RATE, "z.0%"),
         ("score", "sampled", "normalized_score", RATE, "z.0%"),
     ]
     returns = [("reward", "sampled", "reward", (-math.inf, math.inf), "+z.2f")]
     measures = [*(rates if can_be_won(rows) else returns), ("entropy", "sampled", "entropy", ABOVE_0, "z.2f")]
-    heads = (Column(head, justify="right", no_wrap=True) for head in ("seeds", *(measure[0] for measure in measures)))
-    table = Table(Column("optimizer", overflow="fold"), *heads, box=box.SIMPLE_HEAD, header_style="bold")
+    heads = (Column(head, justify="right", no_wrap=True) for head in ("runs", *(measure[0] for measure in measures)))
+    first = Column("agent", overflow="fold", min_width=6)
+    table = Table(first, *heads, box=box.SIMPLE_HEAD, header_style="bold", padding=0, show_edge=False)
     for label, group in by_label(rows).items():
         cells = []
         for _, how, name, within, form in measures:

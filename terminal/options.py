@@ -179,7 +179,9 @@ def _code_in(values: Values) -> set[str]:
     from actde.registry import module_of
     from games.game_strings import code_in
 
-    code = code_in(str(values.get("game", "")), str(values.get("judge", ""))) | code_in(str(values.get("eval_game", "")))
+    code = code_in(str(values.get("game", "")), str(values.get("judge", ""))) | code_in(
+        str(values.get("eval_game", ""))
+    )
     if module := module_of(str(values.get("optimizer", ""))):
         code.add(module)
     return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}
