@@ -198,6 +198,11 @@ class BudgetConfig(Config):
     save_every: PositiveInt = 10
     """Rollouts between checkpoints."""
 
+    def reached(self, **values: float) -> str | None:
+        """Return the first of these settings whose limit its value reaches, or None while no limit is reached."""
+        limits = {name: getattr(self, name) for name in values}
+        return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
+
 
 class TrainConfig(Config):
     """The whole configuration of a training run."""

@@ -179,9 +179,8 @@ def _code_in(values: Values) -> set[str]:
     from actde.registry import module_of
     from games.game_strings import code_in
 
-    code = code_in(str(values.get("game", "")), str(values.get("judge", ""))) | code_in(
-        str(values.get("eval_game", ""))
-    )
+    game, tests, judge = (str(values.get(name, "")) for name in ("game", "eval_game", "judge"))
+    code = code_in(game, judge) | code_in(tests)
     if module := module_of(str(values.get("optimizer", ""))):
         code.add(module)
     return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}

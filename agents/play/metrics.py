@@ -20,8 +20,8 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
     Three metrics are means over turns: "turn_entropy" (nats), "value" and "q_value" (units of reward). For
     "turn_entropy", turns with a single admissible command do not count. All other metrics are means over episodes.
     "success" counts the episodes that the agent played alone, and "success_with_expert" those in which an expert played
-    some turns. "success" and "normalized_score" ignore reward shaping. "reward" is the sum of an episode's shaped rewards. If
-    `bonus_command` is set, "bonus_share" is the fraction of an episode's turns that play this command (see
+    some turns. Both, and "normalized_score", ignore reward shaping. "reward" is the sum of an episode's shaped rewards.
+    If `bonus_command` is set, "bonus_share" is the fraction of an episode's turns that play this command (see
     `command_shares`).
     """
     steps = [step for episode in episodes for step in episode.steps]

@@ -11,10 +11,11 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
 from agents.play.live_episode import StepEvent
-from agents.play.metrics import Metrics
+from agents.play.metrics import Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.training.dagger import DAggerAgent, label_best_episodes
+from agents.training.level_schedule import LevelSchedule
 from agents.training.progress import Progress
 
 
@@ -108,6 +109,13 @@ def play_rollout(
         next_episode=runner.next_episode,
         errors=runner.failures.count - failed_before,
     )
+
+
+def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
+    """Return the metrics of a rollout of all processes, and update the level schedule."""
+    metrics = episode_metrics(played.episodes, bonus_command)
+    metrics |= schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
+    return metrics | strategy_shares(strategies, played.strategies)
 
 
 def with_advantages(played: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.play.metrics import RECENT
-from agents.storage.checkpoint import TRAINING, load_tensors, loading_tensors, save_agent
+from agents.storage.checkpoint import BEST, TRAINING, load_tensors, loading_tensors, save_agent
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
 from agents.training.held_out import Best
@@ -85,3 +85,25 @@ def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **tr
         "trained_on": trained_on,
     }
     save_agent(folder, trainer.updater.model, trainer.tokenizer, trainer.model_config, description, **training)
+
+
+def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write the newest checkpoint with the results of `state_of`, and delete old ones. Save the best policy, too."""
+    if trainer.accelerator.is_main_process:
+        trainer.folder.sync()
+        folder = trainer.folder.checkpoint(trainer.iteration)
+        save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
+        trainer.folder.prune()
+        save_best(trainer)
+
+
+def is_best(trainer: "Trainer") -> bool:
+    """Return whether the current policy has the best evaluation so far."""
+    best = trainer.held_out and trainer.held_out.best
+    return bool(best and best.iteration == trainer.iteration)
+
+
+def save_best(trainer: "Trainer") -> None:
+    """Save the current policy as the best one, if it is the best one."""
+    if is_best(trainer) and trainer.accelerator.is_main_process:
+        save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)

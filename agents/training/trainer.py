@@ -22,10 +22,10 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
 from agents.play.episode import Episode
-from agents.play.metrics import RECENT, Metrics, episode_metrics, strategy_shares
+from agents.play.metrics import RECENT, Metrics
 from agents.play.runner import EpisodeRunner
 from agents.protocol import DivergenceError
-from agents.storage.checkpoint import BEST, INITIAL
+from agents.storage.checkpoint import INITIAL
 from agents.storage.run_folder import TENSORBOARD, RunFolder
 from agents.training.dagger import DAggerAgent
 from agents.training.divergence import check_update, diverged
@@ -34,9 +34,9 @@ from agents.training.level_schedule import LevelSchedule
 from agents.training.probe import Probe
 from agents.training.processes import any_process, gather, in_all_processes
 from agents.training.progress import Progress
-from agents.training.rollout import Rollout, joined, play_rollout, with_advantages
+from agents.training.rollout import Rollout, joined, play_rollout, rollout_metrics, with_advantages
 from agents.training.rollout_batch import RolloutBatch
-from agents.training.state import load_state, save_policy, state_of
+from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_policy, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
 from games.errors import naming
@@ -126,7 +126,7 @@ class Trainer:
             if not (initial := self.folder.path / INITIAL).exists():
                 save_policy(self, initial, trained_on=list(initial_games))
             if totals:
-                self._save_best()  # a process that was killed has perhaps saved only the newest checkpoint
+                save_best(self)  # a process that was killed has perhaps saved only the newest checkpoint
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
@@ -140,7 +140,7 @@ class Trainer:
             while not self._ends():
                 metrics = self.iterate()
                 in_all_processes(self._probe)
-                if self.iteration % self.config.budget.save_every == 0 or self.finished or self._is_best:
+                if self.iteration % self.config.budget.save_every == 0 or self.finished or is_best(self):
                     self.save()
                 yield metrics
             if self.iteration > self.saved:
@@ -172,16 +172,13 @@ class Trainer:
     @property
     def limit(self) -> str | None:
         """The setting whose limit ends the run, or None while no limit is reached."""
-        budget, measured = self.config.budget, len(self.recent) == RECENT and self.schedule.at_last_level
-        success = sum(self.recent) / RECENT if measured else 0.0
-        reached = {
-            "iterations": self.iteration,
-            "env_steps": self.env_steps,
-            "minutes": self.seconds / 60,
-            "stop_success": success,
-        }
-        limits = {name: getattr(budget, name) for name in reached}
-        return next((name for name, end in limits.items() if end is not None and reached[name] >= end), None)
+        measured = len(self.recent) == RECENT and self.schedule.at_last_level
+        return self.config.budget.reached(
+            iterations=self.iteration,
+            env_steps=self.env_steps,
+            minutes=self.seconds / 60,
+            stop_success=sum(self.recent) / RECENT if measured else 0.0,
+        )
 
     def iterate(self) -> Metrics:
         """Collect one rollout, update the model, and return the metrics of this iteration.
@@ -206,7 +203,7 @@ class Trainer:
             "episodes": everyone.next_episode,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            **self._play_metrics(everyone),
+            **rollout_metrics(everyone, self.schedule, self.strategies, self.config.reward.bonus_command),
             **({"recent_success": sum(self.recent) / len(self.recent)} if self.recent else {}),
             **update_metrics,
             "rollout_seconds": updated - begin,
@@ -215,16 +212,19 @@ class Trainer:
             "tokens_per_second": everyone.tokens / seconds,
         }
         self.iteration += 1
-        metrics |= {f"initial_{name}": value for name, value in initial.items()} | self._evaluate()
+        metrics |= {f"initial_{name}": value for name, value in initial.items()}
+        try:
+            metrics |= self._evaluate()
+        except games.FatalGameError:  # the iteration is complete without the evaluation
+            in_all_processes(lambda: self._record(metrics, everyone.episodes))
+            raise
         in_all_processes(lambda: self._record(metrics, everyone.episodes))
         return metrics
 
     def _probe(self) -> None:
         """Measure texts if a probe is due after this iteration and the folder does not hold it yet."""
-        if self.probe is None or not self.accelerator.is_main_process:
-            return
         due = self.iteration % self.config.probe.probe_every == 0 or self.finished
-        if due and not self.folder.has_probe(self.iteration):
+        if self.probe and self.accelerator.is_main_process and due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
 
     def _evaluate(self) -> Metrics:
@@ -233,14 +233,8 @@ class Trainer:
             return {}
         metrics = self.held_out.measure(self.iteration, self.progress)
         if not self.iteration:
-            in_all_processes(self._save_best)
+            in_all_processes(lambda: save_best(self))
         return metrics
-
-    @property
-    def _is_best(self) -> bool:
-        """Whether the current policy has the best evaluation so far."""
-        best = self.held_out and self.held_out.best
-        return bool(best and best.iteration == self.iteration)
 
     def _ends(self) -> bool:
         """Return whether the run ends here, which all processes decide together."""
@@ -266,12 +260,6 @@ class Trainer:
         labels_best = self.updater.optimizer.labels == "best"
         players = self.agent, self.dagger_agent
         return play_rollout(self.config, self.runner, *players, labels_best=labels_best, progress=self.progress)
-
-    def _play_metrics(self, played: Rollout) -> Metrics:
-        """Return the metrics of a rollout of all processes, and update the level schedule."""
-        metrics = episode_metrics(played.episodes, self.config.reward.bonus_command)
-        metrics |= self.schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
-        return metrics | strategy_shares(self.strategies, played.strategies)
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple: the rollout's batch, metrics, and the advantages [B, T]."""
@@ -303,20 +291,7 @@ class Trainer:
         """
         state, tensors = state_of(self)
         self.saved = self.iteration
-        in_all_processes(lambda: self._write_checkpoint(state, tensors))
-
-    def _write_checkpoint(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        if self.accelerator.is_main_process:
-            self.folder.sync()
-            folder = self.folder.checkpoint(self.iteration)
-            save_policy(self, folder, trained_on=self.trained_on, training=tensors, state=state)
-            self.folder.prune()
-            self._save_best()
-
-    def _save_best(self) -> None:
-        """Save the current policy as the best one, if it is the best one."""
-        if self._is_best and self.accelerator.is_main_process:
-            save_policy(self, self.folder.path / BEST, trained_on=self.trained_on)
+        in_all_processes(lambda: save_checkpoint(self, state, tensors))
 
     def _resume(self) -> dict[Path, str]:
         """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""

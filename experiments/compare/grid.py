@@ -21,8 +21,8 @@ from games.worker_pool import WorkerPool, available_cpus
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
-    "agreement", "kept", "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value", "q_value",
-    "advantage_abs", "entropy", "kl_ref",
+    "agreement", "kept", "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value",
+    "q_value", "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
 
 REQUIRED = ("iteration", "episodes", "env_steps", "seconds")

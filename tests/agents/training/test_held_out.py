@@ -17,7 +17,7 @@ from agents.storage.run_folder import read_metrics
 from agents.training.factory import make_trainer
 from agents.training.held_out import HeldOutGames
 from agents.training.progress import Progress
-from games import GameError, resolve
+from games import FatalGameError, GameError, resolve
 from games.textworld.generation.reserved_seeds import RESERVED
 from tests.agents.training.test_trainer import TIMES, assert_same_run
 
@@ -96,7 +96,7 @@ def test_the_first_of_the_best_agents_is_kept_and_can_be_named(run: Path) -> Non
         assert same_weights(run / BEST, stopped[best])
     assert not (run / BEST / "state.json").exists() and newest(run).name == "000005"
     make_agent(str(run / BEST), seed=0)
-    with pytest.raises(AgentError, match="has no checkpoint 'bets'; it has initial, best, .*000005"):
+    with pytest.raises(AgentError, match=r"has no checkpoint 'bets'; it has initial, best, .*000005"):
         make_agent(str(run / "bets"), seed=0)
 
 
@@ -192,3 +192,21 @@ def test_seeds_of_the_card_choose_no_agent(tmp_path: Path) -> None:
     with pytest.raises(GameError, match="is held out for evaluation"):
         make_trainer(reserved, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_iteration_whose_evaluation_fails_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = settings(iterations=3, eval_every=1, eval_episodes=2)
+    measure, failing = HeldOutGames.measure, {"now": True}
+
+    def fails(self: HeldOutGames, iteration: int, progress: Progress) -> dict[str, float]:
+        if iteration == 2 and failing["now"]:
+            raise FatalGameError("the game fails")
+        return measure(self, iteration, progress)
+
+    monkeypatch.setattr(HeldOutGames, "measure", fails)
+    with pytest.raises(FatalGameError):
+        trained(wanted, tmp_path / "run")
+    assert newest(tmp_path / "run").name == "000002" and "eval_success" not in read_metrics(tmp_path / "run")[1]
+    failing["now"] = False
+    trained(wanted, tmp_path / "run", resume=True)
+    assert list(values(tmp_path / "run")) == [0, 1, 3]
