@@ -163,7 +163,7 @@ def level_table(evaluations: Sequence[Evaluation]) -> Table:
     table = Table(*heads, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=f"{name} by level")
     for first in evaluations[0].levels:
         here = [next((result for result in row.levels if result.level == first.level), None) for row in evaluations]
-        cells = (estimate_cell(result and getattr(result, field), form) for result in here)
+        cells = (estimate_cell(getattr(result, field) if result else None, form) for result in here)
         table.add_row(str(first.level), str(first.episodes), *cells)
     table.add_section()
     totals = (estimate_cell(getattr(row, field), form) for row in evaluations)

@@ -107,8 +107,8 @@ def panel(
             values = [metrics[name] for metrics in measured]
             last = with_interval(measured[-1], name, form)
             table.add_row(label, last, sparkline(values, min(40, width - BESIDE)))
-    parts = [head, times, Text(), table, *below]
-    return Panel(Group(*parts), title=Text(title), title_align="left", border_style="cyan")
+    parts = Group(head, times, Text(), table, *below)
+    return Panel(parts, title=Text(title), title_align="left", border_style="cyan")
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:

@@ -18,8 +18,8 @@ from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.processes import finish, start_two
 
-IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2")
-IPD += ("--eval-game", "ipd", "--eval-every", "2", "--eval-episodes", "3")
+TESTS = ("--eval-game", "ipd", "--eval-every", "2", "--eval-episodes", "3")
+IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2", *TESTS)
 
 
 def train(out: Path, *arguments: str, status: int = 0) -> list[tuple[str, str]]:

@@ -63,10 +63,9 @@ class HeldOutGames:
         """
         played = gather(in_all_processes(lambda: self._play(progress)))
         episodes = [episode for part, _ in played for episode in part]
-        if won := wins(episodes):
-            name, result = "eval_success", wilson(won)
-        else:
-            name, result = "eval_reward", estimate([episode.reward for episode in episodes])
+        won = wins(episodes)
+        name = "eval_success" if won else "eval_reward"
+        result = wilson(won) if won else estimate([episode.reward for episode in episodes])
         if result is None:
             raise ValueError("expected at least one episode")
         if self.best is None or result.value > self.best.value:
