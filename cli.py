@@ -255,8 +255,7 @@ def train(
         raise typer.BadParameter("--out is missing: expected the folder of the run")
     from agents.training.factory import make_trainer
 
-    piped = not (as_json or console.err.is_terminal)
-    with console.waiting("setting up"), console.ticking(lambda: "setting up", enabled=piped):
+    with console.waiting("setting up", lines=not as_json):
         trainer = make_trainer(settings, folder, resume=resume)
     for line in view.notes(trainer, presets.origins(layers)):
         console.note(line)

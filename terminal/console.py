@@ -84,9 +84,12 @@ def note_saved(folder: Path | None) -> None:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Show a spinner while the block runs, if standard error is a terminal."""
-    with err.status(Text(what), spinner="dots") if err.is_terminal else nullcontext():
+def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
+    """Show a spinner while the block runs, if standard error is a terminal. Otherwise, print lines if `lines`."""
+    start = time.monotonic()
+    spinner = err.status(Text(what), spinner="dots") if err.is_terminal else nullcontext()
+    told = ticking(lambda: f"{what}, {time.monotonic() - start:z.0f} s", enabled=lines and not err.is_terminal)
+    with spinner, told:
         yield
 
 
