@@ -29,7 +29,7 @@ def load_scorer(term: Term) -> Scorer:
     """
     folder = Path(term.argument).expanduser()
     if not folder.is_dir():
-        raise GameError(f"reward {term.name}: no such folder")
+        raise GameError(f"reward {term.name}: {'this is a file; expected a' if folder.exists() else 'no such'} folder")
     try:
         return _load(term.kind, folder.resolve(), folder.stat().st_mtime_ns)
     except AgentError as error:

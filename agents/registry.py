@@ -99,6 +99,8 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
     from games.errors import did_you_mean
 
     expected = f"expected {', '.join(NAMES)} or the folder of a run"
+    if folder.exists():
+        raise AgentError(f"{name} is a file and no agent: {expected}")
     raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}")
 
 

@@ -13,7 +13,7 @@ from actde import Optimizer, OptimizerConfig, OptimizerError, optimizer_class
 from actde.batch import Record
 from actde.errors import ResultError
 from agents.protocol import LostProcessError
-from games.code_import import described
+from games.errors import described
 
 OURS = ("actde", "experiments")
 """Packages of this project that define optimizers."""

@@ -1,21 +1,42 @@
-"""Run a program of the experiments, and print a user's mistake as one line."""
+"""Run a program of the experiments, and print errors and warnings as one line."""
 
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 
 from actde.errors import OptimizerError
-from agents.protocol import AgentError
-from games.errors import GameError
+from actde.warning_lines import warning_line
+from agents.protocol import AgentError, DivergenceError
+from games.errors import GameError, is_users, reason
 
 
 def run(main: Callable[..., None]) -> NoReturn:
-    """Call `main` with the arguments of the command line, and exit with its status. The status of an error is 2."""
-    try:
+    """Call `main` with the arguments of the command line, and exit with its status."""
+    with one_line_errors():
         typer.run(main)
-        sys.exit(0)
+    sys.exit(0)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print warnings in the block as one line, and exit on an error. The status is 2 for a mistake, otherwise 1."""
+    before, warnings.formatwarning = warnings.formatwarning, warning_line
+    try:
+        yield
     except (AgentError, GameError, OptimizerError) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        sys.exit(2)
+        _fail(str(error), 1 if isinstance(error, DivergenceError) else 2)
+    except OSError as error:
+        if not is_users(error):
+            raise
+        _fail(reason(error) + (f": {error.filename}" if error.filename else ""), 1)
+    finally:
+        warnings.formatwarning = before
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.exit(status)

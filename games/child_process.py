@@ -100,9 +100,9 @@ def oom_kills() -> int:
 
 
 def _warning_format() -> str:
-    """Return the function that formats warnings, as `module:name`: the command line's in its processes, or Python's."""
+    """Return the function that formats warnings, as `module:name`: that of our programs, or otherwise Python's."""
     module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
-    return f"{module}:{name}" if module.startswith("terminal.") else "warnings:formatwarning"
+    return f"{module}:{name}" if module == "actde.warning_lines" else "warnings:formatwarning"
 
 
 def run(descriptor: int, serve: str, warning_format: str) -> None:

@@ -14,17 +14,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from games.errors import GameError, did_you_mean
+from games.errors import GameError, described, did_you_mean
 
 CODE = re.compile(r"(?P<source>[^?,*]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w./-]*)")
-MAX_MESSAGE = 500
-"""Maximum number of characters of a user's exception in an error message."""
 _NAMED: dict[str, None] = {}
 
 
@@ -155,14 +153,3 @@ def _printing_to_stderr() -> Iterator[None]:
             yield
     else:
         yield
-
-
-def described(error: BaseException) -> str:
-    """Return the class and the message of an exception in one line of printable characters."""
-    reason = "an error without a message"
-    with suppress(Exception):  # the user's class may raise anything here, too
-        reason = "" if error.args == (None,) else str(error)  # exit() raises SystemExit(None)
-    if len(reason) > MAX_MESSAGE:
-        reason = f"{reason[:MAX_MESSAGE]}..."
-    line = " ".join(f"{type(error).__name__}: {reason}".split()).removesuffix(":")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

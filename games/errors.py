@@ -5,7 +5,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OUT_OF_MEMORY = (
@@ -13,6 +13,9 @@ OUT_OF_MEMORY = (
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
 """Parts of messages about memory, in lower case."""
+MAX_MESSAGE = 500
+"""Maximum number of characters of an exception's message in an error of ours."""
+OF_PATHS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
@@ -30,6 +33,10 @@ class ScorerError(FatalGameError):
 
 class FilesError(GameError):
     """A file or folder cannot be read or written."""
+
+
+class PathError(OSError):
+    """A file or folder that a command writes cannot have its path, or its folder has been removed meanwhile."""
 
 
 class EpisodeError(GameError):
@@ -52,9 +59,40 @@ def first_line(error: object) -> str:
     return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
 
 
+def described(error: BaseException) -> str:
+    """Return the class of an exception and the first line of its message, as one line of printable characters."""
+    message = "an error without a message"
+    with suppress(Exception):  # the class of a user may raise anything here
+        message = "" if not str(error).strip() or error.args == (None,) else first_line(error)
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}..."
+    line = " ".join(f"{type(error).__name__}: {message}".split()).removesuffix(":")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def reason(error: OSError) -> str:
     """Return why a file cannot be read or written. Some errors have a message but no `strerror`."""
     return error.strerror or str(error) or type(error).__name__
+
+
+def is_users(error: OSError) -> bool:
+    """Return whether a disk or a path of the user causes the error. Otherwise, it is a bug of ours.
+
+    A path may be missing, or lead to a folder in place of a file, because our code is wrong. Such an error is the
+    user's only as a `PathError`, which names a path that the user has chosen.
+    """
+    return isinstance(error, PathError) or error.errno not in OF_PATHS
+
+
+@contextmanager
+def noticing_removal(folder: Path) -> Iterator[None]:
+    """Convert an OSError in the block to a PathError if `folder`, which the block writes, has been removed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in OF_PATHS or folder.is_dir():
+            raise
+        raise PathError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
 
 
 @contextmanager

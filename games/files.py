@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from games.errors import FilesError, naming, reason
+from games.errors import OF_PATHS, FilesError, PathError, is_users, naming, noticing_removal, reason
 from games.untrusted_files import read_json
 
 if TYPE_CHECKING:
@@ -44,12 +44,24 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Convert an OSError in the block, for example from a full disk, to a FilesError with a one-line message."""
+    """Convert an OSError of a disk or of a user's path in the block to a FilesError with a one-line message."""
     try:
         yield
     except OSError as error:
+        if not is_users(error):
+            raise
         where = f" ({error.filename})" if error.filename else ""
         raise FilesError(f"cannot {doing}: {reason(error)}{where}; {advice}") from error
+
+
+def create_folder(folder: Path) -> None:
+    """Create a folder that a command writes, and its parents. Raise PathError if a file has one of their names."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in OF_PATHS:
+            raise
+        raise PathError(error.errno, error.strerror, error.filename) from None
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
@@ -75,7 +87,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
         wait: wait for another process that holds the lock. Otherwise, raise FilesError.
     """
     is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     lock = file_lock(folder / (f".{names[0]}{LOCK}" if names else LOCK), process_wide=True)
     try:
         lock.acquire(blocking=wait)
@@ -86,11 +98,12 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
         if lock.lock_counter == 1:
             remove_leftovers(folder, *names)
             remove_dead_scratch_folders()
-        yield
+        with noticing_removal(folder):
+            yield
     finally:
         if lock.lock_counter == 1:
             Path(lock.lock_file).unlink(missing_ok=True)  # a process that waits for this lock creates the file again
-            if is_new and not any(folder.iterdir()):
+            if is_new and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         lock.release()
 
@@ -98,8 +111,8 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 @contextmanager
 def building(path: Path) -> Iterator[None]:
     """Wait for the lock of a file or folder that threads and processes share, and remove leftovers of killed ones."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(path.with_name(f".{path.name}{LOCK}")):
+    create_folder(path.parent)
+    with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_removal(path.parent):
         remove_leftovers(path.parent, path.name)
         yield
 
@@ -143,7 +156,12 @@ def _sync_one(path: Path) -> None:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file atomically. Even after a crash, readers find either the old content or all of the new content."""
+    """Write a file atomically. Even after a crash, readers find either the old content or all of the new content.
+
+    Raise PathError if `path` is a folder.
+    """
+    if path.is_dir():
+        raise PathError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     work = _temporary(path)
     try:
         with naming(path):

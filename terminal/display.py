@@ -1,13 +1,14 @@
 """Parts of an episode as renderables of the `rich` library and as plain text."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich import box
 from rich.bar import Bar
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.rule import Rule
@@ -28,8 +29,12 @@ GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
 def tidy(text: str) -> str:
-    """Make a game's text printable, and remove tabs, repeated blank lines and the interpreter's menu at the end."""
-    return re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
+    """Make a game's text printable, and remove tabs, repeated blank lines and the interpreter's menu at the end.
+
+    A line that the game has centred begins with few blanks, because it would not fit into a narrow terminal.
+    """
+    shown = re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
+    return re.sub(r"(?m)^ {20,}", "    ", shown)
 
 
 def game_name(game: str) -> str:
@@ -52,7 +57,18 @@ def heading(*, agent: str, game: str, episode: int) -> RenderableType:
     title = Text.assemble(
         (agent, "bold"), (" plays ", QUIET), (game_name(game), "bold"), (f"  episode {episode}", QUIET)
     )
-    return Padding(Rule(title, style="cyan", align="left"), (1, 0, 0, 0))
+    return Padding(_Title(title), (1, 0, 0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Title:
+    """A title on a rule, or in several lines without a rule if it is too long for one line."""
+
+    text: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        fits = self.text.cell_len + 2 <= options.max_width
+        yield Rule(self.text, style="cyan", align="left") if fits else self.text
 
 
 def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
@@ -117,7 +133,7 @@ def policy_table(
     state = [form.format(number) for form, number in outputs if number is not None]
     if q_column and any(decision.probabilities[name] < RARE for name in shown):
         state.append(f"(q): p below {RARE:z.0%}, hardly trained")
-    return Group(table, Text("  " + "   ".join(state), style=QUIET))
+    return Group(table, Padding(Text("   ".join(state), style=QUIET), (0, 0, 0, 2), expand=False))
 
 
 def _q(q: float | None, probability: float) -> str:
@@ -247,9 +263,18 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
 
 
 def verdict_table(counts: Mapping[str, Mapping[str, int]]) -> RenderableType:
-    """Return a table that counts the findings of a reproduction, with a row per part and a column per verdict."""
-    verdicts = (Column(verdict, justify="right") for verdict in next(iter(counts.values())))
-    table = Table("part", *verdicts, box=box.SIMPLE_HEAD, header_style="bold")
-    for part, numbers in counts.items():
-        table.add_row(part, *(str(count) for count in numbers.values()))
+    """Return a table that counts the findings of a reproduction, with a row per verdict and a column per part."""
+    verdicts = list(next(iter(counts.values())))
+    columns = (
+        Column("verdict", min_width=_longest_word(verdicts)),
+        *(Column(part, justify="right", min_width=_longest_word([part])) for part in counts),
+    )
+    table = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
+    for verdict in verdicts:
+        table.add_row(verdict, *(str(numbers[verdict]) for numbers in counts.values()))
     return table
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    """Return the length of the longest word in the texts."""
+    return max(len(word) for text in texts for word in text.split())

@@ -1,7 +1,7 @@
 """Errors and warnings as one line on standard error, with an exit status.
 
-The status is 2 for a user's mistake, 1 for a failure of the machine such as a full disk, and 130 for Ctrl-C. Bugs are
-not caught, so that their tracebacks are shown.
+The status is 2 for a user's mistake, 1 for any other failure such as a full disk or a training that diverged, and 130
+for Ctrl-C. Bugs are not caught, so that their tracebacks are shown.
 """
 
 import errno
@@ -23,9 +23,9 @@ from typing import NoReturn
 import typer
 
 from actde.import_path import protect_imports
+from actde.warning_lines import warning_line
 from terminal import console
 from terminal.texts import one_line
-from terminal.warning_lines import warning_line
 
 PR_SET_PDEATHSIG = 1
 MEMORY_FULL = "the memory is full, or a limit of this process is reached; finished work is kept; give it more memory"
@@ -40,7 +40,7 @@ DISK = {
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ENOMEM: MEMORY_FULL,
-    errno.ENOENT: "no such file or folder",
+    errno.ENOENT: "this folder was removed",
     errno.EFBIG: "the file is too large for the limits of this process",
     errno.EMFILE: "too many open files",
     errno.ENFILE: "too many open files",
@@ -49,6 +49,7 @@ DISK = {
     errno.ESTALE: "the network drive is gone",
 }
 LOST = (("agents.protocol", "LostProcessError"),)
+DIVERGED = (("agents.protocol", "DivergenceError"),)
 GRACE = 2.0  # seconds in which threads may end by themselves
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
@@ -65,6 +66,8 @@ def run(app: Callable[..., object]) -> NoReturn:
         fail(_command_line_error(error), error.exit_code)
     except typer.Abort:
         fail("stopped", 130)
+    except _imported(DIVERGED) as error:  # a subclass of AgentError
+        fail(str(error), 1)
     except _imported(USERS_MISTAKES) as error:
         fail(str(error), 2)
     except BrokenExecutor as error:  # a worker process died
@@ -72,13 +75,12 @@ def run(app: Callable[..., object]) -> NoReturn:
     except _imported(LOST) as error:
         fail(str(error), 1, ranks=("0", "1"))  # process 0 may be the lost one
     except OSError as error:
-        if error.errno not in DISK:
+        if (problem := _disk_problem(error)) is None:
             raise
         if error.errno == errno.ENOSPC:  # discard the buffered output: writing it at exit would raise the same error
             with suppress(UnsupportedOperation):  # the stream is not a file
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        where = f": {error.filename}" if error.filename else ""
-        fail(DISK[error.errno] + where, 1)
+        fail(problem, 1)
     except BaseException as error:  # out of memory, libraries raise classes of their own
         from games.errors import is_out_of_memory
 
@@ -94,18 +96,37 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
 
     If `at_once` is true, skip Python's own teardown, which needs memory.
     """
-    deadline = time.monotonic() + GRACE
-    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
-    for thread in others:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    if running := [thread.name for thread in others if thread.is_alive()]:
-        console.note(f"a thread of the game is still running and ends now: {running[0]}")
+    running: list[threading.Thread] = []
+    try:
+        running = _threads_after(GRACE)
+    except KeyboardInterrupt:
+        status, at_once = 130, True
+    if running:
+        console.note(f"a thread of the game is still running and ends now: {running[0].name}")
     if running or at_once:
         if "games.files" in sys.modules:
             sys.modules["games.files"].remove_scratch_folder()
         sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _threads_after(seconds: float) -> list[threading.Thread]:
+    """Return the threads that Python would wait for and that do not end by themselves within this time."""
+    deadline = time.monotonic() + seconds
+    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    others = [each for each in others if not _is_idle_worker(each)]
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread for thread in others if thread.is_alive()]
+
+
+def _is_idle_worker(thread: threading.Thread) -> bool:
+    """Return whether this is a thread of a ThreadPoolExecutor that waits for work. Python ends it at exit."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    # a thread that works is in another function
+    where = None if frame is None else (frame.f_globals.get("__name__"), frame.f_code.co_name)
+    return where == ("concurrent.futures.thread", "_worker")
 
 
 def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
@@ -124,6 +145,17 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
     except MemoryError:  # drawing needs memory
         os.write(2, f"error: {MEMORY_FULL}\n".encode())
     leave(status, at_once=at_once)
+
+
+def _disk_problem(error: OSError) -> str | None:
+    """Return what is wrong with a disk or with a path of the user. Return None if the error is a bug of ours."""
+    from games.errors import is_users
+
+    if error.errno == errno.ENOENT and error.filename is None:  # from `os.getcwd` or `tempfile`
+        return "the current folder was removed" if error.strerror == os.strerror(error.errno) else error.strerror
+    if error.errno not in DISK or not is_users(error):
+        return None
+    return DISK[error.errno] + (f": {error.filename}" if error.filename else "")
 
 
 def _end_with_launcher() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Column, Table
 from rich.text import Text
 
 from games.files import exclusive
@@ -72,24 +73,31 @@ class MapView:
         if passage.door:
             _write(canvas, *at, DOORS[passage.state], DOOR)
 
-    def _legend(self) -> Iterator[Text]:
+    def _legend(self) -> Iterator[RenderableType]:
         """Yield the lines below the map: things, doors, bent passages and the walkthrough."""
         for key, room in self._map.rooms.items():
             start = " (the player starts here)" if key == self._map.start else ""
             things = f": {'; '.join(room.things)}" if room.things else ""
             if start or things:
-                yield Text(printable(f"{self._numbers[key]:>3} {room.name}{start}{things}"))
+                yield _indented(f"{self._numbers[key]:>3} ", f"{room.name}{start}{things}")
         if self._map.carried:
-            yield Text(printable(f"  carried: {'; '.join(self._map.carried)}"))
+            yield _indented("  ", f"carried: {'; '.join(self._map.carried)}")
         for passage in self._map.passages:
             one, other = (f"{self._numbers[key]} {self._map.rooms[key].name}" for key in passage.rooms)
             if passage.door:
-                door = f"  {DOORS[passage.state]} {passage.door} ({passage.state}): {one} - {other}"
-                yield Text(printable(door), style=DOOR)
+                door = f"{passage.door} ({passage.state}): {one} - {other}"
+                yield _indented(f"  {DOORS[passage.state]} ", door, DOOR)
             if _is_bent(self._map, passage):
-                yield Text(printable(f"  {passage.direction} of {one}: {other}"))
+                yield _indented("  ", f"{passage.direction} of {one}: {other}")
         if self._map.walkthrough:
-            yield Text(printable("  " + " > ".join(self._map.walkthrough)), style=WAY)
+            yield _indented("  ", " > ".join(self._map.walkthrough), WAY)
+
+
+def _indented(mark: str, text: str, style: str = "") -> RenderableType:
+    """Return a mark and a text beside it. All lines of the text have the same indentation."""
+    grid = Table.grid(Column(width=len(mark), no_wrap=True), Column())
+    grid.add_row(Text(mark, style=style), Text(printable(text), style=style))
+    return grid
 
 
 def _is_bent(drawn: Map, passage: Passage) -> bool:

@@ -29,19 +29,27 @@ def make_pairs(
 ) -> None:
     """Sample pairs of completions, and let a judge say which is better."""
     import agents
-    from agents.text.preferences import write_preferences
+    from agents.text.preferences import UnfinishedPreferences, write_preferences
     from agents.training.preference_sampling import sample_preferences
-    from games.files import exclusive
 
     if out.is_dir():
         raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
-    with exclusive(out.parent, out.name):
+    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
+    with console.resumable(out.parent, out.name):
+        unfinished = UnfinishedPreferences(out, settings)
         with console.waiting(f"loading {agent}"):
             writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
         with console.progress("pairs", pairs) as advance:
-            sampled = sample_preferences(writer, game, judge, pairs=pairs, seed=seed, on_preference=advance)
+            sampled = sample_preferences(
+                *(writer, game, judge),
+                pairs=pairs,
+                seed=seed,
+                on_preference=advance,
+                earlier=unfinished.batches,
+                on_batch=unfinished.add,
+            )
         write_preferences(out, sampled.preferences)
-    settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
+        unfinished.remove()
     train = console.command_line("train-reward", "--pairs", str(out), "--out", "RM")
     console.output(
         {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},
@@ -69,18 +77,21 @@ def train_reward(
     from agents.config import ModelConfig
     from agents.text.preferences import read_preferences
     from agents.training.presets import TRUNKS
+    from agents.training.reward_checkpoint import RewardCheckpoint
     from agents.training.reward_model import check_folder, save_reward_model
     from agents.training.reward_training import train_reward_model
-    from games.files import exclusive
+    from games.files import sha256
 
     config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=TRUNKS.get(trunk, {}).get("dtype", "float32"))
     settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
-    with exclusive(out.parent, out.name), console.reporting("train-reward") as report:
+    with console.resumable(out.parent, out.name), console.reporting("train-reward") as report:
         check_folder(out)
         preferences = read_preferences(pairs)
-        trained = train_reward_model(preferences, config, **settings, progress=report)
+        checkpoint = RewardCheckpoint(out, config, settings | {"pairs": sha256(pairs), "model": config.model_dump()})
+        trained = train_reward_model(preferences, config, **settings, progress=report, checkpoint=checkpoint)
         about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
         save_reward_model(out, trained.reward_model, config, about)
+        checkpoint.remove()
     lines = [f"accuracy on the pairs of the training: {_accuracy(trained.trained)}"]
     if trained.held_out is not None:
         lines.append(f"accuracy on the held-out pairs: {_accuracy(trained.held_out)}")

@@ -51,6 +51,7 @@ IN_LINE = (
 )
 OF_TEXTS = frozenset({"entropy"})
 OF_OTHER_GAMES = frozenset({"success", "recent_success", "normalized_score", "steps", "turn_entropy"})
+OF_WINS = frozenset({"success", "recent_success"})
 BARS = "▁▂▃▄▅▆▇█"
 BESIDE = 48  # the width of the panel without the bars
 
@@ -77,9 +78,16 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
 
 
-def shown(metrics: Mapping[str, float], *, texts: bool) -> dict[str, float]:
-    """Return the metrics to display for a game. `texts` is true if an episode of the game is one written text."""
-    hidden = OF_OTHER_GAMES if texts else OF_TEXTS
+def shown(
+    metrics: Mapping[str, float], *, texts: bool, history: Sequence[Mapping[str, float]] = ()
+) -> dict[str, float]:
+    """Return the metrics to display for a game. `texts` is true if an episode of the game is one written text.
+
+    Win rates are displayed if the game has a maximum score or an episode was won, now or in the displayed `history`.
+    """
+    winnable = "normalized_score" in metrics or any(metrics.get(name) for name in OF_WINS)
+    winnable = winnable or any(not OF_WINS.isdisjoint(row) for row in history)
+    hidden = (OF_OTHER_GAMES if texts else OF_TEXTS) | (frozenset() if winnable else OF_WINS)
     return {name: value for name, value in metrics.items() if name not in hidden}
 
 
@@ -157,7 +165,7 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
     view = Live(get_renderable=picture, console=console.out) if drawn else console.ticking(current, enabled=not quiet)
     with console.on_first_interrupt(stop), view as live:
         for latest in trainer.run():
-            history.append(shown(latest, texts=texts))
+            history.append(shown(latest, texts=texts, history=history))
             if live:
                 live.refresh()
             elif not quiet:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from agents.protocol import AgentError
-from games.errors import first_line
+from games.errors import described
 
 CODE = re.compile(
     r"attn_implementation|experts_implementation|auto_map|quantization|compression_config|kernel_config|use_kernel"
@@ -35,7 +35,7 @@ MAX_LENGTH = 1_000_000
 
 @contextmanager
 def library_errors(what: str) -> Iterator[None]:
-    """Convert any exception of a library in the block to an `AgentError` with the message `what` and `one_line`.
+    """Convert any exception of a library in the block to an `AgentError` with the message `what` and the exception.
 
     For damaged data, `transformers` and `tokenizers` raise exceptions of any class, including plain `Exception`. An
     exception of Python's own classes that our code raises is not converted, because it is a bug.
@@ -47,12 +47,7 @@ def library_errors(what: str) -> Iterator[None]:
         ours = innermost.f_globals["__name__"].startswith("agents.")
         if isinstance(error, AgentError) or (ours and type(error).__module__ == "builtins"):
             raise
-        raise AgentError(f"{what}: {one_line(error)}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return the name of an exception's class, and the first line of its message if there is one."""
-    return f"{type(error).__name__}: {first_line(error):.300}" if str(error).strip() else type(error).__name__
+        raise AgentError(f"{what}: {described(error)}") from error
 
 
 def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any:

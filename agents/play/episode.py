@@ -45,7 +45,7 @@ class Episode:
         max_score: the game's maximum score, or None if it is unknown.
         won: whether the game was won, or None if the game does not report it.
         truncated: whether the turn limit or an error ended the episode.
-        moves: number of turns, as the game counts them.
+        moves: number of turns, as the game counts them. The last text of a TextWorld game states one turn more.
         error: message of the game's error, or None if there was no error.
     """
 

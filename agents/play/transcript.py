@@ -1,6 +1,5 @@
 """Transcripts: episodes as JSON Lines. Each line holds one episode and its iteration of the training run."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,9 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
-from games.errors import naming
+from games import json_lines
+from games.errors import noticing_removal
+from games.files import create_folder
 from games.untrusted_files import is_present
 
 NAME = "transcripts.jsonl"  # in the folder of a run
@@ -24,38 +25,32 @@ class Entry:
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
     """Append entries to the file, which is created if necessary. If writing fails, the file is left unchanged."""
-    lines = [{"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries]
-    text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines)
-    with naming(path), path.open("ab", buffering=0) as file:
-        before, rest = file.tell(), memoryview(text.encode())
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError:
-            file.truncate(before)
-            raise
+    json_lines.append(path, ({"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries))
 
 
 def recorder(folder: Path) -> Callable[[Episode], None]:
     """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
 
-    Both raise `AgentError` if the folder already has a transcript.
+    Both raise `AgentError` if the folder already has a transcript, or is a file.
     """
     path, created = folder / NAME, False
     taken = AgentError(f"{path} already exists; choose another folder")
     if is_present(path):
         raise taken
+    if folder.exists() and not folder.is_dir():
+        raise AgentError(f"{folder} is a file; expected a folder")
 
     def record(episode: Episode) -> None:
         nonlocal created
         if not created:
-            folder.mkdir(parents=True, exist_ok=True)
+            create_folder(folder)
             try:
                 path.touch(exist_ok=False)
             except FileExistsError:
                 raise taken from None
             created = True
-        append(path, [Entry(iteration=0, episode=episode)])
+        with noticing_removal(folder):
+            append(path, [Entry(iteration=0, episode=episode)])
 
     return record
 
@@ -68,9 +63,12 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def check_present(path: Path) -> None:
-    """Raise `AgentError` if there is no file of this name."""
-    if not is_present(path):
-        raise AgentError(f"{path} does not exist; expected the folder of a run, or a transcript file")
+    """Raise `AgentError` if there is no file of this name. The message names the folder if only the file is missing."""
+    if is_present(path):
+        return
+    in_folder = path.name == NAME and path.parent.is_dir()
+    problem = f"{path.parent.absolute()} holds no {NAME}" if in_folder else f"{path} does not exist"
+    raise AgentError(f"{problem}; expected the folder of a run, or a transcript file")
 
 
 def parse_entry(line: LogLine) -> Entry:

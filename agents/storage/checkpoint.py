@@ -26,10 +26,11 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
 from agents.model.finite_check import check_finite
-from agents.model.trunk_config import known_entries, library_errors, one_line
+from agents.model.trunk_config import known_entries, library_errors
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
+from games.errors import described
 from games.files import atomic_folder, json_hash, sha256
 from games.untrusted_files import MAX_BYTES, check_regular, read_object, validated
 
@@ -159,7 +160,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
 
     Args:
-        kind: what the folder must hold: an agent or a reward model.
+        kind: what the folder must hold: an agent, a reward model or the training of one.
 
     Raises:
         AgentError: the folder is not a checkpoint of this kind and format, or a file is missing or damaged.
@@ -222,7 +223,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except DivergenceError as error:
         raise AgentError(f"{path} cannot be used: {error}; use an earlier checkpoint") from None
     except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise AgentError(f"{path} is not a complete safetensors file: {one_line(error)}") from None
+        raise AgentError(f"{path} is not a complete safetensors file: {described(error)}") from None
 
 
 @contextmanager
@@ -231,7 +232,7 @@ def loading_tensors(source: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
-        raise AgentError(f"{source} is of another run: {one_line(error)}; use another copy") from error
+        raise AgentError(f"{source} is of another run: {described(error)}; use another copy") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -20,7 +20,8 @@ are therefore the same as those of an uninterrupted run.
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import BEST, FOLDER, INITIAL, read_json
-from games.errors import naming
+from games.errors import naming, noticing_removal
 from games.files import (
     LOCK,
     atomic_write,
+    create_folder,
     file_lock,
     is_temporary,
     remove_dead_scratch_folders,
@@ -87,9 +89,18 @@ class RunFolder:
     def unlock(self) -> None:
         self._lock.release(force=True)
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Raise PathError if a write in the block fails because the folder was removed. At the end, unlock it."""
+        try:
+            with noticing_removal(self.path):
+                yield
+        finally:
+            self.unlock()
+
     def create(self) -> None:
         """Create the folder, lock it, and write the settings."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        create_folder(self.path)
         self.lock()
         if not self._resume:
             try:

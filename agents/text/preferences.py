@@ -4,14 +4,15 @@ A file of preferences has one JSON object per line, with the texts `prompt`, `ch
 ignored.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from agents.protocol import AgentError
+from games import json_lines
 from games.files import atomic_write
-from games.untrusted_files import parse_json, read_lines
+from games.untrusted_files import is_present, parse_json, read_lines, validated
 
 FIELDS = ("prompt", "chosen", "rejected")
 
@@ -41,8 +42,44 @@ def read_preferences(path: Path) -> list[Preference]:
 
 def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
     """Write a file of preferences atomically."""
-    lines = (json.dumps(asdict(preference), ensure_ascii=False) + "\n" for preference in preferences)
-    atomic_write(path, "".join(lines))
+    atomic_write(path, json_lines.dumped(map(asdict, preferences)))
+
+
+class UnfinishedPreferences:
+    """The file beside `path` that stores sampled batches until `path` is written, so that the same command continues.
+
+    Its first line holds the settings of the sampling, and each other line a batch.
+
+    Attributes:
+        batches: the batches that an earlier sampling with the same settings has stored. None is a tie.
+
+    Raises:
+        AgentError: a line is damaged.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self._path, self._settings = path.with_name(f".{path.name}.part"), dict(settings)
+        self.batches: list[list[Preference | None]] = []
+        lines = list(read_lines(self._path, error=AgentError)) if is_present(self._path) else []
+        complete = [(where, parse_json(line, where, AgentError)) for where, line in lines if line.endswith("\n")]
+        if complete and complete[0][1] == self._settings:
+            self.batches = [validated(list[Preference | None], row, where, AgentError) for where, row in complete[1:]]
+        self._is_begun = False
+
+    def add(self, batch: Sequence[Preference | None]) -> None:
+        """Store a batch. The first call creates the file, or removes an incomplete last line and another sampling."""
+        if not self._is_begun:
+            atomic_write(self._path, json_lines.dumped([self._settings, *map(_rows, self.batches)]))
+            self._is_begun = True
+        json_lines.append(self._path, [_rows(batch)])
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self._path.unlink(missing_ok=True)
+
+
+def _rows(batch: Sequence[Preference | None]) -> list[dict[str, str] | None]:
+    return [None if preference is None else asdict(preference) for preference in batch]
 
 
 def _preference(line: str, place: str) -> Preference:

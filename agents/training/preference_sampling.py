@@ -1,7 +1,8 @@
 """Sampling of preferences: an agent completes each prompt twice, and a judge says which completion is better."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import games
 from agents.completion_rewards import scorer
@@ -9,9 +10,12 @@ from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent, AgentError
 from agents.text.preferences import Preference
+from games.completion import Scorer
 
 PROMPTS = 32
 """Number of prompts that are completed at once."""
+Batch = list[Preference | None]
+"""The outcome of each pair of completions of `PROMPTS` prompts. None is a tie."""
 PATIENCE = 20
 """Maximum number of ties per preference. With more ties, sampling fails, but only after `LEAST` pairs."""
 LEAST = 256
@@ -34,6 +38,8 @@ def sample_preferences(
     pairs: int,
     seed: int,
     on_preference: Callable[[Preference], None] = lambda preference: None,
+    earlier: Sequence[Batch] = (),
+    on_batch: Callable[[Batch], None] = lambda batch: None,
 ) -> SampledPreferences:
     """Sample `pairs` preferences. A pair of completions with equal scores or the same text is a tie and is dropped.
 
@@ -41,6 +47,7 @@ def sample_preferences(
         game: one or several completion games.
         judge: name of the reward that compares the completions (see `games.completion.rewards`).
         seed: seed of the prompts. The agent has its own seed.
+        earlier: the first batches, if an earlier call with the same arguments has passed them to `on_batch`.
 
     Raises:
         GameError: the game or the judge does not exist, or fails.
@@ -51,27 +58,40 @@ def sample_preferences(
         raise AgentError(f"preferences need a completion game, got {game}")
     score = scorer(judge)
     found, ties = list[Preference](), 0
-    with EpisodeRunner(specs, seed=seed, parallel=2 * PROMPTS, group_size=2) as runner:
+    first = 2 * PROMPTS * len(earlier)
+    with EpisodeRunner(specs, seed=seed, parallel=2 * PROMPTS, first_episode=first, group_size=2) as runner:
+        batches = chain(earlier, _sampled(runner, agent, score, on_batch))
         while len(found) < pairs:
-            episodes = sorted(runner.play(agent, 2 * PROMPTS), key=lambda episode: episode.index)
-            prompts, texts = [episode.steps[0].observation for episode in episodes], [_text(e) for e in episodes]
-            scores = score(prompts, texts)
-            for first in range(0, 2 * PROMPTS, 2):
-                second = first + 1
+            for preference in next(batches):
                 if len(found) == pairs:
                     break
-                if texts[first] == texts[second] or scores[first] == scores[second]:
+                if preference is None:
                     ties += 1
                     continue
-                better, worse = (first, second) if scores[first] > scores[second] else (second, first)
-                found.append(Preference(prompt=prompts[first], chosen=texts[better], rejected=texts[worse]))
-                on_preference(found[-1])
+                found.append(preference)
+                on_preference(preference)
             if ties + len(found) >= LEAST and ties > PATIENCE * (len(found) + 1):
                 raise AgentError(
                     f"{judge} told {len(found)} of {ties + len(found)} pairs of completions apart; "
                     "expected a judge or a temperature with fewer ties"
                 )
     return SampledPreferences(preferences=found, ties=ties)
+
+
+def _sampled(runner: EpisodeRunner, agent: Agent, score: Scorer, on_batch: Callable[[Batch], None]) -> Iterator[Batch]:
+    """Yield new batches without end."""
+    while True:
+        episodes = sorted(runner.play(agent, 2 * PROMPTS), key=lambda episode: episode.index)
+        prompts, texts = [episode.steps[0].observation for episode in episodes], [_text(e) for e in episodes]
+        scores = score(prompts, texts)
+        batch: Batch = []
+        for first in range(0, 2 * PROMPTS, 2):
+            better, worse = sorted((first, first + 1), key=lambda index: -scores[index])
+            tie = texts[better] == texts[worse] or scores[better] == scores[worse]
+            preference = Preference(prompt=prompts[first], chosen=texts[better], rejected=texts[worse])
+            batch.append(None if tie else preference)
+        on_batch(batch)
+        yield batch
 
 
 def _text(episode: Episode) -> str:

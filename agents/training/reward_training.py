@@ -20,6 +20,7 @@ from agents.model.finite_check import check_finite
 from agents.protocol import AgentError, DivergenceError
 from agents.text.preferences import Preference
 from agents.training.master_weights import stepped
+from agents.training.reward_checkpoint import RewardCheckpoint
 from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, batches_by_length
 from agents.training.updater import make_torch_optimizer, set_learning_rates
 
@@ -79,6 +80,7 @@ def train_reward_model(
     held_out: float = 0.2,
     seed: int = 0,
     progress: Progress = lambda text, done, total: None,
+    checkpoint: RewardCheckpoint | None = None,
 ) -> RewardTraining:
     """Train a new reward model. `seed` determines all random numbers.
 
@@ -89,6 +91,7 @@ def train_reward_model(
         batch: preferences per gradient step.
         held_out: fraction of the preferences that are excluded from training, together with their prompts.
         progress: function that is called after each gradient step.
+        checkpoint: where the state is saved at the start and after each epoch, and from which the training continues.
 
     Raises:
         AgentError: the trunk cannot be loaded, or there are too few preferences or prompts.
@@ -100,11 +103,14 @@ def train_reward_model(
     model, tokenizer = assemble(config.replace(q_heads=0), None)
     reward_model = RewardModel(model.to(PartialState().device), tokenizer)
     try:
-        losses = _fit(reward_model, learned, epochs, batch, UpdateConfig(lr=lr, value_lr=head_lr), rng, progress)
+        update = UpdateConfig(lr=lr, value_lr=head_lr)
+        losses = _fit(reward_model, learned, epochs, batch, update, rng, progress, checkpoint)
         model.eval()
         rewards = paired_rewards(reward_model, learned)
         check_finite({"a reward of the trained model": torch.tensor(rewards)})
     except DivergenceError as error:
+        if checkpoint:
+            checkpoint.remove()
         raise DivergenceError(f"the training diverged: {error}; nothing is saved; try a lower --lr") from None
     _standardize(model.heads.value.out, rewards)
     return RewardTraining(
@@ -163,14 +169,20 @@ def _fit(
     config: UpdateConfig,
     rng: np.random.Generator,
     progress: Progress,
+    checkpoint: RewardCheckpoint | None,
 ) -> list[float]:
     """Train on preferences, and return the mean loss of each epoch."""
     model = reward_model.model.train()
     pairs = [[reward_model.encode(p.prompt, text) for text in (p.chosen, p.rejected)] for p in preferences]
     torch_optimizer = make_torch_optimizer(model, config)
-    steps, step, losses = epochs * -(-len(pairs) // batch), 0, list[float]()
-    for _ in range(epochs):
-        total, order = 0.0, rng.permutation(len(pairs))
+    losses = checkpoint.load(reward_model, torch_optimizer) if checkpoint else []
+    per_epoch = -(-len(pairs) // batch)
+    steps, step = epochs * per_epoch, len(losses) * per_epoch
+    orders = [rng.permutation(len(pairs)) for _ in range(epochs)]
+    if checkpoint and not losses:  # a full disk is then noticed before the training
+        checkpoint.save(reward_model, torch_optimizer, losses)
+    for order in orders[len(losses) :]:
+        total = 0.0
         for start in range(0, len(pairs), batch):
             set_learning_rates(torch_optimizer, config, step, steps)
             some = [pairs[index] for index in order[start : start + batch]]
@@ -178,6 +190,8 @@ def _fit(
             step += 1
             progress(f"loss {total / min(start + batch, len(pairs)):.3f}", step, steps)
         losses.append(total / len(pairs))
+        if checkpoint:
+            checkpoint.save(reward_model, torch_optimizer, losses)
     return losses
 
 

@@ -135,34 +135,32 @@ class Trainer:
         saved, and the error is raised. If the training diverges, nothing more is saved. If a new run ends before its
         first iteration is complete, its folder is emptied.
         """
-        try:
-            in_all_processes(self._probe)
-            while not self._ends():
-                metrics = self.iterate()
-                in_all_processes(self._probe)
-                if self.iteration % self.config.budget.save_every == 0 or self.finished or is_best(self):
-                    self.save()
-                yield metrics
-            if self.iteration > self.saved:
-                self.save()
-            self.failures = Failures.total(gather(self.runner.failures))
-            if not self.stopped:
-                self.failures.check()
-        except games.FatalGameError:  # the user can correct the game or the reward function and resume
-            if self.iteration:
-                self.save()
-            raise
-        except DivergenceError as error:
-            raise diverged(error, self.iteration + 1, self.folder.path) from None
-        finally:
+        with self.folder.in_use():
             try:
+                in_all_processes(self._probe)
+                while not self._ends():
+                    metrics = self.iterate()
+                    in_all_processes(self._probe)
+                    if self.iteration % self.config.budget.save_every == 0 or self.finished or is_best(self):
+                        self.save()
+                    yield metrics
+                if self.iteration > self.saved:
+                    self.save()
+                self.failures = Failures.total(gather(self.runner.failures))
+                if not self.stopped:
+                    self.failures.check()
+            except games.FatalGameError:  # the user can correct the game or the reward function and resume
+                if self.iteration:
+                    self.save()
+                raise
+            except DivergenceError as error:
+                raise diverged(error, self.iteration + 1, self.folder.path) from None
+            finally:
                 self.runner.close()
                 with naming(self.folder.path / TENSORBOARD):
                     self.accelerator.end_training()
                 if not self.iteration and self.accelerator.is_main_process:
                     self.folder.discard()
-            finally:
-                self.folder.unlock()
 
     @property
     def finished(self) -> bool:

@@ -27,7 +27,7 @@ from agents.storage.checkpoint import AGENT, newest, read_json
 from experiments.card.card_file import StoredCard
 from experiments.card.held_out import HeldOutGame, find, identity, training_games
 from experiments.card.tasks import TASKS, VARIANTS, Task
-from games.files import atomic_write, json_hash
+from games.files import atomic_write, create_folder, json_hash
 from games.untrusted_files import is_present, validated
 
 FORMAT = 1  # increase this number to play every row again
@@ -186,7 +186,7 @@ def _read(path: Path, episodes: int) -> Results:
 
 
 def _write(path: Path, results: Results) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    create_folder(path.parent)
     atomic_write(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
 
 

@@ -5,7 +5,6 @@ checkpoints. Runs that differ only in the seed share a colour, and a bold line s
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import numpy as np
 
 from agents.protocol import AgentError
 from agents.storage.run_folder import read_config, read_metrics
+from experiments import program
 from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
-from games.errors import FilesError
 from games.files import exclusive
 
 LABELS = {  # the label of any other metric is its name
@@ -55,8 +54,9 @@ def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
     return groups
 
 
+@program.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command. A user's mistake is reported in one line."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder with settings.json and metrics.jsonl")
     parser.add_argument(
@@ -64,11 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="file of the figure: .svg, .png or .pdf")
     given = parser.parse_args(arguments)
-    try:
-        with exclusive(given.out.parent, given.out.name):
-            draw(given.runs, given.columns.split(","), given.out)
-    except (AgentError, FilesError, OSError) as error:
-        sys.exit(f"error: {error}")
+    with exclusive(given.out.parent, given.out.name):
+        draw(given.runs, given.columns.split(","), given.out)
 
 
 if __name__ == "__main__":

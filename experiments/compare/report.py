@@ -30,7 +30,7 @@ from experiments.compare.results import (
 )
 from experiments.compare.texts import text_section
 from experiments.tables import interval, table
-from games.files import atomic_write
+from games.files import atomic_write, create_folder
 
 Cell = Callable[[Row], object]
 RESULTS = "results.json"
@@ -41,7 +41,7 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) 
 
     `about` holds the command, the game and the number of episodes.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    create_folder(out)
     results = {"about": dict(about), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
     atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
     atomic_write(out / "README.md", markdown(results))

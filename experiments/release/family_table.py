@@ -19,8 +19,9 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from experiments import program
 from experiments.tables import table
-from games.errors import GameError
+from games.errors import FilesError, GameError
 from games.files import atomic_write, exclusive, scratch_folder
 from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
@@ -156,6 +157,7 @@ def _spread(spread: Sequence[int] | None) -> str:
     return str(middle) if low == high else f"{middle} ({low} to {high})"
 
 
+@program.one_line_errors()
 def main() -> None:
     """Measure all levels and write the document."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -169,7 +171,7 @@ def main() -> None:
     with exclusive(path.parent, path.name, given.out.name):
         before: StoredTable = read_json(path, StoredTable) if is_present(path) else {"command": command, "rows": []}
         if before["command"] != command:
-            sys.exit(f"{path}: was written by {before['command']!r}; choose another file")
+            raise FilesError(f"{path} was written by {before['command']!r}; choose another file")
         done: dict[tuple[str, int], Any] = {(row["family"], row["level"]): row for row in before["rows"]}
         places = [(name, level) for name in FAMILIES for level in levels_of(name)]
         with WorkerPool(given.workers) as pool:

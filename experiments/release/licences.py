@@ -12,8 +12,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from experiments import program
 from experiments.tables import table
-from games.errors import FilesError
 from games.files import atomic_write, exclusive
 
 KNOWN = re.compile("license|apache|bsd|mit|mpl", re.IGNORECASE)  # in the titles of texts
@@ -95,17 +95,15 @@ def rows() -> list[tuple[str, str, str, str]]:
     return found
 
 
+@program.one_line_errors()
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="the Markdown file")
     heads = ["package", "version", "licence", "needed by"]
     out = parser.parse_args().out
-    try:
-        with exclusive(out.parent, out.name):
-            atomic_write(out, f"{TITLE}\n{table(heads, rows())}\n")
-    except FilesError as error:
-        parser.error(str(error))
+    with exclusive(out.parent, out.name):
+        atomic_write(out, f"{TITLE}\n{table(heads, rows())}\n")
 
 
 if __name__ == "__main__":

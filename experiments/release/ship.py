@@ -25,6 +25,7 @@ from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, save_agent
 from agents.storage.run_folder import read_metrics
+from experiments import program
 from experiments.card.held_out import training_games
 from experiments.tables import interval, table
 from games.files import atomic_write, exclusive
@@ -127,6 +128,7 @@ def _origin(train: Mapping[str, Any]) -> str:
     return f"from {weights} and {'by imitating demonstrations' if imitation else 'without demonstrations'}"
 
 
+@program.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -136,11 +138,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     given = parser.parse_args()
     command = "python -m experiments.release.ship " + " ".join(shlex.quote(word) for word in sys.argv[1:])
-    try:
-        with exclusive(given.out.parent, given.out.name):
-            ship(given.run, given.out, given.game, episodes=given.episodes, command=command)
-    except (AgentError, games.GameError) as error:
-        parser.error(str(error))
+    with exclusive(given.out.parent, given.out.name):
+        ship(given.run, given.out, given.game, episodes=given.episodes, command=command)
 
 
 if __name__ == "__main__":

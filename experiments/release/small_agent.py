@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agents.storage.run_folder import SETTINGS
+from experiments import program
 from games.child_process import python_environment
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,7 @@ def resumed(stage: Sequence[str]) -> list[str]:
     return ["train", "--resume", *stage[-2:]] if started else list(stage)
 
 
+@program.one_line_errors()
 def main() -> None:
     """Run every stage, then ship the agent. Exit with the status of the first stage that fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])

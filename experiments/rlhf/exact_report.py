@@ -15,7 +15,7 @@ from experiments.rlhf.exact_bandit import HEAD_STEP, STEP
 from experiments.rlhf.exact_contrasts import CELLS, MEASURES, ROLLOUTS, SEEDS, SHIFTS, predicted_at, summary
 from experiments.rlhf.exact_statistics import Runs, contrast_rows, estimate, measured
 from experiments.rlhf.exact_tasks import TASKS, TAU, Array, Task, predicted
-from games.files import atomic_write
+from games.files import atomic_write, create_folder
 
 FORMS: dict[str, QForm] = {"pg": "none", "actde-sgd": "table", "centred-steady": "centred"}
 """Form of q in `train_bandit` for each method with plain gradient steps."""
@@ -34,7 +34,7 @@ TITLES = {
 
 def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
     """Write the results, the figures and the report."""
-    out.mkdir(parents=True, exist_ok=True)
+    create_folder(out)
     document = results(runs, kernels)
     atomic_write(out / RESULTS, json.dumps(document, indent=1, allow_nan=False) + "\n")
     figures.policy_figure(runs, out / figures.POLICY)

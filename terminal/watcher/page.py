@@ -29,12 +29,13 @@ class Row(NamedTuple):
 
 def write_page(path: Path, entries: Iterable[tuple[str, Entry]]) -> None:
     """Write a page of entries, each with the name of its run. The suffix of the path is .html or .md."""
-    from games.files import atomic_write
+    from games.files import atomic_write, exclusive
 
     episodes = [_episode(run, entry) for run, entry in entries]
     runs = ", ".join(dict.fromkeys(episode["run"] for episode in episodes))
     title = f"{len(episodes)} {'episode' if len(episodes) == 1 else 'episodes'} of {runs}"
-    atomic_write(path, (_html if path.suffix == ".html" else _markdown)(title, episodes))
+    with exclusive(path.parent, path.name):
+        atomic_write(path, (_html if path.suffix == ".html" else _markdown)(title, episodes))
 
 
 def _html(title: str, episodes: Sequence[dict[str, Any]]) -> str:

@@ -147,9 +147,13 @@ def test_a_damaged_classifier_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("folder", "says"), [("nowhere", "no such folder"), ("empty", "holds no checkpoint")])
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [("nowhere", "no such folder"), ("file", "this is a file; expected a folder"), ("empty", "holds no checkpoint")],
+)
 def test_a_run_with_a_missing_reward_model_is_refused_before_it_starts(tmp_path: Path, folder: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
     game = f"completion?reward=rm:{tmp_path / folder}"
     config = TrainConfig.from_flat({"game": game, "trunk": "pico", "mode": "free"})
     with pytest.raises(GameError, match=f"reward rm:.*{says}") as caught:

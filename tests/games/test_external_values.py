@@ -11,7 +11,8 @@ import pytest
 
 import games
 from benchmarks.faults import hostile_objects, misbehaving
-from games.code_import import code_errors, described
+from games.code_import import code_errors
+from games.errors import described
 
 
 def play(where: str, what: str) -> list[Any]:

@@ -124,10 +124,9 @@ def test_a_folder_that_cannot_be_renamed_keeps_the_old_one(tmp_path: Path, monke
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    message = rf"^cannot write it: Not a directory \({tmp_path}/file/x\); try again$"
-    with pytest.raises(FilesError, match=message), disk_errors("write it", "try again"):
-        (tmp_path / "file" / "x").write_text("text")
+    message = rf"^cannot write it: No space left on device \({tmp_path}/x\); try again$"
+    with pytest.raises(FilesError, match=message), disk_errors("write it", "try again"), naming(tmp_path / "x"):
+        raise OSError(28, "No space left on device")
 
 
 def test_sha256(tmp_path: Path) -> None:

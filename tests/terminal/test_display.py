@@ -16,6 +16,8 @@ from agents.play.evaluate import Estimate, Evaluation
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
 from agents.protocol import Decision, GeneratedToken, Turn
+from experiments.reproduce import PARTS
+from experiments.reproduce.finding import VERDICTS
 from games import readable, resolve
 from terminal import comparison, display, evaluation, playback, training
 from tests import ROOT
@@ -147,6 +149,17 @@ def test_progress_of_texts_shows_what_matters_there() -> None:
     assert "win" not in drawn(training.panel("x", [training.shown(METRICS, texts=True)], BudgetConfig(), 80), 80)
 
 
+def test_win_rates_are_shown_only_if_the_game_can_be_won() -> None:
+    unknown = {name: value for name, value in METRICS.items() if name != "normalized_score"}
+    row = training.shown(unknown, texts=False)
+    assert training.line(row, 3).startswith("1/3  0:03  reward 0.31  steps 1.0")
+    assert "win rate" not in drawn(training.panel("x", [row], BudgetConfig(), 80), 80)
+    won = training.shown(unknown | {"success": 0.5}, texts=False)
+    assert "recent_success 0.00" in training.line(won, 3)
+    assert "recent_success" in training.shown(unknown, texts=False, history=[row, won])
+    assert "recent_success" in training.shown(unknown | {"recent_success": 0.1}, texts=False), "a resumed run"
+
+
 @pytest.mark.parametrize(
     "typed",
     [
@@ -221,7 +234,28 @@ def test_wins_are_counted_only_if_the_game_reports_them() -> None:
         ("You see:\n\ta lamp\n\ta key", "You see:\n    a lamp\n    a key"),
         ("one\n\t\n \n\ntwo\t", "one\n\ntwo"),
         ("a\tb\x1b[2J", "a   b\\x1b[2J"),
+        ("You win.\n\n" + 40 * " " + "*** The End ***", "You win.\n\n    *** The End ***"),
     ],
 )
 def test_tabs_of_a_game_are_blanks(text: str, tidied: str) -> None:
     assert display.tidy(text) == tidied
+
+
+def test_a_long_title_is_complete_in_a_narrow_terminal() -> None:
+    shown = drawn(display.heading(agent="actde-small", game=GAME, episode=12), 40)
+    assert "".join(shown.split()) == f"actde-smallplays{GAME}episode12"
+    assert "─" in drawn(display.heading(agent="random", game="bandit", episode=0), 40)
+
+
+def test_the_line_below_a_policy_stays_indented() -> None:
+    rare = replace(decision(), probabilities={"go east": 0.999, "wait": 0.001})
+    below = drawn(display.policy_table(rare), 40).splitlines()[3:]
+    assert len(below) > 1 and all(line.startswith("  ") for line in below)
+    assert "hardly trained" in " ".join(" ".join(below).split())
+
+
+def test_no_verdict_of_a_reproduction_is_cut() -> None:
+    parts = {part: {str(verdict): 7 for verdict in VERDICTS} for part in (*PARTS, "other", "added by us")}
+    shown = drawn(display.verdict_table(parts), 60)
+    assert max(map(len, shown.splitlines())) <= 60 and "…" not in shown
+    assert {*" ".join(VERDICTS).split(), *PARTS, "added", "other"} <= set(shown.split())

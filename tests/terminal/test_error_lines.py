@@ -1,17 +1,24 @@
-"""Errors of several processes."""
+"""Errors as one line: their exit status, those of several processes, and threads that do not end."""
 
+import errno
 import json
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from agents.protocol import LostProcessError
+from agents.protocol import AgentError, DivergenceError, LostProcessError
+from games.errors import PathError
 from terminal import console, error_lines
+from tests import ROOT
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.err, "quiet", console.err.quiet)  # `fail` changes it
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # `run` changes it
 
 
 def lose(**_: object) -> None:
@@ -42,3 +49,74 @@ def test_the_report_of_torchrun_has_the_error_of_a_process_that_does_not_print(
     assert capsys.readouterr().err == ""
     assert json.loads(path.read_text())["message"] == "error: no such device"
     assert ProcessFailure(local_rank=1, pid=1, exitcode=2, error_file=str(path)).message == "error: no such device"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (AgentError("no such agent"), 2, "no such agent"),
+        (DivergenceError("the training diverged"), 1, "the training diverged"),
+        (PathError(errno.ENOENT, "text", "runs/x"), 1, "this folder was removed: runs/x"),
+        (PathError(errno.EISDIR, "text", "x.md"), 1, "expected a file, but this is a folder: x.md"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), 1, "the current folder was removed"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory"), 1, "No usable temporary directory"),
+    ],
+)
+def test_the_status_is_2_for_a_mistake_and_1_for_a_failure(
+    error: Exception, status: int, line: str, leaves_threads: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app(**_: object) -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        error_lines.run(app)
+    assert (end.value.code, capsys.readouterr().err) == (status, f"error: {line}\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR])
+def test_a_missing_file_that_the_user_has_not_named_is_a_bug(number: int) -> None:
+    def app(**_: object) -> None:
+        raise OSError(number, "text", "agents/data/words.txt")
+
+    with pytest.raises(OSError, match="words"):
+        error_lines.run(app)
+
+
+THREADS = """
+import signal, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+sys.path.insert(0, sys.argv[1])
+from terminal import error_lines
+{start}
+begun = time.monotonic()
+try:
+    error_lines.leave(0)
+finally:
+    print("waited" if time.monotonic() - begun > error_lines.GRACE / 2 else "at once")
+"""
+IDLE = "pool = ThreadPoolExecutor(2); [pool.submit(abs, 1) for _ in range(2)]; time.sleep(0.2)"
+WORKING = "pool = ThreadPoolExecutor(1); pool.submit(time.sleep, 600); time.sleep(0.2)"
+HANGING = "threading.Thread(target=time.sleep, args=(600,)).start()"
+INTERRUPT = "threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()"
+
+
+def leaving(start: str) -> tuple[int, str, str]:
+    code = THREADS.format(start=start)
+    done = subprocess.run([sys.executable, "-c", code, ROOT], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_an_idle_executor_does_not_delay_the_exit() -> None:
+    assert leaving(IDLE) == (0, "at once\n", "")
+
+
+@pytest.mark.parametrize("start", [WORKING, HANGING])
+def test_a_thread_that_works_on_is_named(start: str) -> None:
+    status, _, err = leaving(start)
+    assert status == 0
+    assert err.startswith("a thread of the game is still running and ends now: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("start", [WORKING, HANGING])
+def test_ctrl_c_while_a_thread_works_on_exits_at_once(start: str) -> None:
+    assert leaving(f"{start}; {INTERRUPT}") == (130, "", "")

@@ -26,7 +26,7 @@ from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import read_json, read_tensors
 from experiments.reproduce.ipd_trials.blocks import can_compile
 from experiments.reproduce.ipd_trials.trial import EPOCHS, Recipe, Trials
-from games.files import atomic_write, remove_leftovers
+from games.files import atomic_write, create_folder, remove_leftovers
 from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
@@ -145,7 +145,7 @@ def load(job: Job, runs: Path) -> Trials:
         AgentError: The folder holds other trials or is damaged.
     """
     folder = job.folder(runs)
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     remove_leftovers(folder)  # the command holds the lock of the folder with all runs
     if not (folder / ABOUT).exists():
         atomic_write(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")

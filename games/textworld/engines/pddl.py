@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from games.errors import GameError, first_line
+from games.errors import GameError, described, first_line
 from games.textworld import pddl_file
 from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
 from games.textworld.upstream import pddl_start
@@ -78,8 +78,9 @@ class PddlEngine:
         try:
             yield
         except pddl_start.file_errors() as error:
-            kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
-            raise GameError(f"{self._story}: TextWorld {what} ({kind}{first_line(error):.200})") from error
+            is_plain = isinstance(error, GameError | SystemExit)
+            why = first_line(error) if is_plain else described(error)
+            raise GameError(f"{self._story}: TextWorld {what} ({why})") from error
 
     def _response(self, state: Any, before: tuple[str, ...] | None) -> EngineResponse:
         won, policy = bool(state["won"]), self._policy

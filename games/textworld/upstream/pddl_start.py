@@ -2,8 +2,8 @@
 
 * The texts of a game contain expressions, such as `{o.indefinite + ' ' + o.name}`, which TextWorld passes to Python's
   `eval`. Playing a file of another person would run that person's code. `evaluate` replaces `eval`.
-* The interface of the planner copies names into buffers of 1,024 bytes and does not check their length. `_translated`
-  checks it.
+* The interface of the planner copies names into buffers of 1,024 bytes and does not check their length. If no commands
+  can reach the goal, it returns another game. `_translated` refuses both.
 * The planner's library, 34 MB, is copied for each environment. A link replaces the copy.
 * At every step, TextWorld parses the templates of all commands again and copies the things of the game many times. At
   every reset, it translates the game again. The results are cached, and the copies are shallow.
@@ -28,6 +28,7 @@ from multiprocessing.connection import Pipe
 from types import SimpleNamespace
 from typing import Any
 
+from games.errors import GameError
 from games.textworld.pddl_file import PddlGame
 from games.textworld.upstream import patches_enabled
 
@@ -35,6 +36,8 @@ MAX_NAME = 1_023
 """The maximum length of a name in the planner's interface, in bytes."""
 ATTRIBUTES = frozenset(("id", "type", "name", "noun", "adj", "desc", "definite", "indefinite"))
 """The attributes of TextWorld's `EntityInfo` that an expression may read. They are texts or None."""
+UNREACHABLE = "Atom dummy(val2)\nend_variable\n0\nbegin_state\n0\nend_state\nbegin_goal\n1\n0 1\nend_goal\n0\n0\n"
+"""The end of the game without actions that the planner returns in place of one whose goal no commands can reach."""
 EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
@@ -76,11 +79,14 @@ def plan(env: Any, seconds: int) -> tuple[str, ...]:
             sender.send_bytes(json.dumps(env._pddl_state.replan(env._entity_infos)).encode())
         finally:
             os._exit(0)
-    sender.close()
     commands = []
-    with receiver, contextlib.suppress(EOFError):
-        commands = json.loads(receiver.recv_bytes())
-    os.waitpid(child, 0)
+    try:
+        sender.close()
+        with receiver, contextlib.suppress(EOFError):
+            commands = json.loads(receiver.recv_bytes())
+    finally:  # also after an interruption
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     return tuple(commands)
 
 
@@ -162,14 +168,16 @@ def _patch() -> None:
 
 
 def _translated(translate: Any) -> Any:
-    """Return `translate`, a function from PDDL to the planner's format, with a check of the length of all names."""
+    """Return `translate`, a function from PDDL to the planner's format, with a check of its result."""
 
     def translate_and_check(
         domain: str, problem: str, verbose: bool = False, optimize: bool = False
     ) -> tuple[Any, str]:
         task, text = translate(domain, problem, verbose=verbose, optimize=optimize)
         if (longest := max(map(len, text.encode().split(b"\n")))) > MAX_NAME:
-            raise OverflowError(f"expected names of at most {MAX_NAME} bytes, got {longest}")
+            raise GameError(f"expected names of at most {MAX_NAME} bytes, got {longest}")
+        if text.endswith(UNREACHABLE) and not optimize:  # the optimized form is for the search alone
+            raise GameError("no commands reach the goal of the problem")
         return task, text
 
     return translate_and_check

@@ -161,7 +161,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
     if what == "problem":
         raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
     with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
-        marker.parent.mkdir(parents=True, exist_ok=True)
+        files.create_folder(marker.parent)
         marker.touch()
 
 

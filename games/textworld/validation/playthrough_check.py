@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from games.child_process import ROOT
+from games.errors import described
 from games.files import scratch_folder
 from games.textworld.upstream.rule_simulation import AmbiguousRulesError, RuleSimulation
 from games.textworld.upstream.start import rules_parsed_once, start, start_untracked, traced_events
@@ -46,8 +47,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
         sys.__excepthook__(kind, error, trace)
     else:
-        message = " ".join(str(error).split())
-        print(f"problem: TextWorld cannot load or play it ({kind.__name__}: {message[:80]})")  # noqa: T201
+        print(f"problem: TextWorld cannot load or play it ({described(error)})")  # noqa: T201
 
 
 def find_problem(story: Path) -> str:

@@ -107,6 +107,7 @@ def test_walkthrough_without_commands_is_an_error() -> None:
     ("name", "message"),
     [
         ("randm", "unknown agent 'randm'.*did you mean 'random'"),
+        (__file__, "test_baselines.py is a file and no agent: expected random, .* or the folder of a run"),
         ("no/such/folder", "expected random, human.* or the folder of a run$"),
         ("human", "the human agent plays in the terminal only"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from agents import AgentError, Decision
 from agents.play.episode import Episode, Step
-from agents.play.transcript import Entry, append, read
+from agents.play.transcript import NAME, Entry, append, read, recorder
 
 DECISION = Decision(
     command="go", probabilities={"go": 0.75, "stay": 0.25}, value=1.5, q_values={"go": 1.0, "stay": -2.0}
@@ -86,6 +86,21 @@ def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
     path.write_bytes(path.read_bytes() + damage)
     with pytest.raises(AgentError, match=r"t\.jsonl, line 2 is damaged"):
         list(read(path))
+
+
+def test_a_folder_without_a_transcript_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(NAME), tmp_path / NAME):
+        with pytest.raises(AgentError, match=f"^{tmp_path} holds no {NAME}; expected the folder of a run"):
+            list(read(path))
+    with pytest.raises(AgentError, match=f"^nowhere/{NAME} does not exist; expected the folder of a run"):
+        list(read(Path("nowhere", NAME)))
+
+
+def test_episodes_are_not_saved_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AgentError, match="file is a file; expected a folder"):
+        recorder(tmp_path / "file")
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:

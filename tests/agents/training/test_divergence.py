@@ -75,7 +75,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
 def test_an_extreme_learning_rate_is_one_line(tmp_path: Path, command: Command) -> None:
     words = ("--game", "bandit", "--trunk", "pico", "--episodes", "4", "--save-every", "1", "--iterations", "9")
     status, _, errors = command("train", "--out", str(tmp_path / "run"), *words, "--lr", "1e8")
-    assert status != 0
+    assert status == 1
     assert errors.count("\n") == 1 and "the training diverged in iteration" in errors
     for folder in (tmp_path / "run").glob("checkpoints/*"):
         assert all(tensor.isfinite().all() for tensor in load_file(folder / WEIGHTS).values())
@@ -117,5 +117,5 @@ def test_an_agent_whose_outputs_are_not_finite_does_not_play(tmp_path: Path, gre
     trainer.save()
     how = ("--greedy",) if greedy else ()
     status, _, errors = command("play", "--agent", str(tmp_path / "run"), "--game", "bandit", *how)
-    assert status != 0
+    assert status == 1
     assert errors == "error: the outputs of the model are not finite\n"

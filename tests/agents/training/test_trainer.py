@@ -1,6 +1,7 @@
 """Training runs: the same command gives the same result, also after an interruption."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, newest, read_tensors
 from agents.storage.run_folder import read_metrics
 from agents.training.factory import make_trainer
+from games.errors import PathError
 from games.files import file_lock
 
 TIMES = {"seconds", "rollout_seconds", "update_seconds", "steps_per_second", "tokens_per_second"}
@@ -273,3 +275,12 @@ def test_a_game_without_choices_is_an_error(tmp_path: Path) -> None:
 def test_a_context_is_at_most_the_models_length(tmp_path: Path) -> None:
     trainer = make_trainer(settings("bandit", context=129), tmp_path / "run")
     assert trainer.agent.context == 128
+
+
+def test_a_removed_folder_ends_the_run(tmp_path: Path) -> None:
+    run = make_trainer(settings("bandit", save_every=1), tmp_path / "run").run()
+    next(run)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(PathError) as caught:
+        list(run)
+    assert caught.value.filename == str(tmp_path / "run")

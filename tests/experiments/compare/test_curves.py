@@ -50,5 +50,6 @@ def test_a_user_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         draw([write_run(tmp_path / "b", [])], ["reward"], tmp_path / "figure.svg")
     with pytest.raises(SystemExit) as stopped:
         main([str(tmp_path / "none"), "--out", str(tmp_path / "figure.svg")])
-    assert str(stopped.value).startswith("error: ") and "\n" not in str(stopped.value)
+    error = capsys.readouterr().err
+    assert (stopped.value.code, error.count("\n")) == (2, 1) and error.startswith("error: ")
     assert not (tmp_path / "figure.svg").exists()

@@ -128,6 +128,12 @@ def test_terminal_shows_every_room_at_any_width(width: int, twenty: Map) -> None
     assert twenty.walkthrough[-1].split()[-1] in words
 
 
+def test_lines_below_the_map_stay_indented(twenty: Map) -> None:
+    text = shown(twenty, 60)
+    below = text[text.index("(the player starts here)") :].splitlines()[1:]
+    assert len(below) > 5 and all(line.startswith(" ") for line in below)
+
+
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_picture_is_written(ending: str, twenty: Map, tmp_path: Path) -> None:
     draw_map(twenty, "a map", tmp_path / f"map.{ending}")

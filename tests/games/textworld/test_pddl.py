@@ -147,6 +147,7 @@ MALFORMED: dict[str, tuple[dict[str, str], str]] = {
     "an open bracket": ({"pddl_problem": household.PROBLEM.rstrip().removesuffix(")")}, "Missing ')'"),
     "deep nesting": ({"pddl_problem": "(" * 100_000}, "RecursionError"),
     "no goal": (problem("(:goal", "(:gaol"), "cannot read this game"),
+    "no way to the goal": (problem("?o AppleType", "?o MugType"), "(no commands reach the goal of the problem)"),
     "an unknown predicate": (problem("(isClean ?o)", "(isNew ?o)"), "Undeclared predicate: isnew"),
     "an unknown thing": (problem("(openable Fridge_bar_1)", "(openable Safe)"), "cannot read this game"),
     "no ASCII": (problem("Mug", "Tässchen"), "Non-ASCII character"),

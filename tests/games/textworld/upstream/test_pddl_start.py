@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 from textworld.generator.game import EntityInfo
 
-from games.textworld.upstream.pddl_start import ATTRIBUTES, display_names, evaluate, plan
+from games.errors import GameError
+from games.textworld.upstream.pddl_start import (
+    ATTRIBUTES,
+    MAX_NAME,
+    UNREACHABLE,
+    _translated,
+    display_names,
+    evaluate,
+    plan,
+)
 
 
 def thing(name: str, indefinite: str | None = "a") -> EntityInfo:
@@ -109,3 +118,45 @@ def test_a_search_ends(search: Callable[[Any], Any], commands: tuple[str, ...]) 
     env = SimpleNamespace(_pddl_state=SimpleNamespace(replan=search), _entity_infos=["go"])
     assert plan(env, seconds=1) == commands
     assert time.monotonic() - begun < 30, "SIGALRM ends the search"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_an_interrupted_search_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[int] = []
+    fork = os.fork
+
+    def recorded() -> int:
+        children.append(fork())
+        return children[-1]
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fork", recorded)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    env = SimpleNamespace(_pddl_state=SimpleNamespace(replan=lambda infos: time.sleep(60)), _entity_infos=[])
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            plan(env, seconds=60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(children[0], os.WNOHANG)
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_goal_that_no_commands_reach_is_refused(optimize: bool) -> None:
+    translated = _translated(lambda *texts, **options: ("task", f"begin_version\n{UNREACHABLE}"))
+    if optimize:  # the form for the search may have no solution either; the game can be played
+        assert translated("domain", "problem", optimize=True)[0] == "task"
+    else:
+        with pytest.raises(GameError, match="no commands reach the goal"):
+            translated("domain", "problem")
+
+
+def test_a_long_name_is_refused() -> None:
+    translated = _translated(lambda *texts, **options: ("task", "m" * (MAX_NAME + 1)))
+    with pytest.raises(GameError, match=f"names of at most {MAX_NAME} bytes"):
+        translated("domain", "problem")

@@ -1,4 +1,4 @@
-"""Warnings as one line on standard error. Child processes import this module, so it imports nothing heavy."""
+"""Warnings as one line on standard error, for all programs and their child processes. This imports nothing heavy."""
 
 import os
 
