@@ -182,14 +182,21 @@ def generate(
     crawl: Annotated[
         bool, Option("--crawl", help="Find all states of each game now, so that play needs no interpreter.")
     ] = False,
+    crawl_states: Annotated[
+        int | None,
+        Option(min=1, max=arg.MOST, help="Maximum number of states of a game for --crawl.", show_default="5000"),
+    ] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Generate a curriculum of TextWorld games. The same command continues after an interruption."""
     from games import parse_levels
     from games.textworld.generation.manifest import KEYS
+    from games.textworld.transitions.crawl import STATES
     from terminal import generation
     from terminal.map import draw_previews
 
+    if crawl_states is not None and not crawl:
+        raise typer.BadParameter("--crawl-states limits the crawl: add --crawl, or leave it out")
     entries, rejected = generation.generate(
         folder,
         family=family,
@@ -201,7 +208,7 @@ def generate(
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
-    crawled = generation.crawl(folder, entries) if crawl else {}
+    crawled = generation.crawl(folder, entries, crawl_states or STATES) if crawl else {}
     rows, pictures = [{key: getattr(entry, key) for key in KEYS} for entry in entries], [*map(str, previews)]
     maps = [part for picture, view in previews.items() for part in (view, f"the map as a picture: {picture}", "")]
     console.output(
@@ -237,7 +244,8 @@ def train(
         import games
         from actde import optimizer_class
 
-        games.resolve(settings.run.game)
+        for game in filter(None, (settings.run.game, settings.evaluation.eval_game)):
+            games.resolve(game)
         optimizer_class(settings.run.optimizer)
         origins = presets.origins(layers)
         rows = {name: {"value": value, "origin": origins[name]} for name, value in settings.flat().items()}
@@ -247,12 +255,11 @@ def train(
         raise typer.BadParameter("--out is missing: expected the folder of the run")
     from agents.training.factory import make_trainer
 
-    with console.waiting("setting up"):
+    with console.waiting("setting up", lines=not as_json):
         trainer = make_trainer(settings, folder, resume=resume)
     for line in view.notes(trainer, presets.origins(layers)):
         console.note(line)
-    with console.stopping(trainer):
-        latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
+    latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
     if trainer.failures.count:
         console.note(trainer.failures.summary)
     if as_json:
@@ -311,14 +318,15 @@ def compare(
     given = presets.merged(explicit)
     wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), *parse_values(vary), given)
     configs = grid.check(wanted, given, tests)
-    with console.progress("runs", len(wanted)) as advance, console.resumable(folder):
-
-        def done(row: dict[str, Any]) -> None:
-            advance(row)
-            console.show([report.headline(row)])
-
+    with comparison.progress(len(wanted)) as on_progress, console.resumable(folder):
         rows, diverged = grid.run_grid(
-            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers or 1, on_run=done
+            configs,
+            runs or folder / "runs",
+            episodes=evaluations,
+            tests=tests,
+            workers=workers or 1,
+            on_run=lambda row: console.show([report.headline(row)]),
+            on_progress=on_progress,
         )
         about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
         report.write(folder, about | {"episodes": evaluations}, rows, diverged)

@@ -13,12 +13,11 @@ from pydantic import Field, model_validator
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
+from agents.measurement_config import EvaluationConfig, PositiveInt, ProbeConfig, Size
 
 NONE = "none"  # the word that stands for None on the command line and in TOML files
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
-PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
-Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # number of repetitions in one rollout or update
 
 
 class RunConfig(Config):
@@ -199,22 +198,10 @@ class BudgetConfig(Config):
     save_every: PositiveInt = 10
     """Rollouts between checkpoints."""
 
-
-class ProbeConfig(Config):
-    """What is measured about the policy's texts during training."""
-
-    probe_prompts: str = ""
-    """Prompts at which texts are measured during training: heldout, train or a file; empty measures none."""
-    probe_every: PositiveInt = 10
-    """Rollouts between measurements of texts."""
-    judge: str = ""
-    """Reward that measures the true quality of a text, while the game's reward is a proxy."""
-
-    @model_validator(mode="after")
-    def _judge_has_texts(self) -> Self:
-        if self.judge and not self.probe_prompts:
-            raise ConfigError(f"--judge {self.judge} needs --probe-prompts, the prompts whose texts it judges")
-        return self
+    def reached(self, **values: float) -> str | None:
+        """Return the first of these settings whose limit its value reaches, or None while no limit is reached."""
+        limits = {name: getattr(self, name) for name in values}
+        return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
 
 class TrainConfig(Config):
@@ -229,6 +216,7 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:

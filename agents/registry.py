@@ -91,6 +91,11 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
         return folder
     if name in NAMES:
         raise AgentError(f"the trained agent {name!r} is missing: {folder}")
+    if (folder.parent / "settings.json").is_file():
+        from agents.storage.checkpoint import named_checkpoints
+
+        held = ", ".join(named_checkpoints(folder.parent)) or "none yet"
+        raise AgentError(f"the run {folder.parent} has no checkpoint {folder.name!r}; it has {held}")
     from games.errors import did_you_mean
 
     expected = f"expected {', '.join(NAMES)} or the folder of a run"

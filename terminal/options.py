@@ -24,6 +24,7 @@ NOTE = "The defaults include the presets of this game, trunk and optimizer. trai
 TEXTS = {
     "optimizer": "NAME",
     "game": GAME,
+    "eval_game": GAME,
     "init": "RUN",
     "trunk": "TRUNK",
     "bonus_command": "START",
@@ -35,10 +36,10 @@ BASIC = frozenset(
     {
         *("optimizer", "game", "seed", "init", "trunk", "lora"),
         *("episodes", "parallel", "max_turns", "mode", "context", "reward_scale", "win_bonus", "step_cost"),
-        *("expert", "beta", "top_fraction"),
+        *("expert", "beta"),
         *("epochs", "minibatches", "lr", "value_lr", "q_lr", "critic_warmup"),
         *("gamma", "gae_lambda", "clip_range", "value_coef", "q_coef", "entropy_coef", "kl_coef"),
-        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "judge"),
+        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "eval_game", "eval_every"),
     }
 )
 Values = dict[str, Any]
@@ -178,7 +179,8 @@ def _code_in(values: Values) -> set[str]:
     from actde.registry import module_of
     from games.game_strings import code_in
 
-    code = code_in(str(values.get("game", "")), str(values.get("judge", "")))
+    game, tests, judge = (str(values.get(name, "")) for name in ("game", "eval_game", "judge"))
+    code = code_in(game, judge) | code_in(tests)
     if module := module_of(str(values.get("optimizer", ""))):
         code.add(module)
     return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}

@@ -6,6 +6,7 @@
     probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
     tensorboard/        the same metrics for TensorBoard
     initial/            the agent before the first update
+    best/               the agent with the best evaluation on held-out games, if they were requested
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations. If the newest is
                         damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
@@ -30,7 +31,7 @@ from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
-from agents.storage.checkpoint import FOLDER, read_json
+from agents.storage.checkpoint import BEST, FOLDER, INITIAL, read_json
 from games.errors import naming, noticing_removal
 from games.files import (
     LOCK,
@@ -44,7 +45,7 @@ from games.files import (
 )
 from games.untrusted_files import is_present
 
-SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
+SETTINGS, METRICS, PROBES = "settings.json", "metrics.jsonl", "probes.jsonl"
 TENSORBOARD = "tensorboard"
 EXPECTED = f"expected a folder that `train --out` has written, with {SETTINGS} in it"
 # settings that `resume` may change
@@ -113,7 +114,7 @@ class RunFolder:
         """Delete the files of a new run, so that the same command can start it again. A resumed run is kept."""
         if self._resume:
             return
-        for name in (TENSORBOARD, INITIAL, FOLDER):
+        for name in (TENSORBOARD, INITIAL, BEST, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in (METRICS, transcript.NAME, PROBES, SETTINGS):  # the settings last: without them, nothing resumes
             (self.path / name).unlink(missing_ok=True)

@@ -69,6 +69,13 @@ class ScheduleState(Stored):
     recent: list[bool]
 
 
+class BestState(Stored):
+    """The best evaluation of a run: its number of finished iterations and its value."""
+
+    iteration: Count
+    value: float
+
+
 class TrainingState(Stored):
     """The content of `state.json`, the state of a training run after `iteration` iterations."""
 
@@ -79,3 +86,4 @@ class TrainingState(Stored):
     recent: Annotated[list[bool], Field(max_length=RECENT)]
     level_schedule: ScheduleState
     optimizer: dict[str, Any]
+    best: BestState | None = None

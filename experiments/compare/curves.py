@@ -30,13 +30,13 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
     """Draw one panel for each metric against episodes. If a run lacks a metric, AgentError is raised."""
     lines = {run: read_metrics(run) for run in runs}
     for run, rows in lines.items():
-        if missing := [name for name in ("episodes", *columns) if any(name not in row for row in rows)]:
+        if missing := [name for name in ("episodes", *columns) if all(row.get(name) is None for row in rows)]:
             raise AgentError(f"{run} has no metric {missing[0]!r}; it has {', '.join(sorted(rows[-1]))}")
     figure, axes = make_figure(1, len(columns), 4.75 * len(columns))
     for axis, column in zip(np.ravel(axes), columns, strict=True):
         for number, (label, group) in enumerate(group_seeds(runs).items()):
             color, style = PALETTE[number % len(PALETTE)], STYLES[number % len(STYLES)]
-            x, y = ([[line[name] for line in lines[run]] for run in group] for name in ("episodes", column))
+            x, y = ([[line.get(name) for line in lines[run]] for run in group] for name in ("episodes", column))
             plot_runs(axis, x, y, label=label, color=color, style=style, alpha=0.35 if len(group) > 1 else 1.0)
         axis.set(xlabel="episodes", ylabel=LABELS.get(column, column))
     np.ravel(axes)[0].legend(frameon=False, fontsize=8)

@@ -64,7 +64,7 @@ def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
         if len(group) > 1:
             plot_runs(axis, x, y, label=label, color=color, style=style)
         else:
-            axis.plot(x[0], y[0], label=label, color=color, ls=style, lw=1.3)
+            axis.plot(x[0], np.asarray(y[0], dtype=float), label=label, color=color, ls=style, lw=1.3)
     _legend(axis)
 
 

@@ -67,8 +67,8 @@ def has_tradeoff(rows: Rows) -> bool:
 def headline(row: Row) -> str:
     """Return one line about a finished run: its success, or its reward if the game cannot be won, and its failures."""
     failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
-    if can_be_won([row]):
-        return f"{row['name']}: {row['curves']['recent_success'][-1]:z.2f} of the last episodes won{failed}"
+    if can_be_won([row]) and (recent := row["curves"]["recent_success"][-1]) is not None:
+        return f"{row['name']}: {recent:z.2f} of the last episodes won{failed}"
     return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:z.2f} in the last rollout{failed}"
 
 
@@ -112,7 +112,7 @@ def _all_runs(rows: Rows, diverged: Rows, setting: str | None) -> str:
         return lambda row: interval(row["evaluation"][how].get(name))
 
     def at_the_end(curve: str) -> Cell:
-        return lambda row: f"{row['curves'][curve][-1]:z.2f}"
+        return lambda row: "" if (last := row["curves"][curve][-1]) is None else f"{last:z.2f}"
 
     columns: dict[str, Cell] = {"optimizer": itemgetter("optimizer")}
     columns |= {setting: varied_value} if setting else {}
@@ -142,6 +142,8 @@ def _all_runs(rows: Rows, diverged: Rows, setting: str | None) -> str:
 
 def _solved_after(row: Row) -> str:
     curves = row["curves"]
+    if "success_with_expert" in curves:  # the success counts fewer episodes than were played
+        return ""
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
             return f"{episodes:z.0f} episodes, {seconds / 60:z.1f} min"
