@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from terminal import arguments as arg
-from terminal import console, error_lines, preferences, reproduction, serving
+from terminal import console, error_lines, exporting, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
 from terminal.watcher.command import watch
@@ -328,6 +328,7 @@ def compare(
 command()(watch)
 command()(reproduction.reproduce)
 command()(serving.serve)
+command()(exporting.export)
 command()(preferences.make_pairs)
 command()(preferences.train_reward)
 
