@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from agents import DEFAULT_GAME
+from terminal import completion
 from terminal.help_page import GAME
 
 card_option = partial(Option, rich_help_panel="Card")
@@ -45,6 +46,15 @@ Game = Annotated[
         metavar=GAME,
         help="Game to play, or several.",
         show_default=DEFAULT_GAME,
+        autocompletion=completion.games,
+    ),
+]
+Optimizers = Annotated[
+    str,
+    Option(
+        metavar="NAMES",
+        help="Optimizers, with settings of their own as in ppo+kl_coef=0.1.",
+        autocompletion=completion.optimizers,
     ),
 ]
 Seed = Annotated[int, Option(min=0, max=2**63 - 1, help="Random seed.")]
