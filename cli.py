@@ -61,6 +61,7 @@ def play(
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
     save: arg.Save = None,
     as_json: arg.AsJson = False,
@@ -122,6 +123,7 @@ def evaluate(
         str, Option(metavar="START", help="Report the share of commands that begin with these words, such as look.")
     ] = "",
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     card: Annotated[
         bool, arg.card_option("--card", help="Play the tasks of the evaluation card that its results lack.")
     ] = False,
@@ -224,6 +226,7 @@ def train(
         bool, Option("--dry-run", help="Print the configuration and the origin of each value, and exit.")
     ] = False,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     as_json: arg.AsJson = False,
     *,
     given: dict[str, Any],
@@ -287,6 +290,7 @@ def compare(
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     *,
     given: dict[str, Any],
 ) -> None:

@@ -59,6 +59,8 @@ def run(app: Callable[..., object]) -> NoReturn:
     protect_imports()
     _end_with_launcher()
     warnings.formatwarning = warning_line
+    # Before torch is imported: otherwise, waiting threads of several trainings keep the cores busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app(args=sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()

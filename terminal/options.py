@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from agents.training.presets import Layer
 
 HELP = ("--help", "-h", "--help-all")
-NOTE = "The defaults include the presets of this game, trunk and optimizer. train --dry-run shows the origin of each."
 # metavars of the settings that are texts
 TEXTS = {
     "optimizer": "NAME",
@@ -74,7 +73,7 @@ class ConfigCommand(HelpCommand):
         from agents.training.presets import merged, with_presets
 
         asked = [word for word in args if word in HELP]
-        ctx.resilient_parsing = bool(asked)  # required options may be missing
+        ctx.resilient_parsing |= bool(asked)  # required options may be missing, as they may in a completion
         rest = super().parse_args(ctx, [word for word in args if word not in HELP])
         if asked:
             values = merged(with_presets(explicit_layers(parsed(ctx.params), ctx.params)))
@@ -83,7 +82,9 @@ class ConfigCommand(HelpCommand):
                 "Options": [("--help-all", "Show all options.", "")],
                 **_rows(own, everything="--help-all" in asked),
             }
-            console.show(page(ctx, rows, skip=own, note=NOTE))
+            origins = console.command_line("train", "--dry-run")
+            note = f"The defaults include the presets of this game, trunk and optimizer. Show their origins: {origins}"
+            console.show(page(ctx, rows, skip=own, note=note))
             ctx.exit()
         return rest
 

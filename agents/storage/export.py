@@ -27,7 +27,7 @@ from agents.storage.model_card import model_card
 from agents.storage.schema import HeadsFile
 from games.files import atomic_folder, exclusive
 
-HEADS, HEADS_FILE = "heads.safetensors", "heads.json"
+HEADS, HEADS_FILE, CARD = "heads.safetensors", "heads.json", "README.md"
 MAX_NEW_TOKENS = 16
 """Default length of a generated text, in tokens; that of `LanguageModelAgent` in the mode `free`."""
 
@@ -63,7 +63,9 @@ def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, 
                 save({name: x.contiguous() for name, x in model.heads.cpu().state_dict().items()})
             )
             (work / HEADS_FILE).write_text(heads.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            (work / "README.md").write_text(model_card(about, counters, heads, base), encoding="utf-8")
+            (work / CARD).write_text(model_card(about, counters, heads, base), encoding="utf-8")
+            for path in work.iterdir():  # safetensors denies other users, such as a server's, to read its files
+                path.chmod((work / CARD).stat().st_mode)
     return {"to": str(to), "checkpoint": str(folder), "base": base, "heads": heads.model_dump()}
 
 

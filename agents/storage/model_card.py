@@ -32,7 +32,7 @@ def model_card(about: Mapping[str, Any], counters: Mapping[str, Any], heads: Hea
         f"# {about['name']}",
         _origin(about, counters),
         "## Use",
-        _loading(base),
+        _loading(base, about["model"]["dtype"]),
         f"{MODES[about['mode']]} {PROMPTS.get(about['prompt'], '')} The context is at most {about['context']} tokens. "
         "A command or a completion ends at a special token or at a newline.",
         "## v and q",
@@ -59,7 +59,7 @@ def _origin(about: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
     weights = "random weights" if model["trunk"] in SCRATCH else "pretrained weights"
     start = f"the weights of the run `{run['init']}`" if run.get("init") else weights
     lines = [
-        f"A language model (trunk `{model['trunk']}`) with a policy, a value head and {model['q_heads']} Q heads.",
+        f"A language model (trunk `{model['trunk']}`) with a value head. Number of Q heads: {model['q_heads']}.",
         f"The optimizer `{about['name']}` trained {trained}, from {start}.",
     ]
     if run:
@@ -69,14 +69,14 @@ def _origin(about: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _loading(base: str | None) -> str:
+def _loading(base: str | None, dtype: str) -> str:
     needs = f"The adapter needs the package peft, and its base model in `{base}`.\n\n" if base else ""
     sampling = "model.generation_config = GenerationConfig.from_pretrained(folder)\n" if base else ""
     return f"""{needs}```python
 from transformers import AutoModelForCausalLM, AutoTokenizer{", GenerationConfig" if base else ""}
 
 folder = "."  # this folder
-model = AutoModelForCausalLM.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder{f', dtype="{dtype}"' if base else ""})
 {sampling}tokenizer = AutoTokenizer.from_pretrained(folder)
 inputs = tokenizer("go", return_tensors="pt", return_token_type_ids=False)
 print(tokenizer.decode(model.generate(**inputs)[0]))
