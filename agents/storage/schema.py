@@ -64,7 +64,7 @@ class HeadsFile(Stored):
     format: Literal[1] = 1
     hidden_size: Count
     vocabulary: Count
-    layers: Literal[1, 2]
+    layers: Annotated[int, Field(ge=1, le=2)]
     q_heads: Annotated[int, Field(ge=0, le=2)]
     tied: bool
     dueling: bool
