@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from terminal import arguments as arg
-from terminal import console, error_lines, preferences, reproduction, serving
+from terminal import completion, console, error_lines, exporting, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
 from terminal.watcher.command import watch
@@ -21,7 +21,6 @@ app = typer.Typer(
     cls=HelpGroup,
     help="Train language-model agents on text games with PPO or ACTDE (action-conditioned TD error).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,7 +48,9 @@ command = partial(app.command, cls=HelpCommand)
 
 @command()
 def play(
-    agent: Annotated[str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}")] = "actde",
+    agent: Annotated[
+        str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}", autocompletion=completion.agents)
+    ] = "actde",
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
@@ -60,6 +61,7 @@ def play(
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
     save: arg.Save = None,
     as_json: arg.AsJson = False,
@@ -99,6 +101,7 @@ def evaluate(
             metavar="AGENT",
             help=f"Agent to evaluate: {arg.AGENTS} With --card, several separated by commas.",
             show_default="actde; with --card all that ship",
+            autocompletion=completion.agents,
         ),
     ] = None,
     game: arg.Game = None,
@@ -120,6 +123,7 @@ def evaluate(
         str, Option(metavar="START", help="Report the share of commands that begin with these words, such as look.")
     ] = "",
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     card: Annotated[
         bool, arg.card_option("--card", help="Play the tasks of the evaluation card that its results lack.")
     ] = False,
@@ -229,6 +233,7 @@ def train(
         bool, Option("--dry-run", help="Print the configuration and the origin of each value, and exit.")
     ] = False,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     as_json: arg.AsJson = False,
     *,
     given: dict[str, Any],
@@ -275,9 +280,7 @@ def compare(
     folder: Annotated[Path, Option("--out", metavar="OUT", help="Folder for table, figures and results.json.")] = Path(
         "comparison"
     ),
-    optimizers: Annotated[
-        str, Option(metavar="NAMES", help="Optimizers, with settings of their own as in ppo+kl_coef=0.1.")
-    ] = "ppo,actde",
+    optimizers: arg.Optimizers = "ppo,actde",
     seeds: Annotated[
         str | None, Option(metavar="SEEDS", help="Seeds, as in 0-2,7.", show_default="0-2; with --quick 0")
     ] = None,
@@ -294,6 +297,7 @@ def compare(
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     *,
     given: dict[str, Any],
 ) -> None:
@@ -336,6 +340,7 @@ def compare(
 command()(watch)
 command()(reproduction.reproduce)
 command()(serving.serve)
+command()(exporting.export)
 command()(preferences.make_pairs)
 command()(preferences.train_reward)
 

@@ -7,14 +7,17 @@ of its option. This module imports neither torch nor `transformers`.
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
 from agents.measurement_config import EvaluationConfig, PositiveInt, ProbeConfig, Size
 
+SCRATCH = ("pico", "small")  # trunks that start with random weights
+SMOLLM2 = "smollm2"  # the trunk that comes in a Python package
 NONE = "none"  # the word that stands for None on the command line and in TOML files
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
@@ -58,6 +61,12 @@ class ModelConfig(Config):
     """Do not propagate the Q heads' gradient into the trunk."""
     dueling: bool = False
     """Compute q as v plus the Q head's output, which is 0 at first, so that ACTDE starts as PPO."""
+
+    @field_validator("trunk")
+    @classmethod
+    def _absolute(cls, trunk: str) -> str:
+        """Make the path of a folder absolute, so that the trunk is found from any folder."""
+        return trunk if trunk in (*SCRATCH, SMOLLM2) or not Path(trunk).is_dir() else str(Path(trunk).absolute())
 
 
 class RolloutConfig(Config):

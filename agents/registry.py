@@ -104,6 +104,17 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
     raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}")
 
 
+def trained_folder(name_or_folder: str) -> Path:
+    """Return the folder of a shipped agent, without a replacement, or the folder named.
+
+    Raise `AgentError` if there is no such folder, or if the agent of this name has no trained weights.
+    """
+    name = name_or_folder
+    if name in NAMES and name not in TRAINED:
+        raise AgentError(f"{name} has no trained weights; expected {', '.join(TRAINED)} or the folder of a run")
+    return SHIPPED / name if name in TRAINED else agent_folder(name)
+
+
 def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
     if not (SHIPPED / name).is_dir():
         return False

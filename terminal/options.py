@@ -7,19 +7,19 @@ and ranges.
 
 import inspect
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from terminal import console
+from typer import Option
+
+from terminal import completion, console
 from terminal.help_page import GAME, METAVARS, HelpCommand, Row, default, page
 
 if TYPE_CHECKING:
     from agents.training.presets import Layer
 
 HELP = ("--help", "-h", "--help-all")
-NOTE = "The defaults include the presets of this game, trunk and optimizer. train --dry-run shows the origin of each."
 # metavars of the settings that are texts
 TEXTS = {
     "optimizer": "NAME",
@@ -58,7 +58,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
         def wrapped(**words: Any) -> None:
             command(**{parameter.name: words.pop(parameter.name) for parameter in own}, given=parsed(words))
 
-        parameters = own + (_parameters(skip) if command.__name__ in sys.argv[1:2] else [])
+        parameters = own + (_parameters(skip) if command.__name__ in completion.typed_command() else [])
         wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
         wrapped.__dict__["__signature__"] = inspect.Signature(parameters)
         wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -74,7 +74,7 @@ class ConfigCommand(HelpCommand):
         from agents.training.presets import merged, with_presets
 
         asked = [word for word in args if word in HELP]
-        ctx.resilient_parsing = bool(asked)  # required options may be missing
+        ctx.resilient_parsing |= bool(asked)  # required options may be missing, as they may in a completion
         rest = super().parse_args(ctx, [word for word in args if word not in HELP])
         if asked:
             values = merged(with_presets(explicit_layers(parsed(ctx.params), ctx.params)))
@@ -83,7 +83,9 @@ class ConfigCommand(HelpCommand):
                 "Options": [("--help-all", "Show all options.", "")],
                 **_rows(own, everything="--help-all" in asked),
             }
-            console.show(page(ctx, rows, skip=own, note=NOTE))
+            origins = console.command_line("train", "--dry-run")
+            note = f"The defaults include the presets of this game, trunk and optimizer. Show their origins: {origins}"
+            console.show(page(ctx, rows, skip=own, note=note))
             ctx.exit()
         return rest
 
@@ -193,7 +195,20 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     own = {*skip, "imports"}  # the command defines --import
     types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in own}
     keyword = inspect.Parameter.KEYWORD_ONLY
-    return [inspect.Parameter(name, keyword, default=None, annotation=kind | None) for name, kind in types.items()]
+    return [
+        inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, _completed(name)])
+        for name, kind in types.items()
+    ]
+
+
+def _completed(name: str) -> Any:
+    """Return the option of a setting, with the values that a shell completes."""
+    values = {"game": completion.games, "optimizer": completion.optimizers, "trunk": completion.trunks}
+
+    def choices(incomplete: str) -> list[str]:
+        return completion.choices_of(name, incomplete)
+
+    return Option(autocompletion=values.get(name, choices))
 
 
 def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:

@@ -19,7 +19,7 @@ from agents.config import FIELDS
 from agents.play.episode import Episode, Step
 from agents.protocol import Decision
 from agents.storage.run_folder import read_metrics
-from agents.storage.schema import AgentFile, TrainingState
+from agents.storage.schema import AgentFile, HeadsFile, TrainingState
 from agents.text.preferences import FIELDS as PREFERENCE
 from agents.training import presets
 from agents.training.factory import make_trainer
@@ -105,6 +105,7 @@ def test_every_metric_has_a_row(tmp_path: Path) -> None:
         ("field of a decision", [field.name for field in fields(Decision)]),
         ("field of `agent.json`", ["format", *AgentFile.model_fields]),
         ("field of `state.json`", [*TrainingState.model_fields]),
+        ("field of `heads.json`", [*HeadsFile.model_fields]),
         ("field of a game", KEYS),
         ("field of a preference", PREFERENCE),
     ],

@@ -123,8 +123,13 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
         )
-    with library_errors(f"{folder / AGENT} does not describe a model that can be built"):
-        model = build_model(config, about["config"], len(tokenizer), tensors)
+    try:
+        with library_errors(f"{folder / AGENT} does not describe a model that can be built"):
+            model = build_model(config, about["config"], len(tokenizer), tensors)
+    except AgentError as error:
+        if about["config"] is not None:
+            raise
+        raise AgentError(f"{folder} is an adapter of the model {config.trunk!r}: {error}") from error
     load_tensors(model, tensors, folder)
     return model.eval().to(PartialState().device), tokenizer
 

@@ -15,11 +15,11 @@ import games
 from actde import Optimizer
 from actde.errors import ConfigError
 from agents.completion_rewards import load_models
-from agents.config import ModelConfig, TrainConfig
+from agents.config import SCRATCH, ModelConfig, TrainConfig
 from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import SCRATCH, assemble
+from agents.model.build import assemble
 from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner

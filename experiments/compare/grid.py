@@ -12,12 +12,13 @@ from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import newest
 from agents.storage.run_folder import METRICS, SETTINGS, read_config, read_metrics
+from agents.threads import threads_per_process
 from agents.training import presets
 from agents.user_optimizer import build_optimizer
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
 from games.files import exclusive
-from games.worker_pool import WorkerPool, available_cpus
+from games.worker_pool import WorkerPool
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
@@ -85,7 +86,7 @@ def run_grid(
         on_run(row)
     missing = [run for run in configs if run not in rows]
     if missing:
-        threads = max(1, available_cpus() // workers)
+        threads = threads_per_process(workers)
         with WorkerPool(workers) as pool:
             jobs = {pool.submit(_train, run, configs[run], root, episodes, tests, threads): run for run in missing}
             for job in _completed(jobs, lambda: on_progress(len(rows), *_iterations(configs, missing, root, rows))):
