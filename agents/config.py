@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
+from agents.tracker_config import TrackerConfig
 
 NONE = "none"  # the word that stands for None on the command line and in TOML files
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -199,6 +200,12 @@ class BudgetConfig(Config):
     save_every: PositiveInt = 10
     """Rollouts between checkpoints."""
 
+    def limit(self, iterations: int, env_steps: int, seconds: float, success: float) -> str | None:
+        """Return the setting that ends a run at these numbers, or None while no limit is reached."""
+        reached = {"iterations": iterations, "env_steps": env_steps, "minutes": seconds / 60, "stop_success": success}
+        limits = {name: getattr(self, name) for name in reached}
+        return next((name for name, end in limits.items() if end is not None and reached[name] >= end), None)
+
 
 class ProbeConfig(Config):
     """What is measured about the policy's texts during training."""
@@ -229,6 +236,7 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
+    tracking: TrackerConfig = Field(default_factory=TrackerConfig)
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:

@@ -29,10 +29,12 @@ TEXTS = {
     "bonus_command": "START",
     "probe_prompts": "PROMPTS",
     "judge": "REWARD",
+    "tracker": "NAMES",
 }
 # settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
+        "tracker",
         *("optimizer", "game", "seed", "init", "trunk", "lora"),
         *("episodes", "parallel", "max_turns", "mode", "context", "reward_scale", "win_bonus", "step_cost"),
         *("expert", "beta", "top_fraction"),

@@ -34,6 +34,7 @@ from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
 from agents.training.reference import ReferencePolicy
+from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
@@ -60,7 +61,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
     with connected():
-        accelerator = Accelerator(cpu=not has_gpu, log_with="tensorboard", project_dir=str(out))
+        accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out))
     optimizer, schedule, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
     words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
@@ -72,6 +73,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
 def _prepare(config: TrainConfig, out: Path, *, resume: bool) -> tuple[Optimizer, LevelSchedule, RunFolder]:
     """Return the components of a trainer that need no model."""
+    check_installed(config.tracking.names)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
