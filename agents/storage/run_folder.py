@@ -107,7 +107,8 @@ class RunFolder:
             return
         for name in (TENSORBOARD, WANDB, INITIAL, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (METRICS, transcript.NAME, PROBES, DIVERGED, SETTINGS):  # the settings last: without them, nothing resumes
+        # the settings last: without them, nothing resumes
+        for name in (METRICS, transcript.NAME, PROBES, DIVERGED, SETTINGS):
             (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:

@@ -18,7 +18,7 @@ from agents.config import TrainConfig
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
-from agents.storage.run_folder import TENSORBOARD
+from agents.storage.run_folder import TENSORBOARD, RunFolder
 from games.errors import first_line, naming
 
 PROJECT = "actde"  # the project of all runs in Weights & Biases and Trackio
@@ -46,10 +46,14 @@ def make_trackers(config: TrainConfig, run: Path) -> list[Any]:
     return [LOGGER_TYPE_TO_CLASS[name](project, **others) for name, project, others in chosen]
 
 
-def start(accelerator: Accelerator, run: Path) -> None:
-    """Start the trackers of a run. Only the main process does something."""
-    with _one_line_errors(run):
-        accelerator.init_trackers(PROJECT)
+def start(accelerator: Accelerator, folder: RunFolder) -> None:
+    """Start the trackers of a run in the main process. If this fails, the folder of a new run is emptied."""
+    try:
+        with _one_line_errors(folder.path):
+            accelerator.init_trackers(PROJECT)
+    except BaseException:
+        folder.discard()
+        raise
 
 
 def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequence[Episode] = ()) -> None:

@@ -102,7 +102,7 @@ class Trainer:
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
         in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
-        in_all_processes(lambda: trackers.start(self.accelerator, self.folder.path))
+        in_all_processes(lambda: trackers.start(self.accelerator, self.folder))
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
