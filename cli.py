@@ -14,6 +14,7 @@ from terminal import arguments as arg
 from terminal import console, error_lines, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
+from terminal.runs import runs as list_runs
 from terminal.watcher.command import watch
 
 app = typer.Typer(
@@ -331,6 +332,7 @@ def compare(
 
 
 command()(watch)
+command()(list_runs)
 command()(reproduction.reproduce)
 command()(serving.serve)
 command()(preferences.make_pairs)

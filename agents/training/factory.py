@@ -61,7 +61,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
     with connected():
-        accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out))
+        accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out) or None)
     optimizer, schedule, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
     words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
