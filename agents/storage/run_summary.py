@@ -70,7 +70,7 @@ def summarize(folder: Path) -> RunSummary:
     try:
         config, rows = read_config(folder), read_metrics(folder, METRICS, cut=True)
         best_of, best = _best(rows)
-        last = rows[-1] if rows else {"seconds": 0.0, "env_steps": 0}
+        last: Mapping[str, Any] = rows[-1] if rows else {"seconds": 0.0, "env_steps": 0}
         return RunSummary(
             folder=folder,
             state=_state(folder, config, rows),

@@ -113,11 +113,14 @@ def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
     def evaluated(how: str, name: str) -> Cell:
         return lambda row: interval(row["evaluation"][how].get(name))
 
+    def varied_cell(name: str) -> Cell:
+        return lambda row: varied_cells(row, [name])[0]
+
     def at_the_end(curve: str) -> Cell:
         return lambda row: f"{row['curves'][curve][-1]:z.2f}"
 
     columns: dict[str, Cell] = {"optimizer": itemgetter("optimizer")}
-    columns |= {name: lambda row, name=name: varied_cells(row, [name])[0] for name in settings}
+    columns |= {name: varied_cell(name) for name in settings}
     columns["seed"] = itemgetter("seed")
     if can_be_won(rows):
         columns |= {
