@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
-from agents.tracker_config import TrackerConfig
+from agents.tracker_names import TrackerNames
 
 NONE = "none"  # the word that stands for None on the command line and in TOML files
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -23,7 +23,7 @@ Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # number of repetit
 
 
 class RunConfig(Config):
-    """Optimizer, game, seed and initial weights of a run."""
+    """Optimizer, game, seed, initial weights and trackers of a run."""
 
     optimizer: str = "actde"
     """Update rule: ppo, actde, actde-corrected, grpo, imitation, rejection, a registered name or FILE.py:Class."""
@@ -35,6 +35,8 @@ class RunConfig(Config):
     """Random seed of the run."""
     init: str = ""
     """Run or checkpoint whose weights are loaded before training. The KL's reference policy has these weights."""
+    tracker: TrackerNames = "tensorboard"
+    """Trackers that show the metrics: tensorboard, wandb, trackio, several joined by commas, or none."""
 
 
 class ModelConfig(Config):
@@ -236,7 +238,6 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
-    tracking: TrackerConfig = Field(default_factory=TrackerConfig)
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:

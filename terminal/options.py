@@ -34,7 +34,6 @@ TEXTS = {
 # settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
-        "tracker",
         *("optimizer", "game", "seed", "init", "trunk", "lora"),
         *("episodes", "parallel", "max_turns", "mode", "context", "reward_scale", "win_bonus", "step_cost"),
         *("expert", "beta", "top_fraction"),

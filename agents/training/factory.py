@@ -73,7 +73,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
 def _prepare(config: TrainConfig, out: Path, *, resume: bool) -> tuple[Optimizer, LevelSchedule, RunFolder]:
     """Return the components of a trainer that need no model."""
-    check_installed(config.tracking.names)
+    check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)

@@ -19,6 +19,7 @@ from agents.play.episode import Episode
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
 from agents.storage.run_folder import TENSORBOARD, RunFolder
+from agents.tracker_names import tracker_names
 from games.errors import first_line, naming
 
 PROJECT = "actde"  # the project of all runs in Weights & Biases and Trackio
@@ -26,9 +27,9 @@ TABLE = "transcripts"
 COLUMNS = ["episode", "game", "seed", "won", "score", "reward", "turns", "text"]
 
 
-def check_installed(names: Sequence[str]) -> None:
+def check_installed(config: TrainConfig) -> None:
     """Raise `AgentError` if the package of a tracker is missing."""
-    for name in names:
+    for name in tracker_names(config.run.tracker):
         if name not in sys.modules and importlib.util.find_spec(name) is None:
             raise AgentError(f"--tracker {name} needs the package {name}: pip install -e '.[{name}]'")
 
@@ -42,7 +43,7 @@ def make_trackers(config: TrainConfig, run: Path) -> list[Any]:
         "wandb": (PROJECT, shown | {"dir": str(run), "settings": {"console": "off"}}),
         "trackio": (PROJECT, shown | {"embed": False, "auto_log_cpu": False, "auto_log_gpu": False}),
     }
-    chosen = ((name, *arguments[name]) for name in config.tracking.names)
+    chosen = ((name, *arguments[name]) for name in tracker_names(config.run.tracker))
     return [LOGGER_TYPE_TO_CLASS[name](project, **others) for name, project, others in chosen]
 
 

@@ -164,7 +164,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
     ("tracker", "message"),
     [
         ("wand", "unknown tracker 'wand', expected one of none, tensorboard, trackio, wandb; did you mean 'wandb'?"),
-        ("tensorboard,none", "expected none or names alone, got 'tensorboard,none'"),
+        ("tensorboard,none", "tracker must be none or names without none, got 'tensorboard,none'"),
         ("", "unknown tracker ''"),
     ],
 )
