@@ -17,9 +17,10 @@ Command = Callable[..., tuple[int, str, str]]
 os.environ["TERM"] = "xterm-256color"  # a dumb terminal shows no spinners
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: one process per core, and the networks are tiny
 
-# a shell that starts us in the background lets SIGINT be ignored, here and in every child
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# a shell that starts us in the background and `nohup` let signals be ignored, here and in every child
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

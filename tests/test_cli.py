@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,6 +22,7 @@ from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import NAME, Entry, append
 from tests import ROOT
+from tests.helpers.command_line import answer, cli, surroundings
 from tests.helpers.fakes import CorridorSpec
 
 THREAD = """
@@ -44,25 +44,6 @@ class Lift(gymnasium.Env):
     def step(self, action):
         return "You arrive.", 1.5, True, False, {}
 """
-
-
-def surroundings(**more: str) -> dict[str, str]:
-    """The environment of a command: that of the test run with 100 columns, no colours and buffered output."""
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return {**own, "COLUMNS": "100", "NO_COLOR": "1", **more}
-
-
-def cli(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", str(ROOT / "cli.py"), *arguments]
-    given = {"capture_output": True, "text": True, "timeout": 120, "env": surroundings(), **settings}
-    return subprocess.run(command, check=False, **given)
-
-
-def answer(*arguments: str, **settings: Any) -> str:
-    """Standard output of a command that must succeed without output to standard error."""
-    done = cli(*arguments, **settings)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 def bare(text: str) -> str:
@@ -122,7 +103,7 @@ def test_play_in_a_terminal_draws_bars() -> None:
 
 
 def test_a_person_chooses_by_number_and_mistakes_cost_no_turn() -> None:
-    shown = answer("play", "--agent", "human", "--game", "bandit", input="\nweding\n3\n?\n2\n")
+    shown = answer("play", "--agent", "human", "--game", "bandit", typed="\nweding\n3\n?\n2\n")
     assert shown.count("  2 wedding\n") == 2, "the question mark shows the commands again"
     assert shown.count("no command here: ") == 2
     assert shown.endswith("wedding  reward 1  score 1 of 1\nepisode 0, bandit: won, score 1 of 1, 1 turn\n")
@@ -133,13 +114,13 @@ def test_the_version_is_shown() -> None:
 
 
 def test_a_person_can_play_through_a_pipe() -> None:
-    shown = answer("play", "--agent", "human", "--game", "bandit", input="wedding\n")
+    shown = answer("play", "--agent", "human", "--game", "bandit", typed="wedding\n")
     assert "We had a" in shown
     assert "episode 0, bandit: won" in shown
 
 
 def test_the_end_of_the_input_ends_play() -> None:
-    done = cli("play", "--agent", "human", "--game", "ipd", input="cooperate\n")
+    done = cli("play", "--agent", "human", "--game", "ipd", typed="cooperate\n")
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout.endswith("stopped\n")
@@ -410,9 +391,9 @@ def test_an_empty_transcript_is_named(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_reported() -> None:
+    command = [sys.executable, str(ROOT / "cli.py"), "play", "--agent", "random", "--game", "bandit", "--json"]
     with Path("/dev/full").open("w") as full:
-        streams = {"stdout": full, "stderr": subprocess.PIPE, "capture_output": False}
-        done = cli("play", "--agent", "random", "--game", "bandit", "--json", **streams)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=surroundings())
     assert (done.returncode, done.stderr) == (1, "error: the disk is full\n")
 
 

@@ -61,7 +61,7 @@ def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(whole: Path,
 
 
 def test_a_run_resumes_only_with_as_many_processes(whole: Path) -> None:
-    from tests.test_cli import cli
+    from tests.helpers.command_line import cli
 
     done = cli("train", "--out", str(whole), "--resume", "--iterations", "5")
     assert done.returncode == 2

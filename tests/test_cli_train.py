@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.test_cli import answer, cli, surroundings
+from tests.helpers.command_line import answer, cli, surroundings
 
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4")
 

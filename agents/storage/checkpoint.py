@@ -65,7 +65,7 @@ def save_agent(
     check_finite(weights | dict(training or {}))
     with atomic_folder(folder) as work:
         _write_tensors(work / WEIGHTS, weights)
-        (work / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(pretty=True), encoding="utf-8")
+        (work / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
         if training is not None:
             _write_tensors(work / TRAINING, training)
             _write_json(work / STATE, dict(state or {}))

@@ -8,10 +8,33 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from actde import Batch, Outputs
+from actde import Batch, Optimizer, OptimizerConfig, Outputs, Targets, make_optimizer
 
 Record = TypeVar("Record")
 Result = TypeVar("Result")
+LENGTHS = [3, 1, 4, 2]
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"whitening": "batch", "advantage": "return", "entropy_coef": 0.01},
+    {"value_loss": "ilql", "kl_coef": 0.1},
+    {"value_clip_range": None, "kl_coef": 0.1, "kl_place": "reward", "kl_target": 0.5},
+]
+
+
+def made(name: str, **values: Any) -> Optimizer:
+    """Return an optimizer that trains q, with these settings."""
+    if name == "actde-corrected":
+        values.pop("whitening", None)  # it refuses whitening
+    return make_optimizer(name, OptimizerConfig(train_q=True, **values))
+
+
+def gradients(optimizer: Optimizer, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, Tensor]:
+    """Gradients of the loss by output."""
+    loss, _ = optimizer.loss(batch, targets, outputs)
+    tensors = {spec.name: getattr(outputs, spec.name) for spec in fields(outputs)}
+    leaves = {name: tensor for name, tensor in tensors.items() if tensor is not None and tensor.requires_grad}
+    found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    return {name: grad for name, grad in zip(leaves, found, strict=True) if grad is not None}
 
 
 def table(*rows: Sequence[float]) -> Tensor:

@@ -1,12 +1,19 @@
-"""Two processes of one run on a CPU, started as `torchrun` starts them."""
+"""Processes of tests: one that runs some code, and two of one run on a CPU, started as `torchrun` starts them."""
 
 import os
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from tests import ROOT
+
+
+def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a process that runs the code. Standard input and output are pipes."""
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def start_two(arguments: Sequence[str]) -> list[subprocess.Popen[str]]:

@@ -25,7 +25,7 @@ from experiments.reproduce.finding import (
     parse_printed,
 )
 from experiments.reproduce.statistics import BAND, over_seeds, slopes
-from tests.test_cli import answer, cli
+from tests.helpers.command_line import answer, cli
 
 PLAIN = [one for one in (*growth.LEARNERS, *limits.LEARNERS) if one.rule != "none" and not one.gradient]
 STEPS, SEEDS = 400, 3

@@ -14,7 +14,7 @@ from experiments.reproduce.ipd_trials.run_trials import Arm
 from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS
 from experiments.reproduce.sensitivity import ablations, factors
 from games.ipd import PAYOFFS
-from tests.test_cli import answer, cli
+from tests.helpers.command_line import answer, cli
 
 
 def series(
