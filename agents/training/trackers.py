@@ -75,6 +75,10 @@ def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequenc
 def finish(accelerator: Accelerator, run: Path) -> None:
     """Write what the trackers hold, and end them and the group of processes."""
     with _one_line_errors(run):
+        if accelerator.is_main_process and any(tracker.name == "trackio" for tracker in accelerator.trackers):
+            import trackio
+
+            trackio.finish()  # otherwise, it prints to standard output when the process ends
         accelerator.end_training()
 
 

@@ -79,7 +79,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     made.clear()
     for name, tracker in (("wandb", WithTables), ("trackio", OfTrackio)):
         package = ModuleType(name)
-        package.__dict__.update(Table=Table, Error=FakeError)
+        package.__dict__.update(Table=Table, Error=FakeError, finish=lambda: made[-1].events.append(("end",)))
         monkeypatch.setitem(sys.modules, name, package)
         monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, name, tracker)
 
@@ -121,6 +121,7 @@ def test_trackers_receive_metrics_and_at_checkpoints_transcripts(
     assert data[0][-1].startswith("We had a\n>  ")
     logged = [event for event in trackio.events if event[0] == "log"]
     assert [step for _, step, _ in logged] == [0, 1, 1, 2, 2]
+    assert trackio.events[-2:] == [("end",), ("finish",)]  # otherwise Trackio itself ends the run, at the exit
     table = logged[2][2]["transcripts"]
     assert (table.columns, table.data) == (columns, data)
     captured = capsys.readouterr()
