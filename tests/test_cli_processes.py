@@ -16,13 +16,14 @@ from agents.play import transcript
 from agents.storage.checkpoint import checkpoints
 from tests import ROOT
 from tests.helpers import pages
-from tests.helpers.processes import finish, start_two
+from tests.helpers.command_line import cli
+from tests.helpers.processes import finish, run_two, start_two
 
 IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2")
 
 
 def train(out: Path, *arguments: str, status: int = 0) -> list[tuple[str, str]]:
-    return finish(start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *arguments]), status)
+    return run_two("train", "--out", str(out), *arguments, status=status)
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
@@ -61,8 +62,6 @@ def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(whole: Path,
 
 
 def test_a_run_resumes_only_with_as_many_processes(whole: Path) -> None:
-    from tests.helpers.command_line import cli
-
     done = cli("train", "--out", str(whole), "--resume", "--iterations", "5")
     assert done.returncode == 2
     assert "was saved by 2 processes, not 1; resume with torchrun --nproc-per-node 2" in done.stderr

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tests import ROOT
+from tests.helpers.command_line import cli
 
 
 def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -18,19 +20,30 @@ def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 def start_two(arguments: Sequence[str]) -> list[subprocess.Popen[str]]:
     """Start `python ARGUMENTS` twice, as the processes 0 and 1. The text "{rank}" is replaced in each argument."""
+    return [
+        subprocess.Popen(
+            [sys.executable, *(argument.replace("{rank}", str(rank)) for argument in arguments)],
+            env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank, environment in enumerate(_environments())
+    ]  # fmt: skip
+
+
+def run_two(*arguments: str, status: int = 0) -> list[tuple[str, str]]:
+    """Run a command line as the processes 0 and 1, assert their exit status, and return the two streams of each."""
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda environment: cli(*arguments, env=environment), _environments()))
+    assert [each.returncode for each in done] == [status] * 2, done
+    return [(each.stdout, each.stderr) for each in done]
+
+
+def _environments() -> list[dict[str, str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    return [
-        subprocess.Popen(
-            [sys.executable, *(argument.replace("{rank}", str(rank)) for argument in arguments)],
-            env=os.environ | meeting
-            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
+    ranks = ({"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"} for rank in "01")
+    return [os.environ | meeting | rank for rank in ranks]
 
 
 def finish(workers: Sequence[subprocess.Popen[str]], status: int = 0) -> list[tuple[str, str]]:
