@@ -14,6 +14,7 @@ from terminal import arguments as arg
 from terminal import completion, console, error_lines, exporting, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
+from terminal.runs import runs as list_runs
 from terminal.watcher.command import watch
 
 app = typer.Typer(
@@ -285,7 +286,11 @@ def compare(
         str | None, Option(metavar="SEEDS", help="Seeds, as in 0-2,7.", show_default="0-2; with --quick 0")
     ] = None,
     vary: Annotated[
-        str | None, Option(metavar="NAME=VALUES", help="Vary one setting, as in reward_scale=1,3,10.")
+        list[str] | None,
+        Option(metavar="NAME=VALUES", help="Vary a setting: lr=1,3,10 or, with --samples, lr=1..10. Repeatable."),
+    ] = None,
+    samples: Annotated[
+        int | None, Option(min=1, max=arg.MOST, help="Random combinations of --vary.", show_default="all combinations")
     ] = None,
     runs: Annotated[Path | None, Option(metavar="FOLDER", help="Folder of the runs.", show_default="OUT/runs")] = None,
     evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="Evaluation episodes per trained agent.")] = 50,
@@ -307,7 +312,8 @@ def compare(
     """
     from agents.training import presets
     from experiments.compare import grid, report
-    from experiments.compare.runs import grid_runs, parse_values
+    from experiments.compare.runs import grid_runs
+    from experiments.compare.variation import combinations
     from games import parse_levels
     from terminal import comparison
 
@@ -320,7 +326,7 @@ def compare(
         seeds, workers, tests = seeds or "0", workers or 2, tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), *parse_values(vary), given)
+    wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), combinations(vary or (), samples), given)
     configs = grid.check(wanted, given, tests)
     with comparison.progress(len(wanted)) as on_progress, console.resumable(folder):
         rows, diverged = grid.run_grid(
@@ -338,6 +344,7 @@ def compare(
 
 
 command()(watch)
+command()(list_runs)
 command()(reproduction.reproduce)
 command()(serving.serve)
 command()(exporting.export)

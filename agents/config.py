@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
 from agents.measurement_config import EvaluationConfig, PositiveInt, ProbeConfig, Size
+from agents.tracker_names import TrackerNames
 
 SCRATCH = ("pico", "small")  # trunks that start with random weights
 SMOLLM2 = "smollm2"  # the trunk that comes in a Python package
@@ -24,7 +25,7 @@ Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class RunConfig(Config):
-    """Optimizer, game, seed and initial weights of a run."""
+    """Optimizer, game, seed, initial weights and trackers of a run."""
 
     optimizer: str = "actde"
     """Update rule: ppo, actde, actde-corrected, grpo, imitation, rejection, a registered name or FILE.py:Class."""
@@ -36,6 +37,8 @@ class RunConfig(Config):
     """Random seed of the run."""
     init: str = ""
     """Run or checkpoint whose weights are loaded before training. The KL's reference policy has these weights."""
+    tracker: TrackerNames = "tensorboard"
+    """Trackers that show the metrics: tensorboard, wandb, trackio, several joined by commas, or none."""
 
 
 class ModelConfig(Config):

@@ -30,6 +30,7 @@ TEXTS = {
     "bonus_command": "START",
     "probe_prompts": "PROMPTS",
     "judge": "REWARD",
+    "tracker": "NAMES",
 }
 # settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(

@@ -35,6 +35,7 @@ from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
 from agents.training.reference import ReferencePolicy
+from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
@@ -61,7 +62,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
     with connected():
-        accelerator = Accelerator(cpu=not has_gpu, log_with="tensorboard", project_dir=str(out))
+        accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out) or None)
     optimizer, schedule, held_out, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
     words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
@@ -76,6 +77,7 @@ def _prepare(
     config: TrainConfig, out: Path, *, resume: bool
 ) -> tuple[Optimizer, LevelSchedule, list[games.GameSpec], RunFolder]:
     """Return the components of a trainer that need no model, with the held-out games."""
+    check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)

@@ -26,11 +26,13 @@ from agents.play.metrics import RECENT, Metrics
 from agents.play.runner import EpisodeRunner
 from agents.protocol import DivergenceError
 from agents.storage.checkpoint import INITIAL
-from agents.storage.run_folder import TENSORBOARD, RunFolder
+from agents.storage.run_folder import RunFolder
+from agents.training import trackers
 from agents.training.dagger import DAggerAgent
 from agents.training.divergence import check_update, diverged
 from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
+from agents.training.memory_estimate import peak_memory
 from agents.training.probe import Probe
 from agents.training.processes import any_process, gather, in_all_processes
 from agents.training.progress import Progress
@@ -39,7 +41,6 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_policy, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
-from games.errors import naming
 from games.failures import Failures
 
 
@@ -107,8 +108,7 @@ class Trainer:
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
         in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
-        with naming(self.folder.path / TENSORBOARD):
-            in_all_processes(lambda: self.accelerator.init_trackers(TENSORBOARD))
+        in_all_processes(lambda: trackers.start(self.accelerator, self.folder))
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
@@ -154,11 +154,12 @@ class Trainer:
                     self.save()
                 raise
             except DivergenceError as error:
+                if self.accelerator.is_main_process:
+                    self.folder.log_divergence(self.iteration + 1, str(error))
                 raise diverged(error, self.iteration + 1, self.folder.path) from None
             finally:
                 self.runner.close()
-                with naming(self.folder.path / TENSORBOARD):
-                    self.accelerator.end_training()
+                trackers.finish(self.accelerator, self.folder.path)
                 if not self.iteration and self.accelerator.is_main_process:
                     self.folder.discard()
 
@@ -208,6 +209,7 @@ class Trainer:
             "update_seconds": learned - updated,
             "steps_per_second": steps / seconds,
             "tokens_per_second": everyone.tokens / seconds,
+            "peak_memory": max(gather(peak_memory(self.accelerator.device))),
         }
         self.iteration += 1
         metrics |= {f"initial_{name}": value for name, value in initial.items()}
@@ -278,9 +280,8 @@ class Trainer:
         entries = [transcript.Entry(iteration=iteration, episode=episode) for episode in episodes]
         transcript.append(self.folder.path / transcript.NAME, entries)
         self.folder.log(metrics)
-        with naming(self.folder.path / TENSORBOARD):
-            values = {name: value for name, value in metrics.items() if name != "iteration"}
-            self.accelerator.log(values, step=iteration)
+        with_table = self.iteration % self.config.budget.save_every == 0 or self.finished
+        trackers.log(self.accelerator, self.folder.path, metrics, episodes if with_table else ())
 
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints.

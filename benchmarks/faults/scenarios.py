@@ -20,7 +20,7 @@ NEWEST = "run/checkpoints/000003"
 CHECKPOINT = tuple(f"{NEWEST}/{name}" for name in ("agent.json", "model.safetensors", "tokenizer.json"))
 STATE = (f"{NEWEST}/state.json", f"{NEWEST}/training.safetensors")
 TRUNK = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
-TIMES = re.compile(r"seconds|_per_second|minutes")
+TIMES = re.compile(r"seconds|_per_second|minutes|peak_memory")
 VALUES = r"^[^:]*: \..* (=|with|without) "
 """Matches faults in single values and keys."""
 BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"

@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.protocol import AgentError
 from agents.storage.run_folder import read_config, read_metrics
+from agents.storage.run_summary import differing
 from experiments import program
 from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
 from games.files import exclusive
@@ -46,7 +47,7 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
     """Group the runs that differ only in the seed. A group's label is its optimizer and the settings that vary."""
     settings = [read_config(run).flat() for run in runs]
-    differ = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]
+    differ = differing(settings)
     groups: dict[str, list[Path]] = {}
     for run, each in zip(runs, settings, strict=True):
         own = [f"{name} {each[name]}" for name in differ if name not in ("seed", "optimizer")]

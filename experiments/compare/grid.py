@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def run_grid(
                     on_run(row)
     if not rows:
         raise next(iter(errors.values()))
-    diverged = [{"name": run.name, **asdict(run), "error": str(errors[run])} for run in configs if run in errors]
+    diverged = [{**run.to_json(), "error": str(errors[run])} for run in configs if run in errors]
     return [rows[run] for run in configs if run in rows], diverged
 
 
@@ -149,8 +148,7 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
     names = OF_THE_AGENT.union(*lines)
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
-        "name": run.name,
-        **asdict(run),
+        **run.to_json(),
         "settings": config.model_dump(),
         "curves": {name: [rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in names},
         **measures,

@@ -45,7 +45,7 @@ def test_the_bar_moves_with_the_iterations(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(grid, "WorkerPool", Threads)
     monkeypatch.setattr(grid, "_train", train)
-    configs = grid.check(runs.grid_runs(["ppo", "actde"], [0], None, [], GIVEN), GIVEN)
+    configs = grid.check(runs.grid_runs(["ppo", "actde"], [0], [{}], GIVEN), GIVEN)
     grid.run_grid(configs, tmp_path, episodes=1, workers=2, on_run=lambda row: None, on_progress=on_progress)
     assert (1, 7, 8) in shown and shown[-1] == (2, 8, 8)
 
