@@ -11,9 +11,10 @@ import typer
 from typer import Argument, Option
 
 from terminal import arguments as arg
-from terminal import console, error_lines, preferences, reproduction, serving
+from terminal import completion, console, error_lines, exporting, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
+from terminal.runs import runs as list_runs
 from terminal.watcher.command import watch
 
 app = typer.Typer(
@@ -21,7 +22,6 @@ app = typer.Typer(
     cls=HelpGroup,
     help="Train language-model agents on text games with PPO or ACTDE (action-conditioned TD error).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,7 +49,9 @@ command = partial(app.command, cls=HelpCommand)
 
 @command()
 def play(
-    agent: Annotated[str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}")] = "actde",
+    agent: Annotated[
+        str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}", autocompletion=completion.agents)
+    ] = "actde",
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
@@ -60,6 +62,7 @@ def play(
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
     save: arg.Save = None,
     as_json: arg.AsJson = False,
@@ -99,6 +102,7 @@ def evaluate(
             metavar="AGENT",
             help=f"Agent to evaluate: {arg.AGENTS} With --card, several separated by commas.",
             show_default="actde; with --card all that ship",
+            autocompletion=completion.agents,
         ),
     ] = None,
     game: arg.Game = None,
@@ -120,6 +124,7 @@ def evaluate(
         str, Option(metavar="START", help="Report the share of commands that begin with these words, such as look.")
     ] = "",
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     card: Annotated[
         bool, arg.card_option("--card", help="Play the tasks of the evaluation card that its results lack.")
     ] = False,
@@ -182,14 +187,21 @@ def generate(
     crawl: Annotated[
         bool, Option("--crawl", help="Find all states of each game now, so that play needs no interpreter.")
     ] = False,
+    crawl_states: Annotated[
+        int | None,
+        Option(min=1, max=arg.MOST, help="Maximum number of states of a game for --crawl.", show_default="5000"),
+    ] = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Generate a curriculum of TextWorld games. The same command continues after an interruption."""
     from games import parse_levels
     from games.textworld.generation.manifest import KEYS
+    from games.textworld.transitions.crawl import STATES
     from terminal import generation
     from terminal.map import draw_previews
 
+    if crawl_states is not None and not crawl:
+        raise typer.BadParameter("--crawl-states limits the crawl: add --crawl, or leave it out")
     entries, rejected = generation.generate(
         folder,
         family=family,
@@ -201,7 +213,7 @@ def generate(
         workers=workers,
     )
     previews = draw_previews(folder, entries) if preview else {}
-    crawled = generation.crawl(folder, entries) if crawl else {}
+    crawled = generation.crawl(folder, entries, crawl_states or STATES) if crawl else {}
     rows, pictures = [{key: getattr(entry, key) for key in KEYS} for entry in entries], [*map(str, previews)]
     maps = [part for picture, view in previews.items() for part in (view, f"the map as a picture: {picture}", "")]
     console.output(
@@ -222,6 +234,7 @@ def train(
         bool, Option("--dry-run", help="Print the configuration and the origin of each value, and exit.")
     ] = False,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     as_json: arg.AsJson = False,
     *,
     given: dict[str, Any],
@@ -237,7 +250,8 @@ def train(
         import games
         from actde import optimizer_class
 
-        games.resolve(settings.run.game)
+        for game in filter(None, (settings.run.game, settings.evaluation.eval_game)):
+            games.resolve(game)
         optimizer_class(settings.run.optimizer)
         origins = presets.origins(layers)
         rows = {name: {"value": value, "origin": origins[name]} for name, value in settings.flat().items()}
@@ -247,12 +261,11 @@ def train(
         raise typer.BadParameter("--out is missing: expected the folder of the run")
     from agents.training.factory import make_trainer
 
-    with console.waiting("setting up"):
+    with console.waiting("setting up", lines=not as_json):
         trainer = make_trainer(settings, folder, resume=resume)
     for line in view.notes(trainer, presets.origins(layers)):
         console.note(line)
-    with console.stopping(trainer):
-        latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
+    latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
     if trainer.failures.count:
         console.note(trainer.failures.summary)
     if as_json:
@@ -268,14 +281,16 @@ def compare(
     folder: Annotated[Path, Option("--out", metavar="OUT", help="Folder for table, figures and results.json.")] = Path(
         "comparison"
     ),
-    optimizers: Annotated[
-        str, Option(metavar="NAMES", help="Optimizers, with settings of their own as in ppo+kl_coef=0.1.")
-    ] = "ppo,actde",
+    optimizers: arg.Optimizers = "ppo,actde",
     seeds: Annotated[
         str | None, Option(metavar="SEEDS", help="Seeds, as in 0-2,7.", show_default="0-2; with --quick 0")
     ] = None,
     vary: Annotated[
-        str | None, Option(metavar="NAME=VALUES", help="Vary one setting, as in reward_scale=1,3,10.")
+        list[str] | None,
+        Option(metavar="NAME=VALUES", help="Vary a setting: lr=1,3,10 or, with --samples, lr=1..10. Repeatable."),
+    ] = None,
+    samples: Annotated[
+        int | None, Option(min=1, max=arg.MOST, help="Random combinations of --vary.", show_default="all combinations")
     ] = None,
     runs: Annotated[Path | None, Option(metavar="FOLDER", help="Folder of the runs.", show_default="OUT/runs")] = None,
     evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="Evaluation episodes per trained agent.")] = 50,
@@ -287,6 +302,7 @@ def compare(
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
     audit: arg.Audit = None,
+    threads: arg.Threads = None,
     *,
     given: dict[str, Any],
 ) -> None:
@@ -296,7 +312,8 @@ def compare(
     """
     from agents.training import presets
     from experiments.compare import grid, report
-    from experiments.compare.runs import grid_runs, parse_values
+    from experiments.compare.runs import grid_runs
+    from experiments.compare.variation import combinations
     from games import parse_levels
     from terminal import comparison
 
@@ -309,16 +326,17 @@ def compare(
         seeds, workers, tests = seeds or "0", workers or 2, tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
-    wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), *parse_values(vary), given)
+    wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), combinations(vary or (), samples), given)
     configs = grid.check(wanted, given, tests)
-    with console.progress("runs", len(wanted)) as advance, console.resumable(folder):
-
-        def done(row: dict[str, Any]) -> None:
-            advance(row)
-            console.show([report.headline(row)])
-
+    with comparison.progress(len(wanted)) as on_progress, console.resumable(folder):
         rows, diverged = grid.run_grid(
-            configs, runs or folder / "runs", episodes=evaluations, tests=tests, workers=workers or 1, on_run=done
+            configs,
+            runs or folder / "runs",
+            episodes=evaluations,
+            tests=tests,
+            workers=workers or 1,
+            on_run=lambda row: console.show([report.headline(row)]),
+            on_progress=on_progress,
         )
         about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
         report.write(folder, about | {"episodes": evaluations}, rows, diverged)
@@ -326,8 +344,10 @@ def compare(
 
 
 command()(watch)
+command()(list_runs)
 command()(reproduction.reproduce)
 command()(serving.serve)
+command()(exporting.export)
 command()(preferences.make_pairs)
 command()(preferences.train_reward)
 

@@ -6,6 +6,8 @@ A programmer's mistake, such as a wrong shape or a missing tensor, raises `Value
 import difflib
 from collections.abc import Iterable
 
+from actde.synonyms import synonyms
+
 
 class OptimizerError(ValueError):
     """An error in an optimizer, its state or its batch."""
@@ -26,12 +28,20 @@ class ResultError(OptimizerError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name. Its message lists the known names and suggests the most similar one.
-
-    Names of which `name` is a part come first: `kl_coef` for `kl`.
-    """
-    names, word = sorted(known), str(name).lower().replace("-", "_")
-    longer = [each for each in names if word in each.replace("-", "_").split("_")]
-    near = difflib.get_close_matches(word, longer or names, n=1, cutoff=0.0 if longer else 0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    """Return the error for an unknown name. Its message lists the known names and suggests the closest one."""
+    names = sorted(known)
+    near = " or ".join(map(repr, closest(str(name), names)))
+    hint = f"; did you mean {near}?" if near else ""
     return ConfigError(f"unknown {kind} {name!r}, expected one of {', '.join(names)}{hint}")
+
+
+def closest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that `name` probably means: those that mean the same, or the most similar one.
+
+    Names of which `name` is a part are more similar than others: `kl_coef` for `kl`.
+    """
+    names, word = sorted(known), name.lower().replace("-", "_")
+    if same := synonyms(word, set(names)):
+        return same
+    longer = [each for each in names if word in each.replace("-", "_").split("_")]
+    return difflib.get_close_matches(word, longer or names, n=1, cutoff=0.0 if longer else 0.5)

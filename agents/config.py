@@ -7,22 +7,25 @@ of its option. This module imports neither torch nor `transformers`.
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
+from agents.measurement_config import EvaluationConfig, PositiveInt, ProbeConfig, Size
+from agents.tracker_names import TrackerNames
 
+SCRATCH = ("pico", "small")  # trunks that start with random weights
+SMOLLM2 = "smollm2"  # the trunk that comes in a Python package
 NONE = "none"  # the word that stands for None on the command line and in TOML files
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
-PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
-Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # number of repetitions in one rollout or update
 
 
 class RunConfig(Config):
-    """Optimizer, game, seed and initial weights of a run."""
+    """Optimizer, game, seed, initial weights and trackers of a run."""
 
     optimizer: str = "actde"
     """Update rule: ppo, actde, actde-corrected, grpo, imitation, rejection, a registered name or FILE.py:Class."""
@@ -34,6 +37,8 @@ class RunConfig(Config):
     """Random seed of the run."""
     init: str = ""
     """Run or checkpoint whose weights are loaded before training. The KL's reference policy has these weights."""
+    tracker: TrackerNames = "tensorboard"
+    """Trackers that show the metrics: tensorboard, wandb, trackio, several joined by commas, or none."""
 
 
 class ModelConfig(Config):
@@ -59,6 +64,12 @@ class ModelConfig(Config):
     """Do not propagate the Q heads' gradient into the trunk."""
     dueling: bool = False
     """Compute q as v plus the Q head's output, which is 0 at first, so that ACTDE starts as PPO."""
+
+    @field_validator("trunk")
+    @classmethod
+    def _absolute(cls, trunk: str) -> str:
+        """Make the path of a folder absolute, so that the trunk is found from any folder."""
+        return trunk if trunk in (*SCRATCH, SMOLLM2) or not Path(trunk).is_dir() else str(Path(trunk).absolute())
 
 
 class RolloutConfig(Config):
@@ -199,22 +210,10 @@ class BudgetConfig(Config):
     save_every: PositiveInt = 10
     """Rollouts between checkpoints."""
 
-
-class ProbeConfig(Config):
-    """What is measured about the policy's texts during training."""
-
-    probe_prompts: str = ""
-    """Prompts at which texts are measured during training: heldout, train or a file; empty measures none."""
-    probe_every: PositiveInt = 10
-    """Rollouts between measurements of texts."""
-    judge: str = ""
-    """Reward that measures the true quality of a text, while the game's reward is a proxy."""
-
-    @model_validator(mode="after")
-    def _judge_has_texts(self) -> Self:
-        if self.judge and not self.probe_prompts:
-            raise ConfigError(f"--judge {self.judge} needs --probe-prompts, the prompts whose texts it judges")
-        return self
+    def reached(self, **values: float) -> str | None:
+        """Return the first of these settings whose limit its value reaches, or None while no limit is reached."""
+        limits = {name: getattr(self, name) for name in values}
+        return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
 
 class TrainConfig(Config):
@@ -229,6 +228,7 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:

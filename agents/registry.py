@@ -91,12 +91,28 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
         return folder
     if name in NAMES:
         raise AgentError(f"the trained agent {name!r} is missing: {folder}")
+    if (folder.parent / "settings.json").is_file():
+        from agents.storage.checkpoint import named_checkpoints
+
+        held = ", ".join(named_checkpoints(folder.parent)) or "none yet"
+        raise AgentError(f"the run {folder.parent} has no checkpoint {folder.name!r}; it has {held}")
     from games.errors import did_you_mean
 
     expected = f"expected {', '.join(NAMES)} or the folder of a run"
     if folder.exists():
         raise AgentError(f"{name} is a file and no agent: {expected}")
     raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}")
+
+
+def trained_folder(name_or_folder: str) -> Path:
+    """Return the folder of a shipped agent, without a replacement, or the folder named.
+
+    Raise `AgentError` if there is no such folder, or if the agent of this name has no trained weights.
+    """
+    name = name_or_folder
+    if name in NAMES and name not in TRAINED:
+        raise AgentError(f"{name} has no trained weights; expected {', '.join(TRAINED)} or the folder of a run")
+    return SHIPPED / name if name in TRAINED else agent_folder(name)
 
 
 def _is_playable(name: str, notify: Callable[[str], None]) -> bool:

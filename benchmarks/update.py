@@ -108,9 +108,9 @@ class Worker:
 
 def model_folder(trunk: str, folder: Path) -> Path:
     """Return a folder from which both sides load the same model."""
-    from agents.config import ModelConfig
-    from agents.model.build import SCRATCH, assemble
-    from agents.model.pretrained import SMOLLM2, smollm2_folder
+    from agents.config import SCRATCH, SMOLLM2, ModelConfig
+    from agents.model.build import assemble
+    from agents.model.pretrained import smollm2_folder
 
     if trunk == SMOLLM2:
         return smollm2_folder()

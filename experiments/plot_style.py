@@ -45,11 +45,22 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: flo
 def plot_runs(
     axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
 ) -> None:
-    """Plot each run as a thin line, and the mean of all runs as a bold line up to the end of the shortest run."""
+    """Plot each run as a thin line, and the mean of all runs as a bold line up to the end of the shortest run.
+
+    A line connects the measured values. Values of None were not measured.
+    """
     for run_x, run_y in zip(x, y, strict=True):
-        axis.plot(run_x, run_y, color=color, ls=style, lw=0.6, alpha=alpha)
+        axis.plot(*_measured(run_x, run_y), color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
-    axis.plot(x[0][:length], np.mean([run[:length] for run in y], axis=0), label=label, color=color, ls=style, lw=1.8)
+    mean = np.mean([np.asarray(run[:length], dtype=float) for run in y], axis=0)
+    axis.plot(*_measured(x[0][:length], mean), label=label, color=color, ls=style, lw=1.8)
+
+
+def _measured(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the points whose y is neither None nor NaN."""
+    values = np.asarray(y, dtype=float)
+    measured = ~np.isnan(values)
+    return np.asarray(x)[measured], values[measured]
 
 
 def save_figure(figure: Any, path: Path) -> None:

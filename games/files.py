@@ -76,6 +76,25 @@ def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
     return FileLock(path, is_singleton=process_wide, thread_local=not process_wide, fallback_to_soft=False)
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether another process, or this one, holds the lock of `file_lock` on this file. Nothing is written."""
+    import fcntl
+
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # there is no lock, or it belongs to someone else
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # the file system has no locks
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
 @contextmanager
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a folder, or of files in it, which a command writes. The folder is created if necessary.

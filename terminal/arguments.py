@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from agents import DEFAULT_GAME
+from terminal import completion
 from terminal.help_page import GAME
 
 card_option = partial(Option, rich_help_panel="Card")
@@ -18,6 +19,7 @@ AGENTS = (
 CODE = "Module or Python file that registers games or optimizers. Repeatable."
 CONFIG = "TOML file of settings. Options override it. Its paths start in the current folder, as those of options do."
 STEP_SECONDS = "Time limit of a game's step in seconds. Each game then runs in a child process, which is killed."
+THREADS = "PyTorch's threads in each process. Set 1 if other processes use the cores."
 MOST = 1_000_000  # the largest number of episodes, turns and other repetitions
 AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared."
 
@@ -27,6 +29,15 @@ def _audit(share: float | None) -> float | None:
     if share is not None:
         os.environ["ACTDE_AUDIT"] = str(share)
     return share
+
+
+def _threads(threads: int | None) -> int | None:
+    """Set the number of threads of this process and its child processes, and return it."""
+    if threads is not None:
+        from agents.threads import set_threads
+
+        set_threads(threads)
+    return threads
 
 
 def _import(sources: list[str] | None) -> list[str] | None:
@@ -45,6 +56,15 @@ Game = Annotated[
         metavar=GAME,
         help="Game to play, or several.",
         show_default=DEFAULT_GAME,
+        autocompletion=completion.games,
+    ),
+]
+Optimizers = Annotated[
+    str,
+    Option(
+        metavar="NAMES",
+        help="Optimizers, with settings of their own as in ppo+kl_coef=0.1.",
+        autocompletion=completion.optimizers,
     ),
 ]
 Seed = Annotated[int, Option(min=0, max=2**63 - 1, help="Random seed.")]
@@ -57,6 +77,10 @@ TopP = Annotated[
     Option(min=1e-6, max=1, metavar="SHARE", help="Share of the probability from which a language model samples."),
 ]
 Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
+Threads = Annotated[
+    int | None,
+    Option("--threads", min=1, max=1024, help=THREADS, show_default="OMP_NUM_THREADS, or all cores", callback=_threads),
+]
 Imports = Annotated[list[str] | None, Option("--import", metavar="CODE", help=CODE, callback=_import)]
 Save = Annotated[Path | None, Option("--save", metavar="FOLDER", help="Save the episodes in this folder, for watch.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON document to standard output.")]

@@ -1,6 +1,8 @@
-"""A comparison of optimizers whose agents write freely: measures of collapse, and the texts side by side."""
+"""A comparison of optimizers: its progress and its tables, with the texts side by side if the agents write freely."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from experiments.compare.results import write_texts
+from experiments.compare.intervals import ABOVE_0, RATE, Range, over_runs
+from experiments.compare.results import by_label, can_be_won, number_at, values_of, write_texts
 from terminal import console, error_lines
+from terminal.evaluation import estimate_cell
 from terminal.texts import printable
 
 MEASURES = (
@@ -22,19 +26,53 @@ MEASURES = (
 )
 """Head, name and format of the measures that the table shows."""
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
+NOTE = "won sampled and greedily; below each mean its 95% interval over runs; entropy in nats"
 Rows = Sequence[Mapping[str, Any]]
 
 
+@contextmanager
+def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
+    """Show a bar that moves with the iterations of all runs. Yield a function for `run_grid`'s `on_progress`."""
+    with console.reporting("compare") as report:
+        yield lambda finished, done, total: report(
+            f"{finished} of {runs} runs, {done:,} of {total:,} iterations", done, total
+        )
+
+
 def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
-    """Show texts, if the agents wrote any, and where the report is. If runs diverged, exit with status 1.
+    """Show the table and texts, if the agents wrote any, and where the report is. If runs diverged, exit with status 1.
 
     The rows are those of `experiments.compare.grid.run_grid`.
     """
-    tables = text_tables(rows) if write_texts(rows) else []
+    tables = text_tables(rows) if write_texts(rows) else [results_table(rows), NOTE]
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
     if diverged:
         names = ", ".join(row["name"] for row in diverged)
         error_lines.fail(f"{len(diverged)} of {len(rows) + len(diverged)} runs diverged, see the report: {names}", 1)
+
+
+def results_table(rows: Rows) -> Table:
+    """Return a table with one line per optimizer and varied value: means over the runs, and below them intervals.
+
+    The shares of won episodes are those of sampled and of greedy play.
+    """
+    rates: list[tuple[str, str, str, Range, str]] = [
+        ("won", "sampled", "success_rate", RATE, "z.0%"),
+        ("greedy", "greedy", "success_rate", RATE, "z.0%"),
+        ("score", "sampled", "normalized_score", RATE, "z.0%"),
+    ]
+    returns = [("reward", "sampled", "reward", (-math.inf, math.inf), "+z.2f")]
+    measures = [*(rates if can_be_won(rows) else returns), ("entropy", "sampled", "entropy", ABOVE_0, "z.2f")]
+    heads = (Column(head, justify="right", no_wrap=True) for head in ("runs", *(measure[0] for measure in measures)))
+    first = Column("agent", overflow="fold", min_width=6)
+    table = Table(first, *heads, box=box.SIMPLE_HEAD, header_style="bold", padding=0, show_edge=False)
+    for label, group in by_label(rows).items():
+        cells = []
+        for _, how, name, within, form in measures:
+            values = values_of(group, number_at("evaluation", how, name, "value"))
+            cells.append(estimate_cell(over_runs(values, within, ends=within == RATE), form))
+        table.add_row(Text(label), str(len(group)), *cells)
+    return table
 
 
 def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:

@@ -6,11 +6,11 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
@@ -84,9 +84,12 @@ def note_saved(folder: Path | None) -> None:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Show a spinner while the block runs, if standard error is a terminal."""
-    with err.status(Text(what), spinner="dots") if err.is_terminal else nullcontext():
+def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
+    """Show a spinner while the block runs, if standard error is a terminal. Otherwise, print lines if `lines`."""
+    start = time.monotonic()
+    spinner = err.status(Text(what), spinner="dots") if err.is_terminal else nullcontext()
+    told = ticking(lambda: f"{what}, {time.monotonic() - start:z.0f} s", enabled=lines and not err.is_terminal)
+    with spinner, told:
         yield
 
 
@@ -103,14 +106,15 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show a bar if standard error is a terminal. Otherwise, print a line every 30 seconds.
+    """Show a bar if standard error is a terminal. Otherwise, print a line after a second and then every 30 seconds.
 
     Yield a function that takes a text, the work done so far, and the total work.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    start = printed = time.monotonic()
+    start = time.monotonic()
+    printed = start - 29
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
@@ -146,13 +150,38 @@ def resumable(
 
 
 @contextmanager
-def stopping(trainer: Any) -> Iterator[None]:
-    """On the first Ctrl-C, stop the run after the current iteration and save it. On the second, stop at once."""
+def ticking(describe: Callable[[], str | None], *, enabled: bool = True) -> Iterator[None]:
+    """While the block runs, print a line after one second and then every 15 seconds, if `enabled`.
+
+    `describe` returns the line, or None if there is nothing to print. It is called in another thread.
+    """
+    done = threading.Event()
+
+    def tick() -> None:
+        wait = 1.0
+        while not done.wait(wait):
+            if (line := describe()) is not None:
+                note(line)
+            wait = 15.0
+
+    thread = threading.Thread(target=tick, daemon=True)
+    if enabled:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if enabled:
+            thread.join()
+
+
+@contextmanager
+def on_first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, the first Ctrl-C calls `stop`. The second one raises KeyboardInterrupt as usual."""
 
     def first(signum: int, frame: object) -> None:
-        trainer.stopping = True
         signal.signal(signal.SIGINT, before)
-        err.print("\nstopping after this iteration (Ctrl-C again: at once)", style="dim")
+        stop()
 
     before = signal.signal(signal.SIGINT, first)
     try:

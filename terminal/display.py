@@ -23,6 +23,7 @@ from terminal.texts import one_line, printable
 TOKENS = 64  # the number of tokens that a table of a text shows
 BAR = 26  # the maximum width of a bar of `policy_table`
 RARE = 0.01  # the probability below which q of a command is in brackets
+RARE_NOTE = f"(q): p below {RARE:z.0%}, hardly trained"
 CANDIDATES = 6  # the number of commands that `policy_table` shows
 MENU = "\n\nWould you like to RESTART"  # the start of the interpreter's menu at the end of a game
 GOOD, BAD, QUIET = "bold green", "bold red", "dim"
@@ -123,7 +124,7 @@ def policy_table(
             _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
             *([_bar(probability, "green" if chosen else "blue")] if bar else []),
             Text(f"{probability:z.1%}", style=GOOD if chosen else ""),
-            *([Text(_q(q, probability), style=GOOD if chosen else QUIET)] if q_column else []),
+            *([Text(q_text(q, probability), style=GOOD if chosen else QUIET)] if q_column else []),
         )
     if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
         table.add_row(
@@ -132,11 +133,11 @@ def policy_table(
     outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
     state = [form.format(number) for form, number in outputs if number is not None]
     if q_column and any(decision.probabilities[name] < RARE for name in shown):
-        state.append(f"(q): p below {RARE:z.0%}, hardly trained")
+        state.append(RARE_NOTE)
     return Group(table, Padding(Text("   ".join(state), style=QUIET), (0, 0, 0, 2), expand=False))
 
 
-def _q(q: float | None, probability: float) -> str:
+def q_text(q: float | None, probability: float) -> str:
     """Return q as text, in brackets if the policy hardly plays the command."""
     if q is None:
         return ""

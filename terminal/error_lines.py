@@ -18,13 +18,14 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from io import UnsupportedOperation
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from actde.import_path import protect_imports
 from actde.warning_lines import shortened, warning_line
-from terminal import console
+from terminal import console, help_page
+from terminal.completion import PROGRAM
 from terminal.texts import one_line
 
 PR_SET_PDEATHSIG = 1
@@ -59,8 +60,10 @@ def run(app: Callable[..., object]) -> NoReturn:
     protect_imports()
     _end_with_launcher()
     warnings.formatwarning = warning_line
+    # Before torch is imported: otherwise, waiting threads of several trainings keep the cores busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        status = app(args=sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         fail(_command_line_error(error), error.exit_code)
@@ -170,6 +173,8 @@ def _command_line_error(error: typer.TyperException) -> str:
     """Return the message of an error in the command line. If typer refused a value, the message ends with the value."""
     from pydantic import ValidationError
 
+    if hasattr(error, "possibilities") and hasattr(error, "option_name"):
+        return _unknown_option(error.option_name, getattr(error, "ctx", None))
     message, cause = error.format_message(), error.__cause__
     refused = re.fullmatch(r"Invalid value for '(.+)': Input should be (.+?)(, unable to parse .+)?", message)
     if refused is None or not isinstance(cause, ValidationError):
@@ -177,6 +182,41 @@ def _command_line_error(error: typer.TyperException) -> str:
     name, expected, not_a_number = refused.groups()
     value = cause.errors()[0]["input"]
     return f"{name} must be {expected}, got {repr(value) if not_a_number else value}"
+
+
+def _unknown_option(option: str, context: Any) -> str:
+    """Return the error for an option that a command does not have. It names the closest option.
+
+    If other commands have the option, the error names them instead.
+    """
+    from actde.errors import closest
+    from actde.synonyms import synonyms
+    from agents.config import FIELDS
+    from terminal.options import ConfigCommand
+
+    message, word = f"No such option: {one_line(option)}", option.lstrip("-").replace("-", "_")
+    if context is None:
+        return message
+    group = getattr(context.parent, "command", context.command)
+    others = [
+        name
+        for name, each in getattr(group, "commands", {}).items()
+        if option in _options(each) or (word in FIELDS and isinstance(each, ConfigCommand))
+    ]
+    known = {name.lstrip("-").replace("-", "_"): name for name in _options(context.command) if name.startswith("--")}
+    same = synonyms(word, set(known))
+    if others and not same:
+        return f"{message}; it is an option of {', '.join(others)}"
+    near = " or ".join(known[name] for name in same or closest(word, known))
+    return (
+        f"{message}; did you mean {near}?"
+        if near
+        else f"{message}; list the options: {help_page.typed(context)} --help"
+    )
+
+
+def _options(command: Any) -> list[str]:
+    return [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
 
 
 def _imported(names: Sequence[tuple[str, str]]) -> tuple[type[Exception], ...]:

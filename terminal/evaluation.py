@@ -16,7 +16,7 @@ from rich.text import Text
 import agents
 import games
 from agents.play.episode import Episode, wins
-from agents.play.evaluate import Estimate, Evaluation, estimate, evaluate
+from agents.play.evaluate import Estimate, Evaluation, by_level, estimate, evaluate
 from agents.play.transcript import recorder
 from games.files import atomic_write
 from terminal import console
@@ -86,7 +86,8 @@ def evaluate_beside_baselines(
     for index, row in enumerate(rows):  # a game may report `won` on wins only, and only one agent may have won
         in_order = sorted(played[row.agent], key=lambda episode: episode.index)  # the bootstrap depends on the order
         success = estimate(wins(in_order, everything), unit=True, seed=sampling["seed"])
-        rows[index] = replace(row, success_rate=success)
+        levels = by_level(in_order, {spec.name: spec.level for spec in specs}, everything, seed=sampling["seed"])
+        rows[index] = replace(row, success_rate=success, levels=levels)
     return rows
 
 
@@ -127,6 +128,7 @@ def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
     return [
         f"{first.agent} on {first.game}, {first.episodes} episodes each",
         evaluation_table(evaluations),
+        *([level_table(evaluations)] if first.levels else []),
         f"below each mean its 95% interval; entropy in nats per {per}",
         *(["; ".join(trained)] if trained else []),
     ]
@@ -145,8 +147,27 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
         pad_edge=False,
     )
     for name, field, form in measures:
-        table.add_row(name, *(_estimate(_value(row, field), form) for row in evaluations))
+        table.add_row(name, *(estimate_cell(_value(row, field), form) for row in evaluations))
     table.add_row("failed", *(str(row.errors) for row in evaluations))
+    return table
+
+
+def level_table(evaluations: Sequence[Evaluation]) -> Table:
+    """Return a table with a row for each level and one for all levels, and a column for each agent.
+
+    It shows the success or, if no game reports it, the score or else the reward.
+    """
+    name, field, form = next(measure for measure in MEASURES if any(getattr(row, measure[1]) for row in evaluations))
+    agents_ = (Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations)
+    heads = (Column("level", no_wrap=True), Column("episodes", justify="right"), *agents_)
+    table = Table(*heads, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=f"{name} by level")
+    for first in evaluations[0].levels:
+        here = [next((result for result in row.levels if result.level == first.level), None) for row in evaluations]
+        cells = (estimate_cell(getattr(result, field) if result else None, form) for result in here)
+        table.add_row(str(first.level), str(first.episodes), *cells)
+    table.add_section()
+    totals = (estimate_cell(getattr(row, field), form) for row in evaluations)
+    table.add_row("all", str(evaluations[0].episodes), *totals)
     return table
 
 
@@ -155,7 +176,7 @@ def _value(row: Evaluation, name: str) -> Estimate | None:
     return value
 
 
-def _estimate(estimate: Estimate | None, form: str) -> RenderableType:
+def estimate_cell(estimate: Estimate | None, form: str) -> RenderableType:
     """Return a mean with its confidence interval on the next line. None becomes a dash."""
     if estimate is None:
         return Text("-", style="dim")

@@ -9,7 +9,7 @@ import typer
 
 from games.textworld.generation import dataset
 from games.textworld.generation.manifest import ManifestEntry
-from games.textworld.transitions.crawl import STATES, crawl_file
+from games.textworld.transitions.crawl import crawl_file
 from terminal import console
 
 
@@ -48,18 +48,27 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def crawl(folder: Path, entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Find all states of the games in the folder, and show their number. Return {file: fields of its `Crawled`}."""
+def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[str, Any]:
+    """Find up to `limit` states of each game in the folder, and show their number. A note names games with more states.
+
+    Return {file: fields of its `Crawled`}.
+    """
     crawled: dict[str, Any] = {}
     stopped = "stopped; the games are kept, and the same command crawls them again"
     with console.reporting("crawl") as report, console.resumable(folder, message=stopped, wait=True):
         for number, entry in enumerate(entries):
 
-            def count(states: int, number: int = number) -> None:
+            def count(states: int, finished: int, number: int = number) -> None:
                 place = f"game {number + 1} of {len(entries)}, {states:,} states"
-                report(place, number + min(1.0, states / STATES), len(entries))
+                report(place, number + finished / min(states, limit), len(entries))
 
-            crawled[entry.file] = asdict(crawl_file(entry.path, on_state=count))
+            result = crawl_file(entry.path, limit, on_state=count)
+            crawled[entry.file] = asdict(result)
+            if result.states > limit:
+                console.note(
+                    f"{entry.file}: the crawl stopped at the limit of {limit:,} states; "
+                    "--crawl-states sets another limit, and play computes the other states"
+                )
     return crawled
 
 

@@ -39,7 +39,12 @@ class HelpGroup(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         rows = [(name, paragraphs(command)[0], "") for name, command in self.commands.items()]
-        console.show(page(ctx, {"Commands": rows}, note=f"{ctx.command_path} COMMAND --help explains a command."))
+        console.show(page(ctx, {"Commands": rows}, note=f"Explain a command: {typed(ctx)} COMMAND --help"))
+
+
+def typed(ctx: Any) -> str:
+    """Return the command of a context, as it can be typed."""
+    return console.command_line(*ctx.command_path.split()[1:])
 
 
 def default(value: object) -> str:
@@ -66,7 +71,7 @@ def page(
     width = max(len(usage) for rows in drawn.values() for usage, _, _ in rows)
     pieces = [piece.translate({ord("{"): None, ord("}"): None}) for piece in ctx.command.collect_usage_pieces(ctx)]
     things: list[RenderableType] = [
-        Text("\n\n".join([" ".join(["Usage:", ctx.command_path, *pieces]), *paragraphs(ctx.command)]) + "\n")
+        Text("\n\n".join([" ".join(["Usage:", typed(ctx), *pieces]), *paragraphs(ctx.command)]) + "\n")
     ]
     things += [_panel(title, rows, width) for title, rows in drawn.items()]
     if any(usage.endswith(f" {GAME}") for rows in drawn.values() for usage, _, _ in rows):

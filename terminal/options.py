@@ -7,38 +7,40 @@ and ranges.
 
 import inspect
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from terminal import console
+from typer import Option
+
+from terminal import completion, console
 from terminal.help_page import GAME, METAVARS, HelpCommand, Row, default, page
 
 if TYPE_CHECKING:
     from agents.training.presets import Layer
 
 HELP = ("--help", "-h", "--help-all")
-NOTE = "The defaults include the presets of this game, trunk and optimizer. train --dry-run shows the origin of each."
 # metavars of the settings that are texts
 TEXTS = {
     "optimizer": "NAME",
     "game": GAME,
+    "eval_game": GAME,
     "init": "RUN",
     "trunk": "TRUNK",
     "bonus_command": "START",
     "probe_prompts": "PROMPTS",
     "judge": "REWARD",
+    "tracker": "NAMES",
 }
 # settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
         *("optimizer", "game", "seed", "init", "trunk", "lora"),
         *("episodes", "parallel", "max_turns", "mode", "context", "reward_scale", "win_bonus", "step_cost"),
-        *("expert", "beta", "top_fraction"),
+        *("expert", "beta"),
         *("epochs", "minibatches", "lr", "value_lr", "q_lr", "critic_warmup"),
         *("gamma", "gae_lambda", "clip_range", "value_coef", "q_coef", "entropy_coef", "kl_coef"),
-        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "judge"),
+        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "eval_game", "eval_every"),
     }
 )
 Values = dict[str, Any]
@@ -57,7 +59,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
         def wrapped(**words: Any) -> None:
             command(**{parameter.name: words.pop(parameter.name) for parameter in own}, given=parsed(words))
 
-        parameters = own + (_parameters(skip) if command.__name__ in sys.argv[1:2] else [])
+        parameters = own + (_parameters(skip) if command.__name__ in completion.typed_command() else [])
         wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
         wrapped.__dict__["__signature__"] = inspect.Signature(parameters)
         wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -73,7 +75,7 @@ class ConfigCommand(HelpCommand):
         from agents.training.presets import merged, with_presets
 
         asked = [word for word in args if word in HELP]
-        ctx.resilient_parsing = bool(asked)  # required options may be missing
+        ctx.resilient_parsing |= bool(asked)  # required options may be missing, as they may in a completion
         rest = super().parse_args(ctx, [word for word in args if word not in HELP])
         if asked:
             values = merged(with_presets(explicit_layers(parsed(ctx.params), ctx.params)))
@@ -82,7 +84,9 @@ class ConfigCommand(HelpCommand):
                 "Options": [("--help-all", "Show all options.", "")],
                 **_rows(own, everything="--help-all" in asked),
             }
-            console.show(page(ctx, rows, skip=own, note=NOTE))
+            origins = console.command_line("train", "--dry-run")
+            note = f"The defaults include the presets of this game, trunk and optimizer. Show their origins: {origins}"
+            console.show(page(ctx, rows, skip=own, note=note))
             ctx.exit()
         return rest
 
@@ -178,7 +182,8 @@ def _code_in(values: Values) -> set[str]:
     from actde.registry import module_of
     from games.game_strings import code_in
 
-    code = code_in(str(values.get("game", "")), str(values.get("judge", "")))
+    game, tests, judge = (str(values.get(name, "")) for name in ("game", "eval_game", "judge"))
+    code = code_in(game, judge) | code_in(tests)
     if module := module_of(str(values.get("optimizer", ""))):
         code.add(module)
     return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}
@@ -191,7 +196,20 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     own = {*skip, "imports"}  # the command defines --import
     types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in own}
     keyword = inspect.Parameter.KEYWORD_ONLY
-    return [inspect.Parameter(name, keyword, default=None, annotation=kind | None) for name, kind in types.items()]
+    return [
+        inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, _completed(name)])
+        for name, kind in types.items()
+    ]
+
+
+def _completed(name: str) -> Any:
+    """Return the option of a setting, with the values that a shell completes."""
+    values = {"game": completion.games, "optimizer": completion.optimizers, "trunk": completion.trunks}
+
+    def choices(incomplete: str) -> list[str]:
+        return completion.choices_of(name, incomplete)
+
+    return Option(autocompletion=values.get(name, choices))
 
 
 def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:

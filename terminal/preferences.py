@@ -25,6 +25,7 @@ def make_pairs(
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     seed: arg.Seed = 0,
+    threads: arg.Threads = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Sample pairs of completions, and let a judge say which is better."""
@@ -71,6 +72,7 @@ def train_reward(
         float, Option(min=0, max=0.9, metavar="SHARE", help="Share of the pairs that is held out.")
     ] = 0.2,
     seed: arg.Seed = 0,
+    threads: arg.Threads = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Train a reward model on pairs of completions. The reward rm:FOLDER then scores with it."""

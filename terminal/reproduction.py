@@ -19,6 +19,7 @@ def reproduce(
     quick: Annotated[bool, Option("--quick", help="Run a small version of less than two minutes.")] = False,
     seed: arg.Seed = 0,
     workers: Annotated[int, Option(min=0, help="Processes. 0 only reports earlier runs.")] = 1,
+    threads: arg.Threads = None,
 ) -> None:
     """Reproduce the numbers, figures and claims of the post by Turner and Einhorn (2023), each with a verdict."""
     from experiments.reproduce import report

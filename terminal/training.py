@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,11 @@ if TYPE_CHECKING:
 
 # the metrics in the panel: name, label and format
 SHOWN = (
+    ("eval_success", "held-out win rate", "{:z.2f}"),
+    ("eval_reward", "held-out reward", "{:z.2f}"),
     ("success", "win rate of this rollout", "{:z.2f}"),
     ("recent_success", "win rate of the last 100", "{:z.2f}"),
+    ("success_with_expert", "win rate with the expert", "{:z.2f}"),
     ("level", "current level", "{:z.0f}"),
     ("agreement", "labels that were likeliest", "{:z.2f}"),
     ("kept", "share of episodes imitated", "{:z.2f}"),
@@ -42,7 +44,9 @@ SHOWN = (
     ("steps_per_second", "commands per second", "{:z.0f}"),
 )
 IN_LINE = (
-    *("recent_success", "level", "agreement", "kept", "reward", "steps", "errors", "bonus_share"),
+    *("initial_eval_success", "initial_eval_reward", "eval_success", "eval_reward"),
+    *("recent_success", "success_with_expert", "level", "agreement", "kept"),
+    *("reward", "steps", "errors", "bonus_share"),
     *("turn_entropy", "entropy", "value", "q_value", "approx_kl", "kl_ref"),
 )
 OF_TEXTS = frozenset({"entropy"})
@@ -87,11 +91,16 @@ def shown(
     return {name: value for name, value in metrics.items() if name not in hidden}
 
 
-def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int) -> RenderableType:
-    """Return a panel of this width with the spent budget of a run, its latest metrics, and their history."""
+def panel(
+    title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int, foot: Sequence[str] = ()
+) -> RenderableType:
+    """Return a panel of this width with the spent budget of a run, its latest metrics, and their history.
+
+    `foot` are lines below them. The last of these lines is dim.
+    """
+    below = [Text(line, style="dim" if line is foot[-1] else "bold yellow") for line in foot]
     if not history:
-        waiting = Text("playing the first rollout", style="dim")
-        return Panel(waiting, title=Text(title), title_align="left", border_style="cyan")
+        return Panel(Group(*below), title=Text(title), title_align="left", border_style="cyan")
     latest = history[-1]
     done = share_done(latest, budget)
     left = latest["seconds"] * (1 - done) / done
@@ -102,33 +111,82 @@ def panel(title: str, history: Sequence[Mapping[str, float]], budget: BudgetConf
     columns = (Column(style="dim"), Column(justify="right", style="bold"), Column(style="cyan"))
     table = Table(*columns, box=None, show_header=False, padding=(0, 2), pad_edge=False)
     for name, label, form in SHOWN:
-        values = [metrics[name] for metrics in history if name in metrics]
-        if values:
-            table.add_row(label, form.format(values[-1]), sparkline(values, min(40, width - BESIDE)))
-    return Panel(Group(head, times, Text(), table), title=Text(title), title_align="left", border_style="cyan")
+        if measured := [metrics for metrics in history if name in metrics]:
+            values = [metrics[name] for metrics in measured]
+            last = with_interval(measured[-1], name, form)
+            table.add_row(label, last, sparkline(values, min(40, width - BESIDE)))
+    parts = Group(head, times, Text(), table, *below)
+    return Panel(parts, title=Text(title), title_align="left", border_style="cyan")
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:
     """Format the metrics of one iteration as a line, for a file or a pipe."""
     forms = {name: form for name, _, form in SHOWN}
-    numbers = "  ".join(f"{name} {forms[name].format(metrics[name])}" for name in IN_LINE if name in metrics)
+    parts = {name: with_interval(metrics, name, forms[name.removeprefix("initial_")]) for name in IN_LINE}
+    numbers = "  ".join(f"{name} {part}" for name, part in parts.items() if part)
     return f"{metrics['iteration'] + 1}/{iterations}  {clock(metrics['seconds'])}  {numbers}"
 
 
+def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
+    """Format a metric with its interval, if it has one. Return "" if the metric is missing."""
+    if name not in metrics:
+        return ""
+    low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
+    ends = "" if low is None else f" ({form.format(low)} to {form.format(high)})"
+    return form.format(metrics[name]) + ends
+
+
 def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] | None:
-    """Run the training and show its progress. Return the metrics of the last iteration, or None if there was none."""
+    """Run the training and show its progress. Return the metrics of the last iteration, or None if there was none.
+
+    The first Ctrl-C stops the run after the current iteration, and the second stops it at once.
+    """
     budget, history = trainer.config.budget, list[dict[str, float]]()
     drawn = console.out.is_terminal and not quiet
     texts = all(spec.kind == "completion" for spec in trainer.schedule.specs)
     latest: dict[str, float] | None = None
-    with Live(panel(title, [], budget, console.out.width), console=console.out) if drawn else nullcontext() as live:
+    running, seen = True, trainer.iteration
+
+    def picture() -> RenderableType:
+        foot = [*([stop_line(trainer)] if trainer.stopping else []), status(trainer)] if running else []
+        return panel(title, history, budget, console.out.width, foot)
+
+    def current() -> str | None:
+        """Return the status unless an iteration has ended, and thus has printed its line, since the last call."""
+        nonlocal seen
+        unchanged, seen = seen == trainer.iteration, trainer.iteration
+        return status(trainer) if unchanged else None
+
+    def stop() -> None:
+        trainer.stopping = True
+        if not drawn:  # else the panel, which would overwrite a line, shows it
+            console.note(f"\n{stop_line(trainer)}")
+
+    view = Live(get_renderable=picture, console=console.out) if drawn else console.ticking(current, enabled=not quiet)
+    with console.on_first_interrupt(stop), view as live:
         for latest in trainer.run():
             history.append(shown(latest, texts=texts, history=history))
             if live:
-                live.update(panel(title, history, budget, console.out.width), refresh=True)
+                live.refresh()
             elif not quiet:
                 console.show([line(history[-1], budget.iterations)])
+        running = False
     return latest
+
+
+def status(trainer: "Trainer") -> str:
+    """Return one line about the current part of the current iteration."""
+    iteration, progress = trainer.iteration, trainer.progress
+    if not progress.part:
+        return "starting"
+    place = f"after iteration {iteration}" if progress.part == "evaluation" else f"iteration {iteration + 1}"
+    return f"{place}, {progress}"
+
+
+def stop_line(trainer: "Trainer") -> str:
+    """Return what happens after the first Ctrl-C."""
+    lost = f"what is newer than iteration {trainer.saved}" if trainer.saved else "the run so far"
+    return f"stopping after this iteration; press Ctrl-C again to stop now and lose {lost}"
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
@@ -146,6 +204,7 @@ def show_end(trainer: "Trainer", folder: Path, *, resumed: bool) -> None:
         console.show(
             [
                 f"the agent is in {folder}",
+                *best_line(trainer, folder),
                 f"play a game with it: {play_command(folder, values)}",
                 f"watch its episodes:  {console.command_line('watch', str(folder))}",
             ]
@@ -154,6 +213,17 @@ def show_end(trainer: "Trainer", folder: Path, *, resumed: bool) -> None:
         console.note(f"stopped; continue with: {resume_command(folder, values)}")
     else:
         console.note("stopped; no iteration was complete: nothing is kept")
+
+
+def best_line(trainer: "Trainer", folder: Path) -> list[str]:
+    """Return a line about the agent with the best evaluation, if there were evaluations."""
+    best = trainer.held_out and trainer.held_out.best
+    if not best:
+        return []
+    from agents.storage.checkpoint import BEST
+
+    when = f"after iteration {best.iteration}" if best.iteration else "before training"
+    return [f"the best agent, {when} ({best.value:z.2f} on held-out games), is in {folder / BEST}"]
 
 
 def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:

@@ -65,7 +65,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     import cli
 
     monkeypatch.setenv("COLUMNS", "100")
-    for name in ("PYTHONSAFEPATH", "HF_HUB_OFFLINE"):  # the command line sets them
+    for name in ("PYTHONSAFEPATH", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY"):  # the command line sets them
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # the command line replaces it
 

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from agents.play import transcript
-from agents.storage.checkpoint import checkpoints
+from agents.storage.checkpoint import BEST, INITIAL, checkpoints
 from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.command_line import cli
 from tests.helpers.processes import finish, run_two, start_two
 
-IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2")
+TESTS = ("--eval-game", "ipd", "--eval-every", "2", "--eval-episodes", "3")
+IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2", *TESTS)
 
 
 def train(out: Path, *arguments: str, status: int = 0) -> list[tuple[str, str]]:
@@ -51,6 +52,17 @@ def test_the_episodes_of_both_processes_are_recorded(whole: Path) -> None:
     assert metrics(whole)[-1]["reward"] == pytest.approx(sum(mine) / 6)
 
 
+def test_both_processes_play_held_out_games(whole: Path) -> None:
+    measured = {line["iteration"] + 1: line["eval_reward"] for line in metrics(whole) if "eval_reward" in line}
+    measured[0] = metrics(whole)[0]["initial_eval_reward"]
+    assert sorted(measured) == [0, 2, 4]
+    best = json.loads((checkpoints(whole)[-1] / "state.json").read_text())["best"]
+    assert best["value"] == max(measured.values()) == measured[best["iteration"]]
+    same = {0: whole / INITIAL, 4: checkpoints(whole)[-1]}.get(best["iteration"], checkpoints(whole)[0])
+    name = "model.safetensors"
+    assert (whole / BEST / name).read_bytes() == (same / name).read_bytes()
+
+
 def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(out, *IPD, "--iterations", "2")
@@ -59,6 +71,7 @@ def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(whole: Path,
     assert (out / transcript.NAME).read_bytes() == (whole / transcript.NAME).read_bytes()
     for name in ("model.safetensors", "training.safetensors"):
         assert (checkpoints(out)[-1] / name).read_bytes() == (checkpoints(whole)[-1] / name).read_bytes()
+    assert (out / BEST / "model.safetensors").read_bytes() == (whole / BEST / "model.safetensors").read_bytes()
 
 
 def test_a_run_resumes_only_with_as_many_processes(whole: Path) -> None:

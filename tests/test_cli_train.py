@@ -132,6 +132,7 @@ def test_ctrl_c_ends_and_saves_the_iteration_and_says_how_to_continue(tmp_path: 
         _, errors = process.communicate(timeout=60)
         assert time.monotonic() - begin < 30
     assert process.returncode == 130
+    assert "stopping after this iteration; press Ctrl-C again to stop now" in errors
     assert f"train --resume --out {folder}" in errors
     finished = len((folder / "metrics.jsonl").read_text().splitlines())
     assert (folder / "checkpoints" / f"{finished:06d}").is_dir()

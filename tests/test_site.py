@@ -19,7 +19,7 @@ from agents.config import FIELDS
 from agents.play.episode import Episode, Step
 from agents.protocol import Decision
 from agents.storage.run_folder import read_metrics
-from agents.storage.schema import AgentFile, TrainingState
+from agents.storage.schema import AgentFile, HeadsFile, TrainingState
 from agents.text.preferences import FIELDS as PREFERENCE
 from agents.training import presets
 from agents.training.factory import make_trainer
@@ -86,12 +86,14 @@ def test_every_metric_has_a_row(tmp_path: Path) -> None:
     """The runs write all metrics, and the page describes no others."""
     coin = {"game": "textworld:coin?level=1..2&seed=1", "epochs": 1, "minibatches": 1}
     written = (
-        metrics_of(tmp_path / "ppo", game="bandit", optimizer="ppo", train_q=True, measure_kl=True)
-        | metrics_of(tmp_path / "ipd", game="ipd", optimizer="actde")
+        metrics_of(tmp_path / "ppo", game="bandit", optimizer="ppo", train_q=True, measure_kl=True, eval_game="bandit")
+        | metrics_of(tmp_path / "ipd", game="ipd", optimizer="actde", eval_game="ipd", eval_episodes=3)
         | metrics_of(tmp_path / "rejection", **coin, optimizer="rejection", group_size=4, lm_loss_coef=0.1)
         | metrics_of(tmp_path / "dagger", **coin, optimizer="imitation", beta=0.5, promote=0.9, bonus_command="look")
     )
-    generic = {re.sub(r"^share_.*", "share_NAME", re.sub(r"level_\d+$", "level_N", name)) for name in written}
+    generic = {
+        re.sub(r"^(share|initial_eval)_.*", r"\1_NAME", re.sub(r"level_\d+$", "level_N", name)) for name in written
+    }
     assert generic == set(markdown.first_cells(DOCS / "concepts" / "metrics.md", "metric"))
 
 
@@ -103,6 +105,7 @@ def test_every_metric_has_a_row(tmp_path: Path) -> None:
         ("field of a decision", [field.name for field in fields(Decision)]),
         ("field of `agent.json`", ["format", *AgentFile.model_fields]),
         ("field of `state.json`", [*TrainingState.model_fields]),
+        ("field of `heads.json`", [*HeadsFile.model_fields]),
         ("field of a game", KEYS),
         ("field of a preference", PREFERENCE),
     ],

@@ -77,6 +77,7 @@ class LanguageModelAgent:
         self.greedy, self.temperature, self.top_p = greedy, temperature, top_p
         self.context = min(context or model.context, model.context)
         self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
+        self.tokens = 0  # number of tokens of all streams so far
         self._cache = RaggedCache(model.layers)
         self._live: dict[int, EpisodeState] = {}
         self._tries: dict[tuple[str, ...], Trie] = {}
@@ -155,6 +156,7 @@ class LanguageModelAgent:
             for choice in choices_for_command(output, command, position=position, turn=stream.turn, label=label):
                 stream.record(choice)
             stream.tokens += output.trie.commands[command]
+            self.tokens += len(output.trie.commands[command])
         read = [(output.tree, command) for output, command in zip(outputs, commands, strict=True) if output.tree]
         commit_branches(self._cache, read)
 
@@ -202,7 +204,9 @@ class LanguageModelAgent:
     def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
         stream = state.stream
         text = self.prompt.before_command(observation, game_prompt=state.prompt, first=first)
-        stream.tokens += self.stream_tokenizer.begin(text) if first else self.stream_tokenizer.encode(text)
+        tokens = self.stream_tokenizer.begin(text) if first else self.stream_tokenizer.encode(text)
+        stream.tokens += tokens
+        self.tokens += len(tokens)
         if not stream.tokens:
             raise AgentError("the game opens without any text; a language model needs at least one token to read")
         if first:
@@ -274,6 +278,7 @@ class LanguageModelAgent:
         """Return the choices from `first_choice` on as a decision. End an unfinished text with the terminator."""
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
+        self.tokens += len(chosen)
         if chosen[-1] not in ends:
             stream.tokens += self.stream_tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
         text = self.stream_tokenizer.decode([token for token in chosen if token not in ends], skip_special_tokens=True)

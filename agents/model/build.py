@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.config import ModelConfig
+from agents.config import SCRATCH, ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.cpu_attention import use_blockwise_attention
 from agents.model.heads import Heads
@@ -20,7 +20,6 @@ from agents.model.tree_decoder import check_cache
 from agents.model.trunk_config import check_size, trunk_config_of
 from agents.protocol import AgentError
 
-SCRATCH = ("pico", "small")  # trunks that start with random weights
 LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 
 

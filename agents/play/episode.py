@@ -12,6 +12,9 @@ from typing import Any, Self
 
 from agents.protocol import AgentError, Decision
 
+WITHOUT_WINS = frozenset({"ipd", "completion"})
+"""Games that cannot be won. Their `won` is False."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -65,6 +68,11 @@ class Episode:
         """Undiscounted sum of the episode's shaped rewards."""
         return sum(step.reward for step in self.steps)
 
+    @property
+    def with_expert(self) -> bool:
+        """Whether an expert played some of the turns. Such an episode says nothing about the agent's own success."""
+        return any(step.decision.by_expert for step in self.steps)
+
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         for step in data["steps"]:
@@ -92,12 +100,12 @@ class Episode:
 
 
 def wins(episodes: Sequence[Episode], others: Sequence[Episode] = ()) -> list[bool]:
-    """Return whether each episode was won, without the episodes of games that never report `won`.
+    """Return whether each episode was won, without the episodes of games that cannot be won or never report `won`.
 
     An episode that does not report `won`, of a game that reports it in another episode, was not won. `others` are
     further episodes of the same games. Games that differ only in their settings count as one.
     """
-    reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None}
+    reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None} - WITHOUT_WINS
     return [bool(e.won) for e in episodes if e.game.partition("?")[0] in reporting]
 
 

@@ -6,7 +6,7 @@ width 0. In this case, a proportion of 0 or 1 has Clopper and Pearson's exact in
 in 20 episodes, and any other quantity has no interval.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -34,6 +34,17 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LevelResult:
+    """The results of one agent at one level. The fields have the meanings of those of `Evaluation`."""
+
+    level: int
+    episodes: int
+    success_rate: Estimate | None
+    normalized_score: Estimate | None
+    reward: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """The results of one agent on a set of games. A quantity is None if it is not defined for any episode.
 
@@ -50,6 +61,7 @@ class Evaluation:
         bonus_share: fraction of an episode's turns that play the bonus command.
         trained_on: number of these games on which the agent was trained, or None if it is unknown.
         reward: sum of an episode's rewards, over the games without a maximum score. It is None if `texts` holds it.
+        levels: results at each level, lowest first; empty if the games have fewer than two levels, or none were asked.
     """
 
     agent: str
@@ -65,12 +77,14 @@ class Evaluation:
     texts: dict[str, Estimate] | None = None
     trained_on: int | None = None
     reward: Estimate | None = None
+    levels: tuple[LevelResult, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the results as JSON data, with `reward` only if it is defined."""
+        """Return the results as JSON data, with `reward` and `levels` only if they are defined."""
         data = asdict(self)
-        if self.reward is None:
-            del data["reward"]
+        for name in ("reward", "levels"):
+            if not getattr(self, name):
+                del data[name]
         return data
 
 
@@ -97,6 +111,32 @@ def summarize(
         texts=texts,
         reward=mean([e.reward for e in episodes if not e.max_score]) if texts is None else None,
     )
+
+
+def by_level(
+    episodes: Sequence[Episode], level_of: Mapping[str, int | None], others: Sequence[Episode], *, seed: int
+) -> tuple[LevelResult, ...]:
+    """Return the results at each level, lowest first, or nothing if the episodes have fewer than two levels.
+
+    Args:
+        level_of: the levels of the games by name.
+        others: argument of `wins`.
+        seed: seed of the bootstrap.
+    """
+    levels = sorted({level for e in episodes if (level := level_of.get(e.game)) is not None})
+    results = []
+    for level in levels if len(levels) > 1 else []:
+        here = [episode for episode in episodes if level_of.get(episode.game) == level]
+        results.append(
+            LevelResult(
+                level=level,
+                episodes=len(here),
+                success_rate=estimate(wins(here, others), unit=True, seed=seed),
+                normalized_score=estimate([e.score / e.max_score for e in here if e.max_score], unit=True, seed=seed),
+                reward=estimate([e.reward for e in here if not e.max_score], seed=seed),
+            )
+        )
+    return tuple(results)
 
 
 def _text_estimates(
@@ -139,9 +179,9 @@ def evaluate(
     """
     played: list[Episode] = []
     infos = getattr(agent, "infos", ())
-    if 0 < episodes < len(specs):
-        specs = [specs[index * len(specs) // episodes] for index in range(episodes)]
-    with EpisodeRunner(specs, seed=seed, parallel=parallel, max_turns=max_turns, infos=infos) as runner:
+    with EpisodeRunner(
+        evenly_spaced(specs, episodes), seed=seed, parallel=parallel, max_turns=max_turns, infos=infos
+    ) as runner:
         for episode in runner.play(agent, episodes):
             played.append(episode)
             if on_episode is not None:
@@ -150,6 +190,21 @@ def evaluate(
     played.sort(key=lambda episode: episode.index)
     errors = runner.failures.count
     return summarize(played, agent=agent.name, game=game, errors=errors, seed=seed, bonus_command=bonus_command)
+
+
+def evenly_spaced(specs: Sequence[Game], count: int) -> Sequence[Game]:
+    """Return `count` evenly spaced games of the list if it has more of them, and otherwise all games."""
+    if 0 < count < len(specs):
+        return [specs[index * len(specs) // count] for index in range(count)]
+    return specs
+
+
+def wilson(won: Sequence[bool]) -> Estimate:
+    """Return the share of won episodes, at least one, and Wilson's score interval."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(sum(won), len(won)).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+    return Estimate(value=sum(won) / len(won), low=float(interval.low), high=float(interval.high))
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:

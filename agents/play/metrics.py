@@ -11,7 +11,7 @@ from agents.play.live_episode import Game
 from games.code_import import code_errors
 
 Metrics = dict[str, float]
-RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes
+RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes without an expert
 
 
 def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Metrics:
@@ -19,13 +19,15 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
 
     Three metrics are means over turns: "turn_entropy" (nats), "value" and "q_value" (units of reward). For
     "turn_entropy", turns with a single admissible command do not count. All other metrics are means over episodes.
-    "success" and "normalized_score" ignore reward shaping. "reward" is the sum of an episode's shaped rewards. If
-    `bonus_command` is set, "bonus_share" is the fraction of an episode's turns that play this command (see
+    "success" counts the episodes that the agent played alone, and "success_with_expert" those in which an expert played
+    some turns. Both, and "normalized_score", ignore reward shaping. "reward" is the sum of an episode's shaped rewards.
+    If `bonus_command` is set, "bonus_share" is the fraction of an episode's turns that play this command (see
     `command_shares`).
     """
     steps = [step for episode in episodes for step in episode.steps]
     measured: dict[str, Sequence[float]] = {
-        "success": [bool(episode.won) for episode in episodes],
+        "success": [bool(episode.won) for episode in episodes if not episode.with_expert],
+        "success_with_expert": [bool(episode.won) for episode in episodes if episode.with_expert],
         "reward": [episode.reward for episode in episodes],
         "steps": [len(episode.steps) for episode in episodes],
         "turn_entropy": [step.decision.entropy or 0.0 for step in steps if len(step.admissible_commands) != 1] or [0.0],

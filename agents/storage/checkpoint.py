@@ -38,6 +38,7 @@ FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
 FOLDER = "checkpoints"  # a run's subfolder of checkpoints, each named by its number of finished iterations
+INITIAL, BEST = "initial", "best"  # a run's checkpoints of the policy before training, and of the best evaluation
 
 
 def save_agent(
@@ -122,8 +123,13 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
         )
-    with library_errors(f"{folder / AGENT} does not describe a model that can be built"):
-        model = build_model(config, about["config"], len(tokenizer), tensors)
+    try:
+        with library_errors(f"{folder / AGENT} does not describe a model that can be built"):
+            model = build_model(config, about["config"], len(tokenizer), tensors)
+    except AgentError as error:
+        if about["config"] is not None:
+            raise
+        raise AgentError(f"{folder} is an adapter of the model {config.trunk!r}: {error}") from error
     load_tensors(model, tensors, folder)
     return model.eval().to(PartialState().device), tokenizer
 
@@ -147,6 +153,12 @@ def newest(folder: Path) -> Path:
 def checkpoints(run: Path) -> list[Path]:
     """Return the folders of a run's complete checkpoints, oldest first."""
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
+
+
+def named_checkpoints(run: Path) -> dict[str, Path]:
+    """Return all complete checkpoints of a run by name: the initial policy, the best one and those of `checkpoints`."""
+    named = {name: run / name for name in (INITIAL, BEST) if (run / name / AGENT).is_file()}
+    return named | {path.name: path for path in checkpoints(run)}
 
 
 def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:

@@ -5,7 +5,10 @@
     transcripts.jsonl   all episodes
     probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
     tensorboard/        the same metrics for TensorBoard
+    wandb/              the same metrics for Weights & Biases, if they were requested
+    diverged.json       the iteration in which the training diverged and the reason, until the run is resumed
     initial/            the agent before the first update
+    best/               the agent with the best evaluation on held-out games, if they were requested
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations. If the newest is
                         damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
@@ -30,7 +33,7 @@ from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
-from agents.storage.checkpoint import FOLDER, read_json
+from agents.storage.checkpoint import BEST, FOLDER, INITIAL, read_json
 from games.errors import naming, noticing_removal
 from games.files import (
     LOCK,
@@ -44,11 +47,11 @@ from games.files import (
 )
 from games.untrusted_files import is_present
 
-SETTINGS, METRICS, PROBES, INITIAL = "settings.json", "metrics.jsonl", "probes.jsonl", "initial"
-TENSORBOARD = "tensorboard"
+SETTINGS, METRICS, PROBES = "settings.json", "metrics.jsonl", "probes.jsonl"
+TENSORBOARD, WANDB, DIVERGED = "tensorboard", "wandb", "diverged.json"
 EXPECTED = f"expected a folder that `train --out` has written, with {SETTINGS} in it"
 # settings that `resume` may change
-CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every", "step_seconds"}
+CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "save_every", "step_seconds", "tracker"}
 
 
 class ProcessesError(AgentError):
@@ -108,14 +111,16 @@ class RunFolder:
                 self.unlock()
                 raise
         atomic_write(self.path / SETTINGS, self._config.model_dump_json(indent=1) + "\n")
+        (self.path / DIVERGED).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Delete the files of a new run, so that the same command can start it again. A resumed run is kept."""
         if self._resume:
             return
-        for name in (TENSORBOARD, INITIAL, FOLDER):
+        for name in (TENSORBOARD, WANDB, INITIAL, BEST, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (METRICS, transcript.NAME, PROBES, SETTINGS):  # the settings last: without them, nothing resumes
+        # the settings last: without them, nothing resumes
+        for name in (METRICS, transcript.NAME, PROBES, DIVERGED, SETTINGS):
             (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:
@@ -191,6 +196,11 @@ class RunFolder:
         """Append a probe after `iteration` finished iterations to probes.jsonl, in the form of `log`."""
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
+    def log_divergence(self, iteration: int, error: str) -> None:
+        """Record that the training diverged in this iteration, counted from 1."""
+        row = {"iteration": iteration, "error": error}
+        atomic_write(self.path / DIVERGED, json.dumps(row, ensure_ascii=False) + "\n")
+
     def has_probe(self, iteration: int) -> bool:
         """Return whether probes.jsonl holds the probe after this number of finished iterations."""
         path = self.path / PROBES
@@ -237,13 +247,16 @@ def read_config(path: Path) -> TrainConfig:
         raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
 
 
-def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
+def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[dict[str, Any]]:
     """Read the metrics or the probes of a run, one dict per line.
 
     Raises:
-        AgentError: the file or a line is missing or damaged, or the file has no lines.
+        AgentError: the file or a line is missing or damaged, or the file has no lines. With `cut`, a missing file and
+            one without lines are empty, and an incomplete last line is omitted: the run may have just begun.
     """
-    lines = read_log(path / name)
+    if cut and not is_present(path / name):
+        return []
+    lines = read_log(path / name, cut=cut)
     if name == METRICS:
         lines = complete(lines, path / name, each=1)
     rows = [line.row for line in lines]
@@ -251,7 +264,7 @@ def read_metrics(path: Path, name: str = METRICS) -> list[dict[str, Any]]:
         for key, value in row.items():
             if value is not None and type(value) not in (int, float):
                 raise AgentError(f"{path / name}, line {number} is damaged: {key} is {value!r:.60}, expected a number")
-    if not rows:
+    if not rows and not cut:
         raise AgentError(f"{path / name} has no lines: the run has recorded nothing yet, or the file is damaged")
     return rows
 

@@ -48,6 +48,29 @@ class AgentFile(Stored):
     trained_on: list[Name] | None = None
 
 
+class HeadsFile(Stored):
+    """The content of `heads.json` in an exported model, which describes `heads.safetensors`.
+
+    Attributes:
+        hidden_size: width of the last hidden state, the input of all heads.
+        vocabulary: number of tokens for which q is computed.
+        layers: number of layers of each head. With two, a GELU (tanh approximation) is between them.
+        q_heads: number of Q heads; with two, q is the lower of their outputs.
+        tied: whether the last layer of a Q head is multiplied by the output embedding.
+        dueling: whether q is v plus the output of a Q head.
+        target_q: whether there are target copies of the Q heads.
+    """
+
+    format: Literal[1] = 1
+    hidden_size: Count
+    vocabulary: Count
+    layers: Annotated[int, Field(ge=1, le=2)]
+    q_heads: Annotated[int, Field(ge=0, le=2)]
+    tied: bool
+    dueling: bool
+    target_q: bool
+
+
 class Continuation(Stored):
     """The game that an episode continues, and the options of its reset."""
 
@@ -69,6 +92,13 @@ class ScheduleState(Stored):
     recent: list[bool]
 
 
+class BestState(Stored):
+    """The best evaluation of a run: its number of finished iterations and its value."""
+
+    iteration: Count
+    value: float
+
+
 class TrainingState(Stored):
     """The content of `state.json`, the state of a training run after `iteration` iterations."""
 
@@ -79,3 +109,4 @@ class TrainingState(Stored):
     recent: Annotated[list[bool], Field(max_length=RECENT)]
     level_schedule: ScheduleState
     optimizer: dict[str, Any]
+    best: BestState | None = None

@@ -15,25 +15,27 @@ import games
 from actde import Optimizer
 from actde.errors import ConfigError
 from agents.completion_rewards import load_models
-from agents.config import ModelConfig, TrainConfig
+from agents.config import SCRATCH, ModelConfig, TrainConfig
 from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import SCRATCH, assemble
+from agents.model.build import assemble
 from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.storage.checkpoint import TOKENIZER, newest, read_json
-from agents.storage.run_folder import INITIAL, RunFolder
+from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
+from agents.storage.run_folder import RunFolder
 from agents.text.prompt import prompt_format
 from agents.text.word_tokenizer import known_words, split_words
 from agents.training.dagger import DAggerAgent, Expert
+from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
 from agents.training.reference import ReferencePolicy
+from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
@@ -60,29 +62,35 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
     with connected():
-        accelerator = Accelerator(cpu=not has_gpu, log_with="tensorboard", project_dir=str(out))
-    optimizer, schedule, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
+        accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out) or None)
+    optimizer, schedule, held_out, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
     words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
     words = gather(words)[0]  # a game's texts may differ between processes
-    trainer, earlier_games = in_all_processes(lambda: _build(config, optimizer, schedule, folder, words, accelerator))
+    parts = optimizer, schedule, held_out, folder, words, accelerator
+    trainer, earlier_games = in_all_processes(lambda: _build(config, *parts))
     trainer.start(resume=resume, initial_games=earlier_games)
     return trainer
 
 
-def _prepare(config: TrainConfig, out: Path, *, resume: bool) -> tuple[Optimizer, LevelSchedule, RunFolder]:
-    """Return the components of a trainer that need no model."""
+def _prepare(
+    config: TrainConfig, out: Path, *, resume: bool
+) -> tuple[Optimizer, LevelSchedule, list[games.GameSpec], RunFolder]:
+    """Return the components of a trainer that need no model, with the held-out games."""
+    check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
-    schedule = LevelSchedule(_games(config), promote=config.budget.promote, episodes=config.budget.promote_episodes)
-    return optimizer, schedule, RunFolder(out, config, resume=resume)
+    specs, held_out = (_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
+    schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
+    return optimizer, schedule, held_out, RunFolder(out, config, resume=resume)
 
 
 def _build(
     config: TrainConfig,
     optimizer: Optimizer,
     schedule: LevelSchedule,
+    held_out: Sequence[games.GameSpec],
     folder: RunFolder,
     words: Sequence[str],
     accelerator: Accelerator,
@@ -90,6 +98,7 @@ def _build(
     """Build the trainer. Return it with the hashes of the games on which its initial weights were trained.
 
     Args:
+        held_out: the games on which the model is evaluated.
         words: the result of `_open_words`.
     """
     torch.manual_seed(config.run.seed)
@@ -117,6 +126,7 @@ def _build(
         accelerator=accelerator,
         updater=updater,
         probe=_probe(config, agent, updater.reference, seed),
+        held_out=_held_out(config, held_out, agent, accelerator),
         tokenizer=tokenizer,
         agent=agent,
         dagger_agent=dagger_agent,
@@ -124,14 +134,14 @@ def _build(
         schedule=schedule,
         strategies=strategies_of(specs[0]),
         trained_on=sorted({*earlier_games, *map(game_hash, specs)}),
-        notes=notes,
+        notes=[*notes, *_known_games(specs, held_out)],
     )
     return trainer, earlier_games
 
 
-def _games(config: TrainConfig) -> list[games.GameSpec]:
-    """Resolve the GAME for training, and load the models of its rewards."""
-    specs = games.resolve(config.run.game, step_seconds=config.rollout.step_seconds)
+def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
+    """Resolve a GAME of the training, unless it is empty, and load the models of its rewards."""
+    specs = games.resolve(game, step_seconds=config.rollout.step_seconds) if game else []
     reject_reserved_seeds(specs)
     load_models(specs)
     return specs
@@ -198,6 +208,21 @@ def _probe(config: TrainConfig, agent: LanguageModelAgent, reference: ReferenceP
     if not (prompts := config.probe.probe_prompts):
         return None
     return Probe(config.run.game, prompts, config.probe.judge, agent=agent, reference=reference, seed=seed)
+
+
+def _held_out(
+    config: TrainConfig, specs: Sequence[games.GameSpec], agent: LanguageModelAgent, accelerator: Accelerator
+) -> HeldOutGames | None:
+    if not specs:
+        return None
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    return HeldOutGames(specs, config, agent=agent, rank=rank, processes=processes)
+
+
+def _known_games(specs: Sequence[games.GameSpec], held_out: Sequence[games.GameSpec]) -> list[str]:
+    """Return a note if the games of the evaluation are not all held out."""
+    known = set(map(game_hash, specs)).intersection(map(game_hash, held_out)) if held_out else set()
+    return [f"the model is trained on {len(known)} of the {len(held_out)} games of --eval-game"] if known else []
 
 
 def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_expert: bool) -> EpisodeRunner:

@@ -63,10 +63,12 @@ class LevelSchedule:
     def update(self, episodes: Sequence[Episode]) -> Metrics:
         """Count the wins of `episodes`, a rollout in order of number. Start the next level if the win rate suffices.
 
-        Return metrics. With several levels, they contain the win rate of each level that was played, named as in
-        `success_level_3`. With promotion, they also contain `level`, the level before this update.
+        Episodes in which an expert played do not count. Return metrics. With several levels, they contain the win rate
+        of each level that was played, named as in `success_level_3`. With promotion, they also contain `level`, the
+        level before this update.
         """
-        won = {level: [bool(e.won) for e in episodes if self._level_of[e.game] == level] for level in self.levels}
+        alone = [episode for episode in episodes if not episode.with_expert]
+        won = {level: [bool(e.won) for e in alone if self._level_of[e.game] == level] for level in self.levels}
         metrics: Metrics = {}
         if len(self.levels) > 1:
             metrics = {f"success_level_{level}": float(np.mean(wins)) for level, wins in won.items() if wins}

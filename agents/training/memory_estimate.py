@@ -1,4 +1,4 @@
-"""Estimate of a run's peak memory. A run that does not fit is rejected before it starts.
+"""Estimate of a run's peak memory, and its measurement. A run that does not fit is rejected before it starts.
 
 The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
 update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
@@ -9,6 +9,8 @@ If the agent samples from the whole vocabulary, the estimate adds the vectors ov
 stores. The estimate ignores the other activations of the heads, and memory limits of the process.
 """
 
+import resource
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,6 +117,17 @@ def available(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the largest memory that this process has used so far, in bytes: that of a GPU, or of the process itself.
+
+    Memory of a GPU counts while tensors use it, also for a short time.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:

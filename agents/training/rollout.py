@@ -10,10 +10,13 @@ from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
-from agents.play.metrics import Metrics
+from agents.play.live_episode import StepEvent
+from agents.play.metrics import Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.training.dagger import DAggerAgent, label_best_episodes
+from agents.training.level_schedule import LevelSchedule
+from agents.training.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,23 +69,27 @@ def play_rollout(
     dagger_agent: DAggerAgent | None,
     *,
     labels_best: bool,
+    progress: Progress,
 ) -> Rollout:
     """Play the episodes of one iteration, and label their segments if the optimizer imitates.
 
     Args:
         dagger_agent: if it is not None, it plays instead of `agent`. Both have the same model.
         labels_best: whether the best episodes are imitated.
+        progress: counts the episodes, turns and tokens.
 
     Raises:
         AgentError: no turn has several admissible commands, or an expert has no labels.
         FatalGameError: a game or a reward function fails, and would fail again.
     """
-    strategies, failed_before = Counter[str | None](), runner.failures.count
-    played = runner.play(
-        dagger_agent or agent,
-        config.rollout.episodes,
-        on_step=lambda event: strategies.update([event.info.get("strategy")]),
-    )
+    strategies, failed_before, tokens_before = Counter[str | None](), runner.failures.count, agent.tokens
+    progress.begin("rollout", config.rollout.episodes)
+
+    def count(event: StepEvent) -> None:
+        strategies.update([event.info.get("strategy")])
+        progress.count(event, agent.tokens - tokens_before)
+
+    played = runner.play(dagger_agent or agent, config.rollout.episodes, on_step=count)
     episodes = sorted(played, key=lambda episode: episode.index)
     segments, label_metrics = agent.take_segments(), Metrics()
     if labels_best:
@@ -102,6 +109,13 @@ def play_rollout(
         next_episode=runner.next_episode,
         errors=runner.failures.count - failed_before,
     )
+
+
+def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
+    """Return the metrics of a rollout of all processes, and update the level schedule."""
+    metrics = episode_metrics(played.episodes, bonus_command)
+    metrics |= schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
+    return metrics | strategy_shares(strategies, played.strategies)
 
 
 def with_advantages(played: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:

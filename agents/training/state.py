@@ -1,4 +1,4 @@
-"""The state of a training run, as its checkpoints store it beside the model's weights."""
+"""The state of a training run, as its checkpoints store it beside the model's weights, and its policy."""
 
 from collections import deque
 from pathlib import Path
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from agents.play.metrics import RECENT
-from agents.storage.checkpoint import TRAINING, load_tensors, loading_tensors
+from agents.storage.checkpoint import BEST, TRAINING, load_tensors, loading_tensors, save_agent
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
+from agents.training.held_out import Best
 from agents.training.processes import gather
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
@@ -37,6 +38,8 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
         "level_schedule": trainer.schedule.state_dict(),
         "optimizer": optimizer_state,
     }
+    if trainer.held_out and trainer.held_out.best:
+        state["best"] = trainer.held_out.best._asdict()
     random_states = {"torch_rng": torch.stack(gather(torch.get_rng_state()))}
     return state, torch_optimizer_tensors(trainer.updater.torch_optimizer) | random_states
 
@@ -65,5 +68,42 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     trainer.runner.continuations = {slot: dict(each) for slot, each in own.continuations.items()}
     trainer.recent = deque(state.recent, maxlen=RECENT)
     trainer.schedule.load_state_dict(dict(state.level_schedule))
+    if trainer.held_out and state.best:
+        trainer.held_out.best = Best(state.best.iteration, state.best.value)
     with one_line_errors(trainer.updater.optimizer):
         trainer.updater.optimizer.load_state_dict(state.optimizer)
+
+
+def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **training: Any) -> None:
+    """Write a checkpoint of the current policy. `training` are further arguments of `save_agent`."""
+    description = {
+        "name": trainer.config.run.optimizer,
+        "prompt": trainer.agent.prompt.name,
+        "mode": trainer.agent.mode,
+        "context": trainer.agent.context,
+        "made_by": trainer.config.model_dump(),
+        "trained_on": trained_on,
+    }
+    save_agent(folder, trainer.updater.model, trainer.tokenizer, trainer.model_config, description, **training)
+
+
+def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write the newest checkpoint with the results of `state_of`, and delete old ones. Save the best policy, too."""
+    if trainer.accelerator.is_main_process:
+        trainer.folder.sync()
+        folder = trainer.folder.checkpoint(trainer.iteration)
+        save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
+        trainer.folder.prune()
+        save_best(trainer)
+
+
+def is_best(trainer: "Trainer") -> bool:
+    """Return whether the current policy has the best evaluation so far."""
+    best = trainer.held_out and trainer.held_out.best
+    return bool(best and best.iteration == trainer.iteration)
+
+
+def save_best(trainer: "Trainer") -> None:
+    """Save the current policy as the best one, if it is the best one."""
+    if is_best(trainer) and trainer.accelerator.is_main_process:
+        save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)

@@ -22,22 +22,25 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
 from agents.play.episode import Episode
-from agents.play.metrics import RECENT, Metrics, episode_metrics, strategy_shares
+from agents.play.metrics import RECENT, Metrics
 from agents.play.runner import EpisodeRunner
 from agents.protocol import DivergenceError
-from agents.storage.checkpoint import save_agent
-from agents.storage.run_folder import INITIAL, TENSORBOARD, RunFolder
+from agents.storage.checkpoint import INITIAL
+from agents.storage.run_folder import RunFolder
+from agents.training import trackers
 from agents.training.dagger import DAggerAgent
 from agents.training.divergence import check_update, diverged
+from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
+from agents.training.memory_estimate import peak_memory
 from agents.training.probe import Probe
 from agents.training.processes import any_process, gather, in_all_processes
-from agents.training.rollout import Rollout, joined, play_rollout, with_advantages
+from agents.training.progress import Progress
+from agents.training.rollout import Rollout, joined, play_rollout, rollout_metrics, with_advantages
 from agents.training.rollout_batch import RolloutBatch
-from agents.training.state import load_state, state_of
+from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_policy, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
-from games.errors import naming
 from games.failures import Failures
 
 
@@ -51,15 +54,17 @@ class Trainer:
         strategies: names of the game's strategies, whose shares are metrics. Most games have none.
         trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
+        held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
         notes: notes for the user about the warm start, one line each.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended for this reason. It is the same in all processes.
+        progress: the progress of the current iteration in this process.
         failures: failed episodes of all processes, counted when the run ends.
         iteration: number of finished iterations.
         saved: number of finished iterations in the newest checkpoint.
         env_steps: number of commands played by all processes.
         seconds: duration of the finished iterations, measured by process 0.
-        recent: whether each of the most recent episodes of all processes was won.
+        recent: whether each of the most recent episodes of all processes was won. Episodes with an expert do not count.
     """
 
     config: TrainConfig
@@ -75,9 +80,11 @@ class Trainer:
     strategies: Sequence[str]
     trained_on: list[str]
     probe: Probe | None
+    held_out: HeldOutGames | None
     notes: list[str]
     stopping: bool = False
     stopped: bool = False
+    progress: Progress = field(default_factory=Progress)
     failures: Failures = field(default_factory=Failures)
     iteration: int = 0
     saved: int = 0
@@ -101,8 +108,7 @@ class Trainer:
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
         in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
-        with naming(self.folder.path / TENSORBOARD):
-            in_all_processes(lambda: self.accelerator.init_trackers(TENSORBOARD))
+        in_all_processes(lambda: trackers.start(self.accelerator, self.folder))
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
@@ -118,7 +124,9 @@ class Trainer:
             self.folder.prune()
             self.folder.create()
             if not (initial := self.folder.path / INITIAL).exists():
-                self._save_agent(initial, trained_on=list(initial_games))
+                save_policy(self, initial, trained_on=list(initial_games))
+            if totals:
+                save_best(self)  # a process that was killed has perhaps saved only the newest checkpoint
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
@@ -133,7 +141,7 @@ class Trainer:
                 while not self._ends():
                     metrics = self.iterate()
                     in_all_processes(self._probe)
-                    if self.iteration % self.config.budget.save_every == 0 or self.finished:
+                    if self.iteration % self.config.budget.save_every == 0 or self.finished or is_best(self):
                         self.save()
                     yield metrics
                 if self.iteration > self.saved:
@@ -146,11 +154,12 @@ class Trainer:
                     self.save()
                 raise
             except DivergenceError as error:
+                if self.accelerator.is_main_process:
+                    self.folder.log_divergence(self.iteration + 1, str(error))
                 raise diverged(error, self.iteration + 1, self.folder.path) from None
             finally:
                 self.runner.close()
-                with naming(self.folder.path / TENSORBOARD):
-                    self.accelerator.end_training()
+                trackers.finish(self.accelerator, self.folder.path)
                 if not self.iteration and self.accelerator.is_main_process:
                     self.folder.discard()
 
@@ -162,19 +171,20 @@ class Trainer:
     @property
     def limit(self) -> str | None:
         """The setting whose limit ends the run, or None while no limit is reached."""
-        budget, measured = self.config.budget, len(self.recent) == RECENT and self.schedule.at_last_level
-        success = sum(self.recent) / RECENT if measured else 0.0
-        reached = {
-            "iterations": self.iteration,
-            "env_steps": self.env_steps,
-            "minutes": self.seconds / 60,
-            "stop_success": success,
-        }
-        limits = {name: getattr(budget, name) for name in reached}
-        return next((name for name, end in limits.items() if end is not None and reached[name] >= end), None)
+        measured = len(self.recent) == RECENT and self.schedule.at_last_level
+        return self.config.budget.reached(
+            iterations=self.iteration,
+            env_steps=self.env_steps,
+            minutes=self.seconds / 60,
+            stop_success=sum(self.recent) / RECENT if measured else 0.0,
+        )
 
     def iterate(self) -> Metrics:
-        """Collect one rollout, update the model, and return the metrics of this iteration."""
+        """Collect one rollout, update the model, and return the metrics of this iteration.
+
+        The held-out games are played before the first iteration, and then if they are due after an iteration.
+        """
+        initial = {} if self.iteration else self._evaluate()
         begin = time.perf_counter()
         played = self._play()
         updated = time.perf_counter()
@@ -185,32 +195,46 @@ class Trainer:
         everyone = joined(gather(with_advantages(played, rollout.by_turn(advantages))))
         steps = sum(len(episode.steps) for episode in everyone.episodes)
         self.env_steps += steps
-        self.recent.extend(bool(episode.won) for episode in everyone.episodes)
+        self.recent.extend(bool(episode.won) for episode in everyone.episodes if not episode.with_expert)
         self.seconds += seconds
         metrics = {
             "iteration": self.iteration,
             "episodes": everyone.next_episode,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            **self._play_metrics(everyone),
-            "recent_success": sum(self.recent) / len(self.recent),
+            **rollout_metrics(everyone, self.schedule, self.strategies, self.config.reward.bonus_command),
+            **({"recent_success": sum(self.recent) / len(self.recent)} if self.recent else {}),
             **update_metrics,
             "rollout_seconds": updated - begin,
             "update_seconds": learned - updated,
             "steps_per_second": steps / seconds,
             "tokens_per_second": everyone.tokens / seconds,
+            "peak_memory": max(gather(peak_memory(self.accelerator.device))),
         }
         self.iteration += 1
+        metrics |= {f"initial_{name}": value for name, value in initial.items()}
+        try:
+            metrics |= self._evaluate()
+        except games.FatalGameError:  # the iteration is complete without the evaluation
+            in_all_processes(lambda: self._record(metrics, everyone.episodes))
+            raise
         in_all_processes(lambda: self._record(metrics, everyone.episodes))
         return metrics
 
     def _probe(self) -> None:
         """Measure texts if a probe is due after this iteration and the folder does not hold it yet."""
-        if self.probe is None or not self.accelerator.is_main_process:
-            return
         due = self.iteration % self.config.probe.probe_every == 0 or self.finished
-        if due and not self.folder.has_probe(self.iteration):
+        if self.probe and self.accelerator.is_main_process and due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
+
+    def _evaluate(self) -> Metrics:
+        """Play the held-out games if this is due after this number of iterations, and return the metrics."""
+        if self.held_out is None or not (self.iteration % self.held_out.every == 0 or self.finished):
+            return {}
+        metrics = self.held_out.measure(self.iteration, self.progress)
+        if not self.iteration:
+            in_all_processes(lambda: save_best(self))
+        return metrics
 
     def _ends(self) -> bool:
         """Return whether the run ends here, which all processes decide together."""
@@ -234,13 +258,8 @@ class Trainer:
             imitation = self.config.imitation
             self.dagger_agent.beta = imitation.beta * imitation.beta_decay**self.iteration
         labels_best = self.updater.optimizer.labels == "best"
-        return play_rollout(self.config, self.runner, self.agent, self.dagger_agent, labels_best=labels_best)
-
-    def _play_metrics(self, played: Rollout) -> Metrics:
-        """Return the metrics of a rollout of all processes, and update the level schedule."""
-        metrics = episode_metrics(played.episodes, self.config.reward.bonus_command)
-        metrics |= self.schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
-        return metrics | strategy_shares(self.strategies, played.strategies)
+        players = self.agent, self.dagger_agent
+        return play_rollout(self.config, self.runner, *players, labels_best=labels_best, progress=self.progress)
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple: the rollout's batch, metrics, and the advantages [B, T]."""
@@ -251,7 +270,7 @@ class Trainer:
         set_learning_rates(optimizer, config.update, self.iteration, config.budget.iterations)
         rng = np.random.default_rng([config.run.seed, 1, self.iteration])
         with one_line_errors(self.updater.optimizer):
-            metrics, targets = self.updater.learn(rollout, rng)
+            metrics, targets = self.updater.learn(rollout, rng, self.progress)
         return rollout, metrics, targets.advantages
 
     def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
@@ -261,33 +280,17 @@ class Trainer:
         entries = [transcript.Entry(iteration=iteration, episode=episode) for episode in episodes]
         transcript.append(self.folder.path / transcript.NAME, entries)
         self.folder.log(metrics)
-        with naming(self.folder.path / TENSORBOARD):
-            values = {name: value for name, value in metrics.items() if name != "iteration"}
-            self.accelerator.log(values, step=iteration)
+        with_table = self.iteration % self.config.budget.save_every == 0 or self.finished
+        trackers.log(self.accelerator, self.folder.path, metrics, episodes if with_table else ())
 
     def save(self) -> None:
-        """Write a checkpoint of the current state atomically, and delete old checkpoints."""
+        """Write a checkpoint of the current state atomically, and delete old checkpoints.
+
+        The best policy is saved after it, so that a resumed run knows every policy that was saved as the best one.
+        """
         state, tensors = state_of(self)
         self.saved = self.iteration
-        in_all_processes(lambda: self._write_checkpoint(state, tensors))
-
-    def _write_checkpoint(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        if self.accelerator.is_main_process:
-            self.folder.sync()
-            folder = self.folder.checkpoint(self.iteration)
-            self._save_agent(folder, trained_on=self.trained_on, training=tensors, state=state)
-            self.folder.prune()
-
-    def _save_agent(self, folder: Path, *, trained_on: list[str], **training: Any) -> None:
-        description = {
-            "name": self.config.run.optimizer,
-            "prompt": self.agent.prompt.name,
-            "mode": self.agent.mode,
-            "context": self.agent.context,
-            "made_by": self.config.model_dump(),
-            "trained_on": trained_on,
-        }
-        save_agent(folder, self.updater.model, self.tokenizer, self.model_config, description, **training)
+        in_all_processes(lambda: save_checkpoint(self, state, tensors))
 
     def _resume(self) -> dict[Path, str]:
         """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""

@@ -22,6 +22,7 @@ from agents.model.finite_check import check_finite
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.processes import connected, gather
+from agents.training.progress import Progress
 from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch, micro_batches
 
@@ -156,11 +157,15 @@ class Updater:
             reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return reduced
 
-    def learn(self, rollout: RolloutBatch, rng: np.random.Generator) -> tuple[dict[str, float], Targets]:
-        """Take all gradient steps of a rollout.
+    def learn(
+        self, rollout: RolloutBatch, rng: np.random.Generator, progress: Progress | None = None
+    ) -> tuple[dict[str, float], Targets]:
+        """Take all gradient steps of a rollout, and count their tokens in `progress`.
 
         Return a tuple: (1) the metrics, and (2) the targets, which are computed before the first step.
         """
+        progress = progress or Progress()
+        progress.begin("update", self.config.epochs * sum(len(segment.tokens) for segment in rollout.segments))
         if self.optimizer.config.needs_reference:  # the KL is used or measured
             self.reference.read(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
@@ -170,7 +175,7 @@ class Updater:
         totals: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.model.device))
         for rows in self._steps(len(rollout), rng):
             sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if self.config.lm_loss_coef else None
-            self._step(rollout, batch, targets, rows, totals, sample)
+            self._step(rollout, batch, targets, rows, totals, sample, progress)
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
         return measures, targets
@@ -194,6 +199,7 @@ class Updater:
         rows: list[int],
         totals: defaultdict[str, Tensor],
         sample: LMSample | None,
+        progress: Progress,
     ) -> None:
         """Take one gradient step on these rows.
 
@@ -224,6 +230,7 @@ class Updater:
             for name, value in measures.items():
                 weighted = choices if name == "choices" else value * choices
                 totals[name] = totals[name] + weighted
+            progress.done += sum(len(rollout.segments[row].tokens) for row in micro)
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(stepped(self.torch_optimizer), self.config.max_grad_norm)
         check_finite({"the gradient of the loss": norm})

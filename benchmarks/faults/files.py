@@ -29,7 +29,7 @@ from benchmarks.faults.scenarios import SCENARIOS
 SECONDS = 300.0
 MAX_MEMORY = 8_000_000_000
 """Limits of one fault: the wall time, and the address space of its process."""
-TIMES = re.compile(r"seconds|_per_second|minutes")
+TIMES = re.compile(r"seconds|_per_second|minutes|peak_memory")
 
 
 def plan(count: int, seed: int, names: Sequence[str]) -> list[FileFault]:

@@ -30,7 +30,7 @@ PHASES = {
     "start": ("agents.training.factory", "_build"),
     "rollout": ("agents.training.trainer", "play_rollout"),
     "update": ("agents.training.updater", "Updater._step"),
-    "checkpoint": ("agents.training.trainer", "Trainer._write_checkpoint"),
+    "checkpoint": ("agents.training.trainer", "save_checkpoint"),
     "disk": ("agents.storage.run_folder", "RunFolder.sync"),
 }
 """Phase of a run -> module and name of a function that each process calls in this phase."""

@@ -30,7 +30,7 @@ from benchmarks.faults.rank_cases import GUESS, ITERATIONS, LIMITS, WITHOUT_LIMI
 from benchmarks.faults.rank_launch import Launch
 
 FILES = ("model.safetensors", "training.safetensors")
-TIMES = re.compile("second")
+TIMES = re.compile("second|peak_memory")
 Content = dict[str, Any]
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import games
-from agents.model.pretrained import PACKAGE, SMOLLM2
+from agents.config import SMOLLM2
+from agents.model.pretrained import PACKAGE
 from agents.play.evaluate import evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent

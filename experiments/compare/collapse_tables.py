@@ -53,7 +53,7 @@ def _strategy_columns(rows: Rows) -> list[Column]:
     ]
 
 
-def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str]:
+def collapse_section(rows: Rows, settings: Sequence[str], episodes: int) -> list[str]:
     """Return the lines of the section "Collapse". Every row must have the key "collapse"."""
     if any(row["collapse"]["strategies"]["shares"] for row in rows):
         strategies = "Each command follows one of the strategies that the game names."
@@ -69,7 +69,7 @@ def collapse_section(rows: Rows, setting: str | None, episodes: int) -> list[str
         strategies += " Winning sequences: their effective number, counted, in games that were won."
 
     def means(columns: Sequence[Column]) -> str:
-        return means_table(by_label(rows).values(), setting, [one for one in columns if values_of(rows, one.measure)])
+        return means_table(by_label(rows).values(), settings, [one for one in columns if values_of(rows, one.measure)])
 
     return [
         "## Collapse",

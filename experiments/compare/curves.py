@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.protocol import AgentError
 from agents.storage.run_folder import read_config, read_metrics
+from agents.storage.run_summary import differing
 from experiments import program
 from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
 from games.files import exclusive
@@ -30,13 +31,13 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
     """Draw one panel for each metric against episodes. If a run lacks a metric, AgentError is raised."""
     lines = {run: read_metrics(run) for run in runs}
     for run, rows in lines.items():
-        if missing := [name for name in ("episodes", *columns) if any(name not in row for row in rows)]:
+        if missing := [name for name in ("episodes", *columns) if all(row.get(name) is None for row in rows)]:
             raise AgentError(f"{run} has no metric {missing[0]!r}; it has {', '.join(sorted(rows[-1]))}")
     figure, axes = make_figure(1, len(columns), 4.75 * len(columns))
     for axis, column in zip(np.ravel(axes), columns, strict=True):
         for number, (label, group) in enumerate(group_seeds(runs).items()):
             color, style = PALETTE[number % len(PALETTE)], STYLES[number % len(STYLES)]
-            x, y = ([[line[name] for line in lines[run]] for run in group] for name in ("episodes", column))
+            x, y = ([[line.get(name) for line in lines[run]] for run in group] for name in ("episodes", column))
             plot_runs(axis, x, y, label=label, color=color, style=style, alpha=0.35 if len(group) > 1 else 1.0)
         axis.set(xlabel="episodes", ylabel=LABELS.get(column, column))
     np.ravel(axes)[0].legend(frameon=False, fontsize=8)
@@ -46,7 +47,7 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
     """Group the runs that differ only in the seed. A group's label is its optimizer and the settings that vary."""
     settings = [read_config(run).flat() for run in runs]
-    differ = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]
+    differ = differing(settings)
     groups: dict[str, list[Path]] = {}
     for run, each in zip(runs, settings, strict=True):
         own = [f"{name} {each[name]}" for name in differ if name not in ("seed", "optimizer")]

@@ -1,4 +1,4 @@
-"""Draw learning curves, measures against the varied setting (see results.py), and success against diversity."""
+"""Draw learning curves, measures against the varied settings (see results.py), and success against diversity."""
 
 import itertools
 import math
@@ -17,7 +17,8 @@ from experiments.compare.results import (
     counts_bonus,
     kl_to_initial,
     success_rate,
-    varied_value,
+    varied,
+    varied_settings,
     winning_sequences,
     write_texts,
 )
@@ -25,7 +26,7 @@ from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, sa
 
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vP*Xhp"
-PANEL_WIDTH = 4.75
+PANEL_WIDTH, PANEL_HEIGHT = 4.75, 3.6
 SHARE = (-0.02, 1.02)  # limits of an axis that shows a share
 
 
@@ -64,16 +65,19 @@ def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
         if len(group) > 1:
             plot_runs(axis, x, y, label=label, color=color, style=style)
         else:
-            axis.plot(x[0], y[0], label=label, color=color, ls=style, lw=1.3)
+            axis.plot(x[0], np.asarray(y[0], dtype=float), label=label, color=color, ls=style, lw=1.3)
     _legend(axis)
 
 
 def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -> None:
-    values = list(dict.fromkeys(row["value"] for row in rows))
+    several = len(varied_settings(rows)) > 1
+    groups = list(by_label(rows))
     for row in rows:
-        style = STYLES[values.index(row["value"]) % len(STYLES)]
+        (label,) = by_label([row])
+        style = STYLES[groups.index(label) % len(STYLES)]
+        values = [f"{setting} {value}" if several else f"{value}" for setting, value in varied(row).items()]
         for name, color in zip(shares, PALETTE, strict=False):
-            label = ", ".join(filter(None, (name.removeprefix("share_"), varied_value(row))))
+            label = ", ".join([name.removeprefix("share_"), *values])
             axis.plot(row["curves"]["episodes"], row["curves"][name], color=color, ls=style, lw=1.0, label=label)
     axis.set(xlabel="episodes", ylabel="share of games", ylim=SHARE, title=title)
     _legend(axis)
@@ -90,33 +94,40 @@ def _legend(axis: Any) -> None:
 
 
 def sweep_figure(rows: Rows, path: Path) -> None:
-    """Draw measures of the finished agents against the varied setting (see results.py).
+    """Draw measures of the finished agents against each varied setting (see results.py), in a row of panels.
 
     Each run is drawn as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each
-    mean. If the setting does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
+    mean. If several settings were varied, a mean is also one over the others, and no line connects values that occur
+    in one combination only, as those of a sample do. If the setting does not apply to an optimizer, a dotted horizontal
+    line shows the optimizer's mean.
     """
-    varied, others = ([row for row in rows if bool(row["setting"]) is applies] for applies in (True, False))
+    settings = varied_settings(rows)
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
     if counts_bonus(rows):
         panels.insert(1, ("bonus_share", "share of turns on the bonus"))
-    figure, axes = make_figure(1, len(panels), PANEL_WIDTH * len(panels))
-    places = positions([row["value"] for row in varied])
-    for axis, (what, label) in zip(axes, panels, strict=True):
-        for optimizer in dict.fromkeys(row["optimizer"] for row in varied):
-            mine = [row for row in varied if row["optimizer"] == optimizer]
-            for how in ("sampled", "greedy") if what == "success_rate" else ("sampled",):
-                _along_sweep(axis, mine, places, how, what)
-        for optimizer in dict.fromkeys(row["optimizer"] for row in others):
-            values = [_value(row, "sampled", what) for row in others if row["optimizer"] == optimizer]
-            axis.axhline(np.mean(values), color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
-        axis.set(ylabel=label, ylim=(0, None) if what == "entropy" else SHARE, xlabel=varied[0]["setting"])
-        if on_log_scale(places):
-            axis.set(xscale="log")
-        else:
-            axis.set_xticks(list(places.values()), [str(value) for value in places])
-            axis.set(xlim=(-0.4, len(places) - 0.6))
-    _legend(axes[0])
+    figure, axes = make_figure(len(settings), len(panels), PANEL_WIDTH * len(panels), PANEL_HEIGHT * len(settings))
+    for (setting, (what, label)), axis in zip(itertools.product(settings, panels), np.ravel(axes), strict=True):
+        _sweep_panel(axis, rows, setting, what, label)
+    _legend(np.ravel(axes)[0])
     save_figure(figure, path)
+
+
+def _sweep_panel(axis: Any, rows: Rows, setting: str, what: str, label: str) -> None:
+    along, others = ([row for row in rows if (setting in varied(row)) is applies] for applies in (True, False))
+    places = positions([varied(row)[setting] for row in along])
+    for optimizer in dict.fromkeys(row["optimizer"] for row in along):
+        mine = [row for row in along if row["optimizer"] == optimizer]
+        for how in ("sampled", "greedy") if what == "success_rate" else ("sampled",):
+            _along_sweep(axis, mine, setting, places, how, what)
+    for optimizer in dict.fromkeys(row["optimizer"] for row in others):
+        values = [_value(row, "sampled", what) for row in others if row["optimizer"] == optimizer]
+        axis.axhline(np.mean(values), color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
+    axis.set(ylabel=label, ylim=(0, None) if what == "entropy" else SHARE, xlabel=setting)
+    if on_log_scale(places):
+        axis.set(xscale="log")
+    else:
+        axis.set_xticks(list(places.values()), [str(value) for value in places])
+        axis.set(xlim=(-0.4, len(places) - 0.6))
 
 
 def on_log_scale(values: Iterable[Any]) -> bool:
@@ -131,16 +142,20 @@ def positions(values: Iterable[Any]) -> dict[Any, float]:
     return {value: float(value) if scaled else float(index) for index, value in enumerate(unique)}
 
 
-def _along_sweep(axis: Any, rows: Rows, places: Mapping[Any, float], how: str, what: str) -> None:
+def _along_sweep(axis: Any, rows: Rows, setting: str, places: Mapping[Any, float], how: str, what: str) -> None:
     optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
     color, label = color_of(optimizer), f"{optimizer}, {how}"
     dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
-    x = sorted({places[row["value"]] for row in rows})
-    runs = [[_value(row, how, what) for row in rows if places[row["value"]] == place] for place in x]
+    x = sorted({places[varied(row)[setting]] for row in rows})
+    groups = [[row for row in rows if places[varied(row)[setting]] == place] for place in x]
+    runs = [[_value(row, how, what) for row in group] for group in groups]
     for place, values in zip(x, runs, strict=True):
         axis.plot([place] * len(values), values, marker, **dots)
     means = [float(np.mean(values)) for values in runs]
-    if on_log_scale(places):
+    sampled = len(varied(rows[0])) > 1 and any(len(by_label(group)) == 1 for group in groups)
+    if on_log_scale(places) and sampled:
+        axis.plot([], [], marker, label=label, **dots)
+    elif on_log_scale(places):
         axis.plot(x, means, style, color=color, lw=1.2, label=label)
     else:  # words have no order, so no line connects their means
         axis.plot([], [], marker, label=label, **dots)

@@ -1,9 +1,8 @@
 """Train and measure a grid of runs, each in its own folder. Finished runs are skipped, interrupted ones resumed."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import as_completed
-from dataclasses import asdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +10,25 @@ import games
 from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import newest
-from agents.storage.run_folder import SETTINGS, read_config, read_metrics
+from agents.storage.run_folder import METRICS, SETTINGS, read_config, read_metrics
+from agents.threads import threads_per_process
 from agents.training import presets
 from agents.user_optimizer import build_optimizer
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
 from games.files import exclusive
-from games.worker_pool import WorkerPool, available_cpus
+from games.worker_pool import WorkerPool
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
-    "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "level", "agreement", "kept",
-    "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value", "q_value",
-    "advantage_abs", "entropy", "kl_ref",
+    "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
+    "agreement", "kept", "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value",
+    "q_value", "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
 
-REQUIRED = ("iteration", "episodes", "env_steps", "seconds", "success", "recent_success")
+REQUIRED = ("iteration", "episodes", "env_steps", "seconds")
 """Metrics that every line has."""
+OF_THE_AGENT = frozenset({"success", "recent_success"})
+"""Metrics that are missing, and None in the curves, while an expert plays in every episode."""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
@@ -39,7 +41,8 @@ def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -
     configs: dict[GridRun, TrainConfig] = {}
     for run in runs:
         config = configs[run] = presets.resolve(run.explicit(common))
-        games.resolve(config.run.game)
+        for game in filter(None, (config.run.game, config.evaluation.eval_game)):
+            games.resolve(game)
         build_optimizer(config.run.optimizer, config.optimizer)
     return configs
 
@@ -52,6 +55,7 @@ def run_grid(
     tests: str = "",
     workers: int,
     on_run: Callable[[dict[str, Any]], None],
+    on_progress: Callable[[int, int, int], None] = lambda runs, done, total: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
 
@@ -63,6 +67,8 @@ def run_grid(
         root: the folder that contains the folders of the runs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
         on_run: called with the row of each run as soon as the run is finished.
+        on_progress: called every second with three numbers: finished runs, finished iterations of the runs that were
+            not finished at the start, and iterations of these runs in total.
 
     Raises:
         DivergenceError: all runs diverged.
@@ -79,10 +85,10 @@ def run_grid(
         on_run(row)
     missing = [run for run in configs if run not in rows]
     if missing:
-        threads = max(1, available_cpus() // workers)
+        threads = threads_per_process(workers)
         with WorkerPool(workers) as pool:
             jobs = {pool.submit(_train, run, configs[run], root, episodes, tests, threads): run for run in missing}
-            for job in as_completed(jobs):
+            for job in _completed(jobs, lambda: on_progress(len(rows), *_iterations(configs, missing, root, rows))):
                 try:
                     row = rows[jobs[job]] = job.result()
                 except DivergenceError as error:
@@ -91,8 +97,29 @@ def run_grid(
                     on_run(row)
     if not rows:
         raise next(iter(errors.values()))
-    diverged = [{"name": run.name, **asdict(run), "error": str(errors[run])} for run in configs if run in errors]
+    diverged = [{**run.to_json(), "error": str(errors[run])} for run in configs if run in errors]
     return [rows[run] for run in configs if run in rows], diverged
+
+
+def _completed(jobs: Iterable[Future[Any]], on_second: Callable[[], None]) -> Iterator[Future[Any]]:
+    """Yield the jobs as they complete, and call `on_second` every second while waiting."""
+    left = set(jobs)
+    while left:
+        done, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
+        yield from done
+        on_second()
+
+
+def _iterations(
+    configs: Mapping[GridRun, TrainConfig], runs: Sequence[GridRun], root: Path, finished: Container[GridRun]
+) -> tuple[int, int]:
+    """Return the numbers of finished iterations and of all iterations of these runs."""
+    wanted = {run: configs[run].budget.iterations for run in runs}
+    done = 0
+    for run in runs:
+        log = root / run.name / METRICS
+        done += wanted[run] if run in finished else log.read_bytes().count(b"\n") if log.is_file() else 0
+    return done, sum(wanted.values())
 
 
 def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int) -> dict[str, Any]:
@@ -118,12 +145,12 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
     missing = [name for name in REQUIRED if any(line.get(name) is None for line in lines)]
     if missing:
         raise AgentError(f"{folder} is damaged: a line of its metrics has no {missing[0]}")
+    names = OF_THE_AGENT.union(*lines)
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
-        "name": run.name,
-        **asdict(run),
+        **run.to_json(),
         "settings": config.model_dump(),
-        "curves": {name: [rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in lines[0]},
+        "curves": {name: [rounded(line.get(name)) for line in lines] for name in CURVES + shares if name in names},
         **measures,
     }
 

@@ -22,8 +22,7 @@ from agents.play.evaluate import evaluate
 from agents.play.metrics import strategies_of
 from agents.play.text_measures import text_measures
 from agents.registry import games_trained_on
-from agents.storage.checkpoint import AGENT, load_agent, newest, read_json
-from agents.storage.run_folder import INITIAL
+from agents.storage.checkpoint import AGENT, INITIAL, load_agent, newest, read_json
 from experiments.compare import collapse, diversity
 from experiments.compare.paired_agent import PairedAgent
 from games.files import atomic_write, json_hash

@@ -5,7 +5,7 @@ from `results.json`. Results of earlier versions may lack measures of collapse. 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from experiments.compare.results import (
     failed_episodes,
     means_table,
     number_at,
-    varied_value,
+    varied_cells,
+    varied_settings,
     winning_sequences,
     write_texts,
 )
@@ -50,7 +51,7 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) 
         collapse_figure(rows, out / "collapse.svg")
     if has_tradeoff(rows):
         tradeoff_figure(rows, out / "kept.svg")
-    if any(row["setting"] for row in rows):
+    if varied_settings(rows):
         sweep_figure(rows, out / "sweep.svg")
 
 
@@ -67,8 +68,8 @@ def has_tradeoff(rows: Rows) -> bool:
 def headline(row: Row) -> str:
     """Return one line about a finished run: its success, or its reward if the game cannot be won, and its failures."""
     failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
-    if can_be_won([row]):
-        return f"{row['name']}: {row['curves']['recent_success'][-1]:z.2f} of the last episodes won{failed}"
+    if can_be_won([row]) and (recent := row["curves"]["recent_success"][-1]) is not None:
+        return f"{row['name']}: {recent:z.2f} of the last episodes won{failed}"
     return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:z.2f} in the last rollout{failed}"
 
 
@@ -76,11 +77,12 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Return the report in Markdown: a table of all runs, a table over seeds, and the section on collapse."""
     about, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
     lines = [f"# {about['game']}", "", "Command:", "", "```", about["command"], "```", ""]
-    setting = next((row["setting"] for row in rows if row["setting"]), None)
+    settings = varied_settings(rows)
     if about.get("tests"):
         lines += [_tests(about["tests"], rows), ""]
-    lines += [_all_runs(rows, diverged, setting), "", *_over_seeds(rows, setting), "", "![learning curves](curves.svg)"]
-    if setting:
+    lines += [_all_runs(rows, diverged, settings), "", *_over_seeds(rows, settings), ""]
+    lines.append("![learning curves](curves.svg)")
+    if settings:
         lines.append("![success and entropy along the sweep](sweep.svg)")
     if has_tradeoff(rows):
         lines.append("![share won against KL to the first policy, and against winning sequences](kept.svg)")
@@ -95,9 +97,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         )
     lines += ["", note, "", *(f"`{row['name']}`: {row['error']}\n" for row in diverged)]
     if write_texts(rows):
-        lines += text_section(rows, setting)
+        lines += text_section(rows, settings)
     elif has_collapse(rows):
-        lines += collapse_section(rows, setting, about["episodes"])
+        lines += collapse_section(rows, settings, about["episodes"])
     return "\n".join(lines)
 
 
@@ -107,15 +109,18 @@ def _tests(tests: str, rows: Rows) -> str:
     return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
 
 
-def _all_runs(rows: Rows, diverged: Rows, setting: str | None) -> str:
+def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
     def evaluated(how: str, name: str) -> Cell:
         return lambda row: interval(row["evaluation"][how].get(name))
 
+    def varied_cell(name: str) -> Cell:
+        return lambda row: varied_cells(row, [name])[0]
+
     def at_the_end(curve: str) -> Cell:
-        return lambda row: f"{row['curves'][curve][-1]:z.2f}"
+        return lambda row: "" if (last := row["curves"][curve][-1]) is None else f"{last:z.2f}"
 
     columns: dict[str, Cell] = {"optimizer": itemgetter("optimizer")}
-    columns |= {setting: varied_value} if setting else {}
+    columns |= {name: varied_cell(name) for name in settings}
     columns["seed"] = itemgetter("seed")
     if can_be_won(rows):
         columns |= {
@@ -133,15 +138,15 @@ def _all_runs(rows: Rows, diverged: Rows, setting: str | None) -> str:
     if any(any(failed_episodes(row)) for row in rows):
         columns["failed episodes, training"] = lambda row: failed_episodes(row)[0]
         columns["failed episodes, evaluation"] = lambda row: failed_episodes(row)[1]
-    missing = [
-        [row["optimizer"], *([varied_value(row)] if setting else []), row["seed"], "diverged"] for row in diverged
-    ]
+    missing = [[row["optimizer"], *varied_cells(row, settings), row["seed"], "diverged"] for row in diverged]
     lines = [[cell(row) for cell in columns.values()] for row in rows]
     return table(list(columns), [*lines, *([*line, *[""] * (len(columns) - len(line))] for line in missing)])
 
 
 def _solved_after(row: Row) -> str:
     curves = row["curves"]
+    if "success_with_expert" in curves:  # the success counts fewer episodes than were played
+        return ""
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:
             return f"{episodes:z.0f} episodes, {seconds / 60:z.1f} min"
@@ -153,7 +158,7 @@ def _bonus_commands(rows: Rows) -> str:
     return " or ".join(f"`{command}`" for command in commands if command)
 
 
-def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
+def _over_seeds(rows: Rows, settings: Sequence[str]) -> list[str]:
     rates = [(f"won, {how}", how, "success_rate") for how in ("sampled", "greedy") if can_be_won(rows)]
     rates += [("turns on the bonus, sampled", "sampled", "bonus_share")] if _bonus_commands(rows) else []
     columns = [
@@ -161,4 +166,4 @@ def _over_seeds(rows: Rows, setting: str | None) -> list[str]:
         Column("entropy, sampled (nats)", number_at("evaluation", "sampled", "entropy", "value"), text=interval),
     ]
     groups = [group for group in by_label(rows).values() if len(group) > 1]
-    return [means_table(groups, setting, columns)] if groups else []
+    return [means_table(groups, settings, columns)] if groups else []

@@ -1,7 +1,7 @@
 """Read the rows of a grid's `results.json`, group them, and compute means over the runs of each group.
 
-One row describes one run. The varied setting is that of `compare --vary`. The runs of a group have the same optimizer
-and the same value of the varied setting. They differ only in the seed.
+One row describes one run. The varied settings are those of `compare --vary`. The runs of a group have the same
+optimizer and the same values of the varied settings. They differ only in the seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,31 +28,47 @@ class Column(NamedTuple):
     ends: bool = False
 
 
-def means_table(groups: Iterable[Rows], setting: str | None, columns: Sequence[Column]) -> str:
-    """Return a Markdown table with one line for each group of runs. `setting` is the name of the varied setting.
+def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequence[Column]) -> str:
+    """Return a Markdown table with one line for each group of runs. `settings` are the names of the varied settings.
 
     A cell shows the mean over the runs that have the column's measure. If no run has the measure, the cell is empty.
     """
     lines: list[list[object]] = []
     for group in groups:
-        varied = [varied_value(group[0])] if setting else []
         means = [over_runs(values_of(group, each.measure), each.within, ends=each.ends) for each in columns]
         cells = ["" if mean is None else each.text(asdict(mean)) for each, mean in zip(columns, means, strict=True)]
-        lines.append([group[0]["optimizer"], *varied, len(group), *cells])
-    return table(["optimizer", *([setting] if setting else []), "seeds", *(each.head for each in columns)], lines)
+        lines.append([group[0]["optimizer"], *varied_cells(group[0], settings), len(group), *cells])
+    return table(["optimizer", *settings, "seeds", *(each.head for each in columns)], lines)
 
 
-def varied_value(row: Row) -> str:
-    """Return the value of the varied setting as text, or "" if the setting does not apply to the run."""
-    return "" if row["setting"] is None else f"{row['value']}"
+def varied(row: Row) -> dict[str, Any]:
+    """Return the varied settings that apply to the run, and their values.
+
+    The keys "setting" and "value" hold a name and a value, lists of them if several settings apply, or None.
+    """
+    names, values = row["setting"], row["value"]
+    if isinstance(names, list):
+        return dict(zip(names, values, strict=True))
+    return {} if names is None else {names: values}
+
+
+def varied_settings(rows: Rows) -> list[str]:
+    """Return the names of all varied settings."""
+    return list(dict.fromkeys(name for row in rows for name in varied(row)))
+
+
+def varied_cells(row: Row, settings: Sequence[str]) -> list[str]:
+    """Return the values of the varied settings as texts, which are "" for settings that do not apply to the run."""
+    values = varied(row)
+    return [f"{values[name]}" if name in values else "" for name in settings]
 
 
 def by_label(rows: Rows) -> dict[str, list[Row]]:
     """Group the runs by labels such as "actde", or "actde, q_lr 0.1" if a setting was varied."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        varied = "" if row["setting"] is None else f", {row['setting']} {row['value']}"
-        groups.setdefault(f"{row['optimizer']}{varied}", []).append(row)
+        settings = (f"{name} {value}" for name, value in varied(row).items())
+        groups.setdefault(", ".join([row["optimizer"], *settings]), []).append(row)
     return groups
 
 

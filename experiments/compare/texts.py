@@ -1,5 +1,7 @@
 """Write the section "Texts" of the report on a grid of runs in which the agents wrote freely."""
 
+from collections.abc import Sequence
+
 from experiments.compare.intervals import ABOVE_0, RATE
 from experiments.compare.results import Column, Rows, by_label, means_table, number_at
 from experiments.tables import table
@@ -16,7 +18,7 @@ COLUMNS = (
 )
 
 
-def text_section(rows: Rows, setting: str | None, samples: int = 20) -> list[str]:
+def text_section(rows: Rows, settings: Sequence[str], samples: int = 20) -> list[str]:
     """Return the lines of the section "Texts". Every row must have measures of texts."""
     groups = by_label(rows)
     firsts = {label: group[0]["collapse"]["texts"]["samples"][:samples] for label, group in groups.items()}
@@ -30,7 +32,7 @@ def text_section(rows: Rows, setting: str | None, samples: int = 20) -> list[str
         " share of texts that are equal to an earlier one. Word and opening: the shares of the commonest word and"
         " of the commonest first two words.",
         "",
-        means_table(groups.values(), setting, COLUMNS),
+        means_table(groups.values(), settings, COLUMNS),
         "",
         "The same prompts, continued by the agents of the first seed:",
         "",

@@ -19,8 +19,7 @@ import torch
 import games
 from actde import optimizer_class
 from agents import make_agent
-from agents.config import ModelConfig
-from agents.model.build import SCRATCH
+from agents.config import SCRATCH, ModelConfig
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, save_agent

@@ -13,11 +13,12 @@ from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import checkpoints
 from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
+from agents.threads import threads_per_process
 from agents.training import presets
 from experiments.compare.grid import rounded
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
-from games.worker_pool import WorkerPool, available_cpus
+from games.worker_pool import WorkerPool
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
 """The rollouts' metrics that the results contain."""
@@ -110,7 +111,7 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 def train(configs: Mapping[str, TrainConfig], root: Path, workers: int, on_run: Callable[[str], None]) -> None:
     """Start or resume every run in `workers` processes. `on_run` is called with the name of each finished run."""
-    threads = max(1, available_cpus() // workers)
+    threads = threads_per_process(workers)
     with WorkerPool(workers) as pool:
         jobs = {pool.submit(_train, config, root / name, threads): name for name, config in configs.items()}
         for job in as_completed(jobs):

@@ -24,8 +24,8 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.storage.checkpoint import load_agent
-from agents.storage.run_folder import INITIAL, read_config
+from agents.storage.checkpoint import INITIAL, load_agent
+from agents.storage.run_folder import read_config
 from agents.training.probe import PromptSpec
 from agents.training.rollout_batch import RolloutBatch
 from experiments import program

@@ -107,6 +107,8 @@ def _turn(number: int, step: Step, max_score: float | None) -> dict[str, Any]:
     outcome = [f"reward {display.number(step.reward)}", display.points(step.score, max_score)]
     outcome += [] if decision.value is None else [f"v {decision.value:+z.2f}"]
     outcome += [] if step.advantage is None else [f"advantage {step.advantage:+z.3f}"]
+    if any(p < display.RARE for name, p in decision.probabilities.items() if name in decision.q_values):
+        outcome.append(display.RARE_NOTE)
     return {
         "number": number,
         "observation": display.tidy(step.observation),
@@ -132,7 +134,7 @@ def _rows(step: Step) -> list[Row]:
             one_line(name),
             f"{min(max(p, 0.0), 1.0):z.1%}"[:-1],
             name == decision.command,
-            [_signed(decision.q_values.get(name))],
+            [display.q_text(decision.q_values.get(name), p).strip()],
         )
         for name, p in ranked
     ]

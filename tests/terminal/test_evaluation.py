@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Group
 
 import agents
 from agents.play.baselines import RandomAgent
 from agents.play.transcript import NAME, read
 from terminal import evaluation
+from tests.terminal.test_display import drawn
 
 
 def test_a_note_names_all_agents_that_cannot_play(
@@ -87,3 +89,16 @@ def test_success_is_computed_from_the_episodes_in_the_order_of_their_numbers(
     game = f"{tmp_path}/late.py:Late?turns=3 + {tmp_path}/late.py:Late?turns=1"
     evaluation.evaluate_beside_baselines("random", game, sampling={"seed": 0}, episodes=4)
     assert received[0] == [True, False, True, False], "the short episodes, which are not won, end first"
+
+
+def test_games_of_several_levels_have_a_row_per_level_and_one_for_all() -> None:
+    rows = evaluation.evaluate_beside_baselines(
+        "random", "textworld:coin?level=1..2&seed=1..2", sampling={"seed": 0}, episodes=8, max_turns=4
+    )
+    lines = [line.split() for line in drawn(evaluation.level_table(rows), 80).splitlines() if "%" in line]
+    assert [line[:2] for line in lines if len(line) == 4] == [["1", "4"], ["2", "4"], ["all", "8"]]
+    means = [[float(cell.rstrip("%")) for cell in line[2:]] for line in lines if len(line) == 4]
+    assert means[2] == [pytest.approx((one + two) / 2, abs=1) for one, two in zip(*means[:2], strict=True)]
+    assert [level["level"] for level in rows[0].to_json()["levels"]] == [1, 2]
+    [single] = evaluation.evaluate_beside_baselines("random", "ipd", sampling={"seed": 0}, episodes=2, max_turns=2)
+    assert "levels" not in single.to_json() and "by level" not in drawn(Group(*evaluation.report([single])), 80)

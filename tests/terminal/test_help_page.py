@@ -53,7 +53,7 @@ def test_a_page_has_all_texts_of_the_commands_own_options(
 
 
 def test_all_defaults_have_one_form(command: Command, words: tuple[str, ...]) -> None:
-    found = set(re.findall(r"\[(.*?)\]", texts(command(*words)[1]))) - {"OPTIONS", "ARGS", "no-"}
+    found = set(re.findall(r"\[(.*?)\]", texts(command(*words)[1]))) - {"OPTIONS", "ARGS", "FOLDER", "no-"}
     assert all(remark == "required" or re.fullmatch(r"default: .+", remark) for remark in found)
 
 

@@ -27,7 +27,7 @@ class Crawled:
     complete: bool
 
 
-def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int], None] | None = None) -> Crawled:
+def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
     """Crawl a game and write its transitions to a file beside the game. Any process that opens the game loads the file.
 
     `limit` and `on_state` are passed to `crawl`.
@@ -42,17 +42,17 @@ def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int], None]
     return crawled
 
 
-def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int], None] | None = None) -> Crawled:
+def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
     """Play every admissible command in every reachable state. Stop after `limit` states.
 
-    After each state, `on_state` is called with the number of states that are known so far.
+    After each state, `on_state` is called with the number of known states and the number of states that are finished.
 
     `graph` must not contain nodes that were loaded from a file. A command is skipped if the graph cannot store the
     response, for example because the parser replies with a question. The crawl is then incomplete.
     """
     found, complete, answers = [graph.root], True, 0
     keys = {graph.root.key}
-    for node in islice(found, limit):
+    for number, node in enumerate(islice(found, limit), 1):
         for command in node.admissible_commands:
             assert node.state is not None  # only nodes that were loaded from a file have no state
             edge = graph.expand(node, node.state, command)
@@ -64,5 +64,5 @@ def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int],
                 keys.add(edge.node.key)
                 found.append(edge.node)
         if on_state is not None:
-            on_state(len(found))
+            on_state(len(found), number)
     return Crawled(states=len(found), answers=answers, complete=complete and len(found) <= limit)

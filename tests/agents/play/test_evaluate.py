@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 import games
 from agents.play.baselines import RandomAgent, WalkthroughAgent
 from agents.play.episode import wins
-from agents.play.evaluate import estimate, evaluate, summarize
+from agents.play.evaluate import by_level, estimate, evaluate, summarize
 from agents.play.metrics import episode_metrics
 from agents.play.runner import EpisodeRunner
 from tests.helpers.fakes import Corridor, CorridorSpec
@@ -156,3 +156,25 @@ def test_an_episode_without_a_win_counts_if_its_game_reports_wins() -> None:
     assert wins(told[1:], told) == [False]
     success = summarize(told, agent="x", game="a + b").success_rate
     assert success is not None and success.value == 0.5
+
+
+@pytest.mark.parametrize("game", ["ipd", "completion?choices= fine, awful"])
+def test_a_game_that_cannot_be_won_has_a_return_instead_of_a_success(game: str) -> None:
+    found = evaluate(RandomAgent(seed=0), games.resolve(game), game=game, episodes=3, seed=0, max_turns=5)
+    assert found.success_rate is None
+    if found.normalized_score is None:
+        assert found.reward is not None
+
+
+def test_each_level_has_its_own_results() -> None:
+    with EpisodeRunner([CorridorSpec("a", 2)], seed=0) as runner:
+        (episode,) = runner.play(WalkthroughAgent(), 1)
+    outcomes = [("easy", True), ("hard", False), ("easy", True), ("hard", True), ("free", False)]
+    told = [replace(episode, game=game, won=won) for game, won in outcomes]
+    levels = {"easy": 1, "hard": 2, "free": None}
+    found = by_level(told, levels, told, seed=0)
+    assert [(row.level, row.episodes, row.success_rate and row.success_rate.value) for row in found] == [
+        (1, 2, 1.0),
+        (2, 2, 0.5),
+    ]
+    assert by_level(told, levels | {"hard": 1}, told, seed=0) == (), "one level is what the whole evaluation says"

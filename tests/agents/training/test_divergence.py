@@ -1,5 +1,6 @@
 """A training that diverges ends in one line, and saves no number that is not finite."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from safetensors.torch import load_file
 from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import WEIGHTS, load_agent, newest, save_agent
+from agents.storage.run_folder import DIVERGED
+from agents.storage.run_summary import summarize
 from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer
 from games.files import sha256
@@ -70,6 +73,10 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     assert before == {path: path.read_bytes() for path in newest(tmp_path / "run").iterdir()}
     assert newest(tmp_path / "run").name == "000002"
     load_agent(tmp_path / "run")
+    assert said in json.loads((tmp_path / "run" / DIVERGED).read_text())["error"]
+    assert summarize(tmp_path / "run").state == "diverged"
+    list(make_trainer(SETTINGS, tmp_path / "run", resume=True).run())
+    assert summarize(tmp_path / "run").state == "finished"
 
 
 def test_an_extreme_learning_rate_is_one_line(tmp_path: Path, command: Command) -> None:

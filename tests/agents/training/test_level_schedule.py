@@ -2,17 +2,19 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import games
 from agents import DEFAULT_GAME, games_trained_on
 from agents.config import TrainConfig
 from agents.play import transcript
-from agents.play.episode import Episode
-from agents.protocol import AgentError
+from agents.play.episode import Episode, Step
+from agents.protocol import AgentError, Decision
 from agents.storage.checkpoint import AGENT, newest, read_json
 from agents.storage.run_folder import read_metrics
 from agents.training.factory import make_trainer
@@ -64,6 +66,16 @@ def test_it_starts_at_the_lowest_level_and_replays_lower_levels_half_of_the_time
     assert found.level == 4
 
 
+def test_a_win_in_which_the_expert_played_does_not_count() -> None:
+    found = curriculum()
+    decision = Decision(command="go east", by_expert=True)
+    step = Step(observation="", admissible_commands=("go east",), decision=decision, reward=1.0, score=1.0)
+    helped = [replace(episode, steps=(step,)) for episode in results(found, [True] * 9, level=2)]
+    assert found.update(helped) == {"level": 2} and found.level == 2
+    found.update([*helped, *results(found, [True, False] * 2, level=2)])
+    assert found.level == 3, "the four episodes of the agent alone count"
+
+
 def test_without_promotion_all_levels_are_in_play_and_counted() -> None:
     found = curriculum(promote=None)
     assert [spec.level for spec in found.in_play()] == [2, 3, 4, 2, 3, 4], "one pass does not end with the hardest"
@@ -103,9 +115,9 @@ def wanted(**changes: Any) -> TrainConfig:
         "epochs": 1,
         "iterations": 6,
         "save_every": 2,
-        "beta": 0.9,
-        "beta_decay": 0.9,
-        "promote": 0.5,
+        "beta": 0.5,
+        "beta_decay": 0.5,
+        "promote": 0.3,
         "promote_episodes": 3,
         "gamma": 0.9,
         "value_coef": 0.5,
@@ -121,15 +133,21 @@ def test_a_resumed_run_with_expert_and_promotion_equals_an_uninterrupted_one(tmp
     list(make_trainer(wanted(), tmp_path / "parts", resume=True).run())
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
     lines = read_metrics(tmp_path / "whole")
-    assert [line["beta"] for line in lines] == pytest.approx([0.9 * 0.9**i for i in range(6)])
+    assert [line["beta"] for line in lines] == pytest.approx([0.5 * 0.5**i for i in range(6)])
     assert lines[0]["level"] == 2 < lines[-1]["level"]
+    recent: list[bool] = []
     for line in lines:
         assert 0 <= line["agreement"] <= 1 and line["labelled"] == 1.0
         played = [
             e.episode for e in transcript.read(tmp_path / "whole" / transcript.NAME) if e.iteration == line["iteration"]
         ]
+        alone = [e for e in played if not any(step.decision.by_expert for step in e.steps)]
+        recent += [bool(episode.won) for episode in alone]
+        assert line.get("success") == (np.mean([bool(e.won) for e in alone]) if alone else None)
+        assert line.get("recent_success") == (np.mean(recent) if recent else None)
+        assert ("success_with_expert" in line) == (len(alone) < len(played))
         for level in (2, 3, 4):
-            of_level = [bool(episode.won) for episode in played if f"level={level}&" in episode.game]
+            of_level = [bool(episode.won) for episode in alone if f"level={level}&" in episode.game]
             assert line.get(f"success_level_{level}") == (sum(of_level) / len(of_level) if of_level else None)
         assert all(f"level={level}&" not in e.game for e in played for level in (3, 4) if level > line["level"])
 

@@ -18,7 +18,7 @@ from agents.training.factory import make_trainer
 from games.errors import PathError
 from games.files import file_lock
 
-TIMES = {"seconds", "rollout_seconds", "update_seconds", "steps_per_second", "tokens_per_second"}
+TIMES = {"seconds", "rollout_seconds", "update_seconds", "steps_per_second", "tokens_per_second", "peak_memory"}
 LEARNING = {"gamma": 0.5, "value_coef": 0.5, "kl_coef": 0.05, "kl_target": 0.01}
 
 

@@ -10,8 +10,8 @@ import torch
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, read_tensors, trained_tensors
-from agents.storage.run_folder import INITIAL, read_metrics
+from agents.storage.checkpoint import AGENT, INITIAL, load_agent, newest, read_json, read_tensors, trained_tensors
+from agents.storage.run_folder import read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer

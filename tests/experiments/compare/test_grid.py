@@ -14,6 +14,7 @@ from agents import AgentError
 from agents.protocol import DivergenceError
 from experiments.compare import grid, report, runs
 from experiments.compare.figures import curves_figure, on_log_scale, positions, sweep_figure
+from experiments.compare.variation import combinations
 from terminal import comparison
 from tests import ROOT
 
@@ -32,15 +33,15 @@ BANDIT = ROOT / "docs" / "bandit" / report.RESULTS
     ],
 )
 def test_values_are_parsed_by_their_setting(text: str, values: list[Any]) -> None:
-    name, parsed = runs.parse_values(text)
-    assert parsed == values
+    found = combinations([text])
+    assert found == [{text.partition("=")[0].replace("-", "_"): value} for value in values]
     given = {"game": "bandit", "kl_coef": 0.1}
-    grid.check(runs.grid_runs(["actde"], [0], name, parsed, given), given)
+    grid.check(runs.grid_runs(["actde"], [0], found, given), given)
 
 
 def test_an_optimizer_may_have_settings_of_its_own() -> None:
     given = {"game": "bandit", "kl_coef": 0.5, "lr": 0.1}
-    planned = runs.grid_runs(["ppo", "ppo+kl_coef=0+lr=0.2"], [3], None, [], given)
+    planned = runs.grid_runs(["ppo", "ppo+kl_coef=0+lr=0.2"], [3], [{}], given)
     assert [run.name for run in planned] == ["ppo-seed3", "ppo+kl_coef=0+lr=0.2-seed3"]
     common = {"game": "bandit", "optimizer": "ppo", "seed": 3}
     assert [run.explicit(given) for run in planned] == [
@@ -52,13 +53,13 @@ def test_an_optimizer_may_have_settings_of_its_own() -> None:
 @pytest.mark.parametrize("optimizer", ["ppo+kl_coef", "ppo+kl_coef=1,2", "ppo+seed=3", "ppo+optimizer=actde"])
 def test_malformed_settings_of_an_optimizer_are_refused(optimizer: str) -> None:
     with pytest.raises(AgentError, match=r"NAME=VALUE|NAME\+SETTING=VALUE"):
-        runs.grid_runs([optimizer], [0], None, [], {})[0].explicit({})
+        runs.grid_runs([optimizer], [0], [{}], {})[0].explicit({})
 
 
 @pytest.mark.parametrize("optimizer", ["ppo+kl_coef=1+kl_coef=2", "ppo+lr=0.1+kl_coef=1+lr=0.1", "ppo+lr=1+lr=2+lr=3"])
 def test_a_setting_that_an_optimizer_gives_twice_is_refused(optimizer: str) -> None:
     with pytest.raises(AgentError, match=r"gives (kl_coef|lr) twice: leave out one"):
-        runs.grid_runs([optimizer], [0], "gamma", [0.5], {})[0].explicit({})
+        runs.grid_runs([optimizer], [0], [{"gamma": 0.5}], {})[0].explicit({})
 
 
 def test_a_varied_setting_overrides_no_setting_of_an_optimizer() -> None:
@@ -67,13 +68,13 @@ def test_a_varied_setting_overrides_no_setting_of_an_optimizer() -> None:
         with pytest.raises(
             AgentError, match=f"--vary {setting} would override the {setting} of '{re.escape(optimizer)}'"
         ):
-            grid.check(runs.grid_runs(["actde", optimizer], [0], setting, [0.1], given), given)
+            grid.check(runs.grid_runs(["actde", optimizer], [0], [{setting: 0.1}], given), given)
 
 
 def test_an_optimizer_without_q_has_one_run_where_a_setting_of_q_is_varied() -> None:
     both = ["ppo", "actde"]
-    planned = runs.grid_runs(both, [0, 1], "q_lr", [0.1, 0.2], {})
-    assert [(run.optimizer, run.value, run.seed) for run in planned] == [
+    planned = runs.grid_runs(both, [0, 1], combinations(["q_lr=0.1,0.2"]), {})
+    assert [(run.optimizer, run.to_json()["value"], run.seed) for run in planned] == [
         ("ppo", None, 0),
         ("actde", 0.1, 0),
         ("actde", 0.2, 0),
@@ -81,9 +82,10 @@ def test_an_optimizer_without_q_has_one_run_where_a_setting_of_q_is_varied() -> 
         ("actde", 0.1, 1),
         ("actde", 0.2, 1),
     ]
-    assert len(runs.grid_runs(both, [0], "lr", [0.1, 0.2], {})) == 4
-    assert len(runs.grid_runs(both, [0], "q_lr", [0.1, 0.2], {"train_q": True})) == 4  # q trains the trunk
-    assert len(runs.grid_runs(["ppo+train_q=true"], [0], "q_lr", [0.1, 0.2], {})) == 2
+    q_lrs = combinations(["q_lr=0.1,0.2"])
+    assert len(runs.grid_runs(both, [0], combinations(["lr=0.1,0.2"]), {})) == 4
+    assert len(runs.grid_runs(both, [0], q_lrs, {"train_q": True})) == 4  # q trains the trunk
+    assert len(runs.grid_runs(["ppo+train_q=true"], [0], q_lrs, {})) == 2
 
 
 def test_numbers_have_a_logarithmic_axis_and_words_one_of_indices() -> None:
@@ -176,7 +178,7 @@ def test_a_run_that_diverges_does_not_end_the_others(
 
     monkeypatch.setattr(grid, "WorkerPool", Here)
     monkeypatch.setattr(grid, "_train", train)
-    configs = grid.check(runs.grid_runs(["ppo"], [0, 1, 2], None, [], {"game": "bandit"}), {"game": "bandit"})
+    configs = grid.check(runs.grid_runs(["ppo"], [0, 1, 2], [{}], {"game": "bandit"}), {"game": "bandit"})
     work = partial(grid.run_grid, configs, tmp_path, episodes=2, workers=1, on_run=lambda row: None)
     if len(bad) == 3:
         with pytest.raises(DivergenceError, match="iteration 3"):

@@ -10,8 +10,8 @@ import torch
 
 from agents.config import TrainConfig
 from agents.protocol import Turn
-from agents.storage.checkpoint import load_agent, newest, read_tensors
-from agents.storage.run_folder import INITIAL, read_metrics
+from agents.storage.checkpoint import INITIAL, load_agent, newest, read_tensors
+from agents.storage.run_folder import read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer
 from experiments.compare import measure, report
@@ -232,5 +232,5 @@ def test_a_report_shows_the_measures_over_seeds(run: tuple[TrainConfig, Path], t
     assert f"| actde | 2 | {mean:.3g} (" in text
     assert ("share of alternate" in text) == ("pass@1" not in text) == (config.run.game == "ipd")
     assert "won, sampled" not in text or config.run.game != "ipd"
-    plain = "\n".join(collapse_section([row], None, EPISODES))
+    plain = "\n".join(collapse_section([row], [], EPISODES))
     assert f"| actde | 1 | {row['collapse']['entropy']:.3g} | " in plain

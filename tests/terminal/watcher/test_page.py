@@ -75,6 +75,19 @@ def hostile() -> Entry:
     )
 
 
+@pytest.mark.parametrize("suffix", ["html", "md"])
+def test_q_of_a_command_that_is_hardly_played_is_in_brackets(tmp_path: Path, suffix: str) -> None:
+    pages = []
+    for number, rare in enumerate((0.01, 0.009)):
+        probabilities, q_values = {"go": 1 - rare, "wait": rare}, {"go": 1.0, "wait": 0.5}
+        decision = Decision(command="go", probabilities=probabilities, q_values=q_values)
+        steps = (replace(QUEST.steps[0], decision=decision),)
+        entry = Entry(iteration=0, episode=replace(QUEST, steps=steps))
+        pages.append(page(tmp_path / f"{number}.{suffix}", entry))
+    assert "+0.50" in pages[0] and "(+0.50)" not in pages[0] and "hardly trained" not in pages[0]
+    assert "(+0.50)" in pages[1] and "(+1.00)" not in pages[1] and "(q): p below 1%, hardly trained" in pages[1]
+
+
 def test_texts_are_escaped_in_html(tmp_path: Path) -> None:
     found = Parts(page(tmp_path / "p.html", hostile()))
     plain = Parts(page(tmp_path / "q.html", Entry(iteration=0, episode=replace(QUEST, steps=QUEST.steps[:2]))))

@@ -162,7 +162,7 @@ def test_a_crawled_game_needs_no_interpreter(story: Path) -> None:
 
 def test_a_crawl_stops_at_its_limit_and_reports_its_states(story: Path) -> None:
     reported: list[int] = []
-    crawled = crawl(TransitionGraph(story, ()), limit=2, on_state=reported.append)
+    crawled = crawl(TransitionGraph(story, ()), limit=2, on_state=lambda states, _: reported.append(states))
     assert len(reported) == 2 and 1 <= reported[0] <= reported[1] == crawled.states
     assert not crawled.complete
     assert crawled.states > 2

@@ -1,0 +1,105 @@
+"""Export of an agent as a plain model of the `transformers` library.
+
+    config.json, model.safetensors                      the model, with the adapter merged into its weights
+    adapter_config.json, adapter_model.safetensors      or the adapter alone, in the format of peft
+    generation_config.json                              sampling from the trained policy
+    tokenizer.json, tokenizer_config.json, ...          the tokenizer
+    heads.safetensors, heads.json                       the value head and the Q heads, and their description
+    README.md                                           the model card
+
+The transformers library loads the folder without this project.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from agents.config import ModelConfig
+from agents.language_model.free_generation import text_ends
+from agents.model.actor_critic import ActorCritic
+from agents.model.pretrained import trunk_source, without_bars
+from agents.protocol import AgentError
+from agents.storage.checkpoint import STATE, load_model, newest, read_json, verify
+from agents.storage.model_card import model_card
+from agents.storage.schema import HeadsFile
+from games.files import atomic_folder, exclusive
+
+HEADS, HEADS_FILE, CARD = "heads.safetensors", "heads.json", "README.md"
+MAX_NEW_TOKENS = 16
+"""Default length of a generated text, in tokens; that of `LanguageModelAgent` in the mode `free`."""
+
+
+def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, Any]:
+    """Write the agent of a checkpoint, or of a run's newest checkpoint, into the new folder `to`, atomically.
+
+    Return JSON values that describe the export.
+
+    Args:
+        adapter: write the LoRA adapter in the format of peft, instead of a whole model. An adapter of a bfloat16 trunk
+            is otherwise merged into float32 weights, because rounding would change the policy.
+
+    Raises:
+        AgentError: `to` exists, the checkpoint cannot be used, or `adapter` is true but the agent has no adapter.
+    """
+    folder = newest(source)
+    with exclusive(to.parent, to.name):
+        if os.path.lexists(to):
+            raise AgentError(f"{to} already exists; choose another --to")
+        about = verify(folder)
+        config = ModelConfig(**about["model"])
+        if adapter and not config.lora:
+            raise AgentError(f"{source} has no adapter, because its whole trunk was trained; leave out --adapter")
+        model, tokenizer = load_model(folder, about)
+        heads = _describe_heads(model, config)
+        base = trunk_source(config.trunk) if adapter else None
+        counters = read_json(folder / STATE) if (folder / STATE).is_file() else {}
+        with atomic_folder(to) as work, without_bars():
+            _save_trunk(model, tokenizer, work, base)
+            tokenizer.save_pretrained(work)
+            (work / HEADS).write_bytes(
+                save({name: x.contiguous() for name, x in model.heads.cpu().state_dict().items()})
+            )
+            (work / HEADS_FILE).write_text(heads.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            (work / CARD).write_text(model_card(about, counters, heads, base), encoding="utf-8")
+            for path in work.iterdir():  # safetensors denies other users, such as a server's, to read its files
+                path.chmod((work / CARD).stat().st_mode)
+    return {"to": str(to), "checkpoint": str(folder), "base": base, "heads": heads.model_dump()}
+
+
+def _describe_heads(model: ActorCritic, config: ModelConfig) -> HeadsFile:
+    heads = model.heads
+    return HeadsFile(
+        hidden_size=heads.value.out.in_features,
+        vocabulary=model.vocabulary,
+        layers=config.head_layers,
+        q_heads=len(heads.q),
+        tied=any(head.tied for head in heads.q),
+        dueling=heads.dueling,
+        target_q=heads.target_q is not None,
+    )
+
+
+def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base: str | None) -> None:
+    """Save the trunk. If `base` is given, save only the adapter, as one of the model `base`."""
+    from transformers import GenerationConfig
+
+    sampling = GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=MAX_NEW_TOKENS,
+        eos_token_id=sorted(text_ends(tokenizer)[0]) or None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    if base is not None:
+        model.lm.peft_config["default"].base_model_name_or_path = base
+        model.lm.save_pretrained(folder, save_embedding_layers=False)
+        sampling.save_pretrained(folder)
+        return
+    lm = model.lm if model.lm is model.base else model.lm.to(torch.float32).merge_and_unload()
+    lm.generation_config = sampling
+    lm.save_pretrained(folder)

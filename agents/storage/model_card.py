@@ -1,0 +1,137 @@
+"""The model card of an exported agent: what trained it, how to load it, and how to compute v and q."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from agents.config import SCRATCH, SMOLLM2
+from agents.storage.schema import HeadsFile
+
+SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+PROMPTS = {
+    "plain": "A text is a transcript: each observation, the game's prompt (such as `> `), and the command.",
+    "chat": "A text is a chat: each observation is a message of the user, each command the assistant's answer.",
+}
+MODES = {
+    "trie": "The agent chooses among the game's admissible commands, with the probabilities that the model gives them.",
+    "free": "The agent generates any text.",
+}
+
+
+def model_card(about: Mapping[str, Any], counters: Mapping[str, Any], heads: HeadsFile, base: str | None) -> str:
+    """Return the model card of an agent.
+
+    Args:
+        about: content of the checkpoint's `agent.json`.
+        counters: content of its `state.json`, or {} if it has none.
+        base: the model that the exported adapter adapts, or None if the whole model was exported.
+    """
+    trunk = about["model"]["trunk"]
+    blocks = [
+        _front_matter(trunk, base),
+        f"# {about['name']}",
+        _origin(about, counters),
+        "## Use",
+        _loading(base, about["model"]["dtype"]),
+        f"{MODES[about['mode']]} {PROMPTS.get(about['prompt'], '')} The context is at most {about['context']} tokens. "
+        "A command or a completion ends at a special token or at a newline.",
+        "## v and q",
+        _reading_heads(heads),
+        "## Licence",
+        _licence(trunk),
+        "## Settings",
+        f"```json\n{json.dumps(about.get('made_by', {}), indent=1)}\n```",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _front_matter(trunk: str, base: str | None) -> str:
+    lines = [f"library_name: {'transformers' if base is None else 'peft'}", "pipeline_tag: text-generation"]
+    if trunk == SMOLLM2:
+        lines += [f"base_model: {SMOLLM2_HUB}", "license: apache-2.0"]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _origin(about: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
+    made_by, model = about.get("made_by", {}), about["model"]
+    run = made_by.get("run", {})
+    trained = f"a LoRA adapter of rank {model['lora']}" if model["lora"] else "the whole model"
+    weights = "random weights" if model["trunk"] in SCRATCH else "pretrained weights"
+    start = f"the weights of the run `{run['init']}`" if run.get("init") else weights
+    lines = [
+        f"A language model (trunk `{model['trunk']}`) with a value head. Number of Q heads: {model['q_heads']}.",
+        f"The optimizer `{about['name']}` trained {trained}, from {start}.",
+    ]
+    if run:
+        lines.append(f"Game: `{run['game']}`. Seed: {run['seed']}.")
+    if counters:
+        lines.append(f"Iterations: {counters['iteration']}. Commands: {counters['env_steps']}.")
+    return "\n".join(lines)
+
+
+def _loading(base: str | None, dtype: str) -> str:
+    needs = f"The adapter needs the package peft, and its base model in `{base}`.\n\n" if base else ""
+    sampling = "model.generation_config = GenerationConfig.from_pretrained(folder)\n" if base else ""
+    return f"""{needs}```python
+from transformers import AutoModelForCausalLM, AutoTokenizer{", GenerationConfig" if base else ""}
+
+folder = "."  # this folder
+model = AutoModelForCausalLM.from_pretrained(folder{f', dtype="{dtype}"' if base else ""})
+{sampling}tokenizer = AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer("go", return_tensors="pt", return_token_type_ids=False)
+print(tokenizer.decode(model.generate(**inputs)[0]))
+```
+
+`generation_config.json` samples from the policy as it was trained: at temperature 1, from the whole vocabulary."""
+
+
+def _reading_heads(heads: HeadsFile) -> str:
+    body = "F.gelu(linear(f'{head}.body.0', h), approximate='tanh')" if heads.layers == 2 else "h"
+    q = (
+        "linear(f'{head}.project', x) @ E.T / h.shape[-1] ** 0.5 + linear(f'{head}.bias', x)"
+        if heads.tied
+        else "linear(f'{head}.out', x)"
+    )
+    plus_v = " + v" if heads.dueling else ""
+    names = ", ".join(f"'q.{index}'" for index in range(heads.q_heads))
+    lower = " For each token, q is the lowest of the heads." if heads.q_heads > 1 else ""
+    lines = [
+        "import torch.nn.functional as F",
+        "from safetensors.torch import load_file",
+        "",
+        "weights = load_file(f'{folder}/heads.safetensors')",
+        "h = model(**inputs, output_hidden_states=True).hidden_states[-1].float()  # [B, L, d]",
+        "",
+        "def linear(name, x):",
+        "    return F.linear(x, weights[f'{name}.weight'], weights[f'{name}.bias'])",
+        "",
+        "def body(head):",
+        f"    return {body}",
+        "",
+        "v = linear('value.out', body('value'))  # [B, L, 1]",
+    ]
+    if heads.q_heads:
+        lines += [
+            *(["E = model.get_output_embeddings().weight.float()"] if heads.tied else []),
+            "",
+            "def q_of(head):",
+            "    x = body(head)",
+            f"    return {q}{plus_v}  # [B, L, V]",
+            "",
+            f"q = [q_of(head) for head in ({names},)]",
+        ]
+    code = "\n".join(lines)
+    return f"""`heads.safetensors` holds the heads, and `heads.json` describes them. v is the value of
+the text so far, and q that of each next token, in units of the training's reward.{lower}
+
+```python
+{code}
+```"""
+
+
+def _licence(trunk: str) -> str:
+    if trunk == SMOLLM2:
+        return f"The base model, SmolLM2-135M-Instruct ({SMOLLM2_HUB}), is under the Apache License 2.0."
+    if trunk in SCRATCH:
+        return "The model was trained from random weights. The licence of the texts of its games may apply."
+    return f"The licence of the base model `{trunk}` applies to this model too. Add it here before you share the model."

@@ -1,0 +1,145 @@
+"""Summaries of training runs: state, best result and cost, from the files of their folders.
+
+The files may be damaged or made to harm their reader. Every problem of a run is one line in its summary.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from agents.config import TrainConfig
+from agents.play.metrics import RECENT
+from agents.protocol import AgentError
+from agents.storage.run_folder import DIVERGED, METRICS, SETTINGS, read_config, read_metrics
+from games.files import LOCK, is_locked
+from games.untrusted_files import is_present
+
+State = Literal["running", "finished", "stopped", "diverged", "damaged"]
+Rows = Sequence[Mapping[str, Any]]
+BEST = ("eval_success", "success", "eval_reward", "reward")
+"""What the best result may be, in order of preference: the win rate or the return, on held-out games if possible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """Summary of a run. A value that is unknown is None. Of a damaged run, only folder, state and problem are known.
+
+    Attributes:
+        problem: what is damaged, or "".
+        iterations, planned_iterations: number of finished iterations, and the limit of the settings.
+        best_of, best: a name of `BEST`, and the largest value. "success" is the win rate over the last 100 episodes,
+            and "reward" the mean return of a rollout's episodes.
+        seconds, env_steps, tokens: duration, commands and tokens of all iterations.
+        peak_memory: largest memory of a process, in bytes.
+        settings: all settings by name.
+    """
+
+    folder: Path
+    state: State
+    problem: str = ""
+    iterations: int | None = None
+    planned_iterations: int | None = None
+    best_of: str | None = None
+    best: float | None = None
+    seconds: float | None = None
+    env_steps: int | None = None
+    tokens: int | None = None
+    peak_memory: int | None = None
+    settings: Mapping[str, Any] | None = None
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Yield the folders of all runs below `folder`, and `folder` itself if it is a run. Hidden folders are skipped.
+
+    Raises:
+        AgentError: `folder` is no folder.
+    """
+    if not folder.is_dir():
+        raise AgentError(f"{folder} is no folder; expected one that contains runs of train or compare")
+    for path, folders, files in os.walk(folder):
+        if SETTINGS in files:
+            folders.clear()
+            yield Path(path)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+
+
+def summarize(folder: Path) -> RunSummary:
+    """Return the summary of the run in a folder."""
+    try:
+        config, rows = read_config(folder), read_metrics(folder, METRICS, cut=True)
+        best_of, best = _best(rows)
+        last: Mapping[str, Any] = rows[-1] if rows else {"seconds": 0.0, "env_steps": 0}
+        return RunSummary(
+            folder=folder,
+            state=_state(folder, config, rows),
+            iterations=len(rows),
+            planned_iterations=config.budget.iterations,
+            best_of=best_of,
+            best=best,
+            seconds=last.get("seconds"),
+            env_steps=last.get("env_steps"),
+            tokens=_tokens(rows),
+            peak_memory=max(_values(rows, "peak_memory"), default=None),
+            settings=config.flat(),
+        )
+    except AgentError as error:
+        return RunSummary(folder=folder, state="damaged", problem=str(error))
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the settings whose values differ between runs."""
+    return [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1] if settings else []
+
+
+def ranked(runs: Iterable[RunSummary]) -> list[RunSummary]:
+    """Return the runs in order: best results first, win rates before returns, and runs without a result last."""
+
+    def place(run: RunSummary) -> tuple[int, float, str]:
+        kind = len(BEST) if run.best_of is None else BEST.index(run.best_of)
+        return kind, -(run.best or 0.0), str(run.folder)
+
+    return sorted(runs, key=place)
+
+
+def _state(folder: Path, config: TrainConfig, rows: Rows) -> State:
+    if is_locked(folder / LOCK):
+        return "running"
+    if is_present(folder / DIVERGED):
+        return "diverged"
+    last = rows[-1] if rows else {}
+    success = (last.get("recent_success") or 0.0) if (last.get("episodes") or 0) >= RECENT else 0.0
+    limit = config.budget.reached(
+        iterations=len(rows),
+        env_steps=last.get("env_steps") or 0,
+        minutes=(last.get("seconds") or 0.0) / 60,
+        stop_success=success,
+    )
+    return "finished" if limit else "stopped"
+
+
+def _best(rows: Rows) -> tuple[str | None, float | None]:
+    """Return the name and the largest value of the best result. A win rate over few episodes counts only if need be."""
+    enough = [row for row in rows if (row.get("episodes") or 0) >= RECENT] or rows[-1:]
+    recent = _values(enough, "recent_success")
+    can_be_won = any(recent) or bool(_values(rows, "normalized_score"))
+    found = {
+        "eval_success": _values(rows, "eval_success"),
+        "success": recent if can_be_won else [],
+        "eval_reward": _values(rows, "eval_reward"),
+        "reward": _values(rows, "reward"),
+    }
+    return next(((name, max(found[name])) for name in BEST if found[name]), (None, None))
+
+
+def _tokens(rows: Rows) -> int | None:
+    """Return the number of tokens of all iterations, or None if no iteration has measured its speed."""
+    names = ("tokens_per_second", "rollout_seconds", "update_seconds")
+    known = [row for row in rows if all(row.get(name) is not None for name in names)]
+    numbers = [row["tokens_per_second"] * (row["rollout_seconds"] + row["update_seconds"]) for row in known]
+    return round(sum(numbers)) if numbers else None
+
+
+def _values(rows: Rows, name: str) -> list[Any]:
+    return [row[name] for row in rows if row.get(name) is not None]

@@ -1,0 +1,27 @@
+"""Names of the trackers that show the metrics of a run."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator
+
+from actde.errors import ConfigError, unknown
+
+NO_TRACKER = "none"
+TRACKERS = ("tensorboard", "wandb", "trackio")
+
+
+def tracker_names(text: str) -> tuple[str, ...]:
+    """Return the names that a text joins by commas, without repetitions. The text "none" has no names."""
+    return () if text == NO_TRACKER else tuple(dict.fromkeys(text.split(",")))
+
+
+def _check(text: str) -> str:
+    for name in tracker_names(text):
+        if name == NO_TRACKER:
+            raise ConfigError(f"tracker must be none or names without none, got {text!r}")
+        if name not in TRACKERS:
+            raise unknown("tracker", name, (*TRACKERS, NO_TRACKER))
+    return text
+
+
+TrackerNames: TypeAlias = Annotated[str, AfterValidator(_check)]

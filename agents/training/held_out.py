@@ -1,0 +1,97 @@
+"""Evaluation on held-out games during training. The model plays alone: without an expert, dropout and reward shaping.
+
+All evaluations of a run play the same episodes with the same random numbers, and they do not change the training. The
+processes of a run share the episodes.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.config import TrainConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.play.episode import Episode, wins
+from agents.play.evaluate import estimate, evenly_spaced, wilson
+from agents.play.live_episode import Game
+from agents.play.metrics import Metrics
+from agents.play.runner import EpisodeRunner
+from agents.training.processes import gather, in_all_processes
+from agents.training.progress import Progress
+
+
+class Best(NamedTuple):
+    """The best evaluation so far: the number of finished iterations, and the success rate or the mean return."""
+
+    iteration: int
+    value: float
+
+
+class HeldOutGames:
+    """Evaluates the model on held-out games, and remembers the best evaluation.
+
+    Args:
+        specs: the games. If there are more games than episodes, evenly spaced games are played.
+        agent: the agent whose model is trained.
+        rank, processes: number of this process, and number of all processes.
+
+    Attributes:
+        best: the best evaluation so far, or None. Of equal evaluations, the earliest is the best.
+    """
+
+    def __init__(
+        self, specs: Sequence[Game], config: TrainConfig, *, agent: LanguageModelAgent, rank: int, processes: int
+    ) -> None:
+        self.every, self._episodes = config.evaluation.eval_every, config.evaluation.eval_episodes
+        self._specs, self._rollout = evenly_spaced(specs, self._episodes), config.rollout
+        self._rank, self._processes = rank, processes
+        # a stream of its own, so that the episodes differ from those of the training
+        self._seed = int(np.random.SeedSequence([config.run.seed, 2]).generate_state(1)[0])
+        self._agent = LanguageModelAgent(
+            agent.model, agent.tokenizer, prompt=agent.prompt, seed=self._seed, mode=agent.mode, context=agent.context
+        )
+        self.best: Best | None = None
+
+    def measure(self, iteration: int, progress: Progress) -> Metrics:
+        """Play the games after `iteration` finished iterations, and return the metrics. All processes call this method.
+
+        The metrics are the success rate with Wilson's interval or, if no game reports `won`, the mean return with its
+        bootstrap interval.
+
+        Raises:
+            FatalGameError: all episodes of a process failed.
+        """
+        played = gather(in_all_processes(lambda: self._play(progress)))
+        episodes = [episode for part, _ in played for episode in part]
+        won = wins(episodes)
+        name = "eval_success" if won else "eval_reward"
+        result = wilson(won) if won else estimate([episode.reward for episode in episodes])
+        if result is None:
+            raise ValueError("expected at least one episode")
+        if self.best is None or result.value > self.best.value:
+            self.best = Best(iteration, result.value)
+        ends = {"": result.value, "_low": result.low, "_high": result.high}
+        metrics = {f"{name}{end}": value for end, value in ends.items() if value is not None}
+        return metrics | {"eval_errors": sum(errors for _, errors in played)}
+
+    def _play(self, progress: Progress) -> tuple[list[Episode], int]:
+        """Return a tuple: the episodes of this process, ordered by number, and the number of failed ones."""
+        first, end = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
+        progress.begin("evaluation", end - first)
+        before = self._agent.tokens
+        with (
+            self._agent.model.mode(training=False),
+            EpisodeRunner(
+                self._specs,
+                seed=self._seed,
+                parallel=self._rollout.parallel,
+                max_turns=self._rollout.max_turns,
+                first_episode=first,
+            ) as runner,
+        ):
+            played = runner.play(
+                self._agent, end - first, on_step=lambda event: progress.count(event, self._agent.tokens - before)
+            )
+            episodes = sorted(played, key=lambda episode: episode.index)
+            runner.failures.check()
+        return episodes, runner.failures.count

@@ -1,0 +1,36 @@
+"""The progress of the current iteration of a training run, in this process. A display reads it in another thread."""
+
+from dataclasses import dataclass
+
+from agents.play.live_episode import StepEvent
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the current part of an iteration is.
+
+    Attributes:
+        part: `rollout`, `update` or `evaluation`; empty before the first iteration.
+        done, total: finished and requested episodes or, in an update, tokens of the forward and backward passes.
+        turns, tokens: commands played, and tokens of their streams, since the part began.
+    """
+
+    part: str = ""
+    done: int = 0
+    total: int = 0
+    turns: int = 0
+    tokens: int = 0
+
+    def begin(self, part: str, total: int) -> None:
+        self.part, self.done, self.total, self.turns, self.tokens = part, 0, total, 0, 0
+
+    def count(self, event: StepEvent, tokens: int = 0) -> None:
+        """Count a command. `tokens` is the number of tokens since the part began."""
+        self.turns, self.tokens = self.turns + 1, tokens
+        self.done += event.terminated or event.truncated
+
+    def __str__(self) -> str:
+        if self.part == "update":
+            return f"update: {self.done:,} of {self.total:,} tokens"
+        tokens = f", {self.tokens:,} tokens" if self.tokens else ""
+        return f"{self.part}: {self.done:,} of {self.total:,} episodes, {self.turns:,} turns{tokens}"

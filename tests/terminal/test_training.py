@@ -1,0 +1,130 @@
+"""Progress of a training within its iterations, and Ctrl-C."""
+
+import io
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from agents.config import TrainConfig
+from agents.training.factory import make_trainer
+from agents.training.progress import Progress
+from terminal import console, training
+
+METRICS = {"iteration": 0, "seconds": 1.0, "reward": 0.5}
+
+
+class Told(Progress):
+    """Progress that keeps what it would show."""
+
+    lines: list[str]
+
+    def count(self, event: Any, tokens: int = 0) -> None:
+        Progress.count(self, event, tokens)
+        self.lines.append(str(self))
+
+
+def run_of(*steps: Any) -> Any:
+    """A trainer whose two iterations call these functions before they end."""
+    trainer = SimpleNamespace(
+        config=TrainConfig.from_flat({"iterations": 2}),
+        schedule=SimpleNamespace(specs=[]),
+        progress=Progress("rollout", 5, 16, 231, 12_004),
+        iteration=0,
+        saved=0,
+        stopping=False,
+    )
+
+    def run() -> Iterator[dict[str, float]]:
+        for number, step in enumerate(steps):
+            step()
+            trainer.iteration += 1
+            yield METRICS | {"iteration": number}
+
+    trainer.run = run
+    return trainer
+
+
+def interrupted() -> None:
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(0.5)  # the panel is drawn four times a second
+
+
+def test_progress_counts_episodes_turns_and_tokens(tmp_path: Path) -> None:
+    settings = {"game": "textworld:coin?level=2&seed=1", "trunk": "pico", "episodes": 3, "max_turns": 4, "epochs": 2}
+    tests = {"eval_game": "textworld:coin?level=2&seed=2", "eval_episodes": 2, "iterations": 1}
+    trainer = make_trainer(TrainConfig.from_flat(settings | tests), tmp_path / "run")
+    trainer.progress = told = Told()
+    told.lines = []
+    trainer.held_out, held_out = None, trainer.held_out
+    [metrics] = trainer.run()
+    turns = metrics["env_steps"]
+    assert told.lines[0].startswith("rollout: 0 of 3 episodes, 1 turns, ")
+    assert told.lines[-1].startswith(f"rollout: 3 of 3 episodes, {turns} turns, ")
+    assert told.part == "update" and told.done == told.total > 0
+    assert held_out is not None
+    held_out.measure(1, told)
+    assert told.lines[-1].startswith("evaluation: 2 of 2 episodes, ") and told.lines[-1].endswith(" tokens")
+
+
+def test_in_a_pipe_a_long_iteration_prints_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = run_of(lambda: time.sleep(1.3), lambda: None)
+    training.follow(trainer, "title", quiet=False)
+    out, errors = capsys.readouterr()
+    assert errors == "iteration 1, rollout: 5 of 16 episodes, 231 turns, 12,004 tokens\n"
+    assert [line.split()[0] for line in out.splitlines()] == ["1/2", "2/2"]
+
+
+def test_short_iterations_print_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    training.follow(run_of(*[lambda: time.sleep(0.6)] * 2), "title", quiet=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_says_at_once_what_happens_next(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = run_of(interrupted, lambda: None)
+    handler = signal.getsignal(signal.SIGINT)
+    training.follow(trainer, "title", quiet=False)
+    stops = "stopping after this iteration; press Ctrl-C again to stop now and lose"
+    assert trainer.stopping and capsys.readouterr().err == f"\n{stops} the run so far\n"
+    assert signal.getsignal(signal.SIGINT) is handler
+    trainer.saved = 10
+    assert training.stop_line(trainer) == f"{stops} what is newer than iteration 10"
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        training.follow(run_of(twice), "title", quiet=True)
+
+
+def test_the_panel_shows_progress_and_does_not_overwrite_what_ctrl_c_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=screen, force_terminal=True, width=100, highlight=False))
+    training.follow(run_of(interrupted, lambda: None), "title", quiet=False)
+    frames = screen.getvalue().split("title")
+    stops = [number for number, frame in enumerate(frames) if "stopping after this iteration" in frame]
+    assert stops and all("231 turns, 12,004 tokens" in frames[number] for number in stops)
+    assert "231 turns" not in frames[-1], "the last picture shows the end"
+    assert capsys.readouterr().err == ""
+
+
+def test_an_evaluation_is_shown_with_its_interval() -> None:
+    ends = {"eval_success": 0.85, "eval_success_low": 0.64, "eval_success_high": 0.95}
+    first = {f"initial_{name}": value for name, value in ends.items()}
+    line = training.line(METRICS | first | ends, 2)
+    assert "  initial_eval_success 0.85 (0.64 to 0.95)  eval_success 0.85 (0.64 to 0.95)  reward 0.50" in line
+    later = METRICS | {"iteration": 1}
+    screen = Console(width=100)
+    with screen.capture() as shown:
+        screen.print(training.panel("title", [METRICS | ends, later], TrainConfig().budget, 100))
+    assert "held-out win rate" in shown.get() and "0.85 (0.64 to 0.95)" in shown.get()
