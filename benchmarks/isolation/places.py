@@ -11,7 +11,9 @@ from benchmarks.isolation.starts import Start
 from games.files import cache_folder
 
 FOLDERS = ("clean", "planted")
-TIMES = re.compile(r"\d+(\.\d+)?(e-?\d+)?( ?(ms|s|seconds|minutes)\b)|\"[^\"]*(second|minutes)[^\"]*\": [^,\n]*")
+TIMES = re.compile(
+    r"\d+(\.\d+)?(e-?\d+)?( ?(ms|s|seconds|minutes)\b)|\"[^\"]*(second|minutes|peak_memory)[^\"]*\": [^,\n]*"
+)
 
 
 class Place:
