@@ -57,7 +57,9 @@ def test_the_limit_of_a_crawl_is_given_with_it(command: Command, tmp_path: Path)
     words = ("generate", str(tmp_path / "games"), "--family", "coin")
     status, _, errors = command(*words, "--crawl-states", "9")
     assert status == 2 and "--crawl-states limits the crawl: add --crawl, or leave it out" in errors
-    assert re.search(rf"--crawl-states.*\[default: {STATES}\]", " ".join(command(*words, "--help")[1].split()))
+    assert re.search(
+        rf"--crawl-states.*\[default: {STATES}\]", " ".join(command(*words, "--help")[1].replace("│", "").split())
+    )
     status, shown, errors = command(*words, "--levels", "3", "--per-level", "1", "--crawl", "--crawl-states", "2")
     assert status == 0 and "0 of 1 games are known completely" in shown
     assert "the crawl stopped at the limit of 2 states" in errors

@@ -78,6 +78,6 @@ def test_it_ends_with_a_table_of_the_optimizers(name: str, width: int) -> None:
 def test_a_game_that_cannot_be_won_is_compared_by_its_reward() -> None:
     mean = {"value": 2.5, "low": 2.0, "high": 3.0}
     sampled = {"normalized_score": None, "success_rate": None, "reward": mean, "entropy": mean}
-    row = {"optimizer": "ppo", "setting": None, "evaluation": {"sampled": sampled}, "collapse": {}}
+    row = {"optimizer": "ppo", "setting": None, "value": None, "evaluation": {"sampled": sampled}, "collapse": {}}
     shown = drawn(comparison.results_table([row]), 80)
     assert "reward" in shown and "+2.50" in shown and "won" not in shown
