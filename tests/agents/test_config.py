@@ -29,6 +29,7 @@ OTHER: dict[str, Any] = {
     "minutes": 2.5,
     "probe_prompts": "heldout",
     "judge": "length",
+    "eval_every": 3,
 }
 """Values that are not the defaults, in every group."""
 
