@@ -187,10 +187,7 @@ def generate(
     crawl: Annotated[
         bool, Option("--crawl", help="Find all states of each game now, so that play needs no interpreter.")
     ] = False,
-    crawl_states: Annotated[
-        int | None,
-        Option(min=1, max=arg.MOST, help="Maximum number of states of a game for --crawl.", show_default="5000"),
-    ] = None,
+    crawl_states: arg.CrawlStates = None,
     as_json: arg.AsJson = False,
 ) -> None:
     """Generate a curriculum of TextWorld games. The same command continues after an interruption."""
@@ -247,15 +244,7 @@ def train(
     layers = presets.with_presets(explicit_layers(given, own))
     settings = presets.from_layers(layers)
     if dry_run:
-        import games
-        from actde import optimizer_class
-
-        for game in filter(None, (settings.run.game, settings.evaluation.eval_game)):
-            games.resolve(game)
-        optimizer_class(settings.run.optimizer)
-        origins = presets.origins(layers)
-        rows = {name: {"value": value, "origin": origins[name]} for name, value in settings.flat().items()}
-        console.output(rows, view.configuration(settings, origins), as_json=as_json)
+        view.show_configuration(settings, presets.origins(layers), as_json=as_json)
         return
     if folder is None:
         raise typer.BadParameter("--out is missing: expected the folder of the run")

@@ -13,19 +13,17 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from games.errors import OF_PATHS, FilesError, PathError, is_users, naming, noticing_removal, reason
-from games.untrusted_files import read_json
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 VARIABLE = "ACTDE_CACHE"
-MANIFEST = "manifest.json"
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
@@ -266,43 +264,6 @@ def remove_scratch_folder() -> None:
         found[0].with_suffix(LOCK).unlink(missing_ok=True)
 
 
-def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Fill `folder` unless it is intact. If several processes call this function, one builds while the others wait.
-
-    `build` receives an empty folder and fills it. If `build` raises, `folder` stays as it is.
-    """
-    if not is_intact():
-        with building(folder):
-            if not is_intact():  # another process may have built it meanwhile
-                with atomic_folder(folder) as work:
-                    build(work)
-
-
-def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Fill `folder`, unless it was built from `origin` and no file in it has changed since then. Return `folder`.
-
-    `origin` holds names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file.
-    Raise FilesError if the folder cannot be written.
-    """
-
-    def build_with_manifest(work: Path) -> None:
-        build(work)
-        manifest = {"origin": dict(origin), "files": _hashes(work)}
-        (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-    with disk_errors(f"write the cache {folder.parent}", f"set {VARIABLE} to a writable folder with enough space"):
-        build_once(folder, lambda: is_built_from(folder, origin), build_with_manifest)
-    return folder
-
-
-def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
-    """Return whether the folder's manifest holds this `origin` and the current hash of every file in the folder."""
-    try:
-        return bool(read_json(folder / MANIFEST) == {"origin": dict(origin), "files": _hashes(folder)})
-    except (OSError, ValueError):
-        return False
-
-
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
@@ -312,7 +273,3 @@ def sha256(path: Path) -> str:
 def json_hash(value: object) -> str:
     """Return the SHA-256 of a JSON value as hexadecimal digits. The order of the keys has no effect."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}

@@ -81,6 +81,12 @@ Threads = Annotated[
     int | None,
     Option("--threads", min=1, max=1024, help=THREADS, show_default="OMP_NUM_THREADS, or all cores", callback=_threads),
 ]
+CrawlStates = Annotated[
+    int | None,
+    Option(
+        "--crawl-states", min=1, max=MOST, help="Maximum number of states of a game for --crawl.", show_default="5000"
+    ),
+]
 Imports = Annotated[list[str] | None, Option("--import", metavar="CODE", help=CODE, callback=_import)]
 Save = Annotated[Path | None, Option("--save", metavar="FOLDER", help="Save the episodes in this folder, for watch.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON document to standard output.")]

@@ -226,6 +226,18 @@ def best_line(trainer: "Trainer", folder: Path) -> list[str]:
     return [f"the best agent, {when} ({best.value:z.2f} on held-out games), is in {folder / BEST}"]
 
 
+def show_configuration(config: TrainConfig, origins: Mapping[str, str], *, as_json: bool) -> None:
+    """Print the configuration of a run, without starting it. Raise an error if a game or the optimizer is unknown."""
+    import games
+    from actde import optimizer_class
+
+    for game in filter(None, (config.run.game, config.evaluation.eval_game)):
+        games.resolve(game)
+    optimizer_class(config.run.optimizer)
+    rows = {name: {"value": value, "origin": origins[name]} for name, value in config.flat().items()}
+    console.output(rows, configuration(config, origins), as_json=as_json)
+
+
 def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:
     """Return the configuration as the lines of a file for `--config`, with the origin of each value as a comment."""
     lines: list[str] = []

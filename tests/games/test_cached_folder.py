@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from games.cached_folder import MANIFEST, build_from, is_built_from
 from games.errors import FilesError, GameError
-from games.files import (
-    MANIFEST,
-    build_from,
-    cache_folder,
-    is_built_from,
-)
+from games.files import cache_folder
 from tests.helpers.folders import file_names
 from tests.helpers.processes import start_python
 
@@ -78,7 +74,7 @@ def test_several_processes_build_one_folder_once(tmp_path: Path) -> None:
     code = """
     import sys, time
     from pathlib import Path
-    from games.files import build_from
+    from games.cached_folder import build_from
     def build(folder):
         time.sleep(0.3); (folder / "content").write_text("good")
         with open(sys.argv[1] + "/log", "a") as log: log.write("built\\n")

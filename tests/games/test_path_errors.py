@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from agents.play.transcript import recorder
+from games.cached_folder import build_from
 from games.errors import FilesError, PathError, is_users
-from games.files import atomic_write, build_from, building, create_folder, disk_errors, exclusive
+from games.files import atomic_write, building, create_folder, disk_errors, exclusive
 from terminal.watcher.page import write_page
 from tests.helpers.screens import QUEST
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from games import files
+from games.cached_folder import build_once
 from games.errors import GameError
 from games.parameters import format_settings
 from games.textworld.generation.families import Values, family
@@ -62,7 +63,7 @@ def cached_game(name: str, values: Values) -> Path:
                     raise
 
     with files.disk_errors("write the generated game", ADVICE):
-        files.build_once(story.parent, lambda: _is_sound(story), build)
+        build_once(story.parent, lambda: _is_sound(story), build)
     return story
 
 
