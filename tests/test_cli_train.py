@@ -138,19 +138,11 @@ def test_ctrl_c_ends_and_saves_the_iteration_and_says_how_to_continue(tmp_path: 
     assert (folder / "checkpoints" / f"{finished:06d}").is_dir()
 
 
-def compared(*words: str) -> str:
-    """Standard output of `compare`, which reports its progress on standard error."""
-    done = cli(*words)
-    assert done.returncode == 0
-    assert all(line.startswith("compare: ") for line in done.stderr.splitlines())
-    return done.stdout
-
-
 def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None:
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
     words += ("--vary", "reward_scale=1,4", "--iterations", "2", "--evaluations", "8")
     words += ("--bonus", "0.5", "--bonus-command", "party")
-    first = compared(*words)
+    first = answer(*words, progress=True)
     assert first.count("of the last episodes won") == 4
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert [(row["optimizer"], row["value"]) for row in results["runs"]] == [
@@ -168,7 +160,7 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
     runs = sorted((tmp_path / "report" / "runs").iterdir())
     courses = [(path / "metrics.jsonl").read_text() for path in runs]  # with the seconds that each step took
     made = [(path / "measures.json").stat().st_mtime_ns for path in runs]
-    compared(*words)
+    answer(*words, progress=True)
     assert [(path / "metrics.jsonl").read_text() for path in runs] == courses
     assert [(path / "measures.json").stat().st_mtime_ns for path in runs] == made
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == results
@@ -177,7 +169,7 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
 def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_own(tmp_path: Path) -> None:
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
     words += ("--iterations", "1", "--evaluations", "4", "--optimizers", "ppo,ppo+kl_coef=0.5")
-    compared(*words, "--tests", "bandit?rewards=0,0")
+    answer(*words, "--tests", "bandit?rewards=0,0", progress=True)
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     for row, kl_coef in zip(results["runs"], (0.0, 0.5), strict=True):
         assert row["settings"]["optimizer"]["kl_coef"] == kl_coef

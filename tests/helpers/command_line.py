@@ -3,6 +3,7 @@
 import atexit
 import multiprocessing
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -53,10 +54,14 @@ def cli(
         return subprocess.CompletedProcess(["cli.py", *arguments], process.exitcode or 0, output, errors)
 
 
-def answer(*arguments: str, **settings: Any) -> str:
-    """Return the standard output of a command that must succeed without output to standard error."""
+def answer(*arguments: str, progress: bool = False, **settings: Any) -> str:
+    """Return the standard output of a command that must succeed.
+
+    Standard error must be empty or, with `progress`, have only lines of progress, which begin with a name and a colon.
+    """
     done = cli(*arguments, **settings)
-    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stderr.splitlines() if not (progress and re.match(r"\w+: \S+.*, *\d+%", line))]
+    assert (done.returncode, lines) == (0, [])
     return done.stdout
 
 

@@ -1,11 +1,13 @@
 """Store the training curves of finished trials in one small file in the report's folder.
 
 Trials in this file are not run again. The file `trials.safetensors` holds one half-precision tensor [rollouts, columns]
-for each trial, under a name like ARM/trial-03. Its metadata holds the seed, the recipes and the processor times.
+for each trial, under a name like ARM/trial-03. Its metadata holds the seed, the recipes and the processor times, and
+the SHA-256 of all this.
 """
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing_extensions import TypedDict
 from agents.protocol import AgentError
 from experiments.reproduce.ipd_trials.run_trials import Arm, Job, finished, jobs_of
 from experiments.reproduce.ipd_trials.trial import COLUMNS
-from games.files import atomic_write
+from games.files import atomic_write, json_hash
 from games.untrusted_files import check_regular, is_present, parse_json, validated
 
 NAME = "trials.safetensors"
@@ -30,6 +32,7 @@ class StoredAbout(TypedDict):
     columns: list[str]
     recipes: dict[str, dict[str, Any]]
     seconds: dict[str, float]
+    digest: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,12 +76,21 @@ class Record:
         from safetensors.numpy import save
 
         about = {"seed": self.seed, "columns": COLUMNS, "recipes": self.recipes, "seconds": self.seconds}
+        about["digest"] = _digest(about, self.rows)
         text = json.dumps(about, allow_nan=False, sort_keys=True)
         atomic_write(path, save({name: self.rows[name] for name in sorted(self.rows)}, metadata={"about": text}))
 
 
 def _name(arm: Arm, trial: int) -> str:
     return f"{arm.name}/trial-{trial:02d}"
+
+
+def _digest(about: Mapping[str, Any], rows: Mapping[str, NDArray[np.float16]]) -> str:
+    """Return the SHA-256 of the metadata without its field `digest`, and of the curves in order of their names."""
+    found = hashlib.sha256(json_hash({name: about[name] for name in about if name != "digest"}).encode())
+    for name in sorted(rows):
+        found.update(rows[name].tobytes())
+    return found.hexdigest()
 
 
 def read(path: Path, *, seed: int) -> Record:
@@ -101,6 +113,8 @@ def read(path: Path, *, seed: int) -> Record:
             raise ValueError(f"it has the columns {about['columns']}")
         if any(row.ndim != 2 or row.shape[1] != len(COLUMNS) or row.dtype != np.float16 for row in rows.values()):
             raise ValueError("a trial has no half-precision numbers in these columns")
+        if about["digest"] != _digest(about, rows):
+            raise ValueError("its content does not match its digest")
         found = Record(seed=about["seed"], recipes=about["recipes"], seconds=about["seconds"], rows=rows)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise AgentError(f"{path} is not a record of trials: {error}; remove it to begin again") from None

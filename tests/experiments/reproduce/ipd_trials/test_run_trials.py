@@ -170,6 +170,21 @@ def test_another_recipe_or_seed_is_refused(tmp_path: Path) -> None:
         record.read(tmp_path / record.NAME, seed=4)
 
 
+@pytest.mark.parametrize("place", ["curves", "metadata"])
+def test_a_flipped_bit_of_the_record_is_noticed(tmp_path: Path, place: str) -> None:
+    whole, path = run_trials.jobs_of(_job(8).arm, 3)[0], tmp_path / record.NAME
+    run_trials.advance(whole, tmp_path / "runs")
+    kept = record.Record(seed=3)
+    kept.take([whole.arm], tmp_path / "runs")
+    kept.write(path)
+    content = bytearray(path.read_bytes())
+    position = len(content) - 2 if place == "curves" else content.index(b".", content.index(b"seconds")) + 1
+    content[position] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(AgentError, match="is not a record of trials: its content does not match its digest"):
+        record.read(path, seed=3)
+
+
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     job = _job(4)
     run_trials.advance(job, tmp_path)
