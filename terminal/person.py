@@ -1,5 +1,7 @@
 """A person's commands: read in the terminal or from a pipe."""
 
+from rich.text import Text
+
 from agents.protocol import Turn
 from terminal import console
 from terminal.playback import LineView, PanelView
@@ -18,14 +20,14 @@ def ask(view: PanelView | LineView, turn: Turn) -> str:
     by_text = {command.strip(): command for command in commands}  # commands of one-word games begin with a space
     by_number = {str(number): command for number, command in enumerate(commands, 1)}
     help_text = HELP if commands else FREE_HELP
-    console.show([*view.turn(turn), *([help_text] if turn.first else [])])
+    console.show([*view.turn(turn), *([Text(help_text)] if turn.first else [])])
     while True:
         answer = console.ask()
         if command := by_text.get(answer, by_number.get(answer)):
             return command
         if answer == "?":
-            console.show([*view.commands(commands), help_text])
+            console.show([*view.commands(commands), Text(help_text)])
         elif answer and not commands:
             return answer
         elif answer:
-            console.show([f"no command here: {answer!r}; {help_text}"])
+            console.show([Text(f"no command here: {answer!r}; {help_text}")])

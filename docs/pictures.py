@@ -1,0 +1,136 @@
+"""Draw the screens of the command line as pictures: `python docs/pictures.py`.
+
+Each screen is drawn at 120 and at 60 columns, with dark and with light colours. The episodes, transcripts and metrics
+are fixed, and no screen here shows a time that was measured, so that a picture changes only if its screen does. A test
+compares the committed pictures in `docs/pictures` with new ones.
+"""
+
+import asyncio
+import importlib
+import io
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import chdir, suppress
+from itertools import product
+from pathlib import Path
+from unittest import mock
+
+from rich.console import Console
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+import cli  # noqa: E402
+from agents.play.transcript import NAME  # noqa: E402
+from agents.play.transcript_index import EpisodeFilter  # noqa: E402
+from terminal import console  # noqa: E402
+from terminal.watcher.app import Watcher  # noqa: E402
+
+FOLDER = DOCS / "pictures"
+WIDTHS = (120, 60)
+THEMES = {"dark": MONOKAI, "light": DEFAULT_TERMINAL_THEME}
+GAME = "textworld:simple?level=1&seed=3"
+COMMANDS = {
+    "help": ["--help"],
+    "play-help": ["play", "--help"],
+    "train-help": ["train", "--help"],
+    "play": ["play", "--agent", "actde-small", "--game", GAME, "--max-turns", "2"],
+    "play-human": ["play", "--agent", "human", "--game", GAME, "--max-turns", "2"],
+    "evaluate": ["evaluate", "--agent", "random", "--game", GAME, "--episodes", "4"],
+    "generate": [
+        "generate",
+        "games",
+        "--family",
+        "coin",
+        "--levels",
+        "3",
+        "--per-level",
+        "1",
+        "--preview",
+        "--workers",
+        "1",
+    ],
+    "error": ["train", "--learning-rate", "1e-4"],
+}
+WATCHED = {
+    "watch-list": ["home"],
+    "watch-episode": ["home", "enter", "right", "right"],
+    "watch-runs": ["home", "c"],
+    "watch-help": ["?"],
+}
+TYPED = ("fly", "1", "open chest drawer")
+LINES = 30
+BACKGROUND = re.compile(r'<rect fill="(#\w+)" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"[^>]*/>')
+
+
+def recorder(columns: int, *, terminal: bool) -> Console:
+    return Console(
+        file=io.StringIO(), record=True, width=columns, force_terminal=terminal, color_system="truecolor",
+        highlight=False, emoji=False, markup=False, legacy_windows=False,
+    )  # fmt: skip
+
+
+def printed(words: Sequence[str], columns: int) -> Console:
+    """Run a command in a terminal with this number of columns. Return what it printed: its output, or its error."""
+    out, err = recorder(columns, terminal=True), recorder(columns, terminal=False)  # without spinners
+    answers = iter(TYPED)
+
+    def ask() -> str:
+        answer = next(answers)
+        out.print(f" > {answer}")
+        return answer
+
+    with (
+        mock.patch.multiple(console, out=out, err=err, ask=ask),
+        mock.patch("shutil.which", return_value=sys.executable),  # commands in hints begin with `python`
+        mock.patch.object(sys, "argv", ["cli.py", *words]),
+        mock.patch.object(sys.modules["__main__"], "__package__", None),  # the name of the program in help pages
+        suppress(SystemExit),
+    ):
+        importlib.reload(cli).main()
+    return out if out.export_text(clear=False) else err
+
+
+async def watched(folder: Path, name: str, columns: int, theme: str) -> str:
+    """Draw the application that shows recorded episodes, after some keys were pressed."""
+    app = Watcher([folder / run / NAME for run in ("actde-small", "walkthrough")], EpisodeFilter())
+    async with app.run_test(size=(columns, LINES)) as pilot:
+        for key in ["", *(["t"] if theme == "light" else []), *WATCHED[name]]:
+            await pilot.press(*([key] if key else []))
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+        return app.export_screenshot()
+
+
+def smaller(picture: str) -> str:
+    """Draw the commonest background once and not in each line, which saves a third of the file."""
+    rectangles = BACKGROUND.findall(picture)
+    [(colour, _)] = Counter(rectangle[0] for rectangle in rectangles).most_common(1)
+    first = BACKGROUND.search(picture)
+    assert first
+    right, bottom = (max(float(r[i]) + float(r[i + 2]) for r in rectangles) for i in (1, 2))
+    screen = f'<rect fill="{colour}" width="{right:.1f}" height="{bottom:.1f}"/>'
+    rest = BACKGROUND.sub(lambda found: "" if found[1] == colour else found[0], picture[first.start() :])
+    return picture[: first.start()] + screen + rest
+
+
+def draw(folder: Path) -> None:
+    """Draw all pictures into a folder."""
+    with tempfile.TemporaryDirectory() as scratch, chdir(scratch):
+        printed(["evaluate", "--agent", "actde-small", "--game", GAME, "--episodes", "1", "--save", "saved"], 80)
+        for columns, theme in product(WIDTHS, THEMES):
+            for name in WATCHED:
+                picture = smaller(asyncio.run(watched(Path("saved"), name, columns, theme)))
+                (folder / f"{name}-{columns}-{theme}.svg").write_text(picture, encoding="utf-8")
+        for columns, (name, words) in product(WIDTHS, COMMANDS.items()):
+            screen, title = printed(words, columns), f"cli.py {words[0]}"
+            for theme, colours in THEMES.items():
+                picture = screen.export_svg(title=title, theme=colours, clear=False, unique_id=name)
+                (folder / f"{name}-{columns}-{theme}.svg").write_text(picture, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    draw(FOLDER)
