@@ -119,6 +119,7 @@ def smaller(picture: str) -> str:
 
 def draw(folder: Path) -> None:
     """Draw all pictures into a folder."""
+    folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, chdir(scratch):
         printed(["evaluate", "--agent", "actde-small", "--game", GAME, "--episodes", "1", "--save", "saved"], 80)
         for columns, theme in product(WIDTHS, THEMES):

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.rule import Rule
+from rich.style import Style
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -159,7 +160,9 @@ def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
 
 
 def _bar(probability: float, colour: str) -> Bar:
-    return Bar(1.0, 0.0, probability, color=colour)
+    bar = Bar(1.0, 0.0, probability)
+    bar.style = Style(color=colour)  # the constructor also sets a background, which differs from that of `watch`
+    return bar
 
 
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
