@@ -56,7 +56,9 @@ def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
             raise
         code, line = frames[-1]
         hint = _fields(error) or (_hint(optimizer, code) if "NoneType" in str(error) else "")
-        what = f"class {cls.__name__}: expected a result of {frames[0][0].co_name}, got {described(error)}"
+        what = (
+            f"class {cls.__name__}: expected a result of {frames[0][0].co_name}, got {described(error, all_lines=True)}"
+        )
         raise OptimizerError(f"{what} ({_place(code.co_filename, line)}){hint}") from error
 
 

@@ -139,7 +139,7 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
             *_, last = traceback.extract_tb(error.__traceback__)
             own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
             place = "" if own else f" ({Path(last.filename).name}, line {last.lineno or '?'})"
-            raise kind(f"{what} got {described(error)}{place}{hint}") from error
+            raise kind(f"{what} got {described(error, all_lines=True)}{place}{hint}") from error
     finally:
         if os.getpid() != process:
             os._exit(1)

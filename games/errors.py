@@ -59,11 +59,15 @@ def first_line(error: object) -> str:
     return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
 
 
-def described(error: BaseException) -> str:
-    """Return the class of an exception and the first line of its message, as one line of printable characters."""
+def described(error: BaseException, *, all_lines: bool = False) -> str:
+    """Return the class of an exception and its message, as one line of printable characters.
+
+    Without `all_lines`, only the first line of the message is returned: libraries add advice in further lines.
+    """
     message = "an error without a message"
     with suppress(Exception):  # the class of a user may raise anything here
-        message = "" if not str(error).strip() or error.args == (None,) else first_line(error)
+        has_message = str(error).strip() and error.args != (None,)
+        message = (str(error) if all_lines else first_line(error)) if has_message else ""
     if len(message) > MAX_MESSAGE:
         message = f"{message[:MAX_MESSAGE]}..."
     line = " ".join(f"{type(error).__name__}: {message}".split()).removesuffix(":")
@@ -85,14 +89,21 @@ def is_users(error: OSError) -> bool:
 
 
 @contextmanager
-def noticing_removal(folder: Path) -> Iterator[None]:
-    """Convert an OSError in the block to a PathError if `folder`, which the block writes, has been removed."""
+def noticing_changes(folder: Path) -> Iterator[None]:
+    """Convert an OSError in the block to a PathError if somebody has changed `folder`, which the block writes.
+
+    The folder has been removed, or something in it is a folder in place of a file or the reverse.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in OF_PATHS or folder.is_dir():
+        if error.errno not in OF_PATHS:
             raise
-        raise PathError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
+        if not folder.is_dir():
+            raise PathError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
+        if error.errno == errno.ENOENT or not Path(str(error.filename)).is_relative_to(folder):
+            raise
+        raise PathError(error.errno, error.strerror, error.filename) from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from games.errors import OF_PATHS, FilesError, PathError, is_users, naming, noticing_removal, reason
+from games.errors import OF_PATHS, FilesError, PathError, is_users, naming, noticing_changes, reason
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -115,7 +115,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
         if lock.lock_counter == 1:
             remove_leftovers(folder, *names)
             remove_dead_scratch_folders()
-        with noticing_removal(folder):
+        with noticing_changes(folder):
             yield
     finally:
         if lock.lock_counter == 1:
@@ -129,7 +129,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 def building(path: Path) -> Iterator[None]:
     """Wait for the lock of a file or folder that threads and processes share, and remove leftovers of killed ones."""
     create_folder(path.parent)
-    with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_removal(path.parent):
+    with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_changes(path.parent):
         remove_leftovers(path.parent, path.name)
         yield
 
@@ -259,7 +259,7 @@ def remove_dead_scratch_folders() -> None:
 
 def remove_scratch_folder() -> None:
     """Remove the folder that `scratch_folder` has returned, if any, before this process ends."""
-    if found := _SCRATCH_FOLDERS.get(os.getpid()):
+    if found := _SCRATCH_FOLDERS.pop(os.getpid(), None):
         shutil.rmtree(found[0], ignore_errors=True)
         found[0].with_suffix(LOCK).unlink(missing_ok=True)
 

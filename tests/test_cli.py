@@ -195,11 +195,11 @@ def test_evaluate_beside_random_and_walkthrough() -> None:
 def test_the_card_is_played_once_and_written_again(tmp_path: Path) -> None:
     arguments = ["evaluate", "--card", "--tasks", "treasure", "--episodes", "1", "--agent", "random"]
     arguments += ["--out", str(tmp_path / "card.md")]
-    assert answer(*arguments) == f"the card is in {tmp_path / 'card.md'}\n"
+    assert answer(*arguments, progress=True) == f"the card is in {tmp_path / 'card.md'}\n"
     document, results = (tmp_path / "card.md").read_text(), (tmp_path / "card.json").read_text()
     assert "| walkthrough | without objective | 1.00" in document
     (tmp_path / "card.md").unlink()
-    assert json.loads(answer(*arguments, "--json")) == json.loads(results)
+    assert json.loads(answer(*arguments, "--json", progress=True)) == json.loads(results)
     assert (tmp_path / "card.md").read_text() == document
 
 

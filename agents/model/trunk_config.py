@@ -130,7 +130,7 @@ def _is_ignored(key: str, matters: bool) -> bool:
 def _check_value(key: str, value: Any, where: str) -> None:
     if key in ("dtype", "torch_dtype") and value not in DTYPES:
         raise AgentError(f"{where} has the {key} {value!r:.60}; expected {', '.join(sorted(map(str, DTYPES)))}")
-    if isinstance(value, int) and "layer" in key and value > MAX_LAYERS:
+    if isinstance(value, int) and "layer" in key and not key.startswith("vocab_size") and value > MAX_LAYERS:
         raise AgentError(f"{where} has {key}={value}; expected at most {MAX_LAYERS:,}")
     if isinstance(value, str | list) and len(value) > MAX_LENGTH:
         raise AgentError(f"{where} has a {key} of length {len(value):,}; expected at most {MAX_LENGTH:,}")

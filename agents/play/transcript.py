@@ -8,7 +8,7 @@ from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from games import json_lines
-from games.errors import noticing_removal
+from games.errors import noticing_changes
 from games.files import create_folder
 from games.untrusted_files import is_present
 
@@ -49,7 +49,7 @@ def recorder(folder: Path) -> Callable[[Episode], None]:
             except FileExistsError:
                 raise taken from None
             created = True
-        with noticing_removal(folder):
+        with noticing_changes(folder):
             append(path, [Entry(iteration=0, episode=episode)])
 
     return record

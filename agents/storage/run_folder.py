@@ -34,7 +34,7 @@ from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import BEST, FOLDER, INITIAL, read_json
-from games.errors import naming, noticing_removal
+from games.errors import naming, noticing_changes
 from games.files import (
     LOCK,
     atomic_write,
@@ -93,9 +93,9 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Raise PathError if a write in the block fails because the folder was removed. At the end, unlock it."""
+        """Raise PathError if a write in the block fails because somebody changed the folder. At the end, unlock it."""
         try:
-            with noticing_removal(self.path):
+            with noticing_changes(self.path):
                 yield
         finally:
             self.unlock()

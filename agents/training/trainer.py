@@ -41,6 +41,7 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_policy, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
+from games.errors import noticing_changes
 from games.failures import Failures
 
 
@@ -93,12 +94,10 @@ class Trainer:
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy.
-
-        If an error is raised, the folder is not locked.
-        """
+        """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
         try:
-            self._start(resume=resume, initial_games=initial_games)
+            with noticing_changes(self.folder.path):
+                self._start(resume=resume, initial_games=initial_games)
         except BaseException:
             self.folder.unlock()
             raise

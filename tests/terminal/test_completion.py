@@ -7,6 +7,8 @@ import pytest
 from terminal import completion
 from tests.conftest import Command
 
+OF_OTHER_TESTS = {"actde-permuted"}  # an optimizer that a study registers
+
 
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -28,12 +30,13 @@ def test_a_shell_completes(command: Command, words: str, expected: list[str], mo
     monkeypatch.setenv(completion.VARIABLE, "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
-    assert command()[1].split() == expected
+    assert [name for name in command()[1].split() if name not in OF_OTHER_TESTS] == expected
 
 
 def test_the_script_of_a_shell_is_for_the_installed_program(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(completion.VARIABLE, raising=False)
-    status, script, errors = command("--show-completion", "bash")
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
+    status, script, errors = command("--show-completion")
     assert (status, errors) == (0, "")
     assert f"{completion.VARIABLE}=complete_bash" in script and "_completion actde" in script
     assert completion.VARIABLE not in os.environ

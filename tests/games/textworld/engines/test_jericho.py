@@ -148,7 +148,7 @@ def test_imitation_finds_the_expert_of_a_story(walkthrough: str, expert: str, be
     (metrics,) = trainer.run()
     assert metrics["labelled"] == 1.0 if beta == 1 else 0 < metrics["labelled"] < 1
     if beta == 1:
-        assert metrics["success"] == 1.0
+        assert metrics["success_with_expert"] == 1.0
 
 
 def test_games_that_are_not_ours_have_new_words(stories: dict[int, Path], tmp_path: Path) -> None:
