@@ -248,13 +248,7 @@ def train(
         return
     if folder is None:
         raise typer.BadParameter("--out is missing: expected the folder of the run")
-    from agents.training.factory import make_trainer
-
-    with console.waiting("setting up", lines=not as_json):
-        trainer = make_trainer(settings, folder, resume=resume)
-    for line in view.notes(trainer, presets.origins(layers)):
-        console.note(line)
-    latest = view.follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=as_json)
+    trainer, latest = view.run(settings, folder, resume=resume, origins=presets.origins(layers), quiet=as_json)
     if trainer.failures.count:
         console.note(trainer.failures.summary)
     if as_json:

@@ -1,6 +1,7 @@
 """Progress of a training run: a live panel in a terminal, otherwise one line per iteration."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,6 +135,39 @@ def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
     low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
     ends = "" if low is None else f" ({form.format(low)} to {form.format(high)})"
     return form.format(metrics[name]) + ends
+
+
+def run(
+    settings: TrainConfig, folder: Path, *, resume: bool, origins: Mapping[str, str], quiet: bool
+) -> tuple["Trainer", dict[str, float] | None]:
+    """Build the trainer, print its notes and run it. Return it with the metrics of the last iteration; see `follow`.
+
+    Ctrl-C during the setup stops the run at once. If the run has several processes, which must stop at the same point,
+    it stops after the setup, and a second Ctrl-C stops it at once.
+    """
+    from agents.training.factory import make_trainer
+
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    trainer: Trainer | None = None
+    interrupted = False
+
+    def stop() -> None:
+        nonlocal interrupted
+        if trainer.stopping if trainer else not several:
+            raise KeyboardInterrupt
+        interrupted = True
+        if trainer:
+            trainer.stopping = True
+        console.note("stopping after the setup; press Ctrl-C again to stop now")
+
+    with console.on_first_interrupt(stop):
+        with console.waiting("setting up", lines=not quiet):
+            trainer = make_trainer(settings, folder, resume=resume)
+        if interrupted:
+            trainer.stopping = True
+        for text in notes(trainer, origins):
+            console.note(text)
+        return trainer, follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=quiet)
 
 
 def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] | None:

@@ -4,6 +4,7 @@ import io
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from agents.config import TrainConfig
+from agents.training import factory, presets
 from agents.training.factory import make_trainer
 from agents.training.progress import Progress
 from terminal import console, training
@@ -103,6 +105,32 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         training.follow(run_of(twice), "title", quiet=True)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_during_the_setup_ends_all_processes_at_the_same_point(
+    processes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    layers = presets.with_presets([presets.Layer("test", {"game": "bandit", "trunk": "pico", "iterations": 1})])
+    settings = presets.from_layers(layers)
+    trainer = make_trainer(settings, folder)
+
+    def interrupted_setup(*arguments: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return trainer
+
+    monkeypatch.setattr(factory, "make_trainer", interrupted_setup)
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    begin = partial(training.run, settings, folder, resume=False, origins=presets.origins(layers), quiet=True)
+    if processes == "1":
+        with pytest.raises(KeyboardInterrupt):
+            begin()
+    else:
+        assert begin() == (trainer, None)
+        assert trainer.stopped and not trainer.iteration
+        assert capsys.readouterr().err == "stopping after the setup; press Ctrl-C again to stop now\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_panel_shows_progress_and_does_not_overwrite_what_ctrl_c_says(
