@@ -78,13 +78,13 @@ def train_reward(
     """Train a reward model on pairs of completions. The reward rm:FOLDER then scores with it."""
     from agents.config import ModelConfig
     from agents.text.preferences import read_preferences
-    from agents.training.presets import TRUNKS
+    from agents.training.presets import of_trunk
     from agents.training.reward_checkpoint import RewardCheckpoint
     from agents.training.reward_model import check_folder, save_reward_model
     from agents.training.reward_training import train_reward_model
     from games.files import sha256
 
-    config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=TRUNKS.get(trunk, {}).get("dtype", "float32"))
+    config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=of_trunk(trunk).get("dtype", "float32"))
     settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
     with console.resumable(out.parent, out.name), console.reporting("train-reward") as report:
         check_folder(out)

@@ -34,6 +34,7 @@ from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
+from agents.training.processor import SLOW_BFLOAT16, is_fast_in_bfloat16
 from agents.training.reference import ReferencePolicy
 from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
@@ -134,7 +135,7 @@ def _build(
         schedule=schedule,
         strategies=strategies_of(specs[0]),
         trained_on=sorted({*earlier_games, *map(game_hash, specs)}),
-        notes=[*notes, *_known_games(specs, held_out)],
+        notes=[*notes, *_known_games(specs, held_out), *_slow_dtype(model, accelerator)],
     )
     return trainer, earlier_games
 
@@ -223,6 +224,12 @@ def _known_games(specs: Sequence[games.GameSpec], held_out: Sequence[games.GameS
     """Return a note if the games of the evaluation are not all held out."""
     known = set(map(game_hash, specs)).intersection(map(game_hash, held_out)) if held_out else set()
     return [f"the model is trained on {len(known)} of the {len(held_out)} games of --eval-game"] if known else []
+
+
+def _slow_dtype(model: ActorCritic, accelerator: Accelerator) -> list[str]:
+    """Return a note if the model computes slowly in its data type."""
+    is_slow = model.dtype == torch.bfloat16 and accelerator.device.type == "cpu" and not is_fast_in_bfloat16()
+    return [SLOW_BFLOAT16] if is_slow else []
 
 
 def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_expert: bool) -> EpisodeRunner:

@@ -14,11 +14,12 @@ from actde.config import option
 from actde.errors import ConfigError
 from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
+from agents.training.processor import is_fast_in_bfloat16
 from games.untrusted_files import read_text
 
 GIVEN = "given"
-MAX_TOML = 1_000_000  # bytes of a TOML file
 """Origin of settings given on the command line or in a Python call."""
+MAX_TOML = 1_000_000  # bytes of a TOML file
 
 
 class Layer(NamedTuple):
@@ -99,7 +100,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
         "parallel": 8,
     },
 }
-"""Presets by trunk."""
+"""Presets by trunk; see also `of_trunk`."""
 
 GAMES_ON_TRUNKS: dict[tuple[str, str], dict[str, Any]] = {
     # texts are short, so many of them fit into a rollout; ACTDE starts as PPO (dueling); faster heads overfit
@@ -128,9 +129,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {"grpo": {"group_size": 8}}
 """Presets by optimizer, for all games."""
 
-# The losses of the heads must not disturb imitation (NOTES.md), so their gradients stop at the trunk. The weights of
-# these losses are small, so that they hardly contribute to the gradient norm, which is clipped. AdamW's steps do not
-# depend on these weights.
+# The losses of the heads must not disturb imitation (NOTES.md): their gradients stop at the trunk. Their small weights
+# hardly change the gradient norm, which is clipped. AdamW's steps do not depend on these weights.
 _SEPARATE = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
 IMITATION: dict[str, dict[str, Any]] = {
     "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
@@ -172,7 +172,7 @@ QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "ad
 """Settings of `compare --quick`: PPO collapses within few rollouts."""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
-"""Preset for imitation that starts from --init. The learning rate of an untrained model would destroy the policy."""
+"""Preset for imitation from --init. The learning rate of an untrained model would destroy the policy."""
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
@@ -200,8 +200,7 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 def read_toml(path: Path) -> Layer:
     """Read the settings of a TOML file. The string "none" stands for None, which TOML lacks.
 
-    Paths in the file are relative to the current folder, as those of options are, so that the output of `--dry-run`
-    means the same wherever it is stored.
+    Paths in the file are relative to the current folder, like those of options and of the output of `--dry-run`.
 
     Raises:
         ConfigError: the file cannot be read or has no setting, or it names a group or a setting that does not exist.
@@ -240,7 +239,7 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     result = [
         default,
         Layer(f"preset of {game}", _game_preset(game, settings["game"])),
-        Layer(f"preset of {trunk}", TRUNKS.get(trunk, {})),
+        Layer(f"preset of {trunk}", of_trunk(trunk)),
         Layer(f"preset of {game} with {trunk}", GAMES_ON_TRUNKS.get((game, trunk), {})),
         Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
     ]
@@ -251,6 +250,12 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
             imitates = optimizer_class(optimizer).labels != "none"
             result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
     return [*result, checkpoint, *explicit]
+
+
+def of_trunk(trunk: str) -> dict[str, Any]:
+    """Return the preset of a trunk. Where computing in bfloat16 is slow, float32 takes its place."""
+    preset = TRUNKS.get(trunk, {})
+    return preset | {"dtype": "float32"} if "dtype" in preset and not is_fast_in_bfloat16() else preset
 
 
 def held_out(game: str) -> str:
@@ -265,8 +270,8 @@ def held_out(game: str) -> str:
 def _game_kind(game: str, step_seconds: object) -> str:
     """Return the key of a game in `GAMES`.
 
-    The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium and
-    takes 0.2 s. A game that does not exist counts as a text adventure. A later call of `resolve` reports the error.
+    The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium. A game
+    that does not exist counts as a text adventure. A later call of `resolve` reports the error.
     """
     kind: str = game.partition("?")[0]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):

@@ -1,7 +1,7 @@
 """Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
-The settings in `SAME` must be equal in both runs. By default, the new run uses the values of the checkpoint. If the
-checkpoint has no Q heads, the new run's Q heads start untrained.
+The settings in `SAME` must be equal in both runs. By default, the new run uses the values and the data type of the
+checkpoint. If the checkpoint has no Q heads, the new run's Q heads start untrained.
 """
 
 import json
@@ -17,7 +17,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
 
-SAME = ("trunk", "lora", "dtype", "head_layers")
+SAME = ("trunk", "lora", "head_layers")
 
 
 @torch.no_grad()
@@ -39,6 +39,10 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
     notes = []
     if config.q_heads and not has_q:
         notes.append(f"{source} has no Q head: it starts untrained")
+    if (dtype := about["model"]["dtype"]) != config.dtype:
+        notes.append(
+            f"{source} was trained in {dtype}, this run computes in {config.dtype}: the policy differs a little"
+        )
     if "trained_on" not in about:
         notes.append(f"{source} does not record the games on which it was trained")
     tensors = read_tensors(folder / WEIGHTS)
@@ -59,7 +63,7 @@ def settings_of_checkpoint(source: Path) -> dict[str, Any]:
     about = verify(newest(source))
     stored = about["model"]
     q_parts = ("q_heads", "dueling") if stored["q_heads"] else ()
-    return {name: stored[name] for name in (*SAME, *q_parts)} | {"prompt": about["prompt"]}
+    return {name: stored[name] for name in (*SAME, "dtype", *q_parts)} | {"prompt": about["prompt"]}
 
 
 def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) -> None:

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from actde.errors import ConfigError
 from agents.config import FIELDS, TrainConfig
 from agents.training import presets
 from agents.training.presets import GIVEN, Layer, from_layers, merged, origins, read_toml, resolve, with_presets
+from agents.training.processor import is_fast_in_bfloat16
 
 
 def test_a_later_layer_overrides_an_earlier_one() -> None:
@@ -34,7 +36,7 @@ def test_a_later_layer_overrides_an_earlier_one() -> None:
         ({"game": "bandit"}, {"trunk": "pico", "lr": 1e-3, "gamma": 1.0, "episodes": 64}),
         ({"game": "ipd?payoff=post"}, {"trunk": "pico", "gamma": 0.5, "rollout_dropout": True}),
         ({"game": "bandit + bandit?rewards=0,0"}, {"trunk": "pico", "gamma": 1.0}),
-        ({"trunk": "smollm2"}, {"lora": 16, "dtype": "bfloat16", "lr": 1e-4, "gamma": 0.9}),
+        ({"trunk": "smollm2"}, {"lora": 16, "lr": 1e-4, "gamma": 0.9}),
         ({"optimizer": "imitation"}, {"epochs": 1, "max_turns": None, "detach_q": True, "lr": 1e-3}),
         ({"optimizer": "imitation", "trunk": "smollm2"}, {"lr": 3e-4, "episodes": 4, "lora": 16}),
         ({"optimizer": "imitation", "game": "bandit"}, {"epochs": 4, "detach_q": False, "lr": 1e-3}),
@@ -45,6 +47,27 @@ def test_a_later_layer_overrides_an_earlier_one() -> None:
 def test_presets_follow_from_game_trunk_and_optimizer(asked: dict[str, Any], wanted: dict[str, Any]) -> None:
     found = resolve(asked).flat()
     assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_smollm2_computes_in_bfloat16_where_that_is_fast(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, dtype: str
+) -> None:
+    monkeypatch.setattr(presets, "is_fast_in_bfloat16", lambda: fast)
+    assert resolve({"trunk": "smollm2"}).model.dtype == dtype
+    assert resolve({"trunk": "smollm2", "dtype": "bfloat16"}).model.dtype == "bfloat16"
+    assert resolve({"trunk": "small"}).model.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "accelerator", "fast"), [("AVX512", False, True), ("AVX2", False, False), ("AVX2", True, True)]
+)
+def test_bfloat16_is_fast_with_avx_512_or_an_accelerator(
+    monkeypatch: pytest.MonkeyPatch, capability: str, accelerator: bool, fast: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
+    assert is_fast_in_bfloat16() == fast
 
 
 def test_presets_name_settings_and_give_legal_values() -> None:

@@ -12,8 +12,9 @@ from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, INITIAL, load_agent, newest, read_json, read_tensors, trained_tensors
 from agents.storage.run_folder import read_metrics
-from agents.training import presets
+from agents.training import factory, presets
 from agents.training.factory import make_trainer
+from agents.training.processor import SLOW_BFLOAT16
 from agents.training.trainer import Trainer
 from agents.training.warm_start import settings_of_checkpoint
 from tests.agents.training.test_trainer import assert_same_run
@@ -119,7 +120,6 @@ def test_an_untrained_model_can_be_a_warm_start(warm_start: tuple[TrainConfig, P
     [
         ({"lora": 3}, "this run has lora=3; use the same --lora"),
         ({"head_layers": 2}, "head_layers=1, this run has head_layers=2"),
-        ({"dtype": "bfloat16"}, "dtype='float32', this run has dtype='bfloat16'"),
         ({"trunk": "pico", "lora": 0}, "this run has trunk='pico'"),
         ({"init": "nowhere"}, "nowhere holds no checkpoint"),
     ],
@@ -131,6 +131,18 @@ def test_another_model_is_refused_in_one_line(
         begun(warm_start, tmp_path / "run", **changes)
     assert says in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_data_type_may_change(
+    warm_start: tuple[TrainConfig, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings_of_checkpoint(warm_start[1])["dtype"] == "float32"
+    monkeypatch.setattr(factory, "is_fast_in_bfloat16", lambda: False)
+    trainer = begun(warm_start, tmp_path / "run", dtype="bfloat16")
+    differs = f"{warm_start[1]} was trained in float32, this run computes in bfloat16: the policy differs a little"
+    assert trainer.notes == [differs, SLOW_BFLOAT16]
+    assert trainer.iterate()["kl_ref"] == pytest.approx(0.0, abs=1e-6)
+    trainer.runner.close()
 
 
 def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
@@ -180,7 +192,7 @@ def test_imitation_has_its_own_presets_for_text_adventures(monkeypatch: pytest.M
         1,
         None,
     )
-    assert (config.model.lora, config.model.dtype, config.model.detach_q) == (16, "bfloat16", True)
+    assert (config.model.lora, config.model.detach_q) == (16, True)
     assert config.optimizer.entropy_coef == 0.0
     assert presets.resolve(asked | {"optimizer": "ppo"}).update.lr == 1e-4
     assert presets.resolve(asked | {"lr": 0.5}).update.lr == 0.5
