@@ -28,13 +28,13 @@ from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
 from agents.storage.run_folder import RunFolder
 from agents.text.prompt import prompt_format
 from agents.text.word_tokenizer import known_words, split_words
+from agents.training.bfloat16 import SLOW_BFLOAT16, is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
-from agents.training.processor import SLOW_BFLOAT16, is_fast_in_bfloat16
 from agents.training.reference import ReferencePolicy
 from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer

@@ -14,7 +14,7 @@ from actde.config import option
 from actde.errors import ConfigError
 from actde.registry import optimizer_class
 from agents.config import FIELDS, TrainConfig, flatten, parse
-from agents.training.processor import is_fast_in_bfloat16
+from agents.training.bfloat16 import is_fast_in_bfloat16
 from games.untrusted_files import read_text
 
 GIVEN = "given"

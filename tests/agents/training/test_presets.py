@@ -9,8 +9,8 @@ import torch
 from actde.errors import ConfigError
 from agents.config import FIELDS, TrainConfig
 from agents.training import presets
+from agents.training.bfloat16 import is_fast_in_bfloat16
 from agents.training.presets import GIVEN, Layer, from_layers, merged, origins, read_toml, resolve, with_presets
-from agents.training.processor import is_fast_in_bfloat16
 
 
 def test_a_later_layer_overrides_an_earlier_one() -> None:

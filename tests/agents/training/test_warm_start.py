@@ -13,8 +13,8 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, INITIAL, load_agent, newest, read_json, read_tensors, trained_tensors
 from agents.storage.run_folder import read_metrics
 from agents.training import factory, presets
+from agents.training.bfloat16 import SLOW_BFLOAT16
 from agents.training.factory import make_trainer
-from agents.training.processor import SLOW_BFLOAT16
 from agents.training.trainer import Trainer
 from agents.training.warm_start import settings_of_checkpoint
 from tests.agents.training.test_trainer import assert_same_run
