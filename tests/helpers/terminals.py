@@ -1,0 +1,54 @@
+"""The command line in a terminal."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests import ROOT
+from tests.helpers.command_line import surroundings
+
+
+def bare(text: str) -> str:
+    """The text without escape sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+@contextmanager
+def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command line in its own terminal: the process, and our end of the terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings())
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def wait_for(handle: int, text: str, seconds: float = 30.0) -> str:
+    """Read from a terminal until the text appears."""
+    seen, end = "", time.monotonic() + seconds
+    while text not in seen:
+        ready, _, _ = select.select([handle], [], [], max(0.0, end - time.monotonic()))
+        assert ready, seen
+        seen = bare(seen + os.read(handle, 4096).decode(errors="replace"))
+    return seen
+
+
+def press(handle: int, key: bytes) -> None:
+    """Press a key as soon as the program reads single keys."""
+    end = time.monotonic() + 30
+    while termios.tcgetattr(handle)[3] & termios.ECHO:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.write(handle, key)
