@@ -20,6 +20,7 @@ COMMON: dict[str, Any] = {
     "game": f"completion?reward=rm:{REWARD_MODEL}",
     "reward_scale": 0.3,
     "iterations": 80,
+    "dtype": "bfloat16",
     "judge": "sentiment",
     "probe_prompts": "heldout",
     "probe_every": 10,

@@ -49,7 +49,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Return the page."""
     about, runs = results["about"], results["runs"]
     seeds, wanted = {run["seed"] for run in runs}, len(about["cells"]) * len(about["seeds"])
-    accuracy = about["reward_model"]["held_out"]
+    models = about["reward_models"].values()
+    accuracies = (model["held_out"] for model in models)
     state = "" if len(runs) == wanted else f" **Incomplete: {len(runs)} of {wanted} runs are finished.**"
     return "\n".join(
         [
@@ -57,9 +58,10 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
             f" {min(seeds)} to {max(seeds)}.{state} The proxy reward is a reward model, trained on"
-            f" {about['reward_model']['pairs']} pairs that the judge `{about['common']['judge']}` compared. On"
-            f" {accuracy['pairs']} held-out pairs, it agrees with the judge in {accuracy['value']:.0%}"
-            f" ({accuracy['low']:.0%} to {accuracy['high']:.0%})."
+            f" {' and '.join(str(model['pairs']) for model in models)} pairs that the judge"
+            f" `{about['common']['judge']}` compared. Its agreement with the judge on held-out pairs: "
+            + ", ".join(f"{a['value']:.0%} of {a['pairs']} ({a['low']:.0%} to {a['high']:.0%})" for a in accuracies)
+            + "."
             " The judge is the true reward. Cells, seeds and contrasts were fixed before the first run"
             " (`experiments/rlhf/confirmation_contrasts.py`). Commands: see `experiments/rlhf/confirmation.py`.",
             "",

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -31,14 +31,17 @@ Cells = Mapping[str, Mapping[str, Any]]
 class StoredAbout(TypedDict):
     """The settings of stored results that are read by name."""
 
+    common: dict[str, Any]
     cells: dict[str, dict[str, Any]]
+    reward_models: NotRequired[dict[str, dict[str, Any]]]
 
 
 class StoredRun(TypedDict):
-    """What identifies a stored run."""
+    """What identifies a stored run. `reward_model` is the digest of its weights, if the run has a reward model."""
 
     cell: str
     seed: int
+    reward_model: NotRequired[str]
 
 
 class StoredRuns(TypedDict):
@@ -57,7 +60,7 @@ def complete(
     *,
     workers: int,
     on_run: Callable[[], None],
-    **about: Any,
+    reward_model: Mapping[str, Any] | None = None,
 ) -> None:
     """Train the runs that the results in `path` lack and the runs whose settings have changed, and write all results.
 
@@ -66,26 +69,35 @@ def complete(
         root: folder of the runs.
         workers: number of parallel runs. With 0, only finished runs are added.
         on_run: function that is called after each update of `path`.
-        about: JSON values that all runs share and that `common` does not determine, such as the reward model.
+        reward_model: description of the reward model, with the digests of its files. Runs of one seed are compared in
+            pairs, so they must share a reward model. If it has changed, seeds of which runs are missing are repeated.
 
     Raises:
         AgentError: the results in `path` have other common settings. The file is not changed.
     """
-    about["common"] = common
+    about: dict[str, Any] = {"common": common}
+    digest = reward_model["files"]["model.safetensors"] if reward_model else None
     with exclusive(path.parent, path.name, path.with_suffix(".md").name):
         rows: dict[str, Any] = {}
         if path.is_file():
             stored = read_json(path, StoredRuns, error=AgentError)
-            if other := [key for key, value in about.items() if stored["about"].get(key) != value]:
-                raise AgentError(
-                    f"{path} holds results with another {other[0]}; move the file away, or use the same one"
-                )
+            if stored["about"]["common"] != common:
+                raise AgentError(f"{path} holds results with other common settings; move the file away")
             same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
             rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
+            about["reward_models"] = stored["about"].get("reward_models", {})
         configs = resolve(cells, common, seeds)
+        if reward_model:
+            about["reward_models"] = about.get("reward_models", {}) | {digest: reward_model}
+            incomplete = {config.run.seed for name, config in configs.items() if name not in rows}
+            rows = {
+                name: row
+                for name, row in rows.items()
+                if row["reward_model"] == digest or row["seed"] not in incomplete
+            }
 
         def write(name: str) -> None:
-            rows[name] = row(name, root / name)
+            rows[name] = row(name, root / name) | ({"reward_model": digest} if digest else {})
             ordered = [rows[name] for name in configs if name in rows]
             results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": ordered}
             atomic_write(path, json.dumps(results, allow_nan=False) + "\n")

@@ -15,6 +15,7 @@ SEED = 1000
 COMMON: dict[str, Any] = {
     "game": "completion?reward=sentiment",
     "iterations": 40,
+    "dtype": "bfloat16",
     "probe_prompts": "heldout",
     "probe_every": 10,
     "save_every": 40,

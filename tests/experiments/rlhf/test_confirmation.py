@@ -70,12 +70,12 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
     finished = [run(cell, seed, entropy_lost=1.0) for seed in SEEDS[:2] for cell in CELLS]
     held_out = {"pairs": 300, "value": 0.7, "low": 0.6, "high": 0.8}
     model = {"pairs": 1500, "held_out": held_out}
-    about = {"seeds": SEEDS, "common": COMMON, "cells": CELLS, "reward_model": model}
+    about = {"seeds": SEEDS, "common": COMMON, "cells": CELLS, "reward_models": {"0a": model}}
     (tmp_path / "confirmation.json").write_text(json.dumps({"about": about, "runs": finished}))
     confirmation_report.write(tmp_path)
     page = (tmp_path / "confirmation.md").read_text()
     assert "Incomplete: 10 of 50 runs" in page
-    assert "70% (60% to 80%)" in page
+    assert "70% of 300 (60% to 80%)" in page
     assert "actde - ppo-kl" in page
     assert "<svg" in (tmp_path / "confirmation.svg").read_text()
 
@@ -105,7 +105,7 @@ def test_cells_are_trained_once(tmp_path: Path) -> None:
     assert not written
     path.unlink()
     assert complete(cells, 0) == first
-    with pytest.raises(AgentError, match="holds results with another common"):
+    with pytest.raises(AgentError, match="holds results with other common"):
         runs.complete(path, cells, {}, [7], tmp_path, workers=0, on_run=lambda: None)
     with pytest.raises(AgentError, match=r"was made with --lr 0\.0003, not 1e-05"):
         complete({**cells, "ppo": {"optimizer": "ppo", "lr": 1e-5}}, 1)

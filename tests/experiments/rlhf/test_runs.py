@@ -54,7 +54,9 @@ def names(results: dict[str, Any]) -> list[tuple[str, int]]:
 def test_results_hold_the_settings_and_the_rounded_curves(experiment: Experiment) -> None:
     experiment.train()
     results = experiment.report()
-    assert results["about"] == {"seeds": [7], "reward_model": MODEL, "common": experiment.common, "cells": CELLS}
+    models = {"0a": MODEL}
+    assert results["about"] == {"seeds": [7], "reward_models": models, "common": experiment.common, "cells": CELLS}
+    assert {row["reward_model"] for row in results["runs"]} == {"0a"}
     assert names(results) == [("one", 7), ("two", 7)] and experiment.written == 2
     folder = experiment.root / "one-seed7"
     lines, probes, row = read_metrics(folder), read_metrics(folder, PROBES), results["runs"][0]
@@ -74,25 +76,32 @@ def test_seeds_are_ordered_and_added(experiment: Experiment) -> None:
     assert names(experiment.report(seeds=(7, 8))) == [("two", 7), ("one", 8), ("two", 8)]
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"iterations": 3}, "common"),
-        ({"reward_scale": 0.2}, "common"),
-        ({"judge": "length"}, "common"),
-        ({"reward_model": MODEL | {"files": {"model.safetensors": "0b"}}}, "reward_model"),
-    ],
-)
-def test_results_with_other_settings_are_refused_and_kept(
-    experiment: Experiment, changes: dict[str, Any], says: str
-) -> None:
+@pytest.mark.parametrize("changes", [{"iterations": 3}, {"reward_scale": 0.2}, {"judge": "length"}])
+def test_results_with_other_settings_are_refused_and_kept(experiment: Experiment, changes: dict[str, Any]) -> None:
     experiment.train()
     experiment.report()
     before = experiment.path.read_bytes()
-    with pytest.raises(AgentError, match=f"holds results with another {says}; move the file away") as caught:
+    with pytest.raises(AgentError, match="holds results with other common settings; move the file away") as caught:
         experiment.report(**changes)
     assert "\n" not in str(caught.value)
     assert experiment.path.read_bytes() == before and experiment.written == 2
+
+
+def test_runs_of_a_seed_share_a_reward_model(experiment: Experiment) -> None:
+    """A new reward model repeats the incomplete seed 8, and keeps the complete seed 7."""
+    other = MODEL | {"files": {"model.safetensors": "0b"}}
+    experiment.train()
+    experiment.train({"one": CELLS["one"]}, seeds=(8,))
+    assert names(experiment.report(seeds=(7, 8))) == [("one", 7), ("two", 7), ("one", 8)]
+    shutil.rmtree(experiment.root)
+    experiment.train({"two": CELLS["two"]}, seeds=(8,))
+    results = experiment.report(seeds=(7, 8), reward_model=other)
+    assert [(*name, row["reward_model"]) for name, row in zip(names(results), results["runs"], strict=True)] == [
+        ("one", 7, "0a"),
+        ("two", 7, "0a"),
+        ("two", 8, "0b"),
+    ]
+    assert results["about"]["reward_models"] == {"0a": MODEL, "0b": other}
 
 
 def test_a_cell_whose_settings_have_changed_never_keeps_its_earlier_runs(experiment: Experiment) -> None:
