@@ -51,17 +51,22 @@ DISK = {
 }
 LOST = (("agents.protocol", "LostProcessError"),)
 DIVERGED = (("agents.protocol", "DivergenceError"),)
+_replaced: list[Any] = []
+"""The first `sys.stdout`, kept because it may close descriptor 1 when it is deleted."""
 GRACE = 2.0  # seconds in which threads may end by themselves
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
 
 def run(app: Callable[..., object]) -> NoReturn:
     """Run the command line, and exit with its status."""
+    _open_streams()
     protect_imports()
     _end_with_launcher()
     warnings.formatwarning = warning_line
     # Before torch is imported: otherwise, waiting threads of several trainings keep the cores busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "--json" in sys.argv:
+        _reserve_standard_output()
     try:
         status = app(args=sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -159,6 +164,27 @@ def _disk_problem(error: OSError) -> str | None:
     if error.errno not in DISK or not is_users(error):
         return None
     return DISK[error.errno] + (f": {error.filename}" if error.filename else "")
+
+
+def _open_streams() -> None:
+    """Open closed standard streams on the null device, so that no file receives what they print."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _reserve_standard_output() -> None:
+    """Reserve standard output for `sys.stdout`, so that a game cannot damage the JSON document.
+
+    What C code, child processes or `os.write(1, ...)` print then goes to standard error.
+    """
+    with suppress(OSError, UnsupportedOperation):  # the stream is not a file
+        if sys.stdout.fileno() == 1:
+            sys.stdout.flush()
+            reserved = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+            os.dup2(2, 1)
+            _replaced.append(sys.stdout)
+            sys.stdout = reserved
 
 
 def _end_with_launcher() -> None:

@@ -1,5 +1,6 @@
 """Errors of the command line: a user's mistakes, full disks, little memory, and bugs."""
 
+import json
 import os
 import re
 import subprocess
@@ -79,6 +80,26 @@ def test_a_full_disk_is_reported() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=surroundings())
     assert (done.returncode, done.stderr) == (1, "error: the disk is full\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed: str) -> None:
+    command = f"{sys.executable} cli.py play --agent random --game bandit --json {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ">&-" in closed.split() or json.loads(done.stdout)["game"] == "bandit"
+
+
+def test_what_a_game_writes_to_descriptor_1_is_no_part_of_a_document(tmp_path: Path) -> None:
+    """C code and other programs print there, past `sys.stdout`."""
+    noise = (
+        'def reset(self, *, seed=None, options=None):\n        import os; os.write(1, b"noise"); os.system("echo more")'
+    )
+    path = tmp_path / "noisy.py"
+    path.write_text(LIFT.replace("def reset(self, *, seed=None, options=None):", noise))
+    done = cli("play", "--agent", "random", "--game", f"{path}:Lift?name=x", "--json")
+    assert json.loads(done.stdout)["agent"] == "random"
+    assert (done.returncode, "noise" in done.stderr, "more" in done.stderr) == (0, True, True)
 
 
 def test_a_closed_pipe_is_no_error() -> None:
