@@ -177,7 +177,7 @@ def test_generate_makes_games_that_can_be_played(tmp_path: Path) -> None:
     assert picture.read_text().rstrip().endswith("</svg>")
     assert document["crawled"] == {}
     assert json.loads(answer(*arguments, "--preview", "--json"))["previews"] == [str(picture)]
-    assert "2 of 2 games are known completely" in answer(*arguments, "--crawl")
+    assert "2 of 2 games are known completely" in answer(*arguments, "--crawl", progress=True)
     assert (out / "tw-coin-level1-0001.states").is_file()
     lines = answer("play", "--agent", "walkthrough", "--game", str(out), "--episodes", "2").splitlines()
     assert lines[-1] == "2 of 2 episodes won"

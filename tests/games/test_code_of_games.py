@@ -9,6 +9,8 @@ from agents.imports import merge_imports
 from games.game_strings import code_in
 from tests.games.test_external_games import SOURCE, played
 
+pytestmark = pytest.mark.usefixtures("clean_registry")
+
 
 def test_only_the_code_that_a_game_names_is_found() -> None:
     assert code_in("textworld:simple?level=1 + bandit + express:cookingworld") == set()
