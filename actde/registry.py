@@ -1,4 +1,4 @@
-"""The optimizers by name. Each is built in, registered in this process, or an entry point of an installed package:
+"""Registry of optimizers, which are built in, registered by the process, or entry points of installed packages:
 
     [project.entry-points."actde.optimizers"]
     mine = "my_package:Mine"
