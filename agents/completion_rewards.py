@@ -10,7 +10,7 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the scorer that a reward names (see `games.completion.rewards`). A changed model is loaded again.
+    """Return the scorer that `reward` names (see `games.completion.rewards`). A changed model is loaded again.
 
     Raises:
         GameError: a term is invalid, or its model cannot be loaded.
