@@ -97,7 +97,7 @@ def _limited_block(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -
 
 
 def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return the attention of queries at the last T of S positions."""
+    """Return the causal attention of T queries, which are at the last T of S positions."""
     rows, seen = query.shape[3], key.shape[2]
     future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
     return masked(query, key, value, future)

@@ -151,7 +151,7 @@ class RunFolder:
     def load_newest(self, load: Callable[[Path], None]) -> dict[Path, str]:
         """Load the newest intact checkpoint, if there is a checkpoint.
 
-        Return a dict that maps each newer checkpoint to a description of its damage.
+        Return a dict that maps each newer checkpoint, all of them damaged, to a description of the damage.
 
         Args:
             load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.
@@ -174,7 +174,7 @@ class RunFolder:
         return damaged
 
     def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
-        """Rename the result of `load_newest`, so that these checkpoints are no longer listed. Return a note on each."""
+        """Rename the damaged checkpoints that `load_newest` returned, to hide them from lists. Return a note on each."""
         notes = []
         for folder, problem in damaged.items():
             aside = folder.with_name(f"damaged-{folder.name}")
@@ -193,7 +193,7 @@ class RunFolder:
         _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
-        """Append a probe after `iteration` finished iterations to probes.jsonl, in the form of `log`."""
+        """Append one line to probes.jsonl, as `log` does: the probe taken after `iteration` finished iterations."""
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
     def log_divergence(self, iteration: int, error: str) -> None:
@@ -233,7 +233,7 @@ class RunFolder:
 
 
 def _is_of_start(path: Path) -> bool:
-    """Return whether the file is one that a killed process leaves before it has written the settings."""
+    """Return whether a process that was killed before it wrote the settings may have left this file."""
     return path.name == LOCK or is_temporary(path)
 
 
@@ -251,8 +251,8 @@ def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[
     """Read the metrics or the probes of a run, one dict per line.
 
     Raises:
-        AgentError: the file or a line is missing or damaged, or the file has no lines. With `cut`, a missing file and
-            one without lines are empty, and an incomplete last line is omitted: the run may have just begun.
+        AgentError: the file or a line is missing or damaged, or the file has no lines. With `cut`, a missing file or a
+            file without lines gives [], and an incomplete last line is omitted, because the run may have just begun.
     """
     if cut and not is_present(path / name):
         return []

@@ -42,7 +42,7 @@ class PromptFormat:
         return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the prompt's trailing spaces and the command. Pretrained tokenizers have tokens such as " go"."""
+        """Return the prompt's trailing spaces and the command, which share a token, as in " go", in many tokenizers."""
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
@@ -108,7 +108,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
 
 
 def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
-    """Return two rendered chats: one ends before the second command, the other after the first command."""
+    """Return a tuple (chat, ended): `chat` ends before the second command, and `ended` after the first command."""
     messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": SECOND}]
     with _time_limit(SECONDS):

@@ -93,7 +93,7 @@ def _without_blank(tokenizer: Any) -> Any:
 
 
 def _clean(part: Any) -> Any:
-    """Remove the step that adds or removes a leading space from a component of a tokenizer (its JSON form)."""
+    """Return a tokenizer's component (in JSON form) without the step that adds or removes a leading space."""
     if part is None:
         return None
     kind = part["type"]
