@@ -1,7 +1,7 @@
 """Evaluates one turn of many live episodes in few forward passes, with the exact probability of every command.
 
 A row of a pass belongs to one episode. The row starts with the tokens of the episode's stream that are not in the cache
-yet. The nodes in `Trie.inner` of the command trie follow these tokens. A node attends only to the stream and to its own ancestors
+yet. The inner nodes of the command trie (`Trie.inner`) follow. A node attends only to the stream and to its ancestors
 (tree attention). One pass therefore gives the hidden states at all branching nodes, and thus the probabilities of all
 commands. When a command is chosen, its nodes stay in the cache. The other nodes are overwritten later.
 """

@@ -174,7 +174,7 @@ class RunFolder:
         return damaged
 
     def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
-        """Rename the damaged checkpoints that `load_newest` returned, to hide them from lists. Return a note on each."""
+        """Rename the checkpoints that `load_newest` found damaged, to hide them from lists. Return a note on each."""
         notes = []
         for folder, problem in damaged.items():
             aside = folder.with_name(f"damaged-{folder.name}")

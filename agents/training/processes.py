@@ -1,6 +1,6 @@
-"""Communication of the processes of a run, and the decisions that they share.
+"""Communication between the processes of a run.
 
-All of these functions wait for all processes: each process must call them at the same point.
+Except `connected`, these functions wait for all processes: each process must call them at the same point.
 """
 
 from collections.abc import Callable, Iterator
