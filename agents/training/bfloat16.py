@@ -6,8 +6,8 @@ SLOW_BFLOAT16 = "this processor computes slowly in bfloat16, because it has no A
 def is_fast_in_bfloat16() -> bool:
     """Return whether torch computes bfloat16 matrix products fast on this machine.
 
-    This is assumed of every accelerator, and of CPUs with AVX-512. On other CPUs, an update of SmolLM2 in bfloat16 takes
-    at least ten times as long as in float32 (NOTES.md).
+    This is assumed of every accelerator, and of CPUs with AVX-512. On other CPUs, an update of SmolLM2 takes at least
+    ten times as long in bfloat16 as in float32 (NOTES.md).
     """
     import torch
 
