@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Return the sum of x over the choices, divided by `count` > 0. The default of `count` is the number of choices.
+    """Return the sum of x over the choices, divided by `count` > 0, which defaults to the number of choices.
 
     If `count` is the number of choices of a whole batch, the results of the micro-batches add up to the batch's mean.
     """

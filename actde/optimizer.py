@@ -67,7 +67,7 @@ class Optimizer(ABC):
         """Return the advantages and returns of this process's part of a rollout. Call this once per rollout.
 
         Raises:
-            ResultError: the baseline or the shaped rewards have another type or shape, or are not finite.
+            ResultError: the baseline or the shaped rewards are no float tensor [B, T], or are not finite.
         """
         self._check_batch(batch)
         baseline = self.baseline(batch)
@@ -96,7 +96,7 @@ class Optimizer(ABC):
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
-        """Return the metrics of a rollout as scalars over all processes. Call this method once per rollout.
+        """Return scalar metrics of a rollout, computed over all processes. Call this method once per rollout.
 
         The metrics are means over choices, and the shares of the returns' variance that the recorded v and q explain.
         """

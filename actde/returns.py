@@ -66,7 +66,7 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: f
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the returns' variance that the predictions explain, as a scalar over all processes.
+    """Return the share of the returns' variance, over all processes, that the predictions explain. It is a scalar.
 
         1 - Var(G - prediction) / Var(G)
 

@@ -1,4 +1,4 @@
-"""Warnings and errors as one line, for all programs and their child processes. This module imports nothing heavy."""
+"""Formats warnings and errors as one line, for all programs and their child processes. Importing this is fast."""
 
 import os
 

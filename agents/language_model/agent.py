@@ -61,8 +61,8 @@ class LanguageModelAgent:
             prompt: format of a turn.
             seed: seed of the sampling. Each episode has its own generator, seeded with `seed` and the episode's number.
             greedy: take the most probable command, or the most probable token in `free` mode, instead of sampling.
-            temperature, top_p: temperature and total probability of the sampling (see `sampling_probabilities`). With
-                `record`, keep both at 1, because the update assumes that commands are sampled from the policy.
+            temperature, top_p: parameters of the sampling (see `sampling_probabilities`). With `record`, keep both at
+                1, because the update assumes that commands are sampled from the policy.
             mode: `trie` to choose among the admissible commands, or `free` to generate any text.
             context: maximum length of a stream, in tokens. If None or above the trunk's limit, the trunk's limit
                 applies.
@@ -275,7 +275,7 @@ class LanguageModelAgent:
         ]
 
     def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
-        """Return the choices from `first_choice` on as a decision. End an unfinished text with the terminator."""
+        """Return the text of the choices from index `first_choice` on. End an unfinished text with the terminator."""
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         self.tokens += len(chosen)

@@ -6,7 +6,8 @@ they have no alternative. The discount from one choice to the next covers everyt
 turns without a choice.
 
 A stream that outgrows the context window is cut: the model continues with a shorter sequence, which omits the middle of
-the past. The sequences before and after a cut are segments. The update trains on `Segment`s, one per row of its batch.
+the past. The sequences between cuts are segments. A stream without a cut is a single segment. The update trains on
+`Segment`s, one per row of its batch.
 """
 
 from dataclasses import dataclass, field, replace

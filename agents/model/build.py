@@ -78,7 +78,7 @@ def build_model(
 
 
 def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
-    """Load a pretrained trunk and its tokenizer. With LoRA, the trunk itself has no dropout."""
+    """Load a pretrained trunk and its tokenizer. With LoRA, only the adapter has dropout."""
     return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 

@@ -1,4 +1,4 @@
-"""Sequence classifiers of the `transformers` library as rewards, from local folders in the safetensors format."""
+"""Rewards from sequence classifiers of the `transformers` library, in local folders with safetensors files."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -60,7 +60,7 @@ class Trie:
 
     @cached_property
     def inner(self) -> tuple[Tokens, ...]:
-        """The nodes that a forward pass must read: branching prefixes and their prefixes, except the empty prefix."""
+        """The nodes that a forward pass must read: branching nodes and their ancestors, except the empty prefix."""
         needed = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
         return tuple(prefix for prefix in self.following if prefix in needed)
 

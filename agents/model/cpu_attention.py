@@ -44,7 +44,7 @@ def attend(
         kwargs: other arguments of the interface, such as `scaling` and `dropout`.
 
     Returns:
-        A tuple: (1) the attention output [B, L, heads, e], (2) None in place of the attention weights.
+        A tuple (output, None): the attention output [B, L, heads, e], and None in place of the attention weights.
     """
     supported = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     supported &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))

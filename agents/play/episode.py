@@ -82,7 +82,7 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Return the episode whose `to_json` is `data`, or raise `AgentError`, which names the wrong field."""
+        """Convert the result of `to_json` back to an episode. For other data, raise `AgentError` and name the field."""
         import pydantic
 
         try:

@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:
-    """The results of one agent at one level. The fields have the meanings of those of `Evaluation`."""
+    """The results of one agent at one level. The fields mean the same as in `Evaluation`."""
 
     level: int
     episodes: int

@@ -109,7 +109,7 @@ class TranscriptIndex:
         self._inode = 0
 
     def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
-        """Yield the rows of the lines after those that were read before.
+        """Yield the rows of the lines that earlier calls have not read.
 
         Args:
             growing: whether more lines may follow. The file may then be missing, and its last line and its last

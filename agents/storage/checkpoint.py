@@ -141,7 +141,7 @@ def load_pretrained(name: str, **sampling: Any) -> LanguageModelAgent:
 
 
 def newest(folder: Path) -> Path:
-    """Return the folder itself if it is a checkpoint, or a run's newest checkpoint. Otherwise, raise `AgentError`."""
+    """Return `folder` if it is a checkpoint, or its newest checkpoint if it is a run. Otherwise, raise `AgentError`."""
     if (folder / AGENT).is_file():
         return folder
     if complete := checkpoints(folder):
@@ -156,7 +156,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def named_checkpoints(run: Path) -> dict[str, Path]:
-    """Return all complete checkpoints of a run by name: the initial policy, the best one and those of `checkpoints`."""
+    """Return a dict from names, such as "initial", "best" and "000010", to all complete checkpoints of a run."""
     named = {name: run / name for name in (INITIAL, BEST) if (run / name / AGENT).is_file()}
     return named | {path.name: path for path in checkpoints(run)}
 

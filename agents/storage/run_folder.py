@@ -93,7 +93,7 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Raise PathError if a write in the block fails because somebody changed the folder. At the end, unlock it."""
+        """Raise PathError if a write in the block fails because somebody changed the folder. Unlock it at the end."""
         try:
             with noticing_changes(self.path):
                 yield
@@ -210,7 +210,7 @@ class RunFolder:
         """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
 
         Args:
-            totals: the checkpoint's metrics that add up over the run. The last remaining metrics must equal them.
+            totals: the checkpoint's running totals, such as `env_steps`. The last remaining metrics must equal them.
 
         Raises:
             AgentError: a line is damaged or missing. Then, nothing is deleted.

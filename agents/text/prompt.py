@@ -120,7 +120,7 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise RuntimeError in the block's Python code, such as the code of a template, after `seconds`."""
+    """Interrupt the block's Python code, such as a loop in a template, with a RuntimeError after `seconds`."""
     end, before = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:

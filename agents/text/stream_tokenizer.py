@@ -34,7 +34,7 @@ class StreamTokenizer:
         return tokens if tokens[: len(self.start)] == self.start else self.start + tokens
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a later piece."""
+        """Return the tokens of any piece of a stream but the first."""
         if not text:
             return []
         if self._continuation is None:
@@ -43,7 +43,7 @@ class StreamTokenizer:
         return tokens
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Return the text of a later piece."""
+        """Return the text of any piece of a stream but the first."""
         decoder = self.tokenizer if self._continuation is None else self._continuation
         text: str = decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens)
         return text

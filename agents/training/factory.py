@@ -1,4 +1,4 @@
-"""Construction of a training run from its configuration.
+"""Builds a training run from its configuration.
 
 Building a component may draw random numbers, so the order of construction affects the results of a run.
 """
@@ -48,7 +48,7 @@ from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 WORD_EPISODES, WORD_TURNS = 8, 25
 """Number and turn limit of the random episodes from which `_open_words` takes words."""
 COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
-"""What to do if a game offers no admissible commands in the mode `trie`."""
+"""Advice in the error message if a game offers no admissible commands in the mode `trie`."""
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -170,7 +170,7 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init` into the model and return the result of `load_weights`. Without `init`, do nothing."""
+    """Load the weights of `init` into the model. Return the result of `load_weights`, or ([], []) without `init`."""
     if not config.run.init:
         return [], []
     copied = folder.path / INITIAL  # a resumed run loads its own copy
@@ -178,7 +178,7 @@ def _warm_start(
 
 
 def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy, or None if no copy is needed. Frozen parameters are shared."""
+    """Return a frozen copy of the initial policy, which shares `model`'s frozen parameters, or None if not needed."""
     adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
     if adapter_is_new or not (config.optimizer.needs_reference or config.probe.probe_prompts):
         return None
@@ -189,7 +189,7 @@ def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
 def _agents(
     config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int, *, with_expert: bool
 ) -> tuple[LanguageModelAgent, DAggerAgent | None]:
-    """Return a tuple: the agent that learns, and the agent that plays with an expert, if there is one."""
+    """Return a tuple: the agent that learns, and the agent that plays with an expert, or None without an expert."""
     agent = LanguageModelAgent(
         model,
         tokenizer,

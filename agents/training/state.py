@@ -75,7 +75,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
 
 
 def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **training: Any) -> None:
-    """Write a checkpoint of the current policy. `training` are further arguments of `save_agent`."""
+    """Write a checkpoint of the current policy. `training` holds further keyword arguments of `save_agent`."""
     description = {
         "name": trainer.config.run.optimizer,
         "prompt": trainer.agent.prompt.name,

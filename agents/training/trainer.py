@@ -261,7 +261,7 @@ class Trainer:
         return play_rollout(self.config, self.runner, *players, labels_best=labels_best, progress=self.progress)
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
-        """Update the model. Return a tuple: the rollout's batch, metrics, and the advantages [B, T]."""
+        """Update the model. Return a tuple (rollout batch, metrics, advantages [B, T])."""
         config, optimizer = self.config, self.updater.torch_optimizer
         credit, group_size = config.rollout.credit, config.rollout.group_size
         rollout = RolloutBatch(segments, credit=credit, group_size=group_size, device=self.accelerator.device)
