@@ -19,7 +19,7 @@ def scorer(reward: str) -> Scorer:
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the scorer of a `rm` or `hf` term. Each folder is loaded once, and again after it was replaced.
+    """Return the scorer of a `rm` or `hf` term. A folder's model stays in a cache until the folder is replaced.
 
     * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
     * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)

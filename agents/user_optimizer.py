@@ -32,7 +32,7 @@ def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
 
 @contextmanager
 def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
-    """Turn an exception in a user's optimizer into an `OptimizerError` of one line with class, file and line.
+    """Convert an exception in a user's optimizer to an `OptimizerError`, whose message names class, file and line.
 
     An exception is the user's if its traceback leads through a file that defines the class or one of its base classes,
     and this file belongs to none of the packages `OURS`. Every other exception is a bug and passes unchanged.

@@ -2,7 +2,7 @@
 
 A slot is a place for one live episode. The game and the seed of episode i depend only on i, so results do not depend on
 the number of slots. There is one exception. If the last info of an episode has the key `continuation`, and the next
-episode in the same slot plays the same game, this next episode continues the game.
+episode in the same slot plays the same game, this next episode continues where the last one ended.
 """
 
 from collections import OrderedDict

@@ -13,7 +13,8 @@
                         damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
 
-The files count iterations from 0, as TensorBoard's steps. Commands show them counted from 1, as checkpoints are named.
+In the files, iterations are counted from 0, like TensorBoard's steps. Commands count them from 1, so that checkpoint
+000010 is the one after iteration 10.
 
 When a run is resumed, the lines that were written after its newest checkpoint are deleted. The files of a resumed run
 are therefore the same as those of an uninterrupted run.
@@ -276,7 +277,7 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
-    """Return the lines of the first iterations. Raise `AgentError` if a line is damaged or missing (see `complete`)."""
+    """Return the lines of the first `iterations` iterations. Raise `AgentError` if one is damaged or missing."""
     if not iterations and not is_present(path):
         return []
     earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)

@@ -1,6 +1,6 @@
 """Prompt formats: the text around observations and commands.
 
-Each turn appends `before_command`, the command and `after_command` to the stream of its episode. Every piece is
+Each turn appends `before_command`, the command and `after_command` to the episode's token stream. Every piece is
 tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format `chat`
 consists of messages in the format of the tokenizer's chat template, for an instruction-tuned model.
 

@@ -1,7 +1,8 @@
 """Tokenizes a stream piece by piece, so that the pieces together look like one text to the model.
 
-A tokenizer's own encoding of a text may begin with a special token (BOS), and SentencePiece tokenizers put a space in
-front of a text. Both belong at the start of a stream, and neither belongs at the start of a later piece.
+A stream is the token sequence of an episode. A tokenizer's own encoding of a text may begin with a special token (BOS),
+and SentencePiece tokenizers put a space in front of a text. Both belong at the start of a stream, and neither belongs
+at the start of a later piece.
 """
 
 import json
