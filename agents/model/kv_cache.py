@@ -20,7 +20,7 @@ class Plan:
         rows: [R] cache row of each row of the pass.
         slots: [R, T] cache position of each new token.
         visible: number of leading cache positions that the pass may attend to.
-        all_rows: True if the pass uses every cache row in order. The rows then need not be copied.
+        all_rows: whether the pass uses every cache row in order. If so, the rows need not be copied.
         capacity: minimum size (rows, positions) of the tensors of every layer.
     """
 

@@ -68,7 +68,8 @@ class EpisodeFilter:
     """Conditions that select episodes. A condition that is None or False matches all episodes.
 
     Attributes:
-        won, lost: only episodes that were won, or only those that were not.
+        won: only episodes that were won.
+        lost: only episodes that were not won, including those that end without a loss.
         game: part of the game's name as users type it. Case is ignored.
         exact_game: the game's canonical name.
         level: level in the game's name.

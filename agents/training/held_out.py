@@ -36,7 +36,7 @@ class HeldOutGames:
         rank, processes: number of this process, and number of all processes.
 
     Attributes:
-        best: the best evaluation so far, or None. Of equal evaluations, the earliest is the best.
+        best: the best evaluation so far, or None before the first one. Among equal ones, the earliest is the best.
     """
 
     def __init__(

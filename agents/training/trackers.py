@@ -102,6 +102,6 @@ def _one_line_errors(run: Path) -> Iterator[None]:
 
 
 def _tracker_errors() -> tuple[type[Exception], ...]:
-    """Return the classes of the trackers' own errors. Trackio stores metrics with SQLite."""
+    """Return the classes of the trackers' own errors. Trackio raises SQLite's, because it stores metrics there."""
     wandb = sys.modules.get("wandb")
     return (sqlite3.Error, *([wandb.Error] if wandb else []))
