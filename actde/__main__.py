@@ -1,4 +1,4 @@
-"""The script `actde`, and `python -m actde`: the command line of this checkout, from any folder."""
+"""Entry point of `actde` and of `python -m actde`, which run this checkout's command line from any folder."""
 
 import sys
 from importlib import import_module
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run `cli.py`. The checkout's folders, such as `agents`, precede installed packages of the same names."""
+    """Run `cli.py`. The checkout is first on the import path, so its `agents` hides an installed package `agents`."""
     sys.path.insert(0, str(ROOT))
     import_module("cli").main()
 

@@ -17,11 +17,11 @@ class ACTDE(Optimizer):
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
-    With `advantage="lambda"`, the advantage differs from PPO's A_t(v) by a sum over the current and all later choices:
+    With `advantage="lambda"`, the advantage differs from PPO's A_t(v) by a sum over the current and all later actions:
 
         A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),   k = 0, 1, 2, ...
 
-    With `advantage="return"`, the advantage differs from PPO's by a term of the current choice only:
+    With `advantage="return"`, the difference from PPO's advantage depends only on the current action:
 
         A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
 

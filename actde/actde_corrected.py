@@ -1,4 +1,4 @@
-"""ACTDE without the bias of its action-dependent baseline: a control."""
+"""ACTDE without the bias of its action-dependent baseline, for control experiments."""
 
 from torch import Tensor
 
@@ -9,19 +9,21 @@ from actde.errors import OptimizerError
 
 
 class CorrectedACTDE(ACTDE):
-    """ACTDE plus the term that removes the bias of its baseline.
+    """ACTDE with a second loss term that removes the bias of its baseline.
 
     A baseline that depends on the action biases the policy gradient. The second term below removes this bias (Liu et
-    al., 2018; Tucker et al., 2018, eq. 6). G is the return:
+    al., 2018; Tucker et al., 2018, eq. 6). With the return G:
 
         E[(G - q(s, a)) grad log pi(a | s)] + sum_a q(s, a) grad pi(a | s) = E[G grad log pi(a | s)],
 
-    because sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation, the first gradient step of a rollout is
-    therefore PPO's step for every q. An accurate q makes the variance smaller than PPO's. If ACTDE prevents a collapse
-    and this control does not, the bias prevents the collapse. If both or neither do, the bias does not.
+    because sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation, the first gradient step on a rollout
+    therefore equals PPO's, even if q is wrong. If q is accurate, the step has a smaller variance than PPO's.
 
-    The equation holds with gae_lambda = 0 or advantage = "return". With other settings, the advantage also contains q
-    of later choices, and the bias of these q remains. The second term is not clipped.
+    The optimizer shows whether the bias is what prevents a collapse. If ACTDE prevents a collapse and this optimizer
+    does not, the bias prevents it. If both prevent it, or neither does, the bias is not the cause.
+
+    The equation holds with gae_lambda = 0 or advantage = "return". With other settings, the advantage also contains
+    q(s, a) at later actions, and the bias from these terms remains. The second term is not clipped.
     """
 
     name = "actde-corrected"

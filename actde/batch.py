@@ -1,7 +1,8 @@
 """Data of an update: the recorded `Batch`, its `Targets`, and the network's current `Outputs`.
 
-Tensors have the shape [B, T]: B segments of a token stream, padded on the right to T choices. A choice is an action of
-the agent, such as a token that the agent sampled among several. The constructors check shapes, data types and devices.
+Tensors have the shape [B, T]. Each of the B rows is a segment: an episode, or a part of an episode that outgrew the
+context window. A segment has up to T choices and is padded on the right. A choice is an action of the agent, such as a
+token that the agent sampled among several. The constructors check shapes, data types and devices.
 """
 
 from dataclasses import dataclass, fields
@@ -15,13 +16,13 @@ from actde.errors import OptimizerError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """Base class of the records. A record holds one tensor or None per field."""
+    """Base class of `Batch`, `Targets` and `Outputs`. Each field is a tensor or None."""
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors().values())))
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """Return the segments with the indices `rows`, an int64 tensor of shape [b]."""
+        """Return a record of the segments with the indices `rows`, an int64 tensor of shape [b]."""
         if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
             raise TypeError(f"rows must be an int64 tensor of one dimension, got {rows!r}")
         return type(self)(**{name: tensor[rows] for name, tensor in self.tensors().items()})
@@ -66,7 +67,7 @@ class Batch(Record):
     Rewards, values and q are in units of reward, log-probabilities in nats.
 
     Attributes:
-        rewards: reward between choice t and the next choice.
+        rewards: discounted sum of the rewards between choice t and the next choice.
         discounts: gamma_t in [0, 1]: 1 between two choices of a command, gamma^k across k turns, and 0 if the episode
             terminates before another choice.
         mask: bool, True at choices and False on padding.
@@ -77,8 +78,9 @@ class Batch(Record):
             was not recorded.
         ref_logprobs: log pi_ref(a_t | s_t) of the reference policy. None if no KL is computed.
         episodes: [B] int64, the number of each segment's episode. An episode that outgrows the context window has
-            several segments. None if no optimizer needs it.
-        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state.
+            several segments. May be None for an optimizer without `needs_groups`.
+        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state. May be
+            None for an optimizer without `needs_groups`.
 
     Raises:
         OptimizerError: a number is not finite.

@@ -86,12 +86,12 @@ class OptimizerConfig(Config):
 
 
 def option(name: str) -> str:
-    """Return the option of a setting, such as "--clip-range" for `clip_range`."""
+    """Return the command-line option of a setting, such as "--clip-range" for `clip_range`."""
     return f"--{name.replace('_', '-')}"
 
 
 def written(value: object) -> str:
-    """Return a value as an option and a TOML file write it, such as "none" and "true". Texts are in quotes."""
+    """Return a value as it is written in options and TOML files: None as "none", True as "true", texts in quotes."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else repr(value)

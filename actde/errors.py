@@ -20,7 +20,7 @@ class ConfigError(OptimizerError):
 
 
 class ResultError(OptimizerError):
-    """A method of an optimizer returned something unusable. `method` is its name."""
+    """A method of an optimizer returned an unusable result. `method` is the name of the method."""
 
     def __init__(self, message: str, *, method: str = "") -> None:
         super().__init__(message)
@@ -36,9 +36,9 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that `name` probably means: those that mean the same, or the most similar one.
+    """Return the known names that `name` probably means: its synonyms or, without a synonym, the most similar name.
 
-    Names of which `name` is a part are more similar than others: `kl_coef` for `kl`.
+    If `name` is one of the words of a known name, as `kl` in `kl_coef`, only such known names are considered.
     """
     names, word = sorted(known), name.lower().replace("-", "_")
     if same := synonyms(word, set(names)):

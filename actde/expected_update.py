@@ -1,4 +1,4 @@
-"""Expected updates of ACTDE on tables of logits and of q, with the gradient of log pi, which training uses.
+"""Expected updates of ACTDE on tables of logits and q, with the gradient of log pi that training uses.
 
 pi is a softmax of logits, and the vectors below hold one number per action of a state. G is the return, Q = Q^pi is its
 mean, A = Q - q is the expected error of ACTDE, and <x> = sum_a pi(a) x(a). Tests check all statements on random MDPs.
@@ -52,7 +52,7 @@ def kl_gradient(policy: Tensor, reference: Tensor) -> Tensor:
 
 
 def limit(reference: Tensor, q: Tensor, tau: float) -> Tensor:
-    """Return the policy pi_ref exp(q / tau) / Z. All shapes are [..., A]."""
+    """Return the policy proportional to pi_ref exp(q / tau), the limit of the module docstring. Shapes are [..., A]."""
     return (reference.log() + q / tau).softmax(-1)
 
 
@@ -64,7 +64,7 @@ def centred(policy: Tensor, h: Tensor) -> Tensor:
 def train_bandit(
     start: Tensor, means: Tensor, *, b: float, alpha: float, steps: int, value_step: float = 1.0, form: QForm = "table"
 ) -> Tensor:
-    """Return the policy of a bandit's arms [A] after `steps` expected steps of ACTDE with the gradient of log pi.
+    """Return the policy [A] over a bandit's arms after `steps` expected steps of ACTDE with the gradient of log pi.
 
     `start` is the initial policy [A], `means` are the mean rewards [A], and `value_step` is the step size of v. `form`
     is the form of q. table: an entry per action; dueling: v + h, where v is learned separately; centred: v + h minus

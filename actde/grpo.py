@@ -12,20 +12,20 @@ class GRPO(Optimizer):
     """Group-relative policy optimization, Shao et al. (2024), with outcome supervision.
 
     The episodes of a group start from the same state. R_i is the sum of the undiscounted rewards of episode i. All
-    choices of the episode have the advantage
+    choices (actions) of the episode have the advantage
 
         A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group.
 
     With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). Neither v nor `gae_lambda`
     is used, and v is not trained. With `train_q`, q is fitted to the discounted Monte Carlo returns so that q can be
-    measured. The loss is the mean over all choices of the batch, not the mean of the means of the episodes.
+    measured. The loss is the mean over all choices of the batch, so longer episodes have a larger weight.
     """
 
     name = "grpo"
     needs_groups = True
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return the mean reward of each episode's group. The shape is [B, T]."""
+        """Return the mean reward sum of each segment's group, repeated for all choices. The shape is [B, T]."""
         return self._rewards_and_means(batch)[1].unsqueeze(1).expand_as(batch.rewards)
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
@@ -50,7 +50,10 @@ class GRPO(Optimizer):
         return terms
 
     def _rewards_and_means(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return two tensors [B] by segment: the reward sum of the episode, and the mean reward sum of the group."""
+        """Return a tuple (rewards, means) of tensors [B], with one entry per segment.
+
+        `rewards` holds the reward sum of the segment's episode, and `means` the mean of these sums over its group.
+        """
         if batch.episodes is None or batch.groups is None:
             raise ValueError("'grpo' needs Batch.episodes and Batch.groups, got None")
         segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
@@ -60,9 +63,9 @@ class GRPO(Optimizer):
 
 
 def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
-    """Return the mean of x over the episodes of each segment's group. All tensors are [B].
+    """Return, for each segment, the mean of x over the episodes of its group. All tensors are [B].
 
-    x is equal in all segments of an episode, and every episode has the same weight.
+    x must be equal in all segments of an episode. Every episode has the same weight, however many segments it has.
     """
     _, per_episode, segments = torch.unique(episodes, return_inverse=True, return_counts=True)
     weights = 1.0 / segments[per_episode].to(x.dtype)

@@ -39,7 +39,7 @@ class Rejection(Imitation):
     """Rejection sampling: imitation of the policy's own choices in its best episodes.
 
     RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023) do the same with a reward model. Here the game provides
-    the reward. If all episodes are imitated, the expected gradient is 0.
+    the reward. If all episodes were imitated, the expected gradient would be E[grad log pi(a | s)] = 0.
     """
 
     name = "rejection"

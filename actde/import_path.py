@@ -1,10 +1,10 @@
 """Keep files of the current folder off the import path of our programs. All packages with such programs import this.
 
 `python -m` puts the current folder first on the import path, where a file such as `json.py` would replace a module.
-Python itself imports about a dozen modules, `collections` among them, before it imports the first of ours. Only
-`python -P -m`, the script `actde` and `python FOLDER/cli.py` therefore import nothing from the current folder.
+This module removes the current folder, but it comes too late for the dozen modules, such as `collections`, that Python
+imports before ours. Only `python -P -m`, the script `actde` and `python FOLDER/cli.py` are fully protected.
 
-No module may be imported before this one, except those that Python has imported already.
+Our packages must import this module before any other one.
 """
 
 import os
@@ -15,7 +15,7 @@ PROGRAMS = ("actde", "agents", "benchmarks", "experiments")  # packages with mod
 
 
 def protect_imports() -> None:
-    """Keep the processes that libraries start from importing files of the current folder and from downloading."""
+    """Set variables: child processes do not import from the current folder, and Hugging Face libraries are offline."""
     os.environ |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
 
 

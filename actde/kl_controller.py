@@ -17,7 +17,7 @@ class KLController:
         self.coef, self.target, self.gain = coef, target, gain
 
     def update(self, kl: float) -> None:
-        """Update the coefficient from the last rollout's KL, in nats per choice. Without a target, do nothing."""
+        """Update the coefficient from the last rollout's mean KL per action, in nats. Without a target, do nothing."""
         if self.target is None:
             return
         if not math.isfinite(kl):

@@ -1,6 +1,6 @@
 """Losses to be minimised, and their mean over choices.
 
-Tensors have the shape [B, T]: B segments of T choices each. A choice is an action of the agent.
+Tensors have the shape [B, T]: B segments with up to T choices, which are the agent's actions (see `actde.batch`).
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Return the sum of x over the choices, divided by `count` > 0. The default of `count` is the number of choices.
+    """Return the sum of x over the choices, divided by `count` > 0, which defaults to the number of choices.
 
     If `count` is the number of choices of a whole batch, the results of the micro-batches add up to the batch's mean.
     """
@@ -19,11 +19,11 @@ def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) ->
 
 
 def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """Return the clipped policy loss of PPO.
+    """Return the clipped policy loss of PPO for each element, without a mean.
 
         -min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)
 
-    for each element, without a mean. This is the negative of eq. 7 of Schulman et al. (2017), with
+    This is the negative of eq. 7 of Schulman et al. (2017), with
     ratio_t = pi(a_t | s_t) / pi_old(a_t | s_t). At ratio 1, the gradient is -A grad log pi.
     """
     clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)

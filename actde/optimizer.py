@@ -67,7 +67,7 @@ class Optimizer(ABC):
         """Return the advantages and returns of this process's part of a rollout. Call this once per rollout.
 
         Raises:
-            ResultError: the baseline or the shaped rewards have another type or shape, or are not finite.
+            ResultError: the baseline or the shaped rewards are no float tensor [B, T], or are not finite.
         """
         self._check_batch(batch)
         baseline = self.baseline(batch)
@@ -82,7 +82,7 @@ class Optimizer(ABC):
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
-        """Return the rewards [B, T]. If `kl_place` is "reward", subtract kl_coef (log pi_old - log pi_ref)."""
+        """Return the rewards [B, T], minus kl_coef (log pi_old - log pi_ref) if `kl_place` is "reward"."""
         if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
@@ -96,7 +96,7 @@ class Optimizer(ABC):
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
-        """Return the metrics of a rollout as scalars over all processes. Call this method once per rollout.
+        """Return scalar metrics of a rollout, computed over all processes. Call this method once per rollout.
 
         The metrics are means over choices, and the shares of the returns' variance that the recorded v and q explain.
         """
@@ -137,7 +137,10 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """Return the loss terms by name: weights and values [B, T] of a weighted sum (Schulman et al., 2017, eq. 9)."""
+        """Return a dict from the name of each loss term to a tuple (weight, values [B, T]).
+
+        The loss is the weighted sum of the values (Schulman et al., 2017, eq. 9).
+        """
         config = self.config
         terms = {
             "policy_loss": (1.0, self.policy_loss(batch, targets, outputs)),
@@ -170,7 +173,7 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the distances [B, T] from the rollout's policy and from the reference policy, as metrics."""
+        """Return metrics [B, T] of the distance between the policy, the rollout's policy and the reference policy."""
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
         metrics = {
@@ -204,7 +207,7 @@ class Optimizer(ABC):
     # Check of results: a failure is a mistake in the subclass
 
     def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
-        """Raise `ResultError` if a method returned no float tensor [B, T], or a choice's number is not finite."""
+        """Raise `ResultError` if `result` is no float tensor like `mask` or, with `finite`, not finite at a choice."""
         owner, shape = f"class {type(self).__name__}", list(mask.shape)
         if not isinstance(result, Tensor):
             got = "None" if result is None else type(result).__name__

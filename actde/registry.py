@@ -1,4 +1,4 @@
-"""The optimizers by name. Each is built in, registered in this process, or an entry point of an installed package:
+"""Registry of optimizers, which are built in, registered by the process, or entry points of installed packages:
 
     [project.entry-points."actde.optimizers"]
     mine = "my_package:Mine"
@@ -63,7 +63,7 @@ def optimizer_class(name: str) -> type[Optimizer]:
 
 
 def module_of(name: str) -> str | None:
-    """Return the module that `optimizer_class` imports for an optimizer of an installed package, otherwise None."""
+    """Return the module of an optimizer that an installed package provides, or None for any other optimizer."""
     entry = None if name in _registered else _entries().get(name)
     return None if entry is None or entry in _BUILT_IN else entry.module
 

@@ -1,7 +1,7 @@
 """Functions that compute TD errors, advantages and returns.
 
-Tensors have the shape [B, T]: B segments of T choices each. A choice is an action of the agent. `mask` is False on
-padding, and every result is 0 there.
+Tensors have the shape [B, T]: B segments with up to T choices, which are the agent's actions (see `actde.batch`).
+`mask` is False on padding, and every result is 0 there.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: f
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the returns' variance that the predictions explain, as a scalar over all processes.
+    """Return the share of the returns' variance, over all processes, that the predictions explain. It is a scalar.
 
         1 - Var(G - prediction) / Var(G)
 
@@ -78,7 +78,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Return the mean and the (biased) variance over all processes, or 0 and 0 if there are no choices."""
+    """Return a tuple (mean, biased variance) over the choices of all processes. Without choices, both are 0."""
     # two passes, so that a large mean costs no precision
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count

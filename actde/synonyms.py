@@ -85,10 +85,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("top_k", "nucleus"), ("top_p",)),
     **dict.fromkeys(("wait", "sleep", "speed"), ("delay",)),
 }
-"""For each name elsewhere, names here in order of preference. A command or group may have several of them."""
-MOST = 2  # names that one hint contains
+"""Maps a name in another library to names here, in order of preference. A command may know several of these."""
+MOST = 2  # maximum number of names in a hint
 
 
 def synonyms(word: str, known: set[str]) -> list[str]:
-    """Return the known names that mean the same as a word in another library."""
+    """Return up to `MOST` of the known names that mean the same as `word`, a name in another library."""
     return [name for name in SYNONYMS.get(word, ()) if name in known and name != word][:MOST]

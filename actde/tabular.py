@@ -151,5 +151,5 @@ def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Return one transition of a bandit for each of `actions`. Each transition is an episode."""
+    """Return one transition of a bandit for each of `actions`. Each transition is a whole episode."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

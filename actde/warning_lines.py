@@ -1,4 +1,4 @@
-"""Warnings and errors as one line, for all programs and their child processes. This module imports nothing heavy."""
+"""Formats warnings and errors as one line, for all programs and their child processes. Importing this is fast."""
 
 import os
 
@@ -6,7 +6,7 @@ MAX_CHARACTERS = 1_500
 
 
 def shortened(text: str) -> str:
-    """Return a text without its middle if it has more than `MAX_CHARACTERS` characters."""
+    """Return the text, with "..." in place of its middle if it has more than `MAX_CHARACTERS` characters."""
     half = MAX_CHARACTERS // 2
     return text if len(text) <= MAX_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
 
@@ -14,8 +14,8 @@ def shortened(text: str) -> str:
 def warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: object = None
 ) -> str:
-    """Format a warning of ours or of a library; replaces `warnings.formatwarning`.
+    """Format a warning as one line. This function replaces `warnings.formatwarning`.
 
-    Of the processes that `torchrun` starts, only the first prints.
+    If `torchrun` started several processes, all but the first get an empty text, so that each warning appears once.
     """
     return f"warning: {shortened(' '.join(str(message).split()))}\n" if os.environ.get("RANK", "0") == "0" else ""

@@ -10,7 +10,7 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the scorer that a reward names (see `games.completion.rewards`). A changed model is loaded again.
+    """Return the scorer that `reward` names (see `games.completion.rewards`). A changed model is loaded again.
 
     Raises:
         GameError: a term is invalid, or its model cannot be loaded.
@@ -19,7 +19,7 @@ def scorer(reward: str) -> Scorer:
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the scorer of a `rm` or `hf` term. Each folder is loaded once, and again after it was replaced.
+    """Return the scorer of a `rm` or `hf` term. A folder's model stays in a cache until the folder is replaced.
 
     * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
     * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)

@@ -211,7 +211,7 @@ class BudgetConfig(Config):
     """Rollouts between checkpoints."""
 
     def reached(self, **values: float) -> str | None:
-        """Return the first of these settings whose limit its value reaches, or None while no limit is reached."""
+        """Return the first name in `values` whose value has reached the limit of this name, or None if none has."""
         limits = {name: getattr(self, name) for name in values}
         return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
@@ -264,7 +264,7 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the groups of a settings file, without validating values. Raise ConfigError if a name is unknown."""
+    """Merge the groups of a settings file into one dict. Check the names (ConfigError), but not the values."""
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
         if name not in known:
@@ -283,7 +283,7 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to a value of the setting `name`, without checking type or range. `none` becomes None.
+    """Convert a word to a value of the setting `name`, without checking its type or range. `none` becomes None.
 
     Raise ConfigError if there is no setting of this name.
     """

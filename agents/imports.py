@@ -10,7 +10,7 @@ BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual
 
 
 def load_imports(entries: str) -> None:
-    """Import modules and files, joined by commas. An entry such as `package.module:Class` registers an optimizer.
+    """Import the modules and files in `entries`, a comma-separated list. `package.module:Class` registers an optimizer.
 
     Raises:
         GameError: the code cannot be imported, or holds no such class.
@@ -24,7 +24,7 @@ def load_imports(entries: str) -> None:
 
 
 def optimizer_name(text: str) -> str:
-    """Return the name of an optimizer. If `text` names a class, as `path/file.py:Class`, register the class."""
+    """Return the name of an optimizer. If `text` is of the form `path/file.py:Class`, register the class first."""
     if text.endswith(".py") and Path(text).expanduser().is_file():
         raise GameError(ask_for_class(text, BASES))
     if ":" not in text:
@@ -39,13 +39,13 @@ def optimizer_name(text: str) -> str:
 
 
 def source_of(entry: str) -> str:
-    """Return the module or file of an entry of a list of imports: an entry may also name a class."""
+    """Return the module or file of an import entry, which may also name a class: "mine.py" for "mine.py:Mine"."""
     named = CODE.fullmatch(entry)
     return named["source"] if named else entry
 
 
 def merge_imports(*lists: str) -> str:
-    """Merge lists of imports into one, with absolute paths and without repetitions."""
+    """Merge comma-separated lists of imports into one, with absolute paths and without repetitions."""
     return ",".join(dict.fromkeys(_absolute(entry) for part in lists for entry in part.split(",") if entry))
 
 

@@ -1,4 +1,4 @@
-"""Settings of what is measured during training, beside the metrics of the rollouts and updates."""
+"""Settings of two measurements during training: texts at fixed prompts, and evaluation on held-out games."""
 
 from typing import Annotated, Self, TypeAlias
 

@@ -108,8 +108,8 @@ class Agent(Protocol):
     """A player of games.
 
     `act` returns one decision per turn, in the order of the turns. `end` receives the episodes that have just ended. An
-    agent may have two more attributes. `writes_freely` is True if the agent needs no admissible commands. `infos` are
-    names of infos that the games compute only on request.
+    agent may have two more attributes. `writes_freely` is True if the agent needs no admissible commands. `infos` names
+    the entries of a game's info that the agent needs and that games compute only on request.
     """
 
     name: str

@@ -66,9 +66,10 @@ def make_agent(
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return how many of the games the agent, or an agent that initialized it, was trained on.
+    """Return the number of games in `specs` on which the agent, or an agent that initialized it, was trained.
 
-    Return None if the agent is untrained or does not record its games. Raise `AgentError` if there is no checkpoint.
+    Return None if the agent is untrained or its checkpoint does not record the games. Raise `AgentError` if there is no
+    checkpoint.
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
@@ -81,7 +82,10 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
-    """Return the folder of a shipped agent or its replacement, or the folder named. Raise `AgentError` if missing."""
+    """Return the folder of a shipped agent or of its fallback, or else `name_or_folder` itself.
+
+    Raise `AgentError` if there is no such folder.
+    """
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
         folder = SHIPPED / name
@@ -105,7 +109,7 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
 
 
 def trained_folder(name_or_folder: str) -> Path:
-    """Return the folder of a shipped agent, without a replacement, or the folder named.
+    """Return the folder of a shipped agent, which no fallback replaces, or else `name_or_folder` itself.
 
     Raise `AgentError` if there is no such folder, or if the agent of this name has no trained weights.
     """

@@ -1,4 +1,4 @@
-"""Number of PyTorch's threads. This module does not import torch, so that it can be set before torch is imported."""
+"""The number of PyTorch threads. It can be set before torch is imported, because this module does not import torch."""
 
 import os
 import sys
@@ -9,16 +9,17 @@ VARIABLE = "OMP_NUM_THREADS"
 
 
 def set_threads(threads: int) -> None:
-    """Set the number of PyTorch's threads in this process and in the processes that it starts."""
+    """Set the number of PyTorch threads in this process and in its child processes."""
     os.environ[VARIABLE] = str(threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
 
 
 def threads_per_process(processes: int) -> int:
-    """Return the number of threads of each of several processes that compute at the same time.
+    """Return the number of threads per process if this number of processes compute at the same time.
 
-    OMP_NUM_THREADS decides if the user has set it. Otherwise, the processes share the physical cores equally.
+    If the user has set OMP_NUM_THREADS, its value is returned. Otherwise, the processes share the physical cores
+    equally.
     """
     import psutil
 

@@ -11,7 +11,7 @@ TRACKERS = ("tensorboard", "wandb", "trackio")
 
 
 def tracker_names(text: str) -> tuple[str, ...]:
-    """Return the names that a text joins by commas, without repetitions. The text "none" has no names."""
+    """Split a comma-separated list of names, without repetitions. The text "none" gives an empty tuple."""
     return () if text == NO_TRACKER else tuple(dict.fromkeys(text.split(",")))
 
 

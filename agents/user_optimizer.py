@@ -1,4 +1,4 @@
-"""Errors in the code of a user's optimizer, as one line."""
+"""Converts errors in the code of a user's optimizer to errors with one-line messages."""
 
 import inspect
 import sys
@@ -32,7 +32,7 @@ def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
 
 @contextmanager
 def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
-    """Turn an exception in a user's optimizer into an `OptimizerError` of one line with class, file and line.
+    """Convert an exception in a user's optimizer to an `OptimizerError`, whose message names class, file and line.
 
     An exception is the user's if its traceback leads through a file that defines the class or one of its base classes,
     and this file belongs to none of the packages `OURS`. Every other exception is a bug and passes unchanged.
@@ -73,7 +73,10 @@ def _place(file: str, line: int | None) -> str:
 
 
 def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
-    """Return which attribute the class must set if the code reads a field that is None without it."""
+    """Return a hint to set an attribute, such as `needs_q`, if the code reads a field that is None without it.
+
+    Otherwise, return "".
+    """
     if isinstance(optimizer, type):
         return ""
     missing = {"q_values": "needs_q"} if not optimizer.trains_q else {}
@@ -84,7 +87,10 @@ def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
 
 
 def _fields(error: BaseException) -> str:
-    """Return the names of a record's fields if the code reads a field that the record lacks."""
+    """Return a hint that lists the fields of a `Batch` or other `Record` if the code reads a field that does not exist.
+
+    Otherwise, return "".
+    """
     if not (isinstance(error, AttributeError) and isinstance(error.obj, Record)):
         return ""
     return f"; {type(error.obj).__name__} has {', '.join(field.name for field in fields(error.obj))}"

@@ -1,9 +1,9 @@
 """The language-model agent, which plays text games with the policy of an `ActorCritic`.
 
-Each episode is one growing token stream. In each turn, the model reads only the new tokens of all live episodes. The
-keys and values of earlier tokens stay in a cache, so earlier tokens are not read again. In the mode `trie`, the agent
-chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any text. A choice is
-a token that the agent sampled from several alternatives. With `record`, choices are stored as segments for the update.
+The text and the commands of an episode form one growing token stream. In each turn, the model reads only the new tokens
+of all live episodes, because the keys and values of earlier tokens stay in a cache. In the mode `trie`, the agent
+chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any text. With
+`record`, it stores choices and segments for the update; `agents.language_model.token_stream` defines both.
 """
 
 from collections.abc import Sequence
@@ -61,8 +61,8 @@ class LanguageModelAgent:
             prompt: format of a turn.
             seed: seed of the sampling. Each episode has its own generator, seeded with `seed` and the episode's number.
             greedy: take the most probable command, or the most probable token in `free` mode, instead of sampling.
-            temperature, top_p: temperature and total probability of the sampling (see `sampling_probabilities`). With
-                `record`, keep both at 1, because the update assumes that commands are sampled from the policy.
+            temperature, top_p: parameters of the sampling (see `sampling_probabilities`). With `record`, keep both at
+                1, because the update assumes that commands are sampled from the policy.
             mode: `trie` to choose among the admissible commands, or `free` to generate any text.
             context: maximum length of a stream, in tokens. If None or above the trunk's limit, the trunk's limit
                 applies.
@@ -105,9 +105,9 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Read the observations, and evaluate the heads at the choices of all admissible commands.
+        """Read the observations, and evaluate the heads at every choice that leads to an admissible command.
 
-        The mode must be `trie`. Call `commit` afterwards.
+        The mode must be `trie`. The caller must call `commit` afterwards.
         """
         tries = [self._trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
@@ -125,7 +125,7 @@ class LanguageModelAgent:
         """Sample a command for each turn, or take the most probable one if `greedy`.
 
         Returns:
-            For each turn a tuple: (1) the decision, (2) the index of the command among the admissible ones.
+            For each turn a tuple (decision, index), with the index of the command among the admissible ones.
         """
         return [
             sample_command(
@@ -145,10 +145,10 @@ class LanguageModelAgent:
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Append each turn's command to its stream, and record the choice at each branching node of the command.
+        """Append each turn's command to its stream, and record the choices that lead to the command.
 
-        For each turn, `commands` holds an index into its admissible commands, which need not come from `sample`.
-        For each turn, `labels` holds the index of the command to imitate, or None if there is none.
+        For each turn, `commands` holds the index of an admissible command, which need not be that from `sample`, and
+        `labels` the index of the command to imitate, or None if there is none.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -181,7 +181,7 @@ class LanguageModelAgent:
 
     @cached_property
     def text_ends(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Tokens that end a text in `free` mode: (1) if the text may contain newlines, (2) if it may not."""
+        """A tuple (a, b) of the tokens that end a text in `free` mode: a if it may contain newlines, b if not."""
         return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
@@ -275,7 +275,7 @@ class LanguageModelAgent:
         ]
 
     def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
-        """Return the choices from `first_choice` on as a decision. End an unfinished text with the terminator."""
+        """Return the text of the choices from index `first_choice` on. End an unfinished text with the terminator."""
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         self.tokens += len(chosen)

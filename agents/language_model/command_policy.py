@@ -1,7 +1,8 @@
 """The policy over whole commands: probabilities, sampling, and records of choices.
 
-The functions here do not run the model. A choice is a token that the agent sampled from several alternatives. The
-probability of a command is the product of the probabilities of its choices, which form the command's path in the trie.
+The functions here do not run the model. A choice is a token that the agent sampled from several alternatives, at a
+branching node of the trie (see `agents.model.command_trie`). The probability of a command is the product of the
+probabilities of its choices.
 """
 
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def sampling_probabilities(probabilities: Floats, temperature: float, top_p: flo
     if top_p < 1.0:
         order = np.argsort(-probabilities, axis=-1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, -1)
-        kept = np.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)  # by the mass of likelier ones
+        kept = np.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)  # if likelier ones sum to less than top_p
         probabilities = np.zeros_like(probabilities)
         np.put_along_axis(probabilities, order, kept / kept.sum(-1, keepdims=True), -1)
     return probabilities
@@ -114,7 +115,7 @@ def sample_command(
     `temperature` and `top_p` do not change the probabilities in the decision, which are those of the policy.
 
     Returns:
-        A tuple: (1) the decision, (2) the index of the command among `names`.
+        A tuple (decision, index), with the index of the command among `names`.
     """
     trie, q = outputs.trie, outputs.q_values
     probabilities = command_probabilities(trie, outputs.logprobs)
@@ -142,11 +143,10 @@ def sample_command(
 def choices_for_command(
     outputs: TurnOutputs, command: int, *, position: int, turn: int, label: int | None = None
 ) -> list[Choice]:
-    """Return a record of every choice along a command.
+    """Return the choices that lead to a command, in order.
 
-    The expert may prefer another command (`label`). Up to and including the first choice at which the two commands
-    differ, each choice is labelled with the expert's token. Later choices get no label, because the expert's command
-    does not reach their states.
+    If `label` is given, each choice up to and including the first at which the two commands differ is labelled with the
+    token to imitate. Later choices get no label, because the command to imitate does not reach their states.
 
     Args:
         outputs: the head outputs of the turn.

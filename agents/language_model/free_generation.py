@@ -24,7 +24,7 @@ class Limits:
 
 
 def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
-    """Return two sets: (1) the special tokens, and (2) the special tokens and every token that contains a newline."""
+    """Return a tuple (a, b) of sets: a holds the special tokens, and b also every token that contains a newline."""
     special = frozenset(tokenizer.all_special_ids)
     newlines = {token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])}
     return special, special | newlines

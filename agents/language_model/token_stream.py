@@ -1,8 +1,13 @@
-"""One episode as one token stream: the game's text, the agent's commands, and a record of every choice.
+"""Token streams: what the model reads during an episode, and the choices that the update trains on.
 
-A choice is a token that the agent sampled from several alternatives. Only choices are actions. All other tokens of a
-command are forced. The discount from one choice to the next covers everything in between: forced tokens, and turns
-without a choice. `TokenStream.finish` converts a finished episode's stream to `Segment`s, the samples of the update.
+A stream is the token sequence of an episode: the game's text and the agent's commands. A choice is a token that the
+agent sampled from several alternatives. Only choices are actions. All other tokens of a command are forced, because
+they have no alternative. The discount from one choice to the next covers everything in between: forced tokens, and
+turns without a choice.
+
+A stream that outgrows the context window is cut: the model continues with a shorter sequence, which omits the middle of
+the past. The sequences between cuts are segments. A stream without a cut is a single segment. The update trains on
+`Segment`s, one per row of its batch.
 """
 
 from dataclasses import dataclass, field, replace
@@ -47,7 +52,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A finished part of a stream, with L tokens and T >= 1 choices. It is one row of the update's batch.
+    """A finished segment of a stream, with L tokens and T >= 1 choices. It is one row of the update's batch.
 
     Attributes:
         episode: number of the episode.
@@ -72,13 +77,17 @@ class Segment:
 
 @dataclass(slots=True)
 class TokenStream:
-    """Tokens and choices of a live episode.
+    """The stream of a live episode: its tokens, its choices, and where it was cut into segments.
 
     Attributes:
-        tokens: tokens of the current segment.
-        choices: choices of the whole episode.
+        episode: number of the episode.
+        gamma: discount per turn.
+        tokens: tokens of the current segment, which the model can attend to.
+        choices: choices of the whole episode, also those of earlier segments.
         opening: number of tokens of the opening text, which every segment repeats so that the objective stays visible.
-        _cuts: one tuple per cut: number of choices before the cut, and tokens of the segment that ended there.
+        turn: number of the current turn in the episode, or -1 before the first turn.
+        _cuts: for each cut a tuple (n, tokens): the number of choices before the cut, and the tokens of the segment
+            that ended there.
     """
 
     episode: int
@@ -101,7 +110,10 @@ class TokenStream:
         self._add_reward(reward, self.gamma)
 
     def cut(self, keep: int) -> None:
-        """Begin a segment with the opening text and the last `keep` >= 1 tokens. The caller empties the cache row."""
+        """End the current segment. The next one begins with the opening text and the last `keep` >= 1 tokens.
+
+        The caller must empty the cache row of the episode, because the positions of the tokens change.
+        """
         self._cuts.append((len(self.choices), self.tokens))
         self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
 

@@ -1,7 +1,8 @@
 """`ActorCritic`: a causal language model of the `transformers` library with a policy head, a value head and Q heads.
 
-A choice is a token that the agent sampled from several alternatives. The heads are evaluated only at the positions of
-choices, and only for the alternatives. Neither the lm_head nor Q is computed for text that the agent did not write.
+A stream is the token sequence of an episode, and a choice is a token that the agent sampled from several alternatives.
+The heads are evaluated only at the positions of choices, and only for the alternatives. Neither the lm_head nor Q is
+computed for text that the agent did not write.
 """
 
 from collections.abc import Iterator, Sequence
@@ -191,8 +192,8 @@ class ActorCritic(nn.Module):
         """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
 
         Args:
-            reference: function that returns the reference policy's log-probabilities at a range of n choices: [n, K] of
-                their alternatives, or [n, V] of the whole vocabulary. If it is given, the outputs contain `kl`.
+            reference: function from a slice of n choices to the reference policy's log-probabilities: [n, K] for their
+                alternatives, or [n, V] for the whole vocabulary. If it is given, the outputs contain `kl`.
             with_expected_q: whether the outputs contain `expected_q`.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]

@@ -26,10 +26,13 @@ LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 def assemble(
     config: ModelConfig, vocabulary: Sequence[str] | None, further: Sequence[str] = ()
 ) -> tuple[ActorCritic, Any]:
-    """Build an untrained model and its tokenizer.
+    """Build an untrained model and its tokenizer, and return them as a tuple (model, tokenizer).
 
-    A pretrained trunk has its own vocabulary. For other trunks, `vocabulary` contains all words of a game with a closed
-    vocabulary. If `vocabulary` is None, TextWorld's words and the words of the texts in `further` are used.
+    The tokens of the trunks `pico` and `small` are words. Pretrained trunks have a tokenizer and ignore both arguments.
+
+    Args:
+        vocabulary: all words that the games can print. If None, TextWorld's words and those of `further` are used.
+        further: texts with additional words.
 
     Raises:
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
@@ -75,7 +78,7 @@ def build_model(
 
 
 def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
-    """Load a pretrained trunk and its tokenizer. With LoRA, the trunk itself has no dropout."""
+    """Load a pretrained trunk and its tokenizer. With LoRA, only the adapter has dropout."""
     return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 
@@ -178,7 +181,8 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
 def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...]) -> list[str]:
     """Return the names of linear layers that get no adapter.
 
-    peft cannot adapt mixture-of-experts routers that return several tensors. Layers outside the decoder read no text.
+    peft cannot adapt mixture-of-experts routers that return several tensors. Layers outside the decoder, such as those
+    of a vision encoder, read no text, so an adapter would have no effect there.
     """
     routers, decoder = set[nn.Module](), set(model.decoder.modules())
 

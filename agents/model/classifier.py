@@ -1,4 +1,4 @@
-"""Sequence classifiers of the `transformers` library as rewards, from local folders in the safetensors format."""
+"""Rewards from sequence classifiers of the `transformers` library, in local folders with safetensors files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from agents.model.pretrained import load_folder
 
 BATCH = 32
 MAX_TOKENS = 512
-"""Maximum number of tokens of a text. A longer text is cut at its start."""
+"""Maximum number of tokens of a text. The start of a longer text is left out."""
 
 
 class Classifier:
@@ -48,7 +48,7 @@ class Classifier:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Load a classifier. No code in its folder is run. The state of the global random-number generator is kept.
+    """Load a classifier, without running code in its folder or changing the global random-number generator.
 
     Raises:
         AgentError: the folder is damaged, or holds no classifier in the safetensors format.

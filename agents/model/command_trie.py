@@ -1,8 +1,9 @@
 """A trie over the tokens of the admissible commands.
 
-A prefix with several next tokens is a choice: the policy samples one of exactly these tokens. A prefix with one next
-token forces that token. A forced token has probability 1, needs no computation and is not an action. The probability of
-a command is therefore exactly the product of the probabilities of its choices.
+A node of the trie is a prefix of a command. A node with several next tokens is a branching node. There, the policy
+makes a choice: it samples one of exactly these tokens. At any other node, the next token is forced. A forced token has
+probability 1, needs no computation and is not an action. The probability of a command is therefore exactly the product
+of the probabilities of its choices.
 """
 
 from collections.abc import Sequence
@@ -30,12 +31,12 @@ class Trie:
 
     @cached_property
     def branching(self) -> tuple[Tokens, ...]:
-        """Prefixes with several next tokens, at which the policy chooses."""
+        """The branching nodes: prefixes with several next tokens, at which the policy chooses."""
         return tuple(prefix for prefix, tokens in self.following.items() if len(tokens) > 1)
 
     @cached_property
     def alternatives(self) -> tuple[Tokens, ...]:
-        """[branching] the tokens to choose from at each branching prefix."""
+        """[branching] the tokens to choose from at each branching node."""
         return tuple(self.following[prefix] for prefix in self.branching)
 
     @cached_property
@@ -59,7 +60,7 @@ class Trie:
 
     @cached_property
     def inner(self) -> tuple[Tokens, ...]:
-        """The nodes that a forward pass must read: branching prefixes and their prefixes, except the empty prefix."""
+        """The nodes that a forward pass must read: branching nodes and their ancestors, except the empty prefix."""
         needed = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
         return tuple(prefix for prefix in self.following if prefix in needed)
 

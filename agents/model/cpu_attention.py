@@ -44,7 +44,7 @@ def attend(
         kwargs: other arguments of the interface, such as `scaling` and `dropout`.
 
     Returns:
-        A tuple: (1) the attention output [B, L, heads, e], (2) None in place of the attention weights.
+        A tuple (output, None): the attention output [B, L, heads, e], and None in place of the attention weights.
     """
     supported = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     supported &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
@@ -97,7 +97,7 @@ def _limited_block(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -
 
 
 def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return the attention of queries at the last T of S positions."""
+    """Return the causal attention of T queries, which are at the last T of S positions."""
     rows, seen = query.shape[3], key.shape[2]
     future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
     return masked(query, key, value, future)

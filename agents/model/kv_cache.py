@@ -20,7 +20,7 @@ class Plan:
         rows: [R] cache row of each row of the pass.
         slots: [R, T] cache position of each new token.
         visible: number of leading cache positions that the pass may attend to.
-        all_rows: True if the pass uses every cache row in order. The rows then need not be copied.
+        all_rows: whether the pass uses every cache row in order. If so, the rows need not be copied.
         capacity: minimum size (rows, positions) of the tensors of every layer.
     """
 
@@ -47,7 +47,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the states [R, heads, T, head_dim] of this pass into the cache.
 
-        Return a tuple: the keys and the values to attend to. The shapes are [R, heads, plan.visible, head_dim].
+        Return a tuple (keys, values) with the entries to attend to, each of shape [R, heads, plan.visible, head_dim].
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -56,7 +56,10 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return keys, values
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Write states into `stored`, or into a larger copy if needed. Return this tensor and its part to attend to."""
+        """Write states into `stored`, or into a larger copy if needed.
+
+        Return a tuple: the tensor with the new states, and its part to attend to.
+        """
         plan, (rows, positions) = self.plan, self.plan.capacity
         if stored.shape[0] < rows or stored.shape[2] < positions:
             larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
@@ -128,5 +131,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Return a capacity of at least `visible` positions. Growth by a quarter makes a token's cost amortised O(1)."""
+    """Return `capacity` if it suffices for `visible` positions, or else a larger one.
+
+    The larger one exceeds `visible` by at least a quarter, so that copying the cache costs amortised O(1) per token.
+    """
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

@@ -35,8 +35,9 @@ class LogitTransform:
 def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> LogitTransform:
     """Measure which transformation a causal language model applies to the output of its lm_head.
 
-    The last hidden states of a forward pass are replaced by states of several magnitudes. Because the logits may be
-    bfloat16, a measured scale or cap is rounded to a close number in the model's configuration, or to its reciprocal.
+    In a forward pass, the last hidden states are replaced by states of several magnitudes, and the logits are compared
+    with the lm_head's outputs. Because logits may be bfloat16, a measured scale or cap is imprecise. It is therefore
+    rounded to a close number in the model's configuration, or to its reciprocal.
 
     Args:
         lm: causal language model, in evaluation mode.

@@ -180,7 +180,7 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 
 def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the descriptions of added tokens. `tokenizers` prints their unknown keys on standard output."""
+    """Yield the descriptions of added tokens, to be checked: `tokenizers` prints unknown keys on standard output."""
     files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
     tokenizer, settings, roles = (found if isinstance(found := documents.get(name), dict) else {} for name in files)
     listed, by_id = tokenizer.get("added_tokens"), settings.get("added_tokens_decoder")
@@ -190,7 +190,7 @@ def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _weights(folder: Path) -> tuple[int, int]:
-    """Return the number of tensors in a model's folder, and the bytes of their files."""
+    """Return a tuple for a model's folder: the number of its tensors, and the size of their files in bytes."""
     from safetensors import safe_open
 
     tensors = size = 0

@@ -1,7 +1,7 @@
 """Evaluates one turn of many live episodes in few forward passes, with the exact probability of every command.
 
 A row of a pass belongs to one episode. The row starts with the tokens of the episode's stream that are not in the cache
-yet. The inner nodes of the command trie follow these tokens. A node attends only to the stream and to its own ancestors
+yet. The inner nodes of the command trie (`Trie.inner`) follow. A node attends only to the stream and to its ancestors
 (tree attention). One pass therefore gives the hidden states at all branching nodes, and thus the probabilities of all
 commands. When a command is chosen, its nodes stay in the cache. The other nodes are overwritten later.
 """
@@ -39,7 +39,7 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Return the position of each branching prefix in this input, or of the last token if there is no trie."""
+        """Return the position of each branching node in this input, or of the last token if there is no trie."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
@@ -126,7 +126,7 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Add the nodes of chosen commands to the cache rows. Each command is a pair: (1) its input, (2) its index."""
+    """Add the nodes of chosen commands to the cache rows. A command is given as (its input, its index in the trie)."""
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None

@@ -1,4 +1,4 @@
-"""Attention masks of trees: a node attends to the stream and its ancestors, within the window of each layer."""
+"""Attention masks for command tries: a node attends to the stream and its ancestors, within each layer's window."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

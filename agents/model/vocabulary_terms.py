@@ -14,7 +14,7 @@ CHUNK = 2**22
 """Number of logits per chunk. Smaller chunks reread the lm_head more often. Larger chunks exceed the CPU's cache."""
 
 Rows = Callable[[slice], Tensor]
-"""A function that maps a range of the N choices to a tensor with one row per choice."""
+"""A function that maps a slice of the N choices to a tensor with one row per choice."""
 
 
 class VocabularyTerms(torch.autograd.Function):
@@ -40,7 +40,7 @@ class VocabularyTerms(torch.autograd.Function):
         reference: Rows | None,
         q: Rows | None,
     ) -> tuple[Tensor, ...]:
-        """Return four tensors [N]: log pi of `chosen` [N], the entropy, the KL to the reference, and the expected q.
+        """Return a tuple of tensors [N]: log pi of `chosen` [N], entropy, KL to the reference policy, and expected q.
 
         `weight` [V, d] and `bias` [V] belong to the lm_head. `transform` maps the lm_head's output to logits.
         `reference` returns log pi_ref, in a tensor that this function overwrites. `q` returns q. If `reference` is
@@ -99,7 +99,7 @@ def bfloat16_factors(*, enabled: bool) -> Iterator[None]:
     """Allow torch to round the factors of float32 matrix products to bfloat16, and to accumulate in float32.
 
     If the factors already are bfloat16 numbers, the rounding changes nothing. A CPU with bfloat16 instructions
-    needs half the time.
+    computes such products in half the time.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if enabled else before)

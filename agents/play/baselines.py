@@ -10,7 +10,7 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples admissible commands uniformly. Each episode has a generator, seeded with `seed` and its number."""
+    """Samples admissible commands uniformly. Each episode has its own generator, seeded with `seed` and its number."""
 
     name = "random"
 
@@ -53,7 +53,7 @@ class HumanAgent:
 
 
 class WalkthroughAgent:
-    """Plays the commands of `extra.walkthrough`, and then the first of `policy_commands` at each turn.
+    """Plays the game's walkthrough, and then, at each turn, the first of the `policy_commands` in the game's info.
 
     Raises:
         AgentError: the game has no solution, or the solution ends before the game does.

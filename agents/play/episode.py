@@ -82,7 +82,7 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Return the episode whose `to_json` is `data`, or raise `AgentError`, which names the wrong field."""
+        """Convert the result of `to_json` back to an episode. For other data, raise `AgentError` and name the field."""
         import pydantic
 
         try:
@@ -100,10 +100,11 @@ class Episode:
 
 
 def wins(episodes: Sequence[Episode], others: Sequence[Episode] = ()) -> list[bool]:
-    """Return whether each episode was won, without the episodes of games that cannot be won or never report `won`.
+    """Return whether each episode was won. Episodes of games that cannot be won or never report `won` are left out.
 
-    An episode that does not report `won`, of a game that reports it in another episode, was not won. `others` are
-    further episodes of the same games. Games that differ only in their settings count as one.
+    If a game reports `won` in some episodes only, its other episodes count as not won. `others` are further episodes of
+    the same games, used only to find out which games report `won`. Games that differ only in their settings count as
+    one game.
     """
     reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None} - WITHOUT_WINS
     return [bool(e.won) for e in episodes if e.game.partition("?")[0] in reporting]

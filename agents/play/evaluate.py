@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:
-    """The results of one agent at one level. The fields have the meanings of those of `Evaluation`."""
+    """The results of one agent at one level. The fields mean the same as in `Evaluation`."""
 
     level: int
     episodes: int
@@ -61,7 +61,8 @@ class Evaluation:
         bonus_share: fraction of an episode's turns that play the bonus command.
         trained_on: number of these games on which the agent was trained, or None if it is unknown.
         reward: sum of an episode's rewards, over the games without a maximum score. It is None if `texts` holds it.
-        levels: results at each level, lowest first; empty if the games have fewer than two levels, or none were asked.
+        levels: results at each level, lowest first. Empty if the games have fewer than two levels, or if the caller did
+            not compute them with `by_level`.
     """
 
     agent: str
@@ -91,7 +92,7 @@ class Evaluation:
 def summarize(
     episodes: Sequence[Episode], *, agent: str, game: str, errors: int = 0, seed: int = 0, bonus_command: str = ""
 ) -> Evaluation:
-    """Return the statistics of one or more episodes. `seed` is the seed of the bootstrap."""
+    """Return the statistics of `episodes`, which must not be empty. `seed` is the seed of the bootstrap."""
     share, mean = partial(estimate, unit=True, seed=seed), partial(estimate, seed=seed)
     steps, texts = mean([len(e.steps) for e in episodes]), _text_estimates(episodes, mean)
     entropies = [[s.decision.entropy for s in e.steps if s.decision.entropy is not None] for e in episodes]
@@ -116,11 +117,11 @@ def summarize(
 def by_level(
     episodes: Sequence[Episode], level_of: Mapping[str, int | None], others: Sequence[Episode], *, seed: int
 ) -> tuple[LevelResult, ...]:
-    """Return the results at each level, lowest first, or nothing if the episodes have fewer than two levels.
+    """Return the results at each level, lowest first, or () if the episodes have fewer than two levels.
 
     Args:
-        level_of: the levels of the games by name.
-        others: argument of `wins`.
+        level_of: maps the name of each game to its level, or to None.
+        others: further episodes of the same games (see `wins`).
         seed: seed of the bootstrap.
     """
     levels = sorted({level for e in episodes if (level := level_of.get(e.game)) is not None})
@@ -193,14 +194,14 @@ def evaluate(
 
 
 def evenly_spaced(specs: Sequence[Game], count: int) -> Sequence[Game]:
-    """Return `count` evenly spaced games of the list if it has more of them, and otherwise all games."""
+    """Return `count` >= 1 evenly spaced games of the list, or all games if it has no more than `count`."""
     if 0 < count < len(specs):
         return [specs[index * len(specs) // count] for index in range(count)]
     return specs
 
 
 def wilson(won: Sequence[bool]) -> Estimate:
-    """Return the share of won episodes, at least one, and Wilson's score interval."""
+    """Return the win rate and Wilson's score interval. `won` must not be empty."""
     from scipy.stats import binomtest
 
     interval = binomtest(sum(won), len(won)).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
@@ -210,7 +211,7 @@ def wilson(won: Sequence[bool]) -> Estimate:
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
     """Return the mean of the values and its confidence interval, or None if there are no values.
 
-    If `unit` is True, the values are bounded by 0 and 1, and a mean of 0 or 1 has an exact interval.
+    Set `unit` if the values cannot lie outside [0, 1]. A mean of 0 or 1 then has an exact interval.
     """
     if not values:
         return None

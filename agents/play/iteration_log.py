@@ -18,7 +18,7 @@ class LogLine(NamedTuple):
 
 
 class Placed(Protocol):
-    """What is known of a line of a log at least."""
+    """The interface of a log line for `IterationOrder`: its place in the file, and its iteration."""
 
     @property
     def where(self) -> str: ...
@@ -42,7 +42,7 @@ def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
 
 
 def parse_line(where: str, text: str) -> LogLine:
-    """Return the line of a log. Raise `AgentError`, which names the place `where`, if it is damaged."""
+    """Parse the text of a log line. If it is damaged, raise `AgentError` with its place `where` in the message."""
     row = as_object(parse_json(text, where, AgentError), where, AgentError)
     iteration = row.get("iteration")
     if type(iteration) is not int:
@@ -51,9 +51,10 @@ def parse_line(where: str, text: str) -> LogLine:
 
 
 def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iterator[T]:
-    """Yield the lines after checking that none is missing. Raise `AgentError` if one is missing, repeated or displaced.
+    """Yield the lines. Raise `AgentError` as soon as one proves to be missing, repeated or out of order.
 
-    Iterations must count up from 0, with `each` lines per iteration. If `each` is None, the number must be constant.
+    Iterations must count up from 0, with `each` lines per iteration. If `each` is None, every iteration must have as
+    many lines as the first one.
     """
     order = IterationOrder(path, each)
     for line in lines:
@@ -63,7 +64,7 @@ def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iter
 
 
 class IterationOrder:
-    """The check of `complete`, line by line."""
+    """Checks the order of log lines one line at a time (see `complete`)."""
 
     def __init__(self, path: Path, each: int | None = None) -> None:
         self._path, self._each = path, each

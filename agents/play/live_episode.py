@@ -92,7 +92,10 @@ class LiveEpisode:
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
-        """Add to the last step a score that the game did not compute. Return the changed event."""
+        """Add to the last step a score that the game did not compute. Return the changed event.
+
+        The reward of the step grows by `scale` times the score.
+        """
         self.score += score
         reward = event.reward + scale * score
         self.steps[-1] = replace(self.steps[-1], reward=reward, score=self.score)

@@ -55,7 +55,7 @@ def strategy_shares(names: Sequence[str], played: Counter[str | None]) -> Metric
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """Return the names of a game's strategies. Most games have none, or give the name another meaning."""
+    """Return the environment's attribute `strategies`, or () if it is missing or is no list of names."""
     env = spec.make()
     env.close()
     with code_errors(f"{spec.name}: expected an attribute,"):

@@ -2,7 +2,7 @@
 
 A slot is a place for one live episode. The game and the seed of episode i depend only on i, so results do not depend on
 the number of slots. There is one exception. If the last info of an episode has the key `continuation`, and the next
-episode in the same slot plays the same game, this next episode continues the game.
+episode in the same slot plays the same game, this next episode continues where the last one ended.
 """
 
 from collections import OrderedDict
@@ -33,10 +33,10 @@ class EpisodeRunner:
         parallel: number of slots, which is the maximum number of live episodes.
         max_turns: turn limit. If None, the game's own limit applies.
         shaping: keyword arguments of `games.shape`.
-        infos: names of infos that the games compute only on request.
+        infos: entries of the info to request from the games, which compute them only on request.
         first_episode: number of the first episode.
         group_size: number of consecutive episodes that play the same game with the same seed.
-        advice: what to do if a game offers no commands to an agent that chooses among them, for the error message.
+        advice: end of the error message for a game that offers no commands to an agent that chooses among them.
 
     Raises:
         AgentError: `specs` is empty, or `parallel` is below 1.

@@ -31,7 +31,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 def recorder(folder: Path) -> Callable[[Episode], None]:
     """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
 
-    Both raise `AgentError` if the folder already has a transcript, or is a file.
+    `recorder` and the function raise `AgentError` if the folder already has a transcript or is a file.
     """
     path, created = folder / NAME, False
     taken = AgentError(f"{path} already exists; choose another folder")

@@ -1,7 +1,7 @@
 """An index of a transcript: what a list shows of each episode, and where its line is in the file.
 
 Building the index parses each line, but creates no Python object for texts and probabilities. It is therefore much
-faster than `agents.play.transcript.read`. An episode is read, and checked completely, when it is asked for.
+faster than `agents.play.transcript.read`. `read_episode` reads one episode and checks it completely.
 """
 
 import codecs
@@ -26,7 +26,8 @@ class EpisodeRow:
     """What a list shows of an episode.
 
     Attributes:
-        path, number, offset, end: file, number of the line in it, and positions of the line's first byte and after it.
+        path, number: the file, and the number of the episode's line in it, counted from 1.
+        offset, end: positions in the file of the line's first byte, and of the byte after its last one.
         iteration: iteration of the training run, counted from 0.
         turns: number of turns.
         expert_turns: number of turns that an expert played.
@@ -64,16 +65,17 @@ class EpisodeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeFilter:
-    """A choice of episodes. None and False match all.
+    """Conditions that select episodes. A condition that is None or False matches all episodes.
 
     Attributes:
-        won, lost: only episodes that were won, or only those that were not.
-        game: part of the game's name as users type it. Upper and lower case are equal.
+        won: only episodes that were won.
+        lost: only episodes that were not won, including those that end without a loss.
+        game: part of the game's name as users type it. Case is ignored.
         exact_game: the game's canonical name.
         level: level in the game's name.
         iteration: iteration, counted from 1.
         episode: number of the episode.
-        text: part of a text of the game or of a command. Upper and lower case are equal.
+        text: part of a text of the game or of a command. Case is ignored.
     """
 
     won: bool = False
@@ -108,7 +110,7 @@ class TranscriptIndex:
         self._inode = 0
 
     def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
-        """Yield the rows of the lines after those that were read before.
+        """Yield the rows of the lines that earlier calls have not read.
 
         Args:
             growing: whether more lines may follow. The file may then be missing, and its last line and its last
@@ -167,7 +169,7 @@ def read_episode(row: EpisodeRow) -> Entry:
 
 
 def contains(row: EpisodeRow, text: str) -> bool:
-    """Return whether a text of the game or a command of an episode contains `text`, in upper or lower case."""
+    """Return whether `text` occurs in a text of the game or in a command of the episode. Case is ignored."""
     episode = _parse(_LineOfTexts, row.where, _line(row))["episode"]
     texts = (part for step in episode["steps"] for part in (step["observation"], step["decision"]["command"]))
     wanted = text.casefold()

@@ -55,8 +55,8 @@ def save_agent(
     """Write a checkpoint folder atomically. An existing folder is replaced.
 
     Args:
-        description: JSON values that describe the agent (name, prompt, mode, context) and its training. A model that
-            is no agent has another `kind`.
+        description: JSON values that describe the agent (name, prompt, mode, context) and its training. For a model
+            that is no agent, such as a reward model, `kind` says what it is.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training, state: tensors and JSON values of the training state.
 
@@ -108,7 +108,7 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
 
 
 def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any]:
-    """Load the model of a verified folder, in evaluation mode, and its tokenizer. The GPU is used if there is one.
+    """Load the model of a verified folder, in evaluation mode and on the GPU if there is one, and its tokenizer.
 
     Args:
         about: the result of `verify`.
@@ -141,7 +141,7 @@ def load_pretrained(name: str, **sampling: Any) -> LanguageModelAgent:
 
 
 def newest(folder: Path) -> Path:
-    """Return the folder itself if it is a checkpoint, or a run's newest checkpoint. Otherwise, raise `AgentError`."""
+    """Return `folder` if it is a checkpoint, or its newest checkpoint if it is a run. Otherwise, raise `AgentError`."""
     if (folder / AGENT).is_file():
         return folder
     if complete := checkpoints(folder):
@@ -156,7 +156,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def named_checkpoints(run: Path) -> dict[str, Path]:
-    """Return all complete checkpoints of a run by name: the initial policy, the best one and those of `checkpoints`."""
+    """Return a dict from names, such as "initial", "best" and "000010", to all complete checkpoints of a run."""
     named = {name: run / name for name in (INITIAL, BEST) if (run / name / AGENT).is_file()}
     return named | {path.name: path for path in checkpoints(run)}
 
@@ -233,7 +233,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def loading_tensors(source: Path) -> Iterator[None]:
-    """Turn the error of tensors that do not fit, in a file whose checksum is right, into `AgentError`."""
+    """Convert errors in the block to `AgentError`. They mean that an intact file holds tensors that do not fit."""
     try:
         yield
     except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:

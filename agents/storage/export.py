@@ -29,13 +29,13 @@ from games.files import atomic_folder, exclusive
 
 HEADS, HEADS_FILE, CARD = "heads.safetensors", "heads.json", "README.md"
 MAX_NEW_TOKENS = 16
-"""Default length of a generated text, in tokens; that of `LanguageModelAgent` in the mode `free`."""
+"""Default maximum length of a generated text, in tokens. It equals the default of `LanguageModelAgent`."""
 
 
 def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, Any]:
     """Write the agent of a checkpoint, or of a run's newest checkpoint, into the new folder `to`, atomically.
 
-    Return JSON values that describe the export.
+    Return a dict of JSON values that describes the export.
 
     Args:
         adapter: write the LoRA adapter in the format of peft, instead of a whole model. An adapter of a bfloat16 trunk
@@ -83,7 +83,7 @@ def _describe_heads(model: ActorCritic, config: ModelConfig) -> HeadsFile:
 
 
 def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base: str | None) -> None:
-    """Save the trunk. If `base` is given, save only the adapter, as one of the model `base`."""
+    """Save the trunk. If `base` is given, save only the adapter, as an adapter of the model `base`."""
     from transformers import GenerationConfig
 
     sampling = GenerationConfig(

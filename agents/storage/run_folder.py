@@ -13,7 +13,8 @@
                         damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
 
-The files count iterations from 0, as TensorBoard's steps. Commands show them counted from 1, as checkpoints are named.
+In the files, iterations are counted from 0, like TensorBoard's steps. Commands count them from 1, so that checkpoint
+000010 is the one after iteration 10.
 
 When a run is resumed, the lines that were written after its newest checkpoint are deleted. The files of a resumed run
 are therefore the same as those of an uninterrupted run.
@@ -93,7 +94,7 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Raise PathError if a write in the block fails because somebody changed the folder. At the end, unlock it."""
+        """Raise PathError if a write in the block fails because somebody changed the folder. Unlock it at the end."""
         try:
             with noticing_changes(self.path):
                 yield
@@ -151,7 +152,7 @@ class RunFolder:
     def load_newest(self, load: Callable[[Path], None]) -> dict[Path, str]:
         """Load the newest intact checkpoint, if there is a checkpoint.
 
-        Return a dict that maps each newer checkpoint to a description of its damage.
+        Return a dict that maps each newer checkpoint, all of them damaged, to a description of the damage.
 
         Args:
             load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.
@@ -174,7 +175,7 @@ class RunFolder:
         return damaged
 
     def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
-        """Rename the result of `load_newest`, so that these checkpoints are no longer listed. Return a note on each."""
+        """Rename the checkpoints that `load_newest` found damaged, to hide them from lists. Return a note on each."""
         notes = []
         for folder, problem in damaged.items():
             aside = folder.with_name(f"damaged-{folder.name}")
@@ -193,7 +194,7 @@ class RunFolder:
         _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
-        """Append a probe after `iteration` finished iterations to probes.jsonl, in the form of `log`."""
+        """Append one line to probes.jsonl, as `log` does: the probe taken after `iteration` finished iterations."""
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
     def log_divergence(self, iteration: int, error: str) -> None:
@@ -210,7 +211,7 @@ class RunFolder:
         """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
 
         Args:
-            totals: the checkpoint's metrics that add up over the run. The last remaining metrics must equal them.
+            totals: the checkpoint's running totals, such as `env_steps`. The last remaining metrics must equal them.
 
         Raises:
             AgentError: a line is damaged or missing. Then, nothing is deleted.
@@ -233,7 +234,7 @@ class RunFolder:
 
 
 def _is_of_start(path: Path) -> bool:
-    """Return whether the file is one that a killed process leaves before it has written the settings."""
+    """Return whether a process that was killed before it wrote the settings may have left this file."""
     return path.name == LOCK or is_temporary(path)
 
 
@@ -251,8 +252,8 @@ def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[
     """Read the metrics or the probes of a run, one dict per line.
 
     Raises:
-        AgentError: the file or a line is missing or damaged, or the file has no lines. With `cut`, a missing file and
-            one without lines are empty, and an incomplete last line is omitted: the run may have just begun.
+        AgentError: the file or a line is missing or damaged, or the file has no lines. With `cut`, a missing file or a
+            file without lines gives [], and an incomplete last line is omitted, because the run may have just begun.
     """
     if cut and not is_present(path / name):
         return []
@@ -276,7 +277,7 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
-    """Return the lines of the first iterations. Raise `AgentError` if a line is damaged or missing (see `complete`)."""
+    """Return the lines of the first `iterations` iterations. Raise `AgentError` if one is damaged or missing."""
     if not iterations and not is_present(path):
         return []
     earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)

@@ -1,6 +1,6 @@
 """Summaries of training runs: state, best result and cost, from the files of their folders.
 
-The files may be damaged or made to harm their reader. Every problem of a run is one line in its summary.
+The files may be damaged or malicious. A problem with a run does not raise an error, but is one line in its summary.
 """
 
 import os
@@ -19,7 +19,7 @@ from games.untrusted_files import is_present
 State = Literal["running", "finished", "stopped", "diverged", "damaged"]
 Rows = Sequence[Mapping[str, Any]]
 BEST = ("eval_success", "success", "eval_reward", "reward")
-"""What the best result may be, in order of preference: the win rate or the return, on held-out games if possible."""
+"""Metrics by which runs are ranked, in order of preference. A run is ranked by the first of them that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ class RunSummary:
     Attributes:
         problem: what is damaged, or "".
         iterations, planned_iterations: number of finished iterations, and the limit of the settings.
-        best_of, best: a name of `BEST`, and the largest value. "success" is the win rate over the last 100 episodes,
-            and "reward" the mean return of a rollout's episodes.
+        best_of, best: the metric of `BEST` by which the run is ranked, and its largest value. "success" is the win rate
+            over the last 100 episodes, and "reward" the mean return of a rollout's episodes.
         seconds, env_steps, tokens: duration, commands and tokens of all iterations.
         peak_memory: largest memory of a process, in bytes.
         settings: all settings by name.
@@ -120,7 +120,10 @@ def _state(folder: Path, config: TrainConfig, rows: Rows) -> State:
 
 
 def _best(rows: Rows) -> tuple[str | None, float | None]:
-    """Return the name and the largest value of the best result. A win rate over few episodes counts only if need be."""
+    """Return a tuple: the metric of `BEST` by which the run is ranked, and its largest value.
+
+    The win rate over recent episodes counts from `RECENT` episodes on or, in a shorter run, in the last row.
+    """
     enough = [row for row in rows if (row.get("episodes") or 0) >= RECENT] or rows[-1:]
     recent = _values(enough, "recent_success")
     can_be_won = any(recent) or bool(_values(rows, "normalized_score"))

@@ -13,7 +13,7 @@ Name: TypeAlias = Annotated[str, Field(max_length=1000)]
 
 
 class Stored(BaseModel):
-    """A pydantic model without conversions, unknown fields and infinite numbers."""
+    """A pydantic model that rejects values of another type, unknown fields, and numbers that are not finite."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 

@@ -17,7 +17,7 @@ from games.untrusted_files import validated
 
 
 class StoredTraining(NamedTuple):
-    """The counters of a checkpoint, the model's weights, and the tensors of the torch optimizer and the generator."""
+    """A checkpoint's counters, model weights, and tensors of the torch optimizer and the random generators."""
 
     state: TrainingState
     weights: dict[str, Tensor]

@@ -46,12 +46,13 @@ def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
 
 
 class UnfinishedPreferences:
-    """The file beside `path` that stores sampled batches until `path` is written, so that the same command continues.
+    """A file beside `path` that stores sampled batches until `path` is written.
 
-    Its first line holds the settings of the sampling, and each other line a batch.
+    An interrupted command can therefore continue. The first line of the file holds the settings of the sampling, and
+    each other line a batch. An entry of a batch is None if the judge's comparison was a tie.
 
     Attributes:
-        batches: the batches that an earlier sampling with the same settings has stored. None is a tie.
+        batches: the stored batches of an earlier sampling with the same settings.
 
     Raises:
         AgentError: a line is damaged.
@@ -67,7 +68,7 @@ class UnfinishedPreferences:
         self._is_begun = False
 
     def add(self, batch: Sequence[Preference | None]) -> None:
-        """Store a batch. The first call creates the file, or removes an incomplete last line and another sampling."""
+        """Store a batch. The first call also writes `settings` and `batches` anew, and drops all else in the file."""
         if not self._is_begun:
             atomic_write(self._path, json_lines.dumped([self._settings, *map(_rows, self.batches)]))
             self._is_begun = True

@@ -1,6 +1,6 @@
 """Prompt formats: the text around observations and commands.
 
-Each turn appends `before_command`, the command and `after_command` to the stream of its episode. Every piece is
+Each turn appends `before_command`, the command and `after_command` to the episode's token stream. Every piece is
 tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format `chat`
 consists of messages in the format of the tokenizer's chat template, for an instruction-tuned model.
 
@@ -42,7 +42,7 @@ class PromptFormat:
         return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the prompt's trailing spaces and the command. Pretrained tokenizers have tokens such as " go"."""
+        """Return the prompt's trailing spaces and the command, which share a token, as in " go", in many tokenizers."""
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
@@ -108,7 +108,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
 
 
 def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
-    """Return two rendered chats: one ends before the second command, the other after the first command."""
+    """Return a tuple (chat, ended): `chat` ends before the second command, and `ended` after the first command."""
     messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": SECOND}]
     with _time_limit(SECONDS):
@@ -120,7 +120,7 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise RuntimeError in the block's Python code, such as the code of a template, after `seconds`."""
+    """Interrupt the block's Python code, such as a loop in a template, with a RuntimeError after `seconds`."""
     end, before = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:

@@ -1,7 +1,8 @@
 """Tokenizes a stream piece by piece, so that the pieces together look like one text to the model.
 
-A tokenizer's own encoding of a text may begin with a special token (BOS), and SentencePiece tokenizers put a space in
-front of a text. Both belong at the start of a stream, and neither belongs at the start of a later piece.
+A stream is the token sequence of an episode. A tokenizer's own encoding of a text may begin with a special token (BOS),
+and SentencePiece tokenizers put a space in front of a text. Both belong at the start of a stream, and neither belongs
+at the start of a later piece.
 """
 
 import json
@@ -34,7 +35,7 @@ class StreamTokenizer:
         return tokens if tokens[: len(self.start)] == self.start else self.start + tokens
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a later piece."""
+        """Return the tokens of any piece of a stream but the first."""
         if not text:
             return []
         if self._continuation is None:
@@ -43,7 +44,7 @@ class StreamTokenizer:
         return tokens
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Return the text of a later piece."""
+        """Return the text of any piece of a stream but the first."""
         decoder = self.tokenizer if self._continuation is None else self._continuation
         text: str = decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens)
         return text
@@ -93,7 +94,7 @@ def _without_blank(tokenizer: Any) -> Any:
 
 
 def _clean(part: Any) -> Any:
-    """Remove the step that adds or removes a leading space from a component of a tokenizer (its JSON form)."""
+    """Return a tokenizer's component (in JSON form) without the step that adds or removes a leading space."""
     if part is None:
         return None
     kind = part["type"]

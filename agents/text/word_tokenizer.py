@@ -78,7 +78,7 @@ def _splitter() -> Tokenizer:
 
 
 def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
-    """Build a word-level tokenizer. It decodes tokens as in "chef's half-bag 12", with no spaces around newlines."""
+    """Build a word-level tokenizer. It decodes without spaces around newlines, ' and -, or between digits."""
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 

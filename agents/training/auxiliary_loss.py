@@ -2,8 +2,9 @@
 
 The targets are the tokens that the agent did not choose: the game's text and the forced tokens of commands. The hidden
 states are those of the update's own forward pass. The lm_head over the whole vocabulary is expensive, so it is applied
-only to a few sampled positions of each segment. With vocabulary size V, hidden size d and P weights in the trunk, the
-lm_head costs V d / P times as much as the trunk per position. For SmolLM2-135M, this factor is a quarter.
+only to a few sampled positions of each segment, which is an episode or a part of one. With vocabulary size V, hidden
+size d and P weights in the trunk, the lm_head costs V d / P times as much as the trunk per position. For SmolLM2-135M,
+this factor is a quarter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,16 @@ from agents.training.rollout_batch import RolloutBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LMSample:
-    """Maps rows of a rollout to sampled positions. The tokens that follow them are the targets of a gradient step."""
+    """Sampled positions in each segment of a minibatch. The tokens that follow them are the targets of the loss.
+
+    `positions` maps the index of a segment in the rollout to the positions in its tokens.
+    """
 
     positions: Mapping[int, NDArray[np.int64]]
 
     @classmethod
     def draw(cls, rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator) -> Self:
-        """Sample up to `count` positions of each row, without replacement. No sampled position is that of a choice."""
+        """Sample up to `count` positions of each row without replacement. The positions of choices are excluded."""
         positions = {}
         for row in rows:
             segment = rollout.segments[row]

@@ -1,12 +1,13 @@
-"""Whether this machine computes fast in bfloat16."""
+"""Detects whether this machine computes fast in bfloat16."""
 
 SLOW_BFLOAT16 = "this processor computes slowly in bfloat16, because it has no AVX-512; --dtype float32 is faster"
 
 
 def is_fast_in_bfloat16() -> bool:
-    """Return whether torch has fast bfloat16 matrix products here: on an accelerator, or on a CPU with AVX-512.
+    """Return whether torch computes bfloat16 matrix products fast on this machine.
 
-    On other CPUs, an update of SmolLM2 in bfloat16 takes at least ten times as long as in float32 (NOTES.md).
+    This is assumed of every accelerator, and of CPUs with AVX-512. On other CPUs, an update of SmolLM2 takes at least
+    ten times as long in bfloat16 as in float32 (NOTES.md).
     """
     import torch
 

@@ -127,7 +127,7 @@ class DAggerAgent:
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
-        """Return the metrics of the turns since the last call of this method, except turns with a single command.
+        """Return metrics of the turns since the last call of this method. Turns with a single command are not counted.
 
         `labelled` is the fraction of the turns that have a label. `agreement` is the fraction of these labels that are
         the model's likeliest command.
@@ -163,7 +163,8 @@ def label_best_episodes(
 ) -> tuple[list[Segment], Metrics]:
     """Label each choice of the best episodes with the token that was sampled.
 
-    Return a tuple: all segments, and the metric `kept`, which is the fraction of the episodes that are imitated.
+    Return a tuple (segments, metrics). `segments` holds all segments, labelled or not. The only metric is `kept`, the
+    fraction of the episodes that are imitated.
     """
     kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
     labelled = [

@@ -1,4 +1,4 @@
-"""Detection and report of a training that has diverged, so that no number that is infinite or NaN is saved."""
+"""Detects and reports that training has diverged, before an infinite number or NaN is saved."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def check_update(updater: Updater, rollout: RolloutBatch) -> None:
 
 
 def diverged(error: DivergenceError, iteration: int, run: Path) -> DivergenceError:
-    """Return an error that also names the iteration, counted from 1, and the run's newest checkpoint, with advice."""
+    """Return `error` with its iteration (counted from 1), the newest checkpoint of `run` and advice in the message."""
     saved = checkpoints(run)
     kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
     advice = "a lower --lr, --reward-scale or --max-grad-norm, or more --critic-warmup, may prevent it"

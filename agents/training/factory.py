@@ -1,4 +1,4 @@
-"""Construction of a training run from its configuration.
+"""Builds a training run from its configuration.
 
 Building a component may draw random numbers, so the order of construction affects the results of a run.
 """
@@ -46,9 +46,9 @@ from games.game_hash import game_hash
 from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
 WORD_EPISODES, WORD_TURNS = 8, 25
-"""Number of random episodes of open games from which a new tokenizer takes words, and turn limit of each episode."""
+"""Number and turn limit of the random episodes from which `_open_words` takes words."""
 COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
-"""What to do if a game offers no admissible commands in the mode `trie`."""
+"""Advice in the error message if a game offers no admissible commands in the mode `trie`."""
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -77,7 +77,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 def _prepare(
     config: TrainConfig, out: Path, *, resume: bool
 ) -> tuple[Optimizer, LevelSchedule, list[games.GameSpec], RunFolder]:
-    """Return the components of a trainer that need no model, with the held-out games."""
+    """Return the parts that need no model: a tuple (optimizer, level schedule, held-out games, run folder)."""
     check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
@@ -96,7 +96,7 @@ def _build(
     words: Sequence[str],
     accelerator: Accelerator,
 ) -> tuple[Trainer, list[str]]:
-    """Build the trainer. Return it with the hashes of the games on which its initial weights were trained.
+    """Return a tuple: the trainer, and the hashes of the games on which its initial weights were trained.
 
     Args:
         held_out: the games on which the model is evaluated.
@@ -141,7 +141,7 @@ def _build(
 
 
 def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
-    """Resolve a GAME of the training, unless it is empty, and load the models of its rewards."""
+    """Return the games that `game` names, or [] if it is empty, and load the models of their rewards."""
     specs = games.resolve(game, step_seconds=config.rollout.step_seconds) if game else []
     reject_reserved_seeds(specs)
     load_models(specs)
@@ -170,7 +170,7 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init`, if any, into the model. Return the result of `load_weights`."""
+    """Load the weights of `init` into the model. Return the result of `load_weights`, or ([], []) without `init`."""
     if not config.run.init:
         return [], []
     copied = folder.path / INITIAL  # a resumed run loads its own copy
@@ -178,7 +178,7 @@ def _warm_start(
 
 
 def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy, or None if no copy is needed. Frozen parameters are shared."""
+    """Return a frozen copy of the initial policy, which shares `model`'s frozen parameters, or None if not needed."""
     adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
     if adapter_is_new or not (config.optimizer.needs_reference or config.probe.probe_prompts):
         return None
@@ -189,7 +189,7 @@ def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
 def _agents(
     config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int, *, with_expert: bool
 ) -> tuple[LanguageModelAgent, DAggerAgent | None]:
-    """Return a tuple: the agent that learns, and the agent that plays with an expert, if there is one."""
+    """Return a tuple: the agent that learns, and the agent that plays with an expert, or None without an expert."""
     agent = LanguageModelAgent(
         model,
         tokenizer,
@@ -221,13 +221,13 @@ def _held_out(
 
 
 def _known_games(specs: Sequence[games.GameSpec], held_out: Sequence[games.GameSpec]) -> list[str]:
-    """Return a note if the games of the evaluation are not all held out."""
+    """Return a list with a note if some games of the evaluation are games of the training, or an empty list."""
     known = set(map(game_hash, specs)).intersection(map(game_hash, held_out)) if held_out else set()
     return [f"the model is trained on {len(known)} of the {len(held_out)} games of --eval-game"] if known else []
 
 
 def _slow_dtype(model: ActorCritic, accelerator: Accelerator) -> list[str]:
-    """Return a note if the model computes slowly in its data type."""
+    """Return a list with a note if the model computes slowly in its data type, or an empty list."""
     is_slow = model.dtype == torch.bfloat16 and accelerator.device.type == "cpu" and not is_fast_in_bfloat16()
     return [SLOW_BFLOAT16] if is_slow else []
 
@@ -246,7 +246,7 @@ def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_exp
 
 
 def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """Return all words of the games. Return None if some game has no closed vocabulary."""
+    """Return all words that the games can print, or None if some game does not list its words."""
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
@@ -259,9 +259,10 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
-    """Return texts with the words for a new trunk's tokenizer, from random episodes of the games with new words.
+    """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
 
-    A resumed run takes the words of its own tokenizer instead, because the texts may differ in other episodes.
+    The texts are those of random episodes of the games with new words. A resumed run takes the words of its own
+    tokenizer instead, because new episodes may have other texts.
     """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]

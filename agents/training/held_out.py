@@ -1,7 +1,7 @@
 """Evaluation on held-out games during training. The model plays alone: without an expert, dropout and reward shaping.
 
-All evaluations of a run play the same episodes with the same random numbers, and they do not change the training. The
-processes of a run share the episodes.
+All evaluations of a run play the same episodes with the same random numbers, and they do not change the training. Each
+process of a run plays a part of the episodes.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Best(NamedTuple):
 
 
 class HeldOutGames:
-    """Evaluates the model on held-out games, and remembers the best evaluation.
+    """Evaluates the model on held-out games, and stores the best evaluation.
 
     Args:
         specs: the games. If there are more games than episodes, evenly spaced games are played.
@@ -36,7 +36,7 @@ class HeldOutGames:
         rank, processes: number of this process, and number of all processes.
 
     Attributes:
-        best: the best evaluation so far, or None. Of equal evaluations, the earliest is the best.
+        best: the best evaluation so far, or None before the first one. Among equal ones, the earliest is the best.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HeldOutGames:
         self.every, self._episodes = config.evaluation.eval_every, config.evaluation.eval_episodes
         self._specs, self._rollout = evenly_spaced(specs, self._episodes), config.rollout
         self._rank, self._processes = rank, processes
-        # a stream of its own, so that the episodes differ from those of the training
+        # derived from the run's seed, so that the episodes differ from those of the training
         self._seed = int(np.random.SeedSequence([config.run.seed, 2]).generate_state(1)[0])
         self._agent = LanguageModelAgent(
             agent.model, agent.tokenizer, prompt=agent.prompt, seed=self._seed, mode=agent.mode, context=agent.context
@@ -75,7 +75,7 @@ class HeldOutGames:
         return metrics | {"eval_errors": sum(errors for _, errors in played)}
 
     def _play(self, progress: Progress) -> tuple[list[Episode], int]:
-        """Return a tuple: the episodes of this process, ordered by number, and the number of failed ones."""
+        """Return a tuple: the episodes of this process, ordered by number, and the number of episodes that failed."""
         first, end = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
         progress.begin("evaluation", end - first)
         before = self._agent.tokens

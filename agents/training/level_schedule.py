@@ -61,11 +61,13 @@ class LevelSchedule:
         return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count the wins of `episodes`, a rollout in order of number. Start the next level if the win rate suffices.
+        """Count the wins in a rollout. Start the next level if the win rate suffices. Return metrics.
 
-        Episodes in which an expert played do not count. Return metrics. With several levels, they contain the win rate
-        of each level that was played, named as in `success_level_3`. With promotion, they also contain `level`, the
-        level before this update.
+        With several levels, the metrics contain the win rate of each level that was played, named as in
+        `success_level_3`. With promotion, they also contain `level`, the level before this update.
+
+        Args:
+            episodes: the episodes of the rollout, ordered by number. Those in which an expert played do not count.
         """
         alone = [episode for episode in episodes if not episode.with_expert]
         won = {level: [bool(e.won) for e in alone if self._level_of[e.game] == level] for level in self.levels}

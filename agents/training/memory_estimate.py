@@ -1,4 +1,4 @@
-"""Estimate of a run's peak memory, and its measurement. A run that does not fit is rejected before it starts.
+"""Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
 
 The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
 update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
@@ -122,7 +122,7 @@ def available(device: torch.device) -> int:
 def peak_memory(device: torch.device) -> int:
     """Return the largest memory that this process has used so far, in bytes: that of a GPU, or of the process itself.
 
-    Memory of a GPU counts while tensors use it, also for a short time.
+    On a GPU, this is the largest memory that tensors of this process occupied at any one time.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -15,7 +15,7 @@ from games.completion import Scorer
 PROMPTS = 32
 """Number of prompts that are completed at once."""
 Batch = list[Preference | None]
-"""The outcome of each pair of completions of `PROMPTS` prompts. None is a tie."""
+"""The preference at each of `PROMPTS` prompts, or None where the two completions tie."""
 PATIENCE = 20
 """Maximum number of ties per preference. With more ties, sampling fails, but only after `LEAST` pairs."""
 LEAST = 256
@@ -47,7 +47,9 @@ def sample_preferences(
         game: one or several completion games.
         judge: name of the reward that compares the completions (see `games.completion.rewards`).
         seed: seed of the prompts. The agent has its own seed.
+        on_preference: function that receives each preference.
         earlier: the first batches, if an earlier call with the same arguments has passed them to `on_batch`.
+        on_batch: function that receives each batch that is sampled in this call.
 
     Raises:
         GameError: the game or the judge does not exist, or fails.
@@ -79,7 +81,7 @@ def sample_preferences(
 
 
 def _sampled(runner: EpisodeRunner, agent: Agent, score: Scorer, on_batch: Callable[[Batch], None]) -> Iterator[Batch]:
-    """Yield new batches without end."""
+    """Sample and yield batches for ever. Each batch is first passed to `on_batch`."""
     while True:
         episodes = sorted(runner.play(agent, 2 * PROMPTS), key=lambda episode: episode.index)
         prompts, texts = [episode.steps[0].observation for episode in episodes], [_text(e) for e in episodes]

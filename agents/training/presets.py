@@ -200,7 +200,7 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 def read_toml(path: Path) -> Layer:
     """Read the settings of a TOML file. The string "none" stands for None, which TOML lacks.
 
-    Paths in the file are relative to the current folder, like those of options and of the output of `--dry-run`.
+    Paths in the file are relative to the current folder, as they are in options and in the output of `--dry-run`.
 
     Raises:
         ConfigError: the file cannot be read or has no setting, or it names a group or a setting that does not exist.
@@ -271,7 +271,7 @@ def _game_kind(game: str, step_seconds: object) -> str:
     """Return the key of a game in `GAMES`.
 
     The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium. A game
-    that does not exist counts as a text adventure. A later call of `resolve` reports the error.
+    that does not exist counts as a text adventure, because a later call of `games.resolve` reports the error.
     """
     kind: str = game.partition("?")[0]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):

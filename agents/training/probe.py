@@ -1,7 +1,7 @@
 """Probes: texts that the policy writes at fixed prompts during training, and measures of their collapse.
 
-Each probe continues every prompt once. All probes use the same random numbers. The lines of `probes.jsonl` hold the
-measures and the texts.
+In each probe, the policy continues every prompt once. All probes use the same random numbers. The lines of
+`probes.jsonl` hold the measures and the texts.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Communication of the processes of a run, and the decisions that they share.
+"""Communication between the processes of a run.
 
-All of these functions wait for all processes: each process must call them at the same point.
+Except `connected`, these functions wait for all processes: each process must call them at the same point.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def any_process(value: bool) -> bool:
 def in_all_processes(work: Callable[[], T]) -> T:
     """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
 
-    The error must be a user's mistake, an OSError, such as that of a full disk, or a Ctrl-C. If several processes raise
+    This applies to users' mistakes, to OSErrors, such as that of a full disk, and to Ctrl-C. If several processes raise
     errors, all raise that of the lowest rank, so that all handle the same error. Any other exception is a bug. Only the
     process with the bug raises it, and the others raise `LostProcessError`.
     """
@@ -65,6 +65,6 @@ def in_all_processes(work: Callable[[], T]) -> T:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return the error, with our class in place of a user's subclass, which other processes may be unable to create."""
+    """Return the error. If a user's code defines its class, return one of our base class, which all processes know."""
     ours = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in OURS)
     return error if type(error) is ours else ours(str(error))

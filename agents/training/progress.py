@@ -1,4 +1,4 @@
-"""The progress of the current iteration of a training run, in this process. A display reads it in another thread."""
+"""Progress of this process in the current iteration of a training run. A display reads it from another thread."""
 
 from dataclasses import dataclass
 

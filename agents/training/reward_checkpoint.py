@@ -29,7 +29,7 @@ KIND = "training of a reward model"
 
 
 class RewardCheckpoint:
-    """The state of a training after its last finished epoch.
+    """The state of a reward model's training after its last finished epoch, in a hidden folder beside `out`.
 
     Args:
         out: folder of the reward model.

@@ -20,14 +20,14 @@ from agents.text.stream_tokenizer import StreamTokenizer
 
 KIND = "reward model"
 MAX_TOKENS = 512
-"""Maximum number of tokens of a text. A longer text is cut at its start."""
+"""Maximum number of tokens of a text. The start of a longer text is left out."""
 MICRO_BATCH_TOKENS = 2048
 """Tokens per forward pass. Limits memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedText:
-    """The tokens of a prompt and its completion, and an end token. The last `scored` tokens follow the prompt."""
+    """The tokens of a prompt, its completion and an end token. The last `scored` of them follow the prompt."""
 
     tokens: list[int]
     scored: int
@@ -79,7 +79,7 @@ class RewardModel:
 def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     """Return batches of the indices of `lengths`, each with texts of similar length.
 
-    A batch has at most `tokens` tokens including padding, unless it is a single longer text.
+    A batch has at most `tokens` tokens including padding. A longer text forms a batch of its own.
     """
     batches = list[list[int]]()
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -111,7 +111,7 @@ def save_reward_model(
 
 
 def load_reward_model(folder: Path) -> RewardModel:
-    """Load the reward model of a folder. The state of the global random-number generator is kept.
+    """Load the reward model of a folder, without changing the global random-number generator.
 
     Raises:
         AgentError: a file is missing, damaged or of another format, or the folder holds no reward model.

@@ -25,7 +25,7 @@ from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, Reward
 from agents.training.updater import make_torch_optimizer, set_learning_rates
 
 Progress = Callable[[str, float, float], None]
-"""A function that receives a text, the work done so far, and the total work."""
+"""A function that receives a text to display, the number of finished gradient steps, and their total number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, rewards: Sequence[tuple[float, float]]) -> "Accuracy":
-        """Return the accuracy for pairs of rewards of the chosen and the rejected text. Equal rewards are wrong."""
+        """Return the accuracy for tuples (reward of the chosen text, of the rejected text). Equal rewards are wrong."""
         from scipy.stats import binomtest
 
         correct, pairs = sum(chosen > rejected for chosen, rejected in rewards), len(rewards)
@@ -127,7 +127,7 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 
 def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[tuple[float, float]]:
-    """Return the rewards of the chosen and the rejected completion of each preference."""
+    """Return a tuple for each preference: the reward of the chosen and of the rejected completion."""
     prompts = [preference.prompt for preference in preferences]
     rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
     return list(zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True))
@@ -136,9 +136,10 @@ def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference])
 def split_by_prompt(
     preferences: Sequence[Preference], share: float, rng: np.random.Generator
 ) -> tuple[list[Preference], list[Preference]]:
-    """Split preferences into two parts that have no prompt in common.
+    """Split preferences into a tuple of two parts that have no prompt in common.
 
-    The first part holds at least the fraction `share` of the preferences. It is empty if `share` is 0.
+    The first part holds at least the fraction `share` of the preferences, and the second part the rest. The first part
+    is empty if `share` is 0.
 
     Raises:
         AgentError: `share` is above 0, and no preference is left for the second part.

@@ -1,4 +1,4 @@
-"""Rollouts: what a process plays in an iteration, and the rollouts of all processes as one."""
+"""Rollouts: the episodes that a process plays in an iteration, and one rollout joined from all processes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Rollout:
 
     Attributes:
         episodes: the episodes, ordered by number.
-        segments: the token streams of the update, or an empty list if they are not needed any more.
+        segments: the episodes' token streams in segments, for the update; [] if they are not needed any more.
         tokens: number of tokens of all segments.
         strategies: number of commands of each strategy.
         label_metrics: metrics of the labels for imitation.

@@ -1,6 +1,8 @@
 """Converts the segments of a rollout to tensors: the recorded batch (`actde.Batch`) and the update's micro-batches.
 
-Streams are padded on the right, to the longest stream of their micro-batch. Any rows can therefore form a micro-batch.
+A segment is an episode's token stream, or a part of a stream that was cut (`agents.language_model.token_stream`). It is
+one row of a batch. Rows are padded on the right, to the longest row of their micro-batch. Any rows can therefore form a
+micro-batch.
 
 A choice is a token that the agent sampled from several alternatives. With credit per token, every choice is an action.
 With credit per command, all choices of a turn form one action. The log-probability of this action is the sum over its
@@ -193,7 +195,7 @@ class RolloutBatch:
 def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Split rows, which are indices of segments, into groups of similar length.
 
-    A group has at most `budget` tokens including padding, unless the group is a single longer row.
+    A group has at most `budget` tokens including padding. A longer row forms a group of its own.
     """
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):

@@ -1,4 +1,4 @@
-"""The state of a training run, as its checkpoints store it beside the model's weights, and its policy."""
+"""Saves and restores the state of a training run, and saves its policy, in the form of checkpoints."""
 
 from collections import deque
 from pathlib import Path
@@ -75,7 +75,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
 
 
 def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **training: Any) -> None:
-    """Write a checkpoint of the current policy. `training` are further arguments of `save_agent`."""
+    """Write a checkpoint of the current policy. `training` holds further keyword arguments of `save_agent`."""
     description = {
         "name": trainer.config.run.optimizer,
         "prompt": trainer.agent.prompt.name,
@@ -104,6 +104,6 @@ def is_best(trainer: "Trainer") -> bool:
 
 
 def save_best(trainer: "Trainer") -> None:
-    """Save the current policy as the best one, if it is the best one."""
+    """Save the current policy in the run's folder `best` if it has the best evaluation so far."""
     if is_best(trainer) and trainer.accelerator.is_main_process:
         save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)

@@ -1,6 +1,6 @@
 """Trackers of experiments, through accelerate: TensorBoard, Weights & Biases and Trackio.
 
-A tracker starts when training starts. Before, it opens no file and no connection.
+A tracker opens no file and no connection before training starts.
 """
 
 import importlib.util
@@ -73,7 +73,7 @@ def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequenc
 
 
 def finish(accelerator: Accelerator, run: Path) -> None:
-    """Write what the trackers hold, and end them and the group of processes."""
+    """Let the trackers write what they have buffered, and end them and the process group."""
     with _one_line_errors(run):
         if accelerator.is_main_process and any(tracker.name == "trackio" for tracker in accelerator.trackers):
             import trackio
@@ -83,7 +83,7 @@ def finish(accelerator: Accelerator, run: Path) -> None:
 
 
 def _row(episode: Episode) -> list[Any]:
-    """Return the cells of an episode. Its text has the observations and, after ">", the commands."""
+    """Return an episode's row of the table. The cell "text" has the observations and, after ">", the commands."""
     turns = (f"{step.observation}\n> {step.decision.command}" for step in episode.steps)
     text = "\n".join([*turns, episode.final_observation])
     numbers = (episode.won, episode.score, episode.reward, len(episode.steps))
@@ -92,7 +92,7 @@ def _row(episode: Episode) -> list[Any]:
 
 @contextmanager
 def _one_line_errors(run: Path) -> Iterator[None]:
-    """Send what trackers print to standard error, and convert their errors."""
+    """Send what trackers print to standard error, and convert their errors to `AgentError`."""
     try:
         with naming(run / TENSORBOARD), redirect_stdout(sys.stderr):
             yield
@@ -102,6 +102,6 @@ def _one_line_errors(run: Path) -> Iterator[None]:
 
 
 def _tracker_errors() -> tuple[type[Exception], ...]:
-    """Return the classes of the trackers' own errors. Trackio stores metrics with SQLite."""
+    """Return the classes of the trackers' own errors. Trackio raises SQLite's, because it stores metrics there."""
     wandb = sys.modules.get("wandb")
     return (sqlite3.Error, *([wandb.Error] if wandb else []))

@@ -56,9 +56,9 @@ class Trainer:
         trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
-        notes: notes for the user about the warm start, one line each.
+        notes: notes for the user, such as those about the warm start, one line each.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
-        stopped: whether the run has ended for this reason. It is the same in all processes.
+        stopped: whether the run has ended because of `stopping`. It is the same in all processes.
         progress: the progress of the current iteration in this process.
         failures: failed episodes of all processes, counted when the run ends.
         iteration: number of finished iterations.
@@ -181,7 +181,7 @@ class Trainer:
     def iterate(self) -> Metrics:
         """Collect one rollout, update the model, and return the metrics of this iteration.
 
-        The held-out games are played before the first iteration, and then if they are due after an iteration.
+        The held-out games are played before the first iteration, and after each iteration with a due evaluation.
         """
         initial = {} if self.iteration else self._evaluate()
         begin = time.perf_counter()
@@ -241,7 +241,7 @@ class Trainer:
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:
-        """Play one rollout. If this fails in one process, forget the rollout in all processes, and raise the error."""
+        """Play one rollout. If this fails in one process, undo the rollout in all processes, and raise the error."""
         before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             return in_all_processes(self._play_own)
@@ -261,7 +261,7 @@ class Trainer:
         return play_rollout(self.config, self.runner, *players, labels_best=labels_best, progress=self.progress)
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
-        """Update the model. Return a tuple: the rollout's batch, metrics, and the advantages [B, T]."""
+        """Update the model. Return a tuple (rollout batch, metrics, advantages [B, T])."""
         config, optimizer = self.config, self.updater.torch_optimizer
         credit, group_size = config.rollout.credit, config.rollout.group_size
         rollout = RolloutBatch(segments, credit=credit, group_size=group_size, device=self.accelerator.device)
@@ -285,7 +285,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints.
 
-        The best policy is saved after it, so that a resumed run knows every policy that was saved as the best one.
+        A new best policy is saved after the checkpoint. A resumed run therefore knows the evaluation of the saved one.
         """
         state, tensors = state_of(self)
         self.saved = self.iteration

@@ -58,7 +58,7 @@ def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str,
 def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
     """Build AdamW or plain SGD, with a separate learning rate for each of `parameter_groups`.
 
-    The torch optimizer steps the float32 master weights of bfloat16 parameters.
+    For bfloat16 parameters, the torch optimizer updates their float32 master weights instead.
     """
     groups = parameter_groups(model, config)
     for group in groups:
@@ -162,7 +162,7 @@ class Updater:
     ) -> tuple[dict[str, float], Targets]:
         """Take all gradient steps of a rollout, and count their tokens in `progress`.
 
-        Return a tuple: (1) the metrics, and (2) the targets, which are computed before the first step.
+        Return a tuple (metrics, targets). The targets are computed before the first step.
         """
         progress = progress or Progress()
         progress.begin("update", self.config.epochs * sum(len(segment.tokens) for segment in rollout.segments))

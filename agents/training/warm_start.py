@@ -1,6 +1,6 @@
 """Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
-The settings in `SAME` must be equal in both runs. By default, the new run uses the values and the data type of the
+The settings in `SAME` must be equal in both runs. By default, the new run takes them and the data type from the
 checkpoint. If the checkpoint has no Q heads, the new run's Q heads start untrained.
 """
 
