@@ -15,7 +15,7 @@ from typing import Any
 from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
-"""Options of a JVM. All identity hash codes are equal, so earlier episodes do not affect the order of a hash set."""
+"""JVM options. They make all identity hash codes equal, so that earlier episodes do not affect hash set orders."""
 
 
 class Jvm:

@@ -166,7 +166,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` in a child process. Return its verdict and the reason, or two '' if the check passes.
+    """Run `playthrough_check` in a child process. Return a tuple (verdict, reason), or ("", "") if the check passes.
 
     The verdict is `problem` or `unverified`. Raise GameError if the game hangs or the interpreter ends the process, and
     RuntimeError if the check has a bug.
