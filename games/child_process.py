@@ -84,7 +84,10 @@ class Child:
 
 
 def why_ended(status: int, oom_kills_before: int) -> str:
-    """Return the signal or exit status that ended a child. `oom_kills_before` is `oom_kills()` at the child's start."""
+    """Return the signal or exit status that ended a child.
+
+    `oom_kills_before` is `oom_kills()` at the child's start.
+    """
     known = -status in {signal.value for signal in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"

@@ -97,9 +97,10 @@ def named_code() -> list[str]:
 
 
 def canonical(source: str) -> str:
-    """Return the absolute path if `source` is a `.py` file. Return the name of a module unchanged.
+    """Return the absolute path if `source` is a `.py` file.
 
-    Raise GameError if the path contains `?`, `,` or `*`, which are separators in GAME strings and lists.
+    Return the name of a module unchanged. Raise GameError if the path contains `?`, `,` or `*`, which are separators in
+    GAME strings and lists.
     """
     if not source.endswith(".py"):
         return source

@@ -40,9 +40,10 @@ class PathError(OSError):
 
 
 class EpisodeError(GameError):
-    """An environment failed in one episode. The next episode may succeed.
+    """An environment failed in one episode.
 
-    Failures with the same cause, such as a reward that is not finite, have the same `kind`.
+    The next episode may succeed. Failures with the same cause, such as a reward that is not finite, have the same
+    `kind`.
     """
 
     def __init__(self, message: str, *, kind: str = "") -> None:
@@ -80,10 +81,10 @@ def reason(error: OSError) -> str:
 
 
 def is_users(error: OSError) -> bool:
-    """Return whether the user's disk or path causes the error. Otherwise, the error is a bug in this project.
+    """Return whether the user's disk or path causes the error.
 
-    Errors in `OF_PATHS`, such as a missing file, may come from wrong code. The user causes such an error only if it is
-    a `PathError`, which names a path that the user has chosen.
+    Otherwise, the error is a bug in this project. Errors in `OF_PATHS`, such as a missing file, may come from wrong
+    code. The user causes such an error only if it is a `PathError`, which names a path that the user has chosen.
     """
     return isinstance(error, PathError) or error.errno not in OF_PATHS
 

@@ -1,4 +1,6 @@
-"""Open games: Gymnasium environments from outside this project. Their GAME strings take these forms:
+"""Open games: Gymnasium environments from outside this project.
+
+Their GAME strings take these forms:
 
     mine/Guess-v0                   an id that is registered with Gymnasium
     package.module:mine/Guess-v0    an id that the module registers when it is imported
@@ -38,7 +40,10 @@ ID = re.compile(r"/|-v[0-9]+$")
 MAX_SOURCE = 10_000_000
 """The maximum size of a Python file, in bytes."""
 OURS = ("max_turns", "render_mode")
-"""Constructor arguments that `make` itself passes. A GAME string cannot set them."""
+"""Constructor arguments that `make` itself passes.
+
+A GAME string cannot set them.
+"""
 TYPES: dict[type, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
 Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
@@ -187,10 +192,10 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
 
 
 def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
-    """Return the error message for a GAME that names a Python file but no class. It lists the classes to choose from.
+    """Return the error message for a GAME that names a Python file but no class.
 
-    The file is parsed but not imported. A class is listed if the name of one of its bases ends with a name in `bases`,
-    or if one of its bases is listed.
+    It lists the classes to choose from. The file is parsed but not imported. A class is listed if the name of one of
+    its bases ends with a name in `bases`, or if one of its bases is listed.
     """
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body

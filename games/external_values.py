@@ -17,11 +17,17 @@ MAX_NUMBER = float(np.finfo(np.float32).max)
 NUMBERS = ("score", "max_score", "moves")
 """Entries of an info that must be finite numbers. Only `max_score` may also be None, if it is unknown."""
 AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
-"""Info entries with which the game `completion` requests the score of a reward model. Other games must not set them."""
+"""Info entries with which the game `completion` requests the score of a reward model.
+
+Other games must not set them.
+"""
 
 
 class UnusableValueError(Exception):
-    """An environment returned a value that cannot be used. `kind` names the value, such as `reward` or `info`."""
+    """An environment returned a value that cannot be used.
+
+    `kind` names the value, such as `reward` or `info`.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +35,10 @@ class UnusableValueError(Exception):
 
 
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Check an info. Return it with `defaults` for its missing entries and without the entries `AGENTS_OWN`."""
+    """Check an info.
+
+    Return it with `defaults` for its missing entries and without the entries `AGENTS_OWN`.
+    """
     if not isinstance(info, Mapping):
         raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
     for name in NUMBERS:

@@ -79,5 +79,8 @@ class Failures:
 
 
 def error_kind(error: GameError) -> str:
-    """Return the kind of an error. Errors of the same kind count as the same failure."""
+    """Return the kind of an error.
+
+    Errors of the same kind count as the same failure.
+    """
     return error.kind if isinstance(error, EpisodeError) else type(error).__name__

@@ -29,11 +29,14 @@ LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
 _SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
-"""Process id -> a tuple (scratch folder, lock that the process holds). A fork also inherits its parent's entry."""
+"""Process id -> a tuple (scratch folder, lock that the process holds).
+
+A fork also inherits its parent's entry.
+"""
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of the folder `name` in the cache folder. The environment variable ACTDE_CACHE overrides it."""
+    """Return the path of the folder `name` in the cache folder. The variable ACTDE_CACHE can set the cache folder."""
     if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path
@@ -76,7 +79,10 @@ def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether any process holds the lock of `file_lock(path)`. Nothing is written."""
+    """Return whether any process holds the lock of `file_lock(path)`.
+
+    Nothing is written.
+    """
     import fcntl
 
     try:
@@ -96,9 +102,10 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of an output folder, or of files in it, inside the block. Create the folder if necessary.
+    """Hold the lock of an output folder, or of files in it, inside the block.
 
-    Temporary files that killed processes left in the folder are removed. The block may acquire the same lock again.
+    Create the folder if necessary. Temporary files that killed processes left in the folder are removed. The block may
+    acquire the same lock again.
 
     Args:
         names: names of the output files, of which the first determines the lock. Without names, lock the whole folder.
@@ -128,7 +135,10 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def building(path: Path) -> Iterator[None]:
-    """Hold the lock of `path`, which threads and processes share, in the block. First remove old temporary files."""
+    """Hold the lock of `path`, which threads and processes share, in the block.
+
+    First remove old temporary files.
+    """
     create_folder(path.parent)
     with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_changes(path.parent):
         remove_leftovers(path.parent, path.name)
@@ -141,7 +151,10 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove temporary files and folders from `folder`: those made for `names`, or all. The caller holds the lock."""
+    """Remove temporary files and folders from `folder`: those made for `names`, or all.
+
+    The caller holds the lock.
+    """
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         found = TEMPORARY.fullmatch(path.name)
         if found is None or (names and found["name"] not in names):
@@ -230,9 +243,10 @@ def _temporary(path: Path) -> Path:
 
 
 def scratch_folder() -> Path:
-    """Return the folder for this process's temporary files. The process holds the folder's lock until it ends.
+    """Return the folder for this process's temporary files.
 
-    The first call also removes the scratch folders of killed processes.
+    The process holds the folder's lock until it ends. The first call also removes the scratch folders of killed
+    processes.
     """
     if (process := os.getpid()) not in _SCRATCH_FOLDERS:
         remove_dead_scratch_folders()
@@ -259,7 +273,10 @@ def remove_dead_scratch_folders() -> None:
 
 
 def remove_scratch_folder() -> None:
-    """Remove this process's scratch folder, if it has one. Called when the process ends."""
+    """Remove this process's scratch folder, if it has one.
+
+    Called when the process ends.
+    """
     if found := _SCRATCH_FOLDERS.pop(os.getpid(), None):
         shutil.rmtree(found[0], ignore_errors=True)
         found[0].with_suffix(LOCK).unlink(missing_ok=True)

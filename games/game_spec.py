@@ -102,7 +102,10 @@ class GameSpec:
 
 
 def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers admissible commands at its start. All kinds but `suite` are made and reset."""
+    """Return whether a game offers admissible commands at its start.
+
+    All kinds but `suite` are made and reset.
+    """
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
     env = spec.make()
@@ -113,7 +116,10 @@ def offers_commands(spec: GameSpec) -> bool:
 
 
 def _available_infos(path: Path) -> tuple[str, ...]:
-    """Return those entries of `INFOS` that a game file can provide. Plain stories provide none."""
+    """Return those entries of `INFOS` that a game file can provide.
+
+    Plain stories provide none.
+    """
     if path.suffix == pddl_file.SUFFIX:
         return pddl_file.INFOS
     return () if is_plain(path) else INFOS

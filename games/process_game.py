@@ -102,7 +102,10 @@ class ProcessGame(gymnasium.Env[str, str]):
     __del__ = _kill
 
     def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the child and return the result. Kill the child after a timeout, a crash or an interrupt."""
+        """Call a method in the child and return the result.
+
+        Kill the child after a timeout, a crash or an interrupt.
+        """
         assert self._child is not None
         connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
         with contextlib.ExitStack() as unless_it_answers:

@@ -1,8 +1,8 @@
-"""Read files that others may have written: regular files of limited size with strict JSON. Every error is one line.
+"""Read files that others may have written: regular files of limited size with strict JSON.
 
-A file of a run, a model or a game may be damaged or made to harm its reader. The size of a file, the nesting of its
-JSON (200 levels) and the digits of its numbers (4,300) are therefore limited. NaN, infinite numbers and lone surrogates
-are rejected.
+Every error is one line. A file of a run, a model or a game may be damaged or made to harm its reader. The size of a
+file, the nesting of its JSON (200 levels) and the digits of its numbers (4,300) are therefore limited. NaN, infinite
+numbers and lone surrogates are rejected.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def read_text(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = F
 def read_lines(
     path: Path, *, complete: bool = False, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, str]]:
-    """Yield a tuple (place, text) for each line of a text file. A place is a text such as "metrics.jsonl, line 3".
+    """Yield a tuple (place, text) for each line of a text file.
+
+    A place is a text such as "metrics.jsonl, line 3".
 
     Args:
         complete: whether the last line must end with a newline, too.

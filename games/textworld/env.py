@@ -111,7 +111,10 @@ class TextWorld(TextGame):
         super().__init__(max_turns=limit, characters=record or LATIN, render_mode=render_mode)
 
     def close(self) -> None:
-        """Close the engine and its interpreter. The next `reset` opens them again. A second call does nothing."""
+        """Close the engine and its interpreter.
+
+        The next `reset` opens them again. A second call does nothing.
+        """
         super().close()
         self._engine.close()
 

@@ -1,7 +1,8 @@
-"""The transition cache, which stores the responses of games. All episodes in an operating-system process share it.
+"""The transition cache, which stores the responses of games.
 
-The cache holds one transition graph (`graph.py`) for each game and set of requested infos (`protocol.INFOS`). A graph
-stores the response to each command that has been played in a state. The cache limits the total memory of the graphs.
+All episodes in an operating-system process share it. The cache holds one transition graph (`graph.py`) for each game
+and set of requested infos (`protocol.INFOS`). A graph stores the response to each command that has been played in a
+state. The cache limits the total memory of the graphs.
 
 Options are environment variables, so that child processes inherit them:
 

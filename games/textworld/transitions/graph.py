@@ -109,7 +109,10 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state, and add it if missing. Return None if the interpreter expects no command."""
+        """Return the node of a state, and add it if missing.
+
+        Return None if the interpreter expects no command.
+        """
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -191,7 +194,10 @@ class TransitionGraph:
             self.users += 1
 
     def release(self) -> None:
-        """Decrement the number of users. At 0, close the interpreter. `_open` starts a new one when it is needed."""
+        """Decrement the number of users.
+
+        At 0, close the interpreter. `_open` starts a new one when it is needed.
+        """
         with self.lock:
             self.users -= 1
             if self.users == 0 and self._interpreter is not None:

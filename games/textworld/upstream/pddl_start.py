@@ -42,7 +42,10 @@ EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
 def start(game: PddlGame) -> Any:
-    """Return TextWorld's environment for a `.tw-pddl` game. Its things are named by `display_names`."""
+    """Return TextWorld's environment for a `.tw-pddl` game.
+
+    Its things are named by `display_names`.
+    """
     import textworld
     from textworld.envs.pddl import PddlEnv
 

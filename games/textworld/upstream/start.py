@@ -83,7 +83,8 @@ def prepare_jericho() -> None:
     """Ignore Jericho's warning that a game is not fully supported, and let it use this process's scratch folder.
 
     Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho
-    copies its library for every game. In the scratch folder, the copy is removed even if the process is killed.
+    copies its library for every game. If the process is killed, a later process removes the copy with the scratch
+    folder.
     """
     import jericho.jericho
 
