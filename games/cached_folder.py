@@ -1,4 +1,7 @@
-"""Folders that are built once: by one process while others wait, and again if their sources or files have changed."""
+"""Build a folder once: one process builds it while others wait.
+
+Rebuild it if its sources or files have changed.
+"""
 
 import json
 from collections.abc import Callable, Mapping

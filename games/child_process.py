@@ -84,7 +84,10 @@ class Child:
 
 
 def why_ended(status: int, oom_kills_before: int) -> str:
-    """Return the signal or the exit status of a child. The count is that of `oom_kills` at its start."""
+    """Return the signal or exit status that ended a child.
+
+    `oom_kills_before` is `oom_kills()` at the child's start.
+    """
     known = -status in {signal.value for signal in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
@@ -100,15 +103,15 @@ def oom_kills() -> int:
 
 
 def _warning_format() -> str:
-    """Return the function that formats warnings, as `module:name`: that of our programs, or otherwise Python's."""
+    """Return `module:name` of the function that formats warnings: ours if it is installed, and otherwise Python's."""
     module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
     return f"{module}:{name}" if module == "actde.warning_lines" else "warnings:formatwarning"
 
 
 def run(descriptor: int, serve: str, warning_format: str) -> None:
-    """Run the function `serve` in the child, which formats warnings with `warning_format`. Both are `module:name`.
+    """In the child, run the function `serve`, with warnings formatted by the function `warning_format`.
 
-    `descriptor` is the child's end of the connection.
+    Both functions are given as `module:name`. `descriptor` is the file descriptor of the child's end of the connection.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()

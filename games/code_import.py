@@ -68,7 +68,7 @@ def import_name(text: str, kind: str) -> Any:
 
 
 def _import_advice(file: Path, error: ImportError) -> str | None:
-    """Return what to change if a file imports another file of its folder. Return None if the error has other causes."""
+    """Return advice for a file whose import of another file in its folder failed, or None for any other error."""
     package = file.with_name("__init__.py")
     if "attempted relative import" in str(error):
         return f"code in several files is a package; import the class in {package}, and name {package}:Class"
@@ -97,9 +97,10 @@ def named_code() -> list[str]:
 
 
 def canonical(source: str) -> str:
-    """Return the absolute path of a file, and any other source as it is.
+    """Return the absolute path if `source` is a `.py` file.
 
-    Raise GameError if the path contains a character that separates the parts of a GAME or of a list.
+    Return the name of a module unchanged. Raise GameError if the path contains `?`, `,` or `*`, which are separators in
+    GAME strings and lists.
     """
     if not source.endswith(".py"):
         return source
@@ -123,10 +124,11 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 @contextmanager
 def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") -> Iterator[None]:
-    """Turn an exception of the user's code into an error of one line: `what`, the exception, its file and its line.
+    """Convert an exception in the user's code to a one-line error: `what`, the exception, its place and `hint`.
 
-    KeyboardInterrupt passes, because it is the user's. If the code has forked, the copy of this process ends here. What
-    the code prints to standard output goes to standard error, where it cannot damage a document.
+    KeyboardInterrupt is not converted, because the user caused it, not the code. If the code has forked, the forked
+    process exits at the end of the block. Standard output is redirected to standard error, so that the code cannot
+    corrupt a JSON document on standard output.
     """
     process = os.getpid()
     try:
@@ -147,7 +149,10 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
 
 @contextmanager
 def _printing_to_stderr() -> Iterator[None]:
-    """Send what the block prints to standard error. Other threads than the main one could not restore the stream."""
+    """Redirect standard output to standard error in the block, but only in the main thread.
+
+    The redirection applies to the whole process, so threads that redirect at once could restore the wrong stream.
+    """
     if threading.current_thread() is threading.main_thread():
         with redirect_stdout(sys.stderr):
             yield

@@ -12,7 +12,7 @@ OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
-"""Parts of messages about memory, in lower case."""
+"""Phrases, in lower case, by which the message of an out-of-memory error is recognized."""
 MAX_MESSAGE = 500
 """Maximum number of characters of an exception's message in an error of ours."""
 OF_PATHS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
@@ -36,13 +36,14 @@ class FilesError(GameError):
 
 
 class PathError(OSError):
-    """A file or folder that a command writes cannot have its path, or its folder has been removed meanwhile."""
+    """An output path is unusable: a file is in place of a folder or the reverse, or a folder has been removed."""
 
 
 class EpisodeError(GameError):
-    """An environment failed in one episode. The next episode may succeed.
+    """An environment failed in one episode.
 
-    `kind` is equal for failures of one cause, such as a reward that is not finite.
+    The next episode may succeed. Failures with the same cause, such as a reward that is not finite, have the same
+    `kind`.
     """
 
     def __init__(self, message: str, *, kind: str = "") -> None:
@@ -53,7 +54,7 @@ class EpisodeError(GameError):
 def first_line(error: object) -> str:
     """Return the first line of an error's message, or the name of its class if the message is empty.
 
-    A first line that ends in a colon announces the other lines, which are then added.
+    If the first line ends in a colon, append the other lines, because the first line only announces them.
     """
     first, *others = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
@@ -62,10 +63,10 @@ def first_line(error: object) -> str:
 def described(error: BaseException, *, all_lines: bool = False) -> str:
     """Return the class of an exception and its message, as one line of printable characters.
 
-    Without `all_lines`, only the first line of the message is returned: libraries add advice in further lines.
+    Unless `all_lines` is true, include only the first line of the message, because libraries add advice after it.
     """
     message = "an error without a message"
-    with suppress(Exception):  # the class of a user may raise anything here
+    with suppress(Exception):  # `str` of a user's exception class may raise anything
         has_message = str(error).strip() and error.args != (None,)
         message = (str(error) if all_lines else first_line(error)) if has_message else ""
     if len(message) > MAX_MESSAGE:
@@ -80,19 +81,19 @@ def reason(error: OSError) -> str:
 
 
 def is_users(error: OSError) -> bool:
-    """Return whether a disk or a path of the user causes the error. Otherwise, it is a bug of ours.
+    """Return whether the user's disk or path causes the error.
 
-    A path may be missing, or lead to a folder in place of a file, because our code is wrong. Such an error is the
-    user's only as a `PathError`, which names a path that the user has chosen.
+    Otherwise, the error is a bug in this project. Errors in `OF_PATHS`, such as a missing file, may come from wrong
+    code. The user causes such an error only if it is a `PathError`, which names a path that the user has chosen.
     """
     return isinstance(error, PathError) or error.errno not in OF_PATHS
 
 
 @contextmanager
 def noticing_changes(folder: Path) -> Iterator[None]:
-    """Convert an OSError in the block to a PathError if somebody has changed `folder`, which the block writes.
+    """Convert an OSError to a PathError if another program has changed `folder` while the block writes to it.
 
-    The folder has been removed, or something in it is a folder in place of a file or the reverse.
+    This is the case if the folder has been removed, or if a path in it is a folder instead of a file or the reverse.
     """
     try:
         yield
@@ -108,9 +109,10 @@ def noticing_changes(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError in the block that names no file, such as that of a write to a full disk.
+    """Add `path` to an OSError in the block that names no file, such as one from writing to a full disk.
 
-    Libraries in Rust raise exceptions of other classes. If one tells an error of the system, it becomes an OSError.
+    Libraries written in Rust raise other exception classes. If the message contains an `os error` number, the exception
+    is converted to the OSError with this number.
     """
     try:
         yield
@@ -130,8 +132,8 @@ def naming(path: Path) -> Iterator[None]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an allocation has failed.
 
-    PyTorch raises RuntimeError in this case, and so does Python if it cannot start a thread. A library that cannot be
-    loaded raises ImportError, and one in Rust a class of its own.
+    PyTorch raises RuntimeError in this case, and so does Python if it cannot start a thread. Loading a library raises
+    ImportError, and Rust libraries raise classes of their own. These errors are recognized by their messages.
     """
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True

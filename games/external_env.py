@@ -1,7 +1,7 @@
-"""Play environments of others by the rules of the package `games`.
+"""Adapt third-party environments to the rules of the package `games`.
 
-An environment may lack our info keys, offer no commands, return observations that are no plain text, or fail. Failures
-end the episode with an `EpisodeError`, whose `kind` is the same for failures of one cause.
+An environment may lack our info keys, offer no commands, return observations that are not plain text, or fail. A
+failure ends the episode with an `EpisodeError`. Failures with the same cause have the same `kind`.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,10 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
     """Adapts an environment to the rules of `games`.
 
     Observations become text (see `games.external_values.as_text`). Missing entries of the info get their defaults: no
-    admissible commands, the sum of the rewards as score, not lost, and the number of commands as moves. `won` keeps its
-    last value in the episode. Without one it is False if the game is lost, and otherwise None. As in our games, a step
-    before `reset`, after the end or after a failure raises `gymnasium.error.ResetNeeded`.
+    admissible commands, the sum of the rewards as score, not lost, and the number of commands as moves. If the info has
+    no `won`, the last `won` of the episode is used. Before the first one, `won` is False after a loss, and otherwise
+    None. As in our games, a step before `reset`, after the end or after a failure raises
+    `gymnasium.error.ResetNeeded`.
 
     Args:
         env: an environment whose actions are texts.
@@ -40,7 +41,7 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
         seed: seed of every episode. If None, the seed that `reset` receives is used.
 
     Raises:
-        GameError: the actions are no texts, or the metadata are unusable.
+        GameError: the actions are not texts, or the metadata are unusable.
         EpisodeError: on reset or step, if the environment raises or returns something unusable.
     """
 
@@ -102,7 +103,7 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
 
     @contextmanager
     def _guarded(self, method: str) -> Iterator[None]:
-        """Turn an exception of the environment, or of a value that it returned, into an `EpisodeError`."""
+        """Convert an exception to an `EpisodeError`, whether the environment or a check of its values raises it."""
         try:
             with code_errors(f"{self.name}: expected a result of {method},"):
                 yield

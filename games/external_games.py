@@ -1,4 +1,6 @@
-"""GAME strings of open games, which are environments that this project does not know.
+"""Open games: Gymnasium environments from outside this project.
+
+Their GAME strings take these forms:
 
     mine/Guess-v0                   an id that is registered with Gymnasium
     package.module:mine/Guess-v0    an id that the module registers when it is imported
@@ -34,11 +36,14 @@ from games.untrusted_files import read_bytes
 GROUP = "actde.games"
 VERSION = re.compile(r"-v[0-9]+$")
 ID = re.compile(r"/|-v[0-9]+$")
-"""Occurs in a Gymnasium id, but not in the name of a class."""
+"""Matches a part of a Gymnasium id (its `/` or its version), but nothing in the name of a class."""
 MAX_SOURCE = 10_000_000
-"""The limit of a Python file, in bytes."""
+"""The maximum size of a Python file, in bytes."""
 OURS = ("max_turns", "render_mode")
-"""Arguments of the constructor that `make` passes, so that a GAME string cannot set them."""
+"""Constructor arguments that `make` itself passes.
+
+A GAME string cannot set them.
+"""
 TYPES: dict[type, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
 Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
@@ -68,7 +73,8 @@ def find(head: str) -> str | None:
 def source_of(head: str) -> str | None:
     """Return the module or file that `find` or `make` imports for `head`, except modules of this project.
 
-    The name of an entry point and Gymnasium's own ids select code, too. An id that the user's code registered does not.
+    `head` may also name an entry point or one of Gymnasium's own ids. For an id that the user's code registered, return
+    None, because that code is imported already.
     """
     if (registered := gymnasium.registry.get(head)) is not None:
         module = str(registered.entry_point).partition(":")[0]
@@ -160,7 +166,7 @@ def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
 def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Parameter | None:
     """Return an argument as a setting, or None if a GAME string cannot set the argument.
 
-    `defaults` replace defaults of the constructor.
+    `defaults` override the constructor's own defaults.
     """
     hint: Any = argument.annotation
     if isinstance(hint, str):
@@ -186,9 +192,10 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
 
 
 def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
-    """Return an error message for a Python file without a class. It names the file's classes with these bases.
+    """Return the error message for a GAME that names a Python file but no class.
 
-    The file is parsed but not imported. The name of a base may be longer at its start.
+    It lists the classes to choose from. The file is parsed but not imported. A class is listed if the name of one of
+    its bases ends with a name in `bases`, or if one of its bases is listed.
     """
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
@@ -205,7 +212,7 @@ def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wra
 
 
 def find_nearby(head: str) -> str | None:
-    """Return how to name the code if the module that `head` names is a file or package of the current folder."""
+    """Return `head` with a path in place of its module, if that is a file or package in the current folder."""
     source, _, name = head.partition(":")
     path = source.replace(".", "/")
     files = [file for file in (f"{path}/__init__.py", f"{path}.py") if Path(file).is_file()]

@@ -1,4 +1,4 @@
-"""Checks of the values that environments of others return."""
+"""Checks of the values that third-party environments return."""
 
 import math
 import reprlib
@@ -17,11 +17,17 @@ MAX_NUMBER = float(np.finfo(np.float32).max)
 NUMBERS = ("score", "max_score", "moves")
 """Entries of an info that must be finite numbers. Only `max_score` may also be None, if it is unknown."""
 AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
-"""Entries of an info with which the game `completion` asks for a reward model. No other game sets them."""
+"""Info entries with which the game `completion` requests the score of a reward model.
+
+Other games must not set them.
+"""
 
 
 class UnusableValueError(Exception):
-    """An environment returned a value that cannot be used. `kind` is equal for values of one meaning."""
+    """An environment returned a value that cannot be used.
+
+    `kind` names the value, such as `reward` or `info`.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +35,10 @@ class UnusableValueError(Exception):
 
 
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an info with defaults for its missing entries."""
+    """Check an info.
+
+    Return it with `defaults` for its missing entries and without the entries `AGENTS_OWN`.
+    """
     if not isinstance(info, Mapping):
         raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
     for name in NUMBERS:
@@ -45,7 +54,7 @@ def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_commands(commands: object) -> list[str]:
-    """Return admissible commands as a sorted list."""
+    """Check admissible commands, and return them as a sorted list."""
     if commands is None:
         return []
     if isinstance(commands, str) or not isinstance(commands, Sequence | np.ndarray | set | frozenset):
@@ -101,7 +110,7 @@ def checked_metadata(metadata: object) -> dict[str, Any]:
 
 
 def checked_actions(space: object) -> gymnasium.spaces.Text:
-    """Return the space of the actions, which must be texts."""
+    """Check that an action space is Gymnasium's `Text`, and return it."""
     if not isinstance(space, gymnasium.spaces.Text):
         raise UnusableValueError(
             "spaces", f"expected an environment whose actions are texts, got action_space={short(space)}"
@@ -112,8 +121,8 @@ def checked_actions(space: object) -> gymnasium.spaces.Text:
 def as_text(observation: object, *, inside: bool = False) -> str | None:
     """Return an observation as text, or None if it cannot be shown as text.
 
-    Texts are accepted, and so are dicts, tuples and arrays of texts, as Gymnasium's wrappers make them. Each entry
-    becomes a line. A number is accepted only as an entry.
+    Gymnasium's wrappers may return dicts, tuples, lists and arrays. Each of their entries becomes a line. A number is
+    accepted only inside such a collection, where `inside` is true.
     """
     match observation:
         case str():
@@ -179,7 +188,7 @@ def _are_texts(value: object) -> bool:
 
 
 def _are_options(value: object) -> bool:
-    """Return whether a value can be the options of a reset, which a checkpoint stores as JSON."""
+    """Return whether a value can be stored in a checkpoint, as JSON, and passed to `reset` as its options."""
     return isinstance(value, dict) and all(isinstance(key, str) for key in value) and _is_json(value)
 
 
@@ -206,4 +215,4 @@ ENTRIES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "max_tokens": ("a whole number from 1", lambda value: isinstance(value, int) and 1 <= value <= MAX_TEXT),
     "newlines": ("True or False", _is_outcome),
 }
-"""Other entries of an info that have a meaning -> what they must be, in words and as a check."""
+"""Other info entries that this project uses: name -> a tuple (expected value in words, function that checks it)."""

@@ -1,4 +1,4 @@
-"""Failures of episodes, and when they end a run."""
+"""Count failed episodes, and stop a run if too many fail in a row."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -7,14 +7,14 @@ from games.errors import EpisodeError, FatalGameError, GameError
 from games.parameters import readable
 
 ALIKE = 3
-"""Play stops after this number of successive episodes that fail alike."""
+"""Play stops after this number of consecutive failures of the same kind (`error_kind`)."""
 IN_A_ROW = 10
-"""Play stops after this number of successive episodes that fail for any reasons."""
+"""Play stops after this number of consecutive failures of any kind."""
 ADVICE = "correct the game, or choose another"
 
 
 class Failures:
-    """The failures of the episodes that are played together, for example in a training run.
+    """Counts the failures among episodes that are played together, for example in a training run.
 
     Attributes:
         episodes: number of episodes that have ended or could not start.
@@ -37,9 +37,10 @@ class Failures:
         return total
 
     def started(self) -> None:
-        """Record that an episode has started. Only the failures to start after it are in a row.
+        """Record that an episode has started, which ends a row of failed starts.
 
-        Several episodes are live at once, so failures to start may follow each other before any of them ends.
+        Failed starts are counted apart from other failures, because several episodes are live at once. Many starts may
+        fail before any live episode ends.
         """
         self._failed_starts = []
 
@@ -52,7 +53,7 @@ class Failures:
             at_start: whether the episode could not start.
 
         Raises:
-            FatalGameError: the last `ALIKE` episodes failed alike, or the last `IN_A_ROW` episodes failed.
+            FatalGameError: the last `ALIKE` failures in a row have the same kind, or `IN_A_ROW` failed in a row.
         """
         self.episodes += 1
         if error is None:
@@ -78,5 +79,8 @@ class Failures:
 
 
 def error_kind(error: GameError) -> str:
-    """Return a name of the cause of an error. Errors with equal names count as alike."""
+    """Return the kind of an error.
+
+    Errors of the same kind count as the same failure.
+    """
     return error.kind if isinstance(error, EpisodeError) else type(error).__name__

@@ -1,7 +1,8 @@
 """The cache folder, file locks, atomic writes, temporary folders and hashes of files.
 
-A killed process leaves temporary files behind. They are removed when the lock of their owner is acquired the next time:
-the lock of the folder or file that the process wrote, or the lock of its folder in the system's temporary folder.
+A killed process leaves temporary files behind. Those beside an output file or folder are removed by the next process
+that acquires the lock of this output. Each process also has a scratch folder in the system's temporary folder. A later
+process removes it once no running process holds its lock.
 """
 
 import atexit
@@ -28,7 +29,10 @@ LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
 _SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
-"""Process -> its scratch folder and the lock that it holds. A forked process also has the entry of its parent."""
+"""Process id -> a tuple (scratch folder, lock that the process holds).
+
+A fork also inherits its parent's entry.
+"""
 
 
 def cache_folder(name: str) -> Path:
@@ -42,7 +46,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Convert an OSError of a disk or of a user's path in the block to a FilesError with a one-line message."""
+    """Convert an OSError that the user's disk or path causes in the block to a FilesError with a one-line message."""
     try:
         yield
     except OSError as error:
@@ -75,7 +79,10 @@ def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether another process, or this one, holds the lock of `file_lock` on this file. Nothing is written."""
+    """Return whether any process holds the lock of `file_lock(path)`.
+
+    Nothing is written.
+    """
     import fcntl
 
     try:
@@ -95,12 +102,13 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of a folder, or of files in it, which a command writes. The folder is created if necessary.
+    """Hold the lock of an output folder, or of files in it, inside the block.
 
-    Temporary files that killed processes left in the folder are removed. The block may hold the same lock again.
+    Create the folder if necessary. Temporary files that killed processes left in the folder are removed. The block may
+    acquire the same lock again.
 
     Args:
-        names: names of the files. If there are none, the lock is that of the whole folder.
+        names: names of the output files, of which the first determines the lock. Without names, lock the whole folder.
         wait: wait for another process that holds the lock. Otherwise, raise FilesError.
     """
     is_new = not folder.exists()
@@ -127,7 +135,10 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def building(path: Path) -> Iterator[None]:
-    """Wait for the lock of a file or folder that threads and processes share, and remove leftovers of killed ones."""
+    """Hold the lock of `path`, which threads and processes share, in the block.
+
+    First remove old temporary files.
+    """
     create_folder(path.parent)
     with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_changes(path.parent):
         remove_leftovers(path.parent, path.name)
@@ -135,12 +146,15 @@ def building(path: Path) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether the name is that of a temporary file or folder of `atomic_write` or `atomic_folder`."""
+    """Return whether `path` has the name of a temporary file or folder that `atomic_write` or `atomic_folder` makes."""
     return TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove temporary files and folders, all of them or those for these names. The caller holds their lock."""
+    """Remove temporary files and folders from `folder`: those made for `names`, or all.
+
+    The caller holds the lock.
+    """
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         found = TEMPORARY.fullmatch(path.name)
         if found is None or (names and found["name"] not in names):
@@ -229,9 +243,10 @@ def _temporary(path: Path) -> Path:
 
 
 def scratch_folder() -> Path:
-    """Return a folder for the temporary files of this process, which holds the folder's lock until it ends.
+    """Return the folder for this process's temporary files.
 
-    The folders of processes that were killed are removed.
+    The process holds the folder's lock until it ends. The first call also removes the scratch folders of killed
+    processes.
     """
     if (process := os.getpid()) not in _SCRATCH_FOLDERS:
         remove_dead_scratch_folders()
@@ -245,7 +260,7 @@ def scratch_folder() -> Path:
 
 
 def remove_dead_scratch_folders() -> None:
-    """Remove the folders that `scratch_folder` has returned in processes that were killed."""
+    """Remove the scratch folders of killed processes, which no longer hold the locks of these folders."""
     paths: list[Path] = []
     with suppress(OSError):  # there is no temporary folder, for example because the disk is full
         paths += Path(tempfile.gettempdir()).glob(f"{SCRATCH}*{LOCK}")
@@ -258,7 +273,10 @@ def remove_dead_scratch_folders() -> None:
 
 
 def remove_scratch_folder() -> None:
-    """Remove the folder that `scratch_folder` has returned, if any, before this process ends."""
+    """Remove this process's scratch folder, if it has one.
+
+    Called when the process ends.
+    """
     if found := _SCRATCH_FOLDERS.pop(os.getpid(), None):
         shutil.rmtree(found[0], ignore_errors=True)
         found[0].with_suffix(LOCK).unlink(missing_ok=True)

@@ -94,14 +94,18 @@ class GameSpec:
     def has_new_words(self) -> bool:
         """Whether the game may print words that are not in the vocabulary of our games.
 
-        A file is checked. A game from a manifest is ours, because `load_manifest` has verified its hash.
+        `game_file.check` tells whether this project made a game file. A game from a manifest is always ours, because
+        `load_manifest` has verified its hash.
         """
         is_file = self.kind == "file" and self.hash is None
         return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
 
 
 def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers admissible commands at its start. Unless its kind is `suite`, the game is made."""
+    """Return whether a game offers admissible commands at its start.
+
+    All kinds but `suite` are made and reset.
+    """
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
     env = spec.make()
@@ -112,7 +116,10 @@ def offers_commands(spec: GameSpec) -> bool:
 
 
 def _available_infos(path: Path) -> tuple[str, ...]:
-    """Return those entries of `INFOS` that a game file can provide. Most need TextWorld's record of a game."""
+    """Return those entries of `INFOS` that a game file can provide.
+
+    Plain stories provide none.
+    """
     if path.suffix == pddl_file.SUFFIX:
         return pddl_file.INFOS
     return () if is_plain(path) else INFOS

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
 RANGED = ("level", "seed")  # the parameters that may be ranges, which are the first parameters of every family
-PREFIXES = ("textworld:", *(f"{suite}:" for suite in SUITES))  # these words before a colon name no module
+PREFIXES = ("textworld:", *(f"{suite}:" for suite in SUITES))  # the word before such a colon is not a module
 AND = " + "  # separates several GAMEs in one string
 
 
@@ -55,7 +55,7 @@ def resolve_stored(game: str, where: str) -> list[GameSpec]:
     """Return the specs of a GAME string that a run or an agent has stored, as `resolve` does.
 
     Raises:
-        GameError: `where`, the place of the GAME string, names code that the user has not named.
+        GameError: the GAME string needs code that the user has not named. The message calls the string's place `where`.
     """
     if unnamed := sorted(code_in(game) - set(named_code())):
         raise GameError(f"{where} needs code that is imported only if you name it: {', '.join(unnamed)}")
@@ -81,13 +81,13 @@ make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1
 
 
 def resolve(game: str, *, split: str | None = None, step_seconds: float | None = None) -> list[GameSpec]:
-    """Return the specs of all games that a GAME string names, in order. Raise GameError if it names none.
+    """Return the specs of all games that a GAME string names, in order.
 
-    A GAME string is one of these:
+    Raise GameError if it names none. A GAME string is one of these:
 
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
     * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
-    * the path of a folder of ALFWorld's data, such as `train`, which holds TASK/TRIAL/game.tw-pddl
+    * the path of an ALFWorld data folder, such as `train`, which holds TASK/TRIAL/game.tw-pddl
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
     * any other environment whose actions are texts (see `games.external_games`), as in `path/file.py:Guess?seed=1..20`
@@ -154,10 +154,10 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
 
 
 def _our_name(head: str) -> str:
-    """Return the short name of our game if `head` is its Gymnasium id or class. Otherwise return `head`.
+    """Return the short name of our game if `head` is its Gymnasium id or class.
 
-    A package is returned as its file. With one name for each of our games and one form of a path of code, `code_in`
-    recognizes the code that a GAME names.
+    Otherwise return `head`. The path of a package becomes the path of its `__init__.py`. Each of our games thus has one
+    name, and each file of code one path, so that `code_in` recognizes the code that a GAME names.
     """
     head = package_as_file(head)
     path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
@@ -178,7 +178,10 @@ def _resolve_open(target: str, query: str) -> list[GameSpec]:
 def _with_seeds(
     target: str, kind: Literal["open", "suite"], table: Sequence[Parameter], seed: Parameter, query: str
 ) -> list[GameSpec]:
-    """Return a spec for each seed. If neither `query` nor a default sets a seed, each episode has its own."""
+    """Return a spec for each seed.
+
+    Without a seed in `query` or a default, return one spec, whose episodes differ.
+    """
     words = split_query(query, target)
     fixed = seed.kind == "int" and (seed.name in words or seed.default is not None)
     seeds: Sequence[int | None] = _range(seed, words, target) if fixed else [None]
@@ -250,6 +253,6 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
 
 
 def _game_files(folder: Path) -> list[Path]:
-    """Return the game files in a folder, or in a folder of ALFWorld's data, such as `train`."""
+    """Return the game files in `folder` itself, or else those in the subfolders of an ALFWorld data folder."""
     found = sorted([*folder.glob("*.z[1-8]"), *folder.glob("*.tw-pddl")])
     return found or sorted(folder.glob("*/*/*.tw-pddl"))  # TASK/TRIAL/game.tw-pddl

@@ -115,7 +115,9 @@ def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> 
 
 
 def readable(game: str) -> str:
-    """Return a canonical GAME string as a user types it: only characters that the syntax reserves stay encoded.
+    """Decode a canonical GAME string to the form that users type.
+
+    Only reserved characters stay percent-encoded.
 
     >>> readable("completion?reward=rm:models%2Fa%26b")
     'completion?reward=rm:models/a%26b'

@@ -102,7 +102,10 @@ class ProcessGame(gymnasium.Env[str, str]):
     __del__ = _kill
 
     def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the child and return the result. If no result comes, or on an interrupt, kill the child."""
+        """Call a method in the child and return the result.
+
+        Kill the child after a timeout, a crash or an interrupt.
+        """
         assert self._child is not None
         connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
         with contextlib.ExitStack() as unless_it_answers:
@@ -123,7 +126,7 @@ class ProcessGame(gymnasium.Env[str, str]):
 
 
 def _sources(spec: GameSpec) -> list[str]:
-    """Return the code that the child must import before it can make a game."""
+    """Return the modules and files that the child must import before it can make a game."""
     if spec.kind != "open":
         return []
     code = CODE.fullmatch(spec.target)

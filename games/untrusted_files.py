@@ -1,8 +1,8 @@
-"""Read files that others may have written: regular files of limited size with strict JSON. Every error is one line.
+"""Read files that others may have written: regular files of limited size with strict JSON.
 
-A file of a run, a model or a game may be damaged or made to harm its reader. The size of a file, the nesting of its
-JSON (200 levels) and the digits of its numbers (4,300) are therefore limited. NaN, infinite numbers and half surrogate
-pairs are refused.
+Every error is one line. A file of a run, a model or a game may be damaged or made to harm its reader. The size of a
+file, the nesting of its JSON (200 levels) and the digits of its numbers (4,300) are therefore limited. NaN, infinite
+numbers and lone surrogates are rejected.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from games.errors import FilesError, reason
 
 T = TypeVar("T")
 MAX_BYTES = 256_000_000
-"""The default limit of a file's size, or of a line's in JSON Lines."""
+"""The default limit on the size of a file, or of one line of a JSON Lines file, in bytes."""
 
 
 def is_present(path: Path) -> bool:
-    """Return whether there is anything of this name, even a link that leads nowhere, which `Path.exists` denies."""
+    """Return whether `path` exists, even as a broken link, for which `Path.exists` returns False."""
     return os.path.lexists(path)
 
 
@@ -48,7 +48,9 @@ def read_text(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = F
 def read_lines(
     path: Path, *, complete: bool = False, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, str]]:
-    """Yield each line of a text file with its place, such as "metrics.jsonl, line 3".
+    """Yield a tuple (place, text) for each line of a text file.
+
+    A place is a text such as "metrics.jsonl, line 3".
 
     Args:
         complete: whether the last line must end with a newline, too.
@@ -64,7 +66,7 @@ def read_lines(
 def read_raw_lines(
     path: Path, *, offset: int = 0, number: int = 1, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the bytes of each line of a file with its place, as `read_lines` does.
+    """Yield a tuple (place, bytes) for each line of a file, with places as in `read_lines`.
 
     Args:
         offset: position of the first byte to read.
@@ -126,9 +128,10 @@ def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> d
 
 
 def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = FilesError) -> T:
-    """Return a JSON value as `kind`, a pydantic model or another type. Raise `error`, which names the field.
+    """Check a JSON value, and return it as `kind`, a pydantic model or another type.
 
-    Types are strict: the text "1" is no number. A list is accepted as a tuple, because JSON has no tuples.
+    If the value is invalid, raise `error`, which names the field. Types are strict: the text "1" is not a number. A
+    list is accepted as a tuple, because JSON has no tuples.
     """
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import to_json

@@ -42,10 +42,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
     If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
-    The environment is closed, and the next reset makes a new one, whose seed follows from the last seed of `reset`.
-    If a reset raises GameError, the next step of that environment is truncated in the same way, and the seed of its
-    next reset follows, too. `failures` counts these episodes, and raises FatalGameError if episodes fail again and
-    again.
+    The environment is closed, and the next reset makes a new one. The seed of that reset is derived from the last seed
+    that was passed to `reset`. If a reset raises GameError, the next step of that environment is truncated in the same
+    way, and the seed of its next reset is derived likewise. `failures` counts these episodes, and raises FatalGameError
+    if too many fail in a row.
 
     `workers` is the number of threads, which may be 0. A step runs on a thread unless the game's method
     `needs_interpreter(command)` returns False.

@@ -1,4 +1,4 @@
-"""A comparison of optimizers: its progress and its tables, with the texts side by side if the agents write freely."""
+"""Show a comparison of optimizers: its progress, its tables, and texts of agents that write freely, side by side."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ MEASURES = (
     ("BLEU", "self_bleu", "z.2f"),
     ("word", "commonest_word", "z.0%"),
 )
-"""Head, name and format of the measures that the table shows."""
+"""Measures in the table of `text_tables`, as tuples (column title, name of the measure, format)."""
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
 NOTE = "won sampled and greedily; below each mean its 95% interval over runs; entropy in nats"
 Rows = Sequence[Mapping[str, Any]]
@@ -40,9 +40,9 @@ def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
 
 
 def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
-    """Show the table and texts, if the agents wrote any, and where the report is. If runs diverged, exit with status 1.
+    """Show the results or, for agents that write freely, the texts.
 
-    The rows are those of `experiments.compare.grid.run_grid`.
+    If runs diverged, exit with status 1. The rows are those of `experiments.compare.grid.run_grid`.
     """
     tables = text_tables(rows) if write_texts(rows) else [results_table(rows), NOTE]
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
@@ -54,7 +54,7 @@ def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
 def results_table(rows: Rows) -> Table:
     """Return a table with one line per optimizer and varied value: means over the runs, and below them intervals.
 
-    The shares of won episodes are those of sampled and of greedy play.
+    The columns `won` and `greedy` show the share of won episodes, with sampled commands and with greedy ones.
     """
     rates: list[tuple[str, str, str, Range, str]] = [
         ("won", "sampled", "success_rate", RATE, "z.0%"),

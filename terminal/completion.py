@@ -1,4 +1,7 @@
-"""Shell completion of the script `actde`: the values that complete an option."""
+"""Shell completion for the script `actde`.
+
+Its functions return the values that an option can be completed to.
+"""
 
 import os
 import sys
@@ -9,7 +12,11 @@ VARIABLE = "_ACTDE_COMPLETE"  # set by the shell's completion function
 
 
 def typed_command() -> list[str]:
-    """Return the command of this process, or the one that a shell completes, as a list of at most one word."""
+    """Return a list of the one command that was typed, such as ["train"], or [] if there is none.
+
+    If a shell has started this process to complete a command line, that command line is read. Otherwise, this process's
+    own command line is read.
+    """
     words = sys.argv
     if VARIABLE in os.environ:
         words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()
@@ -17,7 +24,7 @@ def typed_command() -> list[str]:
 
 
 def games(incomplete: str) -> list[str]:
-    """Return the names of games that begin with a text."""
+    """Return the names of games that begin with `incomplete`."""
     from games.game_spec import BUILT_IN
     from games.textworld.generation.families import FAMILIES
 
@@ -25,21 +32,24 @@ def games(incomplete: str) -> list[str]:
 
 
 def agents(incomplete: str) -> list[str]:
-    """Return the names of agents that begin with a text."""
+    """Return the names of agents that begin with `incomplete`."""
     from agents.registry import NAMES
 
     return _starting(NAMES, incomplete)
 
 
 def shipped_agents(incomplete: str) -> list[str]:
-    """Return the names of shipped agents that begin with a text."""
+    """Return the names of shipped agents that begin with `incomplete`."""
     from agents.registry import TRAINED
 
     return _starting(TRAINED, incomplete)
 
 
 def optimizers(incomplete: str) -> list[str]:
-    """Return the names of optimizers that begin with a text. Names before a comma are kept."""
+    """Return the completions of a comma-separated list of optimizers.
+
+    Only the last name is completed.
+    """
     from actde.registry import optimizer_names
 
     before, comma, last = incomplete.rpartition(",")
@@ -47,14 +57,14 @@ def optimizers(incomplete: str) -> list[str]:
 
 
 def trunks(incomplete: str) -> list[str]:
-    """Return the names of trunks that begin with a text."""
+    """Return the names of trunks that begin with `incomplete`."""
     from agents.config import SCRATCH, SMOLLM2
 
     return _starting([*SCRATCH, SMOLLM2], incomplete)
 
 
 def choices_of(name: str, incomplete: str) -> list[str]:
-    """Return the values that a setting may have, and that begin with a text."""
+    """Return the possible values of the setting `name` that begin with `incomplete`."""
     from actde.config import choices
     from agents.config import FIELDS
 

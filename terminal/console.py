@@ -55,12 +55,12 @@ def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> 
 
 
 def typed() -> str:
-    """Return the command line that the user typed, in the form of the documents."""
+    """Return the command line that the user typed, in the form `python cli.py ...`."""
     return shlex.join(["python", "cli.py", *sys.argv[1:]])
 
 
 def command_line(*words: str) -> str:
-    """Return a command of this program, for a hint: quoted, and with the program as this process was started.
+    """Return a shell command that runs this program with the arguments `words`, started as this process was.
 
     In a run of several processes, `train` is started by `torchrun`.
     """
@@ -85,7 +85,10 @@ def note_saved(folder: Path | None) -> None:
 
 @contextmanager
 def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
-    """Show a spinner while the block runs, if standard error is a terminal. Otherwise, print lines if `lines`."""
+    """Show a spinner while the block runs, if standard error is a terminal.
+
+    Else, if `lines` is true, print lines.
+    """
     start = time.monotonic()
     spinner = err.status(Text(what), spinner="dots") if err.is_terminal else nullcontext()
     told = ticking(lambda: f"{what}, {time.monotonic() - start:z.0f} s", enabled=lines and not err.is_terminal)
@@ -138,7 +141,10 @@ def resumable(
     message: str = "stopped; what is finished is kept, and the same command continues",
     wait: bool = False,
 ) -> Iterator[None]:
-    """Hold the lock of what the block writes; see `games.files.exclusive`. On Ctrl-C, print the message and exit."""
+    """Hold the lock of the block's output (`games.files.exclusive`).
+
+    On Ctrl-C, print `message` and exit.
+    """
     from games.files import exclusive
 
     try:

@@ -33,7 +33,7 @@ GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 def tidy(text: str) -> str:
     """Make a game's text printable, and remove tabs, repeated blank lines and the interpreter's menu at the end.
 
-    A line that the game has centred begins with few blanks, because it would not fit into a narrow terminal.
+    Lines that the game has centred are indented by four blanks only, so that they fit into a narrow terminal.
     """
     shown = re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
     return re.sub(r"(?m)^ {20,}", "    ", shown)
@@ -64,7 +64,7 @@ def heading(*, agent: str, game: str, episode: int) -> RenderableType:
 
 @dataclass(frozen=True, slots=True)
 class _Title:
-    """A title on a rule, or in several lines without a rule if it is too long for one line."""
+    """A title on a horizontal rule, or in several lines without a rule if it is too long for one line."""
 
     text: Text
 

@@ -156,7 +156,7 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
 
 
 def _disk_problem(error: OSError) -> str | None:
-    """Return what is wrong with a disk or with a path of the user. Return None if the error is a bug of ours."""
+    """Return the message for an error that the user's disk or path causes, or None if the error is a bug of ours."""
     from games.errors import is_users
 
     if error.errno == errno.ENOENT and error.filename is None:  # from `os.getcwd` or `tempfile`
@@ -188,7 +188,7 @@ def _reserve_standard_output() -> None:
 
 
 def _end_with_launcher() -> None:
-    """Let the kernel end this process with SIGTERM if torchrun, which has started it, is killed."""
+    """Make the kernel send SIGTERM to this process if torchrun, which has started it, is killed."""
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         import ctypes
 
@@ -246,5 +246,8 @@ def _options(command: Any) -> list[str]:
 
 
 def _imported(names: Sequence[tuple[str, str]]) -> tuple[type[Exception], ...]:
-    """Return the error classes with these modules and names. A module that is not imported cannot have raised one."""
+    """Return the error classes in `names`, tuples (module, class).
+
+    Skip modules that are not imported. An error of a module that is not imported cannot have been raised.
+    """
     return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)

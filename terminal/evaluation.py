@@ -1,4 +1,4 @@
-"""Evaluation of an agent beside baselines, and the evaluation card."""
+"""Evaluate an agent beside baselines, and play the evaluation card, a benchmark of fixed tasks."""
 
 import re
 from collections import defaultdict
@@ -37,7 +37,7 @@ TEXT_MEASURES = (
     ("self-BLEU", "self_bleu", "z.2f"),
     ("top word", "commonest_word", "z.0%"),
 )
-"""Measures of texts that were written freely."""
+"""Measures of agents that write free text, as tuples (row title, name of the measure, format)."""
 
 
 def evaluate_beside_baselines(
@@ -96,7 +96,7 @@ def _folder_name(agent: str) -> str:
 
 
 def _each(*functions: Callable[[Episode], object]) -> Callable[[Episode], None]:
-    """Return a function that calls all functions with an episode."""
+    """Return a callback that passes an episode to each of the functions."""
 
     def on_episode(episode: Episode) -> None:
         for function in functions:
@@ -106,7 +106,10 @@ def _each(*functions: Callable[[Episode], object]) -> Callable[[Episode], None]:
 
 
 def play_card(document: Path, names: str | None, tasks: str | None, episodes: int) -> dict[str, Any]:
-    """Play the evaluation card's tasks that have no results yet, write the card's document and return all results."""
+    """Play the evaluation card's tasks that have no results yet.
+
+    Write its Markdown document and return all results.
+    """
     from experiments.card import rows
     from experiments.card.document import markdown
     from experiments.card.tasks import select_tasks
@@ -121,7 +124,10 @@ def play_card(document: Path, names: str | None, tasks: str | None, episodes: in
 
 
 def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
-    """Return a title, the table and notes. Title and notes are lines of their own: a narrow table would wrap them."""
+    """Return a title, tables and notes.
+
+    Title and notes are separate lines, because a narrow table would wrap them.
+    """
     first, texts = evaluations[0], all(row.texts is not None for row in evaluations)
     per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"
     trained = [f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on]
@@ -155,7 +161,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
 def level_table(evaluations: Sequence[Evaluation]) -> Table:
     """Return a table with a row for each level and one for all levels, and a column for each agent.
 
-    It shows the success or, if no game reports it, the score or else the reward.
+    The cells show the first measure in `MEASURES` that is known: the success rate, else the score, else the reward.
     """
     name, field, form = next(measure for measure in MEASURES if any(getattr(row, measure[1]) for row in evaluations))
     agents_ = (Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations)

@@ -49,9 +49,9 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[str, Any]:
-    """Find up to `limit` states of each game in the folder, and show their number. A note names games with more states.
+    """Crawl up to `limit` states of each game in the folder, and show the progress.
 
-    Return {file: fields of its `Crawled`}.
+    A note names larger games. Return a dict: name of the game file -> fields of its `Crawled` result.
     """
     crawled: dict[str, Any] = {}
     stopped = "stopped; the games are kept, and the same command crawls them again"

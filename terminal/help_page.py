@@ -1,4 +1,4 @@
-"""Help pages. The pages of all commands have one form, and no text in them is cut off."""
+"""Build the help pages of all commands, in one layout and without truncated texts."""
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
@@ -43,12 +43,12 @@ class HelpGroup(TyperGroup):
 
 
 def typed(ctx: Any) -> str:
-    """Return the command of a context, as it can be typed."""
+    """Return the command of a click context, as a user can type it."""
     return console.command_line(*ctx.command_path.split()[1:])
 
 
 def default(value: object) -> str:
-    """Return the remark on a default value, or "" if the default is an empty text."""
+    """Return the remark of a help page on a default value, or "" if the default is an empty text."""
     return f"default: {value}" if value != "" else ""
 
 

@@ -100,7 +100,10 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 
 def explicit_layers(given: Values, own: Values) -> "list[Layer]":
-    """Return the user's layers of settings: those of the resumed run, of the file of --config and of the options."""
+    """Return the user's settings as layers: the resumed run, the --config file, the options.
+
+    Later layers override.
+    """
     from agents.imports import load_imports, merge_imports
     from agents.training import presets
 
@@ -127,7 +130,11 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
 
 
 def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str], Values]:
-    """Import optimizers given as FILE.py:Class+SETTING=VALUE. Return NAME+SETTING=VALUE for each, and all settings."""
+    """Import the optimizers that are given as FILE.py:Class+SETTING=VALUE.
+
+    Return a tuple (optimizers as NAME+SETTING=VALUE, settings). The settings are `given` with the imported code added
+    to `imports`.
+    """
     from agents.imports import optimizer_name
 
     parts = [optimizer.partition("+") for optimizer in optimizers]
@@ -148,7 +155,10 @@ def _with_code(values: Mapping[str, Any]) -> Values:
 
 
 def _check_code(folder: Path, stored: Values, named: Values) -> None:
-    """Check that the user named all code that the resumed run needs: naming a file or a module is enough."""
+    """Raise AgentError unless the user named all code that the resumed run needs.
+
+    Its file or module is enough.
+    """
     from agents.imports import source_of
     from agents.protocol import AgentError
 
@@ -203,7 +213,7 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
 
 
 def _completed(name: str) -> Any:
-    """Return the option of a setting, with the values that a shell completes."""
+    """Return the typer option of a setting, with shell completion of its values."""
     values = {"game": completion.games, "optimizer": completion.optimizers, "trunk": completion.trunks}
 
     def choices(incomplete: str) -> list[str]:

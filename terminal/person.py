@@ -1,4 +1,4 @@
-"""A person's commands: read in the terminal or from a pipe."""
+"""Read a person's commands from the terminal or from a pipe."""
 
 from rich.text import Text
 
@@ -13,8 +13,8 @@ FREE_HELP = "type a text; Ctrl-D ends the game"
 def ask(view: PanelView | LineView, turn: Turn) -> str:
     """Show a turn, and return the command that the person chooses by its number or its text.
 
-    An empty line, a question mark and a text that is no admissible command ask again, and cost no turn. If the game
-    offers no commands, every text is a command.
+    After an empty line, a question mark, or a text that is not an admissible command, another line is read. This costs
+    no turn. If the game offers no commands, any text other than `?` is a command.
     """
     commands: list[str] = turn.info["admissible_commands"]
     by_text = {command.strip(): command for command in commands}  # commands of one-word games begin with a space

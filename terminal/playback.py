@@ -86,11 +86,11 @@ def play(
     pause: float,
     record: Callable[[Episode], None] | None = None,
 ) -> tuple[list[Episode], int]:
-    """Play episodes, and show them unless `view` is None. Return the finished episodes and an exit status.
+    """Play episodes, and show them unless `view` is None.
 
-    The status is 0 if standard input ended, 130 after Ctrl-C, otherwise 1 if an episode failed, and otherwise 0.
-    `pause` is the time in seconds to wait after each printed part of a turn. `record` is called with each finished
-    episode.
+    Return a tuple (finished episodes, exit status). The status is 0 if standard input ended, 130 after Ctrl-C,
+    otherwise 1 if an episode failed, and otherwise 0. `pause` is the time in seconds to wait after each printed part of
+    a turn. `record` is called with each finished episode.
     """
     finished: list[Episode] = []
     status = None

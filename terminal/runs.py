@@ -59,9 +59,10 @@ def _document(run: "RunSummary", differ: Sequence[str]) -> dict[str, Any]:
 
 
 def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | None = None) -> "Table":
-    """Return a table with a row for each run. Its last column has the folder and, below it, the settings `differ`.
+    """Return a table with a row for each run.
 
-    If all runs are below one folder `root`, the other folders are named as seen from there.
+    Its last column has the folder and, below it, the settings `differ`. If all runs are below one folder `root`, their
+    folders are shown relative to it.
     """
     from rich import box
     from rich.table import Column, Table

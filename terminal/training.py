@@ -140,10 +140,11 @@ def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
 def run(
     settings: TrainConfig, folder: Path, *, resume: bool, origins: Mapping[str, str], quiet: bool
 ) -> tuple["Trainer", dict[str, float] | None]:
-    """Build the trainer, print its notes and run it. Return it with the metrics of the last iteration; see `follow`.
+    """Build the trainer, print its notes and run it.
 
-    Ctrl-C during the setup stops the run at once. If the run has several processes, which must stop at the same point,
-    it stops after the setup, and a second Ctrl-C stops it at once.
+    Return a tuple (trainer, result of `follow`). If the run has one process, Ctrl-C during the setup stops it at once.
+    Several processes must stop at the same point, so the first Ctrl-C stops them after the setup, and the second at
+    once.
     """
     from agents.training.factory import make_trainer
 
@@ -186,7 +187,7 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
         return panel(title, history, budget, console.out.width, foot)
 
     def current() -> str | None:
-        """Return the status unless an iteration has ended, and thus has printed its line, since the last call."""
+        """Return the status, or None if an iteration has ended and printed its line since the last call."""
         nonlocal seen
         unchanged, seen = seen == trainer.iteration, trainer.iteration
         return status(trainer) if unchanged else None
@@ -218,13 +219,13 @@ def status(trainer: "Trainer") -> str:
 
 
 def stop_line(trainer: "Trainer") -> str:
-    """Return what happens after the first Ctrl-C."""
+    """Return the message that is shown after the first Ctrl-C."""
     lost = f"what is newer than iteration {trainer.saved}" if trainer.saved else "the run so far"
     return f"stopping after this iteration; press Ctrl-C again to stop now and lose {lost}"
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
-    """Return the notes at the start of a run, also on a context that the user gave and that exceeds the model's."""
+    """Return the trainer's notes, with one more if the user gave a `context` that exceeds the model's."""
     wanted, limit = trainer.config.rollout.context, trainer.agent.model.context
     if wanted is None or wanted <= limit or origins["context"].startswith(("default", "preset")):
         return trainer.notes

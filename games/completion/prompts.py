@@ -1,4 +1,7 @@
-"""Read the openings of the completion game: the shipped sets and the user's files."""
+"""Read the prompts of the completion game from the shipped sets or the user's files.
+
+They are also called openings.
+"""
 
 from pathlib import Path
 
@@ -12,12 +15,12 @@ SUFFIXES = (".txt", ".jsonl")
 
 
 def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple[str, ...]:
-    """Return the openings of a shipped set or of a file, in order. Blanks at both ends of an opening are removed.
+    """Return the prompts in a shipped set or a file, in order.
 
-    `source` is the name of a set in `SETS`, a `.txt` file with one opening a line, or a `.jsonl` file whose lines are
-    objects with a field `prompt`. Only an opening in a `.jsonl` file may have several lines. Raise GameError if the set
-    or file does not exist or cannot be read, or if an opening is blank or occurs twice. `setting` is the text before
-    `source` in error messages.
+    Blanks at both ends of a prompt are removed. `source` is the name of a set in `SETS`, a `.txt` file with one prompt
+    per line, or a `.jsonl` file whose lines are objects with a field `prompt`. Only a prompt in a `.jsonl` file may
+    have several lines. Raise GameError if the set or file does not exist or cannot be read, or if a prompt is blank or
+    occurs twice. `setting` is the text before `source` in error messages.
     """
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
     texts = [line for _, line in read_lines(path, error=GameError)]

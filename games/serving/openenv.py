@@ -1,4 +1,7 @@
-"""Our games behind OpenEnv's contract (package `openenv`): each session plays its own episode."""
+"""Serve our games through OpenEnv's interface (package `openenv`).
+
+Each session plays its own episode.
+"""
 
 import itertools
 from functools import partial
@@ -26,7 +29,10 @@ class TextObservation(Observation):
 
 
 class ServedGame(Environment[TextAction, TextObservation, State]):
-    """The session of a client. Each reset plays the next game, or game `seed` % n of the n games for a given seed."""
+    """The session of one client.
+
+    A reset without a seed begins the next game. A seed selects game `seed` % n of n.
+    """
 
     SUPPORTS_CONCURRENT_SESSIONS = True
     REQUIRES_SINGLE_THREAD_EXECUTOR = True  # TextWorld's parser is not thread-safe, so all sessions share a thread

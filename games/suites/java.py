@@ -15,7 +15,10 @@ from typing import Any
 from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
-"""Options of a JVM. All identity hash codes are equal, so earlier episodes do not affect the order of a hash set."""
+"""JVM options that make all identity hash codes equal.
+
+Earlier episodes then do not affect the order of a hash set.
+"""
 
 
 class Jvm:

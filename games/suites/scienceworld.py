@@ -53,7 +53,10 @@ class ScienceWorld(SuiteGame):
         self.close()
 
     def close(self) -> None:
-        """End the episode and give its JVM back. A later `reset` begins a new one."""
+        """End the episode and give its JVM back.
+
+        A later `reset` begins a new episode.
+        """
         super().close()
         if self._jvm is not None:
             java.give_back(self._jvm)

@@ -102,7 +102,7 @@ class TextArena(SuiteGame):
         if not over:
             return self._result("\n".join(self._messages()))
         rewards, info = self._env.close()
-        # some games confuse reward and reason of an invalid move
+        # after an invalid move, some games return the reason in place of the reward
         reward = float(rewards[0]) if isinstance(rewards[0], int | float) else 0.0
         reason = str(info[0].get("reason") or "")
         result = self._result("\n".join((*self._messages(), reason)))
@@ -130,7 +130,7 @@ def _silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_downloads() -> Iterator[None]:
-    """Keep games from downloading data of NLTK, which some do when they are imported."""
+    """Prevent games from downloading NLTK data, as some do when they are imported."""
     import nltk
 
     download = nltk.download

@@ -111,12 +111,15 @@ class TextWorld(TextGame):
         super().__init__(max_turns=limit, characters=record or LATIN, render_mode=render_mode)
 
     def close(self) -> None:
-        """Free the interpreter until the next `reset`. A second call does nothing."""
+        """Close the engine and its interpreter.
+
+        The next `reset` opens them again. A second call does nothing.
+        """
         super().close()
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether the interpreter must play this command. That takes milliseconds, not microseconds."""
+        """Return whether the interpreter must play this command, which takes milliseconds instead of microseconds."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 

@@ -21,7 +21,10 @@ MAX_FILE = 16_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PddlGame:
-    """The content of a file. The field names are the keys. Files of ALFWorld have further keys, which are ignored."""
+    """The content of a `.tw-pddl` file.
+
+    Fields are named like its JSON keys. ALFWorld's further keys are ignored.
+    """
 
     pddl_domain: str
     pddl_problem: str

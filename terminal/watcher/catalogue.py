@@ -1,4 +1,4 @@
-"""The episodes of the watched runs, and the choice of them that a list shows."""
+"""The episodes of the watched runs, and those of them that the list shows."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ BATCH = 1000  # rows that are passed on at once
 
 
 class Place(NamedTuple):
-    """An episode of one of the runs, which are numbered in the order of the command line."""
+    """An episode: its row in the transcript, and the number of its run (from 0, in the order of the command line)."""
 
     run: int
     row: EpisodeRow
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Episodes that were read.
+    """Episodes of one run that were read together.
 
     Attributes:
         run: number of the run.
@@ -115,7 +115,7 @@ class Catalogue:
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """Return a short name for each transcript: of its folder or its file, or the whole path if names are equal."""
+    """Return a short name for each transcript: that of its folder or file, or the whole path if names are equal."""
     names = [path.absolute().parent.name if path.name == NAME else path.stem for path in paths]
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 

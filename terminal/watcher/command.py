@@ -125,9 +125,9 @@ def _export(page: Path, paths: list[Path], wanted: "EpisodeFilter") -> None:
 
 
 def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "EpisodeRow"]]:
-    """Return the episodes that a filter matches, each with its transcript, in the order of iteration and number.
+    """Return a tuple (transcript, row) for each matching episode, by transcript, iteration and number.
 
-    A filter that matches all chooses the newest iteration of each transcript.
+    If the filter is empty, return the newest iteration of each transcript.
 
     Raises:
         AgentError: a transcript is missing, damaged or empty, or no episode matches.

@@ -21,7 +21,10 @@ from terminal.watcher.row_list import RowList, cell, row
 
 
 def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
-    """Show an episode beside one of another run: of the next run after `after` that played the same game and seed."""
+    """Show an episode beside one of another run with the same game and seed.
+
+    The other run is the first one after run number `after`, or after the episode's own run if `after` is None.
+    """
     runs, start = len(catalogue.labels), place.run if after is None else after
     others = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != place.run]
     partner = next((found for run in others if (found := catalogue.partner(place, run))), None)

@@ -39,7 +39,10 @@ def open_episode(app: App[Any], catalogue: Catalogue, position: int, *, replace:
 
 
 class EpisodeScreen(Screen[None]):
-    """One episode. `position` is its place in the list."""
+    """The screen of one episode.
+
+    `position` is its index in the list of shown episodes.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),

@@ -25,7 +25,10 @@ POLL_SECONDS = 1.0
 
 
 class ListScreen(Screen[None]):
-    """All episodes that the filter matches. The cursor begins at the last one, and stays there while more are read."""
+    """The list of episodes that the filter matches.
+
+    The cursor stays on the last one until the user moves it.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", key_display="⏎", tooltip="Open the episode"),
@@ -68,7 +71,10 @@ class ListScreen(Screen[None]):
 
     @work(thread=True)
     def _read(self) -> None:
-        """Read the transcripts, and with `follow` read on while they grow."""
+        """Read the transcripts.
+
+        If `follow` is true, continue to read them as they grow.
+        """
         try:
             while True:
                 for batch in self.catalogue.read(growing=self.follow):
@@ -119,7 +125,10 @@ class ListScreen(Screen[None]):
         self._update(None if at_end else place)
 
     def _update(self, place: Place | None) -> None:
-        """Draw the list with the cursor at a place or, if it is None or not in the list, at the end."""
+        """Draw the list.
+
+        Put the cursor on the episode `place`, or at the end if `place` is None or not in the list.
+        """
         rows, shown = self.query_one(RowList), self.catalogue.shown
         rows.count = len(shown)
         rows.cursor = shown.index(place) if place in shown else len(shown) - 1

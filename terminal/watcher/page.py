@@ -19,7 +19,7 @@ BAR = 20  # characters of the longest bar in Markdown
 
 
 class Row(NamedTuple):
-    """A command that the agent considered or a token that it wrote. `numbers` are q, or v and q."""
+    """A command that the agent considered, with `numbers` [q], or a token that it wrote, with `numbers` [v, q]."""
 
     text: str
     percent: str
@@ -28,7 +28,10 @@ class Row(NamedTuple):
 
 
 def write_page(path: Path, entries: Iterable[tuple[str, Entry]]) -> None:
-    """Write a page of entries, each with the name of its run. The suffix of the path is .html or .md."""
+    """Write a page of entries, given as tuples (name of the run, entry).
+
+    The suffix .html or .md selects the format.
+    """
     from games.files import atomic_write, exclusive
 
     episodes = [_episode(run, entry) for run, entry in entries]
@@ -74,7 +77,10 @@ def _table_row(row: Row) -> list[str]:
 
 
 def _escape(text: str) -> str:
-    """Return a text for a line of Markdown, without markup. Marks that count only at the start of a line remain."""
+    """Escape a text for use inside a line of Markdown.
+
+    Marks with a meaning only at the start of a line are kept.
+    """
     return re.sub(r"([\\`*_~\[\]<>&|$@!])", r"\\\1", text)
 
 
@@ -145,7 +151,7 @@ def _signed(value: float | None) -> str:
 
 
 def _plots(episode: Episode) -> list[dict[str, str]]:
-    """Return the curves of v, q and reward in a square of 100, and the height of 0 in it."""
+    """Return the curves of v, q and reward as SVG paths in a square of 100 x 100, with the y coordinate of 0 in it."""
     plots = []
     for name, values in series(episode).values.items():
         if not (known := [(index, value) for index, value in enumerate(values) if value is not None]):

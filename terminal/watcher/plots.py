@@ -71,9 +71,10 @@ def _plot(name: str, values: Sequence[float | None], current: Sequence[int], wid
 
 
 def bars(values: Sequence[float | None], current: Sequence[int], width: int, colour: str) -> list[Text]:
-    """Return the lines of a bar chart. Bars of positive values stand on the line of 0, those of negative ones hang.
+    """Return the lines of a bar chart.
 
-    If there are more values than columns, a column shows the value of its range that is farthest from 0.
+    Bars of positive values rise from the zero line, and negative ones hang from it. If there are more values than
+    columns, a column shows the value of its range that is farthest from 0.
     """
     step = max(1, math.ceil(len(values) / width))
     bins = [range(start, min(start + step, len(values))) for start in range(0, len(values), step)]
@@ -101,9 +102,10 @@ def bars(values: Sequence[float | None], current: Sequence[int], width: int, col
 
 
 def _cell(height: float, row: int) -> tuple[str, str]:
-    """Return the block and the style of a bar of this height in one row. Row 0 is the first above the line of 0.
+    """Return a tuple (block character, style) for a bar of this height in one row.
 
-    Block characters fill a cell from below. A bar that hangs into a cell is therefore the reverse of a block.
+    Row 0 is right above the zero line. Block characters fill a cell from below. A bar that hangs into a cell is
+    therefore the reverse of a block.
     """
     if row >= 0:
         eighths = max(min(round(8 * (height - row)), 8), 1 if row == 0 else 0)

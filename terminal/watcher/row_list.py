@@ -20,7 +20,7 @@ class RowList(ScrollView, can_focus=True):
     """Rows of one line each, with a cursor.
 
     Args:
-        draw: function that returns the row of an index for a width in columns.
+        draw: function (index of a row, width in columns) -> text of the row.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

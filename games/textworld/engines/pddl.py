@@ -96,5 +96,9 @@ class PddlEngine:
 
 
 def _is_playable(command: str) -> bool:
-    """Return whether a command of the game can be played. TextWorld strips commands before it compares them."""
+    """Return whether a command that the game lists can be played.
+
+    TextWorld strips the player's command before it looks it up in this list. A listed command that begins or ends with
+    blanks is therefore never found.
+    """
     return command != "" and command == command.strip() and command.isprintable()

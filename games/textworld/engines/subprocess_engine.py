@@ -1,7 +1,7 @@
 """An engine that runs another engine in a child process, so that a broken game file cannot harm this process.
 
 Parent and child exchange JSON messages over a pipe. If the child crashes, hangs or sends invalid JSON, it is killed and
-the call raises a GameError of one line. If the child ends with an exception of our code, the call raises a RuntimeError
+the call raises a one-line GameError. If the child ends with an exception in our code, the call raises a RuntimeError
 with the child's traceback. In both cases, the next `reset` starts a new child.
 
 The child works in an empty temporary folder and cannot write large files. This is not a sandbox against malicious code,

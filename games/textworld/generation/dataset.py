@@ -1,8 +1,10 @@
-"""Generate curricula, which are folders of games with a manifest. Several processes make the games.
+"""Generate curricula, which are folders of games with a manifest.
 
-Each level has a fixed sequence of candidate seeds. A candidate is accepted if TextWorld can make its game, the game's
-canonical hash belongs to the requested split, and no earlier game has the same hash. The contents of a folder therefore
-depend on the request alone. Neither the number of processes nor an interruption has an effect.
+Several processes make the games. Each level has a fixed sequence of candidate seeds. A candidate is accepted if
+TextWorld can make its game, the game's canonical hash belongs to the requested split, and no earlier game has the same
+hash. The contents of a folder therefore depend on the request alone. Neither the number of processes nor an
+interruption has an effect: `journal.jsonl` stores the verdict on each candidate until the curriculum is complete, so
+that the same request resumes.
 """
 
 from __future__ import annotations
@@ -157,10 +159,10 @@ def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progre
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
 ) -> Iterator[dict[str, Any]]:
-    """Yield a verdict on each candidate of a level, without end. The entry `work` is the path of the story, if made.
+    """Yield the verdict on each candidate of a level, endlessly.
 
-    The pool has twice as many jobs as processes, so that no process waits for a slow candidate. Closing the generator
-    cancels the jobs that have not begun.
+    Its entry `work` is the path of the story, if made. The pool has twice as many jobs as processes, so that no process
+    waits for a slow candidate. Closing the generator cancels the jobs that have not begun.
     """
     ahead: deque[tuple[str, Any]] = deque()
     number = 0
@@ -185,7 +187,7 @@ def _candidates(
 
 
 def _is_verdict(verdict: dict[str, Any]) -> bool:
-    """Return whether an object has the form of a line of the journal."""
+    """Return whether an object from the journal has all entries of a verdict, with the right types."""
     if verdict.get("verdict") != "made":
         return {"key", "verdict"} <= verdict.keys() and verdict["verdict"] in PASSED
     kinds = {"key": str, "hash": str, "settings": dict, "max_score": int, "walkthrough_length": int, "sha256": str}
@@ -200,7 +202,10 @@ def _seed(request: Any, level: int, number: int) -> int:
 
 
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
-    """Move a candidate's files into the curriculum, unless an interrupted run has done so. Return the entry."""
+    """Move a candidate's files into the curriculum, unless an earlier run has done so.
+
+    Return the manifest entry.
+    """
     settings = verdict["settings"]
     name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
     path = folder / name
@@ -215,7 +220,10 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an earlier run. Delete an incomplete last line, which an interruption may leave."""
+    """Return the verdicts of an interrupted run by key.
+
+    Delete the journal from its first damaged line on.
+    """
     journal: dict[str, Any] = {}
     for where, line in read_lines(path) if is_present(path) else ():
         try:

@@ -131,7 +131,10 @@ def write_game(game: Game, path: Path) -> None:
 
 
 def _record(game: Game, story: str) -> bytes:
-    """Return the content of the game's `.json`, which stores a hash of itself and the hash of the story."""
+    """Return the content of the game's `.json`.
+
+    It stores its own hash and `story`, the hash of the `.z8`.
+    """
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""

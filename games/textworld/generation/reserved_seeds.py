@@ -1,7 +1,8 @@
-"""The seeds that training must not use. Their games belong to the evaluation card (`evaluate --card`).
+"""The seeds that training must not use.
 
-In a family with few games, a training seed may give the same game as a reserved seed. The evaluation card therefore
-uses only games whose hash assigns them to the test split. It also reports if an agent was trained on such a game.
+They are reserved for the evaluation card. The evaluation card (`evaluate --card`) is a benchmark of fixed tasks. In a
+family with few games, a training seed may give the same game as a reserved seed. Most tasks therefore use only games
+whose hash assigns them to the test split. The card also reports how many of its games an agent was trained on.
 """
 
 from __future__ import annotations

@@ -34,10 +34,17 @@ if TYPE_CHECKING:
 
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
-"""The rooms by place. Places 0-4 form a row from west to east. Places 5-9 form a second row, south of the first."""
+"""The rooms of the fixed house.
+
+A room's index is its place on the map: 0-4 form a row from west to east, and 5-9 a second row south of the first. In a
+drawn house, the names are shuffled.
+"""
 PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
          (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
-"""The passages. (a, direction, b) states that place b lies in this direction from place a."""
+"""The passages as tuples (place a, direction, place b).
+
+Place b lies in this direction from place a.
+"""
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 WAYS = (*PATHS, *((other, OPPOSITE[direction], one) for one, direction, other in PATHS))
 FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {

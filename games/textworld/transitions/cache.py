@@ -1,7 +1,8 @@
-"""The transition cache of a process.
+"""The transition cache, which stores the responses of games.
 
-The cache holds one transition graph (`graph.py`) for each game and set of infos (`protocol.INFOS`), and limits the
-total memory of the graphs.
+All episodes in an operating-system process share it. The cache holds one transition graph (`graph.py`) for each game
+and set of requested infos (`protocol.INFOS`). A graph stores the response to each command that has been played in a
+state. The cache limits the total memory of the graphs.
 
 Options are environment variables, so that child processes inherit them:
 
@@ -38,7 +39,7 @@ EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
 
 
 class TransitionCache:
-    """Holds the transition graphs of a process."""
+    """Holds the transition graphs of all games that this operating-system process plays."""
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[str, tuple[str, ...]], TransitionGraph] = {}
@@ -46,11 +47,13 @@ class TransitionCache:
         self._episodes = 0
 
     def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
-        """Return an engine for `story`. Engines with the same game files and the same infos share a graph.
+        """Return an engine that plays `story` and reports the `infos`, which are names from `protocol.INFOS`.
 
-        Raise GameError if an environment variable has a wrong value.
+        All engines with the same game files and the same infos use one transition graph, so that a response that one
+        engine has stored serves the others too. Raise GameError if ACTDE_MEMORY, ACTDE_AUDIT or ACTDE_STATES has an
+        invalid value.
         """
-        budget_bytes(), audit_share()  # a wrong value is an error at the start, not after many turns
+        budget_bytes(), audit_share()  # report an invalid value at the start, not after many turns
         digest = files_hash(story)
         key = (digest, tuple(infos))
         with self._lock:

@@ -1,7 +1,9 @@
 """An engine that caches every response of a game in a transition graph.
 
-A node of the graph stands for all exact states with the same responses, and stores one of these states. If the current
-node has no edge for a command, the interpreter plays the command from the stored state, and the graph gets a new edge.
+An exact state is everything that an episode depends on, such as the interpreter's memory and the progress of the
+quests. A node of the graph stands for all exact states with the same responses, and stores one of these states. If the
+current node has no edge for a command, the interpreter plays the command from the stored state, and the response
+becomes a new edge.
 
 The graph does not store responses that depend on more than the node. These are the responses to commands that are not
 plain (`graph.is_plain`), and to commands that answer a question of the parser. The interpreter plays such a command

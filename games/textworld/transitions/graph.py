@@ -109,7 +109,10 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state, or add it if missing. Return None if the interpreter waits for no command."""
+        """Return the node of a state, and add it if missing.
+
+        Return None if the interpreter expects no command.
+        """
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -144,9 +147,9 @@ class TransitionGraph:
     def response_to(
         self, before: EngineState, command: str, output: Output, after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """Compute the response to `command`, which leads from `before` to `after`, without a node of the graph.
+        """Compute the response to `command`, which leads from `before` to `after`, without adding it to the graph.
 
-        Return the response, and `after` with the description and the inventory filled in.
+        Return a tuple (response, `after` with the description and the inventory filled in).
         """
         if after.extras is None:
             after = replace(after, extras=self._extras_during(before, command))
@@ -191,7 +194,10 @@ class TransitionGraph:
             self.users += 1
 
     def release(self) -> None:
-        """Decrement the number of users. At 0, the interpreter is freed until it is needed again."""
+        """Decrement the number of users.
+
+        At 0, close the interpreter. `_open` starts a new one when it is needed.
+        """
         with self.lock:
             self.users -= 1
             if self.users == 0 and self._interpreter is not None:
@@ -256,10 +262,10 @@ class TransitionGraph:
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """Return the edge of a command that ends the game after `moves` moves.
+    """Return the edge of a command that ends the game after `moves` moves, or None if it cannot be stored.
 
-    Return None if the last text contains several phrases `in N turns`, or one with an N other than `moves` + 1, or no
-    such phrase but the number `moves` + 1.
+    The last text may state the number of turns, which differs between episodes. It can be stored if it contains either
+    one phrase `in N turns` with N = `moves` + 1, or no such phrase and no number `moves` + 1.
     """
     text, counts = response.text, list(TURNS.finditer(response.text))
     if not counts and not re.search(rf"\b{moves + 1}\b", text):

@@ -20,10 +20,10 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The exact state of an episode.
+    """The exact state of an episode, which determines all later responses.
 
-    `snapshot` holds the interpreter's memory, and `game_state` the facts and quests of TextWorld's record. `extras`
-    holds the requested ones of `description` and `inventory`. It is None until the interpreter prints these texts.
+    `snapshot` holds the interpreter's memory, and `game_state` the facts and the progress of the quests. `extras` maps
+    `description` and `inventory`, if they were requested, to their texts. It is None until the interpreter prints them.
     """
 
     snapshot: Snapshot
@@ -63,8 +63,8 @@ class Edge:
     """The response to one command in one node.
 
     `node` is the next node, or None if the game ends. `turns` is the number of turns that the command takes, 0 or 1.
-    If the game ends with a text that contains `in N turns`, `text_around_turns` holds the text before the number, the
-    word for several turns, and the text after this word. Games of older versions of TextWorld print `in N turn(s)`.
+    If the game ends with a text that contains `in N turns`, `text_around_turns` is a tuple (text before the number,
+    `turns` or `turn(s)`, text after this word). Older versions of TextWorld print `in N turn(s)`.
     """
 
     response: EngineResponse

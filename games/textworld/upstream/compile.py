@@ -24,10 +24,11 @@ PROBE = 1_000_000  # bytes
 
 
 def compile_story(source: str, name: str) -> bytes:
-    """Return the story file of the Inform 7 code `source`. TextWorld's own `compile_inform7_game` gives the same bytes.
+    """Compile the Inform 7 code `source`.
 
-    Raise GameError if the game is too large for a story file, BrokenExecutor if the compiler is killed, and OSError if
-    the disk is full. The messages contain the game's `name`.
+    Return the same bytes as TextWorld's own `compile_inform7_game` writes. Raise GameError if the game is too large for
+    a story file, BrokenExecutor if the compiler is killed, and OSError if the disk is full. The messages contain the
+    game's `name`.
     """
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game

@@ -97,7 +97,7 @@ def _apply(self: Any, node: Any, action: Any) -> Any:
 class _Constraints:
     """The constraints of one search, indexed by the signatures of the facts that can break them.
 
-    Every constraint of TextWorld forbids that its preconditions hold together. A mapping assigns a different thing to
+    A constraint of TextWorld is broken if all its preconditions hold at once. A mapping assigns a different thing to
     each placeholder.
     """
 

@@ -23,8 +23,9 @@ TRACE = "tw-trace-actions"
 EXTRA = "tw-extra-infos {}"
 NUMBERS = ("moves", "score")
 TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, slice(6, 12)
-"""The layout of objects in a Z-machine of version 8. The four values are the position of the table's address in the
-header, the bytes before the first entry, the bytes of an entry, and the slice of its parent, sibling and child."""
+"""The layout of the object table in version 8 of the Z-machine, in bytes: the position of its address in the header
+(`TABLE_AT`), the defaults before its first entry (`DEFAULTS`), the size of an entry (`ENTRY`), and the bytes of an
+entry that hold the object's parent, sibling and child (`LINKS`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ class Output:
 class Snapshot:
     """A state of the interpreter, stored as the difference from its state at the start of the game.
 
-    The two states differ at `addresses` of the dynamic memory, which has at most 64 KB. `registers` holds the stack,
-    program counter, stack pointer, frame pointer, frame count, opcode, state of the random numbers, and last text. All
-    snapshots share the registers that are the same as at the start.
+    `addresses` are the bytes of the dynamic memory (at most 64 KB) that differ, and `values` are their new values.
+    `registers` is a tuple (stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the
+    random numbers, last text). All snapshots share the registers that are the same as at the start.
     """
 
     addresses: np.ndarray[Any, np.dtype[np.uint16]]

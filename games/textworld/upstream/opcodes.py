@@ -12,7 +12,7 @@ import ctypes
 from typing import Any
 
 QUIT, RESTORE_UNDO = 10, 10
-"""`QUIT` is a position in the table of opcodes without operands, `RESTORE_UNDO` in the table of extended opcodes."""
+"""`QUIT` is an index into the table of opcodes without operands, `RESTORE_UNDO` into the table of extended opcodes."""
 
 
 def repair(frotz: Any) -> None:

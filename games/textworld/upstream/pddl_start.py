@@ -2,8 +2,8 @@
 
 * The texts of a game contain expressions, such as `{o.indefinite + ' ' + o.name}`, which TextWorld passes to Python's
   `eval`. Playing a file of another person would run that person's code. `evaluate` replaces `eval`.
-* The interface of the planner copies names into buffers of 1,024 bytes and does not check their length. If no commands
-  can reach the goal, it returns another game. `_translated` refuses both.
+* The planner's interface copies names into buffers of 1,024 bytes without checking their length. If no commands can
+  reach the goal, it returns a dummy game without actions. `_translated` raises GameError in both cases.
 * The planner's library, 34 MB, is copied for each environment. A link replaces the copy.
 * At every step, TextWorld parses the templates of all commands again and copies the things of the game many times. At
   every reset, it translates the game again. The results are cached, and the copies are shallow.
@@ -37,12 +37,15 @@ MAX_NAME = 1_023
 ATTRIBUTES = frozenset(("id", "type", "name", "noun", "adj", "desc", "definite", "indefinite"))
 """The attributes of TextWorld's `EntityInfo` that an expression may read. They are texts or None."""
 UNREACHABLE = "Atom dummy(val2)\nend_variable\n0\nbegin_state\n0\nend_state\nbegin_goal\n1\n0 1\nend_goal\n0\n0\n"
-"""The end of the game without actions that the planner returns in place of one whose goal no commands can reach."""
+"""The end of the dummy game that the planner's interface returns if no commands can reach the goal."""
 EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
 def start(game: PddlGame) -> Any:
-    """Return TextWorld's environment for a `.tw-pddl` game. Its things have the names of `display_names`."""
+    """Return TextWorld's environment for a `.tw-pddl` game.
+
+    Its things are named by `display_names`.
+    """
     import textworld
     from textworld.envs.pddl import PddlEnv
 
@@ -121,8 +124,8 @@ def display_names(ids: Iterable[str]) -> dict[str, str]:
 def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
     """Return the value of an expression in a game's text: a text, a thing of the game, or None.
 
-    Raise SyntaxError if it contains anything but names, attributes, texts, `+`, `and` and `or`. It is no ValueError,
-    because TextWorld takes a ValueError for a command that is not admissible.
+    Raise SyntaxError if it contains anything but names, attributes, texts, `+`, `and` and `or`. A ValueError would not
+    be reported, because TextWorld interprets it as a command that is not admissible.
     """
     return _value(ast.parse(expression.strip(), mode="eval").body, expression, variables)
 

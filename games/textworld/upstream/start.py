@@ -61,7 +61,7 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Return the names of the actions that a text reports as successful, and the text without these traces."""
+    """Return a tuple (names of the actions that the traces in `text` report as successful, `text` without traces)."""
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
     events: tuple[list[str], str] = _detect_i7_events_debug_tags(text)
@@ -83,7 +83,8 @@ def prepare_jericho() -> None:
     """Ignore Jericho's warning that a game is not fully supported, and let it use this process's scratch folder.
 
     Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho
-    copies its library for every game, and a killed process would leave the copy behind.
+    copies its library for every game. If the process is killed, a later process removes the copy with the scratch
+    folder.
     """
     import jericho.jericho
 
@@ -94,7 +95,7 @@ def prepare_jericho() -> None:
 
 
 def load_record(story: Path) -> Any:
-    """Return the TextWorld `Game` that the record beside a story describes."""
+    """Return TextWorld's `Game` object from the record of a game, the `.json` file in the same folder as `story`."""
     from textworld.generator import Game
 
     with rules_parsed_once():

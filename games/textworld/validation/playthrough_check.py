@@ -42,7 +42,10 @@ def main(story: str) -> int:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a verdict if TextWorld raised the exception: the game is faulty. An exception of our code is a bug."""
+    """Print a verdict if TextWorld's code raised the exception, because the game is then faulty.
+
+    An exception in our own code is a bug, so its traceback is printed instead.
+    """
     *_, (innermost, _) = traceback.walk_tb(trace)
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
         sys.__excepthook__(kind, error, trace)

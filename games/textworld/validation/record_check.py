@@ -45,7 +45,10 @@ def _check_rules(game: Game) -> str:
 
 
 def _check_actions(game: Game) -> str:
-    """Return '' or the fault: an action of a quest is no instance of its rule, or names a thing that does not exist."""
+    """Return '' if each quest action is an instance of its rule and names existing things.
+
+    Else return the fault.
+    """
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
     for quest in game.quests:
