@@ -80,7 +80,7 @@ class TextArena(SuiteGame):
             try:
                 yield
             except LookupError as error:
-                reason = f"textarena:{self._name} needs data of NLTK, which is not installed"
+                reason = f"textarena:{self._name} needs NLTK data, which is not installed"
                 raise GameError(f"{reason}; run: python -P -m nltk.downloader {NLTK_DATA}") from error
             except (SyntaxError, ValueError) as error:
                 raise GameError(f"textarena:{self._name} failed: {first_line(error)}") from error

@@ -55,7 +55,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
     """Add the transitions in the file to `graph`, then write `graph` to the file. Do nothing if `graph` is invalid."""
     if graph.invalid_reason is not None:
         return
-    with files.disk_errors("write what is remembered of the game", ADVICE), files.building(path):
+    with files.disk_errors("write the cached transitions of the game", ADVICE), files.building(path):
         load(graph, digest, path)
         write(graph, digest, path)
 
@@ -65,7 +65,7 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
     with graph.lock:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
-    with files.disk_errors("write what is remembered of the game", ADVICE):
+    with files.disk_errors("write the cached transitions of the game", ADVICE):
         files.atomic_write(path, gzip.compress(head + b"\n" + rest, compresslevel=6, mtime=0))
 
 

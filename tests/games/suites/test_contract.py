@@ -223,7 +223,7 @@ def test_missing_data_of_nltk_is_not_downloaded_and_one_line_says_how_to_get_it(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     *traceback, line = done.stderr.splitlines()
     assert line == (
-        "games.errors.GameError: textarena:Wordle-v0 needs data of NLTK, which is not installed;"
+        "games.errors.GameError: textarena:Wordle-v0 needs NLTK data, which is not installed;"
         " run: python -P -m nltk.downloader words averaged_perceptron_tagger_eng"
     )
     assert (done.stdout, traceback[0]) == ("", "Traceback (most recent call last):")
