@@ -23,6 +23,8 @@ from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
+from fixed_screens import FIXED  # noqa: E402
+
 import cli  # noqa: E402
 from agents.play.transcript import NAME  # noqa: E402
 from agents.play.transcript_index import EpisodeFilter  # noqa: E402
@@ -127,10 +129,19 @@ def draw(folder: Path) -> None:
                 picture = smaller(asyncio.run(watched(Path("saved"), name, columns, theme)))
                 (folder / f"{name}-{columns}-{theme}.svg").write_text(picture, encoding="utf-8")
         for columns, (name, words) in product(WIDTHS, COMMANDS.items()):
-            screen, title = printed(words, columns), f"cli.py {words[0]}"
-            for theme, colours in THEMES.items():
-                picture = screen.export_svg(title=title, theme=colours, clear=False, unique_id=name)
-                (folder / f"{name}-{columns}-{theme}.svg").write_text(picture, encoding="utf-8")
+            export(folder, name, f"cli.py {words[0]}", printed(words, columns))
+    for columns, (name, (command, shown)) in product(WIDTHS, FIXED.items()):
+        screen = recorder(columns, terminal=True)
+        with mock.patch.object(console, "out", screen):
+            console.show(shown())
+        export(folder, name, f"cli.py {command}", screen)
+
+
+def export(folder: Path, name: str, title: str, screen: Console) -> None:
+    """Write what a console has recorded as pictures in all themes."""
+    for theme, colours in THEMES.items():
+        picture = screen.export_svg(title=title, theme=colours, clear=False, unique_id=name)
+        (folder / f"{name}-{screen.width}-{theme}.svg").write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":
