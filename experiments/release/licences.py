@@ -35,7 +35,9 @@ Command: `python -m experiments.release.licences --out docs/licences.md`, in the
 
 
 def licence(package: str) -> str:
-    """Return the licence that an installed package states: an expression, classifiers, or a text's title.
+    """Return the licence that an installed package states.
+
+    This is its licence expression, otherwise its classifiers, otherwise the title of its licence text.
 
     Raises:
         importlib.metadata.PackageNotFoundError: The package is not installed.

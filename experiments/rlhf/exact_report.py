@@ -1,4 +1,4 @@
-"""Writes the report of the exact experiments: tables, contrasts and figures."""
+"""Write the report of the exact experiments: tables, contrasts and figures."""
 
 import json
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
 
 
 def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all numbers of the report."""
+    """Return the content of `exact.json`, from which `report` generates the report."""
     minutes = sum(float(curves["seconds"]) for curves in runs.values()) / 60
     starts = {task: next(c for (name, *_), c in runs.items() if name == task)["policy"][0] for task in SPECIFIC}
     limits = {

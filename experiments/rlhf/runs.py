@@ -29,20 +29,20 @@ Cells = Mapping[str, Mapping[str, Any]]
 
 
 class StoredAbout(TypedDict):
-    """The settings of stored results that are read by name."""
+    """The required part of `about` in a results file: the settings of each cell."""
 
     cells: dict[str, dict[str, Any]]
 
 
 class StoredRun(TypedDict):
-    """What identifies a stored run."""
+    """The fields that identify a run in a results file."""
 
     cell: str
     seed: int
 
 
 class StoredRuns(TypedDict):
-    """The content of a file of results."""
+    """The content of a results file."""
 
     about: StoredAbout
     runs: list[StoredRun]

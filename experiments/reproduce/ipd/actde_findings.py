@@ -2,8 +2,9 @@
 
 The post is by Turner and Einhorn (2023). Some claims are numbers that we read off the figures in its public code.
 
-A game is a pair of consecutive actions. A game alternates if the two actions differ, cooperates if both cooperate, and
-defects if both defect. Shares are the fractions of games of these three kinds.
+The agent plays against its own previous action, so a game is a pair of consecutive actions. It is an alternating game
+if the two actions differ, a cooperating game if both cooperate, and a defecting game if both defect. Shares are the
+fractions of games of these three kinds.
 """
 
 from collections.abc import Mapping, Sequence
