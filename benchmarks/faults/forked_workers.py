@@ -1,9 +1,9 @@
-"""Workers of a command that are forked after all imports, instead of new interpreters that import for seconds.
+"""Fork the workers of a command after all imports, because new interpreters would import for seconds.
 
-`install` replaces `subprocess.Popen` in a command's process. Python code that the command starts with `-c`, as
-`games.child_process.Child` does, then runs in a fork of a server, which was itself forked before the command began. So
-a worker has all modules and no other state of the command. It becomes a child of the process that started it, because
-that process adopts orphans.
+`install` replaces `subprocess.Popen` in a command's process, and forks a server before the command begins. If the
+command starts Python code with `-c`, as `games.child_process.Child` does, the server forks a worker for this code. The
+worker has all imported modules, but no other state of the command. It becomes a child of the process that started it,
+because that process adopts orphans.
 """
 
 import atexit
@@ -57,7 +57,7 @@ def end_with_parent() -> None:
 
 
 def install(modules: Path) -> None:
-    """Let this process fork its workers. When a worker ends, it appends the names of its modules to a file."""
+    """Let workers of this process be forked. A worker appends the names of its modules to a file when it ends."""
     adopt_orphans()
     Popen.server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if not os.fork():

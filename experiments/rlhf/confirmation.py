@@ -35,10 +35,12 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde": {"optimizer": "actde", "advantage": "return", "credit": "command"},
     "grpo": {"optimizer": "grpo"},
 }
-"""The cells were chosen by their measures in the screening, at a reward of 0.75. `actde`, in which a text is one action,
-had the highest entropy and distinct-2 of all cells. `ppo` differs from `actde` only in the baseline. `ppo-kl` had the
-highest entropy and the lowest KL of all PPO cells with a KL penalty. `ppo-slow`, with a third of the learning rate, had
-the highest entropy of the controls."""
+"""The cells were chosen by their measures in the screening, at a reward of 0.75.
+
+`actde`, in which a text is one action, had the highest entropy and distinct-2 of all cells. `ppo` differs from `actde`
+only in the baseline. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty. `ppo-slow`,
+with a third of the learning rate, had the highest entropy of the controls.
+"""
 
 
 def main(
