@@ -40,7 +40,7 @@ KEYS = (
     "attn_implementation", "_attn_implementation", "auto_map", "quantization_config", "kernel_config",
     "experts_implementation", "torch_dtype", "trust_remote_code", "__class__", "unknown",
 )  # fmt: skip
-"""Keys that are added to an object, with a value that names code."""
+"""Keys that are added to an object. Their values may name code."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Case:
 
 
 def plan(name: str, size: int, points: int) -> list[Case]:
-    """Return the cases of a command that writes `size` bytes without a fault."""
+    """Return the cases of a command that writes `size` bytes without a fault, with `points` sizes of the disk."""
     if name in SLOW:
         found = [("disk", f"size={_pages(size * 0.2)}"), ("disk", "ro"), ("disk", "denied")]
         found += [("tmp", "size=4k"), ("tmp", "ro")] if name == "generate" else []
@@ -92,7 +92,7 @@ def _pages(size: float) -> int:
 
 
 def prepare(base: Path) -> None:
-    """Write the files that the commands need, and import what they import."""
+    """Write the files that the commands need, and import the modules that the commands import."""
     base.mkdir()
     (base / "disk").mkdir()
     for name in ("trunk", "texts"):
@@ -123,7 +123,7 @@ def run_without_fault(name: str, base: Path, work: Path) -> tuple[dict[str, byte
 
 
 def content(work: Path) -> dict[str, bytes]:
-    """Return the files in the output that hold no times, by their path."""
+    """Return the content of those output files that hold no times, by their path."""
     paths = (path for path in (work / "disk").rglob("*") if path.is_file() and SAME.search(str(path)))
     return {str(path.relative_to(work)): path.read_bytes() for path in paths}
 

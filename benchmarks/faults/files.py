@@ -90,7 +90,7 @@ def outcome(what: str, result: Result, reference: Result, shown: str) -> tuple[s
 
 
 def without_times(text: str) -> Any:
-    """Return a JSON document without durations, or another text as it is."""
+    """Parse a JSON document and remove its durations and peak memory. Any other text is returned unchanged."""
     try:
         return _strip(json.loads(text))
     except ValueError:

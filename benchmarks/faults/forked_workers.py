@@ -32,7 +32,7 @@ class Popen(subprocess.Popen[Any]):
     server: socket.socket
 
     def _execute_child(self, args: Any, executable: Any, *rest: Any) -> None:
-        """Start the child. Overrides a method of Python 3.11 to 3.13, whose arguments stand in this order."""
+        """Start the child. This overrides a private method, which has these arguments in Python 3.11 to 3.13."""
         _, _, pass_fds, cwd, env, _, _, _, *ends, _, _, _, _, _, new_session, _ = rest
         if [*args[:2]] != [sys.executable, "-c"]:
             super()._execute_child(args, executable, *rest)  # type: ignore[misc]
@@ -86,7 +86,7 @@ def _serve(server: socket.socket, modules: Path) -> NoReturn:
 
 
 def _be_worker(request: Mapping[str, Any], received: Sequence[int], modules: Path) -> NoReturn:
-    """Run the code of a request and end, as a new interpreter does."""
+    """Run the code of a request as a new interpreter would, and end the process."""
     for index, descriptor in enumerate(received):
         os.dup2(descriptor, FREE + index)
     for index, target in enumerate(request["descriptors"]):

@@ -49,7 +49,7 @@ def reproducibly(work: Path) -> Callable[[], object]:
 
 
 def nothing() -> None:
-    """Set nothing up."""
+    """Do nothing. This is the default of `set_up` in `run`."""
 
 
 def run(
@@ -115,7 +115,7 @@ def _kill_all() -> None:
 
 
 def _modules(work: Path) -> Path:
-    """Return the file that names the modules that commands in the folder `work` have imported."""
+    """Return the path of the file with the names of all modules that commands in `work` have imported."""
     return work.with_name(f"{work.name}.modules")
 
 

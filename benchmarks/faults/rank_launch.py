@@ -140,7 +140,7 @@ def _raise_signal(number: int, frame: object) -> None:
 
 
 def _end(processes: Sequence[int], number: int) -> None:
-    """Send a signal to the processes that run, and SIGKILL after the time that torchrun leaves them."""
+    """Send a signal to the running processes, and SIGKILL to those that still run after torchrun's grace period."""
     deadline = time.monotonic() + GRACE
     while running := [process for process in processes if not _is_over(process)]:
         late = time.monotonic() > deadline

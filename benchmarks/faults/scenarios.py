@@ -204,7 +204,7 @@ def cli(work: Path, *words: str) -> None:
 
 
 def seal(path: Path) -> None:
-    """Compute the checksums in `agent.json` beside a damaged file again, if there is one."""
+    """Recompute the checksums in the `agent.json` beside a damaged file, if there is one."""
     from agents.storage.checkpoint import AGENT
     from games.files import json_hash, sha256
 

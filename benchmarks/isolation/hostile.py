@@ -88,7 +88,7 @@ def prepare(folder: Path) -> None:
 
 
 def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
-    """Return a change of one value in a JSON file. The checksums are computed again."""
+    """Return a function that changes one value in a JSON file and recomputes the checksums."""
 
     def change(folder: Path, record: Path) -> None:
         place = folder / file
@@ -116,7 +116,7 @@ def _all(*changes: Callable[[Path, Path], object]) -> Callable[[Path, Path], Non
 
 
 def _code(*names: str) -> Callable[[Path, Path], None]:
-    """Return a change that adds Python files to the trunk's folder."""
+    """Return a function that adds Python files to the trunk's folder."""
 
     def change(folder: Path, record: Path) -> None:
         for name in names:
@@ -127,7 +127,7 @@ def _code(*names: str) -> Callable[[Path, Path], None]:
 
 
 def _pickle(*names: str, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
-    """Return a change that adds pickle files to a folder, and deletes other files."""
+    """Return a function that adds pickle files to a folder, and deletes the files `without`."""
 
     def change(folder: Path, record: Path) -> None:
         for name in without:

@@ -73,7 +73,7 @@ class Averaged(PPO):
 
 
 def names() -> list[str]:
-    """Return the planted names: the standard library, all installed packages, optional ones and ours."""
+    """Return the planted names: the standard library, all installed packages, `OPTIONAL` ones and this project's."""
     found = {*sys.stdlib_module_names, *packages_distributions(), *OPTIONAL, *OURS, *SITE}
     return sorted(name for name in found if name.isidentifier())
 

@@ -28,7 +28,7 @@ CURVES = (  # metrics whose value at every iteration is stored, in addition to t
 REQUIRED = ("iteration", "episodes", "env_steps", "seconds")
 """Metrics that every line has."""
 OF_THE_AGENT = frozenset({"success", "recent_success"})
-"""Metrics that are missing, and None in the curves, while an expert plays in every episode."""
+"""Metrics of the agent's own episodes. They are None in the curves while an expert plays in every episode."""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:

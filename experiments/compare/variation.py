@@ -31,7 +31,7 @@ class Variation:
     is_range: bool
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """Return a random value: each with the same probability, or log-uniformly from a range."""
+        """Return a random value, sampled uniformly from a list or log-uniformly from a range."""
         if not self.is_range:
             return self.values[rng.integers(len(self.values))]
         number = float(f"{np.exp(rng.uniform(*np.log(self.values))):.{DIGITS}g}")
@@ -91,7 +91,7 @@ def parse_variation(text: str) -> Variation:
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
-    """Parse a text such as "reward_scale=1,3,10" into the setting's name and its values."""
+    """Parse a text such as "reward_scale=1,3,10" into a tuple (name of the setting, list of its values)."""
     name, _, values = text.partition("=")
     if not name or not values:
         raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")

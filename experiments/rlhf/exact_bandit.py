@@ -30,9 +30,9 @@ LAYERS = 8
 EPISODES = 256
 """Episodes per rollout."""
 STEP = 1.0
-"""Step size of the logits with plain gradient steps: nats per rollout, at probability and advantage 1."""
+"""Step size of the logits with plain gradient steps: nats per rollout, for an arm of probability 1 and advantage 1."""
 HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
-"""Fraction of the error by which v, or q of an arm that is always played, moves in a rollout."""
+"""Fractions of the error by which v changes in a rollout, and q of an arm that is played in every episode."""
 COEF = 0.5
 """Weight of the value loss and of the Q loss."""
 UNLIMITED = 1e9
@@ -51,7 +51,7 @@ class Method:
     """Adjust the learning rate of plain steps, so that the step size of the logits stays `STEP` during training."""
     kl_coef: float = 0.0
     heads: str = "tied"
-    """tied: the usual heads; arms: a Q head with a row of weights per arm; centred: the same, centred by the policy."""
+    """tied: the usual heads; arms: a Q head with a row of weights per arm; centred: `exact_heads.CentredHeads`."""
 
 
 RATES = (3e-5, 1e-4)

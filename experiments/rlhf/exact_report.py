@@ -67,7 +67,10 @@ def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Return the probability of the arms in focus after expected gradient steps on tables of logits and of q."""
+    """Return rows with the probability of the arms in focus for learners with tables of logits and q.
+
+    It is given after `ROLLOUTS` expected gradient steps (`now`), after `LONG` steps (`later`), and in the `limit`.
+    """
     rows = []
     for name, task in TASKS.items():
         start, focus = starts[name.rstrip("+-1")], task.index("focus")

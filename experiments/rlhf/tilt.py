@@ -176,7 +176,7 @@ def main(
 
 
 def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:
-    """Return all measures of a run."""
+    """Return a run's results of `tilt`, and the Monte Carlo measures as `monte_carlo`."""
     visited = visit(folder, prompts, seed)
     states = q_estimates(
         visited.trained,

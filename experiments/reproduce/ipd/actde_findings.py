@@ -38,7 +38,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """Return a list of one sentence, which counts the post's numbers in our prediction intervals, or an empty list."""
+    """Return a list with one sentence, or an empty list if none of the numbers in `READ_OFF` was measured.
+
+    The sentence says how many of the post's numbers lie in our prediction intervals.
+    """
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     read = [one for one in findings if one.id in names and one.verdict != NOT_RUN]
     outside = [f"`{one.id}`" for one in read if one.verdict != REPRODUCED]

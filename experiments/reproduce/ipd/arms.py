@@ -107,7 +107,7 @@ class Series:
         return self.trials >= 2 and self.end >= step
 
     def between(self, name: str, first: int, last: int) -> Array:
-        """Return each trial's mean of a column from gradient step `first` to before `last`. The shape is [trials]."""
+        """Return each trial's mean of a column over the gradient steps [first, last). The shape is [trials]."""
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
