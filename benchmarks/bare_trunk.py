@@ -2,17 +2,17 @@
 
     python -m benchmarks.bare_trunk [--trunks small,smollm2] [--episodes N] [--turns N] [--out FILE]
 
-For each trunk, four tasks alternate. The settings are the presets of `train` for TextWorld (bf16 and LoRA for SmolLM2):
+For each trunk, four tasks alternate. The settings are the presets of `train` for TextWorld (bf16 and LoRA for SmolLM2).
+The games are tapes (recorded episodes):
 
     forward     the trunk alone over every segment of a rollout, without gradient, in the update's micro-batches
-    rollout     the agent plays these episodes: tokenizer, cache, tries, heads, sampling, records; the games are tapes
+    rollout     the agent plays these episodes: tokenizer, cache, tries, heads, sampling, records
     backward    forward and backward to the same trained parameters, in the update's epochs, mini- and micro-batches
     update      `Updater.learn`: targets, heads, losses, the same passes, gradient clipping, the optimizer's step
 
 The reported ratios are rollout / forward and update / backward. The bare trunk has no heads and no loss, so its
 backward pass starts with a gradient of ones at the last hidden states. `update` and `backward` include the same
-padding. `forward` does not include the padding of the rollout. The learning rate is 0, so that all rounds are equal. A
-tape is a recorded episode.
+padding. `forward` does not include the padding of the rollout. The learning rate is 0, so that all rounds are equal.
 """
 
 import argparse

@@ -10,9 +10,10 @@ public code is skipped.
 The public code was written for a GPU. It runs here unchanged, except that `cuda` is mapped to the CPU. In its rollout,
 the plain loop caches keys and values, whereas the public code does not.
 
-All implementations run alternately in this process on one thread. A round is a rollout of 64 x 100 games and its four
-gradient steps. The first round of each implementation includes compilation and is not measured. The time of a batch is
-divided by its number of trials.
+All implementations run alternately in this process on one thread. A round is a rollout and its four gradient steps. The
+rollout has 64 x 100 games, which are pairs of consecutive actions. The first round of each implementation includes
+compilation and is not measured. A trial is one model with its own seed, and a batch runs several trials at once. The
+time of a batch is divided by its number of trials.
 """
 
 import argparse

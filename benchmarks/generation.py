@@ -65,7 +65,7 @@ class Ours:
         )  # fmt: skip
 
     def make(self, level: int, seed: int) -> tuple[float, float] | None:
-        """Generate a game. Return the process's CPU seconds before and after it, or None if there is no such game."""
+        """Generate a game. Return a tuple (before, after) of the process's CPU seconds, or None if this fails."""
         assert self._child.stdin is not None and self._child.stdout is not None
         job = [self._family, {"level": level, "seed": seed}, str(self._folder / f"tw-ours-{level}-{seed}.z8")]
         self._child.stdin.write(json.dumps(job) + "\n")
@@ -90,9 +90,9 @@ def theirs(words: str, seed: int, folder: Path) -> float | None:
 
 
 def measure(family: str, level: int, words: str, turns: int, folder: Path) -> dict[str, Any]:
-    """Return the CPU seconds of `turns` games of each program, and the CPU seconds of starting our process.
+    """Generate `turns` games with each program alternately.
 
-    The programs generate games alternately.
+    Return a row with the CPU seconds of each game, and with the CPU seconds of starting our process as `once`.
     """
     ours = Ours(family, folder)
     first, second = ours.make(level, 100_000), ours.make(level, 100_001)

@@ -196,7 +196,7 @@ def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str,
 
 
 def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draw one column of panels for each sweep: the seconds and, if it was measured, the memory below.
+    """Draw one column of panels for each sweep: the seconds, and below them the memory, if it was measured.
 
     Dotted lines are proportional to n.
     """

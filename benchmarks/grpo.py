@@ -41,7 +41,7 @@ from benchmarks.update import Worker, add_peer, compare, model_folder, show, sid
 
 
 def own_job(options: argparse.Namespace, model: str) -> dict[str, Any]:
-    """Return the job of our side. The settings are those of the presets for the completion game with SmolLM2."""
+    """Return our side's job (see peers/own_trainer.py). Its settings are the presets for completion with SmolLM2."""
     game = f"completion?reward={options.reward}&max_tokens={options.tokens}&newlines=true"
     rollout = {"game": game, "mode": "free", "context": 512, "parallel": options.completions}
     rollout |= {"episodes": options.completions, "group_size": options.group}
@@ -52,7 +52,7 @@ def own_job(options: argparse.Namespace, model: str) -> dict[str, Any]:
 
 
 def trl_job(options: argparse.Namespace, model: str, prompts: Sequence[str]) -> dict[str, Any]:
-    """Return the job of TRL. A micro-batch is a whole gradient step."""
+    """Return TRL's job (see peers/trl_grpo.py). A micro-batch is a whole gradient step."""
     return {
         "model": model,
         "dtype": options.dtype,

@@ -111,7 +111,7 @@ def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | 
 
 
 def _local(word: str) -> str:
-    """Return a word of a command without the folders of this machine."""
+    """Return a word of a command. An absolute path is shortened to its name, so that no folders are published."""
     return Path(word).name if Path(word).is_absolute() else word
 
 

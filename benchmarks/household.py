@@ -60,6 +60,6 @@ def content() -> dict[str, Any]:
 
 
 def write(path: Path, **changes: Any) -> Path:
-    """Write the game with other values of some keys to `path`. Return `path`."""
+    """Write the game to `path`, with `changes` to the values of some keys. Return `path`."""
     path.write_text(json.dumps({**content(), **changes}))
     return path

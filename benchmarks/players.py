@@ -1,7 +1,6 @@
-"""The player of the benchmarks: a model with the presets of `train`, its rollouts on tapes and its updates.
+"""The player of the benchmarks: a model with the presets of `train`, which plays tapes (recorded episodes) and learns.
 
-A tape is a recorded episode. The player uses the components of `train` (runner, agent, updater), but no run folders,
-transcripts or checkpoints.
+The player uses the components of `train` (runner, agent, updater), but no run folders, transcripts or checkpoints.
 """
 
 from collections.abc import Sequence
@@ -49,7 +48,7 @@ class Player:
 
     @cached_property
     def learner(self) -> LanguageModelAgent:
-        """The agent of all rollouts, which keeps its cache and its tables between rollouts, as in `train`."""
+        """The agent that plays all rollouts. It keeps its cache and its tables between rollouts, as in `train`."""
         return self.agent(record=True)
 
     def rollout(self, specs: Sequence[Game], *, parallel: int | None = None) -> RolloutBatch:

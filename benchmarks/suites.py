@@ -170,7 +170,7 @@ def alone(game: str) -> Side:
 
 
 def play(side: Side, steps: int) -> Record:
-    """Play random commands."""
+    """Play `steps` random commands, and return a record of them."""
     rng = random.Random(0)
     record: Record = []
     over, turns = True, 0

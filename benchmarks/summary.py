@@ -30,7 +30,7 @@ FAULTS = {
     "disk": "full disks and missing permissions",
     "memory_limits": "limits of the address space",
 }
-"""Results with the numbers of `OUTCOMES` under `total`, or under the part of `total` after the dot."""
+"""Name of a results file -> its faults. The counts are in `total`, or in `total[PART]` if the key is FILE.PART."""
 OUTCOMES = ("tried", "refused", "exact", "failed")
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.textworld_damage --out benchmarks/textworld_damage.json
 
-A game consists of two files: the compiled story and a record in JSON. One game of each of three families is damaged in
-two forms: our form, with our hashes, and the foreign form that TextWorld writes. The damages are:
+A game consists of two files: the compiled story, and a JSON file that is called the record here. One game of each of
+three families is damaged, in two forms. In our form, the record contains hashes. In the foreign form, which TextWorld
+writes, it does not. The damages are:
 
 * The story or the record is truncated, at 20 places each.
 * A random bit of the story or the record is flipped, 200 times each.
@@ -46,7 +47,7 @@ Damage = tuple[str, bytes, bytes]
 
 
 def form(story: Path, foreign: bool) -> tuple[bytes, bytes]:
-    """Return story and record. The record of the foreign form lacks our metadata."""
+    """Return a tuple (story, record). The record of the foreign form lacks our metadata, which contain the hashes."""
     record = json.loads(story.with_suffix(".json").read_bytes())
     if foreign:
         del record["metadata"]["actde"]
@@ -73,7 +74,7 @@ def _flip(data: bytes, at: int, rng: random.Random) -> bytes:
 
 
 def verdict(pair: tuple[bytes, bytes], intact: list[Any], folder: Path) -> str:
-    """Return `refused`, `exact`, or the error in capitals."""
+    """Return "refused", "exact", or a description of the failure in capitals."""
     path = folder / "tw-game.z8"
     path.write_bytes(pair[0])
     path.with_suffix(".json").write_bytes(pair[1])

@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
-    """Play `steps` steps of one game in both environments, with one set of infos."""
+    """Play one game in both environments. `part` is a tuple (game, index of the infos in INFO_SETS, steps, seed)."""
     game, at, steps, seed = part
     infos = INFO_SETS[at]
     spec = resolve(game)[0]

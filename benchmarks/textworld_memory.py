@@ -2,7 +2,7 @@
 
     python -m benchmarks.textworld_memory --out benchmarks/textworld_memory.json
 
-First, one live episode plays a game. Next, 64 episodes of this game are live at the same time. Finally, the first
+First, one episode of a game is played. Next, 64 environments of this game are open at the same time. Finally, the first
 environment makes 10,000 resets and 1,000,000 cached steps.
 """
 

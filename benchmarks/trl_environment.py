@@ -7,7 +7,7 @@
 The Python of an environment with TRL runs this file from the root of the checkout. TRL is not among the tested
 packages, because pyarrow, which it requires through `datasets`, needs 170 MB.
 
-The model is a tiny Llama with random weights and a tokenizer of bytes. Random weights never write a tool call, so
+The model is a tiny Llama with random weights and a byte tokenizer. Random weights never write a tool call, so
 `Caller` replaces the model's `generate`: it writes a call with a random admissible command until the game is over. TRL
 does the rest: resets with the rows of the dataset, parsing and execution of the calls, rewards and gradient steps. The
 command fails if an episode did not call the tool, if a call failed, if TRL's rewards are not those of the environments,
@@ -36,7 +36,7 @@ OFFER = "Admissible commands: "
 
 
 def byte_tokenizer() -> Any:
-    """Return a tokenizer of bytes with the special tokens and the chat template of Qwen3."""
+    """Return a byte tokenizer with the special tokens and the chat template of Qwen3."""
     from trl.chat_template_utils import qwen3_chat_template  # type: ignore[import-not-found,unused-ignore]
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

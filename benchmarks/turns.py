@@ -147,7 +147,10 @@ def growth(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def draw(data: dict[str, Any], path: Path) -> None:
-    """Draw the seconds of each turn, and the total seconds of the episode up to each turn."""
+    """Plot the duration of each turn, and the cumulative duration of the episode.
+
+    Lines are medians over rounds, and areas extend from the minimum to the maximum.
+    """
     figure, (left, right) = make_figure()
     for way, color, dashes, label in (
         ("again", PALETTE[1], "--", "history encoded again"),

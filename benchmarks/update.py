@@ -175,7 +175,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def sides(workers: dict[str, Worker], warm: int) -> dict[str, Any]:
-    """Return the seconds of all steps after the first `warm` ones, and the bytes of memory, of each side."""
+    """Return the seconds and the memory in bytes of each side. The first `warm` steps are left out."""
     steps = {name: worker.steps[warm:] for name, worker in workers.items()}
     return {
         "seconds": {name: [step["seconds"] for step in own] for name, own in steps.items()},

@@ -15,8 +15,8 @@ WRITTEN = {"texts": "rlhf/quick/results.json", "games": "compare-coin/results.js
 SUMMARIES = [
     RunSummary(
         folder=Path("runs/coin/actde-0"), state="finished", iterations=100, planned_iterations=100,
-        best_of="eval_success", best=0.85, seconds=1834.0, env_steps=51_200, tokens=3_400_000, peak_memory=1_700_000_000,
-        settings={"optimizer": "actde", "lr": 3e-4},
+        best_of="eval_success", best=0.85, seconds=1834.0, env_steps=51_200, tokens=3_400_000,
+        peak_memory=1_700_000_000, settings={"optimizer": "actde", "lr": 3e-4},
     ),
     RunSummary(
         folder=Path("runs/coin/ppo-0"), state="running", iterations=37, planned_iterations=100, best_of="success",
@@ -25,7 +25,8 @@ SUMMARIES = [
     ),
     RunSummary(
         folder=Path("runs/bandit"), state="diverged", iterations=3, planned_iterations=300, best_of="reward",
-        best=-0.25, seconds=1.5, env_steps=192, tokens=384, peak_memory=800_000_000, settings={"optimizer": "ppo", "lr": 10.0},
+        best=-0.25, seconds=1.5, env_steps=192, tokens=384,
+        peak_memory=800_000_000, settings={"optimizer": "ppo", "lr": 10.0},
     ),
     RunSummary(folder=Path("runs/old"), state="damaged", problem="runs/old: settings.json is damaged: line 3"),
 ]  # fmt: skip
@@ -37,8 +38,8 @@ def train_panel() -> list[RenderableType]:
         {
             "iteration": number, "seconds": 11.0 * (number + 1), "env_steps": 600 * (number + 1),
             "success": number / 10, "reward": number / 8, "normalized_score": number / 8, "steps": 14.0 - number,
-            "turn_entropy": 1.2 - number / 10, "value": number / 9, "approx_kl": 0.004, "eval_success": 0.5, "eval_success_low": 0.3,
-            "eval_success_high": 0.7, "steps_per_second": 55.0,
+            "turn_entropy": 1.2 - number / 10, "value": number / 9, "approx_kl": 0.004, "eval_success": 0.5,
+            "eval_success_low": 0.3, "eval_success_high": 0.7, "steps_per_second": 55.0,
         }
         for number in range(8)
     ]  # fmt: skip

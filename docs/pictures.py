@@ -76,7 +76,7 @@ def recorder(columns: int, *, terminal: bool) -> Console:
 
 
 def printed(words: Sequence[str], columns: int) -> Console:
-    """Run a command in a terminal with this number of columns. Return what it printed: its output, or its error."""
+    """Run a command in a terminal with this number of columns. Return its output, or its errors if it has no output."""
     out, err = recorder(columns, terminal=True), recorder(columns, terminal=False)  # without spinners
     answers = iter(TYPED)
 
@@ -97,7 +97,7 @@ def printed(words: Sequence[str], columns: int) -> Console:
 
 
 async def watched(folder: Path, name: str, columns: int, theme: str) -> str:
-    """Draw the application that shows recorded episodes, after some keys were pressed."""
+    """Draw the episode viewer (`watch`) after the keys of `WATCHED[name]` have been pressed."""
     app = Watcher([folder / run / NAME for run in ("actde-small", "walkthrough")], EpisodeFilter())
     async with app.run_test(size=(columns, LINES)) as pilot:
         for key in ["", *(["t"] if theme == "light" else []), *WATCHED[name]]:

@@ -32,7 +32,7 @@ def commands() -> str:
 
 
 def game_strings() -> str:
-    """Return the table of the forms of GAME."""
+    """Return a table of the forms that a GAME string may have."""
     return _table(["GAME", "meaning"], ([_code(form), text] for form, text in GAMES))
 
 
@@ -100,6 +100,6 @@ def _code(text: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table. The strokes in its cells are escaped."""
+    """Return a Markdown table. Vertical bars in its cells are escaped."""
     lines = [[cell.replace("|", r"\|") for cell in row] for row in ([*heads], ["---"] * len(heads), *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -57,7 +57,7 @@ def plot_runs(
 
 
 def _measured(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
-    """Return the points whose y is neither None nor NaN."""
+    """Return a tuple (x, y) of the points whose y is neither None nor NaN."""
     values = np.asarray(y, dtype=float)
     measured = ~np.isnan(values)
     return np.asarray(x)[measured], values[measured]

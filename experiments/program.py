@@ -23,7 +23,10 @@ def run(main: Callable[..., None]) -> NoReturn:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print warnings in the block as one line, and exit on an error. The status is 2 for a mistake, otherwise 1."""
+    """Print warnings in the block as one line, and exit on an error.
+
+    The exit status is 2 for a mistake of the user, and 1 if a run diverged or the system reported an error.
+    """
     before, warnings.formatwarning = warnings.formatwarning, warning_line
     try:
         yield

@@ -1,4 +1,4 @@
-"""Format tables as Markdown, and estimates with their intervals as text."""
+"""Format tables as Markdown, and estimates with their confidence intervals as text."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

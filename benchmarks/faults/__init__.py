@@ -1,1 +1,1 @@
-"""Faults in files, processes, environments, disks and memory, which commands refuse in one line or survive."""
+"""Fault injection into files, processes, environments, disks and memory: commands must refuse a fault or survive it."""

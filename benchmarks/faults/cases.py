@@ -1,4 +1,8 @@
-"""Run a series of cases, count their outcomes, and continue an interrupted series."""
+"""Run a series of cases, count their outcomes, and continue an interrupted series.
+
+A case is a fault and the command that it is injected into. Its outcome is "refused", "exact" or "failed". The module
+docstring of each benchmark states the conditions for these outcomes.
+"""
 
 import argparse
 import json
@@ -13,7 +17,7 @@ OUTCOMES = ("refused", "exact", "failed")
 
 
 class Case(Protocol):
-    """A fault and a command."""
+    """A fault and the command that it is injected into."""
 
     @property
     def command(self) -> str: ...
@@ -31,16 +35,16 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def counts(outcomes: Iterable[str]) -> dict[str, int]:
-    """Return the number of cases, and of each outcome."""
+    """Return the number of cases as `tried`, and the number of cases with each outcome."""
     found = Counter(outcomes)
     return {"tried": found.total(), **{name: found[name] for name in OUTCOMES}}
 
 
 class Series:
-    """Counts of the outcomes of cases, which the file of --out keeps.
+    """A series of cases. The outcomes are counted by command, and the counts are stored in the file of --out.
 
     Args:
-        name: module of the benchmark.
+        name: name of the benchmark's module.
     """
 
     def __init__(self, name: str, options: argparse.Namespace, arguments: Sequence[str] | None) -> None:
@@ -53,10 +57,10 @@ class Series:
         self._stored = Counter({command: row["tried"] for command, row in self._counts.items()})
 
     def run(self, cases: Iterable[C], check: Callable[[C], tuple[str, str]]) -> None:
-        """Run the cases that `--only` selects, or those that the file lacks or that failed before.
+        """Run the cases that `--only` selects. Without `--only`, run those that the file lacks or that failed before.
 
         Args:
-            check: runs a case, and returns its outcome and a message.
+            check: runs a case, and returns a tuple (outcome, message).
         """
         for number, case in enumerate(cases):
             self._seen[case.command] += 1
@@ -84,10 +88,10 @@ class Series:
 
     @property
     def total(self) -> dict[str, int]:
-        """The number of cases, and of each outcome."""
+        """The number of cases as `tried`, and the number of cases with each outcome."""
         return {name: sum(row[name] for row in self._counts.values()) for name in ("tried", *OUTCOMES)}
 
     def report(self) -> int:
-        """Print the totals. Return the exit status: 1 if a case failed."""
+        """Print the totals. Return the exit status, which is 1 if a case failed, and 0 otherwise."""
         print(json.dumps(self.total))
         return int(self.total["failed"] > 0)

@@ -1,7 +1,8 @@
 """A seeded generator of faults in files.
 
 A fault replaces a whole file, a value of a JSON document, a line of a JSON Lines file, or a part of a safetensors file.
-Except after changed bytes, the checksums of the file are computed again, because they detect accidents and no attack.
+Checksums are meant to detect accidents, not attacks. After every fault except changed bytes, `faults.files` therefore
+computes the file's checksums again, so that the other checks are tested.
 """
 
 import json
@@ -39,12 +40,12 @@ KEYS = (
     "attn_implementation", "_attn_implementation", "auto_map", "quantization_config", "kernel_config",
     "experts_implementation", "torch_dtype", "trust_remote_code", "__class__", "unknown",
 )  # fmt: skip
-"""Keys that are added to an object, with a value that names code."""
+"""Keys that are added to an object. Their values may name code."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
-    """A fault of a kind in a file, whose random choices follow from the seed.
+    """A fault of one kind in one file. Its random choices depend only on the file, the kind and the seed.
 
     Attributes:
         command: name of the scenario.
@@ -64,7 +65,7 @@ class FileFault:
 
 
 def kinds_of(file: str) -> tuple[str, ...]:
-    """Return the kinds of faults that apply to a file of this name."""
+    """Return the kinds of faults that apply to a file of this name. Kinds that are tried more often are repeated."""
     general = ("content", "special", "bytes", "missing")
     return general + {".json": ("value", "value", "value", "key"), ".jsonl": ("line", "line", "line value"),
                       ".safetensors": ("header", "header")}.get(Path(file).suffix, ())  # fmt: skip
@@ -205,7 +206,7 @@ def _header(path: Path, rng: random.Random) -> str:
 
 
 def _with_fault(document: Any, rng: random.Random) -> tuple[str, str]:
-    """Replace a random value. Return the text of the document and a description."""
+    """Replace a random value. Return a tuple (text of the document, description of the fault)."""
     places = [(where, container, key) for where, container, key in _slots(document)]
     if not places:
         return "null", "whole document: null"
@@ -222,7 +223,7 @@ def _places(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _slots(value: Any, where: str = "", *, deep: bool = True) -> Iterator[tuple[str, Any, Any]]:
-    """Yield every value of a document as (its place, its container, its key). Of a long list, yield the first items."""
+    """Yield a tuple (place, container, key) for every value of a document, but only for the first 3 items of a list."""
     keys = list(value) if isinstance(value, dict) else range(min(len(value), 3)) if isinstance(value, list) else ()
     for key in keys:
         yield f"{where}.{key}", value, key

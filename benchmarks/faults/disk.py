@@ -2,12 +2,16 @@
 
     python -m benchmarks.faults.disk --out benchmarks/disk.json
 
-A case is a command and a disk: a small file system in memory, of several sizes or with few files, a read-only one, or a
-folder without the permission to write. It holds the output, the cache, the temporary folder or the home folder. A case
-is *refused* if the command ends with status 1 or 2 and one line that begins with `error:` and names a file or folder.
-It is *exact* if the command succeeds. In both cases, the same command, or that with `--resume` if the folder holds a
-run, must afterwards succeed on a sound disk, and give the files of a command without a fault. Otherwise, it *failed*.
-The exit status is 1 if any case failed. This program needs root, and mounts in a namespace of its own.
+A case is a command and a faulty disk. The disk is a file system in memory with room for few bytes or few files, a
+read-only file system, or a folder without write permission. It holds the command's output, its cache, its temporary
+folder or its home folder.
+
+A case is *refused* if the command ends with status 1 or 2 and one line that begins with `error:` and names a file or
+folder. It is *exact* if the command succeeds. If the output is incomplete, the command then runs again on a sound disk,
+with `--resume` if the folder already holds a run. Finally, the output must equal that of a command without a fault.
+Otherwise, the case *failed*. The exit status is 1 if any case failed.
+
+This program needs root. It mounts the disks in its own mount namespace.
 """
 
 import ctypes
@@ -48,18 +52,18 @@ SLOW = ("compare", "generate", "reproduce", "card")
 SAME = re.compile(r"\.safetensors$|transcripts\.jsonl$|/settings\.json$|\.z8$|manifest\.jsonl$|pairs\.jsonl$|card\.md$")
 """Files that hold no times, so that two commands without a fault write the same bytes."""
 NAMED = re.compile(r"disk/out|(disk|cache|tmp|home)\b.*/|/(disk|cache|tmp|home)\b")
-"""Occurs in a message that names a file or folder."""
+"""Matches a message that names a file or folder."""
 CLONE_NEWNS, PR_CAPBSET_DROP, CAPABILITIES = 0x20000, 24, (1, 2)
-"""Constants of Linux. The capabilities ignore the permissions of files."""
+"""Linux constants. A process with one of these capabilities may ignore file permissions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A command and a disk.
+    """A command and a faulty disk.
 
     Attributes:
         command: key of `COMMANDS`.
-        place: the folder that is on the disk: disk, cache, tmp or home.
+        place: the folder on the faulty disk: disk (the output), cache, tmp or home.
         options: options of the mounted file system, or "denied" for a folder without the permission to write.
     """
 
@@ -69,7 +73,7 @@ class Case:
 
 
 def plan(name: str, size: int, points: int) -> list[Case]:
-    """Return the cases of a command that writes `size` bytes without a fault."""
+    """Return the cases of a command that writes `size` bytes without a fault, with `points` sizes of the disk."""
     if name in SLOW:
         found = [("disk", f"size={_pages(size * 0.2)}"), ("disk", "ro"), ("disk", "denied")]
         found += [("tmp", "size=4k"), ("tmp", "ro")] if name == "generate" else []
@@ -88,7 +92,7 @@ def _pages(size: float) -> int:
 
 
 def prepare(base: Path) -> None:
-    """Write the files that the commands need, and import what they import."""
+    """Write the files that the commands need, and import the modules that the commands import."""
     base.mkdir()
     (base / "disk").mkdir()
     for name in ("trunk", "texts"):
@@ -106,7 +110,7 @@ def prepare(base: Path) -> None:
 
 
 def run_without_fault(name: str, base: Path, work: Path) -> tuple[dict[str, bytes], int]:
-    """Return the files that a command writes without times, and the size of all its files."""
+    """Run a command on a sound disk. Return a tuple (content of the output, size of all its files in bytes)."""
     _new(name, base, work)
     result = processes.run(COMMANDS[name], work, seconds=SECONDS)
     if result.status:
@@ -119,7 +123,7 @@ def run_without_fault(name: str, base: Path, work: Path) -> tuple[dict[str, byte
 
 
 def content(work: Path) -> dict[str, bytes]:
-    """Return the files in the output that hold no times, by their path."""
+    """Return the content of those output files that hold no times, by their path."""
     paths = (path for path in (work / "disk").rglob("*") if path.is_file() and SAME.search(str(path)))
     return {str(path.relative_to(work)): path.read_bytes() for path in paths}
 
@@ -137,7 +141,7 @@ def _new(name: str, base: Path, work: Path) -> None:
 
 
 def run(case: Case, *, base: Path, work: Path, reference: dict[str, bytes]) -> tuple[str, str]:
-    """Run a case. Return its outcome, and the message or the reason."""
+    """Run a case. Return a tuple (outcome, message), whose message gives the reason if the case failed."""
     _new(case.command, base, work)
     place = work / case.place
     is_denied = case.options == "denied"
@@ -162,7 +166,10 @@ def _set_modes(place: Path, mode: int) -> None:
 
 
 def _mount_at(place: Path, case: Case) -> None:
-    """Mount the file system of a case, with the files of the place. Those of a resumed run take no free space."""
+    """Mount the file system of a case at `place`, and copy the files of `place` into it.
+
+    The files of a run that is to be resumed do not count towards the size of the file system.
+    """
     held = place.with_name("held")
     place.rename(held)
     place.mkdir()
@@ -201,7 +208,7 @@ def _check(case: Case, work: Path, place: Path, reference: dict[str, bytes]) -> 
 
 
 def _set_up(work: Path, *, denied: bool) -> None:
-    """Use the home folder of the case, and drop the rights of root if permissions are to hold."""
+    """Use the home folder of the case. If `denied`, drop the capabilities that ignore file permissions."""
     os.environ["HOME"] = str(work / "home")
     if (work / "home").stat().st_mode & 0o200 == 0 or not os.access(work / "home", os.W_OK):
         del os.environ["ACTDE_CACHE"]  # the cache is then in the home folder

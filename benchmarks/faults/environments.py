@@ -1,13 +1,14 @@
-"""Run commands on misbehaving environments, and check that each is counted, or refused in one line.
+"""Run commands on misbehaving environments, and check that the failures are counted, or refused in one line.
 
     python -m benchmarks.faults.environments --count 200 --out benchmarks/environments.json
 
-A case is a place in an environment, what happens there, a command, and whether the game runs in a process of its own
-(`--step-seconds`). Environments that end, crash or block their process always do. A case is *refused* if the command
-ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if the command succeeds and reports
-as many failed episodes as have misbehaved, or none, where a value is as good as the right one. Otherwise, it *failed*:
-a traceback, a hang, a success that hides exceptions, or output of the game in a JSON document. The exit status is 1 if
-any case failed.
+A case is a command and an environment that misbehaves at one place, for example in `reset`. Some games run in their own
+process (`--step-seconds`). This is always so if the environment may end, crash or block its process.
+
+A case is *refused* if the command ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if
+the command succeeds and reports as many failed episodes as have misbehaved. It may also report none, unless `reset` or
+`step` raised an exception or did not return. Otherwise, the case *failed*, for example by a traceback, a hang, or
+output of the game in a JSON document. The exit status is 1 if any case failed.
 """
 
 import json
@@ -46,10 +47,10 @@ WORD_SEEDS = {int(np.random.SeedSequence([0, number]).generate_state(1)[0]) for 
 """Seeds of the episodes from which a tokenizer takes its words before the training. Their failures are not reported."""
 ENDING = frozenset({"exits", "exits with 0", "crashes", "aborts", "kills itself", "terminates", "sleeps",
                     "sleeps and catches", "overflows the stack", "divides by zero"})  # fmt: skip
-"""What gives no result."""
+"""Faults after which the call of the environment returns no result."""
 ISOLATED = (ENDING - {"overflows the stack", "divides by zero"}) | {"limits files", "closes the streams",
             "closes descriptors", "lowers the recursion limit"}  # fmt: skip
-"""What nothing but a process of its own can contain."""
+"""Faults that are contained only if the game runs in its own process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,11 @@ class Case:
     """A misbehaving environment and a command.
 
     Attributes:
-        where, what: key of `misbehaving.PLACES`, and of its entry.
-        every: each so many episodes misbehave.
+        where: the place that misbehaves, a key of `misbehaving.PLACES`.
+        what: what happens there, a key of `misbehaving.PLACES[where]`.
+        every: episodes misbehave if their seed is a multiple of this number.
         command: key of `COMMANDS`.
-        isolated: whether the game runs in a process of its own.
+        isolated: whether the game runs in its own process.
     """
 
     where: str
@@ -76,7 +78,7 @@ class Case:
 
 
 def plan(count: int, seed: int) -> list[Case]:
-    """Return `count` cases, each with another environment, of which every place has about equally many."""
+    """Return `count` cases with distinct environments, which are spread over all places."""
     rng = random.Random(seed)
     rest = {where: rng.sample(sorted(table), len(table)) for where, table in PLACES.items()}
     planned: list[Case] = []
@@ -95,7 +97,7 @@ def plan(count: int, seed: int) -> list[Case]:
 
 
 def run(case: Case, root: Path) -> tuple[str, str]:
-    """Run a case. Return its outcome, and the message or the reason."""
+    """Run a case. Return a tuple (outcome, message), whose message gives the reason if the case failed."""
     work = root / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -112,7 +114,7 @@ def run(case: Case, root: Path) -> tuple[str, str]:
 
 
 def outcome(case: Case, result: Result, reported: int | None, misbehaved: int) -> tuple[str, str]:
-    """Return the outcome of a command that has ended, and the message or the reason.
+    """Return a tuple (outcome, message) for a command that has ended.
 
     Args:
         reported: number of failed episodes, or None if the command has not written it.

@@ -4,9 +4,9 @@
 
 Every fault is applied to a copy of intact files, and the command that reads them runs in a forked process. A fault is
 *refused* if the command ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if the
-output equals that of the intact files, or if it shows the changed value of a document that anyone may edit. Otherwise,
-it *failed*: a traceback, another output, a hang, an exhausted memory or an attempt to connect to the network. The exit
-status is 1 if any fault failed.
+command's output is the same as for the intact files, or if the command shows a changed value in a document that users
+may edit. Otherwise, it *failed*: the command printed a traceback or another output, hung, exhausted its memory, or
+tried to connect to the network. The exit status is 1 if any fault failed.
 """
 
 import json
@@ -28,12 +28,12 @@ from benchmarks.faults.scenarios import SCENARIOS
 
 SECONDS = 300.0
 MAX_MEMORY = 8_000_000_000
-"""Limits of one fault: the wall time, and the address space of its process."""
+"""Limits for one fault: the wall time in seconds, and the address space of its process in bytes."""
 TIMES = re.compile(r"seconds|_per_second|minutes|peak_memory")
 
 
 def plan(count: int, seed: int, names: Sequence[str]) -> list[FileFault]:
-    """Return `count` faults. Every kind of fault in every file occurs equally often."""
+    """Return `count` faults. Every entry of `kinds_of` occurs equally often for every file."""
     slots = [(name, file, kind) for name in names for file in SCENARIOS[name].files for kind in kinds_of(file)
              if not (SCENARIOS[name].optional and kind == "missing")]  # fmt: skip
     random.Random(seed).shuffle(slots)
@@ -50,7 +50,7 @@ class Files:
         scenarios.prepare(base, names)
 
     def check(self, fault: FileFault) -> tuple[str, str]:
-        """Run the command of a scenario with a fault. Return the outcome and a message."""
+        """Run the command of a scenario with a fault. Return a tuple (outcome, message)."""
         if fault.command not in self._references:
             self._references[fault.command] = reference = self._run(fault.command, None)[1]
             assert reference.status == 0, reference
@@ -62,7 +62,7 @@ class Files:
         return outcome(what, result, self._references[fault.command], SCENARIOS[fault.command].shown)
 
     def _run(self, name: str, fault: FileFault | None) -> tuple[str, Result]:
-        """Return a description of the fault, and the result."""
+        """Run a scenario. Return a tuple (description of the fault, result of the command)."""
         shutil.rmtree(self._work, ignore_errors=True)
         for part in SCENARIOS[name].folders:
             shutil.copytree(self._base / part, self._work / part)
@@ -74,11 +74,11 @@ class Files:
 
 
 def outcome(what: str, result: Result, reference: Result, shown: str) -> tuple[str, str]:
-    """Return the outcome of a fault, and a message.
+    """Return a tuple (outcome, message) for a fault.
 
     Args:
         what: description of the fault.
-        shown: matches the faults that may change the output.
+        shown: pattern that matches the descriptions of faults that may change the output.
     """
     if result.is_refused:
         return "refused", f"{what}: {result.last_line}"
@@ -90,7 +90,7 @@ def outcome(what: str, result: Result, reference: Result, shown: str) -> tuple[s
 
 
 def without_times(text: str) -> Any:
-    """Return a JSON document without durations, or another text as it is."""
+    """Parse a JSON document and remove its durations and peak memory. Any other text is returned unchanged."""
     try:
         return _strip(json.loads(text))
     except ValueError:
@@ -104,7 +104,7 @@ def _strip(value: Any) -> Any:
 
 
 def _restrict() -> None:
-    """Limit the memory of this process, and make every connection and every look-up of a host a bug."""
+    """Limit the memory of this process. Let every network connection and host look-up raise AssertionError."""
 
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError(f"a network connection was attempted: {arguments[1:]}")

@@ -1,9 +1,9 @@
-"""Workers of a command that are forked after all imports, instead of new interpreters that import for seconds.
+"""Fork the workers of a command after all imports, because new interpreters would import for seconds.
 
-`install` replaces `subprocess.Popen` in a command's process. Python code that the command starts with `-c`, as
-`games.child_process.Child` does, then runs in a fork of a server, which was itself forked before the command began. So
-a worker has all modules and no other state of the command. It becomes a child of the process that started it, because
-that process adopts orphans.
+`install` replaces `subprocess.Popen` in a command's process, and forks a server before the command begins. If the
+command starts Python code with `-c`, as `games.child_process.Child` does, the server forks a worker for this code. The
+worker has all imported modules, but no other state of the command. It becomes a child of the process that started it,
+because that process adopts orphans.
 """
 
 import atexit
@@ -32,7 +32,7 @@ class Popen(subprocess.Popen[Any]):
     server: socket.socket
 
     def _execute_child(self, args: Any, executable: Any, *rest: Any) -> None:
-        """Start the child. Overrides a method of Python 3.11 to 3.13, whose arguments stand in this order."""
+        """Start the child. This overrides a private method, which has these arguments in Python 3.11 to 3.13."""
         _, _, pass_fds, cwd, env, _, _, _, *ends, _, _, _, _, _, new_session, _ = rest
         if [*args[:2]] != [sys.executable, "-c"]:
             super()._execute_child(args, executable, *rest)  # type: ignore[misc]
@@ -57,7 +57,7 @@ def end_with_parent() -> None:
 
 
 def install(modules: Path) -> None:
-    """Let this process fork its workers. When a worker ends, it appends the names of its modules to a file."""
+    """Let workers of this process be forked. A worker appends the names of its modules to a file when it ends."""
     adopt_orphans()
     Popen.server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if not os.fork():
@@ -86,7 +86,7 @@ def _serve(server: socket.socket, modules: Path) -> NoReturn:
 
 
 def _be_worker(request: Mapping[str, Any], received: Sequence[int], modules: Path) -> NoReturn:
-    """Run the code of a request and end, as a new interpreter does."""
+    """Run the code of a request as a new interpreter would, and end the process."""
     for index, descriptor in enumerate(received):
         os.dup2(descriptor, FREE + index)
     for index, target in enumerate(request["descriptors"]):

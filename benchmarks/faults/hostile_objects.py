@@ -4,7 +4,7 @@ from typing import Any
 
 
 class MuteError(Exception):
-    """An exception that has no message and cannot be shown."""
+    """An exception that raises when it is converted to text."""
 
     def __str__(self) -> str:
         raise RuntimeError("no message")
@@ -13,11 +13,11 @@ class MuteError(Exception):
 
 
 class Foreign(BaseException):
-    """An exception that is no `Exception`."""
+    """An exception that does not inherit from `Exception`."""
 
 
 class Hostile:
-    """An object of which every use raises."""
+    """An object that raises on every use."""
 
     def __getattr__(self, name: str) -> Any:
         raise OSError(f"no {name}")
@@ -44,7 +44,7 @@ class Hostile:
 
 
 class HostileDict(dict[str, Any]):
-    """A dict of which every use raises."""
+    """A dict that raises on every use."""
 
     def get(self, key: str, default: Any = None) -> Any:
         raise OSError(f"no {key}")
@@ -53,7 +53,7 @@ class HostileDict(dict[str, Any]):
 
 
 class HostileText(str):
-    """A text of which most uses raise."""
+    """A string that raises on most uses."""
 
     def strip(self, *args: Any) -> str:
         raise OSError("no text")

@@ -1,12 +1,15 @@
-"""Kill a command before each of its writes, run it again, and compare all files with those of a run without a kill.
+"""Kill a command before each of its writes, run it again, and compare all files with those of an uninterrupted run.
 
     python -m benchmarks.faults.kills [--commands train,compare] [--points 20] [--out benchmarks/kills.json]
 
-The kernel reports each system call with which a command without a kill, its workers and the programs that they start
-change files. For each of these events, the command runs in a new folder, and the process that is about to make the
-call is killed by SIGKILL. Afterwards, the same command must end with the same bytes and without leftovers. If it
-refuses in one line, the command that this line names must. Clocks count their calls, so that two runs without a
-kill write the same bytes. The files of TensorBoard hold times and are not compared.
+An event is a system call that changes files. It is made by the command, by one of its workers, or by a program that
+they start. First, the kernel reports all events of an uninterrupted run (see system_calls.py). Then, for each event,
+the command runs in a new folder, and SIGKILL kills the process that is about to make the call.
+
+Afterwards, the command runs again. It must succeed, and the folder must contain the same files, with the same bytes, as
+after an uninterrupted run. If the command instead refuses in one line that names another command, such as
+`train --resume`, that command must fulfil these conditions. Clocks are replaced by counters, so that two uninterrupted
+runs write the same bytes. TensorBoard files contain times and are not compared.
 """
 
 import argparse
@@ -35,7 +38,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "reproduce": ("reproduce", "bandit", "--quick", "--out", "out"),
 }  # fmt: skip
 CONTINUATIONS = {"--resume": {"train": ("train", "--resume", "--out", "out")}}
-"""A text in a refusal -> the command that it names."""
+"""Text in an error line -> key of `COMMANDS` -> command that the text tells the user to run."""
 # imported before the first command
 HEAVY = ("agents.training.factory", "experiments.compare.figures", "textworld")
 # the last: a file of four bytes with which Python's `tempfile` tests the temporary folder
@@ -44,14 +47,16 @@ IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$|^tmp/[a-z0-9_]{8}$")
 
 @dataclass(slots=True, kw_only=True)
 class Kills:
-    """Results of a command.
+    """Results of all kills of one command.
 
     Attributes:
-        events: system calls of the command without a kill that change files.
-        points: the events before which the command was killed, counted from 0.
-        tried: kills, of which `exact` were followed by a run with the same bytes, and `failed` by anything else, a
-            refusal included. `failures` describes the last. `refused` is 0: the table of all faults has this column.
-        missed: calls that the command did not reach when it was to be killed.
+        events: number of events in an uninterrupted run.
+        points: the events, counted from 0, at which a kill was tried.
+        tried: number of kills.
+        exact: number of kills after which the next run ended with the same files as an uninterrupted run.
+        refused: always 0, because a refusal counts as a failure. The table of all faults has this column.
+        failed: number of all other kills. `failures` describes them.
+        missed: number of points that the command did not reach, so that it was not killed.
     """
 
     command: str = ""
@@ -66,15 +71,18 @@ class Kills:
 
 
 def content(work: Path) -> dict[str, bytes]:
-    """Return the bytes of all files that a command has written in its folder, and its folders, by their path."""
+    """Return the content of all files below the folder `work`, by their path. The content of a folder is empty."""
     names = ((str(path.relative_to(work)), path) for path in work.rglob("*"))
     return {name: b"" if path.is_dir() else path.read_bytes() for name, path in names if not IGNORED.search(name)}
 
 
 class Changes:
-    """Lists the system calls of a command that change files in the folder `work`, and kills before one of them.
+    """A recorder of the system calls that change files in the folder `work`, which kills a process before one of them.
 
-    TextWorld's compiler writes some of its temporary files in thousands of pieces, of which the first counts.
+    TextWorld's compiler writes some temporary files by thousands of equal calls. Only the first of them is recorded.
+
+    Args:
+        last: number of the call, counted from 0, before which the process is killed. None: kill no process.
 
     Attributes:
         calls: the calls so far. The last is that of the killed process, if any.
@@ -87,7 +95,7 @@ class Changes:
         self.calls: list[str] = []
 
     def kills(self, call: Call) -> bool:
-        """Record a call. Return whether it is number `last`, counted from 0."""
+        """Record a call. Return whether the process must be killed before it."""
         named = [path for path in call.paths if path.startswith(self._inside) and "/tensorboard/" not in path]
         if not named or not _changes(call.name, named[0]):
             return False
@@ -100,14 +108,17 @@ class Changes:
 
 
 def _changes(name: str, path: str) -> bool:
-    """Return whether the call does more than to report that a folder exists, or that a file does not."""
+    """Return False for calls that change nothing, such as `mkdir` of an existing folder, and True otherwise."""
     if name in ("mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"):
         return Path(path).exists() != name.startswith("mkdir")
     return True
 
 
 def spread(events: int, number: int | None) -> list[int]:
-    """Return `number` events at equal distances, or all, in random order, so that a part of them is spread as well."""
+    """Return `number` events at equal distances, or all events if `number` is None.
+
+    Their order is random, so that the first events of an interrupted series are spread over the command, too.
+    """
     count = events if number is None else min(number, events)
     found = [round(index * (events - 1) / max(1, count - 1)) for index in range(count)]
     random.Random(0).shuffle(found)
@@ -115,7 +126,12 @@ def spread(events: int, number: int | None) -> list[int]:
 
 
 def kill_and_continue(name: str, base: Path, work: Path, event: int, reference: Mapping[str, bytes]) -> tuple[str, str]:
-    """Kill a command before an event, and run it again. Return the call, and what `continued` returns."""
+    """Kill a command before an event, and run it again.
+
+    Return a tuple (call, outcome). `call` is the system call before which the command was killed. `outcome` is the
+    result of `continued`, or a message if the killed command itself ended wrongly. If the command did not reach the
+    event, the tuple is ("", "missed").
+    """
     shutil.copytree(base, work)
     changes = Changes(work, event)
     killed = processes.run(COMMANDS[name], work, changes.kills, set_up=processes.reproducibly(work))
@@ -131,7 +147,7 @@ def kill_and_continue(name: str, base: Path, work: Path, event: int, reference: 
 
 
 def continued(name: str, work: Path, reference: Mapping[str, bytes]) -> str:
-    """Run a killed command again. Return "exact" or what went wrong."""
+    """Run a killed command again. Return "exact", or a message that says what went wrong."""
     words = COMMANDS[name]
     result = processes.run(words, work, set_up=processes.reproducibly(work))
     if result.status and result.is_one_line:
@@ -155,7 +171,10 @@ def _differences(work: Path, reference: Mapping[str, bytes], below: str = "") ->
 
 
 def measure(name: str, number: int | None, root: Path, kills: Kills) -> Iterator[Kills]:
-    """Kill a command at `number` points, or at all. Add each result to `kills`, and yield it."""
+    """Kill a command before `number` events, or before all events if `number` is None.
+
+    Each result is added to `kills`, which is then yielded. If the number of events has changed, `kills` starts anew.
+    """
     base, reference, events = prepared(name, root)
     if kills.events != events:
         kills = Kills(command=" ".join(COMMANDS[name]), events=events)
@@ -177,7 +196,11 @@ def measure(name: str, number: int | None, root: Path, kills: Kills) -> Iterator
 
 
 def prepared(name: str, root: Path) -> tuple[Path, Mapping[str, bytes], int]:
-    """Return a folder to start the command in, the files that it writes, and the number of events."""
+    """Return a tuple (base, reference, events).
+
+    `base` is a folder that every run starts with. `reference` is the content of the folder after an uninterrupted run,
+    and `events` is the number of events in this run.
+    """
     base, first, second = (root / f"{name}-{what}" for what in ("base", "first", "second"))
     base.mkdir()
     _run_without_kill(name, base)  # fills the cache of games, without which a card takes minutes
@@ -201,7 +224,7 @@ def _run_without_kill(name: str, work: Path, kills: Callable[[Call], bool] | Non
 
 
 def main() -> int:
-    """Run the command, and return 1 if a kill has lost something."""
+    """Run the benchmark. Return 1 if a kill failed, and 0 otherwise."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
     parser.add_argument("--points", type=int, help="kills of each command, at equal distances (all)")

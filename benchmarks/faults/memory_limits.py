@@ -2,10 +2,12 @@
 
     python -m benchmarks.faults.memory_limits --out benchmarks/memory_limits.json
 
-A case is a command and a limit. A limit is either what the process may use beyond what it has after its imports, or,
-for a command in a new process, all of its address space. A worker inherits the limit. A case is *refused* if the
-command ends with status 1 or 2 and one line that begins with `error:` and mentions memory. It is *exact* if the command
-succeeds. Otherwise, it *failed*. The exit status is 1 if any case failed.
+A case is a command and a limit. If the command runs in a new process, the limit applies to its whole address space. If
+the command runs in a process that is forked after all imports, the limit is what the process may add to its address
+space. Workers inherit the limit.
+
+A case is *refused* if the command ends with status 1 or 2 and one line that begins with `error:` and mentions memory.
+It is *exact* if the command succeeds. Otherwise, it *failed*. The exit status is 1 if any case failed.
 """
 
 import re
@@ -52,7 +54,7 @@ MENTIONS = re.compile(r"memory", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A command and a limit in MB. `is_new` means a new process, whose limit includes the imports."""
+    """A command and a limit in MB. If `is_new`, it runs in a new process, and the limit includes its imports."""
 
     command: str
     limit: int
@@ -66,7 +68,7 @@ def plan(names: Sequence[str]) -> list[Case]:
 
 
 def run(case: Case, root: Path) -> tuple[str, str]:
-    """Run a case. Return its outcome, and the message or the reason."""
+    """Run a case. Return a tuple (outcome, message), whose message gives the reason if the case failed."""
     work = root / "work"
     shutil.rmtree(work / "out", ignore_errors=True)
     work.mkdir(exist_ok=True)

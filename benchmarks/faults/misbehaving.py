@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.faults.hostile_objects import Foreign, Hostile, HostileDict, HostileText, MuteError
 
 LOG = "MISBEHAVED"
-"""Environment variable with the path of a file, to which each misbehaving episode adds a line: its seed."""
+"""Environment variable with the path of a file. Each misbehaving episode appends its seed to this file as a line."""
 
 
 def _raises(error: Callable[[], BaseException]) -> Callable[[Any], Any]:
@@ -99,7 +99,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "group": lambda: ExceptionGroup("several", [ValueError("a"), OSError()]),
     "UnicodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "StopAsync": StopAsyncIteration,
 }  # fmt: skip
-"""Exceptions, raised by `constructor`, `spaces`, `reset`, `step` and `close`."""
+"""Exceptions that the places in `CALLS`, `metadata` and `unwrapped` may raise."""
 ACTIONS: dict[str, Callable[[], object]] = {
     "overflows the stack": _overflow, "divides by zero": lambda: 1 // 0, "exits": lambda: os._exit(3),
     "exits with 0": lambda: os._exit(0), "crashes": lambda: ctypes.string_at(0), "aborts": os.abort,
@@ -116,7 +116,7 @@ ACTIONS: dict[str, Callable[[], object]] = {
     "changes the mask": lambda: os.umask(0o777), "warns": lambda: __import__("warnings").warn("careful"),
     "limits files": lambda: __import__("resource").setrlimit(__import__("resource").RLIMIT_FSIZE, (0, -1)),
 }  # fmt: skip
-"""Actions, performed by the same methods."""
+"""Actions that the places in `CALLS` may perform."""
 TEXTS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "bytes": lambda: b"text", "number": lambda: 7, "enormous": lambda: "word " * 4_000_000,
     "surrogate": lambda: "\ud800", "NUL": lambda: "a\0b", "control": lambda: "\x1b[2J\r\x07[red]x[/]", "empty": str,
@@ -126,7 +126,7 @@ TEXTS: dict[str, Callable[[], Any]] = {
     "objects": lambda: np.array([_circle()], object), "special tokens": lambda: "<|endoftext|></s><unk>\n> left",
     "one long word": lambda: "x" * 900_000, "long": lambda: "word " * 50_000,
 }  # fmt: skip
-"""Observations, or texts at other places."""
+"""Values that replace the observation or another text."""
 NUMBERS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "NaN": lambda: math.nan, "infinite": lambda: -math.inf, "complex": lambda: 1j,
     "text": lambda: "1", "bytes": lambda: b"1", "bool": lambda: True, "huge": lambda: 10**400, "1e308": lambda: 1e308,
@@ -135,7 +135,7 @@ NUMBERS: dict[str, Callable[[], Any]] = {
     "list": lambda: [1.0], "hostile": Hostile, "NaN of numpy": lambda: np.float32("nan"),
     "date": lambda: np.datetime64("2020-01-01"), "negative zero": lambda: -0.0,
 }  # fmt: skip
-"""Rewards, or numbers at other places."""
+"""Values that replace the reward or another number."""
 COMMANDS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "empty": list, "empty text": lambda: [""], "blank": lambda: [" ", "left"],
     "twice": lambda: ["left", "left"], "almost twice": lambda: ["left", "left ", "Left"],
@@ -149,19 +149,19 @@ COMMANDS: dict[str, Callable[[], Any]] = {
     "special tokens": lambda: ["<|endoftext|>", "</s>"], "one": lambda: ["left"],
     "accents": lambda: ["\u00e9", "e\u0301"],
 }  # fmt: skip
-"""Admissible commands."""
+"""Values that replace the admissible commands."""
 FLAGS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "text": lambda: "no", "number": lambda: 2, "float": lambda: 1.0,
     "numpy": lambda: np.bool_(True), "array": lambda: np.array([True, False]), "hostile": Hostile, "list": list,
     "NaN": lambda: math.nan,
 }  # fmt: skip
-"""Values of `terminated`, `truncated`, `won` and `lost`."""
+"""Values that replace `terminated`, `truncated`, `won` or `lost`."""
 RESULTS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "text": lambda: "text", "empty tuple": tuple, "four": lambda: ("a", 1.0, False, {}),
     "six": lambda: ("a", 1.0, False, False, {}, 7), "list": lambda: ["a", 1.0, False, False, {}], "hostile": Hostile,
     "generator": lambda: iter(("a", {})), "itself": lambda: Misbehaving, "exception": lambda: ValueError("x"),
 }  # fmt: skip
-"""Results of `reset` and `step`."""
+"""Values that replace the result of `reset` or `step`, or a space."""
 INFOS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "list": list, "numbers as keys": lambda: {1: 2, None: 3}, "hostile": Hostile,
     "hostile dict": lambda: HostileDict(score=1),
@@ -170,12 +170,12 @@ INFOS: dict[str, Callable[[], Any]] = {
     "module": lambda: {"env": sys, "admissible_commands": ["left", "up"]},
     "circle": lambda: {"c": _circle(), "admissible_commands": ["left", "up"]},
 }  # fmt: skip
-"""Infos."""
+"""Values that replace the whole info."""
 OURS: dict[str, Callable[[], Any]] = {
     "text": lambda: "text", "number": lambda: 7, "list": list, "dict": dict, "None": lambda: None, "hostile": Hostile,
     "list of lists": lambda: [[1], [2]], "negative": lambda: -1, "lone surrogate": lambda: "\ud800",
 }  # fmt: skip
-"""Values of the info's other entries that have a meaning in this project."""
+"""Values that replace an entry of the info, or an attribute, that has a meaning in this project."""
 ENTRIES = ("strategy", "continuation", "unscored", "policy_commands", "extra.walkthrough", "max_tokens", "newlines",
            "prompt", "completion", "description", "inventory", "objective", "location", "feedback",
            "error")  # fmt: skip
@@ -198,11 +198,14 @@ PLACES: dict[str, dict[str, Behaviour]] = {
     "vocabulary": _all(OURS), "strategies": _all(OURS), "unwrapped": RAISED | _all(OURS),
     **{f"info {name}": _all(OURS) for name in ENTRIES},
 }  # fmt: skip
-"""Where -> what -> a function that receives the right value, and raises, acts, or returns another value."""
+"""Place -> name of a fault -> function that receives the right value, and raises, acts, or returns another value."""
 
 
 class Misbehaving(gymnasium.Env[Any, Any]):
-    """The game. Each `every`-th episode by its seed misbehaves, which is every one if it concerns no episode."""
+    """The game, with the fault `what` at the place `where` (see `PLACES`).
+
+    An episode misbehaves if its seed is a multiple of `every`. Before the first episode, the environment always does.
+    """
 
     def __init__(self, where: str = "", what: str = "", every: int = 1) -> None:
         self.where, self.what, self.every = where, what, every
@@ -261,7 +264,7 @@ class Misbehaving(gymnasium.Env[Any, Any]):
         return info
 
     def _act(self, place: str, value: Any) -> Any:
-        """Return the value, or misbehave if this is the place and the episode."""
+        """Return the value, or misbehave if `place` has the fault and the current episode misbehaves."""
         if place != self.where or not self.is_chosen:
             return value
         if not self.recorded and LOG in os.environ:

@@ -1,4 +1,4 @@
-"""Commands in processes that are forked after all imports, and that can be killed before a system call."""
+"""Run commands in processes that are forked after all imports, and that can be killed before a system call."""
 
 import contextlib
 import gc
@@ -38,7 +38,7 @@ def import_as_in(work: Path) -> None:
 
 
 def reproducibly(work: Path) -> Callable[[], object]:
-    """Return a set-up for `run`: clocks count their calls, and workers are forked, so that they start at once."""
+    """Return a `set_up` for `run`. With it, clocks count their calls, and workers are forked, so they start at once."""
 
     def set_up() -> None:
         sys.path.append(str(CLOCK))  # workers that are not forked inherit the import path
@@ -49,7 +49,7 @@ def reproducibly(work: Path) -> Callable[[], object]:
 
 
 def nothing() -> None:
-    """Set nothing up."""
+    """Do nothing. This is the default of `set_up` in `run`."""
 
 
 def run(
@@ -83,7 +83,7 @@ def run(
 
 
 def wait_for_all(seconds: float, supervisor: Supervisor | None = None) -> dict[int, int]:
-    """Wait for all children of this process, which include orphans of the command. Return the status of each.
+    """Wait for all children of this process, which include orphans of the command. Return exit statuses by process id.
 
     Raises:
         TimeoutError: a child runs for more than so many seconds. All children are killed.
@@ -115,12 +115,15 @@ def _kill_all() -> None:
 
 
 def _modules(work: Path) -> Path:
-    """Return the file that names the modules that commands in the folder `work` have imported."""
+    """Return the path of the file with the names of all modules that commands in `work` have imported."""
     return work.with_name(f"{work.name}.modules")
 
 
 def _prepare_process(work: Path, printed: Sequence[Path], owner: socket.socket | None) -> None:
-    """Give a forked process its session, streams, folders and, if it has an owner, a filter of system calls."""
+    """Give a forked process its session, streams and folders.
+
+    If there is an `owner`, also install a filter of system calls, and send the filter's descriptor to the owner.
+    """
     forked_workers.end_with_parent()
     os.setsid()
     for descriptor, path in enumerate((Path(os.devnull), *printed)):

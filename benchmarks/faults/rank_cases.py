@@ -1,4 +1,4 @@
-"""The runs of `benchmarks.faults.ranks`: games, optimizers, and what ends them."""
+"""The cases of `benchmarks.faults.ranks`: training runs of two processes, and what ends each run."""
 
 import itertools
 import random
@@ -85,12 +85,13 @@ SIGNALS, TARGETS, RUNNING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A run of two processes.
+    """A training run of two processes, and what ends it.
 
     Attributes:
-        what: "limit", "signal", "game" or "disk".
-        detail: name of the limit, or what the game of one process does.
         launcher: "forked", "alone" (forked, without supervision), "torchrun" or "accelerate".
+        what: what ends the run: "limit", "signal", "game" (the game of one process fails) or "disk" (no space is left).
+        detail: name of the limit or of the signal, or how the game fails.
+        rank: the process whose game fails.
     """
 
     number: int
@@ -108,7 +109,7 @@ class Case:
 
     @property
     def statuses(self) -> set[int]:
-        """The exit statuses that the processes may have. It is empty if a signal ends one of them."""
+        """The exit statuses that the processes may have. The set is empty if any status is allowed."""
         if self.detail == "native":
             return {1, 3, -15}
         if self.detail == "huge":
@@ -129,9 +130,10 @@ class Case:
 
     @property
     def least_errors(self) -> int:
-        """The least number of errors that are printed. After a signal to one process, the other one prints.
+        """The smallest number of errors that the two processes must print in total.
 
-        A launcher may end the other one before. After Ctrl-C, a note takes the place of the error.
+        After a signal to one process, the other process prints an error, unless a launcher ends it first. After Ctrl-C,
+        a note is printed instead of an error.
         """
         is_lost = self.fault and self.fault.target != "launcher" and self.detail in ("SIGTERM", "SIGKILL")
         return int((self.launcher == "alone" and bool(is_lost)) or self.what == "disk" or self.what == "game")
@@ -145,14 +147,14 @@ class Case:
 
 
 def command(setting: tuple[str, str], work: Path, *limit: str) -> tuple[str, ...]:
-    """Return the words of a new run in the folder `work`."""
+    """Return the command line that starts a new run in the folder `work`."""
     game, optimizer = setting
     words = (word.replace("{}", str(work.parent)) for word in (*GAMES[game], *OPTIMIZERS[optimizer], *COMMON))
     return ("train", "--optimizer", optimizer, "--out", str(work / "run"), *words, *limit)
 
 
 def resumption(setting: tuple[str, str], work: Path) -> tuple[str, ...]:
-    """Return the words that resume the run in the folder `work`."""
+    """Return the command line that resumes the run in the folder `work`."""
     code = ("--import", str(work.parent / "guess.py")) if setting[0] == "file" else ()
     return ("train", "--resume", "--out", str(work / "run"), *code, *WITHOUT_LIMITS)
 
@@ -160,7 +162,7 @@ def resumption(setting: tuple[str, str], work: Path) -> tuple[str, ...]:
 def plan(count: int, seed: int, launched: int) -> list[Case]:
     """Return `count` cases. The last `launched` of them use the real launchers.
 
-    Every kind of end occurs about equally often.
+    Every way of ending a run occurs about equally often.
     """
     rng = random.Random(seed)
     kinds = list(_kinds())
@@ -202,7 +204,7 @@ LAUNCHED = (
     ("torchrun", "signal", "SIGINT", "1"), ("torchrun", "signal", "SIGTERM", "launcher"),
     ("torchrun", "limit", "stop-success"),
 )  # fmt: skip
-"""Launcher, and what ends the run."""
+"""Cases with a real launcher: the launcher, and the arguments of `_case` that say what ends the run."""
 
 
 def _launched(number: int, index: int, rng: random.Random) -> Case:

@@ -1,4 +1,4 @@
-"""Runs of two processes that are forked after all imports, and the faults that are injected into them.
+"""Train in two processes that are forked after all imports, and inject faults into them.
 
 `torchrun` starts each process in a session of its own. When one of them fails, `torchrun` ends the others. The forked
 launcher does the same, with the same environment variables. Without supervision, it only starts the processes, as a
@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A run that has ended: the results of its launcher, whose output is not kept, and of its processes."""
+    """The results of a run: the exit status of its launcher, and the status and output of each process."""
 
     launcher: Result
     ranks: Sequence[Result]
@@ -83,7 +83,13 @@ def run(
 
 
 def collect(statuses: dict[int, int], launcher: int, work: Path, printed: Sequence[tuple[str, str]]) -> Launch:
-    """Return the results of processes by their exit statuses and what they have printed."""
+    """Return the results of a run.
+
+    Args:
+        statuses: exit statuses by process id.
+        launcher: process id of the launcher.
+        printed: a pair (standard output, standard error) for each rank.
+    """
     pids = _processes(work)
     ranks = [
         Result(status=statuses.get(pids.get(rank, 0)), out=out, err=err) for rank, (out, err) in enumerate(printed)
@@ -102,7 +108,7 @@ def _text(path: Path) -> str:
 def _launch(
     words: Sequence[str], work: Path, variables: dict[str, str], fault: Fault | None, *, supervised: bool
 ) -> int:
-    """Be the launcher: start the processes, and return the exit status after all have ended."""
+    """Act as the launcher: start the processes, and return the launcher's exit status after all have ended."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_signal)
@@ -134,7 +140,7 @@ def _raise_signal(number: int, frame: object) -> None:
 
 
 def _end(processes: Sequence[int], number: int) -> None:
-    """Send a signal to the processes that run, and SIGKILL after the time that torchrun leaves them."""
+    """Send a signal to the running processes, and SIGKILL to those that still run after torchrun's grace period."""
     deadline = time.monotonic() + GRACE
     while running := [process for process in processes if not _is_over(process)]:
         late = time.monotonic() > deadline
@@ -157,7 +163,7 @@ def _status(process: int) -> int:
 
 
 def _be_rank(rank: int, words: Sequence[str], work: Path, variables: dict[str, str], fault: Fault | None) -> None:
-    """Be one of the two processes: run the command line."""
+    """Act as one of the two processes: run the command line."""
     os.setsid()
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(work / f"{rank}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
@@ -191,7 +197,7 @@ def inject(fault: Fault, work: Path) -> None:
 
 
 def record(work: Path) -> None:
-    """Write the newest checkpoint at the time of the fault to a file."""
+    """Write the name of the newest checkpoint to the file `injected`, at the time of the fault."""
     saved = checkpoints(work / "run")
     (work / "injected").write_text(saved[-1].name if saved else "000000")
 

@@ -1,4 +1,4 @@
-"""Runs of two processes that `torchrun` or `accelerate launch` starts."""
+"""Train in two processes that `torchrun` or `accelerate launch` starts."""
 
 import os
 import random
@@ -66,7 +66,7 @@ def _reached(fault: Fault, work: Path) -> bool:
 
 
 def _processes_of(launcher: int) -> dict[int, int]:
-    """Return the process of each rank."""
+    """Return the process id of each rank."""
     found: dict[int, int] = {}
     with suppress(OSError):
         for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():

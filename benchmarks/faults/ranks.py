@@ -3,10 +3,11 @@
     python -m benchmarks.faults.ranks --count 60 --out benchmarks/ranks.json
 
 All processes must end together. None of them may print a traceback, and at most one may print an error, in one line.
-The exit status is 0 only for a limit, and the last checkpoint is kept. Then the run is resumed in two processes, or
-started again if it kept nothing. A run is *exact* if its metrics, transcripts, weights and counters then equal those of
-a run without a fault. It is *refused* if it cannot be resumed and says so in one line. Otherwise, it *failed*. The exit
-status of this command is 1 if any run failed. The same command continues after an interruption.
+The exit status must be 0 after a limit and nonzero otherwise, and no checkpoint may be lost. Then the run is resumed in
+two processes, or started again if it saved no checkpoint. A run is *exact* if its metrics, transcripts, weights and
+counters then equal those of a run without a fault. It is *refused* if it cannot be resumed and says so in one line.
+Otherwise, it *failed*. The exit status of this command is 1 if any run failed. The same command continues after an
+interruption.
 
 Most runs are forked from one process, which has imported all packages; see `rank_launch`. The last ones are started by
 `torchrun` and `accelerate launch`.
@@ -35,7 +36,7 @@ Content = dict[str, Any]
 
 
 def content(run: Path) -> Content:
-    """Return what two equal runs have in common: everything but durations."""
+    """Return the part of a run's files that is the same in two equal runs, which excludes times and peak memory."""
     last = checkpoints(run)[-1]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     state = json.loads((last / "state.json").read_text())
@@ -90,7 +91,7 @@ def launch_without_fault(words: Sequence[str], work: Path) -> Launch:
 
 
 def check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
-    """End a run by a fault and resume it. Return the outcome and a message."""
+    """End a run by a fault and resume it. Return a tuple (outcome, message)."""
     try:
         return _check(case, work, reference)
     except TimeoutError as error:
@@ -118,7 +119,7 @@ def _check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
 
 
 def measure(planned: Sequence[Case], root: Path) -> Iterator[dict[str, Any]]:
-    """Yield a row for each case."""
+    """Run all cases, and yield a row for each: the fields of the case, its outcome and a message."""
     references = dict[tuple[str, str], Content]()
     (root / "guess.py").write_text(GUESS)
     for case in planned:

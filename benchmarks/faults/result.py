@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A process that has ended.
+    """The result of a process that has ended.
 
     Attributes:
         status: exit status, negative after a signal, or None if it is unknown.
-        out, err: what it has printed.
-        connections: addresses with ports to which it or its children tried to connect, if they were traced.
+        out, err: what the process has printed on standard output and on standard error.
+        connections: addresses with ports to which the process or its children tried to connect, if they were traced.
     """
 
     status: int | None = None

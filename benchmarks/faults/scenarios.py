@@ -1,4 +1,4 @@
-"""Scenarios: commands that read files, and the files that are damaged."""
+"""The scenarios of `benchmarks.faults.files`: commands that read files, and the files that are damaged."""
 
 import json
 import shutil
@@ -16,29 +16,29 @@ CHECKPOINT = tuple(f"{NEWEST}/{name}" for name in ("agent.json", "model.safetens
 STATE = (f"{NEWEST}/state.json", f"{NEWEST}/training.safetensors")
 TRUNK = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
 VALUES = r"^[^:]*: \..* (=|with|without) "
-"""Matches faults in single values and keys."""
+"""Matches the descriptions of faults in single values and keys."""
 BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"
-"""Matches changed bytes, which a text without a checksum cannot reveal."""
+"""Matches the descriptions of changed bytes, which cannot be detected in a text without a checksum."""
 ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|blank|, \\."
-"""Matches faults in lists of independent entries, of which any part may be legal."""
+"""Matches the descriptions of faults in lists of independent entries, which may be legal in any part of the list."""
 EPISODES = 20
 """Episodes of each task in docs/card.json."""
 WEIGHTS = r"model\.safetensors: flipped bit"
-"""Matches another weight, which a model's folder without a checksum cannot reveal."""
+"""Matches the description of a flipped bit in weights, which cannot be detected in a model without a checksum."""
 WORDS = ("We had a wedding party", "go north", "yes no")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A command, or a function that reads files, and the files that it reads.
+    """A command or function, and the files that it reads.
 
     Attributes:
         action: the words of a command line, in which {} is the scenario's folder, or a function of this folder.
         files: paths below the folder.
         folders: subfolders of the intact folder that the scenario needs.
         optional: whether the files may be missing.
-        shown: matches faults that change content which the command only shows, such as a number in a table. Any other
-            value of the right type is then as legal as the intact one.
+        shown: matches the descriptions of faults in content that the command only shows, such as a number in a table.
+            There, any other value of the right type is legal, so a fault may change the output.
     """
 
     action: tuple[str, ...] | Callable[[Path], object]
@@ -204,7 +204,7 @@ def cli(work: Path, *words: str) -> None:
 
 
 def seal(path: Path) -> None:
-    """Compute the checksums in `agent.json` beside a damaged file again, if there is one."""
+    """Recompute the checksums in the `agent.json` beside a damaged file, if there is one."""
     from agents.storage.checkpoint import AGENT
     from games.files import json_hash, sha256
 

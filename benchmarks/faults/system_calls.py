@@ -41,7 +41,7 @@ NOTIFICATION = struct.Struct("QIIiIQ6Q")  # id, thread, flags, call, architectur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A system call of a thread, with the names of the files."""
+    """A system call of a thread, with the paths of its files."""
 
     name: str
     thread: int
@@ -86,7 +86,7 @@ class Supervisor:
         self._poll.register(descriptor, select.POLLIN)
 
     def serve(self, seconds: float) -> None:
-        """Answer one notification, if one comes within this time."""
+        """Answer one notification of a blocked call, if one comes within this time."""
         if not any(event & select.POLLIN for _, event in self._poll.poll(seconds * 1000)):
             return
         buffer = bytearray(NOTIFICATION.size)

@@ -1,1 +1,1 @@
-"""Isolation: commands in a folder of planted Python modules, on a machine without a network."""
+"""Isolation: commands run next to planted Python modules and hostile files, on a machine without a network."""

@@ -5,11 +5,12 @@
 All processes run in a network namespace without interfaces, and strace lists their attempts to connect. There are two
 parts:
 
-* `starts`: every command starts in a folder with two files of the user's code, and in the same folder with a planted
-  module for every name that a library may import. The command is *exact* if the planted folder changes neither its
-  output nor its figures, and *refused* if it is to end with the same error in one line in both folders.
-* `content`: runs, models and games name foreign code or models of the hub (`hostile.py`). A command is *exact* if its
-  output equals that for the intact files, and *refused* if it ends with one line and a status of 1 or 2.
+* `starts`: every command starts in two folders. The first contains only two files of the user's code. The second also
+  contains a planted module for every name that a library may import. A command is *exact* if its output and its figures
+  are the same in both folders. It is *refused* if it is expected to fail and prints the same one-line error in both.
+* `content`: the files of runs, models and games name foreign code or models of the Hugging Face hub (`hostile.py`). A
+  command is *exact* if its output equals that for the intact files. It is *refused* if it ends with one error line and
+  a status of 1 or 2.
 
 A command *failed* if foreign code was executed, if a process tried to connect to another machine (or to its own, unless
 the result says why), or if it is neither exact nor refused. The exit status is 1 if any command failed. Commands whose
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def hostile_rows(base: Path, known: Sequence[str], names: Sequence[str] | None) -> list[tuple[str, dict[str, Any]]]:
-    """Run the cases of `hostile.py`, except those in `known`, and return their names and results."""
+    """Run the cases of `hostile.py`, except those in `known`. Return a list of tuples (name of the case, result)."""
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
     hostile.install(base / "installed", base / "record")
@@ -88,7 +89,7 @@ def hostile_rows(base: Path, known: Sequence[str], names: Sequence[str] | None) 
 
 
 def total(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """Return the number of commands, and of each outcome."""
+    """Return the number of commands as `tried`, and the number of commands with each outcome."""
     return cases.counts(row["outcome"] for row in rows.values())
 
 

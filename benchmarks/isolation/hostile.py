@@ -46,8 +46,8 @@ class Case:
     """A change to intact files, and a command that reads them in their folder.
 
     Attributes:
-        change: function of the folder and of the file that executed code changes, or None if the command itself is the
-            case.
+        change: function of two paths: the folder, and the file to which executed foreign code writes. It is None if
+            only the command is hostile.
     """
 
     words: tuple[str, ...]
@@ -65,7 +65,7 @@ class Pickled:
 
 
 def install(folder: Path, record: Path) -> None:
-    """Write an installed package that no command names."""
+    """Write the files of an installed package that no command names into `folder`."""
     info = folder / f"{PACKAGE}-1.0.dist-info"
     info.mkdir(parents=True)
     (folder / f"{PACKAGE}.py").write_text(planted.code(PACKAGE, record))
@@ -76,7 +76,7 @@ def install(folder: Path, record: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Write the intact files: a run, a trunk, a classifier of the trunk's size, and one game of TextWorld."""
+    """Write the intact files: a run, a trunk, a classifier of the trunk's size, and one TextWorld game."""
     from transformers import GPT2Config, GPT2ForSequenceClassification
 
     folder.mkdir()
@@ -88,7 +88,7 @@ def prepare(folder: Path) -> None:
 
 
 def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
-    """Return a change of one value in a JSON file. The checksums are computed again."""
+    """Return a function that changes one value in a JSON file and recomputes the checksums."""
 
     def change(folder: Path, record: Path) -> None:
         place = folder / file
@@ -116,7 +116,7 @@ def _all(*changes: Callable[[Path, Path], object]) -> Callable[[Path, Path], Non
 
 
 def _code(*names: str) -> Callable[[Path, Path], None]:
-    """Return a change that adds Python files to the trunk's folder."""
+    """Return a function that adds Python files to the trunk's folder."""
 
     def change(folder: Path, record: Path) -> None:
         for name in names:
@@ -127,7 +127,7 @@ def _code(*names: str) -> Callable[[Path, Path], None]:
 
 
 def _pickle(*names: str, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
-    """Return a change that adds pickle files to a folder, and deletes other files."""
+    """Return a function that adds pickle files to a folder, and deletes the files `without`."""
 
     def change(folder: Path, record: Path) -> None:
         for name in without:
@@ -155,7 +155,7 @@ def _text(name: str, text: str) -> Callable[[Path, Path], object]:
 
 
 def cases() -> Iterator[tuple[str, Case]]:
-    """Yield all cases with their names."""
+    """Yield all cases as tuples (name, case)."""
     yield from _settings()
     yield from _agents()
     yield from _trunks()
@@ -164,7 +164,7 @@ def cases() -> Iterator[tuple[str, Case]]:
 
 
 def _settings() -> Iterator[tuple[str, Case]]:
-    """Yield runs whose settings name code or models, which are resumed."""
+    """Yield cases that resume a run whose settings name code or models."""
     games = ("HERE/evil.py:Evil", f"{PACKAGE}:Evil", f"{PACKAGE}:evil/Evil-v0", "evil", f"bandit + {PACKAGE}:Evil",
              f"completion?reward={PACKAGE}:score", "completion?reward=HERE/evil.py:score*1,length",
              f"completion?reward=hf:{HUB}", f"completion?reward=rm:{URL}",
@@ -183,7 +183,7 @@ def _settings() -> Iterator[tuple[str, Case]]:
 
 
 def _agents() -> Iterator[tuple[str, Case]]:
-    """Yield runs whose `agent.json` names code or models."""
+    """Yield cases that load a run whose `agent.json` names code or models, or whose files are pickles or links."""
     about = f"{NEWEST}/agent.json"
     config = {"attn_implementation": "org/kernel", "_attn_implementation": "org/kernel", "auto_map": AUTO_MAP,
               "_attn_implementation_internal": "org/kernel", "experts_implementation": "org/kernel",
@@ -215,7 +215,7 @@ def _agents() -> Iterator[tuple[str, Case]]:
 
 
 def _trunks() -> Iterator[tuple[str, Case]]:
-    """Yield model folders with code, or with files that name foreign code."""
+    """Yield cases that load a model folder with code, or with files that name foreign code."""
     files = ("evil.py", "__init__.py", "modeling_evil.py", "tokenization_evil.py", "custom_generate/generate.py")
     code = _code(*files)
     config = {"auto_map": AUTO_MAP, "attn_implementation": "org/kernel", "_attn_implementation": "org/kernel",
@@ -257,7 +257,7 @@ def _trunks() -> Iterator[tuple[str, Case]]:
 
 
 def _games() -> Iterator[tuple[str, Case]]:
-    """Yield games in files that name code or other files."""
+    """Yield cases that play game files which contain or name code, or name other files."""
     play = ("play", "--agent", "random", "--game", "games", "--max-turns", "2", "--json")
     for path in (f"{PACKAGE}:Evil", "../evil.py", URL, "/etc/passwd"):
         yield f"manifest names {path}", Case(play, _set("games/manifest.jsonl", "file", value=path))
@@ -267,7 +267,7 @@ def _games() -> Iterator[tuple[str, Case]]:
 
 
 def _names_of_the_user() -> Iterator[tuple[str, Case]]:
-    """Yield commands that name a hub model or an address, which no command downloads."""
+    """Yield cases whose command names a hub model or a URL. No command may download it."""
     train = ("train", "--episodes", "2", "--iterations", "1", "--out", "new", "--json", "--game")
     prompts = ("--trunk", "trunk", "--probe-prompts")
     for name in (HUB, URL, "gpt2"):

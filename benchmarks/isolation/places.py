@@ -1,4 +1,4 @@
-"""Start a command in a clean and in a planted folder, and compare."""
+"""Start a command in a clean and in a planted folder, and compare the results."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ TIMES = re.compile(
 
 
 class Place:
-    """One of the two current folders, with a folder `out` for the outputs of its commands."""
+    """One of the two folders in which commands start, clean or planted, with a folder `out` for their outputs."""
 
     def __init__(self, base: Path, name: str) -> None:
         self.base, self.name, self.record, self.out = base, name, base / "record", base / name
@@ -40,7 +40,7 @@ class Place:
         return traced.run(words, here, environment, log, loopback=bool(start.loopback), given=start.given)
 
     def executed(self) -> list[str]:
-        """Return the names of executed modules, or of the shell command `touch`, and delete their record."""
+        """Return the names of planted modules that were executed, or `touch` for a shell command. Delete the record."""
         text = (self.record.read_text() or "touch") if self.record.exists() else ""
         self.record.unlink(missing_ok=True)
         return sorted(set(text.split()))
@@ -63,7 +63,7 @@ class Place:
 
 
 def outcome(start: Start, places: Sequence[Place], scripts: Mapping[str, str]) -> dict[str, Any]:
-    """Start a command in both folders. Return its outcome, its connections to this machine, and what failed."""
+    """Start a command in both folders. Return a row with its outcome, its allowed connections, and what failed."""
     results, wrong = list[Result](), list[str]()
     for place in places:
         results.append(place.run(start, scripts))

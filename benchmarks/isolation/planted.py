@@ -73,7 +73,7 @@ class Averaged(PPO):
 
 
 def names() -> list[str]:
-    """Return the planted names: the standard library, all installed packages, optional ones and ours."""
+    """Return the planted names: the standard library, all installed packages, `OPTIONAL` ones and this project's."""
     found = {*sys.stdlib_module_names, *packages_distributions(), *OPTIONAL, *OURS, *SITE}
     return sorted(name for name in found if name.isidentifier())
 
@@ -84,7 +84,7 @@ def code(name: str, record: Path) -> str:
 
 
 def plant(folder: Path, record: Path, *, packages: bool) -> None:
-    """Fill a new folder.
+    """Write the user's code, all planted modules and the configurations into a new folder.
 
     Args:
         record: file to which a planted module appends its name.
@@ -101,7 +101,7 @@ def plant(folder: Path, record: Path, *, packages: bool) -> None:
 
 
 def write_named(folder: Path) -> None:
-    """Write the two files of code that commands name, into a new folder."""
+    """Write the two files of the user's code, which commands name, into a new folder."""
     folder.mkdir(parents=True)
     (folder / "guess.py").write_text(GUESS)
     (folder / "averaged.py").write_text(AVERAGED)

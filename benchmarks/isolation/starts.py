@@ -1,4 +1,4 @@
-"""The commands that are started in a planted folder: all of the command line's, and the programs of `python -P -m`."""
+"""The commands that are started in a planted folder: those of `cli.py`, and programs that `python -P -m` runs."""
 
 import sys
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ SECONDS = 900.0
 
 
 def outside(connections: Sequence[str]) -> list[str]:
-    """Return the connections to other machines, except torch.distributed's look-ups of this one's name."""
+    """Return the connections to other machines, except look-ups of this machine's name by torch.distributed."""
     return [each for each in connections if not (LOOPBACK.match(each) or each.endswith(" port 53"))]
 
 

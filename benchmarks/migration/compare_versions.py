@@ -50,7 +50,7 @@ class Version:
         return head.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
 
     def call(self, arguments: list[str], errors: Path) -> tuple[int, str]:
-        """Run a command. Return its exit status and standard output, and write standard error to the file `errors`."""
+        """Run a command, and write its standard error to `errors`. Return a tuple (exit status, standard output)."""
         environment = os.environ | {
             "ACTDE_CACHE": str(self.work / "cache"),
             "OMP_NUM_THREADS": "1",

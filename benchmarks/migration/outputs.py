@@ -1,4 +1,4 @@
-"""The outputs of a scenario as one table, for comparison: file or printed document -> its values by path.
+"""Read the outputs of a scenario for a comparison: name of a file or printed document -> its values by path.
 
 JSON is split into values. A tensor becomes its dtype, shape and SHA-256. Any other file becomes its SHA-256. Three
 folders are replaced in all texts: the scenario's by {out}, the version's by {work}, and the checkout's by {checkout}.

@@ -6,8 +6,9 @@ The first line of input is the job, a JSON object: settings (of `train`), thread
 the episodes are tapes of this many turns. Otherwise they are episodes of the settings' game.
 
 The first line of output is {"libraries": bytes}. The second line describes one rollout: {"segments": tokens of each
-segment, "choices": position and turn of each segment's choices}. For each round there is a line {"seconds", "update":
-seconds of the update alone, "peak": bytes}. A choice is a token that the agent sampled among several.
+segment, "choices": position and turn of each segment's choices}. A choice is a token that the agent sampled among
+several. Every later line of input starts a round, which is a rollout and its update. For each round, there is a line
+{"seconds", "update": seconds of the update alone, "peak": bytes}.
 """
 
 import json

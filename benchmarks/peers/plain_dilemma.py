@@ -1,9 +1,9 @@
 """ACTDE on the prisoner's dilemma as a plain PyTorch loop, without a framework.
 
 The experiment is that of the post by Turner and Einhorn (2023). Sizes and settings are those of
-`experiments.reproduce.ipd_trials`: 3 layers of width 12, 64 streams of 100 games, and four full-batch steps of AdamW.
-The modules are torch's, the rollout caches keys and values, and nothing is compiled. The losses are implemented here
-and tested against `actde`.
+`experiments.reproduce.ipd_trials`: 3 layers of width 12, 64 streams of 100 games, and four full-batch steps of AdamW. A
+game is a pair of consecutive actions, and a stream is a sequence of actions. The modules are torch's, the rollout
+caches keys and values, and nothing is compiled. The losses are implemented here and tested against `actde`.
 
 In shapes, S is the number of streams, T the number of tokens per stream, and d the width.
 """
@@ -103,7 +103,7 @@ class Loop:
 
     @torch.no_grad()
     def play(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Play a rollout. Return tokens [S, T] with T = games + 1, and log-probabilities, v and q of every position."""
+        """Play a rollout. Return a tuple (tokens [S, T], log-probabilities, v, q), with T = games + 1."""
         tokens, past, outputs = [self.first], None, []
         for number in range(GAMES + 1):  # the last pass computes v after the last game
             *heads, past = self.net(tokens[-1], past)

@@ -8,14 +8,19 @@ from agents.play.evaluate import Estimate
 
 
 class StoredGames(TypedDict):
-    """The held-out games of a task: level, seed and hash of each game."""
+    """The held-out games of a task.
+
+    Attributes:
+        of: hash of all fields that determine the task's games (`held_out.identity`).
+        games: level, seed and canonical hash of each game.
+    """
 
     of: str
     games: list[tuple[int, int, str]]
 
 
 class StoredEvaluation(TypedDict):
-    """The measures of a row."""
+    """The measures of an evaluation that the card stores (`rows.STORED`)."""
 
     episodes: int
     errors: int
@@ -27,7 +32,14 @@ class StoredEvaluation(TypedDict):
 
 
 class StoredRow(TypedDict):
-    """A row of the card."""
+    """A row of the card: the results of one agent on one task, in one variant and one mode of play.
+
+    Attributes:
+        how: the mode of play.
+        of: what the results depend on: format, hash of the games, turn limit, and digest of the agent.
+        games: number of games.
+        trained_on: number of these games that the agent was trained on.
+    """
 
     task: str
     variant: Literal["told", "untold"]
@@ -40,7 +52,12 @@ class StoredRow(TypedDict):
 
 
 class StoredCard(TypedDict):
-    """The whole file."""
+    """The whole content of the card's JSON file.
+
+    Attributes:
+        episodes: number of episodes that a sampled agent plays per task.
+        games: the held-out games by task name.
+    """
 
     episodes: int
     games: dict[str, StoredGames]

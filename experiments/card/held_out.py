@@ -55,7 +55,8 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
     """Return the hashes of an agent's training games.
 
-    `about` is the content of `agent.json`. An old file contains only the games' name, from which hashes are computed.
+    `about` is the content of `agent.json`. A file of an earlier version contains only the GAME string of the training
+    games, from which the hashes are computed.
     """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:

@@ -63,7 +63,7 @@ class Player:
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
     """Return the baselines, followed by the agents whose names or folders are given, separated by commas.
 
-    If `names` is None, all available shipped agents follow. AgentError is raised for an unknown agent or the human.
+    If `names` is None, all available shipped agents follow. AgentError is raised for an unknown agent and for `human`.
     """
     shipped = (name for name in TRAINED if _is_available(name, notify))
     wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]

@@ -70,7 +70,10 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
 
 
 def count_labels(labels: Sequence[Sequence[T]], names: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
-    """Return the counts [episodes, S] of each label in each episode, and the S labels, which begin with `names`."""
+    """Return a tuple (counts, S labels). `counts` [episodes, S] says how often each label occurs in each episode.
+
+    The labels begin with `names`.
+    """
     known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
     counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
     return counts.reshape(len(labels), len(known)), known

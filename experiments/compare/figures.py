@@ -97,9 +97,9 @@ def sweep_figure(rows: Rows, path: Path) -> None:
     """Draw measures of the finished agents against each varied setting (see results.py), in a row of panels.
 
     Each run is drawn as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each
-    mean. If several settings were varied, a mean is also one over the others, and no line connects values that occur
-    in one combination only, as those of a sample do. If the setting does not apply to an optimizer, a dotted horizontal
-    line shows the optimizer's mean.
+    mean. If several settings were varied, a mean is over all runs with the same value of the panel's setting, whatever
+    their other settings. No line is drawn if a value occurs in only one combination, as in a sample (`--samples`). If
+    the setting does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
     """
     settings = varied_settings(rows)
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]

@@ -28,7 +28,7 @@ CURVES = (  # metrics whose value at every iteration is stored, in addition to t
 REQUIRED = ("iteration", "episodes", "env_steps", "seconds")
 """Metrics that every line has."""
 OF_THE_AGENT = frozenset({"success", "recent_success"})
-"""Metrics that are missing, and None in the curves, while an expert plays in every episode."""
+"""Metrics of the agent's own episodes. They are None in the curves while an expert plays in every episode."""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
@@ -59,8 +59,9 @@ def run_grid(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
 
-    Return JSON rows of settings, learning curves and measures of the finished runs, and JSON rows with the errors of
-    the runs that diverged, both in the order of `configs`.
+    Return a tuple (rows, diverged) of two lists in the order of `configs`. An entry of `rows` contains the settings,
+    learning curves and measures of a finished run as JSON. An entry of `diverged` contains the error of a run that
+    diverged.
 
     Args:
         configs: the result of `check`.
@@ -113,7 +114,7 @@ def _completed(jobs: Iterable[Future[Any]], on_second: Callable[[], None]) -> It
 def _iterations(
     configs: Mapping[GridRun, TrainConfig], runs: Sequence[GridRun], root: Path, finished: Container[GridRun]
 ) -> tuple[int, int]:
-    """Return the numbers of finished iterations and of all iterations of these runs."""
+    """Return a tuple (done, total): the finished iterations of these runs, and the iterations that they have in all."""
     wanted = {run: configs[run].budget.iterations for run in runs}
     done = 0
     for run in runs:

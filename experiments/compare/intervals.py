@@ -19,7 +19,7 @@ ABOVE_1: Range = (1.0, math.inf)
 
 
 def half_width(sample: NDArray[np.float64]) -> float:
-    """Return half the width of the mean's confidence interval, t s / sqrt(n), for a sample [n] of at least 2 values."""
+    """Return half the width of the mean's confidence interval, t s / sqrt(n). The sample [n] must have n >= 2."""
     from scipy import stats
 
     n = len(sample)

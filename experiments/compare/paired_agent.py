@@ -60,7 +60,7 @@ class PairedAgent:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
-        """Return the branching nodes of all turns, or None in free mode and if every turn had only one command."""
+        """Return the branching nodes of all turns, or None in free mode or if every turn had only one command."""
         if not self._turns:
             return None
         reach, policy, initial, q = zip(*self._turns, strict=True)

@@ -44,7 +44,8 @@ def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequen
 def varied(row: Row) -> dict[str, Any]:
     """Return the varied settings that apply to the run, and their values.
 
-    The keys "setting" and "value" hold a name and a value, lists of them if several settings apply, or None.
+    In a row, the keys "setting" and "value" hold one name and its value, a list of names and a list of values if
+    several settings apply, or None if no setting applies.
     """
     names, values = row["setting"], row["value"]
     if isinstance(names, list):
@@ -90,7 +91,7 @@ def counts_bonus(rows: Rows) -> bool:
 
 
 def failed_episodes(row: Row) -> tuple[int, int]:
-    """Return the numbers of episodes of a run in which the game failed, in training and in the evaluation."""
+    """Return a tuple (training, evaluation): the numbers of episodes in which the game failed."""
     evaluation = sum(row["evaluation"][how]["errors"] for how in ("sampled", "greedy"))
     return sum(row["curves"].get("errors", [])), evaluation  # results of earlier versions lack the curve
 

@@ -44,7 +44,8 @@ class GridRun:
         """Return the settings of this run that are not defaults. `common` contains those that all runs share.
 
         Raises:
-            AgentError: a text after a "+" in `optimizer` is not SETTING=VALUE, or sets the varied setting or one twice.
+            AgentError: a text after a "+" in `optimizer` is not SETTING=VALUE, sets a varied setting, or sets a setting
+                for the second time.
         """
         name, *own = self.optimizer.split("+")
         explicit, given = dict(common) | {"optimizer": name, "seed": self.seed}, dict[str, Any]()

@@ -18,20 +18,20 @@ from agents.protocol import AgentError
 
 RANGE = re.compile(r"([^,]+?)\.\.([^,]+)")
 DIGITS = 3  # significant digits of a number that is sampled from a range
-TRIES = 1000  # draws per combination until a sample is known to have too few different combinations
+TRIES = 1000  # draws per wanted combination, after which sampling fails because there are too few combinations
 Combination = dict[str, Any]  # the value of each varied setting, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """The values of one varied setting: a list, or all numbers from the first to the last of `values`."""
+    """The values of one varied setting: a list, or the range from the first to the last of `values`."""
 
     name: str
     values: tuple[Any, ...]
     is_range: bool
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """Return a random value: each with the same probability, or log-uniformly from a range."""
+        """Return a random value, sampled uniformly from a list or log-uniformly from a range."""
         if not self.is_range:
             return self.values[rng.integers(len(self.values))]
         number = float(f"{np.exp(rng.uniform(*np.log(self.values))):.{DIGITS}g}")
@@ -40,12 +40,13 @@ class Variation:
 
 
 def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combination]:
-    """Return the combinations of varied settings: all of them, or different samples.
+    """Return all combinations of the varied settings, or `samples` distinct random combinations.
 
-    Smaller samples are the beginnings of larger ones. Without varied settings, the only combination is empty.
+    A smaller sample is the beginning of a larger one. Without varied settings, the only combination is empty.
 
     Raises:
-        AgentError: a text is no list or range, settings are repeated, or there are too few combinations to sample.
+        AgentError: a text is neither a list nor a range, a setting is repeated, a range is given without `samples`, or
+            there are too few combinations to sample.
         ConfigError: a setting is unknown.
     """
     variations = [parse_variation(text) for text in texts]
@@ -90,7 +91,7 @@ def parse_variation(text: str) -> Variation:
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
-    """Parse a text such as "reward_scale=1,3,10" into the setting's name and its values."""
+    """Parse a text such as "reward_scale=1,3,10" into a tuple (name of the setting, list of its values)."""
     name, _, values = text.partition("=")
     if not name or not values:
         raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")

@@ -1,7 +1,8 @@
 """Measure which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
 
-For each architecture, a tiny decoder with random weights plays and is evaluated, in full and with a LoRA adapter, in
-float32 and bfloat16. The results are written to a `.json` file, and the document is computed from this file.
+For each architecture, a tiny decoder with random weights plays, and its log-probabilities are compared (measure.py).
+There are four cases: all weights or only a LoRA adapter is trainable, and the dtype is float32 or bfloat16. The results
+are written to a `.json` file, and the document is computed from this file.
 Architectures that are already in the file are not measured again, unless the version of the `transformers` library
 differs.
 """
@@ -29,14 +30,19 @@ CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA"
 
 
 class StoredRows(TypedDict, total=False):
-    """The content of the file beside the document."""
+    """The content of the `.json` file beside the document.
+
+    Attributes:
+        transformers: version of the `transformers` library.
+        rows: the results of `row` by architecture.
+    """
 
     transformers: str
     rows: dict[str, dict[str, Any]]
 
 
 def row(name: str) -> dict[str, Any]:
-    """Measure one architecture. Return the result of each case: a dict of numbers, or a refusal."""
+    """Measure one architecture. Return each case's `Agreement` as a dict, or the error if the decoder is refused."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         save(name, path := Path(folder) / name)
@@ -45,7 +51,7 @@ def row(name: str) -> dict[str, Any]:
 
 
 def report(rows: Mapping[str, Mapping[str, Any]], version: str) -> str:
-    """Return the document."""
+    """Return the Markdown document. `version` is the version of the `transformers` library."""
     refused = {name: set(row.values()) for name, row in rows.items() if all(isinstance(x, str) for x in row.values())}
     works = {name: row for name, row in rows.items() if name not in refused}
     lines = [

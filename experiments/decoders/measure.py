@@ -1,4 +1,4 @@
-"""Compares the policy of a decoder in the rollout, in the update, and in the `transformers` library alone."""
+"""Compare a decoder's log-probabilities in the rollout, in the update, and in the `transformers` library alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,12 +28,14 @@ LIMITS = {"float32": 1e-4, "bfloat16": 0.03}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Differences of the log-probabilities of sampled tokens, in nats.
+    """How closely three computations of the sampled tokens' log-probabilities agree.
+
+    Differences are absolute and in nats. They are maxima over tokens in float32, and means over tokens in bfloat16.
 
     Attributes:
-        update: difference between rollout and update: the maximum in float32, the mean in bfloat16.
-        logits: difference between the update and the logits of the `transformers` library, likewise.
-        tokens: length of the longest stream.
+        update: difference between the rollout and the update.
+        logits: difference between the update and the logits of the `transformers` library.
+        tokens: length of the longest token sequence that the decoder was measured on.
     """
 
     update: float
@@ -63,7 +65,10 @@ def byte_tokenizer() -> Any:
 
 
 def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
-    """Play with the decoder in `folder`, and evaluate its choices. Return the agreement, or the reason of a refusal."""
+    """Play with the decoder in `folder`, and compare the log-probabilities of its choices.
+
+    A choice is a token that the agent sampled. Return the agreement, or the error message if the decoder is refused.
+    """
     torch.manual_seed(0)
     try:
         config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})
@@ -82,7 +87,11 @@ def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
 
 @torch.no_grad()
 def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
-    """Return the differences [2, choices] (rollout and update, update and `transformers`), and the longest stream."""
+    """Return a tuple (differences, tokens).
+
+    The differences [2, choices] are (1) between rollout and update, (2) between update and `transformers`. `tokens` is
+    the length of the longest token sequence.
+    """
     segments = play(model, tokenizer, mode)
     rollout = RolloutBatch(segments, credit="token")
     part = rollout.micro_batch(range(len(rollout)))
@@ -105,7 +114,7 @@ def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
 
 
 def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Sequence[Segment]:
-    """Play episodes of random text. Their streams are longer than every attention window."""
+    """Play episodes of random text that are longer than every attention window. Return their segments."""
     agent = LanguageModelAgent(model, tokenizer, mode=mode, record=True, max_command_tokens=8)
     rng = np.random.default_rng(0)
     for number in range(TURNS):

@@ -33,14 +33,14 @@ from games.worker_pool import WorkerPool
 
 
 class StoredRow(TypedDict):
-    """What identifies a row of a stored table."""
+    """The fields that identify a row of the stored table. Its other fields are measures."""
 
     family: str
     level: int
 
 
 class StoredTable(TypedDict):
-    """The content of the file beside the document."""
+    """The content of the `.json` file beside the document."""
 
     command: str
     rows: list[StoredRow]

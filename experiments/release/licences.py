@@ -35,7 +35,9 @@ Command: `python -m experiments.release.licences --out docs/licences.md`, in the
 
 
 def licence(package: str) -> str:
-    """Return the licence that an installed package states: an expression, classifiers, or a text's title.
+    """Return the licence that an installed package states.
+
+    This is its licence expression, otherwise its classifiers, otherwise the title of its licence text.
 
     Raises:
         importlib.metadata.PackageNotFoundError: The package is not installed.
@@ -49,7 +51,7 @@ def licence(package: str) -> str:
 
 
 def _file(package: str, name: str) -> str:
-    """Return the text of a licence file, from either place where wheels keep it."""
+    """Return the text of a licence file, from either of the two folders in which wheels store it."""
     distribution = metadata.distribution(package)
     return distribution.read_text(f"licenses/{name}") or distribution.read_text(name) or ""
 
@@ -84,7 +86,7 @@ def _requires(package: str) -> list[str]:
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Return the name, version, licence and users of each package of constraints.txt."""
+    """Return a tuple (name, version, licence, what needs the package) for each package of constraints.txt."""
     extras = metadata.metadata("actde").get_all("Provides-Extra", [])
     core = needed("actde")
     by_extra = {extra: needed("actde", [extra]) - core for extra in extras}

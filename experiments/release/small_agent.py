@@ -36,7 +36,10 @@ REINFORCEMENT = (
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return the GAME string for all families in `folder`, and commands that generate a share of the games."""
+    """Return a tuple (game, commands): the GAME string for all families in `folder`, and commands that generate them.
+
+    `share` is the fraction of the numbers of games in `FAMILIES`.
+    """
     commands = [
         ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",
          str(int(count * share)), "--split", "train", "--seed", str(seed)]

@@ -1,4 +1,4 @@
-"""Judge the post's claims about language models by the results of `experiments/rlhf`, which are stored in docs/rlhf."""
+"""Measurements for the post's claims about language models, from the stored results of `experiments/rlhf`."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ def measurements(results: Path = RESULTS) -> dict[str, Measurement]:
 
 
 def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Return the measurements on closed answers (docs/rlhf/exact.md)."""
+    """Return the measurements on bandits whose arms are single words (docs/rlhf/exact.md)."""
     cells = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
     late = [c for c in document["contrasts"] if (c["task"], c["measure"]) == ("weddings", "late gain")]
     (shown,) = (contrast for contrast in late if contrast["first"] == "actde")

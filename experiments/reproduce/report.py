@@ -86,7 +86,7 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Return a report's findings, and the `RunInfo` of each part. AgentError is raised if a file is damaged."""
+    """Return a tuple (findings, `RunInfo` of each part by name). AgentError is raised if a file is damaged."""
     findings, about = _read(out / RESULTS, list[Finding]), _read(out / ABOUT, dict[str, RunInfo])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:

@@ -4,9 +4,10 @@ The bandit experiments have many seeds, and their intervals are bootstrapped. Th
 trials per recipe, and its intervals use Student's t distribution.
 
 The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. These numbers
-are compared with 95% prediction intervals from our n trials with standard deviation s. They are our mean +- t s
-sqrt(1/n + 1/m), and s sqrt(F_low) to s sqrt(F_high). Here t and F are quantiles of Student's t and of the F
-distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed to be normally distributed.
+are compared with 95% prediction intervals from our n trials with standard deviation s. The interval for the post's mean
+is our mean +- t s sqrt(1/n + 1/m). The interval for its standard deviation is s sqrt(F_low) to s sqrt(F_high). Here t
+and F are quantiles of Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are
+assumed to be normally distributed.
 """
 
 import math
@@ -27,7 +28,7 @@ Array = NDArray[np.float64]
 
 
 class Band(TypedDict):
-    """Our number and its 95% interval."""
+    """Our number and its 95% confidence or prediction interval."""
 
     ours: float
     low: float
@@ -55,7 +56,7 @@ def all_zero(values: Sequence[float], **words: str) -> Measurement:
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
     """Return the mean over seeds and its bootstrapped interval, which has zero width if all values are equal.
 
-    If `unit` is true, the values lie between 0 and 1. The interval then has a width even if all values are 0 or 1.
+    If `unit` is true, the values lie between 0 and 1. The interval then has a width even if all are 0 or all are 1.
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not len(sample) or not np.isfinite(sample).all():
@@ -80,14 +81,20 @@ def over_trials(sample: Array) -> Band:
 
 
 def next_mean(sample: Array, trials: int) -> Band:
-    """Return the mean of at least two trials, and a prediction interval for the mean of `trials` new trials."""
+    """Return the mean of `sample`, and a 95% prediction interval for the mean of `trials` new trials.
+
+    The sample must contain at least two trials.
+    """
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
-    """Return the standard deviation of at least two trials, and a prediction interval for that of `trials` new ones."""
+    """Return the standard deviation of `sample`, and a 95% prediction interval for that of `trials` new trials.
+
+    The sample must contain at least two trials.
+    """
     n, deviation = len(sample), float(sample.std(ddof=1))
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))
     return Band(ours=deviation, low=deviation * math.sqrt(low), high=deviation * math.sqrt(high))

@@ -1,4 +1,4 @@
-"""Base rate of each built-in reward: SmolLM2 without training continues every opening twice.
+"""Measure the built-in rewards before training: SmolLM2 continues every opening twice.
 
 python -m experiments.rlhf.base_rates --out docs/rlhf
 """

@@ -1,4 +1,6 @@
-"""Confirmation: train the cells (combinations of settings) that the screening chose, with a reward model and new seeds.
+"""Train the confirmation: the cells (combinations of settings) chosen by the screening, with a reward model.
+
+The seeds are new.
 
 python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
 python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
@@ -26,7 +28,7 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""`judge` is the true reward. Before training, rewards have a standard deviation of 1, and of 0.3 in the screening."""
+"""`judge` is the true reward. Before training, the rewards have a standard deviation of 1, but 0.3 in the screening."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},
@@ -34,10 +36,12 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde": {"optimizer": "actde", "advantage": "return", "credit": "command"},
     "grpo": {"optimizer": "grpo"},
 }
-"""The cells were chosen at a reward of 0.75 in the screening. `actde`, in which a text is one action, had the highest
-entropy and distinct-2 of all cells. `ppo` differs from `actde` only in the baseline. `ppo-kl` had the highest entropy
-and the lowest KL of all PPO cells with a KL penalty. `ppo-slow`, with a third of the learning rate, had the highest
-entropy of the controls."""
+"""The cells were chosen by their measures in the screening, at a reward of 0.75.
+
+`actde`, in which a text is one action, had the highest entropy and distinct-2 of all cells. `ppo` differs from `actde`
+only in the baseline. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty. `ppo-slow`,
+with a third of the learning rate, had the highest entropy of the controls.
+"""
 
 
 def main(

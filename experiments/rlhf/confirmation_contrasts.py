@@ -1,4 +1,4 @@
-"""The cells, the seeds and the contrasts of the confirmation, fixed before its first run, and their statistics.
+"""The seeds and the contrasts of the confirmation, which were fixed before its first run, and their statistics.
 
 A cell is a combination of settings. A contrast compares two cells at the same level of the proxy reward (or of the KL):
 90% of the way from the start to the highest level that both runs of a seed reach. A run is measured where it first
@@ -52,7 +52,10 @@ def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measu
 
 
 def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float]:
-    """Return a measure of two runs of one seed at the level that `SHARE` defines."""
+    """Return a tuple: the measure of `one` and that of `other`, each where its run first reaches the level.
+
+    The runs have the same seed, and the level is that of the module's docstring.
+    """
     start = one["probes"][0][axis]
     highest = min(max(probe[axis] for probe in run["probes"]) for run in (one, other))
     level = start + SHARE * (highest - start)
@@ -61,7 +64,10 @@ def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float
 
 
 def contrast_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return each contrast with its interval, its p-value and Holm's p-value. Seeds with missing runs are ignored."""
+    """Return a row for each contrast. Seeds with missing runs are ignored.
+
+    A row contains the difference with its confidence interval, the p-value, and the p-value after Holm's correction.
+    """
     from scipy import stats
 
     by_seed = {(run["cell"], run["seed"]): run for run in runs}

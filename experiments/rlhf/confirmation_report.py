@@ -46,7 +46,7 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the page."""
+    """Return the text of `confirmation.md`."""
     about, runs = results["about"], results["runs"]
     seeds, wanted = {run["seed"] for run in runs}, len(about["cells"]) * len(about["seeds"])
     models = about["reward_models"].values()
@@ -105,7 +105,7 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cells(runs: Sequence[Run]) -> str:
-    """Return the table of the cells: the measures of the last probes."""
+    """Return the table of the cells: the measures of each run's last probe, as means over seeds."""
     columns = [COLUMNS[0], ("true reward", "true_reward", ".2f"), *COLUMNS[1:]]
     names = list(dict.fromkeys(run["cell"] for run in runs))
     lines = []

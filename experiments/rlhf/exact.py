@@ -2,8 +2,8 @@
 
 python -m experiments.rlhf.exact --out docs/rlhf --runs RUNS --workers 1
 
-The same command continues after an interruption. `--workers 0` only writes the report of earlier runs. The time of all
-runs is stated in the report.
+The same command continues after an interruption. `--workers 0` only writes the report of earlier runs. The report
+states the total time of all runs.
 """
 
 import json
@@ -25,7 +25,7 @@ from games.worker_pool import WorkerPool
 
 KERNELS = "kernels.json"
 Curves = dict[str, float | list[Any]]
-"""The content of a run's file."""
+"""The content of a run's file: its curves by name, and its processor time as `seconds`."""
 
 
 def run_name(task: str, method: str, seed: int) -> str:

@@ -1,8 +1,9 @@
-"""One run of an exact experiment: a bandit whose policy is SmolLM2 over the arms, trained by the usual update.
+"""One run of an exact experiment: train SmolLM2 on a bandit, whose arms are continuations of one prompt.
 
-The adapter is in the last `LAYERS` layers of the trunk. All episodes read the same prompt, so the output of the lower
-layers is computed once, and all choices of a rollout are choices at one position of one segment. The update is that of
-every training run (`agents.training.updater.Updater`).
+The policy is SmolLM2's distribution over the arms. The trunk is trained by an adapter in its last `LAYERS` layers.
+All episodes have the same prompt, so the output of the lower layers is computed only once, and a rollout is a single
+segment with one choice per episode at its last position. The update is that of every training run
+(`agents.training.updater.Updater`).
 """
 
 from collections.abc import Mapping
@@ -29,9 +30,9 @@ LAYERS = 8
 EPISODES = 256
 """Episodes per rollout."""
 STEP = 1.0
-"""Step size of the logits with plain gradient steps: nats per rollout, at probability and advantage 1."""
+"""Step size of the logits with plain gradient steps: nats per rollout, for an arm of probability 1 and advantage 1."""
 HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
-"""Fraction of the error by which v, or q of an arm that is always played, moves in a rollout."""
+"""Fractions of the error by which v changes in a rollout, and q of an arm that is played in every episode."""
 COEF = 0.5
 """Weight of the value loss and of the Q loss."""
 UNLIMITED = 1e9
@@ -50,7 +51,7 @@ class Method:
     """Adjust the learning rate of plain steps, so that the step size of the logits stays `STEP` during training."""
     kl_coef: float = 0.0
     heads: str = "tied"
-    """tied: the usual heads; arms: a Q head with a row of weights per arm; centred: the same, centred by the policy."""
+    """tied: the usual heads; arms: a Q head with a row of weights per arm; centred: `exact_heads.CentredHeads`."""
 
 
 RATES = (3e-5, 1e-4)
@@ -71,7 +72,7 @@ METHODS = {
 
 
 class _Activations(nn.Module):
-    """A replacement of the embedding and the lower layers, which returns their output for the prompt."""
+    """A replacement for the embedding and the lower layers, which returns their output for the prompt."""
 
     def __init__(self, states: Tensor) -> None:
         super().__init__()
@@ -84,9 +85,10 @@ class _Activations(nn.Module):
 
 @cache
 def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
-    """Build SmolLM2 with an adapter in its upper layers. The output of the lower layers is a constant.
+    """Build SmolLM2 without its lower layers, and with an adapter in its last `LAYERS` layers.
 
-    Return a tuple: (1) the model, which reads only the prompt, (2) its tokenizer, (3) the prompt's tokens [1, L].
+    The output of the lower layers for `PROMPT` replaces these layers, so the model accepts no other prompt. Return a
+    tuple (model, tokenizer, tokens), where `tokens` [1, L] are the tokens of the prompt.
     """
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)
     tokens, trunk = torch.tensor([tokenizer.encode(PROMPT)]), model.base.model
@@ -99,7 +101,7 @@ def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
 
 
 def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, Tensor, Tensor]:
-    """Return a tuple: (1) the model before training, (2) the prompt's tokens [1, L], (3) the tokens of the arms [K]."""
+    """Return a tuple (model before training, tokens [1, L] of the prompt, tokens [K] of the arms)."""
     from peft.tuners.lora import LoraLayer
 
     model, tokenizer, tokens = upper_layers()
@@ -120,7 +122,7 @@ def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, T
 
 
 def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the inner products of the gradients of the arms' logits, centred over the arms. The shape is [K, K].
+    """Return the inner products between the gradients of the arms' centred logits. The shape is [K, K].
 
     A gradient step on logit a with rate lr moves logit b by lr times the entry (a, b), up to a common constant.
     """
@@ -140,7 +142,7 @@ def logit_rate(model: ActorCritic, tokens: Tensor, arms: Tensor) -> float:
 
 
 def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Method) -> UpdateConfig:
-    """Return the settings of the gradient steps. Plain steps have the sizes `STEP` and `HEAD_STEP` at first."""
+    """Return the settings of the gradient steps. The first plain step has the sizes `STEP` and `HEAD_STEP`."""
     if method.adamw:
         lr, head_lr = method.adamw
         return UpdateConfig(epochs=2, lr=lr, value_lr=head_lr, q_lr=head_lr)
@@ -169,9 +171,11 @@ def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Up
 
 
 def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, Any]:
-    """Train for `rollouts` rollouts. Return the curves: policy, q, v, and the advantages of each arm per episode.
+    """Train for `rollouts` rollouts, and return curves by name.
 
-    `kernels` holds the step of the logits per unit of the learning rate, before and after training.
+    `policy`, `q` and `value` are the values before each rollout and after the last. `reinforcement` and `errors` are
+    the sums of each arm's advantages and of their absolute values in a rollout, divided by the number of episodes.
+    `kernels` contains the step of the logits per unit of the learning rate, before and after training.
     """
     model, tokens, arms = initial_model(task, method, seed)
     first = STEP / logit_rate(model, tokens, arms)
@@ -200,7 +204,7 @@ def set_policy_rate(updater: Updater, rate: float) -> None:
 
 @torch.no_grad()
 def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str, Any]:
-    """Return the policy [K], q [K] and v of the prompt."""
+    """Return a dict of `policy` [K], `q` [K] and `value` at the end of the prompt."""
     model.eval()
     heads = model.evaluate_heads(model.hidden_states(tokens, use_cache=False)[0, -1:], arms[None])
     assert heads.recorded_q is not None
@@ -211,7 +215,7 @@ def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str
 def rollout_batch(
     tokens: Tensor, arms: Tensor, outputs: Mapping[str, Any], chosen: np.ndarray[Any, Any], rewards: Array
 ) -> RolloutBatch:
-    """Return a rollout of N episodes as N choices at the end of one segment. Discount 0 separates the episodes."""
+    """Return a rollout of N episodes as N choices at the end of one segment. The discount 0 separates the episodes."""
     alternatives, logprobs = tuple(arms.tolist()), np.log(outputs["policy"])
     entropy = float(-(outputs["policy"] * logprobs).sum())
     choices = tuple(

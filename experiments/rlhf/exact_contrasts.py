@@ -109,7 +109,8 @@ def predicted_at(task: Task, curves: Curves) -> int | None:
 def summary(task: Task, curves: Curves) -> dict[str, Any]:
     """Return reward, entropy and KL of the final policy, and measures of the paid word before and after q predicts it.
 
-    `gain` is the change of the word's log odds in nats. `drawn` is the sum over rollouts of its advantage per episode.
+    `gain_before` and `gain_after` are changes of the word's log odds in nats. `drawn_before` and `drawn_after` are sums
+    over rollouts of the word's advantage per episode.
     """
     first, last = curves["policy"][0], curves["policy"][-1]
     focus, at = task.index("focus"), predicted_at(task, curves)

@@ -1,4 +1,4 @@
-"""Q heads of the exact experiments, with a row of weights per arm as in a table."""
+"""Q heads of the exact experiments, which have one row of weights per arm, like a table."""
 
 from typing import Any
 

@@ -12,8 +12,9 @@ from experiments.rlhf.exact_tasks import TASKS, Array
 
 
 def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the inner products of the gradients of the arms' q in the parameters of a tied head. The shape is [K, K].
+    """Return the inner products between the gradients of the arms' q. The shape is [K, K].
 
+    The gradients are with respect to the parameters of a tied Q head.
     For the hidden state h and the embeddings e of size d, the entry (a, b) is (|h|^2 + 1) (1 + e_a e_b / d). The first
     summand belongs to the bias, which all arms share.
     """
@@ -25,10 +26,11 @@ def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
 
 
 def measure() -> dict[str, Any]:
-    """Return, by task, the eigenvalues of the tied head's kernel: of the common part of q and of the differences.
+    """Return two values of the tied head's kernel for each task, and the size of AdamW's first step.
 
-    In a gradient step of any rate, the common part moves `times` times as fast as the mean difference.
-    `adamw` is the largest change of v in AdamW's first step, per unit of the learning rate: 1 + sum_i |h_i|.
+    `common` belongs to the part of q that all arms share. `differences` is the mean for the differences between arms.
+    At any learning rate, a gradient step moves the common part `times` times as fast as the differences. `adamw` is the
+    largest change of v in AdamW's first step, per unit of the learning rate: 1 + sum_i |h_i|.
     """
     document: dict[str, Any] = {}
     for name, task in TASKS.items():

@@ -1,4 +1,4 @@
-"""Writes the report of the exact experiments: tables, contrasts and figures."""
+"""Write the report of the exact experiments: tables, contrasts and figures."""
 
 import json
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
 
 
 def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all numbers of the report."""
+    """Return the content of `exact.json`, from which `report` generates the report."""
     minutes = sum(float(curves["seconds"]) for curves in runs.values()) / 60
     starts = {task: next(c for (name, *_), c in runs.items() if name == task)["policy"][0] for task in SPECIFIC}
     limits = {
@@ -67,7 +67,10 @@ def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Return the probability of the arms in focus after expected gradient steps on tables of logits and of q."""
+    """Return rows with the probability of the arms in focus for learners with tables of logits and q.
+
+    It is given after `ROLLOUTS` expected gradient steps (`now`), after `LONG` steps (`later`), and in the `limit`.
+    """
     rows = []
     for name, task in TASKS.items():
         start, focus = starts[name.rstrip("+-1")], task.index("focus")

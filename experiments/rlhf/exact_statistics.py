@@ -14,13 +14,16 @@ WITHIN = {
     **dict.fromkeys(("entropy", "kl", "kernel_growth"), ABOVE_0),
     **dict.fromkeys(("focus", "distance", "shift"), RATE),
 }
-"""Ranges of quantities, to which intervals are clipped."""
+"""Ranges of quantities, to which confidence intervals are clipped."""
 Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]
 """The curves of each run by task, method and seed."""
 
 
 def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
-    """Return the mean of the quantity `name` with its 95% interval (Student's t) and the number of seeds."""
+    """Return the mean of `values` with its 95% confidence interval (Student's t) and the number of seeds.
+
+    The interval is clipped to the range of the quantity `name`.
+    """
     found = over_runs(values, WITHIN.get(name, ANY))
     assert found is not None
     return {"value": found.value, "low": found.low, "high": found.high, "seeds": len(values)}
@@ -40,7 +43,10 @@ def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, floa
 
 
 def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
-    """Return the difference of each contrast with its interval, its p-value and Holm's p-value."""
+    """Return a row for each contrast.
+
+    A row contains the difference with its confidence interval, the p-value, and the p-value after Holm's correction.
+    """
     rows = [row for contrast in CONTRASTS if (row := _row(runs, contrast)) is not None]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p

@@ -88,13 +88,13 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A rollout of a fixed policy: N choices in B texts of up to T choices.
+    """A rollout of a fixed policy: N choices (sampled tokens) in B texts of up to T choices.
 
     Attributes:
         rows, columns: [N] text and position of each choice.
         hidden: [N, d] hidden states.
         tokens: [N] the chosen tokens.
-        rewards, mask: [B, T] rewards and choices. Only the last choice of a text has a reward.
+        rewards, mask: [B, T] rewards, and where a choice exists. Only the last choice of a text has a reward.
     """
 
     rows: Tensor
@@ -115,7 +115,7 @@ class Rollout:
 
 @torch.no_grad()
 def write_rollouts(seed: int) -> tuple[list[Rollout], ActorCritic]:
-    """Return the rollouts of SmolLM2 without training, and the model."""
+    """Return a tuple (rollouts, model): SmolLM2 without training, and the rollouts that it wrote."""
     torch.manual_seed(seed)
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
     agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)
@@ -230,7 +230,7 @@ def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dic
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the page."""
+    """Return the text of `fit.md`."""
     rows = []
     for name in CHANGES:
         found = [run["settings"][name] for run in results["runs"]]

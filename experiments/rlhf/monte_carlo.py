@@ -1,8 +1,8 @@
 """Compare the learned q with Monte Carlo estimates of Q^pi: how much the return depends on the next token of a text.
 
-In some states that the trained policy visits, the policy continues each of its likeliest next tokens by many texts. The
-mean return of these texts is an unbiased estimate of Q^pi(s, a). Its sampling error is known, and is subtracted from
-the variance of Q^pi within a state.
+In some states that the trained policy visits, the policy writes many continuations of each of its likeliest next
+tokens. The mean return of these texts is an unbiased estimate of Q^pi(s, a). Its sampling error is estimated, and is
+subtracted from the variance of the estimates within a state.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ def q_estimates(
 ) -> list[dict[str, Array]]:
     """Return Q^pi, its standard error, q, pi and log pi - log pi_0 of some tokens, for one state of each text.
 
-    The state of text i is its choice number 4 i modulo the length of the text. Each array has the shape [K], K being
-    the number of tokens among the `TOKENS` likeliest that do not end the text. States without two of them are skipped.
+    The state of text i precedes its token number 4 i, modulo the length of the text. Each array has the shape [K]: the
+    number of those tokens among the `TOKENS` likeliest that do not end the text. States with K < 2 are skipped.
 
     Args:
         segments: recorded texts of the trained agent, one for each prompt.
@@ -73,7 +73,7 @@ def q_estimates(
 
 
 def _continued(agent: LanguageModelAgent, streams: Tensor, limit: int, ends: frozenset[int]) -> Tensor:
-    """Continue each of the streams [N, L] by at most `limit` sampled tokens. Shorter texts are padded with an end."""
+    """Continue each of the streams [N, L] by at most `limit` sampled tokens. Shorter texts are padded by end tokens."""
     if limit <= 0:
         return streams
     model = agent.model
@@ -91,13 +91,13 @@ def _continued(agent: LanguageModelAgent, streams: Tensor, limit: int, ends: fro
 
 
 def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict[str, float]]:
-    """Return measures over states with 95% bootstrap intervals over states.
+    """Return three measures, with 95% bootstrap confidence intervals over states.
 
     Within each state, all quantities are centred, and all tokens have the same weight.
 
     * `spread`: standard deviation of Q^pi within states, after subtraction of the sampling error
-    * `correlation`: correlation of q and the estimates of Q^pi, which is smaller because of the sampling error
-    * `log_ratio`: correlation of log pi - log pi_0 and the estimates of Q^pi
+    * `correlation`: correlation between q and the estimates of Q^pi, attenuated by the sampling error
+    * `log_ratio`: correlation between log pi - log pi_0 and the estimates of Q^pi, also attenuated
     """
     rng = np.random.default_rng(seed)
     moments = np.array([_moments(state) for state in states])
@@ -109,7 +109,7 @@ def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict
 
 
 def _moments(state: dict[str, Array]) -> Array:
-    """Return sums over tokens: variance and sampling error of Q^pi, products with q and the ratio, and n - 1."""
+    """Return the sums [7] over a state's tokens that `_measures` needs, in the order in which it unpacks them."""
     true, q, ratio = (state[name] - state[name].mean() for name in ("monte_carlo", "q", "log_ratio"))
     noise = (1 - 1 / len(true)) * state["error"] @ state["error"]
     return np.array([true @ true, noise, q @ q, true @ q, ratio @ ratio, true @ ratio, len(true) - 1])

@@ -29,7 +29,7 @@ Cells = Mapping[str, Mapping[str, Any]]
 
 
 class StoredAbout(TypedDict):
-    """The settings of stored results that are read by name."""
+    """The required part of `about` in a results file: the settings of each cell."""
 
     common: dict[str, Any]
     cells: dict[str, dict[str, Any]]
@@ -37,7 +37,7 @@ class StoredAbout(TypedDict):
 
 
 class StoredRun(TypedDict):
-    """What identifies a stored run. `reward_model` is the digest of its weights, if the run has a reward model."""
+    """The fields that identify a run in a results file, and the digest of its reward model's weights, if it has one."""
 
     cell: str
     seed: int
@@ -45,7 +45,7 @@ class StoredRun(TypedDict):
 
 
 class StoredRuns(TypedDict):
-    """The content of a file of results."""
+    """The content of a results file."""
 
     about: StoredAbout
     runs: list[StoredRun]

@@ -39,7 +39,7 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the page."""
+    """Return the text of `screening.md`."""
     about, rows = results["about"], results["runs"]
     first = rows[0]["probes"][0]
     heads = ["cell", *(head for head, _, _ in MEASURES), "explained variance of q"]

@@ -38,7 +38,7 @@ from games.untrusted_files import is_present, read_json
 
 
 class StoredTilt(TypedDict):
-    """The part of a row of `tilt.json` that is read."""
+    """The field that identifies a row of `tilt.json`."""
 
     run: str
 
@@ -52,7 +52,7 @@ WEIGHTINGS = ("sampled", "initial", "likeliest")
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """The texts of a trained agent at fixed prompts.
+    """The texts with which a trained agent continued fixed prompts.
 
     Attributes:
         segments: the recorded text of each of the `prompts`.
@@ -94,8 +94,9 @@ def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
 
 @torch.no_grad()
 def tilt(visited: Visited) -> dict[str, Any]:
-    """Return the slope (1 / tau) and the squared correlation of each weighting, pooled over states.
+    """Return four measures for each weighting, pooled over states.
 
+    They are the slope (1 / tau), the squared correlation, and the standard deviations of q and of log pi - log pi_0.
     The run must have trained q.
     """
     trained, initial = visited.trained, visited.initial
@@ -128,7 +129,7 @@ def tilt(visited: Visited) -> dict[str, Any]:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page."""
+    """Return the text of `tilt.md`."""
     heads = ["run", *(f"{name}: R2 (slope)" for name in WEIGHTINGS)]
     lines = [[row["run"], *(f"{row[n]['r2']:.3f} ({row[n]['slope']:.2f})" for n in WEIGHTINGS)] for row in rows]
     estimates = [
@@ -175,7 +176,7 @@ def main(
 
 
 def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:
-    """Return all measures of a run."""
+    """Return a run's results of `tilt`, and the Monte Carlo measures as `monte_carlo`."""
     visited = visit(folder, prompts, seed)
     states = q_estimates(
         visited.trained,

@@ -1,7 +1,7 @@
-"""Clocks and a peak memory that do not depend on the machine, so that two runs write the same bytes.
+"""Replace clocks and peak memory by values that do not depend on the machine, so that two runs write the same bytes.
 
-Python imports this file at its start if the folder is on PYTHONPATH. `perf_counter` and `process_time` count their
-calls, `monotonic` stands still, and `getrusage` reports no memory.
+Python imports this file when it starts, if the file's folder is on PYTHONPATH. `perf_counter` and `process_time` return
+the number of calls so far, `monotonic` returns 0, and `getrusage` reports no memory.
 """
 
 import itertools

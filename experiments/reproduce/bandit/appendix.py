@@ -45,7 +45,7 @@ def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generato
 
 
 def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
-    """Return random rewards and random initial logits of a bandit with two to five arms."""
+    """Return a tuple (rewards, initial logits) of a random bandit with two to five arms."""
     arms = range(int(rng.integers(2, 6)))
     return {arm: float(rng.normal(0, 2)) for arm in arms}, {arm: float(rng.normal(0, 1)) for arm in arms}
 
@@ -145,7 +145,10 @@ def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Test for each bandit whether rewards times c > 1, or times 1 / c, lower the entropy of ACTDE's final policy."""
+    """Test for each bandit whether ACTDE's final policy has a lower entropy if rewards are multiplied by c or 1 / c.
+
+    c is random and exceeds 1. "extremize-above" is for c, and "extremize-below" is for 1 / c.
+    """
     found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
         c, plain = float(rng.uniform(1.1, 4)), entropy(list(multiplied(rewards, 1).values()))
@@ -155,7 +158,7 @@ def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[
 
 
 def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Return the distance of ACTDE's policy for a factor c from the softmax with temperature 1 / c, for each bandit."""
+    """Return the distance between ACTDE's policy for a factor c and the softmax of temperature 1 / c, by bandit."""
     differences = []
     for rewards, _ in bandits:
         tau = 1 / float(rng.uniform(0.2, 4))

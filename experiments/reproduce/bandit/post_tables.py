@@ -114,7 +114,10 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure how the gap grows if PPO takes two actions in turn. Every round adds the same number of nats."""
+    """Measure how the difference of the logits grows if PPO takes two actions in turn.
+
+    Every round adds the same number of nats.
+    """
     measurements = {}
     for name, rewards, start in (
         ("cookies-ppo", {"cookies": 11.0, "pizza": 10.0}, None),

@@ -56,7 +56,7 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
 
 
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """Return how much the distance of two logits grows from step `first` to step `steps`. The shape is [S]."""
+    """Return how much the distance between the two logits grows from step `first` to `steps`. The shape is [S]."""
     _, logits = tables_at(learner_of(kind, mdp), mdp, (first, steps), rng)
     before, after = np.abs(logits[..., 0] - logits[..., 1])
     return np.asarray(after - before)
@@ -114,7 +114,7 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 
 
 def tables_at(learner: Tabular, mdp: MDP, at: Iterable[int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Train a learner, and return its q-values and its logits at the T steps in `at`. Their shape is [T, S, A]."""
+    """Train a learner. Return a tuple (q-values, logits) at the T steps in `at`. Both have the shape [T, S, A]."""
     errors, rows = learn_on_policy(learner, mdp, rng), []
     for before, now in pairwise([0, *at]):
         advance(errors, now - before)

@@ -120,7 +120,10 @@ def simulate(
     at: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curves]:
-    """Simulate all learners, and return their curves at the steps `at` (by default `log_spaced`) by name."""
+    """Simulate all learners, and return the curves of each by its name.
+
+    The curves are recorded at the steps `at`, or by default at the steps that `log_spaced` returns.
+    """
     tables, wanted = Tables(learners, seeds), list(log_spaced(steps) if at is None else at)
     recorded: list[list[Array]] = []
     for start in range(0, steps, BLOCK):

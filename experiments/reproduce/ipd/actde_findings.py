@@ -2,8 +2,9 @@
 
 The post is by Turner and Einhorn (2023). Some claims are numbers that we read off the figures in its public code.
 
-A game is a pair of consecutive actions. A game alternates if the two actions differ, cooperates if both cooperate, and
-defects if both defect. Shares are the fractions of games of these three kinds.
+The agent plays against its own previous action, so a game is a pair of consecutive actions. It is an alternating game
+if the two actions differ, a cooperating game if both cooperate, and a defecting game if both defect. Shares are the
+fractions of games of these three kinds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """Return a list of one sentence, which counts the post's numbers in our prediction intervals, or an empty list."""
+    """Return a list with one sentence, or an empty list if none of the numbers in `READ_OFF` was measured.
+
+    The sentence says how many of the post's numbers lie in our prediction intervals.
+    """
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     read = [one for one in findings if one.id in names and one.verdict != NOT_RUN]
     outside = [f"`{one.id}`" for one in read if one.verdict != REPRODUCED]

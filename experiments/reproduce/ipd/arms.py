@@ -1,8 +1,10 @@
 """Define the arms of the prisoner's dilemma experiments, and load the training curves of their finished trials.
 
-An arm is a set of trials with the same recipe. A recipe is the optimizer, the payoff matrix and the training settings.
-A game is a pair of consecutive actions. It alternates (cd or dc), cooperates (cc) or defects (dd). The experiments
-reproduce the post by Turner and Einhorn (2023).
+The experiments reproduce the post by Turner and Einhorn (2023). A trial is one model that plays and learns with its own
+seed. An arm is a set of trials with the same recipe: optimizer, payoff matrix and training settings.
+
+The agent plays against its own previous action, so a game is a pair of consecutive actions. A game is alternating if
+the two actions differ (cd or dc), cooperating if both cooperate (cc), and defecting if both defect (dd).
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "detached": {"detach_heads": True},
     "ilql": {"value_loss": "ilql"},
 }
-CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]  # the first is empty
+# All combinations of the switches. The first combination is empty.
+CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]
 
 
 def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe: Any) -> Arm:
@@ -104,7 +107,7 @@ class Series:
         return self.trials >= 2 and self.end >= step
 
     def between(self, name: str, first: int, last: int) -> Array:
-        """Return each trial's mean of a column from gradient step `first` to before `last`. The shape is [trials]."""
+        """Return each trial's mean of a column over the gradient steps [first, last). The shape is [trials]."""
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
@@ -118,7 +121,7 @@ class Series:
         return self.between(name, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return the means `last` of alternating, cooperating and defecting games. The shape is [3, trials]."""
+        """Return the shares of alternating, cooperating and defecting games (`last`). The shape is [3, trials]."""
         return np.array([self.last(name, step) for name in SHARES])
 
     def trend(self, name: str) -> Array:
@@ -127,7 +130,7 @@ class Series:
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """Return about `points` gradient steps for a figure, and the means over the rollouts between these steps."""
+        """Return a tuple (steps, series): about `points` gradient steps, and means over the rollouts between them."""
         length = max(1, self.rows.shape[1] // points)
         kept = self.rows.shape[1] // length
         rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)
@@ -141,9 +144,10 @@ class Series:
 def run_arms(
     arms: Sequence[Arm], folder: Path, *, seed: int, quick: bool, workers: int, progress: Progress
 ) -> dict[str, Series]:
-    """Run the missing trials, add them to the record in `folder`, and return all finished trials by the arm's name.
+    """Run the missing trials, store them in `folder`, and return all finished trials by the arm's name.
 
-    Quick trials have a separate record and a separate folder of runs. If `workers` is 0, an arm may have no trials.
+    The trials are stored in a record (see record.py). Quick trials have a separate record and a separate folder of
+    runs. If `workers` is 0, no trial is run, so an arm may have no trials.
 
     Raises:
         AgentError: The stored trials are damaged or have another seed or recipe, or there are no finished trials.

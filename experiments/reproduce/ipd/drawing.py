@@ -47,8 +47,8 @@ def _draw_shares(axis: Any, series: Series, trial: int | None) -> None:
 def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *, columns: int) -> None:
     """Draw the shares of games and save the figure to `path`.
 
-    A panel has a title, the trials, and the index of the trial to draw. If the index is None, the mean over trials is
-    drawn.
+    Each panel is a tuple (title, series, trial). `trial` is the index of the trial to draw. If it is None, the mean
+    over trials is drawn.
     """
     figure, axes = _axes(len(panels), columns, 4.75, 3.4)
     for axis, (title, series, trial) in zip(axes, panels, strict=True):

@@ -47,7 +47,10 @@ def softmax_shares(payoff: str = "post") -> dict[str, float]:
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """Return the name of the plan with the highest sum of its values after the two possible past actions."""
+    """Return the name of the best plan (deterministic strategy).
+
+    It has the highest sum of its values after the two possible past actions.
+    """
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
 
@@ -61,7 +64,9 @@ def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:
-    """Return the discounts above which always cooperating beats always defecting, after cooperate and after defect.
+    """Return a tuple (after cooperate, after defect): thresholds for the discount after each past action.
+
+    Above its threshold, always cooperating beats always defecting.
 
     Let [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two returns are equal:
 

@@ -47,6 +47,9 @@ def smooth(one: Series) -> Array:
 
 
 def first_above(one: Series) -> Array:
-    """Return the first gradient step with more than 90% alternating games, or else the last. The shape is [trials]."""
+    """Return the first gradient step with more than 90% alternating games. The shape is [trials].
+
+    If a trial has no such step, its total number of gradient steps is returned.
+    """
     over = one.column("alternate") > LEARNED
     return np.asarray(np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS, np.float64)

@@ -26,7 +26,7 @@ NAME = "trials.safetensors"
 
 
 class StoredAbout(TypedDict):
-    """The metadata of the file."""
+    """The metadata of `trials.safetensors`, with recipes by arm name and processor seconds by trial name."""
 
     seed: int
     columns: list[str]
@@ -67,7 +67,10 @@ class Record:
                 self.seconds |= dict.fromkeys(names, round(seconds / len(rows), 1))
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """Return the curves [trials, rollouts, columns] of an arm's finished trials, and their processor time in s."""
+        """Return a tuple (curves, seconds) for an arm's finished trials.
+
+        The shape of the curves is [trials, rollouts, columns], and the seconds are the total processor time.
+        """
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
         return np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS))), sum(self.seconds[name] for name in names)

@@ -163,7 +163,9 @@ def load(job: Job, runs: Path) -> Trials:
 
 
 def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """Return a batch's curves [trials, rollouts, columns] and its processor time in seconds, or None if unfinished.
+    """Return a tuple (curves, seconds) for a batch, or None if the batch is unfinished.
+
+    The shape of the curves is [trials, rollouts, columns], and the seconds are the batch's processor time.
 
     Raises:
         AgentError: The folder holds other trials or is damaged.

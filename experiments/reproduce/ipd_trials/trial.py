@@ -1,8 +1,10 @@
 """Train several models at once in the prisoner's dilemma of the post by Turner and Einhorn (2023).
 
 A trial is one model that plays and learns with its own random seed. A recipe is the set of settings that all trials of
-a batch share. The actions are cooperate (0) and defect (1). A game is a pair of consecutive actions. Streams are
-independent sequences of actions that a model plays in parallel. The update rules and losses are those of `actde`.
+a batch share. The update rules and losses are those of `actde`.
+
+The actions are cooperate (0) and defect (1). The model plays against its own previous action, so a game is a pair of
+consecutive actions. Streams are independent sequences of actions that a model plays in parallel.
 
 Shapes: N trials, T positions, S streams.
 """
@@ -31,7 +33,7 @@ COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_a
 
 
 class Recipe(Config):
-    """The settings that may differ between trials.
+    """The settings that all trials of a batch share, and that may differ between batches.
 
     The defaults are those of ACTDE in the public code that made the post's figures. If `detach_heads` is true, the
     gradients of v and q stop at the trunk's output. If the Q head's learning rate `q_lr` is None, it equals `lr`.

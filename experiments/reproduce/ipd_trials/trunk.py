@@ -59,7 +59,7 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
-        """Sample 100 actions after the tokens `first` [N, S]. Return all tokens [N, T, S] and the heads' outputs."""
+        """Sample 100 actions after the tokens `first` [N, S]. Return a tuple (all tokens [N, T, S], heads' outputs)."""
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
         tokens[:, 0] = first

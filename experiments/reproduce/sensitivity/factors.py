@@ -25,7 +25,10 @@ def cell_name(*switches: str) -> str:
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return the final shares of alternating games without any switch and with `switch` only, in pairs of trials."""
+    """Return a tuple (plain, other): the final shares of alternating games without any switch and with `switch` only.
+
+    Entries with the same index are a pair of trials that started with the same weights.
+    """
     plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))
     return plain[:pairs], other[:pairs]
