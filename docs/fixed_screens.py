@@ -54,7 +54,7 @@ def train_panel() -> list[RenderableType]:
 def compared(kind: str) -> list[RenderableType]:
     """Return the tables at the end of a comparison, from committed results."""
     rows = json.loads((DOCS / WRITTEN[kind]).read_text(encoding="utf-8"))["runs"]
-    return comparison.text_tables(rows) if kind == "texts" else [comparison.results_table(rows), comparison.NOTE]
+    return comparison.text_tables(rows) if kind == "texts" else [comparison.results_table(rows)]
 
 
 def listed() -> list[RenderableType]:

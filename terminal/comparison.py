@@ -26,6 +26,8 @@ MEASURES = (
 )
 """Measures in the table of `text_tables`, as tuples (column title, name of the measure, format)."""
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
+NARROW = 80
+"""Below this number of columns, the names of agents may be broken before "+"."""
 NOTE = "won sampled and greedily; below each mean its 95% interval over runs; entropy in nats"
 Rows = Sequence[Mapping[str, Any]]
 
@@ -44,7 +46,7 @@ def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
 
     If runs diverged, exit with status 1. The rows are those of `experiments.compare.grid.run_grid`.
     """
-    tables = text_tables(rows) if write_texts(rows) else [results_table(rows), NOTE]
+    tables = text_tables(rows) if write_texts(rows) else [results_table(rows)]
     console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
     if diverged:
         names = ", ".join(row["name"] for row in diverged)
@@ -65,13 +67,23 @@ def results_table(rows: Rows) -> Table:
     measures = [*(rates if can_be_won(rows) else returns), ("entropy", "sampled", "entropy", ABOVE_0, "z.2f")]
     heads = (Column(head, justify="right", no_wrap=True) for head in ("runs", *(measure[0] for measure in measures)))
     first = Column("agent", overflow="fold", min_width=6)
-    table = Table(first, *heads, box=box.SIMPLE_HEAD, header_style="bold", padding=0, show_edge=False)
+    table = Table(
+        first,
+        *heads,
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        padding=0,
+        show_edge=False,
+        caption=NOTE,
+        caption_justify="left",
+    )
     for label, group in by_label(rows).items():
         cells = []
         for _, how, name, within, form in measures:
             values = values_of(group, number_at("evaluation", how, name, "value"))
             cells.append(estimate_cell(over_runs(values, within, ends=within == RATE), form))
-        table.add_row(Text(label), str(len(group)), *cells)
+        breakable = label.replace("+", " +") if console.out.width < NARROW else label
+        table.add_row(Text(breakable), str(len(group)), *cells)
     return table
 
 

@@ -19,7 +19,10 @@ STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "diverged
 BEST = {"eval_success": "held-out {:z.0%}", "success": "won {:z.0%}", "eval_reward": "held-out {:+z.2f}"} | {
     "reward": "return {:+z.2f}"
 }
-CAPTION = "done: iterations; best: share of the last 100 episodes won, or return; held-out: on --eval-game"
+NARROW = 90
+"""Below this number of columns, the costs of a run are below each other."""
+CAPTION = "best: share of the last 100 episodes won, or return; held-out: on --eval-game"
+WIDE_CAPTION, NARROW_CAPTION = "done: iterations", "below the state: iterations; cost: time, tokens, memory"
 
 
 def runs(
@@ -68,13 +71,14 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
     from rich.table import Column, Table
     from rich.text import Text
 
-    heads = ("done", "best", "time", "tokens", "memory")
+    narrow = console.out.width < NARROW
+    heads = ("best", "cost") if narrow else ("done", "best", "time", "tokens", "memory")
     columns = [Column("state", no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in heads)]
     shown = Table(
         *columns,
         Column(f"run{f' in {_printable(str(root))}' if root else ''}", overflow="fold"),
         box=box.SIMPLE_HEAD,
-        caption=CAPTION,
+        caption=f"{NARROW_CAPTION if narrow else WIDE_CAPTION}; {CAPTION}",
         caption_justify="left",
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -83,7 +87,11 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
     for run in listed:
         name = run.folder.relative_to(root) if root and run.folder != root else run.folder
         described = Text.assemble(_printable(str(name)), *_details(run, differ))
-        shown.add_row(Text(run.state, style=STYLES[run.state]), *_cells(run), described)
+        state, (done, best, *costs) = Text(run.state, style=STYLES[run.state]), _cells(run)
+        if narrow:
+            shown.add_row(state + f"\n{done}", best, "\n".join(filter(None, costs)), described)
+        else:
+            shown.add_row(state, done, best, *costs, described)
     return shown
 
 
