@@ -28,7 +28,7 @@ MEASURES = (
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
 NARROW = 80
 """Below this number of columns, the names of agents may be broken before "+"."""
-NOTE = "won sampled and greedily; below each mean its 95% interval over runs; entropy in nats"
+NOTE = "below each mean its 95% interval over runs; entropy in nats"
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -74,7 +74,7 @@ def results_table(rows: Rows) -> Table:
         header_style="bold",
         padding=0,
         show_edge=False,
-        caption=NOTE,
+        caption=f"won sampled and greedily; {NOTE}" if can_be_won(rows) else NOTE,
         caption_justify="left",
     )
     for label, group in by_label(rows).items():

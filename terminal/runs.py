@@ -19,7 +19,7 @@ STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "diverged
 BEST = {"eval_success": "held-out {:z.0%}", "success": "won {:z.0%}", "eval_reward": "held-out {:+z.2f}"} | {
     "reward": "return {:+z.2f}"
 }
-NARROW = 90
+NARROW = 80
 """Below this number of columns, the costs of a run are below each other."""
 CAPTION = "best: share of the last 100 episodes won, or return; held-out: on --eval-game"
 WIDE_CAPTION, NARROW_CAPTION = "done: iterations", "below the state: iterations; cost: time, tokens, memory"
