@@ -25,7 +25,7 @@ SHOWN = {
 def run(folder: Path, *words: str | Path) -> str:
     """Run Python in a folder, without warnings, and return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", *words], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-W", "error", *words], cwd=folder, capture_output=True, text=True, timeout=1200, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

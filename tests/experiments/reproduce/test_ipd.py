@@ -220,7 +220,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Quick reports of both parts, in one folder."""
     place = tmp_path_factory.mktemp("quick")
     for part in ("ipd", "sensitivity"):
-        done = cli("reproduce", part, "--out", str(place), "--quick", "--seed", "3", timeout=600)
+        done = cli("reproduce", part, "--out", str(place), "--quick", "--seed", "3", timeout=1800)
         assert done.returncode == 0, done.stderr
     return place
 
