@@ -9,17 +9,37 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import IO
 
 import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `torchrun` starts, only the first prints
+
+
+def discard(stream: IO[str]) -> None:
+    """Send what is still written to a stream to the null device."""
+    with suppress(OSError, ValueError):  # the stream is not a file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+class _Console(Console):
+    """A console that ends the program silently if the reader of its stream has closed it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        discard(self.file)  # the base class discards standard output, also if standard error is closed
+        raise SystemExit(1)
+
+
 # without markup and emoji codes, because most texts contain words of the user or of a game
-out = Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
-err = Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)
+out = _Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
+err = _Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
