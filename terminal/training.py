@@ -135,6 +135,8 @@ def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
         return ""
     low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
     ends = "" if low is None else f" ({form.format(low)} to {form.format(high)})"
+    if name == "steps_per_second" and metrics[name] < 10:  # commands that are long texts take seconds
+        form = "{:z.2g}"
     return form.format(metrics[name]) + ends
 
 

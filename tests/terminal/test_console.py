@@ -83,7 +83,10 @@ def test_messages_are_printed_above_a_bar(stream: str, monkeypatch: pytest.Monke
     screen = io.StringIO()
     for name in ("out", "err"):
         monkeypatch.setattr(console, name, Console(file=screen, force_terminal=True, width=100))
-    message = {"out": lambda: console.show(["a message"]), "err": lambda: console.note("a message")}[stream]
+
+    def message() -> None:
+        console.show(["a message"]) if stream == "out" else console.note("a message")
+
     for bar in (console.waiting("works"), console.progress("works", 3), console.reporting("works")):
         with bar:
             time.sleep(0.3)  # until the bar is drawn

@@ -149,6 +149,11 @@ def test_the_panel_shows_progress_and_does_not_overwrite_what_ctrl_c_says(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("rate", "text"), [(1234.6, "1235"), (12.3, "12"), (8.25, "8.2"), (0.133, "0.13"), (0.0, "0")])
+def test_a_small_rate_has_two_digits(rate: float, text: str) -> None:
+    assert training.with_interval({"steps_per_second": rate}, "steps_per_second", "{:z.0f}") == text
+
+
 def test_an_evaluation_is_shown_with_its_interval() -> None:
     ends = {"eval_success": 0.85, "eval_success_low": 0.64, "eval_success_high": 0.95}
     first = {f"initial_{name}": value for name, value in ends.items()}
