@@ -13,7 +13,7 @@ from typer import Argument, Option
 from terminal import arguments as arg
 from terminal import completion, console, error_lines, exporting, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
-from terminal.options import ConfigCommand, explicit_layers, with_config, with_optimizers
+from terminal.options import ConfigCommand, explicit_layers, show_configuration, with_config, with_optimizers
 from terminal.runs import runs as list_runs
 from terminal.watcher.command import watch
 
@@ -244,7 +244,7 @@ def train(
     layers = presets.with_presets(explicit_layers(given, own))
     settings = presets.from_layers(layers)
     if dry_run:
-        view.show_configuration(settings, presets.origins(layers), as_json=as_json)
+        show_configuration(settings, presets.origins(layers), as_json=as_json)
         return
     if folder is None:
         raise typer.BadParameter("--out is missing: expected the folder of the run")
@@ -254,7 +254,7 @@ def train(
     if as_json:
         console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
     else:
-        view.show_end(trainer, folder, resumed=resume)
+        view.show_end(trainer, folder)
     raise typer.Exit(130 if trainer.stopped else 0)
 
 

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -20,6 +21,8 @@ from games.errors import GameError, is_out_of_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_parent: Connection | None = None
+"""In a worker process, the connection to its parent."""
 KEPT = "finished work is kept, and the same command continues"
 
 
@@ -70,6 +73,10 @@ class WorkerPool:
         try:
             worker.connection.send(job)
             done, result = worker.connection.recv()
+            while done is None:
+                with suppress(BrokenPipeError):  # nobody reads standard error
+                    sys.stderr.write(result)
+                done, result = worker.connection.recv()
         except (EOFError, ConnectionError):
             raise BrokenExecutor(f"a worker process died in {job[1]} ({worker.why_it_ended()}); {KEPT}") from None
         finally:
@@ -79,8 +86,18 @@ class WorkerPool:
         raise result
 
 
+def note(line: str) -> None:
+    """Print a line to standard error. In a worker process, the parent prints it, so that it appears above a bar."""
+    if _parent is None:
+        sys.stderr.write(f"{line}\n")
+    else:
+        _parent.send((None, f"{line}\n"))
+
+
 def serve(connection: Connection) -> None:
     """In a worker process, run the jobs that `connection` receives until the parent closes its end."""
+    global _parent
+    _parent = connection
     while True:
         try:
             module, name, args, kwargs = connection.recv()

@@ -6,26 +6,51 @@ import shlex
 import shutil
 import signal
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import IO, Any, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+View = TypeVar("View")
+
 MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `torchrun` starts, only the first prints
+
+
+def discard(stream: IO[str]) -> None:
+    """Send what is still written to a stream to the null device."""
+    with suppress(OSError, ValueError):  # the stream is not a file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+class _Console(Console):
+    """A console that ends the program silently if the reader of its stream has closed it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        discard(self.file)  # the base class discards standard output, also if standard error is closed
+        raise SystemExit(1)
+
+
 # without markup and emoji codes, because most texts contain words of the user or of a game
-out = Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
-err = Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)
+out = _Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
+err = _Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)
+_drawing: list[Console] = []
+"""The terminals on which a bar, panel or spinner is drawn now, innermost last."""
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
     """Print things, and wait `pause` seconds after each of them. Plain strings are not wrapped."""
     for thing in things:
-        out.print(thing, soft_wrap=isinstance(thing, str))
+        _above(out).print(thing, soft_wrap=isinstance(thing, str))
         if pause:
             time.sleep(pause)
 
@@ -37,7 +62,70 @@ def ask() -> str:
 
 def note(line: str) -> None:
     """Print one line to standard error."""
-    err.print(line, soft_wrap=True)
+    _above(err).print(line, soft_wrap=True)
+
+
+def note_after_interrupt(line: str) -> None:
+    """Print one line to standard error after Ctrl-C, below the ^C that the terminal may have echoed."""
+    mode = _terminal_mode()
+    note(f"\n{line}" if err.is_terminal and mode is not None and mode[3] & termios.ECHOCTL else line)
+
+
+def _above(console: Console) -> Console:
+    """Return the console on which to print, so that the text appears above the bar if one is drawn in the terminal."""
+    return _drawing[-1] if _drawing and console.is_terminal else console
+
+
+@contextmanager
+def drawing(view: AbstractContextManager[View], console: Console) -> Iterator[View]:
+    """Draw a bar, panel or spinner while the block runs, if the console is a terminal.
+
+    Meanwhile, `show` and `note` print above it, and Ctrl-C does not damage it.
+    """
+    if not console.is_terminal:
+        with view as entered:
+            yield entered
+        return
+    _drawing.append(console)
+    try:
+        with without_control_echo(), view as entered:
+            yield entered
+    finally:
+        _drawing.pop()
+
+
+@contextmanager
+def without_control_echo() -> Iterator[None]:
+    """Stop the terminal from echoing control keys while the block runs. An echoed ^C moves the cursor."""
+    mode = _terminal_mode() if MAIN else None
+    if mode is None or not mode[3] & termios.ECHOCTL:
+        yield
+        return
+    _set_control_echo(on=False)
+    try:
+        yield
+    finally:
+        _set_control_echo(on=True)
+
+
+def _set_control_echo(*, on: bool) -> None:
+    with suppress(termios.error, OSError):  # the terminal is gone
+        if mode := _terminal_mode():
+            mode[3] = mode[3] | termios.ECHOCTL if on else mode[3] & ~termios.ECHOCTL
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, mode)
+
+
+def _terminal_mode() -> list[Any] | None:
+    """Return the mode of the terminal that standard input is, or None if it is another file.
+
+    Also return None if this process is in the background, where changing the mode would suspend it.
+    """
+    with suppress(termios.error, OSError, ValueError):
+        handle = sys.stdin.fileno()
+        mode = termios.tcgetattr(handle)
+        if os.tcgetpgrp(handle) == os.getpgrp():
+            return mode
+    return None
 
 
 def document(data: object) -> None:
@@ -90,7 +178,7 @@ def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
     Else, if `lines` is true, print lines.
     """
     start = time.monotonic()
-    spinner = err.status(Text(what), spinner="dots") if err.is_terminal else nullcontext()
+    spinner = drawing(err.status(Text(what), spinner="dots"), err) if err.is_terminal else nullcontext()
     told = ticking(lambda: f"{what}, {time.monotonic() - start:z.0f} s", enabled=lines and not err.is_terminal)
     with spinner, told:
         yield
@@ -102,7 +190,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
     from rich.progress import Progress, TextColumn
 
     columns = (TextColumn("{task.description}", markup=False), *Progress.get_default_columns()[1:])
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with drawing(Progress(*columns, console=err, transient=True, disable=not err.is_terminal), err) as bar:
         task = bar.add_task(what, total=total)
         yield lambda unit: bar.advance(task)
 
@@ -118,7 +206,7 @@ def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     start = time.monotonic()
     printed = start - 29
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with drawing(Progress(*columns, console=err, transient=True, disable=not err.is_terminal), err) as bar:
         task = bar.add_task(what, total=None)
 
         def report(text: str, done: float, total: float) -> None:
@@ -151,7 +239,7 @@ def resumable(
         with exclusive(folder, *names, wait=wait):
             yield
     except KeyboardInterrupt:
-        note(message)
+        note_after_interrupt(message)
         raise typer.Exit(130) from None
 
 

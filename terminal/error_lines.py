@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from io import UnsupportedOperation
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -58,7 +59,18 @@ USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError
 
 
 def run(app: Callable[..., object]) -> NoReturn:
-    """Run the command line, and exit with its status."""
+    """Run the command line, and exit with its status. If the reader of its output has closed it, exit silently."""
+    try:
+        _run(app)
+    except BrokenPipeError:
+        if not _discard_unread():
+            raise
+        sys.exit(1)
+    finally:
+        _discard_unread()
+
+
+def _run(app: Callable[..., object]) -> NoReturn:
     _open_streams()
     protect_imports()
     _end_with_launcher()
@@ -86,8 +98,7 @@ def run(app: Callable[..., object]) -> NoReturn:
         if (problem := _disk_problem(error)) is None:
             raise
         if error.errno == errno.ENOSPC:  # discard the buffered output: writing it at exit would raise the same error
-            with suppress(UnsupportedOperation):  # the stream is not a file
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            console.discard(sys.stdout)
         fail(problem, 1)
     except BaseException as error:  # out of memory, libraries raise classes of their own
         from games.errors import is_out_of_memory
@@ -110,11 +121,12 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
     except KeyboardInterrupt:
         status, at_once = 130, True
     if running:
-        console.note(f"a thread of the game is still running and ends now: {running[0].name}")
+        with suppress(SystemExit):  # standard error is closed
+            console.note(f"a thread of the game is still running and ends now: {running[0].name}")
     if running or at_once:
         if "games.files" in sys.modules:
             sys.modules["games.files"].remove_scratch_folder()
-        sys.stdout.flush()
+        _discard_unread()
         os._exit(status)
     sys.exit(status)
 
@@ -149,7 +161,8 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in ranks
     try:
-        console.note(line)
+        with suppress(SystemExit):  # standard error is closed
+            console.note(line)
     except MemoryError:  # drawing needs memory
         os.write(2, f"error: {MEMORY_FULL}\n".encode())
     leave(status, at_once=at_once)
@@ -164,6 +177,28 @@ def _disk_problem(error: OSError) -> str | None:
     if error.errno not in DISK or not is_users(error):
         return None
     return DISK[error.errno] + (f": {error.filename}" if error.filename else "")
+
+
+def _discard_unread() -> bool:
+    """Flush the standard streams. Discard the output of those whose readers have closed them.
+
+    Return whether there are such streams. Their output is discarded because Python flushes the streams again at exit.
+    """
+    unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+    for stream in unread:
+        console.discard(stream)
+    return bool(unread)
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Flush the stream, and return whether it is a pipe whose reader has closed it."""
+    with suppress(OSError, ValueError):
+        stream.flush()
+    with suppress(OSError, ValueError):  # the stream is not a file
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # errors are always reported
+        return any(events & select.POLLERR for _, events in poll.poll(0))
+    return False
 
 
 def _open_streams() -> None:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import typer
 from rich.console import RenderableType
 from rich.panel import Panel
 from rich.table import Column, Table
@@ -35,7 +36,14 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """The command line, whose help page lists its commands."""
+    """The command line, whose help page lists its commands. Ctrl-C ends a command with one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            console.note_after_interrupt("stopped")
+            raise typer.Exit(130) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         rows = [(name, paragraphs(command)[0], "") for name, command in self.commands.items()]

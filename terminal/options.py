@@ -6,6 +6,7 @@ and ranges.
 """
 
 import inspect
+import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from terminal import completion, console
 from terminal.help_page import GAME, METAVARS, HelpCommand, Row, default, page
 
 if TYPE_CHECKING:
+    from agents.config import TrainConfig
     from agents.training.presets import Layer
 
 HELP = ("--help", "-h", "--help-all")
@@ -244,3 +246,28 @@ def usage(name: str) -> str:
         return f"--[no-]{flag}"
     argument = "|".join(choices(field)) or TEXTS.get(name) or METAVARS.get(value_type(field), "TEXT")
     return f"--{flag} {argument}" + (f"|{NONE}" if is_optional(field) else "")
+
+
+def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_json: bool) -> None:
+    """Print the configuration of a run, without starting it. Raise an error if a game or the optimizer is unknown."""
+    import games
+    from actde import optimizer_class
+
+    for game in filter(None, (config.run.game, config.evaluation.eval_game)):
+        games.resolve(game)
+    optimizer_class(config.run.optimizer)
+    rows = {name: {"value": value, "origin": origins[name]} for name, value in config.flat().items()}
+    console.output(rows, configuration(config, origins), as_json=as_json)
+
+
+def configuration(config: "TrainConfig", origins: Mapping[str, str]) -> list[str]:
+    """Return the configuration as the lines of a file for `--config`, with the origin of each value as a comment."""
+    from agents.config import NONE
+
+    lines: list[str] = []
+    for group, table in config.model_dump().items():
+        lines += ["", f"[{group}]"]
+        for name, value in table.items():
+            setting = f"{name} = {json.dumps(NONE if value is None else value, ensure_ascii=False)}"
+            lines.append(f"{setting:45}  # {origins[name]}")
+    return lines[1:]

@@ -1,11 +1,12 @@
 """Progress of a training run: a live panel in a terminal, otherwise one line per iteration."""
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -13,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from agents.config import NONE, BudgetConfig, TrainConfig
+from agents.config import BudgetConfig, TrainConfig
 from terminal import console
 from terminal.options import play_command, resume_command
 
@@ -134,6 +135,8 @@ def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
         return ""
     low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
     ends = "" if low is None else f" ({form.format(low)} to {form.format(high)})"
+    if name == "steps_per_second" and metrics[name] < 10:  # commands that are long texts take seconds
+        form = "{:z.2g}"
     return form.format(metrics[name]) + ends
 
 
@@ -144,7 +147,7 @@ def run(
 
     Return a tuple (trainer, result of `follow`). If the run has one process, Ctrl-C during the setup stops it at once.
     Several processes must stop at the same point, so the first Ctrl-C stops them after the setup, and the second at
-    once.
+    once. If the run stops at once, exit with status 130.
     """
     from agents.training.factory import make_trainer
 
@@ -159,9 +162,9 @@ def run(
         interrupted = True
         if trainer:
             trainer.stopping = True
-        console.note("stopping after the setup; press Ctrl-C again to stop now")
+        console.note_after_interrupt("stopping after the setup; press Ctrl-C again to stop now")
 
-    with console.on_first_interrupt(stop):
+    with _stopped_at_once(settings, folder), console.on_first_interrupt(stop):
         with console.waiting("setting up", lines=not quiet):
             trainer = make_trainer(settings, folder, resume=resume)
         if interrupted:
@@ -169,6 +172,17 @@ def run(
         for text in notes(trainer, origins):
             console.note(text)
         return trainer, follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=quiet)
+
+
+@contextmanager
+def _stopped_at_once(settings: TrainConfig, folder: Path) -> Iterator[None]:
+    """If Ctrl-C ends the block, print what is kept and how to continue, and exit with status 130."""
+    with console.without_control_echo() if console.out.is_terminal else nullcontext():
+        try:
+            yield
+        except KeyboardInterrupt:
+            console.note_after_interrupt(stopped_line(settings, folder))
+            raise typer.Exit(130) from None
 
 
 def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] | None:
@@ -195,17 +209,20 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
     def stop() -> None:
         trainer.stopping = True
         if not drawn:  # else the panel, which would overwrite a line, shows it
-            console.note(f"\n{stop_line(trainer)}")
+            console.note_after_interrupt(stop_line(trainer))
 
-    view = Live(get_renderable=picture, console=console.out) if drawn else console.ticking(current, enabled=not quiet)
-    with console.on_first_interrupt(stop), view as live:
-        for latest in trainer.run():
-            history.append(shown(latest, texts=texts, history=history))
-            if live:
-                live.refresh()
-            elif not quiet:
-                console.show([line(history[-1], budget.iterations)])
-        running = False
+    live = Live(get_renderable=picture, console=console.out)
+    view = console.drawing(live, console.out) if drawn else console.ticking(current, enabled=not quiet)
+    with console.on_first_interrupt(stop), view:
+        try:
+            for latest in trainer.run():
+                history.append(shown(latest, texts=texts, history=history))
+                if drawn:
+                    live.refresh()
+                elif not quiet:
+                    console.show([line(history[-1], budget.iterations)])
+        finally:
+            running = False
     return latest
 
 
@@ -232,22 +249,31 @@ def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
     return [*trainer.notes, f"--context {wanted} exceeds the model's length; {limit} tokens are used"]
 
 
-def show_end(trainer: "Trainer", folder: Path, *, resumed: bool) -> None:
+def show_end(trainer: "Trainer", folder: Path) -> None:
     """Print where the agent is and the commands that show it. If the run was stopped, print how to continue it."""
-    values = trainer.config.flat()
-    if not trainer.stopped:
-        console.show(
-            [
-                f"the agent is in {folder}",
-                *best_line(trainer, folder),
-                f"play a game with it: {play_command(folder, values)}",
-                f"watch its episodes:  {console.command_line('watch', str(folder))}",
-            ]
-        )
-    elif trainer.iteration or resumed:
-        console.note(f"stopped; continue with: {resume_command(folder, values)}")
-    else:
-        console.note("stopped; no iteration was complete: nothing is kept")
+    if trainer.stopped:
+        console.note(stopped_line(trainer.config, folder))
+        return
+    console.show(
+        [
+            f"the agent is in {folder}",
+            *best_line(trainer, folder),
+            f"play a game with it: {play_command(folder, trainer.config.flat())}",
+            f"watch its episodes:  {console.command_line('watch', str(folder))}",
+        ]
+    )
+
+
+def stopped_line(settings: TrainConfig, folder: Path) -> str:
+    """Return one line that says what is kept of a stopped run, and how to continue it."""
+    from agents.storage.checkpoint import checkpoints
+    from agents.storage.run_folder import SETTINGS
+
+    if not (folder / SETTINGS).is_file():
+        return "stopped; no iteration was complete: nothing is kept"
+    saved = checkpoints(folder)
+    kept = f"the run is kept up to iteration {int(saved[-1].name)}" if saved else "no iteration is saved yet"
+    return f"stopped; {kept}; continue with: {resume_command(folder, settings.flat())}"
 
 
 def best_line(trainer: "Trainer", folder: Path) -> list[str]:
@@ -259,26 +285,3 @@ def best_line(trainer: "Trainer", folder: Path) -> list[str]:
 
     when = f"after iteration {best.iteration}" if best.iteration else "before training"
     return [f"the best agent, {when} ({best.value:z.2f} on held-out games), is in {folder / BEST}"]
-
-
-def show_configuration(config: TrainConfig, origins: Mapping[str, str], *, as_json: bool) -> None:
-    """Print the configuration of a run, without starting it. Raise an error if a game or the optimizer is unknown."""
-    import games
-    from actde import optimizer_class
-
-    for game in filter(None, (config.run.game, config.evaluation.eval_game)):
-        games.resolve(game)
-    optimizer_class(config.run.optimizer)
-    rows = {name: {"value": value, "origin": origins[name]} for name, value in config.flat().items()}
-    console.output(rows, configuration(config, origins), as_json=as_json)
-
-
-def configuration(config: TrainConfig, origins: Mapping[str, str]) -> list[str]:
-    """Return the configuration as the lines of a file for `--config`, with the origin of each value as a comment."""
-    lines: list[str] = []
-    for group, table in config.model_dump().items():
-        lines += ["", f"[{group}]"]
-        for name, value in table.items():
-            setting = f"{name} = {json.dumps(NONE if value is None else value, ensure_ascii=False)}"
-            lines.append(f"{setting:45}  # {origins[name]}")
-    return lines[1:]

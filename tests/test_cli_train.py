@@ -1,9 +1,11 @@
 """The commands `train` and `compare`: files, resumption and errors."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests import ROOT
 from tests.helpers.command_line import answer, cli, surroundings
+from tests.helpers.terminals import terminal, wait_for
 
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4")
 
@@ -136,6 +139,20 @@ def test_ctrl_c_ends_and_saves_the_iteration_and_says_how_to_continue(tmp_path: 
     assert f"train --resume --out {folder}" in errors
     finished = len((folder / "metrics.jsonl").read_text().splitlines())
     assert (folder / "checkpoints" / f"{finished:06d}").is_dir()
+
+
+def test_a_second_ctrl_c_in_a_terminal_says_how_to_continue_and_leaves_the_panel_intact(tmp_path: Path) -> None:
+    words = ("--game", "ipd", "--trunk", "pico", "--episodes", "1000", "--max-turns", "1000")
+    with terminal("train", "--out", str(tmp_path / "run"), *words) as (process, keyboard):
+        shown = wait_for(keyboard, "episodes,", 90)
+        os.write(keyboard, b"\x03")
+        shown += wait_for(keyboard, "stopping after this iteration")
+        os.write(keyboard, b"\x03")
+        shown += wait_for(keyboard, "nothing is kept")
+        assert process.wait(30) == 130
+        assert termios.tcgetattr(keyboard)[3] & termios.ECHOCTL, "the terminal is as it was"
+    assert "^C" not in shown
+    assert shown.splitlines()[-1] == "stopped; no iteration was complete: nothing is kept"
 
 
 def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None:

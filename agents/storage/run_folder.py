@@ -132,13 +132,8 @@ class RunFolder:
     def _check_resumable(self) -> None:
         if not (self.path / SETTINGS).is_file():
             raise AgentError(f"{self.path} holds no run to resume: {EXPECTED}")
-        before, now = read_config(self.path).flat(), self._config.flat()
-        for name, value in now.items():
-            if name not in CHANGEABLE and value != before[name]:
-                raise AgentError(
-                    f"{self.path} was made with {option(name)} {written(before[name])}, not {written(value)}; "
-                    "resume with the same settings, or start another run"
-                )
+        if changed := changed_setting(self.path, self._config):
+            raise AgentError(f"{changed}; resume with the same settings, or start another run")
 
     def checkpoint(self, iteration: int) -> Path:
         return self.path / FOLDER / f"{iteration:06d}"
@@ -246,6 +241,15 @@ def read_config(path: Path) -> TrainConfig:
         return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
     except ConfigError as error:
         raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
+
+
+def changed_setting(path: Path, config: TrainConfig) -> str | None:
+    """Describe a setting that differs from the run in a folder and that a resumed run cannot change, or return None."""
+    before = read_config(path).flat()
+    for name, value in config.flat().items():
+        if name not in CHANGEABLE and value != before[name]:
+            return f"{path} was made with {option(name)} {written(before[name])}, not {written(value)}"
+    return None
 
 
 def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Train and measure a grid of runs, each in its own folder. Finished runs are skipped, interrupted ones resumed."""
 
-import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
@@ -10,14 +9,14 @@ import games
 from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import newest
-from agents.storage.run_folder import METRICS, SETTINGS, read_config, read_metrics
+from agents.storage.run_folder import METRICS, SETTINGS, changed_setting, read_config, read_metrics
 from agents.threads import threads_per_process
 from agents.training import presets
 from agents.user_optimizer import build_optimizer
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
 from games.files import exclusive
-from games.worker_pool import WorkerPool
+from games.worker_pool import WorkerPool, note
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
@@ -72,13 +71,18 @@ def run_grid(
             not finished at the start, and iterations of these runs in total.
 
     Raises:
+        AgentError: a folder in `root` holds a run with other settings. This is raised before the first run starts.
         DivergenceError: all runs diverged.
     """
     errors: dict[GridRun, DivergenceError] = {}
     rows: dict[GridRun, dict[str, Any]] = {}
     for run, config in configs.items():
         folder = root / run.name
-        if (folder / SETTINGS).is_file() and read_config(folder) == config:
+        if not (folder / SETTINGS).is_file():
+            continue
+        if changed := changed_setting(folder, config):
+            raise AgentError(f"{changed}; give the same settings, or another --out")
+        if read_config(folder) == config:
             measures = cached_measures(folder, episodes=episodes, tests=tests)
             if measures is not None:
                 rows[run] = _row(run, config, folder, measures)
@@ -119,7 +123,8 @@ def _iterations(
     done = 0
     for run in runs:
         log = root / run.name / METRICS
-        done += wanted[run] if run in finished else log.read_bytes().count(b"\n") if log.is_file() else 0
+        lines = log.read_bytes().count(b"\n") if log.is_file() else 0
+        done += wanted[run] if run in finished else min(lines, wanted[run])  # an earlier run may have been longer
     return done, sum(wanted.values())
 
 
@@ -132,7 +137,7 @@ def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: 
     folder = root / run.name
     trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
     for line in trainer.notes:
-        sys.stderr.write(f"{run.name}: {line}\n")
+        note(f"{run.name}: {line}")
     for _ in trainer.run():
         pass
     with exclusive(folder):

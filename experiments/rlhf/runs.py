@@ -1,7 +1,6 @@
 """Train the cells (combinations of settings) of an experiment over seeds. Finished runs are not trained again."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -18,7 +17,7 @@ from agents.training import presets
 from experiments.compare.grid import rounded
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
-from games.worker_pool import WorkerPool
+from games.worker_pool import WorkerPool, note
 
 CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
 """The rollouts' metrics that the results contain."""
@@ -160,6 +159,6 @@ def _train(config: TrainConfig, folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
     for line in trainer.notes:
-        sys.stderr.write(f"{folder.name}: {line}\n")
+        note(f"{folder.name}: {line}")
     for _ in trainer.run():
         pass

@@ -23,7 +23,7 @@ from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from games.worker_pool import WorkerPool
 from tests import ROOT
-from tests.helpers.pool_jobs import fail, import_path, note_process, origin, power
+from tests.helpers.pool_jobs import fail, import_path, note_process, noted, origin, power
 
 PLANTED = ("json", "random", "sitecustomize", "usercustomize", "socket", "tempfile", "threading", "games", "numpy")
 
@@ -62,6 +62,13 @@ def plant(folder: Path, *names: str) -> Path:
     for name in names:
         (folder / f"{name}.py").write_text(f"open({str(folder / 'executed')!r}, 'a').write({name!r})\n")
     return folder
+
+
+def test_the_parent_prints_the_notes_of_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    with WorkerPool(1) as pool:
+        assert pool.submit(noted, "slow").result() == "slow"
+    noted("here")
+    assert capsys.readouterr().err == "slow\nhere\n"
 
 
 def test_jobs_return_what_the_function_returns() -> None:

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import wait
 from pathlib import Path
 
-from games.worker_pool import WorkerPool
+from games.worker_pool import WorkerPool, note
 
 
 def power(base: int, *, exponent: int = 2) -> int:
@@ -16,6 +16,11 @@ def power(base: int, *, exponent: int = 2) -> int:
 
 def fail(error: BaseException) -> None:
     raise error
+
+
+def noted(line: str) -> str:
+    note(line)
+    return line
 
 
 def note_process(folder: Path, seconds: float = 60) -> int:

@@ -1,5 +1,6 @@
 """The command line in a terminal."""
 
+import fcntl
 import os
 import pty
 import re
@@ -22,10 +23,13 @@ def bare(text: str) -> str:
 
 @contextmanager
 def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command line in its own terminal: the process, and our end of the terminal."""
+    """The command line in its own terminal, whose keys send signals: the process, and our end of the terminal."""
     ours, theirs = pty.openpty()
     command = [sys.executable, str(ROOT / "cli.py"), *arguments]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings())
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings(), start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
     os.close(theirs)
     try:
         yield process, ours

@@ -1,14 +1,20 @@
-"""Commands in hints start the program as the user started it, and name the code that they need."""
+"""Commands in hints start the program as the user started it, messages appear above bars, and Ctrl-C prints a line."""
 
+import io
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from rich.console import Console
+from rich.live import Live
 
 from agents.config import TrainConfig
 from terminal import console
+from terminal.help_page import HelpGroup
 from terminal.options import play_command, resume_command
 
 BIN = Path(sys.executable).parent
@@ -70,3 +76,46 @@ def test_commands_import_the_code_that_a_run_needs(
     values: dict[str, Any] = TrainConfig.from_flat({"game": game, "imports": imports}).flat()
     assert quoted(play_command(Path("run"), values)) == f"play --agent run --game {game}{options(for_play)}"
     assert quoted(resume_command(Path("run"), values)) == f"train --resume --out run{options(for_resume)}"
+
+
+@pytest.mark.parametrize("stream", ["out", "err"])
+def test_messages_are_printed_above_a_bar(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    for name in ("out", "err"):
+        monkeypatch.setattr(console, name, Console(file=screen, force_terminal=True, width=100))
+
+    def message() -> None:
+        console.show(["a message"]) if stream == "out" else console.note("a message")
+
+    for bar in (console.waiting("works"), console.progress("works", 3), console.reporting("works")):
+        with bar:
+            time.sleep(0.3)  # until the bar is drawn
+            message()
+        assert "\x1b[2Ka message\n" in screen.getvalue()
+        screen.truncate(0)
+    view = Live("a panel", console=console.out)
+    with console.drawing(view, console.out):
+        view.refresh()
+        message()
+    assert "\x1b[2Ka message\n" in screen.getvalue()
+
+
+def test_messages_go_to_a_pipe_while_a_bar_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, pipe = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=screen, force_terminal=True))
+    monkeypatch.setattr(console, "out", Console(file=pipe))
+    with console.reporting("works"):
+        console.show(["a result"])
+    assert (pipe.getvalue(), "a result" in screen.getvalue()) == ("a result\n", False)
+
+
+def test_ctrl_c_ends_any_command_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    app = typer.Typer(cls=HelpGroup)
+
+    @app.command()
+    def first() -> None:
+        raise KeyboardInterrupt
+
+    app.command("second")(first)
+    assert app(["first"], standalone_mode=False) == 130
+    assert capsys.readouterr().err == "stopped\n"

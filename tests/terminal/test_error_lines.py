@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -87,6 +88,49 @@ def test_a_missing_file_that_the_user_has_not_named_is_a_bug(number: int) -> Non
         raise OSError(number, "text", "agents/data/words.txt")
 
     with pytest.raises(OSError, match="words"):
+        error_lines.run(app)
+
+
+CLOSED = """
+import os, sys
+sys.argv += {options}
+sys.path.insert(0, {root!r})
+from terminal import console, error_lines
+read, write = os.pipe()
+os.dup2(write, {descriptor})
+os.close(write), os.close(read)
+def app(**_):
+    {command}
+error_lines.run(app)
+"""
+
+
+@pytest.mark.parametrize(("options", "unbuffered"), [([], ""), (["--json"], "1"), (["--json"], "")])
+@pytest.mark.parametrize(
+    ("descriptor", "command", "status"),
+    [
+        (1, "print('a')", 1),
+        (1, "print('a' * 1_000_000)", 1),
+        (1, "console.show('a')", 1),
+        (2, "console.note('a'); print(1)", 1),
+        (2, "print('a', file=sys.stderr)", 1),
+        (2, "error_lines.fail('a mistake', 2)", 2),
+    ],
+)
+def test_the_program_ends_silently_if_the_reader_of_a_stream_has_closed_it(
+    options: list[str], unbuffered: str, descriptor: int, command: str, status: int
+) -> None:
+    code = CLOSED.format(options=options, root=str(ROOT), descriptor=descriptor, command=command)
+    env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (status, b"")
+
+
+def test_a_broken_pipe_of_a_program_that_a_command_has_started_is_a_bug() -> None:
+    def app(**_: object) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
         error_lines.run(app)
 
 

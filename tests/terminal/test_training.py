@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 
 from agents.config import TrainConfig
@@ -92,7 +93,7 @@ def test_ctrl_c_says_at_once_what_happens_next(capsys: pytest.CaptureFixture[str
     handler = signal.getsignal(signal.SIGINT)
     training.follow(trainer, "title", quiet=False)
     stops = "stopping after this iteration; press Ctrl-C again to stop now and lose"
-    assert trainer.stopping and capsys.readouterr().err == f"\n{stops} the run so far\n"
+    assert trainer.stopping and capsys.readouterr().err == f"{stops} the run so far\n"
     assert signal.getsignal(signal.SIGINT) is handler
     trainer.saved = 10
     assert training.stop_line(trainer) == f"{stops} what is newer than iteration 10"
@@ -124,8 +125,10 @@ def test_ctrl_c_during_the_setup_ends_all_processes_at_the_same_point(
     monkeypatch.setenv("WORLD_SIZE", processes)
     begin = partial(training.run, settings, folder, resume=False, origins=presets.origins(layers), quiet=True)
     if processes == "1":
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(typer.Exit):
             begin()
+        continues = f"train --resume --out {folder}"
+        assert continues in capsys.readouterr().err
     else:
         assert begin() == (trainer, None)
         assert trainer.stopped and not trainer.iteration
@@ -144,6 +147,11 @@ def test_the_panel_shows_progress_and_does_not_overwrite_what_ctrl_c_says(
     assert stops and all("231 turns, 12,004 tokens" in frames[number] for number in stops)
     assert "231 turns" not in frames[-1], "the last picture shows the end"
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("rate", "text"), [(1234.6, "1235"), (12.3, "12"), (8.25, "8.2"), (0.133, "0.13"), (0.0, "0")])
+def test_a_small_rate_has_two_digits(rate: float, text: str) -> None:
+    assert training.with_interval({"steps_per_second": rate}, "steps_per_second", "{:z.0f}") == text
 
 
 def test_an_evaluation_is_shown_with_its_interval() -> None:

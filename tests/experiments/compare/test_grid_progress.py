@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from agents.storage.run_folder import METRICS
+from agents.protocol import AgentError
+from agents.storage.run_folder import METRICS, SETTINGS
 from experiments.compare import grid, report, runs
 from terminal import comparison
 from tests import ROOT
@@ -48,6 +49,27 @@ def test_the_bar_moves_with_the_iterations(tmp_path: Path, monkeypatch: pytest.M
     configs = grid.check(runs.grid_runs(["ppo", "actde"], [0], [{}], GIVEN), GIVEN)
     grid.run_grid(configs, tmp_path, episodes=1, workers=2, on_run=lambda row: None, on_progress=on_progress)
     assert (1, 7, 8) in shown and shown[-1] == (2, 8, 8)
+
+
+def test_a_folder_of_another_comparison_is_refused_before_any_run_starts(tmp_path: Path) -> None:
+    wanted = runs.grid_runs(["ppo", "actde"], [0], [{}], GIVEN)
+    other = grid.check(wanted, {**GIVEN, "game": "ipd"})[wanted[1]]
+    folder = tmp_path / wanted[1].name
+    folder.mkdir()
+    (folder / SETTINGS).write_text(other.model_dump_json())
+    shown = list[Any]()
+    with pytest.raises(AgentError) as error:
+        grid.run_grid(grid.check(wanted, GIVEN), tmp_path, episodes=1, workers=1, on_run=shown.append)
+    differs = f"{folder} was made with --game 'ipd', not 'bandit'"
+    assert str(error.value) == f"{differs}; give the same settings, or another --out"
+    assert not shown
+
+
+def test_a_longer_earlier_run_counts_as_complete(tmp_path: Path) -> None:
+    [(run, config)] = grid.check(runs.grid_runs(["ppo"], [0], [{}], GIVEN), GIVEN).items()
+    (tmp_path / run.name).mkdir()
+    (tmp_path / run.name / METRICS).write_text("{}\n" * 9)
+    assert grid._iterations({run: config}, [run], tmp_path, ()) == (4, 4)
 
 
 def test_in_a_pipe_the_progress_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
