@@ -133,11 +133,11 @@ def test_evaluate_beside_random_and_walkthrough() -> None:
 def test_the_card_is_played_once_and_written_again(tmp_path: Path) -> None:
     arguments = ["evaluate", "--card", "--tasks", "treasure", "--episodes", "1", "--agent", "random"]
     arguments += ["--out", str(tmp_path / "card.md")]
-    assert answer(*arguments, progress=True) == f"the card is in {tmp_path / 'card.md'}\n"
+    assert answer(*arguments) == f"the card is in {tmp_path / 'card.md'}\n"
     document, results = (tmp_path / "card.md").read_text(), (tmp_path / "card.json").read_text()
     assert "| walkthrough | without objective | 1.00" in document
     (tmp_path / "card.md").unlink()
-    assert json.loads(answer(*arguments, "--json", progress=True)) == json.loads(results)
+    assert json.loads(answer(*arguments, "--json")) == json.loads(results)
     assert (tmp_path / "card.md").read_text() == document
 
 
@@ -177,7 +177,7 @@ def test_generate_makes_games_that_can_be_played(tmp_path: Path) -> None:
     assert picture.read_text().rstrip().endswith("</svg>")
     assert document["crawled"] == {}
     assert json.loads(answer(*arguments, "--preview", "--json"))["previews"] == [str(picture)]
-    assert "2 of 2 games are known completely" in answer(*arguments, "--crawl", progress=True)
+    assert "2 of 2 games are known completely" in answer(*arguments, "--crawl")
     assert (out / "tw-coin-level1-0001.states").is_file()
     lines = answer("play", "--agent", "walkthrough", "--game", str(out), "--episodes", "2").splitlines()
     assert lines[-1] == "2 of 2 episodes won"

@@ -159,7 +159,7 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
     words += ("--vary", "reward_scale=1,4", "--iterations", "2", "--evaluations", "8")
     words += ("--bonus", "0.5", "--bonus-command", "party")
-    first = answer(*words, progress=True)
+    first = answer(*words)
     assert first.count("of the last episodes won") == 4
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert [(row["optimizer"], row["value"]) for row in results["runs"]] == [
@@ -177,7 +177,7 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
     runs = sorted((tmp_path / "report" / "runs").iterdir())
     courses = [(path / "metrics.jsonl").read_text() for path in runs]  # with the seconds that each step took
     made = [(path / "measures.json").stat().st_mtime_ns for path in runs]
-    answer(*words, progress=True)
+    answer(*words)
     assert [(path / "metrics.jsonl").read_text() for path in runs] == courses
     assert [(path / "measures.json").stat().st_mtime_ns for path in runs] == made
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == results
@@ -186,7 +186,7 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
 def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_own(tmp_path: Path) -> None:
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
     words += ("--iterations", "1", "--evaluations", "4", "--optimizers", "ppo,ppo+kl_coef=0.5")
-    answer(*words, "--tests", "bandit?rewards=0,0", progress=True)
+    answer(*words, "--tests", "bandit?rewards=0,0")
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     for row, kl_coef in zip(results["runs"], (0.0, 0.5), strict=True):
         assert row["settings"]["optimizer"]["kl_coef"] == kl_coef

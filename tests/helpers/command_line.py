@@ -26,6 +26,10 @@ LIBRARIES = [
     "torch",
     "transformers",
 ]
+PROGRESS = re.compile(
+    r"(setting up|(loading|reading|exporting) \S.*), \d+ s|starting|(after )?iteration \d+, \S.*|[\w-]+: \S.*, *\d+%.*"
+)
+"""A line of progress, which is printed only if a command takes longer than a second."""
 STREAMS = ("input", "output", "errors")
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(LIBRARIES)
@@ -40,7 +44,10 @@ def surroundings(**more: str) -> dict[str, str]:
 def cli(
     *arguments: str, typed: str = "", env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line in a process of its own, which reads `typed`, with Python's warnings as errors."""
+    """Run a command line in a process of its own, which reads `typed`, with Python's warnings as errors.
+
+    Lines of progress are left out of the result, because only slow computers print them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in STREAMS]
         streams[0].write_text(typed, encoding="utf-8")
@@ -51,17 +58,14 @@ def cli(
             process.kill()
             raise subprocess.TimeoutExpired(["cli.py", *arguments], timeout)
         output, errors = (path.read_text(encoding="utf-8") for path in streams[1:])
+        errors = "".join(line for line in errors.splitlines(keepends=True) if not PROGRESS.fullmatch(line.rstrip("\n")))
         return subprocess.CompletedProcess(["cli.py", *arguments], process.exitcode or 0, output, errors)
 
 
-def answer(*arguments: str, progress: bool = False, **settings: Any) -> str:
-    """Return the standard output of a command that must succeed.
-
-    Standard error must be empty or, with `progress`, have only lines of progress, which begin with a name and a colon.
-    """
+def answer(*arguments: str, **settings: Any) -> str:
+    """Return the standard output of a command that must succeed. Its standard error must be empty, except progress."""
     done = cli(*arguments, **settings)
-    lines = [line for line in done.stderr.splitlines() if not (progress and re.match(r"\w+: \S+.*, *\d+%", line))]
-    assert (done.returncode, lines) == (0, [])
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 

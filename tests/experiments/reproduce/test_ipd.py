@@ -246,7 +246,7 @@ def test_nothing_is_run_twice(quick: Path) -> None:
     before = (quick / report.RESULTS).read_bytes()
     for path in sorted((quick / "quick-runs").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    answer("reproduce", "ipd", "--out", str(quick), "--quick", "--seed", "3", "--workers", "0", progress=True)
+    answer("reproduce", "ipd", "--out", str(quick), "--quick", "--seed", "3", "--workers", "0")
     assert (quick / report.RESULTS).read_bytes() == before
     done = cli("reproduce", "ipd", "--out", str(quick), "--quick", "--seed", "4")
     assert done.returncode == 2 and "choose another folder" in done.stderr and "Traceback" not in done.stderr
