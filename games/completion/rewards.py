@@ -175,10 +175,11 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
         wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
         with code_errors(wanted, ScorerError):
             result: Any = scorer(prompts, completions)
-            scores = list(result) if isinstance(result, Iterable) else None
-            numbers = [_number(value) for value in scores or ()]
-        if scores is None:
-            raise ScorerError(f"{wanted} got {_short(result)}")
+            scores = result.tolist() if hasattr(result, "tolist") else result  # an array or a tensor
+            is_list = isinstance(scores, Sequence) and not isinstance(scores, str | bytes | bytearray)
+            numbers = [_number(value) for value in scores] if is_list else []
+        if not is_list:
+            raise ScorerError(f"{wanted} got {_short(result)}, not a list of numbers")
         if len(scores) != len(completions):
             raise ScorerError(f"{wanted} got {len(scores)} scores")
         for value, number, text in zip(scores, numbers, completions, strict=True):
