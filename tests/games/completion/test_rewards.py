@@ -276,3 +276,20 @@ def test_file_without_the_function_raises(tmp_path: Path, source: str, message: 
 def test_missing_file_module_or_function_raises(reward: str, message: str) -> None:
     with pytest.raises(GameError, match=message):
         resolve_reward(reward)
+
+
+@pytest.mark.parametrize(
+    ("reward", "hint"),
+    [
+        ("vowel_count", r"no reward is called 'vowel_count'; did you mean 'vowel_count.py:vowel_count'\?"),
+        ("vowel_count.py", r"no reward is called 'vowel_count.py'; did you mean 'vowel_count.py:vowel_count'\?"),
+        ("vowel_count:score", "; name the file: vowel_count.py:score$"),
+    ],
+)
+def test_a_file_in_the_current_folder_is_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reward: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vowel_count.py").touch()
+    with pytest.raises(GameError, match=hint):
+        resolve_reward(reward)
