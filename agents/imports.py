@@ -27,9 +27,12 @@ def optimizer_name(text: str) -> str:
     """Return the name of an optimizer. If `text` is of the form `path/file.py:Class`, register the class first."""
     if text.endswith(".py") and Path(text).expanduser().is_file():
         raise GameError(ask_for_class(text, BASES))
+    from actde import OptimizerError, optimizer_names, register
+
     if ":" not in text:
+        if Path(f"{text}.py").is_file() and text not in optimizer_names():
+            raise GameError(f"no optimizer is called {text!r}; {ask_for_class(f'{text}.py', BASES)}")
         return text
-    from actde import OptimizerError, register
 
     found = import_name(text, "class")
     try:

@@ -91,6 +91,14 @@ def package_as_file(text: str) -> str:
     return f"{file}:{name}" if "/" in source and file.expanduser().is_file() else text
 
 
+def find_nearby(head: str) -> str | None:
+    """Return `head` with a path in place of its module, if that is a file or package in the current folder."""
+    source, _, name = head.partition(":")
+    path = source.replace(".", "/")
+    files = [file for file in (f"{path}/__init__.py", f"{path}.py") if Path(file).is_file()]
+    return f"{files[0]}:{name}" if files else None
+
+
 def named_code() -> list[str]:
     """Return all modules and files that were imported because the user named them, in the order of import."""
     return list(_NAMED)

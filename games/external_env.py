@@ -41,7 +41,7 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
         seed: seed of every episode. If None, the seed that `reset` receives is used.
 
     Raises:
-        GameError: the actions are not texts, or the metadata are unusable.
+        GameError: a method is missing, the actions are not texts, or the metadata are unusable.
         EpisodeError: on reset or step, if the environment raises or returns something unusable.
     """
 
@@ -52,6 +52,10 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
         self._won: Any = None
         try:
             with self._guarded("the constructor"):
+                for method in ("reset", "step"):
+                    if getattr(getattr(env.unwrapped, method), "__func__", None) is getattr(gymnasium.Env, method):
+                        name = type(env.unwrapped).__name__
+                        raise UnusableValueError("class", f"the class {name} defines no method {method!r}")
                 self.action_space = checked_actions(getattr(env, "action_space", None))
                 self.metadata = checked_metadata(getattr(env, "metadata", {}))
         except EpisodeError as error:

@@ -211,14 +211,6 @@ def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wra
     return f"{source} is Python code; name the class: {names}"
 
 
-def find_nearby(head: str) -> str | None:
-    """Return `head` with a path in place of its module, if that is a file or package in the current folder."""
-    source, _, name = head.partition(":")
-    path = source.replace(".", "/")
-    files = [file for file in (f"{path}/__init__.py", f"{path}.py") if Path(file).is_file()]
-    return f"{files[0]}:{name}" if files else None
-
-
 def is_missing_code(head: str) -> bool:
     """Return whether a GAME looks like an environment that no code has registered yet."""
     return bool(VERSION.search(head)) and not Path(head).exists()

@@ -62,11 +62,12 @@ class Failures:
         self.count += 1
         kinds = self._failed_starts if at_start else self._failed_ends
         kinds.append(kind)
+        what = "starts" if at_start else "episodes"
         self.last = error if game.partition("?")[0] in error else f"{readable(game)}: {error}"
         if len(kinds) >= ALIKE and len(set(kinds[-ALIKE:])) == 1:
-            raise FatalGameError(f"{ALIKE} episodes in a row failed alike; the last: {self.last}; {ADVICE}")
+            raise FatalGameError(f"{ALIKE} {what} in a row failed alike; the last: {self.last}; {ADVICE}")
         if len(kinds) == IN_A_ROW:
-            raise FatalGameError(f"{IN_A_ROW} episodes in a row failed; the last: {self.last}; {ADVICE}")
+            raise FatalGameError(f"{IN_A_ROW} {what} in a row failed; the last: {self.last}; {ADVICE}")
 
     def check(self) -> None:
         """Raise FatalGameError if there were episodes and all of them failed."""

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from games import external_games
-from games.code_import import CODE, canonical, named_code, package_as_file
+from games.code_import import CODE, canonical, find_nearby, named_code, package_as_file
 from games.errors import GameError, did_you_mean, nearest
 from games.game_spec import BUILT_IN, GameSpec
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
@@ -132,11 +132,12 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
         *(f"textworld:{name}" for name in FAMILIES),
     )
     missing = f"{head}: there is no module {head.partition(':')[0]!r}"
-    if CODE.fullmatch(head) and (nearby := external_games.find_nearby(head)):
+    if CODE.fullmatch(head) and (nearby := find_nearby(head)):
         raise GameError(f"{missing}; name the file: {nearby}")
     if CODE.fullmatch(head) and not did_you_mean(head, known):
         raise GameError(f"{missing}; a file is named as path/file.py:Class")
-    raise GameError(f"no game is called {game!r}; {nearest(head, known)}")
+    hint = external_games.ask_for_class(f"{head}.py") if Path(f"{head}.py").is_file() else nearest(head, known)
+    raise GameError(f"no game is called {game!r}; {hint}")
 
 
 def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:

@@ -114,7 +114,7 @@ def policy_table(
     if not decision.probabilities:
         return Text()
     q_column = [("q", 8)] if decision.q_values else []
-    table = _bar_table("  considers", 40, bar, ("", 7), *q_column)
+    table = _bar_table("  command", 40, bar, *q_column)
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
     shown = ranked[:commands]
     if decision.command in ranked[commands:]:
@@ -124,12 +124,14 @@ def policy_table(
         table.add_row(
             _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
             *([_bar(probability, "green" if chosen else "blue")] if bar else []),
-            Text(f"{probability:z.1%}", style=GOOD if chosen else ""),
+            Text(_percent(probability, bar), style=GOOD if chosen else ""),
             *([Text(q_text(q, probability), style=GOOD if chosen else QUIET)] if q_column else []),
         )
     if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
         table.add_row(
-            Text(f"  {len(rest)} more", style=QUIET), *([""] if bar else []), Text(f"{sum(rest):z.1%}", style=QUIET)
+            Text(f"  {len(rest)} more", style=QUIET),
+            *([""] if bar else []),
+            Text(_percent(sum(rest), bar), style=QUIET),
         )
     outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
     state = [form.format(number) for form, number in outputs if number is not None]
@@ -147,16 +149,23 @@ def q_text(q: float | None, probability: float) -> str:
 
 def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
     """Return a table with the probability, v and q of each of the first `shown` tokens of a text."""
-    q_column = [] if decision.tokens[0].q_value is None else [("q", 8)]
-    table = _bar_table("  writes", 26, min(bar, 20), ("", 7), ("v", 8), *q_column)
+    width = 8 if bar else 7
+    q_column = [] if decision.tokens[0].q_value is None else [("q", width)]
+    table = _bar_table("  token", 26, min(bar, 20), ("v", width), *q_column)
     for token in decision.tokens[:shown]:
         p = token.probability
         values = (token.value, token.q_value) if q_column else (token.value,)
         numbers = (Text("" if x is None else f"{x:+z.2f}", style=QUIET) for x in values)
-        table.add_row(_cut(f"  {token_text(token)}"), *([_bar(p, "blue")] if bar else []), f"{p:z.1%}", *numbers)
+        table.add_row(_cut(f"  {token_text(token)}"), *([_bar(p, "blue")] if bar else []), _percent(p, bar), *numbers)
     more = len(decision.tokens) - shown
     state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
-    return Group(table, Text(f"  {more} more tokens   {state}" if more > 0 else f"  {state}", style=QUIET))
+    state = f"{more} more tokens   {state}" if more > 0 else state
+    return Group(table, Padding(Text(state, style=QUIET), (0, 0, 0, 2), expand=False))
+
+
+def _percent(probability: float, bar: int) -> str:
+    """Format a probability for a table with bars of this width. A table without bars is narrow and has no decimals."""
+    return f"{probability:z.1%}" if bar else f"{probability:z.0%}"
 
 
 def _bar(probability: float, colour: str) -> Bar:
@@ -166,16 +175,17 @@ def _bar(probability: float, colour: str) -> Bar:
 
 
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
-    """Return a table with columns of these widths: a text, a bar, and numbers. The text and the bar shrink to fit.
+    """Return a table with columns of these widths: a text, a bar, its probability, and numbers.
 
-    If the width of the bar is 0, there is no column for it.
+    The text and the bar shrink to fit. If the width of the bar is 0, there is no column for it.
     """
     return Table(
         Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
         *([Column("probability" if bar > 10 else "p", max_width=bar)] if bar else []),
+        Column("" if bar else "p", justify="right", width=7 if bar else 5, no_wrap=True),
         *(Column(name, justify="right", width=width, no_wrap=True) for name, width in numbers),
         box=None,
-        padding=(0, 1),
+        padding=(0, 1 if bar else 0),
         pad_edge=False,
         header_style=QUIET,
     )
@@ -192,14 +202,19 @@ def token_text(token: GeneratedToken) -> str:
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return a line with the command, the reward and the score. `command` is None if a person has just typed it."""
-    line = Text() if command is None else Text.assemble((" > ", "bold cyan"), (printable(command), "bold"))
+    """Return the command, the reward and the score, indented where they take several lines.
+
+    `command` is None if a person has just typed it.
+    """
+    line = Text() if command is None else Text.assemble((printable(command), "bold"), "   ")
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
-    line.append("   ").append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+z.4g}", style=style)
+    line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+z.4g}", style=style)
     line.append(f"   {score}", style=QUIET)
     if advantage is not None:
         line.append(f"   advantage {advantage:+z.3f}", style="magenta")
-    return Padding(line, (0, 0, 1, 0))
+    table = Table.grid()
+    table.add_row(Text("   " if command is None else " > ", "bold cyan"), line)
+    return Padding(table, (0, 0, 1, 0))
 
 
 class Ended(Protocol):

@@ -11,7 +11,7 @@ from agents.play.runner import EpisodeRunner
 from agents.play.transcript import Entry
 from agents.protocol import Agent, Decision, Turn
 from terminal import console, display
-from terminal.texts import printable
+from terminal.texts import one_line, printable
 
 Renderables: TypeAlias = list[RenderableType]
 
@@ -53,13 +53,19 @@ class PanelView:
 
 
 class LineView:
-    """A view with one line for each turn and each episode, for files and pipes."""
+    """A view with one line for the start and the end of an episode and for each turn, for files and pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent: str, *, human: bool) -> None:
+        self.agent, self.human = agent, human
         self._turns = 0
 
     def turn(self, turn: Turn) -> Renderables:
-        return [display.tidy(turn.observation), *self.commands(turn.info["admissible_commands"])]
+        text = display.tidy(turn.observation)
+        return [*self._heading(turn), text, *self.commands(turn.info["admissible_commands"])]
+
+    def _heading(self, turn: Turn) -> Renderables:
+        heading = f"{one_line(self.agent)} plays {display.game_name(turn.game)}, episode {turn.episode}"
+        return [heading] if turn.first else []
 
     def commands(self, commands: Sequence[str]) -> Renderables:
         return [f"{number:3d} {printable(name.strip())}" for number, name in enumerate(commands, 1)]
@@ -67,7 +73,8 @@ class LineView:
     def step(self, event: StepEvent) -> Renderables:
         self._turns = 1 if event.turn.first else self._turns + 1
         score = display.points(event.score, event.info.get("max_score"))
-        return [*_turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)]
+        heading = [] if self.human else self._heading(event.turn)
+        return [*heading, *_turn_lines(event.decision, turn=self._turns, reward=event.reward, score=score)]
 
     def episode(self, episode: Episode) -> Renderables:
         return [f"episode {episode.index}, {display.game_name(episode.game)}: {display.summary(episode)}"]

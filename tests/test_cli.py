@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,9 +52,10 @@ def test_every_command_has_help(command: str) -> None:
 
 def test_play_in_a_pipe_prints_one_line_per_turn() -> None:
     lines = answer("play", "--agent", "random", "--game", "ipd", "--max-turns", "3").splitlines()
-    assert len(lines) == 4
-    assert re.fullmatch(r"   1  (cooperate|defect)  p 0\.500  reward -?[\d.]+  score -?[\d.]+", lines[0])
-    assert re.fullmatch(r"episode 0, ipd: turn limit, score -?[\d.]+, 3 turns", lines[3])
+    assert len(lines) == 5
+    assert lines[0] == "random plays ipd, episode 0"
+    assert re.fullmatch(r"   1  (cooperate|defect)  p 0\.500  reward -?[\d.]+  score -?[\d.]+", lines[1])
+    assert re.fullmatch(r"episode 0, ipd: turn limit, score -?[\d.]+, 3 turns", lines[4])
 
 
 def test_play_as_json_is_one_reproducible_document() -> None:
@@ -87,7 +89,7 @@ def test_the_version_is_shown() -> None:
 
 def test_a_person_can_play_through_a_pipe() -> None:
     shown = answer("play", "--agent", "human", "--game", "bandit", typed="wedding\n")
-    assert "We had a" in shown
+    assert shown.startswith("human plays bandit, episode 0\nWe had a")
     assert "episode 0, bandit: won" in shown
 
 
@@ -183,3 +185,17 @@ def test_generate_makes_games_that_can_be_played(tmp_path: Path) -> None:
     assert lines[-1] == "2 of 2 episodes won"
     other = cli(*arguments, "--seed", "7")
     assert (other.returncode, "holds a curriculum made with other settings" in other.stderr) == (2, True)
+
+
+def test_play_in_a_pipe_says_what_it_loads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import agents
+    import cli as program
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(1.2)
+        return make(*arguments, **options)
+
+    make = agents.make_agent
+    monkeypatch.setattr(agents, "make_agent", slow)
+    program.app(["play", "--agent", "random", "--game", "bandit"], standalone_mode=False)
+    assert "loading random, 1 s" in capsys.readouterr().err

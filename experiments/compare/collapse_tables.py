@@ -32,9 +32,9 @@ DISTANCES = (
     Column("entropy", number_at("collapse", "entropy")),
     Column("KL to pi_0", kl_to_initial),
     Column("tau of the step sizes", number_at("collapse", "tilted", "tau")),
-    Column("KL to tilted there", number_at("collapse", "tilted", "kl")),
-    Column("tau that fits best", number_at("collapse", "tilted", "best_inverse_tau"), text=_inverse_text),
-    Column("KL to tilted at its best", number_at("collapse", "tilted", "best_kl")),
+    Column("KL to tilted at this tau", number_at("collapse", "tilted", "kl")),
+    Column("best-fitting tau", number_at("collapse", "tilted", "best_inverse_tau"), text=_inverse_text),
+    Column("KL to tilted at the best-fitting tau", number_at("collapse", "tilted", "best_kl")),
 )
 
 
@@ -81,9 +81,9 @@ def collapse_section(rows: Rows, settings: Sequence[str], episodes: int) -> list
         "Entropy and KL are in nats per decision (a turn with several commands). They are exact over the commands and"
         " averaged over the states that the trained agent visits. pi_0 is the run's policy before its first step;"
         " tilted is softmax(log pi_0 + q / tau), to which tabular ACTDE converges. There tau, in units of reward, is"
-        " the ratio of the step sizes of q and of the logits; only plain gradient descent implies a value. The tau that"
-        " fits best minimises the KL (its mean is that of 1 / tau); for two commands in one state some tau fits"
-        " exactly. Runs without a trained q have no tilted policy.",
+        " the ratio of the step sizes of q and of the logits; only plain gradient descent implies a value. The"
+        " best-fitting tau minimises the KL (its mean is that of 1 / tau); inf means that pi_0 itself fits best. For"
+        " two commands in one state some tau fits exactly. Runs without a trained q have no tilted policy.",
         "",
         means(_strategy_columns(rows)),
         "",

@@ -124,8 +124,8 @@ def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
     columns["seed"] = itemgetter("seed")
     if can_be_won(rows):
         columns |= {
-            "90% of 100 won after": _solved_after,
-            "last 100 won": at_the_end("recent_success"),
+            "90 of the last 100 won after": _solved_after,
+            "share of the last 100 won": at_the_end("recent_success"),
             "won, sampled": evaluated("sampled", "success_rate"),
             "won, greedy": evaluated("greedy", "success_rate"),
             "score, sampled": evaluated("sampled", "normalized_score"),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, SupportsFloat, TypeAlias, cast
 
-from games.code_import import code_errors, import_name
+from games.code_import import code_errors, find_nearby, import_name
 from games.errors import GameError, ScorerError, did_you_mean, nearest
 
 Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
@@ -105,7 +105,10 @@ def _parse_term(text: str) -> Term:
     module, _, function = name.strip().rpartition(":")
     if not (module and function.isidentifier()):
         known = (*BOUNDS, *MODELS, "MODULE:FUNCTION", "FILE.py:FUNCTION")
-        raise GameError(f"no reward is called {text!r}; {nearest(head, known)}")
+        module = head.removesuffix(".py")
+        nearby = find_nearby(f"{module}:{module.rpartition('.')[2]}")
+        hint = f"did you mean {nearby!r}?" if nearby else nearest(head, known)
+        raise GameError(f"no reward is called {text!r}; {hint}")
     return Term("function", name.strip(), weight)
 
 
@@ -165,6 +168,8 @@ def _function(term: Term) -> Scorer:
         return cast("Scorer", import_name(term.argument, "function"))
     except GameError as error:
         hint = "" if source.endswith(".py") else did_you_mean(source, (*BOUNDS, *MODELS))
+        if isinstance(error.__cause__, ModuleNotFoundError) and (nearby := find_nearby(term.argument)):
+            hint = f"; name the file: {nearby}"
         raise ScorerError(f"reward {term.name}: {error}{hint}") from error
 
 
@@ -175,10 +180,11 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
         wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
         with code_errors(wanted, ScorerError):
             result: Any = scorer(prompts, completions)
-            scores = list(result) if isinstance(result, Iterable) else None
-            numbers = [_number(value) for value in scores or ()]
-        if scores is None:
-            raise ScorerError(f"{wanted} got {_short(result)}")
+            scores = result.tolist() if hasattr(result, "tolist") else result  # an array or a tensor
+            is_list = isinstance(scores, Sequence) and not isinstance(scores, str | bytes | bytearray)
+            numbers = [_number(value) for value in scores] if is_list else []
+        if not is_list:
+            raise ScorerError(f"{wanted} got {_short(result)}, not a list of numbers")
         if len(scores) != len(completions):
             raise ScorerError(f"{wanted} got {len(scores)} scores")
         for value, number, text in zip(scores, numbers, completions, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from agents.play.transcript_index import EpisodeFilter, EpisodeRow
@@ -15,7 +16,7 @@ COLUMNS = {
     "iteration": (5, 4),
     "episode": (7, 5),
     "level": (5, 2),
-    "result": (10, 10),
+    "result": (10, 6),
     "total": (8, 6),
     "turns": (5, 5),
     "expert": (6, 4),
@@ -36,12 +37,13 @@ def titles(width: int, *, run: bool) -> Text:
 
 def episode_row(episode: EpisodeRow, width: int, *, run: str | None) -> Text:
     """Return the row of an episode. If `run` is None, there is no column for the run."""
+    result = display.result(episode)
     texts = {
         **({} if run is None else {"run": one_line(run)}),
         "iteration": str(episode.iteration + 1),
         "episode": str(episode.index),
         "level": "" if episode.level is None else str(episode.level),
-        "result": display.result(episode),
+        "result": "limit" if width < WIDE - 1 and result == "turn limit" else result,
         "total": f"{episode.reward:+z.2f}",
         "turns": str(episode.turns),
         "expert": f"{episode.expert_turns / episode.turns:z.0%}" if episode.expert_turns else "",
@@ -51,7 +53,11 @@ def episode_row(episode: EpisodeRow, width: int, *, run: str | None) -> Text:
 
 
 def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
-    """Return a row of the list from the texts of its columns. The game takes the width that is left."""
+    """Return a row of the list from the texts of its columns. The game takes the width that is left.
+
+    A row that is narrow, or too narrow for its game, leaves out the prefix of TextWorld's games. It also leaves out the
+    level, which has a column of its own.
+    """
     wide = width >= WIDE - 1
     cells = {
         name: cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT)
@@ -60,8 +66,19 @@ def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[st
     left = width - sum(part.cell_len + 1 for part in cells.values())
     names = list(cells)
     before = names.index("result")
-    middle = cell(game if wide else game.removeprefix("textworld:"), left)
+    middle = cell(game if wide and cell_len(game) <= left else short_game(game, left), left)
     return row(*(cells[name] for name in names[:before]), middle, *(cells[name] for name in names[before:]))
+
+
+def short_game(game: str, width: int) -> str:
+    """Remove the level from a GAME string. If it is longer than `width`, cut its name and keep only its seed."""
+    name, _, query = game.removeprefix("textworld:").partition("?")
+    settings = [setting for setting in query.split("&") if setting and not setting.startswith("level=")]
+    short = "?".join([name, *(["&".join(settings)] if settings else [])])
+    seed = next((setting for setting in settings if setting.startswith("seed=")), "")
+    if cell_len(short) <= width or not seed:
+        return short
+    return f"{set_cell_size(name, max(0, min(cell_len(name), width - len(seed) - 1)))}…{seed}"
 
 
 def describe(wanted: EpisodeFilter) -> list[str]:

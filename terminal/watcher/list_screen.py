@@ -34,7 +34,7 @@ class ListScreen(Screen[None]):
         Binding("enter", "open", "Open", key_display="⏎", tooltip="Open the episode"),
         Binding("slash", "search", "Search", key_display="/", tooltip="Search in texts and commands"),
         Binding("w", "only('won')", "Won", tooltip="Only episodes that were won, or all"),
-        Binding("l", "only('lost')", "Lost", tooltip="Only episodes that were not won, or all"),
+        Binding("l", "only('lost')", "Not won", tooltip="Only episodes that were not won, or all"),
         Binding("g", "same('exact_game')", "Only this game, or all", show=False),
         Binding("v", "same('level')", "Only this level, or all", show=False),
         Binding("i", "same('iteration')", "Only this iteration, or all", show=False),
@@ -131,6 +131,7 @@ class ListScreen(Screen[None]):
         """
         rows, shown = self.query_one(RowList), self.catalogue.shown
         rows.count = len(shown)
+        rows.placeholder = "no episode matches the filter; x removes it" if self.catalogue.places else ""
         rows.cursor = shown.index(place) if place in shown else len(shown) - 1
         rows.refresh()
         self._show_status()

@@ -121,7 +121,7 @@ def _turn(number: int, step: Step, max_score: float | None) -> dict[str, Any]:
         "command": one_line(decision.command),
         "expert": decision.by_expert,
         "outcome": ", ".join(outcome),
-        "head": "writes" if decision.tokens else "considers",
+        "head": "token" if decision.tokens else "command",
         "columns": ["v", "q"] if decision.tokens else ["q"],
         "rows": _rows(step),
     }

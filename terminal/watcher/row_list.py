@@ -21,6 +21,9 @@ class RowList(ScrollView, can_focus=True):
 
     Args:
         draw: function (index of a row, width in columns) -> text of the row.
+
+    Attributes:
+        placeholder: text of the first line if there are no rows.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,12 +55,13 @@ class RowList(ScrollView, can_focus=True):
 
     def __init__(self, draw: Callable[[int, int], Text], *, id: str) -> None:  # noqa: A002  # textual's name
         super().__init__(id=id)
-        self._draw = draw
+        self._draw, self.placeholder = draw, ""
 
     def render_line(self, y: int) -> Strip:
         index, width = y + self.scroll_offset.y, self.scrollable_content_region.width
         if index >= self.count:
-            return Strip.blank(width, self.rich_style)
+            line = cell("" if self.count or y else self.placeholder, width, "dim")
+            return Strip(line.render(self.app.console, end="")).apply_style(self.rich_style)
         style = self.get_component_rich_style("row-list--cursor") if index == self.cursor else self.rich_style
         row = Strip(self._draw(index, width).render(self.app.console, end=""))
         return row.adjust_cell_length(width).apply_style(style)

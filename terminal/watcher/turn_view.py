@@ -31,10 +31,10 @@ def heading(episode: Episode, *, run: str, iteration: int) -> Text:
 
 
 def short_heading(episode: Episode, *, run: str, iteration: int) -> Text:
-    """Return the title of one of two episodes of the same game. `iteration` counts from 0."""
+    """Return two lines about one of two episodes of the same game. `iteration` counts from 0."""
     return Text.assemble(
         (one_line(run), "bold"),
-        (f"  iteration {iteration + 1}  episode {episode.index}  ", "dim"),
+        (f"  iteration {iteration + 1}  episode {episode.index}\n", "dim"),
         (display.summary(episode), f"bold {display.result_style(episode)}"),
     )
 

@@ -14,13 +14,18 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
+import games
+from agents import completion_rewards
 from agents.completion_rewards import load_scorer, scorer
 from agents.config import ModelConfig, TrainConfig
 from agents.model.build import assemble
 from agents.model.classifier import load_classifier
+from agents.play.baselines import RandomAgent
+from agents.play.runner import EpisodeRunner
 from agents.training.factory import make_trainer
 from agents.training.reward_model import RewardModel, save_reward_model
 from games import GameError
+from games.code_import import import_name
 from games.completion import parse_reward
 from tests.helpers.models import tokenizer
 from tests.helpers.preferences import save_trunk
@@ -160,3 +165,18 @@ def test_a_run_with_a_missing_reward_model_is_refused_before_it_starts(tmp_path:
         make_trainer(config, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("model", "sizes"), [("", [1, 1, 1, 1]), (",rm:F", [2, 2])])
+def test_a_function_is_called_with_one_text_or_beside_a_model_with_all_of_a_turn(
+    model: str, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "sizes = []\ndef score(p, c):\n    sizes.append(len(c))\n    return [1.0] * len(c)\n"
+    )
+    monkeypatch.setattr(completion_rewards, "load_scorer", lambda term: lambda p, c: [0.0] * len(c))
+    game = f"completion?choices=a,b&reward={tmp_path}/mine.py:score{model}"
+    with EpisodeRunner(games.resolve(game), seed=0, parallel=2) as runner:
+        episodes = list(runner.play(RandomAgent(seed=0), 4))
+    assert [episode.reward for episode in episodes] == [1.0] * 4
+    assert import_name(f"{tmp_path}/mine.py:score", "function").__globals__["sizes"] == sizes

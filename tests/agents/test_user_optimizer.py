@@ -126,3 +126,11 @@ def test_a_file_without_a_class_is_answered_with_its_classes(tmp_path: Path, cod
     with pytest.raises(GameError) as error:
         optimizer_name(str(file))
     assert str(error.value) == f"{file} is Python code; name the class: {names.format(file=file)}"
+
+
+def test_a_file_in_the_current_folder_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(HEAD)
+    with pytest.raises(GameError, match=r"no optimizer is called 'mine'; mine.py is .* name the class: mine.py:Mine"):
+        optimizer_name("mine")
+    assert optimizer_name("ppo") == "ppo"

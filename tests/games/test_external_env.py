@@ -126,3 +126,13 @@ def test_an_environment_that_cannot_be_closed_is_dropped(error: Exception) -> No
 )
 def test_observations_of_wrappers_become_text(observation: object, text: str | None) -> None:
     assert as_text(observation) == text
+
+
+@pytest.mark.parametrize("method", ["reset", "step"])
+def test_a_class_without_a_method_is_named(method: str) -> None:
+    class Half(Broken):
+        pass
+
+    setattr(Half, method, getattr(gymnasium.Env, method))
+    with pytest.raises(games.GameError, match=rf"\Amine: the class Half defines no method '{method}'\Z"):
+        games.ExternalEnv(Half(GOOD, STEP), "mine")

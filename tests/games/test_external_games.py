@@ -152,6 +152,10 @@ def test_a_file_without_a_class_is_answered_by_its_environments(package: Path, m
     for name in ("lift.py", "lift.py?seed=1"):
         with pytest.raises(games.GameError, match=r"\Alift.py .* name the class: lift.py:Lift or lift.py:Fast\Z"):
             games.resolve(name)
+    with pytest.raises(
+        games.GameError, match=r"\Ano game is called 'lift'; lift.py is .* name the class: lift.py:Lift"
+    ):
+        games.resolve("lift")
     (package / "__init__.py").write_text("not Python")
     with pytest.raises(games.GameError, match=r"name the class: .*/odd/__init__.py:Class\Z"):
         games.resolve("odd")

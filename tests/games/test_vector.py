@@ -223,7 +223,7 @@ def test_games_that_never_begin_end_the_run() -> None:
     vector = TextVectorEnv(corridors(CorridorSpec("b", 3, broken=range(1000))))
     for _ in range(2):
         vector.reset(seed=0)
-    with pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike; the last: b: reset"):
+    with pytest.raises(games.FatalGameError, match="3 starts in a row failed alike; the last: b: reset"):
         vector.reset(seed=0)
     other = TextVectorEnv(corridors(CorridorSpec("a", 1), CorridorSpec("b", 3, broken=range(1000))))
     other.reset(seed=0)

@@ -188,7 +188,7 @@ def test_games_are_shown_as_they_can_be_typed(typed: str) -> None:
     assert typed in drawn(display.episode_table([episode]), 200)
     assert typed in drawn(display.heading(agent="actde", game=spec.name, episode=0), 200)
     assert typed in playback.episode_lines(Entry(iteration=0, episode=episode))[0]
-    assert typed in str(playback.LineView().episode(episode)[0])
+    assert typed in str(playback.LineView("human", human=True).episode(episode)[0])
 
 
 def test_failed_episodes_are_shown() -> None:
@@ -209,7 +209,7 @@ def test_q_of_commands_that_are_hardly_played_is_in_brackets() -> None:
     assert "(" not in drawn(display.policy_table(often), 100)
 
 
-@pytest.mark.parametrize("view", [playback.LineView(), playback.PanelView("human", human=True)])
+@pytest.mark.parametrize("view", [playback.LineView("human", human=True), playback.PanelView("human", human=True)])
 def test_a_person_sees_commands_only_if_there_are_some(view: playback.LineView | playback.PanelView) -> None:
     def parts(commands: list[str]) -> int:
         info = {"admissible_commands": commands}
@@ -221,10 +221,10 @@ def test_a_person_sees_commands_only_if_there_are_some(view: playback.LineView |
 def test_wins_are_counted_only_if_the_game_reports_them() -> None:
     with EpisodeRunner([CorridorSpec("short", 2)], seed=0) as runner:
         episodes = list(runner.play(WalkthroughAgent(), 2))
-    assert playback.LineView().end(episodes) == ["2 of 2 episodes won"]
+    assert playback.LineView("human", human=True).end(episodes) == ["2 of 2 episodes won"]
     assert "2 of 2 won" in drawn(display.episode_table(episodes), 100)
     unknown = [replace(episode, won=None) for episode in episodes]
-    assert playback.LineView().end(unknown) == []
+    assert playback.LineView("human", human=True).end(unknown) == []
     assert "won" not in drawn(display.episode_table(unknown), 100)
 
 
@@ -259,3 +259,16 @@ def test_no_verdict_of_a_reproduction_is_cut() -> None:
     shown = drawn(display.verdict_table(parts), 60)
     assert max(map(len, shown.splitlines())) <= 60 and "…" not in shown
     assert {*" ".join(VERDICTS).split(), *PARTS, "added", "other"} <= set(shown.split())
+
+
+def test_a_long_command_is_indented() -> None:
+    lines = drawn(display.outcome_line("word " * 30, reward=0, score="score 0"), 40).rstrip().splitlines()
+    assert lines[0].startswith(" > word") and len(lines) > 3
+    assert all(line.startswith("   ") for line in lines[1:])
+
+
+def test_a_narrow_policy_keeps_its_heads_and_whole_commands() -> None:
+    chosen = replace(decision(), command="turn gas on", probabilities={"turn gas on": 0.75, "wait": 0.25})
+    head, first, *_ = drawn(display.policy_table(replace(chosen, q_values={"wait": 1.0}), bar=0), 29).splitlines()
+    assert head.split() == ["command", "p", "q"]
+    assert first.split() == ["▶", "turn", "gas", "on", "75%"]

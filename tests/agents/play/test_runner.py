@@ -115,7 +115,7 @@ def test_a_game_that_fails_at_the_start_is_replaced_and_counted(broken: tuple[in
 @pytest.mark.parametrize("first", [1, 2, 9])
 def test_a_game_that_never_starts_again_ends_play(first: int) -> None:
     Corridor.resets = 0
-    fails = pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike; the last: broken: reset")
+    fails = pytest.raises(games.FatalGameError, match="3 starts in a row failed alike; the last: broken: reset")
     with EpisodeRunner([CorridorSpec("broken", 2, broken=range(first, 100))], seed=1, parallel=1) as runner, fails:
         list(runner.play(Walker(), 20))
     assert runner.failures.episodes == first + 2
@@ -151,7 +151,7 @@ def test_a_game_that_fails_at_the_start_for_ever_new_reasons_ends_play() -> None
             return Moody(length=2)
 
     with (
-        pytest.raises(games.FatalGameError, match="10 episodes in a row failed; the last: moody: not today"),
+        pytest.raises(games.FatalGameError, match="10 starts in a row failed; the last: moody: not today"),
         EpisodeRunner([MoodySpec("moody", 2)], seed=1) as runner,
     ):
         list(runner.play(Walker(), 1))

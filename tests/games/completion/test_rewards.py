@@ -183,10 +183,11 @@ def test_function_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    "result", ["(1,)", "[True]", "np.array([1.0])", "np.ones(1, np.float32)", "(float(len(t)) for t in ['a'])"]
+    "result",
+    ["(1,)", "[True]", "np.array([1.0])", "np.ones(1, np.float32)", "[torch.ones(1)]", "torch.ones(1).bfloat16()"],
 )
-def test_any_iterable_of_numbers_is_a_result(tmp_path: Path, result: str) -> None:
-    reward = write(tmp_path, f"import numpy as np\ndef score(prompts, completions): return {result}\n")
+def test_a_sequence_array_or_tensor_of_numbers_is_a_result(tmp_path: Path, result: str) -> None:
+    reward = write(tmp_path, f"import numpy as np, torch\ndef score(prompts, completions): return {result}\n")
     assert one(reward, "") == 1.0
 
 
@@ -200,15 +201,20 @@ WANTED = r"mine.py:score: expected one finite number for each completion \(2\), 
         ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
         ("return [1.0]", "1 scores"),
         ("return [1.0, 2.0, 3.0]", "3 scores"),
-        ("return 1.0", "1.0$"),
-        ("return None", "None$"),
+        ("return 1.0", "1.0, not a list of numbers$"),
+        ("return None", "None, not a list of numbers$"),
+        ("return 'ab'", "'ab', not a list of numbers$"),
+        ("return b'ab'", "b'ab', not a list of numbers$"),
+        ("return {1: 1, 2: 2}", "{1: 1, 2: 2}, not a list of numbers$"),
+        ("return {1, 2}", "{1, 2}, not a list of numbers$"),
+        ("return __import__('numpy').float64(1)", r"np.float64\(1.0\), not a list of numbers$"),
+        ("return (1.0 for _ in completions)", "<generator .*>, not a list of numbers$"),
         ("return [0.5, float('nan')]", "nan for ' b'"),
         ("return [float('-inf'), 0.5]", "-inf for ' a'"),
         ("return ['1', '2']", "'1' for ' a'"),
-        ("return '12'", "'1' for ' a'"),
         ("return [None, 1]", "None for ' a'"),
         ("return [10 ** 400, 1]", "OverflowError: int too large to convert to float"),
-        ("return (1 / 0 for _ in completions)", "ZeroDivisionError: division by zero"),
+        ("return [1 / 0 for _ in completions]", "ZeroDivisionError: division by zero"),
         ("return ['x' * 10000, 1]", r"'x+\.\.\.x+' for ' a'"),
     ],
 )
@@ -221,10 +227,15 @@ def test_failing_scorer_is_named_with_what_was_expected_and_what_came(tmp_path: 
 
 def test_matrix_is_no_list_of_numbers() -> None:
     scorer = resolve_reward("rm:F", lambda term: lambda prompts, completions: np.zeros((2, 3)))  # type: ignore[arg-type, return-value]
-    with pytest.raises(
-        GameError, match=r"reward rm:F: expected one finite number for each completion .* got TypeError"
-    ):
+    with pytest.raises(GameError, match=r"reward rm:F: expected one finite number .* got \[0.0, 0.0, 0.0\] for 'a'"):
         scorer(["p", "q"], ["a", "b"])
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_one_completion_needs_one_score(count: int) -> None:
+    scorer = resolve_reward("rm:F", lambda term: lambda prompts, completions: [1.0] * count)
+    with pytest.raises(GameError, match=rf"for each completion \(1\), got {count} scores$"):
+        scorer(["p"], ["a"])
 
 
 def test_sum_that_overflows_raises(tmp_path: Path) -> None:
@@ -264,4 +275,21 @@ def test_file_without_the_function_raises(tmp_path: Path, source: str, message: 
 )
 def test_missing_file_module_or_function_raises(reward: str, message: str) -> None:
     with pytest.raises(GameError, match=message):
+        resolve_reward(reward)
+
+
+@pytest.mark.parametrize(
+    ("reward", "hint"),
+    [
+        ("vowel_count", r"no reward is called 'vowel_count'; did you mean 'vowel_count.py:vowel_count'\?"),
+        ("vowel_count.py", r"no reward is called 'vowel_count.py'; did you mean 'vowel_count.py:vowel_count'\?"),
+        ("vowel_count:score", "; name the file: vowel_count.py:score$"),
+    ],
+)
+def test_a_file_in_the_current_folder_is_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reward: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vowel_count.py").touch()
+    with pytest.raises(GameError, match=hint):
         resolve_reward(reward)

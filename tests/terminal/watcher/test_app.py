@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from terminal.watcher.list_rows import short_game
 from terminal.watcher.list_screen import ListScreen
 from terminal.watcher.row_list import RowList
 from terminal.watcher.turn_view import TurnView
@@ -212,3 +213,26 @@ def test_a_search_types_letters_that_are_keys_elsewhere(tmp_path: Path) -> None:
         assert "with “qwt?x”" in screen(pilot)
 
     watching([write_run(tmp_path, [DETOUR])], act)
+
+
+def test_an_empty_list_says_how_to_remove_the_filter(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[Any]) -> None:
+        assert "no episode matches the filter; x removes it" in screen(pilot)
+        await press(pilot, "x")
+        assert listed(pilot) == ALL
+
+    watching(two_runs(tmp_path), act, text="no such text")
+
+
+@pytest.mark.parametrize(
+    ("game", "width", "shown"),
+    [
+        ("textworld:simple?level=1&seed=123", 20, "simple?seed=123"),
+        ("textworld:simple?level=1&seed=123", 13, "simp…seed=123"),
+        ("textworld:cooking?level=3&recipe=2&seed=4", 13, "cookin…seed=4"),
+        ("textworld:coin?level=3", 13, "coin"),
+        ("bandit", 13, "bandit"),
+    ],
+)
+def test_a_short_game_keeps_its_seed(game: str, width: int, shown: str) -> None:
+    assert short_game(game, width) == shown
