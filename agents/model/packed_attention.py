@@ -1,14 +1,13 @@
 """Runs the trunk on a packed row: every node of a prefix tree once, with attention to its ancestors only.
 
 The nodes are in depth-first order. A block of neighbouring nodes therefore sees only the ancestors of its first node
-and nodes of the block itself. Attention is computed in blocks of queries with only these keys, by the decoder's own
-attention function. The backward pass recomputes each block. Memory is thus linear in the number of nodes, and branches
-that a block does not see cost nothing. On a GPU, FlexAttention would be an alternative.
+and nodes of the block itself. Attention is computed in blocks of queries with only these keys, so branches that a block
+does not see cost nothing. The backward pass recomputes each block, so memory is linear in the number of nodes. This
+replaces torch's `sdpa` attention. On a GPU, FlexAttention would be an alternative.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from functools import partial
 from itertools import product
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,15 +15,17 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from agents.model.actor_critic import ActorCritic
+from agents.model.cpu_attention import NAME
 from agents.model.prefix_tree import PrefixTree
 from games.errors import is_out_of_memory
 
-BLOCK = 256  # queries: few enough to skip most other branches, enough for efficient matrix products
+UNSUPPORTED = ("position_bias", "softcap", "s_aux", "is_causal")  # arguments of the attention interface
+BLOCK = 128  # queries: few enough to skip most other branches, enough for efficient matrix products
 _verified: WeakKeyDictionary[ActorCritic, dict[bool, bool]] = WeakKeyDictionary()
 
 
@@ -43,10 +44,10 @@ class Block:
         self._mask = visible.new_empty(0, dtype=torch.float32)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
-        """Return the additive mask [1, 1, T, S]. All layers share it."""
+        """Return the additive mask [1, 1, 1, T, S]. All layers share it."""
         if self._mask.dtype != dtype or not len(self._mask):
             zeros = torch.zeros_like(self.visible, dtype=dtype)
-            self._mask = zeros.masked_fill_(~self.visible, torch.finfo(dtype).min)[None, None]
+            self._mask = zeros.masked_fill_(~self.visible, torch.finfo(dtype).min)[None, None, None]
         return self._mask
 
 
@@ -87,46 +88,78 @@ class PackedAttention:
         return Block(slice(start, stop), keys, visible)
 
     def attend(
-        self,
-        attention: Callable[..., tuple[Tensor, Any]],
-        module: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Tensor | None,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Any]:
-        """Compute attention in blocks, by the function `attention` of the `transformers` library.
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    ) -> tuple[Tensor, None]:
+        """Compute attention. The signature follows the attention interface of the `transformers` library.
 
-        Except for `attention`, the signature follows the attention interface of that library. `query` is
-        [1, heads, P, d]. Return a tuple: (1) the output [1, P, heads, e], (2) None.
+        Args:
+            module: the attention module of the trunk.
+            query: [1, heads, P, d].
+            key: [1, groups, P, d]. Neighbouring heads share keys and values.
+            value: [1, groups, P, e].
+            attention_mask: a tensor that `mask` returned.
+            kwargs: other arguments of the interface, such as `scaling`.
+
+        Returns:
+            A tuple: (1) the attention output [1, P, heads, e], (2) None in place of the attention weights.
         """
         blocks = next((blocks for mask, blocks in self._blocks if mask is attention_mask), None)
-        if blocks is None or kwargs.get("dropout") or kwargs.get("position_bias") is not None:
+        if blocks is None or kwargs.get("dropout") or any(kwargs.get(name) is not None for name in UNSUPPORTED):
             raise NotImplementedError("attention that cannot be packed")
         self.calls += 1
-
-        def of_block(query: Tensor, key: Tensor, value: Tensor, block: Block) -> Tensor:
-            key, value = (states.index_select(2, block.keys) for states in (key, value))
-            return attention(module, query, key, value, block.mask(query.dtype), **kwargs)[0]
-
-        attended = [
-            checkpoint(
-                of_block, query[:, :, block.queries], key, value, block, use_reentrant=False, preserve_rng_state=False
-            )
-            for block in blocks
-        ]
-        return torch.cat(attended, dim=1), None
+        query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
+        query = query.reshape(1, key.shape[1], -1, *query.shape[2:]).to(value.dtype)
+        attended: Tensor = _BlockwiseAttention.apply(query, key.to(value.dtype), value, blocks)  # type: ignore[no-untyped-call]
+        return attended.flatten(1, 2).transpose(1, 2).contiguous(), None
 
     @contextmanager
     def used_by(self, attention: str) -> Iterator[None]:
         """Use these masks and this attention within the context, in decoders with this attention implementation."""
-        own = partial(self.attend, ALL_ATTENTION_FUNCTIONS[attention])
-        with (
-            _replaced(ALL_MASK_ATTENTION_FUNCTIONS, attention, self.mask),
-            _replaced(ALL_ATTENTION_FUNCTIONS, attention, own),
-        ):
+        masks, functions = ALL_MASK_ATTENTION_FUNCTIONS, ALL_ATTENTION_FUNCTIONS
+        with _replaced(masks, attention, self.mask), _replaced(functions, attention, self.attend):
             yield
+
+
+class _BlockwiseAttention(torch.autograd.Function):
+    """softmax(Q K' + mask) V of scaled queries, in blocks. The backward pass recomputes the probabilities.
+
+    `query` is [1, groups, h, P, d], `key` [1, groups, P, d] and `value` [1, groups, P, e]. The result is
+    [1, groups, h, P, e].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: list[Block]) -> Tensor:
+        heads, parts = query.shape[2], []
+        for block in blocks:
+            p = _probabilities(query, key.index_select(2, block.keys), block)
+            parts.append((p @ value.index_select(2, block.keys)).unflatten(2, (heads, -1)))
+        attended, ctx.blocks = torch.cat(parts, dim=3), blocks
+        ctx.save_for_backward(query, key, value, attended)
+        return attended
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, attended = ctx.saved_tensors
+        of_query, of_key, of_value = (torch.zeros_like(tensor) for tensor in (query, key, value))
+        means = (gradient * attended).sum(-1)  # of the gradient of the probabilities, weighted by them
+        for block in ctx.blocks:
+            k, v = (tensor.index_select(2, block.keys) for tensor in (key, value))
+            p = _probabilities(query, k, block)  # [1, groups, h T, S]
+            q, outer = (tensor[:, :, :, block.queries].flatten(2, 3) for tensor in (query, gradient))
+            of_value.index_add_(2, block.keys, p.transpose(2, 3) @ outer)
+            of_scores = outer @ v.transpose(2, 3)
+            of_scores.sub_(means[:, :, :, block.queries].flatten(2, 3)[..., None]).mul_(p)  # a new tensor is slow
+            of_key.index_add_(2, block.keys, of_scores.transpose(2, 3) @ q)
+            of_query[:, :, :, block.queries] = (of_scores @ k).unflatten(2, (query.shape[2], -1))
+        return of_query, of_key, of_value, None
+
+
+def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
+    """Return the attention probabilities of a block [1, groups, h T, S], for its gathered keys [1, groups, S, d]."""
+    scores = query[:, :, :, block.queries].flatten(2, 3) @ key.transpose(2, 3)
+    scores.unflatten(2, (query.shape[2], -1)).add_(block.mask(scores.dtype))
+    return torch.softmax(scores, -1, out=scores)
 
 
 @contextmanager
@@ -149,8 +182,8 @@ def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
 def can_pack(model: ActorCritic) -> bool:
     """Return whether the hidden states of a packed row are those of separate streams, in the model's current mode.
 
-    They are not if dropout is active, because a shared token would have the same noise in all streams, or if a layer
-    computes attention outside the attention interface of the `transformers` library.
+    They are not if dropout is active, because a shared token would have the same noise in all streams. They may not be
+    if a layer computes anything but ordinary attention through the interface of the `transformers` library.
     """
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False
@@ -167,7 +200,7 @@ def _verify(model: ActorCritic) -> bool:
     tree = PrefixTree.of(streams)
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))
     attention, packed = model.config._attn_implementation, PackedAttention(depths, ends)
-    if attention not in ALL_ATTENTION_FUNCTIONS or attention not in ALL_MASK_ATTENTION_FUNCTIONS:
+    if attention not in ("sdpa", NAME):
         return False
     devices = [model.device] if model.device.type == "cuda" else []
     try:
