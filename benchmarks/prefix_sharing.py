@@ -14,20 +14,18 @@ equal. The reported ratios are off / auto for seconds, and auto / off for memory
 `sharing` is the number of tokens of separate streams, divided by the tokens that the trunk computes. Episodes share
 prefixes only within a gradient step, so more `--minibatches` share less; the preset of `train` is 4 for a small trunk.
 
-Memory is the peak during an update minus the memory held before. A separate process measures each update, after it has
-recorded the same rollout.
+Memory is the peak during an update minus the memory held before. A copy of the process measures each side.
 """
 
 import argparse
-import json
-import subprocess
+import multiprocessing
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import games
 from agents.language_model.agent import LanguageModelAgent
@@ -39,7 +37,6 @@ from agents.training.rollout_batch import RolloutBatch
 from benchmarks import harness
 from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player, tokens_in
-from games.child_process import python_environment
 
 SIDES = ("auto", "off")
 GROUP, PROMPT, COMPLETION = 8, 300, 32  # of the case `completions`: group size, lengths in tokens
@@ -96,7 +93,8 @@ def completions(agent: LanguageModelAgent, episodes: int) -> RolloutBatch:
         if episode % GROUP == 0:
             prompt = rng.integers(0, agent.model.vocabulary, PROMPT)
         tokens = np.concatenate([prompt, rng.integers(0, agent.model.vocabulary, COMPLETION)])
-        numbers = {"logprob": -3.0, "value": 0.0, "q_value": 0.0, "entropy": 1.0, "reward": float(rng.normal())}
+        numbers: dict[str, Any] = dict.fromkeys(("logprob", "value", "q_value", "entropy"), 0.0)
+        numbers["reward"] = float(rng.normal())
         choices = [
             Choice(position=place - 1, turn=0, alternatives=(int(tokens[place]),), chosen=0, **numbers)
             for place in range(PROMPT, len(tokens))
@@ -107,8 +105,8 @@ def completions(agent: LanguageModelAgent, episodes: int) -> RolloutBatch:
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the results of a case."""
-    memory = {side: memory_in_child(name, side, options) for side in SIDES}
     bench, metrics = Bench(name, options), dict[str, dict[str, float]]()
+    memory = {side: memory_in_child(bench, side) for side in SIDES}
 
     def update(side: str) -> None:
         metrics[side] = bench.players[side].update(bench.rollout)
@@ -128,23 +126,23 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def memory_of(name: str, side: str, options: argparse.Namespace) -> int:
-    """Return the peak memory of an update in bytes, minus the memory held before. It must run in its own process."""
-    bench = Bench(name, options)
-    before = resident()
-    reset_peak()
-    bench.players[side].update(bench.rollout)
-    return peak() - before
+def memory_in_child(bench: Bench, side: str) -> int:
+    """Return the peak memory of an update in a copy of this process in bytes, minus the memory held before."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
 
+    def run() -> None:
+        torch.set_num_threads(1)  # the threads of this process do not exist in its copy
+        before = resident()
+        reset_peak()
+        bench.players[side].update(bench.rollout)
+        sender.send(peak() - before)
 
-def memory_in_child(name: str, side: str, options: argparse.Namespace) -> int:
-    """Run `memory_of` in a new process."""
-    given = ("agent", "episodes", "minibatches", "micro_tokens", "threads")
-    words = [word for key in given for word in (f"--{key.replace('_', '-')}", str(getattr(options, key)))]
-    command = [sys.executable, "-m", "benchmarks.prefix_sharing", *words, "--cases", name, "--side", side]
-    folder = Path(__file__).parent.parent
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=python_environment(), cwd=folder)
-    return int(json.loads(done.stdout))
+    process = context.Process(target=run)
+    process.start()
+    added: int = receiver.recv()
+    process.join()
+    return added
 
 
 def line(row: dict[str, Any]) -> str:
@@ -161,9 +159,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = _options(arguments)
     harness.begin(options.threads)
-    if options.side:
-        print(memory_of(options.cases, options.side, options))
-        return 0
     print(f"{'':12} {'tokens':>7} {'choices':>7} {'sharing':>8} {'auto, s':>8} {'off, s':>8} {'off / auto':>20}"
           f" {'auto, MB':>9} {'off, MB':>8} {'ratio':>7}")  # fmt: skip
     rows = []
@@ -181,7 +176,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=32, help="episodes per rollout")
     parser.add_argument("--minibatches", type=int, default=1, help="gradient steps per epoch")
     parser.add_argument("--micro-tokens", type=int, default=4096, help="tokens per micro-batch")
-    parser.add_argument("--side", choices=SIDES, help="print only the memory of this side, of a single case")
     return parser.parse_args(arguments)
 
 

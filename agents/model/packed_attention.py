@@ -129,10 +129,10 @@ class _BlockwiseAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: list[Block]) -> Tensor:
-        heads, parts = query.shape[2], []
+        shape, parts = query.shape[:3], []
         for block in blocks:
             p = _probabilities(query, key.index_select(2, block.keys), block)
-            parts.append((p @ value.index_select(2, block.keys)).unflatten(2, (heads, -1)))
+            parts.append((p @ value.index_select(2, block.keys)).view(*shape, -1, value.shape[3]))
         attended, ctx.blocks = torch.cat(parts, dim=3), blocks
         ctx.save_for_backward(query, key, value, attended)
         return attended
@@ -141,24 +141,26 @@ class _BlockwiseAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value, attended = ctx.saved_tensors
-        of_query, of_key, of_value = (torch.zeros_like(tensor) for tensor in (query, key, value))
+        exact = torch.promote_types(key.dtype, torch.float32)  # many blocks may add to a key
+        of_key, of_value = (torch.zeros_like(tensor, dtype=exact) for tensor in (key, value))
+        of_query = torch.empty_like(query)
         means = (gradient * attended).sum(-1)  # of the gradient of the probabilities, weighted by them
         for block in ctx.blocks:
             k, v = (tensor.index_select(2, block.keys) for tensor in (key, value))
             p = _probabilities(query, k, block)  # [1, groups, h T, S]
             q, outer = (tensor[:, :, :, block.queries].flatten(2, 3) for tensor in (query, gradient))
-            of_value.index_add_(2, block.keys, p.transpose(2, 3) @ outer)
+            of_value.index_add_(2, block.keys, (p.transpose(2, 3) @ outer).to(exact))
             of_scores = outer @ v.transpose(2, 3)
             of_scores.sub_(means[:, :, :, block.queries].flatten(2, 3)[..., None]).mul_(p)  # a new tensor is slow
-            of_key.index_add_(2, block.keys, of_scores.transpose(2, 3) @ q)
-            of_query[:, :, :, block.queries] = (of_scores @ k).unflatten(2, (query.shape[2], -1))
-        return of_query, of_key, of_value, None
+            of_key.index_add_(2, block.keys, (of_scores.transpose(2, 3) @ q).to(exact))
+            of_query[:, :, :, block.queries] = (of_scores @ k).view(*query.shape[:3], -1, query.shape[4])
+        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None
 
 
 def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
     """Return the attention probabilities of a block [1, groups, h T, S], for its gathered keys [1, groups, S, d]."""
     scores = query[:, :, :, block.queries].flatten(2, 3) @ key.transpose(2, 3)
-    scores.unflatten(2, (query.shape[2], -1)).add_(block.mask(scores.dtype))
+    scores.view(*query.shape[:3], -1, key.shape[2]).add_(block.mask(scores.dtype))
     return torch.softmax(scores, -1, out=scores)
 
 

@@ -17,6 +17,7 @@ from agents.language_model.token_stream import Choice, Segment
 from agents.model import packed_attention
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
+from agents.model.cpu_attention import use_blockwise_attention
 from agents.model.heads import Heads
 from agents.training import rollout_batch
 from agents.training.reference import ReferencePolicy
@@ -163,6 +164,21 @@ def test_full_weights_and_adapters(lora: int, checkpointing: bool, tmp_path: Pat
     learning = OptimizerConfig(gamma=0.9, kl_coef=0.2)
     reference = None if lora else tiny_model(seed=7, q_heads=0)
     assert_sharing_changes_nothing(model, random_rollout(), learning=learning, reference=reference)
+
+
+@pytest.mark.parametrize("blockwise", [False, True])
+def test_bfloat16(blockwise: bool) -> None:
+    """The gradients differ from those in float32 about as much as the gradients of separate streams do."""
+    found = []
+    for dtype, sharing in ((torch.float32, OFF), (torch.bfloat16, OFF), (torch.bfloat16, "auto")):
+        model = tiny_model()
+        model.lm.to(dtype)
+        if blockwise and dtype == torch.bfloat16:
+            use_blockwise_attention(model.lm)
+        (gradients,), _ = steps(model, random_rollout(), prefix_sharing=sharing)
+        found.append(torch.cat([gradient.float().flatten() for gradient in gradients.values()]))
+    exact, separate, shared = found
+    assert float((shared - exact).norm()) < 1.5 * float((separate - exact).norm())
 
 
 @pytest.mark.parametrize("name", ["mistral", "gemma3_text", "llama4"])
