@@ -14,14 +14,13 @@ from pydantic import Field, field_validator, model_validator
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
-from agents.measurement_config import EvaluationConfig, PositiveInt, ProbeConfig, Size
+from agents.measurement_config import Count, EvaluationConfig, PositiveInt, ProbeConfig, Size
 from agents.tracker_names import TrackerNames
 
 SCRATCH = ("pico", "small")  # trunks that start with random weights
 SMOLLM2 = "smollm2"  # the trunk that comes in a Python package
 NONE = "none"  # the word that stands for None on the command line and in TOML files
 PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
-Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class RunConfig(Config):
@@ -160,6 +159,8 @@ class UpdateConfig(Config):
     """Gradient steps per pass."""
     micro_batch_tokens: PositiveInt = 4096
     """Tokens per forward pass in the update. Limits memory; does not change the gradient."""
+    prefix_sharing: Literal["auto", "off"] = "auto"
+    """auto: compute common prefixes of episodes once where this is faster; off: never. Same gradient either way."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     torch_optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -8,6 +8,7 @@ from actde.config import Config
 from actde.errors import ConfigError
 
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
+Count: TypeAlias = Annotated[int, Field(ge=0)]
 Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # number of repetitions in one rollout or update
 
 

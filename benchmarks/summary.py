@@ -46,7 +46,8 @@ def page() -> str:
         "# Benchmarks",
         _filled(about),
         "## Playing and training",
-        table(HEADS, [*_commands(), *_turns(), *_update(), *_grpo(), *_dilemma()]),
+        table(HEADS, [*_commands(), *_turns(), *_update(), *_sharing(), *_grpo(), *_dilemma()]),
+        _shared(),
         _kept(),
         _trl(),
         _trl_grpo(),
@@ -98,6 +99,20 @@ def _update() -> Iterator[list[str]]:
         yield [f"update alone, {what.partition(', ')[2]}", "TRL's PPO", shown(ratios["update"]), ""]
 
 
+def _sharing() -> Iterator[list[str]]:
+    data = _read("prefix_sharing")
+    whats = {
+        "same": "{} episodes of one game",
+        "groups": "{} episodes of four games",
+        "different": "{} episodes of different games",
+        "completions": "{} completions in groups of 8, GRPO",
+    }
+    for row in data["rows"]:
+        what = whats[row["case"]].format(data["about"]["settings"]["episodes"])
+        what = f"update of {what}, shared prefixes, small trunk"
+        yield [what, "separate episodes", shown(row["speedup"]), f"{row['targets']['speedup']:g}"]
+
+
 def _grpo() -> Iterator[list[str]]:
     ratios = _read("grpo")["ratios"]
     what = "a rollout of completions and its gradient steps, SmolLM2 with LoRA"
@@ -140,6 +155,15 @@ def _trl_grpo() -> str:
         f"GRPO on free text: {settings['completions']} completions of at most {settings['tokens']} tokens in groups of"
         f" {settings['group']} and {steps} gradient steps on them take {seconds['ours']} s, and {seconds['trl']} s with"
         f" TRL {trl} (threads: {settings['threads']}). Peak memory relative to TRL: {data['ratios']['memory']:.2f}."
+    )
+
+
+def _shared() -> str:
+    rows = _read("prefix_sharing")["rows"]
+    parts = [f"`{row['case']}` {row['sharing']:.1f} and {row['memory']:.2f}" for row in rows]
+    return _filled(
+        "Shared prefixes: the factor by which the number of computed tokens decreases, and the update's peak memory"
+        f" relative to separate episodes (target for `same`: at most 0.5): {'; '.join(parts)}."
     )
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.model.actor_critic import ActorCritic
-from agents.training.rollout_batch import RolloutBatch
+from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +42,12 @@ class LMSample:
     def __len__(self) -> int:
         return sum(len(positions) for positions in self.positions.values())
 
-    def loss(self, model: ActorCritic, states: Tensor, tokens: Tensor, rows: Sequence[int]) -> Tensor:
+    def loss(self, model: ActorCritic, states: Tensor, part: MicroBatch) -> Tensor:
         """Return the sum of -log p(next token), in nats, over the sampled positions of a micro-batch.
 
-        The micro-batch consists of `rows` [b] of the rollout, with last hidden states [b, L, d] and `tokens` [b, L].
+        `states` [b, L, d] or [1, P, d] are the last hidden states of the micro-batch.
         """
-        counts = [len(self.positions[row]) for row in rows]
-        batch_rows = torch.from_numpy(np.repeat(np.arange(len(rows)), counts)).to(tokens.device)
-        positions = torch.from_numpy(np.concatenate([self.positions[row] for row in rows])).to(tokens.device)
-        logprobs = model.all_logprobs(states[batch_rows, positions])  # [M, V]
-        return -logprobs.gather(1, tokens[batch_rows, positions + 1][:, None]).sum()
+        sampled = [self.positions[row] for row in part.segments]
+        rows, positions = np.repeat(np.arange(len(sampled)), list(map(len, sampled))), np.concatenate(sampled)
+        logprobs = model.all_logprobs(states[part.locate(rows, positions)])  # [M, V]
+        return -logprobs.gather(1, part.tokens[part.locate(rows, positions + 1)][:, None]).sum()

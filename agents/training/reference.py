@@ -1,13 +1,15 @@
 """The reference policy pi_ref of the KL: the policy before training."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from agents.model.actor_critic import ActorCritic
+from agents.model.packed_attention import can_pack
 from agents.model.vocabulary_terms import Rows
-from agents.training.rollout_batch import MicroBatch, RolloutBatch, micro_batches
+from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 class ReferencePolicy:
@@ -18,10 +20,14 @@ class ReferencePolicy:
         copy: frozen copy of the initial policy. If None, the reference policy is `model` with its LoRA adapter
             disabled.
         micro_batch_tokens: limit of a forward pass, in tokens.
+        share_prefixes: whether a forward pass may compute common prefixes of streams only once.
     """
 
-    def __init__(self, model: ActorCritic, copy: ActorCritic | None, micro_batch_tokens: int) -> None:
+    def __init__(
+        self, model: ActorCritic, copy: ActorCritic | None, micro_batch_tokens: int, *, share_prefixes: bool = True
+    ) -> None:
         self.model, self.copy, self.micro_batch_tokens = model, copy, micro_batch_tokens
+        self.share_prefixes = share_prefixes
 
     @torch.no_grad()
     def read(self, rollout: RolloutBatch) -> None:
@@ -32,10 +38,9 @@ class ReferencePolicy:
         """
         reference, collected = self.copy or self.model, []
         with reference.mode(training=False), self.model.without_adapter() if self.copy is None else nullcontext():
-            for rows in micro_batches(rollout, range(len(rollout)), self.micro_batch_tokens):
-                part = rollout.micro_batch(rows)
-                states = reference.hidden_states(part.tokens, use_cache=False)
-                heads = reference.evaluate_choices(states, part.choices)
+            for part in self._micro_batches(rollout, reference):
+                with part.hidden_states(reference) as states:
+                    heads = reference.evaluate_choices(states, part.choices)
                 collected.append((part.choice_index, heads.logprobs, states[part.choices.rows, part.choices.positions]))
         index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
         rollout.ref_logprobs = logprobs[index.argsort()]
@@ -65,10 +70,14 @@ class ReferencePolicy:
     def kl(self, rollout: RolloutBatch) -> Tensor:
         """Return the exact KL(pi || pi_ref) of each choice, in nats. The shape is [N]. Call `read` first."""
         kl = torch.empty(int(rollout.offsets[-1]), device=rollout.device)
-        for rows in micro_batches(rollout, range(len(rollout)), self.micro_batch_tokens):
-            part = rollout.micro_batch(rows)
-            states = self.model.hidden_states(part.tokens, use_cache=False)
-            heads = self.model.evaluate_choices(states, part.choices, reference=self.logprobs(rollout, part))
+        for part in self._micro_batches(rollout, self.model):
+            with part.hidden_states(self.model) as states:
+                heads = self.model.evaluate_choices(states, part.choices, reference=self.logprobs(rollout, part))
             assert heads.kl is not None
             kl[part.choice_index] = heads.kl
         return kl
+
+    def _micro_batches(self, rollout: RolloutBatch, model: ActorCritic) -> Iterator[MicroBatch]:
+        """Yield micro-batches of the whole rollout for forward passes of `model`, in its current mode."""
+        share = self.share_prefixes and can_pack(model)
+        return rollout.micro_batches(range(len(rollout)), self.micro_batch_tokens, share_prefixes=share)

@@ -1,8 +1,9 @@
 """Converts the segments of a rollout to tensors: the recorded batch (`actde.Batch`) and the update's micro-batches.
 
 A segment is an episode's token stream, or a part of a stream that was cut (`agents.language_model.token_stream`). It is
-one row of a batch. Rows are padded on the right, to the longest row of their micro-batch. Any rows can therefore form a
-micro-batch.
+one row of a batch. A micro-batch has one of two layouts. Separate streams are padded on the right, to the longest
+stream. A packed micro-batch is the prefix tree of its streams, in one row. Any segments can form a micro-batch of either
+layout.
 
 A choice is a token that the agent sampled from several alternatives. With credit per token, every choice is an action.
 With credit per command, all choices of a turn form one action. The log-probability of this action is the sum over its
@@ -10,19 +11,27 @@ choices. The v of the action is the v of its first choice. The q of the action i
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from actde import Batch, Outputs
 from agents.language_model.token_stream import Segment
-from agents.model.actor_critic import Choices, HeadOutputs, pad_alternatives
+from agents.model.actor_critic import ActorCritic, Choices, HeadOutputs, pad_alternatives
+from agents.model.packed_attention import packed_states
+from agents.model.prefix_tree import PrefixTree, group_by_prefix
 from agents.model.tree_decoder import group_by_length, pass_overhead
 
 Credit = Literal["token", "command"]
+Indices: TypeAlias = NDArray[np.int64]
+# Streams are packed if they have this many times the tokens of their prefix tree. Attention in a packed row is slower.
+# With the small trunk, both layouts take the same time at about 1.4.
+LEAST_SHARING = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +41,11 @@ class MicroBatch:
     T is the maximum over the whole rollout.
 
     Attributes:
-        tokens: [b, L] token ids, padded on the right with 0.
+        segments: the indices of the b segments in the rollout.
+        tokens: [b, L] token ids, padded on the right with 0. If the micro-batch is packed, [1, P] tokens of `tree`.
+        tree: the prefix tree of the streams, if the micro-batch is packed. Otherwise None.
+        choices: the choices. Their rows and positions are those of the tokens in `tokens`.
+        rows: [N] row (0..b-1) of each choice's segment.
         choice_index: [N] index of each choice in the rollout.
         action_index: [N] index of the action (0..T-1) to which each choice belongs.
         first: [N] bool, True at the first choice of each action.
@@ -42,8 +55,11 @@ class MicroBatch:
             if no choice of the rollout has a token to imitate.
     """
 
+    segments: tuple[int, ...]
     tokens: Tensor
+    tree: PrefixTree | None
     choices: Choices
+    rows: Tensor
     choice_index: Tensor
     action_index: Tensor
     first: Tensor
@@ -51,15 +67,32 @@ class MicroBatch:
     actions: int
     labels: Tensor | None = None
 
+    @contextmanager
+    def hidden_states(self, model: ActorCritic) -> Iterator[Tensor]:
+        """Run the trunk and provide the last hidden states of `tokens`. The shape is [b, L, d] or [1, P, d].
+
+        With gradient checkpointing, the backward pass must also run within the context.
+        """
+        if self.tree is None:
+            yield model.hidden_states(self.tokens, use_cache=False)
+        else:
+            with packed_states(model, self.tree) as states:
+                yield states
+
+    def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
+        """Return the index in `tokens`, and in the hidden states, of positions [n] of the streams of rows [n]."""
+        row_index, position = (torch.from_numpy(index) for index in _locate(self.tree, rows, positions))
+        return row_index.to(self.tokens.device), position.to(self.tokens.device)
+
     def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
         """Return the sum of `per_choice` [N, ...] over the choices of each action. The shape is [b, T, ...].
 
         If `where` [N] is given, only the choices at which it is True are summed.
         """
-        rows, actions = self.choices.rows, self.action_index
+        rows, actions = self.rows, self.action_index
         if where is not None:
             rows, actions, per_choice = rows[where], actions[where], per_choice[where]
-        zeros = per_choice.new_zeros(len(self.tokens), self.actions, *per_choice.shape[1:])
+        zeros = per_choice.new_zeros(len(self.segments), self.actions, *per_choice.shape[1:])
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
     def outputs(self, heads: HeadOutputs) -> Outputs:
@@ -101,7 +134,7 @@ class RolloutBatch:
         self.offsets = np.cumsum([0, *(len(segment.choices) for segment in segments)])
         self._alternatives = pad_alternatives([choice.alternatives for choice in choices]).to(self.device)
         self._chosen = self._tensor([choice.chosen for choice in choices], torch.int64)
-        self._positions = self._tensor([choice.position for choice in choices], torch.int64)
+        self._positions = np.array([choice.position for choice in choices], dtype=np.int64)
         self._labels: Tensor | None = None
         if any(choice.label is not None for choice in choices):
             self._labels = self._tensor([-1 if c.label is None else c.label for c in choices], torch.int64)
@@ -120,23 +153,26 @@ class RolloutBatch:
     def __len__(self) -> int:
         return len(self.segments)
 
-    def micro_batch(self, rows: Sequence[int]) -> MicroBatch:
-        """Return the segments with the indices `rows`, padded to the longest of these segments."""
-        length = max(len(self.segments[row].tokens) for row in rows)
-        tokens = np.zeros((len(rows), length), dtype=np.int64)
-        for padded, row in zip(tokens, rows, strict=True):
-            padded[: len(self.segments[row].tokens)] = self.segments[row].tokens
-        ranges = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
-        index = self._tensor(np.concatenate(ranges), torch.int64)
+    def micro_batch(self, rows: Sequence[int], *, packed: bool = False) -> MicroBatch:
+        """Return the segments with the indices `rows`: padded to the longest of them, or packed."""
+        streams = [self.segments[row].tokens for row in rows]
+        tree = PrefixTree.of(streams) if packed else None
+        choices = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        own_rows = np.repeat(np.arange(len(rows)), [len(indices) for indices in choices])
+        where = _locate(tree, own_rows, self._positions[np.concatenate(choices)])
+        index = self._tensor(np.concatenate(choices), torch.int64)
         return MicroBatch(
-            tokens=torch.from_numpy(tokens).to(self.device),
+            segments=tuple(rows),
+            tokens=self._tensor(_padded(streams) if tree is None else tree.tokens[None], torch.int64),
+            tree=tree,
             choices=Choices(
-                rows=self._tensor(np.repeat(np.arange(len(rows)), [len(r) for r in ranges]), torch.int64),
-                positions=self._positions[index],
+                rows=self._tensor(where[0], torch.int64),
+                positions=self._tensor(where[1], torch.int64),
                 alternatives=self._alternatives[index],
                 chosen=self._chosen[index],
                 whole_vocabulary=self.segments[0].whole_vocabulary,
             ),
+            rows=self._tensor(own_rows, torch.int64),
             choice_index=index,
             action_index=self._action_index[index],
             first=self._first[index],
@@ -144,6 +180,24 @@ class RolloutBatch:
             actions=self.actions,
             labels=None if self._labels is None else self._labels[index],
         )
+
+    def micro_batches(self, rows: Sequence[int], budget: int, *, share_prefixes: bool) -> Iterator[MicroBatch]:
+        """Split the segments with the indices `rows` into micro-batches of at most `budget` tokens.
+
+        If `share_prefixes` is True, micro-batches are packed where this saves enough tokens. A packed micro-batch also
+        has at most `budget` choices. A segment that exceeds the budget forms a micro-batch of its own.
+        """
+        shared = set[int]()
+        if share_prefixes:
+            streams = [self.segments[row].tokens for row in rows]
+            choices = [len(self.segments[row].choices) for row in rows]
+            for group in group_by_prefix(streams, choices, budget=budget):
+                if sum(len(streams[index]) for index in group.rows) >= LEAST_SHARING * group.nodes:
+                    packed = [rows[index] for index in group.rows]
+                    shared.update(packed)
+                    yield self.micro_batch(packed, packed=True)
+        for alike in micro_batches(self, [row for row in rows if row not in shared], budget):
+            yield self.micro_batch(alike)
 
     def batch(self, *, with_q: bool) -> Batch:
         """Return the recorded numbers of each action. Each tensor has the shape [B, T].
@@ -200,6 +254,19 @@ def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> It
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
+
+
+def _locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
+    """Return the rows and positions in the tensors of a micro-batch of positions [n] of the streams of `rows` [n]."""
+    return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
+
+
+def _padded(streams: Sequence[Indices]) -> Indices:
+    """Return the streams as one array, padded with 0 to the longest stream."""
+    tokens = np.zeros((len(streams), max(map(len, streams))), dtype=np.int64)
+    for padded, stream in zip(tokens, streams, strict=True):
+        padded[: len(stream)] = stream
+    return tokens
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:

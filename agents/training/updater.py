@@ -19,12 +19,13 @@ from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.finite_check import check_finite
+from agents.model.packed_attention import can_pack
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.processes import connected, gather
 from agents.training.progress import Progress
 from agents.training.reference import ReferencePolicy
-from agents.training.rollout_batch import RolloutBatch, micro_batches
+from agents.training.rollout_batch import RolloutBatch
 
 
 def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
@@ -149,7 +150,8 @@ class Updater:
     ) -> None:
         self.model, self.torch_optimizer, self.optimizer = model, torch_optimizer, optimizer
         self.config, self.accelerator = config, accelerator
-        self.reference = ReferencePolicy(model, reference, config.micro_batch_tokens)
+        share = config.prefix_sharing == "auto"
+        self.reference = ReferencePolicy(model, reference, config.micro_batch_tokens, share_prefixes=share)
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
@@ -210,27 +212,30 @@ class Updater:
         predicted = count
         if sample is not None:
             predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
-        for micro in micro_batches(rollout, rows, self.config.micro_batch_tokens):
-            part, index = rollout.micro_batch(micro), torch.tensor(micro, device=batch.mask.device)
-            states = self.model.hidden_states(part.tokens, use_cache=False)
-            heads = self.model.evaluate_choices(
-                states,
-                part.choices,
-                reference=self.reference.logprobs(rollout, part),
-                with_expected_q=self.optimizer.needs_expected_q,
-            )
-            outputs = part.outputs(heads)
-            loss, measures = self.optimizer.loss(batch[index], targets[index], outputs, count=count)
-            if sample is not None:
-                lm_loss = sample.loss(self.model, states, part.tokens, micro) / predicted
-                loss = loss + self.config.lm_loss_coef * lm_loss
-                totals["lm_loss"] = totals["lm_loss"] + lm_loss.detach() * count
-            self.accelerator.backward(loss)
+        share = self.config.prefix_sharing == "auto" and can_pack(self.model)
+        for part in rollout.micro_batches(rows, self.config.micro_batch_tokens, share_prefixes=share):
+            index = torch.tensor(part.segments, device=batch.mask.device)
+            with part.hidden_states(self.model) as states:
+                heads = self.model.evaluate_choices(
+                    states,
+                    part.choices,
+                    reference=self.reference.logprobs(rollout, part),
+                    with_expected_q=self.optimizer.needs_expected_q,
+                )
+                loss, measures = self.optimizer.loss(batch[index], targets[index], part.outputs(heads), count=count)
+                if sample is not None:
+                    lm_loss = sample.loss(self.model, states, part) / predicted
+                    loss = loss + self.config.lm_loss_coef * lm_loss
+                    totals["lm_loss"] = totals["lm_loss"] + lm_loss.detach() * count
+                self.accelerator.backward(loss)
             choices = measures["choices"].float()
             for name, value in measures.items():
                 weighted = choices if name == "choices" else value * choices
                 totals[name] = totals[name] + weighted
-            progress.done += sum(len(rollout.segments[row].tokens) for row in micro)
+            tokens = sum(len(rollout.segments[row].tokens) for row in part.segments)
+            totals["tokens"] = totals["tokens"] + tokens
+            totals["computed"] = totals["computed"] + (tokens if part.tree is None else len(part.tree.tokens))
+            progress.done += tokens
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(stepped(self.torch_optimizer), self.config.max_grad_norm)
         check_finite({"the gradient of the loss": norm})
@@ -254,5 +259,6 @@ class Updater:
     def _means(self, totals: dict[str, Tensor]) -> dict[str, float]:
         norm = totals.pop("grad_norm")
         summed = {name: self.all_reduce(total) for name, total in totals.items()}
-        choices = summed.pop("choices")
-        return {name: float(total / choices) for name, total in summed.items()} | {"grad_norm": float(norm / choices)}
+        choices, tokens, computed = (summed.pop(name) for name in ("choices", "tokens", "computed"))
+        means = {name: float(total / choices) for name, total in summed.items()}
+        return means | {"grad_norm": float(norm / choices), "prefix_sharing": float(tokens / computed)}

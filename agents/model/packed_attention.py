@@ -1,0 +1,229 @@
+"""Runs the trunk on a packed row: every node of a prefix tree once, with attention to its ancestors only.
+
+The nodes are in depth-first order. A block of neighbouring nodes therefore sees only the ancestors of its first node
+and nodes of the block itself. Attention is computed in blocks of queries with only these keys, so branches that a block
+does not see cost nothing. The backward pass recomputes each block, so memory is linear in the number of nodes. This
+replaces torch's `sdpa` attention. On a GPU, FlexAttention would be an alternative.
+"""
+
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from agents.model.actor_critic import ActorCritic
+from agents.model.cpu_attention import NAME
+from agents.model.prefix_tree import PrefixTree
+from games.errors import is_out_of_memory
+
+UNSUPPORTED = ("position_bias", "softcap", "s_aux", "is_causal")  # arguments of the attention interface
+BLOCK = 128  # queries: few enough to skip most other branches, enough for efficient matrix products
+_verified: WeakKeyDictionary[ActorCritic, dict[bool, bool]] = WeakKeyDictionary()
+
+
+class Block:
+    """A block of T queries and the S keys that at least one of them sees.
+
+    Attributes:
+        queries: the range of the queries.
+        keys: [S] nodes of the keys.
+        visible: [T, S] bool, whether a query may attend to a key.
+    """
+
+    def __init__(self, queries: slice, keys: Tensor, visible: Tensor) -> None:
+        seen = visible.any(0)
+        self.queries, self.keys, self.visible = queries, keys[seen], visible[:, seen]
+        self._mask = visible.new_empty(0, dtype=torch.float32)
+
+    def mask(self, dtype: torch.dtype) -> Tensor:
+        """Return the additive mask [1, 1, 1, T, S]. All layers share it."""
+        if self._mask.dtype != dtype or not len(self._mask):
+            zeros = torch.zeros_like(self.visible, dtype=dtype)
+            self._mask = zeros.masked_fill_(~self.visible, torch.finfo(dtype).min)[None, None, None]
+        return self._mask
+
+
+class PackedAttention:
+    """Masks and attention of the nodes of a prefix tree.
+
+    Args:
+        depths: [P] position of each node in its streams.
+        ends: [P] index after the last descendant of each node (see `PrefixTree`).
+    """
+
+    def __init__(self, depths: Tensor, ends: Tensor) -> None:
+        self.depths, self.ends = depths, ends
+        self.calls = 0
+        self._blocks: list[tuple[Tensor, list[Block]]] = []
+
+    def mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
+        """Return a tensor that stands for the mask of a kind of layer. It takes no memory, and `attend` recognises it.
+
+        The signature follows the mask interface of the `transformers` library. `mask_function` describes causal
+        attention, sliding windows and chunks.
+        """
+        size = len(self.depths)
+        placeholder = torch.ones((), dtype=torch.bool, device=self.depths.device).expand(1, 1, size, size)
+        blocks = [self.block(start, min(start + BLOCK, size), mask_function) for start in range(0, size, BLOCK)]
+        self._blocks.append((placeholder, blocks))
+        return placeholder
+
+    def block(self, start: int, stop: int, mask_function: Callable[..., Tensor]) -> Block:
+        """Return the block of the queries `start` to `stop`."""
+        own = torch.arange(start, stop, device=self.ends.device)
+        keys = torch.cat([(self.ends[:start] > start).nonzero()[:, 0], own])
+        visible = (keys <= own[:, None]) & (own[:, None] < self.ends[keys])
+        if mask_function is not causal_mask_function:
+            row = head = own.new_zeros(1)
+            depths = self.depths[own][:, None], self.depths[keys]
+            visible &= mask_function(row[:, None, None, None], head, *(depth[None, None] for depth in depths))[0, 0]
+        return Block(slice(start, stop), keys, visible)
+
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    ) -> tuple[Tensor, None]:
+        """Compute attention. The signature follows the attention interface of the `transformers` library.
+
+        Args:
+            module: the attention module of the trunk.
+            query: [1, heads, P, d].
+            key: [1, groups, P, d]. Neighbouring heads share keys and values.
+            value: [1, groups, P, e].
+            attention_mask: a tensor that `mask` returned.
+            kwargs: other arguments of the interface, such as `scaling`.
+
+        Returns:
+            A tuple: (1) the attention output [1, P, heads, e], (2) None in place of the attention weights.
+        """
+        blocks = next((blocks for mask, blocks in self._blocks if mask is attention_mask), None)
+        if blocks is None or kwargs.get("dropout") or any(kwargs.get(name) is not None for name in UNSUPPORTED):
+            raise NotImplementedError("attention that cannot be packed")
+        self.calls += 1
+        query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
+        query = query.reshape(1, key.shape[1], -1, *query.shape[2:]).to(value.dtype)
+        attended: Tensor = _BlockwiseAttention.apply(query, key.to(value.dtype), value, blocks)  # type: ignore[no-untyped-call]
+        return attended.flatten(1, 2).transpose(1, 2).contiguous(), None
+
+    @contextmanager
+    def used_by(self, attention: str) -> Iterator[None]:
+        """Use these masks and this attention within the context, in decoders with this attention implementation."""
+        masks, functions = ALL_MASK_ATTENTION_FUNCTIONS, ALL_ATTENTION_FUNCTIONS
+        with _replaced(masks, attention, self.mask), _replaced(functions, attention, self.attend):
+            yield
+
+
+class _BlockwiseAttention(torch.autograd.Function):
+    """softmax(Q K' + mask) V of scaled queries, in blocks. The backward pass recomputes the probabilities.
+
+    `query` is [1, groups, h, P, d], `key` [1, groups, P, d] and `value` [1, groups, P, e]. The result is
+    [1, groups, h, P, e].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: list[Block]) -> Tensor:
+        shape, parts = query.shape[:3], []
+        for block in blocks:
+            p = _probabilities(query, key.index_select(2, block.keys), block)
+            parts.append((p @ value.index_select(2, block.keys)).view(*shape, -1, value.shape[3]))
+        attended, ctx.blocks = torch.cat(parts, dim=3), blocks
+        ctx.save_for_backward(query, key, value, attended)
+        return attended
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, attended = ctx.saved_tensors
+        exact = torch.promote_types(key.dtype, torch.float32)  # many blocks may add to a key
+        of_key, of_value = (torch.zeros_like(tensor, dtype=exact) for tensor in (key, value))
+        of_query = torch.empty_like(query)
+        means = (gradient * attended).sum(-1)  # of the gradient of the probabilities, weighted by them
+        for block in ctx.blocks:
+            k, v = (tensor.index_select(2, block.keys) for tensor in (key, value))
+            p = _probabilities(query, k, block)  # [1, groups, h T, S]
+            q, outer = (tensor[:, :, :, block.queries].flatten(2, 3) for tensor in (query, gradient))
+            of_value.index_add_(2, block.keys, (p.transpose(2, 3) @ outer).to(exact))
+            of_scores = outer @ v.transpose(2, 3)
+            of_scores.sub_(means[:, :, :, block.queries].flatten(2, 3)[..., None]).mul_(p)  # a new tensor is slow
+            of_key.index_add_(2, block.keys, (of_scores.transpose(2, 3) @ q).to(exact))
+            of_query[:, :, :, block.queries] = (of_scores @ k).view(*query.shape[:3], -1, query.shape[4])
+        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None
+
+
+def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
+    """Return the attention probabilities of a block [1, groups, h T, S], for its gathered keys [1, groups, S, d]."""
+    scores = query[:, :, :, block.queries].flatten(2, 3) @ key.transpose(2, 3)
+    scores.view(*query.shape[:3], -1, key.shape[2]).add_(block.mask(scores.dtype))
+    return torch.softmax(scores, -1, out=scores)
+
+
+@contextmanager
+def packed_states(model: ActorCritic, tree: PrefixTree) -> Iterator[Tensor]:
+    """Run the trunk on a prefix tree, and provide the last hidden states [1, P, d] of its nodes.
+
+    With gradient checkpointing, the backward pass must also run within the context.
+    """
+    tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))
+    with PackedAttention(depths, ends).used_by(model.config._attn_implementation):
+        yield _states(model, tokens, depths)
+
+
+def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
+    # without an attention mask, some decoders take positions that do not increase by 1 for the beginning of a stream
+    everything = torch.ones_like(tokens)[None]
+    return model.hidden_states(tokens[None], position_ids=depths[None], attention_mask=everything, use_cache=False)
+
+
+def can_pack(model: ActorCritic) -> bool:
+    """Return whether the hidden states of a packed row are those of separate streams, in the model's current mode.
+
+    They are not if dropout is active, because a shared token would have the same noise in all streams. They may not be
+    if a layer computes anything but ordinary attention through the interface of the `transformers` library.
+    """
+    if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
+        return False
+    known = _verified.setdefault(model, {})
+    if model.training not in known:
+        known[model.training] = _verify(model)
+    return known[model.training]
+
+
+@torch.no_grad()
+def _verify(model: ActorCritic) -> bool:
+    """Compare a packed row with separate streams, on a small tree. Random-number generators keep their states."""
+    streams = [np.array([0, 1, 1, *end], dtype=np.int64) for end in product((0, 1), repeat=4)]
+    tree = PrefixTree.of(streams)
+    tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))
+    attention, packed = model.config._attn_implementation, PackedAttention(depths, ends)
+    if attention not in ("sdpa", NAME):
+        return False
+    devices = [model.device] if model.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            plain = model.hidden_states(torch.from_numpy(np.stack(streams)).to(model.device), use_cache=False)
+            with packed.used_by(attention):
+                states = _states(model, tokens, depths)[0, torch.from_numpy(tree.nodes)]
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    difference = float(((states - plain).norm(dim=-1) / plain.norm(dim=-1)).max())
+    return packed.calls == model.layers and difference < (1e-3 if model.dtype == torch.float32 else 0.1)
+
+
+@contextmanager
+def _replaced(registry: MutableMapping[str, Any], name: str, function: Any) -> Iterator[None]:
+    """Replace an entry of a registry of the `transformers` library within the context."""
+    before = registry[name]
+    registry[name] = function
+    try:
+        yield
+    finally:
+        registry[name] = before

@@ -1,0 +1,183 @@
+"""Compare updates that compute common prefixes of episodes once with updates on separate streams: time and peak memory.
+
+    python -m benchmarks.prefix_sharing [--agent actde-small] [--episodes 32] [--minibatches 1] [--out FILE]
+
+A shipped agent plays each case once. Both sides then make the same update on this rollout, alternately and on the same
+model: one epoch in float32 with `--prefix-sharing auto` and with `off`. The learning rate is 0, so that all rounds are
+equal. The reported ratios are off / auto for seconds, and auto / off for memory. The cases are:
+
+    same        all episodes play one game
+    groups      four games, each played by a quarter of the episodes
+    different   every episode plays another game
+    completions GRPO on groups of eight completions of 32 random tokens after a prompt of 300, without play
+
+`sharing` is the number of tokens of separate streams, divided by the tokens that the trunk computes. Episodes share
+prefixes only within a gradient step, so more `--minibatches` share less; the preset of `train` is 4 for a small trunk.
+
+Memory is the peak during an update minus the memory held before. A copy of the process measures each side.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+import games
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.token_stream import Choice, Segment
+from agents.play.runner import EpisodeRunner
+from agents.registry import SHIPPED
+from agents.storage.checkpoint import load_agent
+from agents.training.rollout_batch import RolloutBatch
+from benchmarks import harness
+from benchmarks.memory import peak, reset_peak, resident
+from benchmarks.players import Player, tokens_in
+
+SIDES = ("auto", "off")
+GROUP, PROMPT, COMPLETION = 8, 300, 32  # of the case `completions`: group size, lengths in tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The games of a case (none: random completions), and the targets of the ratios off / auto and auto / off."""
+
+    games: tuple[str, ...] = ()
+    speedup: float
+    memory: float | None = None
+
+
+CASES = {
+    "same": Case(games=("textworld:simple?seed=1",), speedup=4, memory=0.5),
+    "groups": Case(games=tuple(f"textworld:coin?level=5&seed={seed}" for seed in range(1, 5)), speedup=2.5),
+    "different": Case(games=tuple(f"textworld:quest?level=3&seed={seed}" for seed in range(1, 33)), speedup=0.97),
+    "completions": Case(speedup=3),
+}
+
+
+class Bench:
+    """The rollout of a case, and one player for each side, which share a model."""
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        case, episodes = CASES[name], options.episodes
+        agent = load_agent(SHIPPED / options.agent, seed=0)
+        agent.model.float()
+        self.rollout = record(agent, case.games, episodes) if case.games else completions(agent, episodes)
+        settings = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0, "epochs": 1, "minibatches": options.minibatches}
+        settings |= {"optimizer": "actde" if case.games else "grpo", "group_size": 1 if case.games else GROUP}
+        settings |= {"trunk": "small" if "small" in options.agent else "smollm2", "dtype": "float32"}
+        settings |= {"episodes": episodes, "micro_batch_tokens": options.micro_tokens}
+        parts: dict[str, Any] = {"model": agent.model, "tokenizer": agent.tokenizer}
+        self.players = {side: Player(settings | {"prefix_sharing": side}, **parts) for side in SIDES}
+
+
+def record(agent: LanguageModelAgent, names: Sequence[str], episodes: int) -> RolloutBatch:
+    """Play episodes of these games in groups of equal size, and return the recorded rollout."""
+    agent.record = True
+    specs = [spec for name in names[:episodes] for spec in games.resolve(name)]
+    group = max(1, episodes // len(specs))
+    with EpisodeRunner(specs, seed=0, parallel=16, max_turns=40, group_size=group) as runner:
+        for _ in runner.play(agent, episodes):
+            pass
+    return RolloutBatch(agent.take_segments(), credit="token")
+
+
+def completions(agent: LanguageModelAgent, episodes: int) -> RolloutBatch:
+    """Return a rollout of random completions, chosen from the whole vocabulary."""
+    rng, segments = np.random.default_rng(0), list[Segment]()
+    for episode in range(episodes):
+        if episode % GROUP == 0:
+            prompt = rng.integers(0, agent.model.vocabulary, PROMPT)
+        tokens = np.concatenate([prompt, rng.integers(0, agent.model.vocabulary, COMPLETION)])
+        numbers: dict[str, Any] = dict.fromkeys(("logprob", "value", "q_value", "entropy"), 0.0)
+        numbers["reward"] = float(rng.normal())
+        choices = [
+            Choice(position=place - 1, turn=0, alternatives=(int(tokens[place]),), chosen=0, **numbers)
+            for place in range(PROMPT, len(tokens))
+        ]
+        segments.append(Segment(episode=episode, tokens=tokens[:-1], choices=tuple(choices), whole_vocabulary=True))
+    return RolloutBatch(segments, credit="token", group_size=GROUP)
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the results of a case."""
+    bench, metrics = Bench(name, options), dict[str, dict[str, float]]()
+    memory = {side: memory_in_child(bench, side) for side in SIDES}
+
+    def update(side: str) -> None:
+        metrics[side] = bench.players[side].update(bench.rollout)
+
+    seconds = harness.alternate({side: lambda side=side: update(side) for side in SIDES}, options.rounds)  # type: ignore[misc]
+    return {
+        "case": name,
+        "tokens": tokens_in(bench.rollout),
+        "choices": sum(len(segment.choices) for segment in bench.rollout.segments),
+        "sharing": metrics["auto"]["prefix_sharing"],
+        "grad_norm": {side: numbers["grad_norm"] for side, numbers in metrics.items()},
+        "seconds": seconds,
+        "speedup": harness.ratios(seconds["off"], seconds["auto"]),
+        "bytes": memory,
+        "memory": memory["auto"] / memory["off"],
+        "targets": {"speedup": CASES[name].speedup, "memory": CASES[name].memory},
+    }
+
+
+def memory_in_child(bench: Bench, side: str) -> int:
+    """Return the peak memory of an update in a copy of this process in bytes, minus the memory held before."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def run() -> None:
+        torch.set_num_threads(1)  # the threads of this process do not exist in its copy
+        before = resident()
+        reset_peak()
+        bench.players[side].update(bench.rollout)
+        sender.send(peak() - before)
+
+    process = context.Process(target=run)
+    process.start()
+    added: int = receiver.recv()
+    process.join()
+    return added
+
+
+def line(row: dict[str, Any]) -> str:
+    """Return a case's row of the table as text."""
+    times = [harness.summary(row["seconds"][side])["median"] for side in SIDES]
+    return (
+        f"{row['case']:12} {row['tokens']:7} {row['choices']:7} {row['sharing']:8.2f} {times[0]:8.2f} {times[1]:8.2f}"
+        f" {harness.shown(row['speedup']):>20} {row['bytes']['auto'] / 1e6:9.0f} {row['bytes']['off'] / 1e6:8.0f}"
+        f" {row['memory']:7.2f}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = _options(arguments)
+    harness.begin(options.threads)
+    print(f"{'':12} {'tokens':>7} {'choices':>7} {'sharing':>8} {'auto, s':>8} {'off, s':>8} {'off / auto':>20}"
+          f" {'auto, MB':>9} {'off, MB':>8} {'ratio':>7}")  # fmt: skip
+    rows = []
+    for name in options.cases.split(","):
+        rows.append(measure(name, options))
+        print(line(rows[-1]), flush=True)
+    harness.write(options.out, harness.document("prefix_sharing", options, arguments, rows=rows))
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = harness.parser(__doc__)
+    parser.add_argument("--agent", default="actde-small", help="shipped agent that plays and learns")
+    parser.add_argument("--cases", default=",".join(CASES), help="cases to measure")
+    parser.add_argument("--episodes", type=int, default=32, help="episodes per rollout")
+    parser.add_argument("--minibatches", type=int, default=1, help="gradient steps per epoch")
+    parser.add_argument("--micro-tokens", type=int, default=4096, help="tokens per micro-batch")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
