@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -136,11 +136,11 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
 
     KeyboardInterrupt is not converted, because the user caused it, not the code. If the code has forked, the forked
     process exits at the end of the block. Standard output is redirected to standard error, so that the code cannot
-    corrupt a JSON document on standard output.
+    corrupt a JSON document on standard output. If the code changes the current folder, the change is undone.
     """
     process = os.getpid()
     try:
-        with _printing_to_stderr():
+        with _printing_to_stderr(), _keeping_folder():
             yield
     except KeyboardInterrupt:
         raise
@@ -153,6 +153,20 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
     finally:
         if os.getpid() != process:
             os._exit(1)
+
+
+@contextmanager
+def _keeping_folder() -> Iterator[None]:
+    """Return to the current folder at the end of the block, so that relative paths keep their meaning."""
+    before = None
+    with suppress(OSError):  # the folder was removed
+        before = Path.cwd()
+    try:
+        yield
+    finally:
+        if before:
+            with suppress(OSError):
+                os.chdir(before)
 
 
 @contextmanager

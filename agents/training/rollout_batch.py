@@ -2,8 +2,8 @@
 
 A segment is an episode's token stream, or a part of a stream that was cut (`agents.language_model.token_stream`). It is
 one row of a batch. A micro-batch has one of two layouts. Separate streams are padded on the right, to the longest
-stream. A packed micro-batch is the prefix tree of its streams, in one row. Any segments can form a micro-batch of either
-layout.
+stream. A packed micro-batch is the prefix tree of its streams, in one row. Any segments can form either kind of
+micro-batch.
 
 A choice is a token that the agent sampled from several alternatives. With credit per token, every choice is an action.
 With credit per command, all choices of a turn form one action. The log-probability of this action is the sum over its
