@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_watch_shows_the_newest_iteration(run: Path) -> None:
     assert re.findall(r"^iteration (\d), episode (\d)", shown, re.MULTILINE) == [("2", "3"), ("2", "4"), ("2", "5")]
     assert "You stand at 0." in shown
     assert re.search(r"^   1  (forward|wait)  p 0\.500  reward [01]  score [01] of 3$", shown, re.MULTILINE)
+
+
+def test_the_folder_of_a_comparison_opens_its_runs(run: Path) -> None:
+    for name in ("ppo", "actde"):
+        (run / "cmp" / "runs" / name).mkdir(parents=True)
+        shutil.copy(run / NAME, run / "cmp" / "runs" / name)
+    watched = json.loads(answer("watch", str(run / "cmp"), "--json"))
+    assert {Path(episode["run"]).parent.name for episode in watched} == {"ppo", "actde"}
 
 
 def test_watch_chooses_iteration_and_episode(run: Path) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def watch(
     runs: Annotated[
-        list[Path], Argument(metavar="RUN", help="Folder of a run or of saved episodes, or a .jsonl file.")
+        list[Path],
+        Argument(metavar="RUN", help="Folder of a run, of saved episodes or of a comparison, or a .jsonl file."),
     ],
     won: Annotated[bool, Option("--won", help="Episodes that were won.")] = False,
     lost: Annotated[bool, Option("--lost", help="Episodes that were not won.")] = False,
@@ -77,7 +78,7 @@ def watch(
 
 
 def _transcripts(run: Path) -> list[Path]:
-    """Return the transcript of a run, or those of the agents in a folder that `evaluate --save` wrote.
+    """Return the transcript of a run, or those of a folder that `evaluate --save` or `compare` wrote.
 
     Raises:
         AgentError: `run` is a file of another kind.
@@ -86,9 +87,8 @@ def _transcripts(run: Path) -> list[Path]:
     from agents.protocol import AgentError
 
     if run.is_dir():
-        own = run / NAME
-        inside = sorted(run.glob(f"*/{NAME}"))
-        return inside if inside and not own.exists() else [own]
+        found = (sorted(run.glob(f"{below}{NAME}")) for below in ("", "*/", "*/*/"))  # `compare`: OUT/runs/RUN
+        return next(filter(None, found), [run / NAME])
     if run.is_file() and run.suffix != Path(NAME).suffix:
         raise AgentError(f"{run} is no transcript; expected the folder of a run, or a transcript file (.jsonl)")
     return [run]
