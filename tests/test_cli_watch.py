@@ -11,6 +11,7 @@ from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import NAME, Entry, append
+from agents.storage.run_folder import SETTINGS
 from tests.helpers.command_line import answer, cli
 from tests.helpers.fakes import CorridorSpec
 from tests.helpers.terminals import press, terminal, wait_for
@@ -18,7 +19,8 @@ from tests.helpers.terminals import press, terminal, wait_for
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A folder with transcripts: two iterations of three episodes."""
+    """A run with transcripts: two iterations of three episodes."""
+    (tmp_path / SETTINGS).touch()
     specs = [CorridorSpec("corridor", 3)]
     with EpisodeRunner(specs, seed=1) as runner:
         for iteration in range(2):
@@ -104,6 +106,7 @@ def test_played_episodes_are_saved_and_watched(tmp_path: Path) -> None:
     assert done.stderr.endswith("transcripts.jsonl already exists; choose another folder\n")
     assert cli("evaluate", *arguments, "--save", str(tmp_path / "evaluated")).returncode == 0
     assert [path.name for path in (tmp_path / "evaluated").iterdir()] == ["random"]
+    assert "iteration" not in answer("watch", str(tmp_path / "played"))
     for folder in ("evaluated/random", "evaluated"):
         watched = json.loads(answer("watch", str(tmp_path / folder), "--json"))
         assert [episode["index"] for episode in watched] == [0, 1]

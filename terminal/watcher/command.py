@@ -132,6 +132,7 @@ def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "Epi
     Raises:
         AgentError: a transcript is missing, damaged or empty, or no episode matches.
     """
+    from agents.play.transcript import is_of_run
     from agents.play.transcript_index import EpisodeFilter, TranscriptIndex
     from agents.protocol import AgentError
 
@@ -142,7 +143,8 @@ def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "Epi
             if not rows:
                 raise AgentError(f"{path} holds no episodes yet")
             last, most = rows[-1].iteration + 1, max(row.index for row in rows)
-            ends.append(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
+            iterations = f"iterations go up to {last}, its " if is_of_run(path) else ""
+            ends.append(f"{path} has no such episode: its {iterations}episodes go up to {most}")
             choice = replace(wanted, iteration=last) if wanted == EpisodeFilter() else wanted
             chosen += [(path, row) for row in rows if choice.accepts(row)]
     if not chosen:
