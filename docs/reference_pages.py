@@ -13,6 +13,8 @@ import cli
 from actde.config import choices, expected, written
 from agents.config import GROUPS
 from agents.training import presets
+from agents.training.presets import ADVENTURES
+from games.game_spec import BUILT_IN
 from terminal.help_page import GAMES, option_row, paragraphs
 from terminal.options import usage
 
@@ -44,9 +46,9 @@ def settings() -> str:
 
 def preset_tables() -> str:
     """Return the tables of the presets, in the order in which they override each other."""
-    adventures = "on text adventures"
+    adventures = f"on {ADVENTURES}"
     rows: list[tuple[str, Mapping[str, Any]]] = [
-        *((f"game `{game}`", values) for game, values in presets.GAMES.items()),
+        *((f"game `{game}`" if game in BUILT_IN else game, values) for game, values in presets.GAMES.items()),
         *((f"trunk `{trunk}`", values) for trunk, values in presets.TRUNKS.items()),
         *((f"game `{game}` with `{trunk}`", values) for (game, trunk), values in presets.GAMES_ON_TRUNKS.items()),
         *((f"optimizer `{name}`", values) for name, values in presets.OPTIMIZERS_ANY_GAME.items()),

@@ -5,10 +5,56 @@ Its functions return the values that an option can be completed to.
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 
 PROGRAM = "actde"
 VARIABLE = "_ACTDE_COMPLETE"  # set by the shell's completion function
+INSTALLATION = f"the shell will complete the command {PROGRAM}, if it is on the PATH, but not `python cli.py`"
+BREAKS = frozenset("=:@")
+"""Characters at which bash splits words (COMP_WORDBREAKS) and that an unquoted value can contain."""
+
+
+@contextmanager
+def whole_words() -> Iterator[None]:
+    """Let the command line in the block complete whole words for bash, which splits them at `BREAKS`.
+
+    Bash replaces only the last part of the word. Therefore, the parts before it are removed from the printed
+    completions.
+    """
+    if os.environ.get(VARIABLE) != "complete_bash":
+        yield
+        return
+    words, start = joined(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
+    os.environ |= {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    printed = StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        for line in printed.getvalue().splitlines():
+            sys.stdout.write(line.removeprefix(start) + "\n")
+
+
+def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
+    """Join the parts of words that bash has split. Parts after the `current` one are ignored.
+
+    Returns:
+        (words, start): the last word is the one to complete. `start` are the characters of its value before the part
+        that bash replaces. For `--game=textworld:co`, `start` is "textworld:".
+    """
+    words, start, after_break = list[str](), "", False
+    for part in [*parts[:current], *(parts[current : current + 1] or [""])]:
+        breaks = bool(part) and BREAKS.issuperset(part)
+        if words and part and (breaks or after_break):
+            start = words[-1] + part if breaks else words[-1]
+            words[-1] += part
+        else:
+            start = ""
+            words.append(part)
+        after_break = breaks
+    return words, start.partition("=")[2] if start.startswith("--") else start
 
 
 def typed_command() -> list[str]:

@@ -26,7 +26,7 @@ import typer
 from actde.import_path import protect_imports
 from actde.warning_lines import shortened, warning_line
 from terminal import console, help_page
-from terminal.completion import PROGRAM
+from terminal.completion import INSTALLATION, PROGRAM, whole_words
 from terminal.texts import one_line
 
 PR_SET_PDEATHSIG = 1
@@ -80,7 +80,10 @@ def _run(app: Callable[..., object]) -> NoReturn:
     if "--json" in sys.argv:
         _reserve_standard_output()
     try:
-        status = app(args=sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+        if "--install-completion" in sys.argv:
+            console.note(INSTALLATION)
+        with whole_words():
+            status = app(args=sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         fail(_command_line_error(error), error.exit_code)

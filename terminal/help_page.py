@@ -1,6 +1,7 @@
 """Build the help pages of all commands, in one layout and without truncated texts."""
 
 import inspect
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,17 @@ Row = tuple[str, str, str]  # an option with its argument, its help text, and a 
 
 
 class HelpCommand(TyperCommand):
-    """A command whose help page is built by `page`."""
+    """A command whose help page is built by `page`. Only repeatable options may be given several times."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
+        for option, count in given.items():
+            if count > 1 and not (option.multiple or option.is_eager or ctx.resilient_parsing):
+                name = "/".join([*option.opts, *option.secondary_opts])
+                times = "twice" if count == 2 else f"{count} times"
+                expected = "it once" if getattr(option, "is_flag", False) else "one value"
+                ctx.fail(f"{name} was given {times}; expected {expected}")
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         console.show(page(ctx))

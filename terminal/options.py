@@ -106,7 +106,7 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
 
     Later layers override.
     """
-    from agents.imports import load_imports, merge_imports
+    from agents.imports import load_imports, merge_imports, source_of
     from agents.training import presets
 
     if own.get("code"):
@@ -124,8 +124,11 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
         stored = read_config(folder).flat()
         given = presets.merged(named)
         _check_code(folder, stored, given)
-        if imports := merge_imports(str(stored.get("imports", "")), str(given.get("imports", ""))):
-            load_imports(imports)  # a stored entry may also name a class of a file that the user named
+        known = set(map(source_of, _code_in(stored)))  # naming it again does not change the settings
+        new = [entry for entry in str(given.get("imports", "")).split(",") if source_of(entry) not in known]
+        imports = merge_imports(str(stored.get("imports", "")), *new)
+        load_imports(imports)  # a stored entry may also name a class of a file that the user named
+        if "imports" in given:
             named[-1] = named[-1]._replace(values={**named[-1].values, "imports": imports})
         named.insert(0, presets.Layer(str(folder / SETTINGS), stored))
     return named

@@ -129,8 +129,7 @@ def play(
 def episode_lines(entry: Entry) -> list[str]:
     """Return a recorded episode as plain lines."""
     episode = entry.episode
-    place = f"iteration {entry.iteration + 1}, episode {episode.index}, {display.game_name(episode.game)}"
-    lines = [f"{place}: {display.summary(episode)}"]
+    lines = [f"{entry.place}, {display.game_name(episode.game)}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
         lines += _text_lines(step.observation)
         score = display.points(step.score, episode.max_score)

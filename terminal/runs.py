@@ -99,7 +99,7 @@ def _details(run: "RunSummary", differ: Sequence[str]) -> list[Any]:
     from actde.config import written
 
     values = [(name, run.settings[name]) for name in differ] if run.settings else []
-    own = [f"{name} {value if isinstance(value, str) else written(value)}" for name, value in values]
+    own = [f"{name} {value if value and isinstance(value, str) else written(value)}" for name, value in values]
     return [("\n" + _printable(", ".join(own)), "dim")] if own else []
 
 

@@ -242,9 +242,15 @@ def stop_line(trainer: "Trainer") -> str:
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
-    """Return the trainer's notes, with one more if the user gave a `context` that exceeds the model's."""
-    wanted, limit = trainer.config.rollout.context, trainer.agent.model.context
-    if wanted is None or wanted <= limit or origins["context"].startswith(("default", "preset")):
+    """Return the trainer's notes, with one more if the user gave a `context` that exceeds the model's.
+
+    A `context` from the defaults, a preset, a checkpoint or the settings of a resumed run was not given now.
+    """
+    from agents.storage.run_folder import SETTINGS
+
+    wanted, limit, origin = trainer.config.rollout.context, trainer.agent.model.context, origins["context"]
+    given = not (origin.startswith(("default", "preset", "checkpoint")) or Path(origin).name == SETTINGS)
+    if wanted is None or wanted <= limit or not given:
         return trainer.notes
     return [*trainer.notes, f"--context {wanted} exceeds the model's length; {limit} tokens are used"]
 

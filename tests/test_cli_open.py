@@ -41,6 +41,7 @@ def test_the_game_and_the_optimizer_of_the_documentation_are_used_by_typing_comm
     assert f"--import '{folder / 'guess.py'}'" in refused
     code = ["--import", "averaged.py:Averaged", "--import", "guess.py"]
     assert "3/3" in run(folder, "train", "--resume", "--out", "run", "--iterations", "3", *code)
+    assert json.loads((folder / "run" / "settings.json").read_text())["run"] == settings
     for game in (["mine/Guess-v0", *code[2:]], ["guess.py:Guess?cards=20&seed=1..3"]):
         table = run(folder, "evaluate", "--agent", "run", "--game", *game, "--episodes", "4")
         assert "run" in table

@@ -107,7 +107,8 @@ def test_a_run_repeats_from_the_output_of_a_dry_run(run: Path, tmp_path: Path) -
 )
 def test_a_mistake_is_one_line_and_leaves_no_folder(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     folder = tmp_path / "run"
-    done = cli("train", "--out", str(folder), *TINY, *arguments)
+    options = dict(zip(TINY[::2], TINY[1::2], strict=True)) | dict(zip(arguments[::2], arguments[1::2], strict=True))
+    done = cli("train", "--out", str(folder), *(word for option in options.items() for word in option))
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

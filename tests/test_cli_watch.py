@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.play.transcript import NAME, Entry, append
+from agents.storage.run_folder import SETTINGS
 from tests.helpers.command_line import answer, cli
 from tests.helpers.fakes import CorridorSpec
 from tests.helpers.terminals import press, terminal, wait_for
@@ -17,7 +19,8 @@ from tests.helpers.terminals import press, terminal, wait_for
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A folder with transcripts: two iterations of three episodes."""
+    """A run with transcripts: two iterations of three episodes."""
+    (tmp_path / SETTINGS).touch()
     specs = [CorridorSpec("corridor", 3)]
     with EpisodeRunner(specs, seed=1) as runner:
         for iteration in range(2):
@@ -31,6 +34,14 @@ def test_watch_shows_the_newest_iteration(run: Path) -> None:
     assert re.findall(r"^iteration (\d), episode (\d)", shown, re.MULTILINE) == [("2", "3"), ("2", "4"), ("2", "5")]
     assert "You stand at 0." in shown
     assert re.search(r"^   1  (forward|wait)  p 0\.500  reward [01]  score [01] of 3$", shown, re.MULTILINE)
+
+
+def test_the_folder_of_a_comparison_opens_its_runs(run: Path) -> None:
+    for name in ("ppo", "actde"):
+        (run / "cmp" / "runs" / name).mkdir(parents=True)
+        shutil.copy(run / NAME, run / "cmp" / "runs" / name)
+    watched = json.loads(answer("watch", str(run / "cmp"), "--json"))
+    assert {Path(episode["run"]).parent.name for episode in watched} == {"ppo", "actde"}
 
 
 def test_watch_chooses_iteration_and_episode(run: Path) -> None:
@@ -95,6 +106,7 @@ def test_played_episodes_are_saved_and_watched(tmp_path: Path) -> None:
     assert done.stderr.endswith("transcripts.jsonl already exists; choose another folder\n")
     assert cli("evaluate", *arguments, "--save", str(tmp_path / "evaluated")).returncode == 0
     assert [path.name for path in (tmp_path / "evaluated").iterdir()] == ["random"]
+    assert "iteration" not in answer("watch", str(tmp_path / "played"))
     for folder in ("evaluated/random", "evaluated"):
         watched = json.loads(answer("watch", str(tmp_path / folder), "--json"))
         assert [episode["index"] for episode in watched] == [0, 1]

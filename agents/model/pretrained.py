@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agents.config import SMOLLM2
+from agents.config import SCRATCH, SMOLLM2
 from agents.model.trunk_config import check_size, library_errors, trunk_config_of
 from agents.protocol import AgentError
 from games.cached_folder import build_from
@@ -144,8 +144,9 @@ def _folder_of(source: str, name: str) -> Path:
         return Path(snapshot_download(source, local_files_only=True))
     except (OSError, ValueError):  # it is not in the cache, or it is no name of a model
         raise AgentError(
-            f"no pretrained model {name!r}: expected {SMOLLM2}, a folder that save_pretrained wrote, or a name in the"
-            f" local Hugging Face cache; nothing is downloaded{did_you_mean(name.lower(), [SMOLLM2])}"
+            f"no pretrained model {name!r}: expected {SMOLLM2}, {' or '.join(SCRATCH)} for a new one, a folder that"
+            " save_pretrained wrote, or a name in the local Hugging Face cache; nothing is downloaded"
+            f"{did_you_mean(name.lower(), [SMOLLM2, *SCRATCH])}"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """Transcripts: episodes as JSON Lines. Each line holds one episode and its iteration of the training run."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.play.episode import Episode
@@ -17,10 +17,25 @@ NAME = "transcripts.jsonl"  # in the folder of a run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of a transcript: an episode and the iteration of the training run, counted from 0."""
+    """One line of a transcript: an episode and the iteration of the training run, counted from 0.
+
+    `of_run` is false for the episodes that `play` or `evaluate` saved. They have no iterations.
+    """
 
     iteration: int
     episode: Episode
+    of_run: bool = field(default=True, compare=False)
+
+    @property
+    def place(self) -> str:
+        """The numbers of the iteration, counted from 1 and only in a training run, and of the episode."""
+        iteration = f"iteration {self.iteration + 1}, " if self.of_run else ""
+        return f"{iteration}episode {self.episode.index}"
+
+
+def is_of_run(path: Path) -> bool:
+    """Return whether a transcript is of a training run, whose folder has settings, or may become one."""
+    return path.name != NAME or not path.parent.is_dir() or (path.parent / "settings.json").exists()
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:

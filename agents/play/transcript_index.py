@@ -6,7 +6,7 @@ faster than `agents.play.transcript.read`. `read_episode` reads one episode and 
 
 import codecs
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NotRequired
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from agents.play.iteration_log import IterationOrder, parse_line
-from agents.play.transcript import Entry, check_present, parse_entry
+from agents.play.transcript import Entry, check_present, is_of_run, parse_entry
 from agents.protocol import AgentError
 from games.parameters import level_of, readable
 from games.untrusted_files import decode, read_raw_lines
@@ -165,7 +165,7 @@ def read_episode(row: EpisodeRow) -> Entry:
     entry = parse_entry(line)
     if (entry.iteration, entry.episode.index) != (row.iteration, row.index):
         raise AgentError(f"{row.where} has changed; open the transcript again")
-    return entry
+    return replace(entry, of_run=is_of_run(row.path))
 
 
 def contains(row: EpisodeRow, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The model card of an exported agent: what trained it, how to load it, and how to compute v and q."""
+"""The model card of an exported agent: what trained it, how to load it, and how to compute v and, if it has one, q."""
 
 import json
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ MODES = {
     "trie": "The agent chooses among the game's admissible commands, with the probabilities that the model gives them.",
     "free": "The agent generates any text.",
 }
+
+BODY = "F.gelu(linear(f'{head}.body.0', h), approximate='tanh')"
 
 
 def model_card(about: Mapping[str, Any], counters: Mapping[str, Any], heads: HeadsFile, base: str | None) -> str:
@@ -35,7 +37,7 @@ def model_card(about: Mapping[str, Any], counters: Mapping[str, Any], heads: Hea
         _loading(base, about["model"]["dtype"]),
         f"{MODES[about['mode']]} {PROMPTS.get(about['prompt'], '')} The context is at most {about['context']} tokens. "
         "A command or a completion ends at a special token or at a newline.",
-        "## v and q",
+        "## v and q" if heads.q_heads else "## v",
         _reading_heads(heads),
         "## Licence",
         _licence(trunk),
@@ -57,9 +59,10 @@ def _origin(about: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
     run = made_by.get("run", {})
     trained = f"a LoRA adapter of rank {model['lora']}" if model["lora"] else "the whole model"
     weights = "random weights" if model["trunk"] in SCRATCH else "pretrained weights"
+    q_heads = f" and {model['q_heads']} Q head{'s' * (model['q_heads'] > 1)}" if model["q_heads"] else ""
     start = f"the weights of the run `{run['init']}`" if run.get("init") else weights
     lines = [
-        f"A language model (trunk `{model['trunk']}`) with a value head. Number of Q heads: {model['q_heads']}.",
+        f"A language model (trunk `{model['trunk']}`) with a value head{q_heads}.",
         f"The optimizer `{about['name']}` trained {trained}, from {start}.",
     ]
     if run:
@@ -86,7 +89,8 @@ print(tokenizer.decode(model.generate(**inputs)[0]))
 
 
 def _reading_heads(heads: HeadsFile) -> str:
-    body = "F.gelu(linear(f'{head}.body.0', h), approximate='tanh')" if heads.layers == 2 else "h"
+    two = heads.layers == 2
+    value_body, q_body = ("body('value')", "body(head)") if two else ("h", "h")
     q = (
         "linear(f'{head}.project', x) @ E.T / h.shape[-1] ** 0.5 + linear(f'{head}.bias', x)"
         if heads.tied
@@ -104,25 +108,24 @@ def _reading_heads(heads: HeadsFile) -> str:
         "",
         "def linear(name, x):",
         "    return F.linear(x, weights[f'{name}.weight'], weights[f'{name}.bias'])",
+        *(["", "def body(head):", f"    return {BODY}"] if two else []),
         "",
-        "def body(head):",
-        f"    return {body}",
-        "",
-        "v = linear('value.out', body('value'))  # [B, L, 1]",
+        f"v = linear('value.out', {value_body})  # [B, L, 1]",
     ]
     if heads.q_heads:
         lines += [
             *(["E = model.get_output_embeddings().weight.float()"] if heads.tied else []),
             "",
             "def q_of(head):",
-            "    x = body(head)",
+            f"    x = {q_body}",
             f"    return {q}{plus_v}  # [B, L, V]",
             "",
             f"q = [q_of(head) for head in ({names},)]",
         ]
     code = "\n".join(lines)
+    of_tokens = " and q that of each next token," if heads.q_heads else ""
     return f"""`heads.safetensors` holds the heads, and `heads.json` describes them. v is the value of
-the text so far, and q that of each next token, in units of the training's reward.{lower}
+the text so far,{of_tokens} in units of the training's reward.{lower}
 
 ```python
 {code}

@@ -17,8 +17,7 @@ from agents.config import FIELDS, TrainConfig, flatten, parse
 from agents.training.bfloat16 import is_fast_in_bfloat16
 from games.untrusted_files import read_text
 
-GIVEN = "given"
-"""Origin of settings given on the command line or in a Python call."""
+GIVEN = "given"  # origin of settings given on the command line or in a Python call
 MAX_TOML = 1_000_000  # bytes of a TOML file
 
 
@@ -29,6 +28,7 @@ class Layer(NamedTuple):
     values: Mapping[str, Any]
 
 
+ADVENTURES, FREE_TEXT = "text adventures", "games without admissible commands"
 GAMES: dict[str, dict[str, Any]] = {
     # an episode is a single action, so nothing is discounted; with 64 episodes, each gradient step covers every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
@@ -48,7 +48,7 @@ GAMES: dict[str, dict[str, Any]] = {
         "save_every": 100,
     },
     # tuned for PPO and the small trunk on one `simple` game (NOTES.md)
-    "textworld": {
+    ADVENTURES: {
         "trunk": "small",
         "gamma": 0.9,
         "context": 1024,
@@ -63,8 +63,8 @@ GAMES: dict[str, dict[str, Any]] = {
         "entropy_coef": 0.02,
         "iterations": 100,
     },
-    # third-party games without admissible commands, so the agent generates its commands freely
-    "free": {
+    # third-party games, in which the agent generates its commands freely
+    FREE_TEXT: {
         "trunk": "smollm2",
         "mode": "free",
         "max_turns": 40,
@@ -243,7 +243,7 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
         Layer(f"preset of {game} with {trunk}", GAMES_ON_TRUNKS.get((game, trunk), {})),
         Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
     ]
-    if game == "textworld":
+    if game == ADVENTURES:
         imitation = IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
         result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | imitation))
         if init:
@@ -275,17 +275,17 @@ def _game_kind(game: str, step_seconds: object) -> str:
     """
     kind: str = game.partition("?")[0]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):
-        return kind if kind in GAMES else "textworld"
+        return kind if kind in GAMES else ADVENTURES
     import games
 
     limit = step_seconds if isinstance(step_seconds, int | float) and step_seconds > 0 else None  # not checked yet
     try:
         spec = games.resolve(game, step_seconds=limit)[0]
         if spec.kind in ("open", "suite") and not games.offers_commands(spec):
-            return "free"
+            return FREE_TEXT
     except games.GameError:
-        return "textworld"
-    return spec.kind if spec.kind in GAMES else "textworld"
+        return ADVENTURES
+    return spec.kind if spec.kind in GAMES else ADVENTURES
 
 
 def _game_preset(kind: str, game: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.play.episode import Episode
-from agents.play.transcript import NAME
+from agents.play.transcript import NAME, is_of_run
 from agents.play.transcript_index import EpisodeFilter, EpisodeRow, TranscriptIndex
 
 BATCH = 1000  # rows that are passed on at once
@@ -46,12 +46,14 @@ class Catalogue:
 
     Attributes:
         labels: short name of each run.
+        columns: whether a list of the episodes has the columns "run" and "iteration".
         places: all episodes, in the order of reading.
         shown: the episodes that the filter `wanted` matches, by run, iteration and number.
     """
 
     def __init__(self, paths: Sequence[Path], wanted: EpisodeFilter) -> None:
         self.labels = labels(paths)
+        self.columns = {"run": len(paths) > 1, "iteration": any(map(is_of_run, paths))}
         self.wanted = wanted
         self.places: list[Place] = []
         self.shown: list[Place] = []

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def watch(
     runs: Annotated[
-        list[Path], Argument(metavar="RUN", help="Folder of a run or of saved episodes, or a .jsonl file.")
+        list[Path],
+        Argument(metavar="RUN", help="Folder of a run, of saved episodes or of a comparison, or a .jsonl file."),
     ],
     won: Annotated[bool, Option("--won", help="Episodes that were won.")] = False,
     lost: Annotated[bool, Option("--lost", help="Episodes that were not won.")] = False,
@@ -77,7 +78,7 @@ def watch(
 
 
 def _transcripts(run: Path) -> list[Path]:
-    """Return the transcript of a run, or those of the agents in a folder that `evaluate --save` wrote.
+    """Return the transcript of a run, or those of a folder that `evaluate --save` or `compare` wrote.
 
     Raises:
         AgentError: `run` is a file of another kind.
@@ -86,9 +87,8 @@ def _transcripts(run: Path) -> list[Path]:
     from agents.protocol import AgentError
 
     if run.is_dir():
-        own = run / NAME
-        inside = sorted(run.glob(f"*/{NAME}"))
-        return inside if inside and not own.exists() else [own]
+        found = (sorted(run.glob(f"{below}{NAME}")) for below in ("", "*/", "*/*/"))  # `compare`: OUT/runs/RUN
+        return next(filter(None, found), [run / NAME])
     if run.is_file() and run.suffix != Path(NAME).suffix:
         raise AgentError(f"{run} is no transcript; expected the folder of a run, or a transcript file (.jsonl)")
     return [run]
@@ -132,6 +132,7 @@ def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "Epi
     Raises:
         AgentError: a transcript is missing, damaged or empty, or no episode matches.
     """
+    from agents.play.transcript import is_of_run
     from agents.play.transcript_index import EpisodeFilter, TranscriptIndex
     from agents.protocol import AgentError
 
@@ -142,7 +143,8 @@ def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "Epi
             if not rows:
                 raise AgentError(f"{path} holds no episodes yet")
             last, most = rows[-1].iteration + 1, max(row.index for row in rows)
-            ends.append(f"{path} has no such episode: its iterations go up to {last}, its episodes up to {most}")
+            iterations = f"iterations go up to {last}, its " if is_of_run(path) else ""
+            ends.append(f"{path} has no such episode: its {iterations}episodes go up to {most}")
             choice = replace(wanted, iteration=last) if wanted == EpisodeFilter() else wanted
             chosen += [(path, row) for row in rows if choice.accepts(row)]
     if not chosen:

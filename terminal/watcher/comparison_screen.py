@@ -57,16 +57,15 @@ class ComparisonScreen(Screen[None]):
     def __init__(self, catalogue: Catalogue, places: tuple[Place, Place], entries: tuple[Entry, Entry]) -> None:
         super().__init__()
         self.catalogue, self.places = catalogue, places
-        self.iterations = [entry.iteration for entry in entries]
+        self.entries = entries
         self.episodes = [entry.episode for entry in entries]
         self.difference = first_difference(*self.episodes)
 
     def compose(self) -> ComposeResult:
         yield Static(self._title(), classes="title")
         with Horizontal(id="headings"):
-            for place, iteration, episode in zip(self.places, self.iterations, self.episodes, strict=True):
-                run = self.catalogue.labels[place.run]
-                yield Static(turn_view.short_heading(episode, run=run, iteration=iteration))
+            for place, entry in zip(self.places, self.entries, strict=True):
+                yield Static(turn_view.short_heading(entry, run=self.catalogue.labels[place.run]))
         yield RowList(self._row, id="both-turns")
         with Horizontal(id="both"):
             for side in ("left", "right"):

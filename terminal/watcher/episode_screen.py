@@ -60,7 +60,7 @@ class EpisodeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         run = self.catalogue.labels[self.place.run]
-        yield Static(turn_view.heading(self.entry.episode, run=run, iteration=self.entry.iteration), classes="title")
+        yield Static(turn_view.heading(self.entry, run=run), classes="title")
         with Horizontal():
             yield RowList(self._row, id="turns")
             yield turn_view.TurnView(id="turn")

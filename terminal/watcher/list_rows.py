@@ -26,20 +26,21 @@ WIDE_TITLES = {"iteration": "iter", "total": "return"}
 NARROW_TITLES = {"iteration": "it", "episode": "ep", "level": "lv", "total": "return", "expert": "ex"}
 
 
-def titles(width: int, *, run: bool) -> Text:
-    """Return the titles of the columns for a list of this width. `run` tells whether there is a column for the run."""
-    names = {name: name for name in COLUMNS if run or name != "run"}
-    names |= WIDE_TITLES if width >= WIDE else NARROW_TITLES
+def titles(width: int, columns: Mapping[str, bool]) -> Text:
+    """Return the titles of the columns for a list of this width. `columns` tells whether optional ones exist."""
+    names = {name: name for name in COLUMNS if columns.get(name, True)}
+    short = WIDE_TITLES if width >= WIDE else NARROW_TITLES
+    names |= {name: title for name, title in short.items() if name in names}
     line = _arrange(width - 1, names, "game", {})  # the scroll bar takes one column
     line.stylize("bold")
     return line
 
 
-def episode_row(episode: EpisodeRow, width: int, *, run: str | None) -> Text:
-    """Return the row of an episode. If `run` is None, there is no column for the run."""
+def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *, run: str) -> Text:
+    """Return the row of an episode. `columns` tells whether optional columns exist."""
     result = display.result(episode)
     texts = {
-        **({} if run is None else {"run": one_line(run)}),
+        "run": one_line(run),
         "iteration": str(episode.iteration + 1),
         "episode": str(episode.index),
         "level": "" if episode.level is None else str(episode.level),
@@ -49,6 +50,7 @@ def episode_row(episode: EpisodeRow, width: int, *, run: str | None) -> Text:
         "expert": f"{episode.expert_turns / episode.turns:z.0%}" if episode.expert_turns else "",
     }
     styles = {"result": display.result_style(episode), "run": "cyan", "expert": "magenta"}
+    texts = {name: text for name, text in texts.items() if columns.get(name, True)}
     return _arrange(width, texts, display.game_name(episode.game), styles)
 
 

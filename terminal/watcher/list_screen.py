@@ -67,7 +67,7 @@ class ListScreen(Screen[None]):
         self._left.set()
 
     def on_resize(self) -> None:
-        self.query_one("#columns", Static).update(titles(self.size.width, run=self._has_runs))
+        self.query_one("#columns", Static).update(titles(self.size.width, self.catalogue.columns))
 
     @work(thread=True)
     def _read(self) -> None:
@@ -144,11 +144,7 @@ class ListScreen(Screen[None]):
 
     def _row(self, index: int, width: int) -> Text:
         place = self.catalogue.shown[index]
-        return episode_row(place.row, width, run=self.catalogue.labels[place.run] if self._has_runs else None)
-
-    @property
-    def _has_runs(self) -> bool:
-        return len(self.catalogue.labels) > 1
+        return episode_row(place.row, width, self.catalogue.columns, run=self.catalogue.labels[place.run])
 
     @property
     def _cursor(self) -> int:

@@ -52,7 +52,7 @@ def _html(title: str, episodes: Sequence[dict[str, Any]]) -> str:
 def _markdown(title: str, episodes: Sequence[dict[str, Any]]) -> str:
     parts = [f"# {_escape(title)}"]
     for e in episodes:
-        parts.append(f"## {_escape(e['run'])}, iteration {e['iteration']}, episode {e['index']}: {_escape(e['game'])}")
+        parts.append(f"## {_escape(e['run'])}, {e['place']}: {_escape(e['game'])}")
         expert = f", {e['expert']} by the expert" if e["expert"] else ""
         parts.append(f"{_escape(e['summary'])}, return {e['total']}{expert}")
         for turn in e["turns"]:
@@ -95,8 +95,7 @@ def _episode(run: str, entry: Entry) -> dict[str, Any]:
     episode = entry.episode
     return {
         "run": one_line(run),
-        "iteration": entry.iteration + 1,
-        "index": episode.index,
+        "place": entry.place,
         "game": display.game_name(episode.game),
         "summary": display.summary(episode),
         "kind": {"green": "won", "red": "lost"}.get(display.result_style(episode), ""),

@@ -7,6 +7,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from agents.play.episode import Episode, Step
+from agents.play.transcript import Entry
 from terminal import display
 from terminal.texts import one_line
 from terminal.watcher.row_list import cell, row
@@ -15,11 +16,12 @@ COMMANDS = 40  # the number of commands that a turn shows
 EXPERT = Text("E", "bold magenta")
 
 
-def heading(episode: Episode, *, run: str, iteration: int) -> Text:
-    """Return the title of an episode. `iteration` counts from 0."""
+def heading(entry: Entry, *, run: str) -> Text:
+    """Return the title of an episode."""
+    episode = entry.episode
     title = Text.assemble(
         (one_line(run), "bold"),
-        (f"  iteration {iteration + 1}  episode {episode.index}  ", "dim"),
+        (f"  {entry.place.replace(', ', '  ')}  ", "dim"),
         (display.game_name(episode.game), "bold"),
         "  ",
         (display.summary(episode), f"bold {display.result_style(episode)}"),
@@ -30,11 +32,12 @@ def heading(episode: Episode, *, run: str, iteration: int) -> Text:
     return title
 
 
-def short_heading(episode: Episode, *, run: str, iteration: int) -> Text:
-    """Return two lines about one of two episodes of the same game. `iteration` counts from 0."""
+def short_heading(entry: Entry, *, run: str) -> Text:
+    """Return two lines about one of two episodes of the same game."""
+    episode = entry.episode
     return Text.assemble(
         (one_line(run), "bold"),
-        (f"  iteration {iteration + 1}  episode {episode.index}\n", "dim"),
+        (f"  {entry.place.replace(', ', '  ')}\n", "dim"),
         (display.summary(episode), f"bold {display.result_style(episode)}"),
     )
 

@@ -16,6 +16,7 @@ from agents.play.episode import Episode, Step
 from agents.play.transcript import NAME, Entry, append
 from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import Decision, GeneratedToken
+from agents.storage.run_folder import SETTINGS
 from terminal.watcher.app import Watcher
 
 CELL, LINE = 12.2, 24.4  # width and height of a cell in textual's pictures
@@ -155,6 +156,7 @@ WRITTEN = Episode(
 def write_run(folder: Path, *iterations: list[Episode]) -> Path:
     """Write a run of these episodes, by iteration. Return its transcript."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS).touch()
     for iteration, episodes in enumerate(iterations):
         append(folder / NAME, [Entry(iteration=iteration, episode=episode) for episode in episodes])
     return folder / NAME

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from tests import ROOT
 from tests.helpers.command_line import surroundings
@@ -21,13 +21,17 @@ def bare(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
+def terminal(*arguments: str) -> AbstractContextManager[tuple[subprocess.Popen[bytes], int]]:
+    """The command line in its own terminal: the process, and our end of the terminal."""
+    return opened([sys.executable, str(ROOT / "cli.py"), *arguments], surroundings())
+
+
 @contextmanager
-def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command line in its own terminal, whose keys send signals: the process, and our end of the terminal."""
+def opened(command: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command in its own terminal, whose keys send signals: the process, and our end of the terminal."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings(), start_new_session=True,
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(theirs)

@@ -1,11 +1,16 @@
 """Shell completion of commands, options and values."""
 
 import os
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
 from terminal import completion
+from tests import ROOT
 from tests.conftest import Command
+from tests.helpers.terminals import opened, wait_for
 
 OF_OTHER_TESTS = {"actde-permuted"}  # an optimizer that a study registers
 
@@ -17,20 +22,41 @@ OF_OTHER_TESTS = {"actde-permuted"}  # an optimizer that a study registers
         ("actde train --lr-sch", ["--lr-schedule"]),
         ("actde train --lr-schedule l", ["linear"]),
         ("actde train --optimizer actde", ["actde", "actde-corrected"]),
-        ("actde train --game textworld:c", ["textworld:coin", "textworld:cooking"]),
+        ("actde train --game textworld : c", ["coin", "cooking"]),
+        ("actde train --game = textworld : co", ["coin", "cooking"]),
+        ("actde train --out a @ b --game textworld : co", ["coin", "cooking"]),
         ("actde train --game com", ["completion"]),
         ("actde train --trunk s", ["small", "smollm2"]),
         ("actde compare --optimizers ppo,im", ["ppo,imitation"]),
         ("actde play --agent act", ["actde", "actde-small"]),
         ("actde play --game ip", ["ipd"]),
+        ("actde play --game textworld :", ["simple", "coin", "treasure", "cooking", "quest", "textnav"]),
         ("actde export pp", ["ppo", "ppo-small"]),
     ],
 )
 def test_a_shell_completes(command: Command, words: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(completion.VARIABLE, "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", words)
-    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    monkeypatch.setenv("COMP_WORDS", words.replace(" ", "\n"))
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
     assert [name for name in command()[1].split() if name not in OF_OTHER_TESTS] == expected
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_an_interactive_bash_completes_words_that_it_splits(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "actde").write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "cli.py"} "$@"\n')
+    (tmp_path / "actde").chmod(0o755)
+    (tmp_path / "rc").write_text(f"PS1='ready$ '\n{command('--show-completion', 'bash')[1]}")
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "INPUTRC": "/dev/null"}
+    with opened(["bash", "--noprofile", "--rcfile", str(tmp_path / "rc"), "-i"], env) as (_, ours):
+        wait_for(ours, "ready$ ")
+        for typed, completed in (
+            ("--game textworld:tr", "--game textworld:treasure "),
+            ("--game=textworld:coi", "--game=textworld:coin "),
+            ("--game 'textworld:si", "--game 'textworld:simple' "),
+            ("--game textworld:\t", "cooking"),
+        ):
+            os.write(ours, f"\x15actde train {typed}\t".encode())  # Ctrl-U empties the line
+            wait_for(ours, completed)
 
 
 def test_the_script_of_a_shell_is_for_the_installed_program(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +66,12 @@ def test_the_script_of_a_shell_is_for_the_installed_program(command: Command, mo
     assert (status, errors) == (0, "")
     assert f"{completion.VARIABLE}=complete_bash" in script and "_completion actde" in script
     assert completion.VARIABLE not in os.environ
+
+
+def test_an_installation_says_which_command_is_completed(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
+    status, shown, errors = command("--install-completion")
+    assert status == 0 and "completion installed in" in shown and "not `python cli.py`" in errors

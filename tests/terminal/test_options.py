@@ -195,6 +195,13 @@ def test_paths_in_the_file_are_relative_to_the_current_folder(
     )
 
 
+@pytest.mark.usefixtures("clean_registry")
+def test_the_preset_of_another_game_is_named_by_its_purpose(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "guess.py").write_text(GAME)
+    shown = command("train", "--game", f"{tmp_path}/guess.py:Guess", "--dry-run")[1]
+    assert "# preset of text adventures" in shown and "textworld" not in shown
+
+
 @pytest.mark.parametrize("made", ["nothing", "games", "empty"])
 def test_a_folder_that_holds_no_run_is_not_resumed(command: Command, tmp_path: Path, made: str) -> None:
     if made != "nothing":

@@ -69,3 +69,10 @@ def test_a_folder_without_runs_is_one_line(
 def test_large_numbers_are_short() -> None:
     numbers = (0, 999, 1000, 9_950, 12_345, 3_400_000, 2 * 10**9, 5 * 10**12)
     assert [short(number) for number in numbers] == ["0", "999", "1.0k", "9.9k", "12k", "3.4M", "2.0G", "5.0T"]
+
+
+def test_an_empty_setting_is_visible(tmp_path: Path, command: Command) -> None:
+    make(tmp_path / "a", [row(0)], imports="mine.py")
+    make(tmp_path / "b", [row(0)])
+    shown = command("runs", str(tmp_path))[1]
+    assert "imports mine.py" in shown and "imports ''" in shown

@@ -164,3 +164,19 @@ def test_an_evaluation_is_shown_with_its_interval() -> None:
     with screen.capture() as shown:
         screen.print(training.panel("title", [METRICS | ends, later], TrainConfig().budget, 100))
     assert "held-out win rate" in shown.get() and "0.85 (0.64 to 0.95)" in shown.get()
+
+
+@pytest.mark.parametrize(
+    ("origin", "reported"),
+    [
+        ("given", True),
+        ("run.toml", True),
+        ("preset of text adventures", False),
+        ("checkpoint runs/a", False),
+        ("runs/a/settings.json", False),
+    ],
+)
+def test_a_context_beyond_the_models_length_is_reported_if_the_user_gave_it(origin: str, reported: bool) -> None:
+    agent = SimpleNamespace(model=SimpleNamespace(context=128))
+    trainer: Any = SimpleNamespace(config=TrainConfig.from_flat({"context": 1024}), agent=agent, notes=[])
+    assert bool(training.notes(trainer, {"context": origin})) == reported

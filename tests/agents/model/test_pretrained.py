@@ -43,12 +43,15 @@ def test_a_saved_decoder_loads_by_its_folder(folder: Path, dtype: str) -> None:
     assert tokenizer.decode(tokenizer.encode("go east", add_special_tokens=False)) == "go east"
 
 
-@pytest.mark.parametrize("name", ["smolm2", "nobody/nothing", "a folder that is not"])
-def test_a_missing_model_is_a_one_line_error(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "meant"), [("smolm2", "smollm2"), ("picco", "pico"), ("nobody/nothing", ""), ("a folder that is not", "")]
+)
+def test_a_missing_model_is_a_one_line_error(name: str, meant: str) -> None:
     with pytest.raises(AgentError, match="no pretrained model") as failure:
         load_pretrained(name)
-    assert "\n" not in str(failure.value)
-    assert ("did you mean 'smollm2'?" in str(failure.value)) == (name == "smolm2")
+    text = str(failure.value)
+    assert "\n" not in text and "pico or small for a new one" in text
+    assert text.partition("; did you mean ")[2] == (f"{meant!r}?" if meant else "")
 
 
 def truncate(folder: Path) -> None:

@@ -94,6 +94,9 @@ def test_the_model_card_computes_the_logits_v_and_q_of_the_agent(
         if heads.q_values is not None:
             for index, q in enumerate(found["q"]):
                 assert_close(q[0], heads.q_values[:, :, index], within=2e-4)
+        card = (to / "README.md").read_text()
+        assert ("Q head" in card, " q " in card) == ((heads.q_values is not None,) * 2)
+        assert ("def body" in card) == (settings.get("head_layers") == 2)
         described = HeadsFile.model_validate_json((to / "heads.json").read_text())
         assert described.tied == (tied and described.q_heads > 0)
         assert described.q_heads == (0 if heads.q_values is None else heads.q_values.shape[2])

@@ -16,13 +16,13 @@ from agents.training.presets import GIVEN, Layer, from_layers, merged, origins, 
 def test_a_later_layer_overrides_an_earlier_one() -> None:
     found = with_presets([Layer("a.toml", {"lr": 0.5, "gamma": 0.5}), Layer(GIVEN, {"lr": 0.1})])
     effective = [layer.origin for layer in found if layer.values]
-    assert effective == ["default", "preset of textworld", "a.toml", GIVEN]
+    assert effective == ["default", "preset of text adventures", "a.toml", GIVEN]
     config, of = from_layers(found), origins(found)
     assert config == TrainConfig.from_flat(merged(found))
     wanted = {
         "lr": (0.1, GIVEN),
         "gamma": (0.5, "a.toml"),
-        "epochs": (2, "preset of textworld"),
+        "epochs": (2, "preset of text adventures"),
         "seed": (0, "default"),
     }
     assert {name: (config.flat()[name], of[name]) for name in wanted} == wanted

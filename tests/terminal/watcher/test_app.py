@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from agents.storage.run_folder import SETTINGS
 from terminal.watcher.list_rows import short_game
 from terminal.watcher.list_screen import ListScreen
 from terminal.watcher.row_list import RowList
@@ -38,6 +39,19 @@ def listed(pilot: Pilot[Any]) -> list[tuple[int, int]]:
 
 
 ALL = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+def test_saved_episodes_have_no_iterations(tmp_path: Path) -> None:
+    paths = two_runs(tmp_path)
+    for path in paths:
+        (path.parent / SETTINGS).unlink()
+
+    async def act(pilot: Pilot[Any]) -> None:
+        assert "episode" in screen(pilot) and "iter" not in screen(pilot)
+        await press(pilot, "home", "enter")
+        assert "ppo  episode 0" in screen(pilot) and "iteration" not in screen(pilot)
+
+    watching(paths, act)
 
 
 @pytest.mark.parametrize(
