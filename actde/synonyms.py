@@ -90,5 +90,5 @@ MOST = 2  # maximum number of names in a hint
 
 
 def synonyms(word: str, known: set[str]) -> list[str]:
-    """Return up to `MOST` of the known names that mean the same as `word`, a name in another library."""
+    """Return up to `MOST` names from `known` that mean the same as `word`, which is a name from another library."""
     return [name for name in SYNONYMS.get(word, ()) if name in known and name != word][:MOST]

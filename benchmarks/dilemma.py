@@ -67,7 +67,7 @@ def generic(folder: Path) -> Callable[[], None]:
 
 
 def plain() -> Callable[[], None]:
-    """Return a function that runs one round of a plain loop with the same sizes and losses."""
+    """Return a function that runs one round of a plain PyTorch loop, with the sizes and losses of our trainer."""
     from benchmarks.peers.plain_dilemma import Loop
 
     return Loop().step

@@ -122,7 +122,7 @@ def _model(width: int, layers: int) -> tuple[ActorCritic, Any]:
 
 
 def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
-    """Return a row with the seconds for each size. All sizes are measured alternately."""
+    """Return one row of seconds per size. Each of the `rounds` rounds measures every size once."""
     benches = [Bench(BASE | point) for point in points]
     peers: dict[str, Callable[[], object]] = {}
     for index, bench in enumerate(benches):

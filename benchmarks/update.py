@@ -252,7 +252,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def add_peer(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line with the additional option --peer, the Python of an environment with TRL."""
+    """Parse the command line with the additional option --peer, the Python interpreter of an installation with TRL."""
     parser.add_argument("--peer", type=Path, required=True, help="Python of an environment with TRL")
     options = parser.parse_args(arguments)
     if not options.peer.is_file():

@@ -256,7 +256,7 @@ def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
 
 
 def show_end(trainer: "Trainer", folder: Path) -> None:
-    """Print where the agent is and the commands that show it. If the run was stopped, print how to continue it."""
+    """Print the agent's folder and the shell commands that show it, or how to continue a stopped run."""
     if trainer.stopped:
         console.note(stopped_line(trainer.config, folder))
         return

@@ -68,7 +68,12 @@ def _shared(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixGroup:
-    """Streams whose prefix tree has `nodes` nodes. `rows` are their indices, in lexicographic order."""
+    """Streams that share a prefix tree.
+
+    Attributes:
+        rows: indices of the streams, in the lexicographic order of their tokens.
+        nodes: number of nodes of the tree.
+    """
 
     rows: list[int]
     nodes: int

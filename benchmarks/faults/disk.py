@@ -63,7 +63,7 @@ class Case:
 
     Attributes:
         command: key of `COMMANDS`.
-        place: the folder on the faulty disk: disk (the output), cache, tmp or home.
+        place: which folder is on the faulty disk, one of "disk" (the output folder), "cache", "tmp" and "home".
         options: options of the mounted file system, or "denied" for a folder without the permission to write.
     """
 

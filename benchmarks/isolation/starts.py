@@ -1,4 +1,4 @@
-"""The commands that are started in a planted folder: those of `cli.py`, and programs that `python -P -m` runs."""
+"""The commands that are started in a folder with planted modules: those of `cli.py`, and `python -P -m` programs."""
 
 import sys
 from collections.abc import Mapping

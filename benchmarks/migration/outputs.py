@@ -102,7 +102,7 @@ def _values(path: Path, places: dict[str, str], names: KeyMap) -> Values:
 
 
 def tensors(path: Path) -> Values:
-    """Return the dtype, shape and hash of each tensor. The keys are the parts of the tensors' names.
+    """Return a mapping from each tensor's name, split at its dots, to the tensor's dtype, shape and hash.
 
     The hash consists of the first 64 bits of the SHA-256 of the tensor's bytes.
     """

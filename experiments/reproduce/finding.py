@@ -165,7 +165,7 @@ def load_claims(part: str) -> dict[str, Claim]:
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
     """Return a finding for each claim of a part. `measurements` maps the claims' names to our measurements.
 
-    A claim without a measurement is not run or not testable. `band` explains the confidence intervals. It is appended
+    A claim without a measurement gets the verdict "not run" or "not testable". `band` explains the confidence intervals. It is appended
     to the criterion of each finding with an interval, unless the claim has a `comparison`.
     """
     claims = load_claims(part)

@@ -111,7 +111,9 @@ def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Count the verdicts on each part's claims from the post. The last row counts the claims that we add."""
+    """Return a row for each part of the report, with the number of each verdict on the post's claims.
+
+    The last row counts the verdicts on the claims that we added."""
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))

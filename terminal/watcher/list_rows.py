@@ -1,4 +1,4 @@
-"""The rows of the list of episodes, and its filter in words."""
+"""The rows of the episode list, and a description of its filter in words."""
 
 from collections.abc import Mapping
 
