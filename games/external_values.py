@@ -92,7 +92,11 @@ def checked_reward(reward: object) -> float:
 
 
 def checked_flag(flag: object) -> bool:
-    """Return `flag`, a game's value of `terminated` or `truncated`, as a bool. Raise `UnusableValueError` if it is none."""
+    """Return `flag`, a game's value of `terminated` or `truncated`, as a bool.
+
+    Raises:
+        UnusableValueError: `flag` is no bool or integer.
+    """
     if not isinstance(flag, bool | np.bool_ | int | np.integer):
         raise UnusableValueError("result", f"step returned {short(flag)} as an end of the episode, not True or False")
     return bool(flag)

@@ -165,8 +165,8 @@ def load_claims(part: str) -> dict[str, Claim]:
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
     """Return a finding for each claim of a part. `measurements` maps the claims' names to our measurements.
 
-    A claim without a measurement gets the verdict "not run" or "not testable". `band` explains the confidence intervals. It is appended
-    to the criterion of each finding with an interval, unless the claim has a `comparison`.
+    A claim without a measurement gets the verdict "not run" or "not testable". `band` explains the confidence
+    intervals. It is appended to the criterion of each finding with an interval, unless the claim has a `comparison`.
     """
     claims = load_claims(part)
     assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
