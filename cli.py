@@ -77,8 +77,8 @@ def play(
     human = agent == "human"
     if human and as_json:
         raise typer.BadParameter("a person cannot play with --json")
+    record = recorder(save.absolute()) if save else None  # a game may change the current folder
     specs = games.resolve(game or agents.DEFAULT_GAME, step_seconds=step_seconds)
-    record = recorder(save) if save else None
     view = (playback.PanelView if console.out.is_terminal else playback.LineView)(agent, human=human)
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}", lines=True):
@@ -240,15 +240,16 @@ def train(
     from agents.training import presets
     from terminal import training as view
 
-    own = {"folder": folder, "resume": resume, "config": config, "code": code}
+    place = folder and folder.absolute()  # a game may change the current folder
+    own = {"folder": place, "resume": resume, "config": config, "code": code}
     layers = presets.with_presets(explicit_layers(given, own))
     settings = presets.from_layers(layers)
     if dry_run:
         show_configuration(settings, presets.origins(layers), as_json=as_json)
         return
-    if folder is None:
+    if folder is None or place is None:
         raise typer.BadParameter("--out is missing: expected the folder of the run")
-    trainer, latest = view.run(settings, folder, resume=resume, origins=presets.origins(layers), quiet=as_json)
+    trainer, latest = view.run(settings, place, resume=resume, origins=presets.origins(layers), quiet=as_json)
     if trainer.failures.count:
         console.note(trainer.failures.summary)
     if as_json:

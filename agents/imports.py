@@ -1,5 +1,6 @@
 """Import the code that a run needs: modules and files that register games, and optimizers of the user."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from games.code_import import CODE, canonical, import_code, import_name
@@ -30,8 +31,9 @@ def optimizer_name(text: str) -> str:
     from actde import OptimizerError, optimizer_names, register
 
     if ":" not in text:
-        if Path(f"{text}.py").is_file() and text not in optimizer_names():
-            raise GameError(f"no optimizer is called {text!r}; {ask_for_class(f'{text}.py', BASES)}")
+        with suppress(OSError):  # the name is too long
+            if Path(f"{text}.py").is_file() and text not in optimizer_names():
+                raise GameError(f"no optimizer is called {text!r}; {ask_for_class(f'{text}.py', BASES)}")
         return text
 
     found = import_name(text, "class")

@@ -95,8 +95,10 @@ def find_nearby(head: str) -> str | None:
     """Return `head` with a path in place of its module, if that is a file or package in the current folder."""
     source, _, name = head.partition(":")
     path = source.replace(".", "/")
-    files = [file for file in (f"{path}/__init__.py", f"{path}.py") if Path(file).is_file()]
-    return f"{files[0]}:{name}" if files else None
+    with suppress(OSError):  # the name is too long
+        files = [file for file in (f"{path}/__init__.py", f"{path}.py") if Path(file).is_file()]
+        return f"{files[0]}:{name}" if files else None
+    return None
 
 
 def named_code() -> list[str]:
@@ -136,11 +138,11 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
 
     KeyboardInterrupt is not converted, because the user caused it, not the code. If the code has forked, the forked
     process exits at the end of the block. Standard output is redirected to standard error, so that the code cannot
-    corrupt a JSON document on standard output. If the code changes the current folder, the change is undone.
+    corrupt a JSON document on standard output.
     """
     process = os.getpid()
     try:
-        with _printing_to_stderr(), _keeping_folder():
+        with _printing_to_stderr():
             yield
     except KeyboardInterrupt:
         raise
@@ -153,20 +155,6 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
     finally:
         if os.getpid() != process:
             os._exit(1)
-
-
-@contextmanager
-def _keeping_folder() -> Iterator[None]:
-    """Return to the current folder at the end of the block, so that relative paths keep their meaning."""
-    before = None
-    with suppress(OSError):  # the folder was removed
-        before = Path.cwd()
-    try:
-        yield
-    finally:
-        if before:
-            with suppress(OSError):
-                os.chdir(before)
 
 
 @contextmanager

@@ -200,7 +200,7 @@ def _is_unread(stream: TextIO) -> bool:
     with suppress(OSError, ValueError):  # the stream is not a file
         poll = select.poll()
         poll.register(stream.fileno(), 0)  # errors are always reported
-        return any(events & select.POLLERR for _, events in poll.poll(0))
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
     return False
 
 

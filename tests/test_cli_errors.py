@@ -85,6 +85,16 @@ def test_a_full_disk_is_reported() -> None:
     assert (done.returncode, done.stderr) == (1, "error: the disk is full\n")
 
 
+def test_a_game_that_changes_the_folder_does_not_move_a_run(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    moved = f"import os; os.chdir({str(tmp_path / 'elsewhere')!r})\n        return f"
+    (tmp_path / "mover.py").write_text(LIFT.replace("return f", moved))
+    sizes = ("--trunk", "pico", "--episodes", "2", "--iterations", "1", "--epochs", "1")
+    done = cli("train", "--game", f"{tmp_path}/mover.py:Lift?name=x", *sizes, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "metrics.jsonl").is_file() and not list((tmp_path / "elsewhere").iterdir())
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_error(closed: str) -> None:
     command = f"{sys.executable} cli.py play --agent random --game bandit --json {closed}"

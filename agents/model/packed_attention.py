@@ -2,8 +2,9 @@
 
 The nodes are in depth-first order. A block of neighbouring nodes therefore sees only the ancestors of its first node
 and nodes of the block itself. Attention is computed in blocks of queries with only these keys, so branches that a block
-does not see cost nothing. The backward pass recomputes each block, so memory is linear in the number of nodes. This
-replaces torch's `sdpa` attention. On a GPU, FlexAttention would be an alternative.
+does not see cost nothing. The backward pass recomputes each block. Only the masks take memory in proportion to the
+number of nodes times their depth. This replaces torch's `sdpa` attention. On a GPU, FlexAttention would be an
+alternative.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping

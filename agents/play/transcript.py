@@ -35,7 +35,7 @@ class Entry:
 
 def is_of_run(path: Path) -> bool:
     """Return whether a transcript is of a training run, whose folder has settings, or may become one."""
-    return path.name != NAME or not path.parent.is_dir() or (path.parent / "settings.json").exists()
+    return path.name != NAME or not path.exists() or (path.parent / "settings.json").exists()
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:

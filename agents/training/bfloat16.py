@@ -11,4 +11,11 @@ def is_fast_in_bfloat16() -> bool:
     """
     import torch
 
-    return torch.accelerator.is_available() or torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return torch.accelerator.is_available() or cpu_is_fast_in_bfloat16()
+
+
+def cpu_is_fast_in_bfloat16() -> bool:
+    """Return whether torch has fast bfloat16 matrix products on this CPU, which needs AVX-512."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"

@@ -28,7 +28,7 @@ from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
 from agents.storage.run_folder import RunFolder
 from agents.text.prompt import prompt_format
 from agents.text.word_tokenizer import known_words, split_words
-from agents.training.bfloat16 import SLOW_BFLOAT16, is_fast_in_bfloat16
+from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
@@ -228,7 +228,7 @@ def _known_games(specs: Sequence[games.GameSpec], held_out: Sequence[games.GameS
 
 def _slow_dtype(model: ActorCritic, accelerator: Accelerator) -> list[str]:
     """Return a list with a note if the model computes slowly in its data type, or an empty list."""
-    is_slow = model.dtype == torch.bfloat16 and accelerator.device.type == "cpu" and not is_fast_in_bfloat16()
+    is_slow = model.dtype == torch.bfloat16 and accelerator.device.type == "cpu" and not cpu_is_fast_in_bfloat16()
     return [SLOW_BFLOAT16] if is_slow else []
 
 

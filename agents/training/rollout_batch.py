@@ -30,7 +30,6 @@ from agents.model.tree_decoder import group_by_length, pass_overhead
 Credit = Literal["token", "command"]
 Indices: TypeAlias = NDArray[np.int64]
 # Streams are packed if they have this many times the tokens of their prefix tree. Attention in a packed row is slower.
-# With the small trunk, both layouts take the same time at about 1.4.
 LEAST_SHARING = 1.5
 
 
@@ -77,7 +76,7 @@ class MicroBatch:
             yield model.hidden_states(self.tokens, use_cache=False)
         else:
             with packed_states(model, self.tree) as states:
-                yield states
+                yield states.float()  # the gradients of many choices at a node are summed in float32
 
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
         """Return the index in `tokens`, and in the hidden states, of positions [n] of the streams of rows [n]."""

@@ -233,8 +233,9 @@ class Updater:
                 weighted = choices if name == "choices" else value * choices
                 totals[name] = totals[name] + weighted
             tokens = sum(len(rollout.segments[row].tokens) for row in part.segments)
-            totals["tokens"] = totals["tokens"] + tokens
-            totals["computed"] = totals["computed"] + (tokens if part.tree is None else len(part.tree.tokens))
+            computed = tokens if part.tree is None else len(part.tree.tokens)
+            totals["prefix_sharing.tokens"] = totals["prefix_sharing.tokens"] + tokens
+            totals["prefix_sharing.computed"] = totals["prefix_sharing.computed"] + computed
             progress.done += tokens
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(stepped(self.torch_optimizer), self.config.max_grad_norm)
@@ -259,6 +260,6 @@ class Updater:
     def _means(self, totals: dict[str, Tensor]) -> dict[str, float]:
         norm = totals.pop("grad_norm")
         summed = {name: self.all_reduce(total) for name, total in totals.items()}
-        choices, tokens, computed = (summed.pop(name) for name in ("choices", "tokens", "computed"))
+        choices, tokens, computed = map(summed.pop, ("choices", "prefix_sharing.tokens", "prefix_sharing.computed"))
         means = {name: float(total / choices) for name, total in summed.items()}
         return means | {"grad_norm": float(norm / choices), "prefix_sharing": float(tokens / computed)}

@@ -65,7 +65,7 @@ def complete(
 
     Args:
         path: a JSON file with the settings and the results of all finished runs. It is updated after each run.
-        root: folder of the runs.
+        root: folder of the runs. With a reward model, they are in a subfolder that its digest names.
         workers: number of parallel runs. With 0, only finished runs are added.
         on_run: function that is called after each update of `path`.
         reward_model: description of the reward model, with the digests of its files. Runs of one seed are compared in
@@ -75,7 +75,7 @@ def complete(
         AgentError: the results in `path` have other common settings. The file is not changed.
     """
     about: dict[str, Any] = {"common": common}
-    digest = reward_model["files"]["model.safetensors"] if reward_model else None
+    digest = reward_model["files"]["model.safetensors"] if reward_model else ""
     with exclusive(path.parent, path.name, path.with_suffix(".md").name):
         rows: dict[str, Any] = {}
         if path.is_file():
@@ -92,8 +92,9 @@ def complete(
             rows = {
                 name: row
                 for name, row in rows.items()
-                if row["reward_model"] == digest or row["seed"] not in incomplete
+                if row.get("reward_model") == digest or row["seed"] not in incomplete
             }
+            root /= digest[:8]  # runs of another reward model are neither adopted nor resumed
 
         def write(name: str) -> None:
             rows[name] = row(name, root / name) | ({"reward_model": digest} if digest else {})

@@ -16,7 +16,7 @@ An argument contains neither a comma nor an asterisk.
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, SupportsFloat, TypeAlias, cast
@@ -181,8 +181,9 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
         with code_errors(wanted, ScorerError):
             result: Any = scorer(prompts, completions)
             scores = result.tolist() if hasattr(result, "tolist") else result  # an array or a tensor
-            is_list = isinstance(scores, Sequence) and not isinstance(scores, str | bytes | bytearray)
-            numbers = [_number(value) for value in scores] if is_list else []
+            is_list = isinstance(scores, Iterable) and not isinstance(scores, str | bytes | bytearray | Mapping | Set)
+            scores = list(scores) if is_list else []
+            numbers = [_number(value) for value in scores]
         if not is_list:
             raise ScorerError(f"{wanted} got {_short(result)}, not a list of numbers")
         if len(scores) != len(completions):

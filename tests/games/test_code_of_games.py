@@ -109,26 +109,3 @@ def test_an_environment_without_an_action_space_is_refused(tmp_path: Path) -> No
     (tmp_path / "unusual.py").write_text(UNUSUAL)
     with pytest.raises(games.GameError, match="whose actions are texts, got action_space=None"):
         games.resolve(f"{tmp_path / 'unusual.py'}:NoActions")[0].make()
-
-
-@pytest.mark.parametrize("method", ["__init__", "reset", "step", "close"])
-def test_a_game_that_changes_the_folder_does_not_move_the_paths_of_a_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "elsewhere").mkdir()
-    mover = f"""
-import os
-
-class Mover(Guess):
-    def {method}(self, *arguments, **options):
-        os.chdir({str(tmp_path / "elsewhere")!r})
-        return super().{method}(*arguments, **options)
-"""
-    (tmp_path / "mover.py").write_text(SOURCE + mover)
-    (spec,) = games.resolve("mover.py:Mover")
-    env = spec.make()
-    env.reset(seed=3)
-    env.step("high")
-    env.close()
-    assert Path.cwd() == tmp_path

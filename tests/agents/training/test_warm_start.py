@@ -137,7 +137,7 @@ def test_the_data_type_may_change(
     warm_start: tuple[TrainConfig, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings_of_checkpoint(warm_start[1])["dtype"] == "float32"
-    monkeypatch.setattr(factory, "is_fast_in_bfloat16", lambda: False)
+    monkeypatch.setattr(factory, "cpu_is_fast_in_bfloat16", lambda: False)
     trainer = begun(warm_start, tmp_path / "run", dtype="bfloat16")
     differs = f"{warm_start[1]} was trained in float32, this run computes in bfloat16: the policy differs a little"
     assert trainer.notes == [differs, SLOW_BFLOAT16]

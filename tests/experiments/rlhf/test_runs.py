@@ -26,9 +26,9 @@ class Experiment:
         self.common |= {"trunk": str(save_trunk(folder / "trunk")), "probe_prompts": str(folder / "prompts.txt")}
         self.common |= {"episodes": 2, "minibatches": 1, "iterations": 2, "probe_every": 1, "save_every": 1}
 
-    def train(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,)) -> None:
+    def train(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,), *, digest: str = "0a") -> None:
         for name, config in runs.resolve(cells, self.common, seeds).items():
-            runs._train(config, self.root / name, 1)
+            runs._train(config, self.root / digest / name, 1)
 
     def report(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,), **changes: Any) -> dict[str, Any]:
         """Add the finished runs to the results. `changes` are those of the common settings or of the reward model."""
@@ -58,7 +58,7 @@ def test_results_hold_the_settings_and_the_rounded_curves(experiment: Experiment
     assert results["about"] == {"seeds": [7], "reward_models": models, "common": experiment.common, "cells": CELLS}
     assert {row["reward_model"] for row in results["runs"]} == {"0a"}
     assert names(results) == [("one", 7), ("two", 7)] and experiment.written == 2
-    folder = experiment.root / "one-seed7"
+    folder = experiment.root / "0a" / "one-seed7"
     lines, probes, row = read_metrics(folder), read_metrics(folder, PROBES), results["runs"][0]
     assert row["curves"]["entropy"] == [pytest.approx(line["entropy"], rel=1e-4) for line in lines]
     assert row["curves"].keys() <= set(runs.CURVES) and "grad_norm" in row["curves"]
@@ -93,8 +93,7 @@ def test_runs_of_a_seed_share_a_reward_model(experiment: Experiment) -> None:
     experiment.train()
     experiment.train({"one": CELLS["one"]}, seeds=(8,))
     assert names(experiment.report(seeds=(7, 8))) == [("one", 7), ("two", 7), ("one", 8)]
-    shutil.rmtree(experiment.root)
-    experiment.train({"two": CELLS["two"]}, seeds=(8,))
+    experiment.train({"two": CELLS["two"]}, seeds=(8,), digest="0b")
     results = experiment.report(seeds=(7, 8), reward_model=other)
     assert [(*name, row["reward_model"]) for name, row in zip(names(results), results["runs"], strict=True)] == [
         ("one", 7, "0a"),
@@ -118,7 +117,7 @@ def test_a_cell_whose_settings_have_changed_never_keeps_its_earlier_runs(experim
 
 def test_only_complete_runs_with_the_same_settings_are_finished(experiment: Experiment) -> None:
     (wanted,) = runs.resolve({"one": CELLS["one"]}, experiment.common, [7]).values()
-    folder = experiment.root / "one-seed7"
+    folder = experiment.root / "0a" / "one-seed7"
     assert not runs.is_finished(folder, wanted)
     experiment.train({"one": CELLS["one"]})
     assert runs.is_finished(folder, wanted)
@@ -135,7 +134,7 @@ def test_a_run_that_was_killed_while_it_wrote_a_probe_is_continued(experiment: E
     experiment.train(one)
     whole = experiment.report(one)["runs"]
     experiment.path.unlink()
-    folder = experiment.root / "one-seed7"
+    folder = experiment.root / "0a" / "one-seed7"
     shutil.rmtree(folder / "checkpoints" / "000002")
     *probes, last = (folder / PROBES).read_text().splitlines(keepends=True)
     (folder / PROBES).write_text("".join(probes) + last[:torn])
