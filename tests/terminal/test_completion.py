@@ -56,7 +56,7 @@ def test_an_interactive_bash_completes_words_that_it_splits(command: Command, tm
             ("--game textworld:\t", "cooking"),
         ):
             os.write(ours, f"\x15actde train {typed}\t".encode())  # Ctrl-U empties the line
-            wait_for(ours, completed)
+            wait_for(ours, completed, seconds=120)
 
 
 def test_the_script_of_a_shell_is_for_the_installed_program(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_all_defaults_have_one_form(command: Command, words: tuple[str, ...]) ->
         ("compare", "[default: the games of the training]"),
         ("compare", "--runs FOLDER Folder of the runs. [default: OUT/runs]"),
         ("train", "--epochs N Passes over each rollout. [default: 2]"),
-        ("watch", "RUN Folder of a run or of saved episodes, or a .jsonl file. [required]"),
+        ("watch", "RUN Folder of a run, of saved episodes or of a comparison, or a .jsonl file. [required]"),
     ],
 )
 def test_defaults_that_depend_on_something_have_this_form_too(command: Command, name: str, remark: str) -> None:

@@ -31,9 +31,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_pairs(command: Command, *more: str) -> tuple[int, str, str]:
-    return command(
-        *("make-pairs", "--game", GAME, "--judge", "letter:r", "--out", "data/pairs.jsonl", "--agent", "writer"), *more
-    )
+    usual = {"--judge": "letter:r", "--out": "data/pairs.jsonl"}
+    options = (word for name, value in usual.items() if name not in more for word in (name, value))
+    return command("make-pairs", "--game", GAME, "--agent", "writer", *options, *more)
 
 
 def test_pairs_a_reward_model_and_ppo_against_it(command: Command, place: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_run_that_begins_to_fail_ends_and_keeps_its_last_iteration(
     for _ in range(iterations):
         next(run)
     flaky.every = 1
-    with pytest.raises(games.FatalGameError, match=r"3 episodes in a row failed alike; .*the server is gone"):
+    with pytest.raises(games.FatalGameError, match=r"3 starts in a row failed alike; .*the server is gone"):
         next(run)
     kept = [folder.name for folder in checkpoints(tmp_path / "run")] if iterations else []
     assert kept == [f"{iterations:06d}"] * bool(iterations)

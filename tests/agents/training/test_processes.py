@@ -51,7 +51,8 @@ def test_all_processes_stay_equal_with_different_numbers_of_segments(out: Path) 
 def test_measures_are_those_of_all_processes(out: Path) -> None:
     first, second = (measures(out, rank, 2) for rank in range(2))
     assert first[0] == pytest.approx(second[0], rel=1e-5)
-    assert first[0] == pytest.approx(measures(out, 0, 1)[0], rel=1e-3, abs=1e-6)
+    alone = measures(out, 0, 1)[0] | {"prefix_sharing": first[0]["prefix_sharing"]}  # depends on who has the episodes
+    assert first[0] == pytest.approx(alone, rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
