@@ -57,8 +57,8 @@ def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *,
 def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
     """Return a row of the list from the texts of its columns. The game takes the width that is left.
 
-    A row that is narrow, or too narrow for its game, leaves out the prefix of TextWorld's games. It also leaves out the
-    level, which has a column of its own.
+    In a row that is narrow, or too narrow for its game, the GAME string has neither the prefix of TextWorld's games nor
+    the level, which has its own column.
     """
     wide = width >= WIDE - 1
     cells = {
