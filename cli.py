@@ -163,7 +163,7 @@ def evaluate(
         max_turns=max_turns,
         step_seconds=step_seconds,
         bonus_command=bonus_command,
-        save=save,
+        save=save and save.absolute(),
     )
     console.output([row.to_json() for row in rows], evaluation.report(rows), as_json=as_json)
     console.note_saved(save)
@@ -301,6 +301,8 @@ def compare(
     from games import parse_levels
     from terminal import comparison
 
+    out = folder.absolute()  # a game may change the current folder
+    root = runs.absolute() if runs else out / "runs"
     if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
         raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
     names, given = with_optimizers(optimizers.split(","), given)
@@ -312,10 +314,10 @@ def compare(
     given = presets.merged(explicit)
     wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), combinations(vary or (), samples), given)
     configs = grid.check(wanted, given, tests)
-    with comparison.progress(len(wanted)) as on_progress, console.resumable(folder):
+    with comparison.progress(len(wanted)) as on_progress, console.resumable(out):
         rows, diverged = grid.run_grid(
             configs,
-            runs or folder / "runs",
+            root,
             episodes=evaluations,
             tests=tests,
             workers=workers or 1,
@@ -323,7 +325,7 @@ def compare(
             on_progress=on_progress,
         )
         about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
-        report.write(folder, about | {"episodes": evaluations}, rows, diverged)
+        report.write(out, about | {"episodes": evaluations}, rows, diverged)
     comparison.conclude(folder, rows, diverged)
 
 
