@@ -48,9 +48,15 @@ def wait_for(handle: int, text: str, seconds: float = 30.0) -> str:
     seen, end = "", time.monotonic() + seconds
     while text not in seen:
         ready, _, _ = select.select([handle], [], [], max(0.0, end - time.monotonic()))
-        assert ready, seen
+        assert ready, f"{seen!r}\n{_processes(handle)}"
         seen = bare(seen + os.read(handle, 4096).decode(errors="replace"))
     return seen
+
+
+def _processes(handle: int) -> str:
+    """Return the state of the processes in a terminal."""
+    group = str(os.tcgetpgrp(handle))
+    return subprocess.run(["ps", "-s", group, "-o", "pid,stat,wchan,args"], capture_output=True, text=True).stdout
 
 
 def press(handle: int, key: bytes) -> None:
