@@ -61,8 +61,9 @@ def leaves_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], leaves_threads: None) -> Command:
-    """Run the command line in this process: status, standard output, standard error."""
+    """Run the command line in this process: status, standard output, standard error without progress."""
     import cli
+    from tests.helpers.command_line import without_progress
 
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("PYTHONSAFEPATH", "HF_HUB_OFFLINE", "OMP_WAIT_POLICY"):  # the command line sets them
@@ -75,6 +76,6 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
             importlib.reload(cli).main()
         captured = capsys.readouterr()
         assert isinstance(stopped.value.code, int)
-        return stopped.value.code, captured.out, captured.err
+        return stopped.value.code, captured.out, without_progress(captured.err)
 
     return run

@@ -39,7 +39,14 @@ def test_the_small_agents_ship() -> None:
     assert all((SHIPPED / name / "agent.json").is_file() for name in SMALL)
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if (SHIPPED / name).is_dir()])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in SMALL else pytest.mark.slow)
+        for name in TRAINED
+        if (SHIPPED / name).is_dir()
+    ],
+)
 def test_they_win_games_on_which_they_were_not_trained(name: str, game_cache: Path) -> None:
     held_out = f"textworld:quest?level=3&seed=2000000000..2000000003 + {DEFAULT_GAME}"
     specs = games.resolve(held_out)

@@ -58,8 +58,14 @@ def cli(
             process.kill()
             raise subprocess.TimeoutExpired(["cli.py", *arguments], timeout)
         output, errors = (path.read_text(encoding="utf-8") for path in streams[1:])
-        errors = "".join(line for line in errors.splitlines(keepends=True) if not PROGRESS.fullmatch(line.rstrip("\n")))
-        return subprocess.CompletedProcess(["cli.py", *arguments], process.exitcode or 0, output, errors)
+        return subprocess.CompletedProcess(
+            ["cli.py", *arguments], process.exitcode or 0, output, without_progress(errors)
+        )
+
+
+def without_progress(text: str) -> str:
+    """The text without its lines of progress."""
+    return "".join(line for line in text.splitlines(keepends=True) if not PROGRESS.fullmatch(line.rstrip("\n")))
 
 
 def answer(*arguments: str, **settings: Any) -> str:
