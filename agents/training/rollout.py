@@ -89,8 +89,10 @@ def play_rollout(
         strategies.update([event.info.get("strategy")])
         progress.count(event, agent.tokens - tokens_before)
 
+    agent.forget()  # otherwise, a resumed run would read in other batches, and round differently
     played = runner.play(dagger_agent or agent, config.rollout.episodes, on_step=count)
     episodes = sorted(played, key=lambda episode: episode.index)
+    agent.forget()  # the update needs the memory
     segments, label_metrics = agent.take_segments(), Metrics()
     if labels_best:
         top_fraction, gamma = config.imitation.top_fraction, config.optimizer.gamma
