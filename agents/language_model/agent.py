@@ -150,7 +150,7 @@ class LanguageModelAgent:
                 stream.record(choice)
             stream.tokens += output.trie.commands[command]
             self.tokens += len(output.trie.commands[command])
-        self.reader.commit(outputs, commands)
+        self.reader.commit([self._live[turn.episode] for turn in turns], outputs, commands)
 
     @torch.no_grad()
     def end(self, endings: Sequence[EpisodeEnd]) -> None:

@@ -37,12 +37,14 @@ class StreamReader:
         share: whether common prefixes are read only once.
 
     Attributes:
-        read_tokens: number of tokens that the model has read so far, without those of command tries.
+        tokens: number of tokens of all streams so far, which separate streams would read. The last command of an
+            episode is not read.
+        computed: number of these tokens that the model has computed.
     """
 
     def __init__(self, model: ActorCritic, *, share: bool = True) -> None:
         self.model, self.share = model, share
-        self.read_tokens = 0
+        self.tokens = self.computed = 0
         self.forget()
 
     def forget(self) -> None:
@@ -67,7 +69,7 @@ class StreamReader:
 
         An output has a `tree` only if its stream was read in this call.
         """
-        streams = [tuple(state.stream.tokens) for state in states]
+        streams = [self._count(state) for state in states]
         known = {
             index: TurnOutputs(trie=trie) if not trie.branching else self._outputs[stream]
             for index, (stream, trie) in enumerate(zip(streams, tries, strict=True))
@@ -93,10 +95,17 @@ class StreamReader:
             self._outputs |= {streams[index]: replace(known[index], tree=None) for index in to_read}
         return [known[index] for index in range(len(states))]
 
-    def commit(self, outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
+    def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
         """Keep the keys and values of the chosen commands, given by their indices, if they were read in this turn."""
         read = [(output.tree, command) for output, command in zip(outputs, commands, strict=True) if output.tree]
         commit_branches(self._cache, read)
+        for state, output, command in zip(states, outputs, commands, strict=True):
+            if output.trie.branching:
+                branch = output.trie.commands[command]
+                length = sum(branch[: len(prefix)] == prefix for prefix in output.trie.inner)
+                state.seen += length
+                self.tokens += length
+                self.computed += length if output.tree else 0
 
     @torch.no_grad()
     def last_states(self, states: Sequence[EpisodeState]) -> tuple[Tensor, list[int]]:
@@ -106,8 +115,8 @@ class StreamReader:
             A tuple (hidden, index): the last hidden states [n, d] of n different streams, and for each episode the
             index of its stream among them.
         """
+        streams = [self._count(state) for state in states]
         if self._shares:
-            streams = [tuple(state.stream.tokens) for state in states]
             different = {stream: place for place, stream in enumerate(dict.fromkeys(streams))}
             index = [different[stream] for stream in streams]
         else:
@@ -118,7 +127,7 @@ class StreamReader:
     @torch.no_grad()
     def last_values(self, states: Sequence[EpisodeState]) -> list[float]:
         """Return v at the end of each stream."""
-        streams = [tuple(state.stream.tokens) for state in states]
+        streams = [self._count(state) for state in states]
         known = {place: self._values[stream] for place, stream in enumerate(streams) if stream in self._values}
         if to_read := [place for place in range(len(states)) if place not in known]:
             hidden, index = self.last_states([states[place] for place in to_read])
@@ -132,6 +141,7 @@ class StreamReader:
         if state.row is not None:
             self._cache.free_row(state.row)
             state.row = None
+        state.seen = 0
 
     @property
     def _shares(self) -> bool:
@@ -145,8 +155,14 @@ class StreamReader:
         elif state.row is None:
             state.row = self._cache.add_row()
         unread = tokens[self._cache.lengths[state.row] :]
-        self.read_tokens += len(unread)
+        self.computed += len(unread)
         return TreeInput(row=state.row, tokens=unread, trie=trie)
+
+    def _count(self, state: EpisodeState) -> tuple[int, ...]:
+        """Return the tokens of the stream, and count those that separate streams would read now."""
+        self.tokens += len(state.stream.tokens) - state.seen
+        state.seen = len(state.stream.tokens)
+        return tuple(state.stream.tokens)
 
     def _model_version(self) -> tuple[object, ...]:
         """Return a value that changes with the weights and the training mode of the model."""

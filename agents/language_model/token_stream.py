@@ -148,9 +148,11 @@ class EpisodeState:
     """State of a live episode, including the game's prompt and the episode's row of the key/value cache.
 
     An episode has no row before the model must read its stream, for example while it repeats an earlier episode.
+    `seen` is the number of tokens of the stream that were read, for this episode or for another one.
     """
 
     stream: TokenStream
     rng: np.random.Generator
     prompt: str
     row: int | None = None
+    seen: int = 0
