@@ -160,7 +160,8 @@ class UpdateConfig(Config):
     micro_batch_tokens: PositiveInt = 4096
     """Tokens per forward pass in the update. Limits memory; does not change the gradient."""
     prefix_sharing: Literal["auto", "off"] = "auto"
-    """auto: compute common prefixes of episodes once where this is faster; off: never. Same gradient either way."""
+    """auto: compute common prefixes of episodes once where this is faster, in play and update; off: never.
+    Same policy and gradient either way."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     torch_optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -48,7 +48,7 @@ class Player:
 
     @cached_property
     def learner(self) -> LanguageModelAgent:
-        """The agent that plays all rollouts. It keeps its cache and its tables between rollouts, as in `train`."""
+        """The agent that plays all rollouts. It keeps its tables between rollouts, as in `train`."""
         return self.agent(record=True)
 
     def rollout(self, specs: Sequence[Game], *, parallel: int | None = None) -> RolloutBatch:
@@ -56,6 +56,7 @@ class Player:
         config = self.config.rollout
         self.model.train(config.rollout_dropout)
         agent, group = self.learner, config.group_size
+        agent.forget()
         with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel, group_size=group) as runner:
             for _ in runner.play(agent, len(specs)):
                 pass

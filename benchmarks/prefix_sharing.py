@@ -1,17 +1,18 @@
-"""Compare updates that compute common prefixes of episodes once with updates on separate streams: time and peak memory.
+"""Compare play and updates that compute common prefixes of episodes once with separate streams: time and peak memory.
 
     python -m benchmarks.prefix_sharing [--agent actde-small] [--episodes 32] [--minibatches 1] [--out FILE]
 
-A shipped agent plays each case once. Both sides then make the same update on this rollout, alternately and on the same
-model: one epoch in float32 with `--prefix-sharing auto` and with `off`. The learning rate is 0, so that all rounds are
-equal. The reported ratios are off / auto for seconds, and auto / off for memory. The cases are:
+A shipped agent plays each case in float32, alternately with `--prefix-sharing auto` and with `off`. Both sides then
+make the same update on this rollout, alternately and on the same model, in one epoch. The learning rate is 0, so that
+all rounds are equal. The reported ratios are off / auto for seconds, and auto / off for memory. The cases are:
 
     same        all episodes play one game
     groups      four games, each played by a quarter of the episodes
     different   every episode plays another game
     completions GRPO on groups of eight completions of 32 random tokens after a prompt of 300, without play
 
-`sharing` is the number of tokens of separate streams, divided by the tokens that the trunk computes. Episodes share
+`sharing` is the number of tokens of separate streams, divided by the tokens that the trunk computes. Play and update
+have their own. An iteration is a rollout and an update. Episodes share
 prefixes only within a gradient step, so more `--minibatches` share less; the preset of `train` is 4 for a small trunk.
 
 Memory is the peak during an update minus the memory held before. A copy of the process measures each side.
@@ -20,7 +21,7 @@ Memory is the peak during an update minus the memory held before. A copy of the 
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,13 +61,31 @@ CASES = {
 
 
 class Bench:
-    """The rollout of a case, and one player for each side, which share a model."""
+    """The rollout of a case, and for each side an agent that plays and a player that learns. All share a model."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         case, episodes = CASES[name], options.episodes
         agent = load_agent(SHIPPED / options.agent, seed=0)
         agent.model.float()
-        self.rollout = record(agent, case.games, episodes) if case.games else completions(agent, episodes)
+        if case.games:
+            specs = [spec for name in case.games[:episodes] for spec in games.resolve(name)]
+            group = max(1, episodes // len(specs))
+            self.runner, self.episodes = (
+                EpisodeRunner(specs, seed=0, parallel=16, max_turns=40, group_size=group),
+                episodes,
+            )
+        self.agents = {
+            side: LanguageModelAgent(
+                agent.model,
+                agent.tokenizer,
+                prompt=agent.prompt,
+                context=agent.context,
+                record=True,
+                share_prefixes=side == "auto",
+            )
+            for side in SIDES
+        }
+        self.rollout = self.play("off") if case.games else completions(agent, episodes)
         settings = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0, "epochs": 1, "minibatches": options.minibatches}
         settings |= {"optimizer": "actde" if case.games else "grpo", "group_size": 1 if case.games else GROUP}
         settings |= {"trunk": "small" if "small" in options.agent else "smollm2", "dtype": "float32"}
@@ -74,16 +93,14 @@ class Bench:
         parts: dict[str, Any] = {"model": agent.model, "tokenizer": agent.tokenizer}
         self.players = {side: Player(settings | {"prefix_sharing": side}, **parts) for side in SIDES}
 
-
-def record(agent: LanguageModelAgent, names: Sequence[str], episodes: int) -> RolloutBatch:
-    """Play episodes of these games in groups of equal size, and return the recorded rollout."""
-    agent.record = True
-    specs = [spec for name in names[:episodes] for spec in games.resolve(name)]
-    group = max(1, episodes // len(specs))
-    with EpisodeRunner(specs, seed=0, parallel=16, max_turns=40, group_size=group) as runner:
-        for _ in runner.play(agent, episodes):
-            pass
-    return RolloutBatch(agent.take_segments(), credit="token")
+    def play(self, side: str) -> RolloutBatch:
+        """Play the case's games in groups of equal size, and return the recorded rollout."""
+        agent, self.runner.next_episode = self.agents[side], 0
+        agent.forget()
+        with agent.model.mode(training=False):
+            for _ in self.runner.play(agent, self.episodes):
+                pass
+        return RolloutBatch(agent.take_segments(), credit="token")
 
 
 def completions(agent: LanguageModelAgent, episodes: int) -> RolloutBatch:
@@ -111,7 +128,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     def update(side: str) -> None:
         metrics[side] = bench.players[side].update(bench.rollout)
 
-    seconds = harness.alternate({side: lambda side=side: update(side) for side in SIDES}, options.rounds)  # type: ignore[misc]
+    seconds = alternate(update, options.rounds)
+    played = played_row(bench, seconds, options.rounds) if CASES[name].games else {}
     return {
         "case": name,
         "tokens": tokens_in(bench.rollout),
@@ -122,7 +140,27 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "speedup": harness.ratios(seconds["off"], seconds["auto"]),
         "bytes": memory,
         "memory": memory["auto"] / memory["off"],
+        **played,
         "targets": {"speedup": CASES[name].speedup, "memory": CASES[name].memory},
+    }
+
+
+def alternate(measured: Callable[[str], object], rounds: int) -> harness.Times:
+    """Return the seconds of every round of both sides."""
+    return harness.alternate({side: lambda side=side: measured(side) for side in SIDES}, rounds)  # type: ignore[misc]
+
+
+def played_row(bench: Bench, update: harness.Times, rounds: int) -> dict[str, Any]:
+    """Return the results of play. An iteration is a rollout and an update, of which `update` holds the seconds."""
+    tokens = {side: [one.tokens.tolist() for one in bench.play(side).segments] for side in SIDES}
+    seconds, reader = alternate(bench.play, rounds), bench.agents["auto"].reader
+    iteration = {side: [sum(pair) for pair in zip(seconds[side], update[side], strict=True)] for side in SIDES}
+    return {
+        "play_sharing": reader.tokens / reader.computed,
+        "play_equal": tokens["auto"] == tokens["off"],
+        "play_seconds": seconds,
+        "play_speedup": harness.ratios(seconds["off"], seconds["auto"]),
+        "iteration_speedup": harness.ratios(iteration["off"], iteration["auto"]),
     }
 
 
@@ -148,10 +186,18 @@ def memory_in_child(bench: Bench, side: str) -> int:
 def line(row: dict[str, Any]) -> str:
     """Return a case's row of the table as text."""
     times = [harness.summary(row["seconds"][side])["median"] for side in SIDES]
-    return (
+    text = (
         f"{row['case']:12} {row['tokens']:7} {row['choices']:7} {row['sharing']:8.2f} {times[0]:8.2f} {times[1]:8.2f}"
         f" {harness.shown(row['speedup']):>20} {row['bytes']['auto'] / 1e6:9.0f} {row['bytes']['off'] / 1e6:8.0f}"
         f" {row['memory']:7.2f}"
+    )
+    if "play_seconds" not in row:
+        return text
+    times = [harness.summary(row["play_seconds"][side])["median"] for side in SIDES]
+    return (
+        f"{text}\n{'':5}its play {'':15} {row['play_sharing']:8.2f} {times[0]:8.2f} {times[1]:8.2f}"
+        f" {harness.shown(row['play_speedup']):>20}   same tokens: {row['play_equal']}"
+        f"\n{'':5}iteration {'':41} {harness.shown(row['iteration_speedup']):>20}"
     )
 
 

@@ -1,9 +1,10 @@
 """The language-model agent, which plays text games with the policy of an `ActorCritic`.
 
 The text and the commands of an episode form one growing token stream. In each turn, the model reads only the new tokens
-of all live episodes, because the keys and values of earlier tokens stay in a cache. In the mode `trie`, the agent
-chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any text. With
-`record`, it stores choices and segments for the update; `agents.language_model.token_stream` defines both.
+of all live episodes, because the keys and values of earlier tokens stay in a cache, and reads what several episodes
+have in common only once. In the mode `trie`, the agent chooses among the admissible commands with exact probabilities.
+In the mode `free`, it generates any text. With `record`, it stores choices and segments for the update;
+`agents.language_model.token_stream` defines both.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command, split_by_turn
+from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command
 from agents.language_model.free_generation import Limits, generate, text_ends
+from agents.language_model.stream_reader import StreamReader
 from agents.language_model.token_stream import EpisodeState, Segment, TokenStream
-from agents.model.actor_critic import ActorCritic, pad_alternatives
+from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
-from agents.model.kv_cache import RaggedCache
-from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 from agents.protocol import AgentError, Decision, EpisodeEnd, GeneratedToken, Turn
 from agents.text.prompt import PLAIN, PromptFormat
 from agents.text.stream_tokenizer import StreamTokenizer
@@ -51,6 +51,7 @@ class LanguageModelAgent:
         gamma: float = 1.0,
         record: bool = False,
         max_command_tokens: int = 16,
+        share_prefixes: bool = True,
     ) -> None:
         """
         Args:
@@ -70,6 +71,7 @@ class LanguageModelAgent:
             record: store finished segments for `take_segments`.
             max_command_tokens: maximum length of a text in `free` mode, in tokens. The entry `max_tokens` of a game's
                 info overrides this length.
+            share_prefixes: read what several episodes have in common only once. This does not change the policy.
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.stream_tokenizer = StreamTokenizer(tokenizer)
@@ -78,7 +80,7 @@ class LanguageModelAgent:
         self.context = min(context or model.context, model.context)
         self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
         self.tokens = 0  # number of tokens of all streams so far
-        self._cache = RaggedCache(model.layers)
+        self.reader = StreamReader(model, share=share_prefixes)
         self._live: dict[int, EpisodeState] = {}
         self._tries: dict[tuple[str, ...], Trie] = {}
         self._segments: list[Segment] = []
@@ -103,7 +105,6 @@ class LanguageModelAgent:
             decisions |= {turn.episode: decision for turn, (decision, _) in zip(choosing, sampled, strict=True)}
         return [decisions[turn.episode] for turn in turns]
 
-    @torch.no_grad()
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
         """Read the observations, and evaluate the heads at every choice that leads to an admissible command.
 
@@ -111,15 +112,7 @@ class LanguageModelAgent:
         """
         tries = [self._trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
-        trees = [
-            self._unread(state, trie) if trie.branching else None for state, trie in zip(states, tries, strict=True)
-        ]
-        to_read = [tree for tree in trees if tree]
-        if not to_read:
-            return [TurnOutputs(trie=trie) for trie in tries]
-        hidden = forward_trees(self.model, self._cache, to_read)
-        alternatives = pad_alternatives([tokens for trie in tries for tokens in trie.alternatives])
-        return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
+        return self.reader.evaluate(states, tries)
 
     def sample(self, turns: Sequence[Turn], outputs: Sequence[TurnOutputs]) -> list[tuple[Decision, int]]:
         """Sample a command for each turn, or take the most probable one if `greedy`.
@@ -157,8 +150,7 @@ class LanguageModelAgent:
                 stream.record(choice)
             stream.tokens += output.trie.commands[command]
             self.tokens += len(output.trie.commands[command])
-        read = [(output.tree, command) for output, command in zip(outputs, commands, strict=True) if output.tree]
-        commit_branches(self._cache, read)
+        self.reader.commit([self._live[turn.episode] for turn in turns], outputs, commands)
 
     @torch.no_grad()
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
@@ -172,7 +164,15 @@ class LanguageModelAgent:
                     bootstrap=bootstraps.get(ending.episode),
                     whole_vocabulary=self.mode == "free",
                 )
-            self._cache.free_row(state.row)
+            self.reader.restart(state)
+
+    def forget(self) -> None:
+        """Abandon the live episodes, and free the memory of everything that the model has read.
+
+        Call this after the last episode, before the model changes.
+        """
+        self._live.clear()
+        self.reader.forget()
 
     def take_segments(self) -> list[Segment]:
         """Return and remove the finished segments, in order of episode number."""
@@ -192,10 +192,10 @@ class LanguageModelAgent:
         if turn.episode not in self._live:
             self._live[turn.episode] = EpisodeState(
                 stream=TokenStream(episode=turn.episode, gamma=self.gamma),
-                row=self._cache.add_row(),
                 rng=np.random.default_rng([self.seed, turn.episode]),
                 prompt=turn.prompt,
             )
+            self.reader.begin(len(self._live))
         state = self._live[turn.episode]
         state.stream.begin_turn(turn.reward)
         self._append(state, turn.observation, first=turn.first, reserve=reserve)
@@ -217,11 +217,7 @@ class LanguageModelAgent:
                 raise AgentError(f"a command of {reserve} tokens does not fit into a context of {self.context} tokens")
             stream.opening = min(stream.opening, room // 2)
             stream.cut(max(1, min(self.context // 2, room) - stream.opening))
-            self._cache.lengths[state.row] = 0
-
-    def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
-        """Return an input with the tokens of the stream that are not in the cache yet, and with the trie, if any."""
-        return TreeInput(row=state.row, tokens=state.stream.tokens[self._cache.lengths[state.row] :], trie=trie)
+            self.reader.restart(state)
 
     def _trie(self, turn: Turn) -> Trie:
         key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
@@ -244,8 +240,7 @@ class LanguageModelAgent:
         states = [self._live[ending.episode] for ending in endings]
         for state, ending in zip(states, endings, strict=True):
             self._append(state, ending.observation, first=False, reserve=0)
-        hidden = forward_trees(self.model, self._cache, [self._unread(state) for state in states])
-        values = self.model.heads.values(hidden).tolist()
+        values = self.reader.last_values(states)
         return {ending.episode: value for ending, value in zip(endings, values, strict=True)}
 
     @torch.no_grad()
@@ -261,8 +256,7 @@ class LanguageModelAgent:
         states = [self._observe(turn, limit.max_tokens + 1) for turn, limit in zip(turns, limits, strict=True)]
         first_choices = [len(state.stream.choices) for state in states]
         generate(
-            self.model,
-            self._cache,
+            self.reader,
             states,
             limits,
             greedy=self.greedy,

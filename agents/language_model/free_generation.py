@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from agents.language_model.command_policy import NOT_FINITE, sampling_probabilities
+from agents.language_model.stream_reader import StreamReader
 from agents.language_model.token_stream import Choice, EpisodeState
-from agents.model.actor_critic import ActorCritic, entropy
-from agents.model.kv_cache import RaggedCache
-from agents.model.tree_decoder import TreeInput, forward_trees
+from agents.model.actor_critic import entropy
 from agents.protocol import DivergenceError
 
 
@@ -31,8 +30,7 @@ def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
 
 
 def generate(
-    model: ActorCritic,
-    cache: RaggedCache,
+    reader: StreamReader,
     states: Sequence[EpisodeState],
     limits: Sequence[Limits],
     *,
@@ -45,11 +43,10 @@ def generate(
     A text ends with the first token in its `ends`, or after `max_tokens` tokens. The recorded log-probabilities and
     entropies are those of the policy at temperature 1.
     """
-    writing, written = list(zip(states, limits, strict=True)), 0
+    model, writing, written = reader.model, list(zip(states, limits, strict=True)), 0
     while writing:
-        unread = [TreeInput(row=s.row, tokens=s.stream.tokens[cache.lengths[s.row] :]) for s, _ in writing]
-        hidden = forward_trees(model, cache, unread)
-        logprobs = model.all_logprobs(hidden)  # [N, V]
+        hidden, index = reader.last_states([state for state, _ in writing])
+        logprobs = model.all_logprobs(hidden)[index]  # [N, V]
         if logprobs[:, 0].isnan().any():  # a row is normalised, so one NaN makes all its entries NaN
             raise DivergenceError(NOT_FINITE)
         if greedy:
@@ -60,7 +57,7 @@ def generate(
             drawn = np.array([s.rng.random() for s, _ in writing])
             tokens = [int(row.searchsorted(u * row[-1], side="right")) for row, u in zip(mass, drawn, strict=True)]
             chosen = torch.tensor(tokens, device=model.device)[:, None]
-        heads = model.evaluate_heads(hidden, chosen)
+        heads = model.evaluate_heads(hidden[index], chosen)
         q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q[:, 0]
         numbers = torch.stack([logprobs.gather(1, chosen)[:, 0], heads.values, q, entropy(logprobs)], dim=1)
         for (state, _), token, row in zip(writing, chosen[:, 0].tolist(), numbers.tolist(), strict=True):

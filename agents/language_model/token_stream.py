@@ -145,9 +145,14 @@ class TokenStream:
 
 @dataclass(slots=True)
 class EpisodeState:
-    """State of a live episode, including its row of the key/value cache and the game's prompt."""
+    """State of a live episode, including the game's prompt and the episode's row of the key/value cache.
+
+    An episode has no row before the model must read its stream, for example while it repeats an earlier episode.
+    `seen` is the number of tokens of the stream that were read, for this episode or for another one.
+    """
 
     stream: TokenStream
-    row: int
     rng: np.random.Generator
     prompt: str
+    row: int | None = None
+    seen: int = 0

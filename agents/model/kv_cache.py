@@ -1,4 +1,4 @@
-"""A key/value cache whose rows have individual lengths. Each live episode has one row.
+"""A key/value cache whose rows have individual lengths. A row holds the beginning of a token stream.
 
 The caches of the `transformers` library assume that all rows grow together, but episodes do not. Here, `plan_pass` sets
 the rows and positions to which the next forward pass writes. The attention mask (`agents/model/tree_decoder.py`)
@@ -8,9 +8,12 @@ determines the positions that a row attends to, and hides the entries beyond the
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+NO_TOKEN = -1
 
 
 class Plan:
@@ -20,14 +23,14 @@ class Plan:
         rows: [R] cache row of each row of the pass.
         slots: [R, T] cache position of each new token.
         visible: number of leading cache positions that the pass may attend to.
-        all_rows: whether the pass uses every cache row in order. If so, the rows need not be copied.
+        block: the cache rows of the pass, if they are consecutive and in order. They are then read without a copy.
         capacity: minimum size (rows, positions) of the tensors of every layer.
     """
 
     rows: Tensor
     slots: Tensor
     visible: int = 0
-    all_rows: bool = False
+    block: slice | None = None
     capacity: tuple[int, int] = (0, 0)
 
 
@@ -60,14 +63,24 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
 
         Return a tuple: the tensor with the new states, and its part to attend to.
         """
-        plan, (rows, positions) = self.plan, self.plan.capacity
-        if stored.shape[0] < rows or stored.shape[2] < positions:
-            larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
-            larger[: stored.shape[0], :, : stored.shape[2]] = stored
-            stored = larger
+        plan, stored = self.plan, self._with_capacity(stored)
         stored[plan.rows[:, None], :, plan.slots] = states.transpose(1, 2)
-        visible = slice(plan.visible)
-        return stored, stored[:, :, visible] if plan.all_rows else stored[plan.rows, :, visible]
+        return stored, stored[plan.rows if plan.block is None else plan.block, :, : plan.visible]
+
+    def _with_capacity(self, stored: Tensor) -> Tensor:
+        """Return `stored`, or a larger copy if the plan needs one."""
+        rows, positions = self.plan.capacity
+        if stored.shape[0] >= rows and stored.shape[2] >= positions:
+            return stored
+        larger = stored.new_zeros(rows, stored.shape[1], positions, stored.shape[3])
+        larger[: stored.shape[0], :, : stored.shape[2]] = stored
+        return larger
+
+    def copy(self, source: int, target: int, positions: slice) -> None:
+        """Copy the entries at these positions of a cache row to another row."""
+        self.keys, self.values = (self._with_capacity(stored) for stored in (self.keys, self.values))
+        for stored in (self.keys, self.values):
+            stored[target, :, positions] = stored[source, :, positions]
 
     def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
         """Copy the entries at positions `source` [n] of cache rows `rows` [n] to positions `target` [n]."""
@@ -85,26 +98,89 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """A cache whose rows have individual lengths. The caller sets `lengths[row]` to the number of valid entries."""
+    """A cache whose rows have individual lengths. The caller appends the tokens whose keys and values it has written.
+
+    Rows that are free keep their entries until `add_row` reuses them, so that later streams can copy a prefix.
+
+    Attributes:
+        lengths: for each row, the number of its valid entries.
+    """
 
     def __init__(self, layers: int) -> None:
         self.plan = Plan()
         super().__init__(layers=[RaggedLayer(self.plan) for _ in range(layers)])
         self.lengths: list[int] = []
-        self._free: list[int] = []
+        self._tokens = np.zeros((0, 0), dtype=np.int64)  # [rows, positions]; NO_TOKEN after the end of a row
+        self._free: list[int] = []  # from the least to the most recently used
 
     def add_row(self) -> int:
-        """Return a cache row of length 0. A freed row is reused if there is one."""
+        """Return a cache row of length 0: the least recently used free row, or a new row if none is free."""
         if not self._free:
             self._free.append(len(self.lengths))
             self.lengths.append(0)
-        row = self._free.pop()
-        self.lengths[row] = 0
+        row = self._free.pop(0)
+        self._truncate(row, 0)
         return row
 
     def free_row(self, row: int) -> None:
         """Mark a row as free, so that `add_row` can reuse it."""
         self._free.append(row)
+
+    def append(self, row: int, tokens: Sequence[int]) -> None:
+        """Count the tokens, whose keys and values follow the valid entries of the row, as valid entries."""
+        start, end = self.lengths[row], self.lengths[row] + len(tokens)
+        if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
+            rows, positions = self._tokens.shape
+            larger = np.full((max(rows, len(self.lengths)), room_for(end, positions)), NO_TOKEN)
+            larger[:rows, :positions] = self._tokens
+            self._tokens = larger
+        self._tokens[row, start:end] = tokens
+        self.lengths[row] = end
+
+    def extend(self, row: int | None, tokens: Sequence[int], *, rows: int) -> int:
+        """Return a row for the stream `tokens`, in which as many entries as possible are valid.
+
+        The entries are copied from the row that has the longest prefix of the stream. At least the last token remains
+        to be read, because its hidden state is needed.
+
+        Args:
+            row: the row of the stream so far, or None if it has none.
+            rows: maximum number of rows of the cache. Below this number, a new row is used instead of a free one.
+        """
+        source, length = self._longest_prefix(tokens)
+        if row is None:
+            if len(self.lengths) < rows:
+                row = len(self.lengths)
+                self.lengths.append(0)
+            elif source == self._free[0]:  # it would be overwritten
+                row = self._free.pop(0)
+                self._truncate(row, length)
+            else:
+                row = self.add_row()
+        start = self.lengths[row]
+        if length > start:
+            if source in self._free:
+                self._free.remove(source)
+                self._free.append(source)
+            self.append(row, tokens[start:length])
+            self.plan.capacity = (max(len(self.lengths), self.plan.capacity[0]), self.plan.capacity[1])
+            for layer in self.written:
+                layer.copy(source, row, slice(start, length))
+        return row
+
+    def _longest_prefix(self, tokens: Sequence[int]) -> tuple[int, int]:
+        """Return a tuple: the row that begins with most of these tokens, except the last one, and their number."""
+        width = min(len(tokens) - 1, self._tokens.shape[1])
+        if not width or not len(self._tokens):
+            return -1, 0
+        differs = self._tokens[:, :width] != np.asarray(tokens[:width])
+        lengths = np.where(differs.any(1), differs.argmax(1), width)
+        best = int(lengths.argmax())
+        return best, int(lengths[best])
+
+    def _truncate(self, row: int, length: int) -> None:
+        self.lengths[row] = length
+        self._tokens[row : row + 1, length:] = NO_TOKEN  # a row without entries is perhaps not in the array yet
 
     def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
         """Prepare a forward pass whose row i appends up to `tokens` entries to the cache row `rows[i]`."""
@@ -114,7 +190,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
         plan.slots = starts[:, None] + torch.arange(tokens, device=device)
         plan.visible = max(self.lengths[row] for row in rows) + tokens
         plan.capacity = (max(len(self.lengths), plan.capacity[0]), room_for(plan.visible, plan.capacity[1]))
-        plan.all_rows = list(rows) == list(range(plan.capacity[0]))
+        consecutive = range(rows[0], rows[0] + len(rows))
+        plan.block = slice(consecutive.start, consecutive.stop) if list(rows) == list(consecutive) else None
 
     def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
         """Copy single entries within rows. Each move is a tuple (row, source position, target position)."""

@@ -55,6 +55,7 @@ def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeI
     """
     states: dict[int, Tensor] = {}
     for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):
+        group = sorted(group, key=lambda index: inputs[index].row)  # consecutive rows are read without a copy
         hidden = _forward_group(model, cache, [inputs[index] for index in group])
         counts = [len(inputs[index].choice_positions()) for index in group]
         states |= zip(group, torch.split(hidden, counts), strict=True)
@@ -109,7 +110,7 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
             mask[index, own:end, start + own : start + end] = tree.trie.ancestors
         columns += tree.choice_positions()
         rows += [index] * (len(columns) - len(rows))
-        cache.lengths[tree.row] += own
+        cache.append(tree.row, tree.tokens)
     attention = model.config._attn_implementation
     # torch's `sdpa` attention gets a bool mask, `eager` attention and `cpu_attention` an additive one
     tree_mask = TreeMask(
@@ -133,7 +134,7 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
         end, tokens = cache.lengths[tree.row], tree.trie.commands[command]
         branch = [index for index, prefix in enumerate(tree.trie.inner) if tokens[: len(prefix)] == prefix]
         moves += [(tree.row, end + index, end + offset) for offset, index in enumerate(branch)]
-        cache.lengths[tree.row] += len(branch)
+        cache.append(tree.row, tokens[: len(branch)])
     cache.move(moves)
 
 

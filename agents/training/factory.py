@@ -200,6 +200,7 @@ def _agents(
         context=config.rollout.context,
         gamma=config.optimizer.gamma,
         record=True,
+        share_prefixes=config.update.prefix_sharing == "auto",
     )
     expert = Expert(prefer_policy=config.imitation.expert == "policy")
     return agent, DAggerAgent(agent, expert, greedy=config.imitation.greedy_share) if with_expert else None

@@ -48,7 +48,13 @@ class HeldOutGames:
         # derived from the run's seed, so that the episodes differ from those of the training
         self._seed = int(np.random.SeedSequence([config.run.seed, 2]).generate_state(1)[0])
         self._agent = LanguageModelAgent(
-            agent.model, agent.tokenizer, prompt=agent.prompt, seed=self._seed, mode=agent.mode, context=agent.context
+            agent.model,
+            agent.tokenizer,
+            prompt=agent.prompt,
+            seed=self._seed,
+            mode=agent.mode,
+            context=agent.context,
+            share_prefixes=agent.reader.share,
         )
         self.best: Best | None = None
 
@@ -94,4 +100,5 @@ class HeldOutGames:
             )
             episodes = sorted(played, key=lambda episode: episode.index)
             runner.failures.check()
+        self._agent.forget()
         return episodes, runner.failures.count

@@ -84,6 +84,7 @@ class Probe:
             mode=agent.mode,
             context=agent.context,
             record=True,
+            share_prefixes=agent.reader.share,
         )
 
     def measure(self) -> dict[str, Any]:
@@ -97,6 +98,7 @@ class Probe:
         with model.mode(training=False):
             with EpisodeRunner(self.specs, seed=self.seed, parallel=PARALLEL) as runner:
                 episodes = sorted(runner.play(self.agent, len(self.specs)), key=lambda episode: episode.index)
+            self.agent.forget()
             rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
             self.reference.read(rollout)
             kl, reference = self.reference.kl(rollout), rollout.chosen_reference

@@ -27,6 +27,8 @@ class Rollout:
         episodes: the episodes, ordered by number.
         segments: the episodes' token streams in segments, for the update; [] if they are not needed any more.
         tokens: number of tokens of all segments.
+        read: number of tokens that separate episodes would read.
+        computed: number of tokens that the model computed.
         strategies: number of commands of each strategy.
         label_metrics: metrics of the labels for imitation.
         next_episode: number of the next episode of this process.
@@ -36,6 +38,8 @@ class Rollout:
     episodes: list[Episode]
     segments: list[Segment]
     tokens: int
+    read: int
+    computed: int
     strategies: Counter[str | None]
     label_metrics: Metrics
     next_episode: int
@@ -53,6 +57,8 @@ def joined(rollouts: Sequence[Rollout]) -> Rollout:
         episodes=sorted(episodes, key=lambda episode: episode.index),
         segments=[],
         tokens=sum(one.tokens for one in rollouts),
+        read=sum(one.read for one in rollouts),
+        computed=sum(one.computed for one in rollouts),
         strategies=sum((one.strategies for one in rollouts), Counter()),
         label_metrics={
             name: float(np.mean([one.label_metrics[name] for one in rollouts])) for name in rollouts[0].label_metrics
@@ -83,14 +89,17 @@ def play_rollout(
         FatalGameError: a game or a reward function fails, and would fail again.
     """
     strategies, failed_before, tokens_before = Counter[str | None](), runner.failures.count, agent.tokens
+    read_before, computed_before = agent.reader.tokens, agent.reader.computed
     progress.begin("rollout", config.rollout.episodes)
 
     def count(event: StepEvent) -> None:
         strategies.update([event.info.get("strategy")])
         progress.count(event, agent.tokens - tokens_before)
 
+    agent.forget()  # a rollout that failed has left live episodes
     played = runner.play(dagger_agent or agent, config.rollout.episodes, on_step=count)
     episodes = sorted(played, key=lambda episode: episode.index)
+    agent.forget()  # the update needs the memory
     segments, label_metrics = agent.take_segments(), Metrics()
     if labels_best:
         top_fraction, gamma = config.imitation.top_fraction, config.optimizer.gamma
@@ -104,6 +113,8 @@ def play_rollout(
         episodes=episodes,
         segments=segments,
         tokens=sum(len(segment.tokens) for segment in segments),
+        read=agent.reader.tokens - read_before,
+        computed=agent.reader.computed - computed_before,
         strategies=strategies,
         label_metrics=label_metrics,
         next_episode=runner.next_episode,
@@ -113,7 +124,7 @@ def play_rollout(
 
 def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
     """Return the metrics of a rollout of all processes, and update the level schedule."""
-    metrics = episode_metrics(played.episodes, bonus_command)
+    metrics = episode_metrics(played.episodes, bonus_command) | {"rollout_sharing": played.read / played.computed}
     metrics |= schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
     return metrics | strategy_shares(strategies, played.strategies)
 

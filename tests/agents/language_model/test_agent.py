@@ -118,10 +118,10 @@ def test_the_first_of_commands_with_equal_tokens_has_their_probability() -> None
     assert forced.probabilities == {"take plugh": 1.0, "take xyzzy": 0.0}
 
 
-def test_the_cache_has_one_row_per_live_episode() -> None:
+def test_the_cache_has_at_most_one_row_per_live_episode() -> None:
     player = agent(tiny_model())
     episodes(player, 9, parallel=3)
-    assert len(player._cache.lengths) == 3 and not player._live
+    assert len(player.reader._cache.lengths) <= 3 and not player._live
     assert len(player.take_segments()) == 9 and player.take_segments() == []
 
 
