@@ -25,7 +25,7 @@ from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 
 MAX_OUTPUTS = 2048
-"""Maximum number of turns whose outputs are stored. If more are needed, all of them are removed."""
+"""Maximum number of turns whose outputs are stored, and of final values. If more are needed, all are removed."""
 
 
 class StreamReader:
@@ -50,8 +50,8 @@ class StreamReader:
     def forget(self) -> None:
         """Remove everything that was read, and free its memory. No episode may be live."""
         self._cache, self._rows = RaggedCache(self.model.layers), 0
-        self._outputs: dict[tuple[int, ...], TurnOutputs] = {}
-        self._values: dict[tuple[int, ...], float] = {}
+        self._outputs: dict[tuple[tuple[int, ...], int], TurnOutputs] = {}  # by tokens and id of the trie
+        self._values: dict[object, float] = {}  # by tokens
         self._version = self._model_version()
 
     def begin(self, live: int) -> None:
@@ -69,31 +69,29 @@ class StreamReader:
 
         An output has a `tree` only if its stream was read in this call.
         """
-        streams = [self._count(state) for state in states]
-        known = {
-            index: TurnOutputs(trie=trie) if not trie.branching else self._outputs[stream]
-            for index, (stream, trie) in enumerate(zip(streams, tries, strict=True))
-            if not trie.branching or (stream in self._outputs and self._outputs[stream].trie is trie)
-        }
-        new = [index for index in range(len(states)) if index not in known]
-        first = {(streams[index], id(tries[index])): index for index in reversed(new)} if self._shares else {}
-        to_read = sorted(first.values()) if self._shares else new
-        if to_read:
-            trees = [self._unread(states[index], tries[index]) for index in to_read]
+        keys = [
+            (self._count(state), id(trie) if self._shares else place)
+            for place, (state, trie) in enumerate(zip(states, tries, strict=True))
+        ]
+        first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+        new = sorted(place for key, place in first.items() if tries[place].branching and key not in self._outputs)
+        read: dict[int, TurnOutputs] = {}
+        if new:
+            trees, chosen = (
+                [self._unread(states[place], tries[place]) for place in new],
+                [tries[place] for place in new],
+            )
             hidden = forward_trees(self.model, self._cache, trees)
-            chosen = [tries[index] for index in to_read]
             alternatives = pad_alternatives([tokens for trie in chosen for tokens in trie.alternatives])
             heads = self.model.evaluate_heads(hidden, alternatives.to(self.model.device))
-            known |= zip(to_read, split_by_turn(heads, chosen, trees), strict=True)
-        for index in new:
-            if index not in known:
-                known[index] = replace(known[first[streams[index], id(tries[index])]], tree=None)
+            read |= zip(new, split_by_turn(heads, chosen, trees), strict=True)
+        known = self._outputs | {keys[place]: replace(output, tree=None) for place, output in read.items()}
         if self._shares:
-            if len(self._outputs) + len(to_read) > MAX_OUTPUTS:
-                self._outputs.clear()
-                self._values.clear()
-            self._outputs |= {streams[index]: replace(known[index], tree=None) for index in to_read}
-        return [known[index] for index in range(len(states))]
+            self._outputs = known if len(known) <= MAX_OUTPUTS else {}
+        return [
+            read[place] if place in read else known[key] if trie.branching else TurnOutputs(trie=trie)
+            for place, (key, trie) in enumerate(zip(keys, tries, strict=True))
+        ]
 
     def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
         """Keep the keys and values of the chosen commands, given by their indices, if they were read in this turn."""
@@ -127,14 +125,16 @@ class StreamReader:
     @torch.no_grad()
     def last_values(self, states: Sequence[EpisodeState]) -> list[float]:
         """Return v at the end of each stream."""
-        streams = [self._count(state) for state in states]
-        known = {place: self._values[stream] for place, stream in enumerate(streams) if stream in self._values}
-        if to_read := [place for place in range(len(states)) if place not in known]:
-            hidden, index = self.last_states([states[place] for place in to_read])
-            known |= zip(to_read, self.model.heads.values(hidden)[index].tolist(), strict=True)
+        keys = [tokens if self._shares else place for place, tokens in enumerate(map(self._count, states))]
+        new = [place for place, key in enumerate(keys) if key not in self._values]
+        known = dict(self._values)
+        if new:
+            hidden, index = self.last_states([states[place] for place in new])
+            values = self.model.heads.values(hidden)[index].tolist()
+            known |= zip([keys[place] for place in new], values, strict=True)
         if self._shares:
-            self._values |= {streams[place]: known[place] for place in to_read}
-        return [known[place] for place in range(len(states))]
+            self._values = known if len(known) <= MAX_OUTPUTS else {}
+        return [known[key] for key in keys]
 
     def restart(self, state: EpisodeState) -> None:
         """Give up the episode's cache row, because its stream was cut or has ended."""
