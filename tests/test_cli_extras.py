@@ -55,7 +55,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(
     check(hidden, words, message, tmp_path)
 
 
-@pytest.mark.parametrize("words", [["play", "--agent", "walkthrough"], ["evaluate"], ["train", "--out", "run"]])
+@pytest.mark.parametrize("words", [["evaluate"], ["train", "--out", "run"]])
 def test_a_pddl_game_without_its_planner_is_one_line(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     path = tmp_path / "game.tw-pddl"

@@ -91,7 +91,7 @@ def test_both_processes_reach_a_limit_together(limit: tuple[str, str], tmp_path:
     assert checkpoints(tmp_path / "run")[-1].name == f"{iterations:06d}"
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_ctrl_c_in_one_process_stops_both(rank: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
     workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])
@@ -158,6 +158,7 @@ def test_failed_episodes_of_both_processes_are_counted(tmp_path: Path) -> None:
     assert first[1].startswith("1 of 6 episodes failed; the last: ") and "no such device" in first[1]
 
 
+@pytest.mark.slow
 def test_a_failing_disk_of_process_0_is_one_line_of_the_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
     workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])

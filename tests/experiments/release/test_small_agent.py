@@ -13,6 +13,7 @@ from experiments.release import small_agent
 TINY = ("--iterations", "2", "--episodes", "2", "--parallel", "2", "--max-turns", "3")
 
 
+@pytest.mark.slow
 def test_every_stage_runs_and_the_same_command_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_agent, "FAMILIES", {"coin": ("2,3", 2)})
     monkeypatch.setattr(small_agent, "IMITATION", ("--trunk", "pico", *TINY))

@@ -73,6 +73,7 @@ def test_heads_and_gradients_are_those_of_plain_torch(dropout: float, detach: bo
     _same_as_plain(_model(dropout, detach=detach))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own import
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile causes and hides it
 @pytest.mark.skipif(not blocks.can_compile(), reason="needs a C++ compiler")
