@@ -261,12 +261,13 @@ def show_end(trainer: "Trainer", folder: Path) -> None:
     if trainer.stopped:
         console.note(stopped_line(trainer.config, folder))
         return
+    played = trainer.config.rollout.own_episodes
     console.show(
         [
             f"the agent is in {folder}",
             *best_line(trainer, folder),
             f"play a game with it: {play_command(folder, trainer.config.flat())}",
-            f"watch its episodes:  {console.command_line('watch', str(folder))}",
+            *([f"watch its episodes:  {console.command_line('watch', str(folder))}"] if played else []),
         ]
     )
 

@@ -184,11 +184,11 @@ def _convert(trainer: "Trainer", path: Path) -> None:
     )
     converter = Converter(recorder, prompts_of(trainer.schedule.specs), labels=trainer.updater.optimizer.labels)
     atomic_write(path, converter.lines(recorded_episodes(config, trainer.schedule.in_play())))
-    trainer.notes.append(f"--data holds {converter.episodes:,} episodes with {converter.turns:,} turns")
+    trainer.notes.append(f"recorded episodes: {converter.episodes:,}, with {converter.turns:,} turns in total")
     if converter.foreign:
-        trainer.notes.append(f"{converter.foreign:,} recorded commands are not admissible and are not imitated")
+        trainer.notes.append(f"recorded commands that are not admissible and not imitated: {converter.foreign:,}")
     if converter.other_games:
-        trainer.notes.append(f"{converter.other_games:,} recorded episodes are of games that this run does not play")
+        trainer.notes.append(f"recorded episodes of games that this run does not play: {converter.other_games:,}")
 
 
 def _open(trainer: "Trainer", path: Path) -> None:
