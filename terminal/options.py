@@ -46,7 +46,7 @@ BASIC = frozenset(
         *("expert", "beta"),
         *("epochs", "minibatches", "lr", "value_lr", "q_lr", "critic_warmup"),
         *("gamma", "gae_lambda", "clip_range", "value_coef", "q_coef", "entropy_coef", "kl_coef"),
-        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "eval_game", "eval_every"),
+        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "eval_game"),
     }
 )
 Values = dict[str, Any]

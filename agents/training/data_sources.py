@@ -12,7 +12,9 @@ from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent, AgentError, Decision, EpisodeEnd, Turn
 from agents.rollout_config import GENERATED, source_names
+from agents.text.word_tokenizer import split_words
 from agents.training.dagger import Expert
+from games.textworld.generation.reserved_seeds import reject_reserved_name
 from games.untrusted_files import check_regular
 
 
@@ -66,6 +68,17 @@ def transcript_path(source: str) -> Path:
     return path / transcript.NAME if path.is_dir() else path
 
 
+def recorded_words(config: TrainConfig, specs: Sequence[games.GameSpec]) -> list[str]:
+    """Return the words of all recorded texts, each once. The arguments are those of `recorded_episodes`."""
+    words = dict[str, None]()
+    for episode in recorded_episodes(config, specs):
+        texts = [episode.final_observation]
+        for step in episode.steps:
+            texts += [step.observation, step.decision.command, *step.admissible_commands]
+        words |= dict.fromkeys(word for text in texts for word in split_words(text))
+    return list(words)
+
+
 def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> Iterator[Episode]:
     """Yield the episodes of all sources, one at a time.
 
@@ -74,11 +87,12 @@ def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> I
 
     Raises:
         AgentError: a transcript is missing or damaged, or the expert has no commands.
-        GameError: a game fails again and again.
+        GameError: a recorded game is reserved for evaluation, or a game fails again and again.
     """
     for name in source_names(config.rollout.data):
         if not (generated := GENERATED.fullmatch(name)):
             for entry in transcript.read(transcript_path(name)):
+                reject_reserved_name(entry.episode.game)
                 yield entry.episode
             continue
         settings: Mapping[str, Any] = {

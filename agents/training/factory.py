@@ -30,7 +30,7 @@ from agents.text.prompt import prompt_format
 from agents.text.word_tokenizer import known_words, split_words
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
-from agents.training.data_sources import check_sources
+from agents.training.data_sources import check_sources, recorded_words
 from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
@@ -273,8 +273,8 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
     """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
 
-    The texts are those of random episodes of the games with new words. A resumed run takes the words of its own
-    tokenizer instead, because new episodes may have other texts.
+    The texts are those of random episodes of the games with new words, and of recorded play. A resumed run takes the
+    words of its own tokenizer instead, because new episodes may have other texts.
     """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]
@@ -289,7 +289,7 @@ def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: P
                 texts |= dict.fromkeys([episode.final_observation])
                 for step in episode.steps:
                     texts |= dict.fromkeys([step.observation, *step.admissible_commands])
-    return [text for text in texts if split_words(text)]
+    return [text for text in [*texts, *recorded_words(config, specs)] if split_words(text)]
 
 
 def _process_seed(seed: int, accelerator: Accelerator) -> int:

@@ -161,7 +161,7 @@ def open_recorded_play(trainer: "Trainer") -> None:
 
     Raises:
         AgentError: a transcript or the file of a resumed run is missing or damaged, or there is nothing to imitate.
-        GameError: a game that the random player or the expert plays fails again and again.
+        GameError: a recorded game is reserved for evaluation, or a game that is played fails again and again.
     """
     path = trainer.folder.path / DATA
     try:

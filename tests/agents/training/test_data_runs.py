@@ -1,6 +1,7 @@
 """Training runs that learn from recorded play: equal to live imitation, resumable, and refused where impossible."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,24 @@ from agents.storage.checkpoint import newest, read_tensors
 from agents.storage.run_folder import DATA, read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer
+from games import GameError
 from tests.agents.training.test_recorded_play import shifted
 from tests.agents.training.test_trainer import assert_same_run, settings, trained
 from tests.helpers.command_line import answer, cli
+from tests.helpers.processes import run_two
 
 GAME = "textworld:simple?seed=1"
+BELL = """
+import gymnasium
+
+
+class Bell(gymnasium.Env):
+    def reset(self, *, seed=None, options=None):
+        return "A bell.", {"admissible_commands": ["ring", "wait"]}
+
+    def step(self, command):
+        return "It rang.", float(command == "ring"), True, False, {"admissible_commands": []}
+"""
 
 
 def imitation(out: Path, **changes: Any) -> dict[str, torch.Tensor]:
@@ -130,7 +144,48 @@ def test_a_damaged_transcript_leaves_no_run(tmp_path: Path) -> None:
     assert again.stderr == "recorded episodes: 3, with 3 turns in total\n"
 
 
+def test_play_of_a_held_out_game_is_refused(tmp_path: Path) -> None:
+    trained(settings("bandit", iterations=1), tmp_path / "source")
+    held_out = "textworld:simple?level=1&seed=2000000005"
+    path = rewritten(tmp_path / "source", tmp_path / "held.jsonl", lambda episode: replace(episode, game=held_out))
+    with pytest.raises(GameError, match="is held out for evaluation"):
+        trained(settings("bandit", **(ALONE | {"data": str(path)})), tmp_path / "run")
+    assert not (tmp_path / "run" / "settings.json").exists()
+
+
 def test_the_option_is_repeatable_and_makes_paths_absolute(tmp_path: Path) -> None:
     asked = ("train", "--optimizer", "imitation", "--dry-run", "--json", "--data", "random:3", "--data", "saved")
     assert json.loads(answer(*asked))["data"]["value"] == f"random:3,{Path('saved').absolute()}"
     assert TrainConfig.from_flat({"data": "random:3,random:3"}).rollout.data == "random:3"
+
+
+def test_a_new_trunk_knows_the_words_of_recorded_play(tmp_path: Path) -> None:
+    code = tmp_path / "bell.py"
+    code.write_text(BELL)
+    trained(settings("bandit", iterations=1), tmp_path / "source")
+    path = rewritten(tmp_path / "source", tmp_path / "heard.jsonl", lambda e: replace(e, final_observation="Kerplunk"))
+    wanted = settings(f"{code}:Bell", optimizer="imitation", data=str(path), kl_coef=0.0, kl_target=None, iterations=1)
+    vocabulary = make_trainer(wanted, tmp_path / "run").tokenizer.get_vocab()
+    assert {"kerplunk", "bell"} <= vocabulary.keys()
+
+
+def test_two_processes_share_the_episodes_of_one(tmp_path: Path) -> None:
+    words = (
+        "--game",
+        "bandit",
+        "--optimizer",
+        "imitation",
+        "--data",
+        "random:8",
+        "--iterations",
+        "3",
+        "--parallel",
+        "4",
+    )
+    one = cli("train", "--out", str(tmp_path / "one"), *words, "--episodes", "4")
+    _, second = run_two("train", "--out", str(tmp_path / "two"), *words, "--episodes", "2")
+    assert one.returncode == 0 and second == ("", "")
+    assert (tmp_path / "one" / DATA).read_bytes() == (tmp_path / "two" / DATA).read_bytes()
+    names = ("data_passes", "data_agreement", "policy_loss", "return")
+    ours, theirs = ([[row[name] for name in names] for row in read_metrics(tmp_path / run)] for run in ("one", "two"))
+    assert theirs == [pytest.approx(row, rel=1e-3, abs=1e-5) for row in ours]
