@@ -28,6 +28,9 @@ import gymnasium
 
 
 class Bell(gymnasium.Env):
+    action_space = gymnasium.spaces.Text(20)
+    observation_space = gymnasium.spaces.Text(200)
+
     def reset(self, *, seed=None, options=None):
         return "A bell.", {"admissible_commands": ["ring", "wait"]}
 

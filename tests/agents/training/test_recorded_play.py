@@ -22,6 +22,7 @@ from agents.training.data_file import Converter
 from agents.training.progress import Progress
 from agents.training.recorded_play import RecordedPlay
 from agents.training.rollout_batch import RolloutBatch
+from benchmarks import recorded_play
 from tests.helpers.models import KINDS, Kind, agent, tiny_model, tokenizer
 from tests.helpers.scripts import Scene, ScriptSpec
 from tests.helpers.updates import OPTIONS, SPEC, assert_same_gradients, gradients
@@ -222,3 +223,11 @@ def test_data_without_a_choice_is_an_error(tmp_path: Path) -> None:
     converted(tmp_path / "same", list(islice(episodes_of(agent(tiny_model()), 2, spec=same), 2)), labels="best")
     with pytest.raises(AgentError, match="no best episode"):
         opened(tmp_path / "same", tiny_model(), top_fraction=0.5)
+
+
+@pytest.mark.slow
+def test_the_memory_of_reading_does_not_grow_with_the_transcript(tmp_path: Path) -> None:
+    measured = recorded_play.measure(40_000, tmp_path)
+    assert measured["transcript_mb"] > 10, "a list of all episodes would exceed the limit"
+    for part in ("convert", "index", "read_1000"):
+        assert measured[part]["growth_mb"] < 8, part
