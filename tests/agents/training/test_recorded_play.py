@@ -58,7 +58,8 @@ def episodes_of(player: Any, count: int = 5, *, spec: Any = SPEC) -> list[Episod
 
 
 def without_numbers(choice: Choice) -> Choice:
-    return replace(choice, **dict.fromkeys(NUMBERS, 0.0))
+    zeros: dict[str, Any] = dict.fromkeys(NUMBERS, 0.0)
+    return replace(choice, **zeros)
 
 
 def assert_same_segments(found: Sequence[Segment], wanted: Sequence[Segment], *, labels: bool = True) -> None:
