@@ -25,6 +25,7 @@ class Imitation(Optimizer):
 
     name = "imitation"
     needs_q = True
+    learns_off_policy = True
     labels: ClassVar[Labels] = "expert"
 
     def baseline(self, batch: Batch) -> Tensor:

@@ -34,6 +34,7 @@ class Optimizer(ABC):
         needs_q: whether the algorithm requires Q heads.
         needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
+        learns_off_policy: whether the algorithm may learn from episodes that another policy played.
         labels: source of the choices that the policy imitates: none, an expert, or the policy's own best episodes.
 
     Raises:
@@ -44,6 +45,7 @@ class Optimizer(ABC):
     needs_q: ClassVar[bool] = False
     needs_expected_q: ClassVar[bool] = False
     needs_groups: ClassVar[bool] = False
+    learns_off_policy: ClassVar[bool] = False
     labels: ClassVar[Labels] = "none"
 
     def __init__(self, config: OptimizerConfig) -> None:

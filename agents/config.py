@@ -8,19 +8,19 @@ of its option. This module imports neither torch nor `transformers`.
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
 from actde.errors import ConfigError, unknown
-from agents.measurement_config import Count, EvaluationConfig, PositiveInt, ProbeConfig, Size
+from agents.measurement_config import Count, EvaluationConfig, PositiveFraction, PositiveInt, ProbeConfig, Size
+from agents.rollout_config import RolloutConfig
 from agents.tracker_names import TrackerNames
 
 SCRATCH = ("pico", "small")  # trunks that start with random weights
 SMOLLM2 = "smollm2"  # the trunk that comes in a Python package
 NONE = "none"  # the word that stands for None on the command line and in TOML files
-PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
 
 class RunConfig(Config):
@@ -71,31 +71,6 @@ class ModelConfig(Config):
         return trunk if trunk in (*SCRATCH, SMOLLM2) or not Path(trunk).is_dir() else str(Path(trunk).absolute())
 
 
-class RolloutConfig(Config):
-    """How episodes are collected."""
-
-    episodes: Size = 16
-    """Episodes per rollout."""
-    group_size: Size = 1
-    """Number of consecutive episodes that play the same game with the same seed."""
-    parallel: Size = 16
-    """Episodes played at the same time."""
-    max_turns: Size | None = None
-    """Turn limit of an episode. With none, the game's own limit applies."""
-    step_seconds: Positive | None = None
-    """Maximum seconds of a game's step; games then run in child processes, killed at the limit. none sets no limit."""
-    mode: Literal["trie", "free"] = "trie"
-    """trie: sample among the admissible commands with exact probabilities; free: generate any text."""
-    prompt: Literal["plain", "chat"] = "plain"
-    """Prompt format. plain: a transcript; chat: the chat template of an instruction-tuned model's tokenizer."""
-    context: Annotated[int, Field(ge=16)] | None = None
-    """Maximum tokens of context; a longer episode is cut. With none, the trunk's limit applies."""
-    credit: Literal["token", "command"] = "token"
-    """What counts as one action. token: each sampled token; command: all sampled tokens of a turn."""
-    rollout_dropout: bool = False
-    """Use dropout during rollouts too, as the code of Turner and Einhorn (2023) does."""
-
-
 class RewardConfig(Config):
     """How the game's reward is shaped before training."""
 
@@ -143,6 +118,10 @@ class ImitationConfig(Config):
     def model_plays(self) -> bool:
         """Whether the model plays some turns instead of the expert."""
         return self.beta * self.beta_decay < 1
+
+    def beta_at(self, iteration: int) -> float:
+        """Return beta in an iteration, counted from 0."""
+        return float(self.beta * self.beta_decay**iteration)
 
     @property
     def needs_policy(self) -> bool:

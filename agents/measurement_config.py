@@ -9,6 +9,7 @@ from actde.errors import ConfigError
 
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
+PositiveFraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Size: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]  # number of repetitions in one rollout or update
 
 

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,10 +186,10 @@ def _sync_one(path: Path) -> None:
         os.close(descriptor)
 
 
-def atomic_write(path: Path, content: bytes | str) -> None:
+def atomic_write(path: Path, content: bytes | str | Iterable[str]) -> None:
     """Write a file atomically. Even after a crash, readers find either the old content or all of the new content.
 
-    Raise PathError if `path` is a folder.
+    `content` may also be an iterable of texts, which are written one by one. Raise PathError if `path` is a folder.
     """
     if path.is_dir():
         raise PathError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -197,7 +197,8 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     try:
         with naming(path):
             with work.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                for part in [content] if isinstance(content, bytes | str) else content:
+                    file.write(part.encode() if isinstance(part, str) else part)
             sync(work)
             work.replace(path)
             _sync_one(path.parent)

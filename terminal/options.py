@@ -27,6 +27,7 @@ TEXTS = {
     "optimizer": "NAME",
     "game": GAME,
     "eval_game": GAME,
+    "data": "SOURCE",
     "init": "RUN",
     "trunk": "TRUNK",
     "bonus_command": "START",
@@ -34,15 +35,18 @@ TEXTS = {
     "judge": "REWARD",
     "tracker": "NAMES",
 }
+REPEATABLE = frozenset({"data"})
+"""Settings whose option may be given several times. The values are joined by commas."""
 # settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
         *("optimizer", "game", "seed", "init", "trunk", "lora"),
         *("episodes", "parallel", "max_turns", "mode", "context", "reward_scale", "win_bonus", "step_cost"),
+        *("data",),
         *("expert", "beta"),
         *("epochs", "minibatches", "lr", "value_lr", "q_lr", "critic_warmup"),
         *("gamma", "gae_lambda", "clip_range", "value_coef", "q_coef", "entropy_coef", "kl_coef"),
-        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "eval_game", "eval_every"),
+        *("iterations", "env_steps", "minutes", "stop_success", "probe_prompts", "eval_game"),
     }
 )
 Values = dict[str, Any]
@@ -97,7 +101,8 @@ def parsed(words: Mapping[str, Any]) -> Values:
     """Return the settings that the user gave among a command's parsed options, with converted values."""
     from agents.config import FIELDS, parse
 
-    given = {name: word for name, word in words.items() if name in FIELDS and word is not None}
+    joined = {name: ",".join(word) or None if isinstance(word, list) else word for name, word in words.items()}
+    given = {name: word for name, word in joined.items() if name in FIELDS and word is not None}
     return {name: word if isinstance(word, bool) else parse(name, word) for name, word in given.items()}
 
 
@@ -209,7 +214,8 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     from agents.config import FIELDS
 
     own = {*skip, "imports"}  # the command defines --import
-    types = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items() if name not in own}
+    types: dict[str, Any] = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items()}
+    types = {name: list[str] if name in REPEATABLE else kind for name, kind in types.items() if name not in own}
     keyword = inspect.Parameter.KEYWORD_ONLY
     return [
         inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, _completed(name)])

@@ -30,6 +30,7 @@ SHOWN = (
     ("success_with_expert", "win rate with the expert", "{:z.2f}"),
     ("level", "current level", "{:z.0f}"),
     ("agreement", "labels that were likeliest", "{:z.2f}"),
+    ("data_agreement", "recorded tokens that were likeliest", "{:z.2f}"),
     ("kept", "share of episodes imitated", "{:z.2f}"),
     ("reward", "reward per episode", "{:z.2f}"),
     ("normalized_score", "score / maximum", "{:z.2f}"),
@@ -47,7 +48,7 @@ SHOWN = (
 )
 IN_LINE = (
     *("initial_eval_success", "initial_eval_reward", "eval_success", "eval_reward"),
-    *("recent_success", "success_with_expert", "level", "agreement", "kept"),
+    *("recent_success", "success_with_expert", "level", "agreement", "data_agreement", "kept"),
     *("reward", "steps", "errors", "bonus_share"),
     *("turn_entropy", "entropy", "value", "q_value", "approx_kl", "kl_ref"),
 )
@@ -260,12 +261,13 @@ def show_end(trainer: "Trainer", folder: Path) -> None:
     if trainer.stopped:
         console.note(stopped_line(trainer.config, folder))
         return
+    played = trainer.config.rollout.own_episodes
     console.show(
         [
             f"the agent is in {folder}",
             *best_line(trainer, folder),
             f"play a game with it: {play_command(folder, trainer.config.flat())}",
-            f"watch its episodes:  {console.command_line('watch', str(folder))}",
+            *([f"watch its episodes:  {console.command_line('watch', str(folder))}"] if played else []),
         ]
     )
 

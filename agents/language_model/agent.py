@@ -17,16 +17,13 @@ import torch
 from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command
 from agents.language_model.free_generation import Limits, generate, text_ends
 from agents.language_model.stream_reader import StreamReader
+from agents.language_model.stream_writer import StreamWriter
 from agents.language_model.token_stream import EpisodeState, Segment, TokenStream
 from agents.model.actor_critic import ActorCritic
-from agents.model.command_trie import Trie, build_trie
-from agents.protocol import AgentError, Decision, EpisodeEnd, GeneratedToken, Turn
+from agents.protocol import Decision, EpisodeEnd, GeneratedToken, Turn
 from agents.text.prompt import PLAIN, PromptFormat
-from agents.text.stream_tokenizer import StreamTokenizer
 
 Mode = Literal["trie", "free"]
-MAX_TRIES = 8192
-"""Maximum number of tries in the cache. When the cache is full, all tries are evicted."""
 
 
 class LanguageModelAgent:
@@ -74,16 +71,20 @@ class LanguageModelAgent:
             share_prefixes: read what several episodes have in common only once. This does not change the policy.
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.stream_tokenizer = StreamTokenizer(tokenizer)
         self.prompt, self.seed, self.mode = prompt, seed, mode
         self.greedy, self.temperature, self.top_p = greedy, temperature, top_p
         self.context = min(context or model.context, model.context)
         self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
-        self.tokens = 0  # number of tokens of all streams so far
+        self._writer = StreamWriter(tokenizer, prompt, context=self.context)
+        self.stream_tokenizer = self._writer.tokenizer
         self.reader = StreamReader(model, share=share_prefixes)
         self._live: dict[int, EpisodeState] = {}
-        self._tries: dict[tuple[str, ...], Trie] = {}
         self._segments: list[Segment] = []
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of all streams so far."""
+        return self._writer.tokens
 
     @property
     def writes_freely(self) -> bool:
@@ -110,7 +111,7 @@ class LanguageModelAgent:
 
         The mode must be `trie`. The caller must call `commit` afterwards.
         """
-        tries = [self._trie(turn) for turn in turns]
+        tries = [self._writer.trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
         return self.reader.evaluate(states, tries)
 
@@ -148,8 +149,7 @@ class LanguageModelAgent:
             position = len(stream.tokens) - 1
             for choice in choices_for_command(output, command, position=position, turn=stream.turn, label=label):
                 stream.record(choice)
-            stream.tokens += output.trie.commands[command]
-            self.tokens += len(output.trie.commands[command])
+            self._writer.extend(stream, output.trie.commands[command])
         self.reader.commit([self._live[turn.episode] for turn in turns], outputs, commands)
 
     @torch.no_grad()
@@ -202,36 +202,9 @@ class LanguageModelAgent:
         return state
 
     def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
-        stream = state.stream
-        text = self.prompt.before_command(observation, game_prompt=state.prompt, first=first)
-        tokens = self.stream_tokenizer.begin(text) if first else self.stream_tokenizer.encode(text)
-        stream.tokens += tokens
-        self.tokens += len(tokens)
-        if not stream.tokens:
-            raise AgentError("the game opens without any text; a language model needs at least one token to read")
-        if first:
-            stream.opening = min(len(stream.tokens), self.context // 4)
-        if len(stream.tokens) + reserve > self.context:
-            room = self.context - reserve
-            if room < 1:
-                raise AgentError(f"a command of {reserve} tokens does not fit into a context of {self.context} tokens")
-            stream.opening = min(stream.opening, room // 2)
-            stream.cut(max(1, min(self.context // 2, room) - stream.opening))
+        """Append an observation as `StreamWriter.append` does. If the stream is cut, free its cache row."""
+        if self._writer.append(state.stream, observation, game_prompt=state.prompt, first=first, reserve=reserve):
             self.reader.restart(state)
-
-    def _trie(self, turn: Turn) -> Trie:
-        key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
-        if key not in self._tries:
-            if len(self._tries) >= MAX_TRIES:
-                self._tries.clear()
-            end = self.stream_tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
-            texts = [self.prompt.command(command, game_prompt=turn.prompt) for command in key[2:]]
-            commands = [self.stream_tokenizer.encode(text) + end for text in texts]
-            try:
-                self._tries[key] = build_trie(commands)
-            except ValueError as error:
-                raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
-        return self._tries[key]
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
         """Return a dict from the number of each truncated episode to v of its final state."""
@@ -272,9 +245,9 @@ class LanguageModelAgent:
         """Return the text of the choices from index `first_choice` on. End an unfinished text with the terminator."""
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
-        self.tokens += len(chosen)
+        self._writer.tokens += len(chosen)
         if chosen[-1] not in ends:
-            stream.tokens += self.stream_tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
+            stream.tokens += self._writer.end_of_command(turn)
         text = self.stream_tokenizer.decode([token for token in chosen if token not in ends], skip_special_tokens=True)
         texts = [self.stream_tokenizer.decode([token]) for token in chosen]
         has_q = len(self.model.heads.q) > 0

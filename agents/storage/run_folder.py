@@ -3,6 +3,7 @@
     settings.json       the resolved configuration
     metrics.jsonl       one line per iteration
     transcripts.jsonl   all episodes
+    data.jsonl          the token streams of recorded play, if the run learns from it
     probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
     tensorboard/        the same metrics for TensorBoard
     wandb/              the same metrics for Weights & Biases, if they were requested
@@ -48,7 +49,7 @@ from games.files import (
 )
 from games.untrusted_files import is_present
 
-SETTINGS, METRICS, PROBES = "settings.json", "metrics.jsonl", "probes.jsonl"
+SETTINGS, METRICS, PROBES, DATA = "settings.json", "metrics.jsonl", "probes.jsonl", "data.jsonl"
 TENSORBOARD, WANDB, DIVERGED = "tensorboard", "wandb", "diverged.json"
 EXPECTED = f"expected a folder that `train --out` has written, with {SETTINGS} in it"
 # settings that `resume` may change
@@ -121,7 +122,7 @@ class RunFolder:
         for name in (TENSORBOARD, WANDB, INITIAL, BEST, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
         # the settings last: without them, nothing resumes
-        for name in (METRICS, transcript.NAME, PROBES, DIVERGED, SETTINGS):
+        for name in (METRICS, transcript.NAME, PROBES, DATA, DIVERGED, SETTINGS):
             (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:
@@ -213,7 +214,9 @@ class RunFolder:
         """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
         metrics = _lines_before(self.path / METRICS, iteration, each=1)
-        kept = {METRICS: metrics, transcript.NAME: _lines_before(self.path / transcript.NAME, iteration)}
+        kept = {METRICS: metrics}
+        if self._config.rollout.own_episodes:
+            kept[transcript.NAME] = _lines_before(self.path / transcript.NAME, iteration)
         if is_present(probes := self.path / PROBES):
             kept[PROBES] = [line for line in read_log(probes, cut=True) if line.iteration <= iteration]
         last = metrics[-1].row if metrics else {}

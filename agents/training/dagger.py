@@ -6,11 +6,11 @@ several alternatives.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
@@ -184,13 +184,26 @@ def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: fl
     episodes are imitated. With a smaller `top_fraction`, an episode with the game's lowest return is imitated only if
     it was won, because equal returns do not show that one choice is better than another.
     """
-    by_game: dict[str, list[tuple[float, Episode]]] = defaultdict(list)
-    for episode in episodes:
-        earned = sum(gamma**turn * step.reward for turn, step in enumerate(episode.steps))
-        by_game[episode.game].append((earned, episode))
-    best = set()
-    for rows in by_game.values():
-        returns = sorted((earned for earned, _ in rows), reverse=True)
-        least, worst = returns[math.ceil(top_fraction * len(rows)) - 1], returns[-1]
-        best |= {e.index for earned, e in rows if e.won or top_fraction == 1 or (earned >= least and earned > worst)}
+    returns = [discounted_return(episode, gamma) for episode in episodes]
+    won = [bool(episode.won) for episode in episodes]
+    best = best_returns([episode.game for episode in episodes], returns, won, top_fraction=top_fraction)
+    return {episode.index for episode, kept in zip(episodes, best, strict=True) if kept}
+
+
+def discounted_return(episode: Episode, gamma: float) -> float:
+    """Return the sum of the episode's shaped rewards, discounted by `gamma` per turn."""
+    return sum(gamma**turn * step.reward for turn, step in enumerate(episode.steps))
+
+
+def best_returns(games: ArrayLike, returns: ArrayLike, won: ArrayLike, *, top_fraction: float) -> NDArray[np.bool_]:
+    """Return for each of N episodes whether it is imitated, as in `best_episodes`. All arguments have N entries."""
+    earned, best = np.asarray(returns, dtype=np.float64), np.array(won, dtype=np.bool_)
+    if top_fraction == 1:
+        return np.ones_like(best)
+    numbers = np.unique(np.asarray(games), return_inverse=True)[1]
+    for game in range(numbers.max(initial=-1) + 1):
+        rows = np.flatnonzero(numbers == game)
+        ordered = np.sort(earned[rows])[::-1]
+        least, worst = ordered[math.ceil(top_fraction * len(rows)) - 1], ordered[-1]
+        best[rows] |= (earned[rows] >= least) & (earned[rows] > worst)
     return best

@@ -30,11 +30,13 @@ from agents.text.prompt import prompt_format
 from agents.text.word_tokenizer import known_words, split_words
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
+from agents.training.data_sources import check_sources, recorded_words
 from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
+from agents.training.recorded_play import open_recorded_play
 from agents.training.reference import ReferencePolicy
 from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
@@ -71,6 +73,8 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     parts = optimizer, schedule, held_out, folder, words, accelerator
     trainer, earlier_games = in_all_processes(lambda: _build(config, *parts))
     trainer.start(resume=resume, initial_games=earlier_games)
+    if config.rollout.data:
+        open_recorded_play(trainer)
     return trainer
 
 
@@ -82,6 +86,8 @@ def _prepare(
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     _check_optimizer(optimizer, config)
+    if not resume:  # a resumed run has its own copy
+        check_sources(config)
     specs, held_out = (_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     return optimizer, schedule, held_out, RunFolder(out, config, resume=resume)
@@ -117,7 +123,7 @@ def _build(
     torch_optimizer = make_torch_optimizer(model, config.update)
 
     seed = _process_seed(config.run.seed, accelerator)
-    with_expert = optimizer.labels == "expert"
+    with_expert = optimizer.labels == "expert" and config.rollout.own_episodes > 0
     agent, dagger_agent = _agents(config, model, tokenizer, seed, with_expert=with_expert)
     updater = Updater(model, torch_optimizer, optimizer, config.update, accelerator, reference)
     trainer = Trainer(
@@ -128,6 +134,7 @@ def _build(
         updater=updater,
         probe=_probe(config, agent, updater.reference, seed),
         held_out=_held_out(config, held_out, agent, accelerator),
+        recorded=None,
         tokenizer=tokenizer,
         agent=agent,
         dagger_agent=dagger_agent,
@@ -160,11 +167,16 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
         )
     if optimizer.needs_expected_q and config.rollout.credit != "token":
         raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
-    expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
-    if expert_plays_all and (config.budget.promote or config.budget.stop_success):
-        raise AgentError(
-            "--promote and --stop-success count the model's wins, but the expert plays every turn; give --beta below 1"
+    if config.rollout.data and not optimizer.learns_off_policy:
+        raise ConfigError(
+            f"{config.run.optimizer} learns from its own play only: leave out --data, or use imitation or rejection"
         )
+    expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
+    if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
+        who, advice = "the expert plays every turn", "--beta below 1"
+        if not config.rollout.own_episodes:
+            who, advice = "the model does not play", "--data-share below 1"
+        raise AgentError(f"--promote and --stop-success count the model's wins, but {who}; give {advice}")
 
 
 def _warm_start(
@@ -262,8 +274,8 @@ def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
     """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
 
-    The texts are those of random episodes of the games with new words. A resumed run takes the words of its own
-    tokenizer instead, because new episodes may have other texts.
+    The texts are those of random episodes of the games with new words, and of recorded play. A resumed run takes the
+    words of its own tokenizer instead, because new episodes may have other texts.
     """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]
@@ -278,7 +290,7 @@ def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: P
                 texts |= dict.fromkeys([episode.final_observation])
                 for step in episode.steps:
                     texts |= dict.fromkeys([step.observation, *step.admissible_commands])
-    return [text for text in texts if split_words(text)]
+    return [text for text in [*texts, *recorded_words(config, specs)] if split_words(text)]
 
 
 def _process_seed(seed: int, accelerator: Accelerator) -> int:

@@ -77,7 +77,7 @@ def play_rollout(
     labels_best: bool,
     progress: Progress,
 ) -> Rollout:
-    """Play the episodes of one iteration, and label their segments if the optimizer imitates.
+    """Play the model's own episodes of one iteration, and label their segments if the optimizer imitates.
 
     Args:
         dagger_agent: if it is not None, it plays instead of `agent`. Both have the same model.
@@ -90,23 +90,24 @@ def play_rollout(
     """
     strategies, failed_before, tokens_before = Counter[str | None](), runner.failures.count, agent.tokens
     read_before, computed_before = agent.reader.tokens, agent.reader.computed
-    progress.begin("rollout", config.rollout.episodes)
+    count_own = config.rollout.own_episodes
+    progress.begin("rollout", count_own)
 
     def count(event: StepEvent) -> None:
         strategies.update([event.info.get("strategy")])
         progress.count(event, agent.tokens - tokens_before)
 
     agent.forget()  # a rollout that failed has left live episodes
-    played = runner.play(dagger_agent or agent, config.rollout.episodes, on_step=count)
+    played = runner.play(dagger_agent or agent, count_own, on_step=count)
     episodes = sorted(played, key=lambda episode: episode.index)
     agent.forget()  # the update needs the memory
     segments, label_metrics = agent.take_segments(), Metrics()
-    if labels_best:
+    if labels_best and episodes:
         top_fraction, gamma = config.imitation.top_fraction, config.optimizer.gamma
         segments, label_metrics = label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
     elif dagger_agent:
         label_metrics = {"beta": dagger_agent.beta, **dagger_agent.take_metrics()}
-    if not segments:
+    if count_own and not segments:
         runner.failures.check()
         raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
     return Rollout(
@@ -124,7 +125,9 @@ def play_rollout(
 
 def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
     """Return the metrics of a rollout of all processes, and update the level schedule."""
-    metrics = episode_metrics(played.episodes, bonus_command) | {"rollout_sharing": played.read / played.computed}
+    metrics = episode_metrics(played.episodes, bonus_command) if played.episodes else Metrics()
+    if played.computed:
+        metrics["rollout_sharing"] = played.read / played.computed
     metrics |= schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
     return metrics | strategy_shares(strategies, played.strategies)
 

@@ -36,6 +36,7 @@ from agents.training.memory_estimate import peak_memory
 from agents.training.probe import Probe
 from agents.training.processes import any_process, gather, in_all_processes
 from agents.training.progress import Progress
+from agents.training.recorded_play import RecordedPlay
 from agents.training.rollout import Rollout, joined, play_rollout, rollout_metrics, with_advantages
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_policy, state_of
@@ -56,6 +57,7 @@ class Trainer:
         trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
+        recorded: recorded episodes that join each rollout, or None if `data` is empty.
         notes: notes for the user, such as those about the warm start, one line each.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended because of `stopping`. It is the same in all processes.
@@ -82,6 +84,7 @@ class Trainer:
     trained_on: list[str]
     probe: Probe | None
     held_out: HeldOutGames | None
+    recorded: RecordedPlay | None
     notes: list[str]
     stopping: bool = False
     stopped: bool = False
@@ -254,11 +257,11 @@ class Trainer:
         self.updater.model.train(self.config.rollout.rollout_dropout)
         self.runner.specs = self.schedule.in_play()
         if self.dagger_agent:
-            imitation = self.config.imitation
-            self.dagger_agent.beta = imitation.beta * imitation.beta_decay**self.iteration
+            self.dagger_agent.beta = self.config.imitation.beta_at(self.iteration)
         labels_best = self.updater.optimizer.labels == "best"
         players = self.agent, self.dagger_agent
-        return play_rollout(self.config, self.runner, *players, labels_best=labels_best, progress=self.progress)
+        played = play_rollout(self.config, self.runner, *players, labels_best=labels_best, progress=self.progress)
+        return self.recorded.added_to(played, self.iteration, self.progress) if self.recorded else played
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple (rollout batch, metrics, advantages [B, T])."""
@@ -275,8 +278,7 @@ class Trainer:
     def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
         if not self.accelerator.is_main_process:
             return
-        iteration = self.iteration - 1
-        entries = [transcript.Entry(iteration=iteration, episode=episode) for episode in episodes]
+        entries = [transcript.Entry(iteration=self.iteration - 1, episode=episode) for episode in episodes]
         transcript.append(self.folder.path / transcript.NAME, entries)
         self.folder.log(metrics)
         with_table = self.iteration % self.config.budget.save_every == 0 or self.finished

@@ -7,6 +7,7 @@ whose hash assigns them to the test split. The card also reports how many of its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,18 @@ def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
     """Raise GameError if the seed of any of the games is reserved for evaluation."""
     for spec in specs:
         if dict(spec.settings).get("seed") in RESERVED:
-            raise GameError(
-                f"{spec.name} is held out for evaluation: train with seeds below {RESERVED.start}, got one of"
-                f" {RESERVED.start} to {RESERVED.stop - 1}"
-            )
+            raise _error(spec.name)
+
+
+def reject_reserved_name(name: str) -> None:
+    """Raise GameError if the seed in the canonical name of a game is reserved for evaluation. The game is not made."""
+    seed = re.search(r"[?&]seed=([0-9]{1,20})(?![0-9])", name)
+    if seed and int(seed[1]) in RESERVED:
+        raise _error(name)
+
+
+def _error(name: str) -> GameError:
+    return GameError(
+        f"{name} is held out for evaluation: train with seeds below {RESERVED.start}, got one of"
+        f" {RESERVED.start} to {RESERVED.stop - 1}"
+    )

@@ -1,0 +1,128 @@
+"""Token streams of recorded play: the segments that an agent would have recorded if it had played these commands.
+
+Recording needs no model. The segments therefore hold zeros in place of the model's numbers, and a recorded choice at
+the end of a truncated episode marks the final state, whose value is bootstrapped. `evaluated` fills in the numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from agents.language_model.agent import Mode
+from agents.language_model.command_policy import TurnOutputs, choices_for_command
+from agents.language_model.stream_writer import StreamWriter
+from agents.language_model.token_stream import Choice, Segment, TokenStream
+from agents.model.command_trie import Trie
+from agents.protocol import EpisodeEnd, Turn
+from agents.text.prompt import PromptFormat
+
+FREE_TOKENS = 16
+"""Tokens that a stream must have room for at a turn in the mode `free`, as for a text that the agent generates."""
+
+
+class StreamRecorder:
+    """Converts recorded episodes to segments. The arguments are those of `LanguageModelAgent`.
+
+    In the mode `trie`, a recorded command that is not admissible becomes part of the stream, but it is no choice. In
+    the mode `free`, each token of a command is a choice, and so is the first token that ends it. If the game has no
+    terminator, the end of a text is no choice, because a transcript does not tell how the text ended.
+    """
+
+    def __init__(self, tokenizer: Any, prompt: PromptFormat, *, mode: Mode, context: int, gamma: float) -> None:
+        self.mode, self.gamma = mode, gamma
+        self._writer = StreamWriter(tokenizer, prompt, context=context)
+
+    def record(
+        self, turns: Sequence[Turn], commands: Sequence[str], imitated: Sequence[bool], end: EpisodeEnd
+    ) -> list[Segment]:
+        """Return the segments of an episode, in order of time.
+
+        Args:
+            turns: the episode's turns.
+            commands: the command of each turn.
+            imitated: for each turn, whether the choices that lead to its command are labelled.
+            end: the end of the episode.
+        """
+        stream = TokenStream(episode=end.episode, gamma=self.gamma)
+        write = self._free if self.mode == "free" else self._admissible
+        for turn, command, label in zip(turns, commands, imitated, strict=True):
+            stream.begin_turn(turn.reward)
+            write(stream, turn, command, label=label)
+        if end.truncated and not end.terminated:
+            stream.begin_turn(end.reward)
+            self._append(stream, turns[0], end.observation, first=False, reserve=0)
+            stream.record(_choice(stream, (stream.tokens[-1],), None))
+            return stream.finish(0.0, bootstrap=None, whole_vocabulary=self.mode == "free")
+        return stream.finish(end.reward, bootstrap=None, whole_vocabulary=self.mode == "free")
+
+    def _append(self, stream: TokenStream, turn: Turn, observation: str, *, first: bool, reserve: int) -> None:
+        self._writer.append(stream, observation, game_prompt=turn.prompt, first=first, reserve=reserve)
+
+    def _admissible(self, stream: TokenStream, turn: Turn, command: str, *, label: bool) -> None:
+        names = list(turn.info["admissible_commands"])
+        if command not in names:
+            tokens = self._writer.command(command, turn) + self._writer.end_of_command(turn)
+            self._append(stream, turn, turn.observation, first=turn.first, reserve=len(tokens))
+            self._writer.extend(stream, tokens)
+            return
+        trie, index = self._writer.trie(turn), names.index(command)
+        self._append(stream, turn, turn.observation, first=turn.first, reserve=max(map(len, trie.commands)))
+        position = len(stream.tokens) - 1
+        for choice in choices_for_command(
+            _zeros(trie), index, position=position, turn=stream.turn, label=index if label else None
+        ):
+            stream.record(choice)
+        self._writer.extend(stream, trie.commands[index])
+
+    def _free(self, stream: TokenStream, turn: Turn, command: str, *, label: bool) -> None:
+        tokens, end = self._writer.command(command, turn), self._writer.end_of_command(turn)
+        reserve = max(len(tokens) + len(end), FREE_TOKENS + 1)
+        self._append(stream, turn, turn.observation, first=turn.first, reserve=reserve)
+        for token in [*tokens, *end[:1]]:
+            stream.record(_choice(stream, (token,), 0 if label else None))
+            self._writer.extend(stream, [token])
+        self._writer.extend(stream, end[1:])
+
+
+def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncated: bool) -> list[Segment]:
+    """Return the segments of an episode with the model's numbers, without the choice that marks the final state.
+
+    Args:
+        segments: the result of `StreamRecorder.record`.
+        numbers: the choices of all segments, with logprob, value, q_value and entropy of the model.
+        truncated: whether the last choice marks the final state.
+    """
+    following = [choice.value for choice in numbers[1:]]
+    choices = [replace(choice, next_value=v) for choice, v in zip(numbers, [*following, 0.0], strict=True)]
+    remaining = iter(choices)
+    filled = [tuple(next(remaining) for _ in segment.choices) for segment in segments]
+    if truncated:
+        filled[-1] = filled[-1][:-1]
+    return [
+        replace(segment, choices=own, tokens=segment.tokens[: own[-1].position + 1])
+        for segment, own in zip(segments, filled, strict=True)
+        if own
+    ]
+
+
+def _choice(stream: TokenStream, alternatives: tuple[int, ...], label: int | None) -> Choice:
+    """Return a choice of the first of the alternatives at the end of the stream."""
+    return Choice(
+        position=len(stream.tokens) - 1,
+        turn=stream.turn,
+        alternatives=alternatives,
+        chosen=0,
+        logprob=0.0,
+        value=0.0,
+        q_value=0.0,
+        entropy=0.0,
+        label=label,
+    )
+
+
+def _zeros(trie: Trie) -> TurnOutputs:
+    """Return outputs of 0 at the branching nodes of a trie."""
+    rows, columns = len(trie.branching), max(map(len, trie.alternatives), default=1)
+    return TurnOutputs(trie=trie, logprobs=np.zeros((rows, columns)), values=np.zeros(rows))

@@ -1,0 +1,79 @@
+"""Extends token streams by the texts of a game, and builds the tries of its commands.
+
+No model is needed. The agent writes the streams of its live episodes in this way, and recorded play becomes the same
+streams (see `agents.language_model.recorded_streams`).
+"""
+
+from typing import Any
+
+from agents.language_model.token_stream import TokenStream
+from agents.model.command_trie import Trie, build_trie
+from agents.protocol import AgentError, Turn
+from agents.text.prompt import PromptFormat
+from agents.text.stream_tokenizer import StreamTokenizer
+
+MAX_TRIES = 8192
+"""Maximum number of tries in the cache. When the cache is full, all tries are evicted."""
+
+
+class StreamWriter:
+    """Writes the texts of any number of episodes.
+
+    Args:
+        tokenizer: a tokenizer of the `transformers` library.
+        prompt: format of a turn.
+        context: maximum length of a stream, in tokens.
+    """
+
+    def __init__(self, tokenizer: Any, prompt: PromptFormat, *, context: int) -> None:
+        self.tokenizer, self.prompt, self.context = StreamTokenizer(tokenizer), prompt, context
+        self.tokens = 0  # number of tokens of all streams so far
+        self._tries: dict[tuple[str, ...], Trie] = {}
+
+    def append(self, stream: TokenStream, observation: str, *, game_prompt: str, first: bool, reserve: int) -> bool:
+        """Append an observation to a stream, and cut the stream if it outgrows the context.
+
+        On return, the stream has room for at least `reserve` more tokens. Return whether the stream was cut.
+        """
+        text = self.prompt.before_command(observation, game_prompt=game_prompt, first=first)
+        tokens = self.tokenizer.begin(text) if first else self.tokenizer.encode(text)
+        self.extend(stream, tokens)
+        if not stream.tokens:
+            raise AgentError("the game opens without any text; a language model needs at least one token to read")
+        if first:
+            stream.opening = min(len(stream.tokens), self.context // 4)
+        if len(stream.tokens) + reserve <= self.context:
+            return False
+        room = self.context - reserve
+        if room < 1:
+            raise AgentError(f"a command of {reserve} tokens does not fit into a context of {self.context} tokens")
+        stream.opening = min(stream.opening, room // 2)
+        stream.cut(max(1, min(self.context // 2, room) - stream.opening))
+        return True
+
+    def extend(self, stream: TokenStream, tokens: tuple[int, ...] | list[int]) -> None:
+        """Append tokens to a stream, and count them."""
+        stream.tokens += tokens
+        self.tokens += len(tokens)
+
+    def command(self, text: str, turn: Turn) -> list[int]:
+        """Return the tokens of a command, without those that end it."""
+        return self.tokenizer.encode(self.prompt.command(text, game_prompt=turn.prompt))
+
+    def end_of_command(self, turn: Turn) -> list[int]:
+        """Return the tokens that end a command."""
+        return self.tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
+
+    def trie(self, turn: Turn) -> Trie:
+        """Return the trie of the turn's admissible commands."""
+        key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
+        if key not in self._tries:
+            if len(self._tries) >= MAX_TRIES:
+                self._tries.clear()
+            end = self.end_of_command(turn)
+            commands = [self.command(command, turn) + end for command in key[2:]]
+            try:
+                self._tries[key] = build_trie(commands)
+            except ValueError as error:
+                raise AgentError(f"{turn.game}: the agent cannot tell the commands apart: {error}") from error
+        return self._tries[key]

@@ -1,0 +1,262 @@
+"""The token streams of recorded play in the folder of a run, `data.jsonl`.
+
+Each line of the file is an episode, and the last line is their number. Writing and reading need little memory, because
+they hold one episode at a time and an index of the file.
+"""
+
+import codecs
+import json
+from array import array
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from agents.language_model.recorded_streams import StreamRecorder
+from agents.language_model.token_stream import Choice, Segment
+from agents.play.episode import Episode
+from agents.protocol import AgentError, EpisodeEnd, Turn
+from agents.training.dagger import discounted_return
+from games.untrusted_files import read_raw_lines
+
+MAX_LINE = 64_000_000
+"""Maximum bytes of an episode's line."""
+Prompts: TypeAlias = Mapping[str, tuple[str, str]]
+"""The texts before and after a command, by the name of the game. The entry "" holds those of any other game."""
+_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class SegmentRow(TypedDict):
+    """A segment. A choice is (position, turn, alternatives, chosen, label, reward, discount), as in `Choice`."""
+
+    __pydantic_config__ = _CONFIG  # type: ignore[misc]
+    tokens: list[int]
+    choices: list[tuple[int, int, tuple[int, ...], int, int | None, float, float]]
+
+
+class EpisodeRow(TypedDict):
+    """An episode. `earned` is its discounted return.
+
+    `bootstrap` says whether the last choice marks the final state of a truncated episode.
+    """
+
+    __pydantic_config__ = _CONFIG  # type: ignore[misc]
+    game: str
+    earned: float
+    won: bool
+    bootstrap: bool
+    segments: list[SegmentRow]
+
+
+class Converter:
+    """Converts recorded episodes to the lines of the file, and counts them.
+
+    Args:
+        recorder: records the token streams.
+        prompts: the texts around commands.
+        labels: as `Optimizer.labels`. With "expert", the commands of an expert are imitated or, in an episode without
+            an expert, all commands. With "best", all commands are imitated, and with "none" no command.
+
+    Attributes:
+        episodes, turns: number of episodes, and of their turns. Episodes without a command to imitate are left out.
+        foreign: number of turns whose command was not admissible.
+        other_games: number of episodes whose game is not in `prompts`.
+    """
+
+    def __init__(self, recorder: StreamRecorder, prompts: Prompts, *, labels: str) -> None:
+        self.recorder, self.prompts, self.labels = recorder, prompts, labels
+        self.episodes = self.turns = self.foreign = self.other_games = 0
+
+    def lines(self, episodes: Iterator[Episode]) -> Iterator[str]:
+        """Yield the lines of the file. Raise `AgentError` if there is no command to imitate."""
+        for episode in episodes:
+            segments = self._segments(episode) if episode.steps else []
+            if self._is_useful(segments):
+                self._count(episode)
+                yield _dumped(self._row(episode, segments))
+        if not self.episodes:
+            raise AgentError("--data holds no command to learn from: expected turns with several admissible commands")
+        yield _dumped(self.episodes)
+
+    def _is_useful(self, segments: list[Segment]) -> bool:
+        choices = [choice for segment in segments for choice in segment.choices]
+        return bool(choices) and (self.labels == "none" or any(choice.label is not None for choice in choices))
+
+    def _count(self, episode: Episode) -> None:
+        self.episodes += 1
+        self.turns += len(episode.steps)
+        self.other_games += episode.game not in self.prompts
+        if self.recorder.mode == "trie":
+            self.foreign += sum(step.decision.command not in step.admissible_commands for step in episode.steps)
+
+    def _row(self, episode: Episode, segments: list[Segment]) -> EpisodeRow:
+        return {  # type: ignore[typeddict-item]
+            "game": episode.game,
+            "earned": discounted_return(episode, self.recorder.gamma),
+            "won": bool(episode.won),
+            "bootstrap": episode.truncated and not episode.terminated,
+            "segments": [
+                {
+                    "tokens": segment.tokens.tolist(),
+                    "choices": [
+                        (c.position, c.turn, c.alternatives, c.chosen, c.label, c.reward, c.discount)
+                        for c in segment.choices
+                    ],
+                }
+                for segment in segments
+            ],
+        }
+
+    def _segments(self, episode: Episode) -> list[Segment]:
+        prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
+        rewards = [0.0, *(step.reward for step in episode.steps)]
+        turns = [
+            Turn(
+                episode=episode.index,
+                game=episode.game,
+                observation=step.observation,
+                info={"admissible_commands": step.admissible_commands},
+                reward=rewards[number],
+                first=number == 0,
+                prompt=prompt,
+                terminator=terminator,
+            )
+            for number, step in enumerate(episode.steps)
+        ]
+        end = EpisodeEnd(
+            episode=episode.index,
+            observation=episode.final_observation,
+            info={},
+            reward=rewards[-1],
+            terminated=episode.terminated,
+            truncated=episode.truncated,
+        )
+        only_expert = self.labels == "expert" and episode.with_expert
+        imitated = [self.labels != "none" and (s.decision.by_expert or not only_expert) for s in episode.steps]
+        return self.recorder.record(turns, [step.decision.command for step in episode.steps], imitated, end)
+
+
+class Place(NamedTuple):
+    """The position of a line's first byte in the file, and the number of the line, counted from 1."""
+
+    offset: int
+    number: int
+
+
+class Index(NamedTuple):
+    """What is known of each of N episodes: its line, its game as a number, its return, and whether it was won."""
+
+    offsets: NDArray[np.int64]
+    games: NDArray[np.int64]
+    returns: NDArray[np.float64]
+    won: NDArray[np.bool_]
+
+    def place(self, episode: int) -> Place:
+        return Place(int(self.offsets[episode]), episode + 1)
+
+
+def read_index(path: Path, vocabulary: int) -> Index:
+    """Check all lines of the file, and return its index.
+
+    `vocabulary` is the number of tokens of the tokenizer.
+
+    Raises:
+        AgentError: the file is missing or damaged.
+    """
+    offsets, games, returns, won = array("q", [0]), array("q"), array("d"), array("b")
+    known: dict[str, int] = {}
+    total: int | None = None
+    for where, line in read_raw_lines(path, limit=MAX_LINE, error=AgentError):
+        if total is not None:
+            raise AgentError(f"{where} is damaged: expected the end of the file")
+        if line.strip().isdigit():
+            total = int(line)
+            continue
+        row = _parse(where, line, vocabulary)
+        offsets.append(offsets[-1] + len(line))
+        games.append(known.setdefault(row["game"], len(known)))
+        returns.append(row["earned"])
+        won.append(row["won"])
+    if total != len(won):
+        raise AgentError(f"{path} is damaged: it holds {len(won)} episodes, and its last line says {total}")
+    numbers, earned = np.array(games, dtype=np.int64), np.array(returns, dtype=np.float64)
+    return Index(np.array(offsets[:-1], dtype=np.int64), numbers, earned, np.array(won, dtype=np.bool_))
+
+
+def read_row(path: Path, place: Place, vocabulary: int) -> EpisodeRow:
+    """Read an episode. Raise `AgentError` if its line is damaged."""
+    lines = read_raw_lines(path, offset=place.offset, number=place.number, limit=MAX_LINE, error=AgentError)
+    return _parse(*next(lines, (str(path), b"")), vocabulary)
+
+
+def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> list[Segment]:
+    """Return the segments of an episode, which gets the number `episode`. The model's numbers are 0."""
+    return [
+        Segment(
+            episode=episode,
+            tokens=np.array(segment["tokens"], dtype=np.int64),
+            choices=tuple(
+                Choice(
+                    position=position,
+                    turn=turn,
+                    alternatives=alternatives,
+                    chosen=chosen,
+                    logprob=0.0,
+                    value=0.0,
+                    q_value=0.0,
+                    entropy=0.0,
+                    reward=reward,
+                    discount=discount,
+                    label=label,
+                )
+                for position, turn, alternatives, chosen, label, reward, discount in segment["choices"]
+            ),
+            whole_vocabulary=whole_vocabulary,
+        )
+        for segment in row["segments"]
+    ]
+
+
+def _dumped(row: object) -> str:
+    return json.dumps(row, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
+    """Return the episode on a line. Raise `AgentError` if it is damaged."""
+    try:
+        row: EpisodeRow = _adapter().validate_json(line.removeprefix(codecs.BOM_UTF8))
+    except ValidationError as failure:
+        first = failure.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise AgentError(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+    for segment in row["segments"]:
+        if problem := _problem(segment, vocabulary):
+            raise AgentError(f"{where} is damaged: {problem}")
+    return row
+
+
+def _problem(segment: SegmentRow, vocabulary: int) -> str:
+    """Return what is wrong with a segment, or ""."""
+    choices, length = segment["choices"], len(segment["tokens"])
+    positions = [choice[0] for choice in choices]
+    if not positions or positions[0] < 0 or positions[-1] != length - 1 or sorted(set(positions)) != positions:
+        return f"expected positions that increase from 0 to {length - 1}, got {positions!r:.60}"
+    ids = [*segment["tokens"], *(token for choice in choices for token in choice[2])]
+    if not (min(ids) >= 0 and max(ids) < vocabulary):
+        return f"expected tokens from 0 to {vocabulary - 1}, got {min(ids)} to {max(ids)}"
+    for _, _, alternatives, chosen, label, _, discount in choices:
+        if not all(0 <= index < len(alternatives) for index in (chosen, label or 0)):
+            return f"expected one of {len(alternatives)} alternatives, got {chosen} and {label}"
+        if not 0 <= discount <= 1:
+            return f"expected a discount from 0 to 1, got {discount}"
+    return ""
+
+
+@cache
+def _adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(EpisodeRow)

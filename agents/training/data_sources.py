@@ -1,0 +1,111 @@
+"""Sources of recorded play: transcripts, and episodes that the random player or the expert plays first."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import games
+from agents.config import TrainConfig
+from agents.play import transcript
+from agents.play.baselines import RandomAgent
+from agents.play.episode import Episode
+from agents.play.runner import EpisodeRunner
+from agents.protocol import Agent, AgentError, Decision, EpisodeEnd, Turn
+from agents.rollout_config import GENERATED, source_names
+from agents.text.word_tokenizer import split_words
+from agents.training.dagger import Expert
+from games.textworld.generation.reserved_seeds import reject_reserved_name
+from games.untrusted_files import check_regular
+
+
+class ExpertAgent:
+    """Plays the expert's commands, and random commands at the turns for which the expert has none.
+
+    Raises:
+        AgentError: an episode ends in which the expert had no command.
+    """
+
+    name = "expert"
+
+    def __init__(self, expert: Expert, *, seed: int) -> None:
+        self.expert, self.random = expert, RandomAgent(seed=seed)
+        self._helped: set[int] = set()
+
+    def act(self, turns: Sequence[Turn]) -> list[Decision]:
+        return [self._decide(turn) for turn in turns]
+
+    def end(self, endings: Sequence[EpisodeEnd]) -> None:
+        self.random.end(endings)
+        for ending in endings:
+            self.expert.end(ending.episode)
+            if ending.episode not in self._helped:
+                raise AgentError("expert:N needs a game with a walkthrough or policy_commands; this game has neither")
+            self._helped.remove(ending.episode)
+
+    def _decide(self, turn: Turn) -> Decision:
+        label = self.expert.label(turn)
+        if label is None:
+            decision = self.random.act([turn])[0]
+        else:
+            self._helped.add(turn.episode)
+            decision = Decision(command=turn.info["admissible_commands"][label], by_expert=True)
+        self.expert.record(turn, decision.command)
+        return decision
+
+
+def check_sources(config: TrainConfig) -> None:
+    """Raise `AgentError` if a source of recorded play is no transcript that can be opened."""
+    for name in source_names(config.rollout.data):
+        if not GENERATED.fullmatch(name):
+            path = transcript_path(name)
+            transcript.check_present(path)
+            check_regular(path, AgentError)
+
+
+def transcript_path(source: str) -> Path:
+    """Return the transcript of a run's folder or of saved episodes, or the file itself."""
+    path = Path(source)
+    return path / transcript.NAME if path.is_dir() else path
+
+
+def recorded_words(config: TrainConfig, specs: Sequence[games.GameSpec]) -> list[str]:
+    """Return the words of all recorded texts, each once. The arguments are those of `recorded_episodes`."""
+    words = dict[str, None]()
+    for episode in recorded_episodes(config, specs):
+        texts = [episode.final_observation]
+        for step in episode.steps:
+            texts += [step.observation, step.decision.command, *step.admissible_commands]
+        words |= dict.fromkeys(word for text in texts for word in split_words(text))
+    return list(words)
+
+
+def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> Iterator[Episode]:
+    """Yield the episodes of all sources, one at a time.
+
+    Args:
+        specs: the games that the random player and the expert play, with the seeds of the run.
+
+    Raises:
+        AgentError: a transcript is missing or damaged, or the expert has no commands.
+        GameError: a recorded game is reserved for evaluation, or a game fails again and again.
+    """
+    for name in source_names(config.rollout.data):
+        if not (generated := GENERATED.fullmatch(name)):
+            for entry in transcript.read(transcript_path(name)):
+                reject_reserved_name(entry.episode.game)
+                yield entry.episode
+            continue
+        settings: Mapping[str, Any] = {
+            "seed": config.run.seed,
+            "parallel": config.rollout.parallel,
+            "max_turns": config.rollout.max_turns,
+            "shaping": config.reward.shaping(),
+            "group_size": config.rollout.group_size,
+        }
+        player: Agent = RandomAgent(seed=config.run.seed)
+        infos: tuple[str, ...] = ()
+        if generated["player"] == "expert":
+            player = ExpertAgent(Expert(prefer_policy=config.imitation.expert == "policy"), seed=config.run.seed)
+            infos = ("policy_commands",) if config.imitation.needs_policy else ()
+        with EpisodeRunner(specs, infos=infos, **settings) as runner:
+            yield from runner.play(player, int(generated["episodes"]))

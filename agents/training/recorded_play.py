@@ -1,0 +1,227 @@
+"""Recorded play as training data (`train --data`).
+
+When a run starts, it converts the recorded episodes to token streams once, and stores them in its folder. Each rollout
+takes some of them, and evaluates the current model at their choices. A resumed run needs no other file.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import games
+from agents.config import UpdateConfig
+from agents.language_model.command_policy import NOT_FINITE
+from agents.language_model.recorded_streams import StreamRecorder, evaluated
+from agents.language_model.token_stream import Choice, Segment
+from agents.model.actor_critic import ActorCritic, HeadOutputs
+from agents.model.packed_attention import can_pack
+from agents.play.metrics import Metrics
+from agents.protocol import AgentError, DivergenceError
+from agents.storage.run_folder import DATA
+from agents.training import data_file, trackers
+from agents.training.dagger import best_returns
+from agents.training.data_file import Converter, Prompts
+from agents.training.data_sources import recorded_episodes
+from agents.training.processes import in_all_processes
+from agents.training.progress import Progress
+from agents.training.rollout import Rollout
+from agents.training.rollout_batch import RolloutBatch
+from games.files import atomic_write
+
+if TYPE_CHECKING:
+    from agents.training.trainer import Trainer
+
+
+class RecordedPlay:
+    """The recorded episodes of a run, of which each rollout takes some.
+
+    Each pass over the episodes has its own random order, which depends only on the seed.
+
+    Args:
+        path: the file with the token streams (see `data_file`).
+        model: the model that is trained.
+        update: settings of the forward passes.
+        count: number of episodes that a rollout of a process takes. A rollout takes at most all episodes.
+        top_fraction: fraction of each game's episodes that is imitated, as in `best_episodes`.
+        vocabulary: number of tokens of the tokenizer.
+        whole_vocabulary: whether the model samples from all tokens (`Segment.whole_vocabulary`).
+        seed: seed of the run.
+        rank, processes: number of this process, and number of all processes.
+
+    Raises:
+        AgentError: the file is missing or damaged, or none of its episodes is imitated.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        model: ActorCritic,
+        update: UpdateConfig,
+        *,
+        count: int,
+        top_fraction: float = 1.0,
+        vocabulary: int,
+        whole_vocabulary: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.path, self.model, self.update, self.vocabulary = path, model, update, vocabulary
+        self.whole_vocabulary, self.seed, self.rank, self.processes = whole_vocabulary, seed, rank, processes
+        self._index = data_file.read_index(path, vocabulary)
+        _, named, returns, won = self._index
+        self._kept = np.flatnonzero(best_returns(named, returns, won, top_fraction=top_fraction))
+        if not len(self._kept):
+            raise AgentError(f"--data holds no best episode: none of the {len(won)} was won or is better than another")
+        self.count = min(count, len(self))
+
+    def __len__(self) -> int:
+        """The number of episodes that are imitated."""
+        return len(self._kept)
+
+    def segments(self, iteration: int, progress: Progress) -> tuple[list[Segment], Metrics]:
+        """Return the segments of an iteration's episodes, with the numbers of the current model, and metrics.
+
+        The episodes have negative numbers, in the order of the file. The metric `data_agreement` is the fraction of the
+        labelled tokens that are the model's likeliest. `data_passes` is the number of passes over the episodes up to
+        this iteration.
+        """
+        progress.begin("data", self.count)
+        drawn = sorted(self._drawn((iteration * self.processes + self.rank) * self.count))
+        rows = [data_file.read_row(self.path, self._index.place(episode), self.vocabulary) for episode in drawn]
+        streams = [
+            data_file.segments_of(row, number - len(rows), whole_vocabulary=self.whole_vocabulary)
+            for number, row in enumerate(rows)
+        ]
+        choices, agreed = self._evaluate([segment for stream in streams for segment in stream])
+        segments, remaining = list[Segment](), iter(choices)
+        for row, stream in zip(rows, streams, strict=True):
+            own = list(islice(remaining, sum(len(segment.choices) for segment in stream)))
+            segments += evaluated(stream, own, truncated=row["bootstrap"])
+        progress.done = self.count
+        metrics = {"data_passes": (iteration + 1) * self.processes * self.count / len(self)}
+        return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
+
+    def added_to(self, played: Rollout, iteration: int, progress: Progress) -> Rollout:
+        """Return a copy of a rollout with the segments and metrics of `segments`."""
+        segments, metrics = self.segments(iteration, progress)
+        return replace(
+            played,
+            segments=[*segments, *played.segments],
+            tokens=played.tokens + sum(len(segment.tokens) for segment in segments),
+            label_metrics=played.label_metrics | metrics,
+        )
+
+    @torch.no_grad()
+    def _evaluate(self, segments: Sequence[Segment]) -> tuple[list[Choice], list[bool]]:
+        """Return a tuple: all choices with the model's numbers, and whether each labelled token is the likeliest.
+
+        Choices among all tokens have no entry in the second list.
+        """
+        rollout = RolloutBatch(segments, credit="token", device=self.model.device)
+        numbers = torch.zeros(int(rollout.offsets[-1]), 5, device=rollout.device)
+        share = self.update.prefix_sharing == "auto" and can_pack(self.model)
+        everything, budget = range(len(rollout)), self.update.micro_batch_tokens
+        for part in rollout.micro_batches(everything, budget, share_prefixes=share):
+            with part.hidden_states(self.model) as states:
+                heads = self.model.evaluate_choices(states, part.choices)
+            numbers[part.choice_index] = _numbers(heads, part.choices.chosen)
+        if not bool(numbers.isfinite().all()):
+            raise DivergenceError(NOT_FINITE)
+        choices, agreed = list[Choice](), list[bool]()
+        recorded = (choice for segment in segments for choice in segment.choices)
+        for choice, row in zip(recorded, numbers.cpu().double().tolist(), strict=True):
+            logprob, value, q_value, entropy, likeliest = row
+            choices.append(replace(choice, logprob=logprob, value=value, q_value=q_value, entropy=entropy))
+            if choice.label is not None and not self.whole_vocabulary:
+                agreed.append(choice.label == likeliest)
+        return choices, agreed
+
+    def _drawn(self, first: int) -> Iterator[int]:
+        """Yield the `count` episodes from number `first` on in the sequence of all passes."""
+        order: NDArray[np.int64] = self._kept
+        for number in range(first, first + self.count):
+            done, index = divmod(number, len(self))
+            if number == first or index == 0:
+                order = np.random.default_rng([self.seed, 3, done]).permutation(self._kept)
+            yield int(order[index])
+
+
+def open_recorded_play(trainer: "Trainer") -> None:
+    """Convert the recorded episodes of a run, unless its folder holds them. Give them to the trainer, with notes.
+
+    If this fails, the folder of a new run is emptied.
+
+    Raises:
+        AgentError: a transcript or the file of a resumed run is missing or damaged, or there is nothing to imitate.
+        GameError: a recorded game is reserved for evaluation, or a game that is played fails again and again.
+    """
+    path = trainer.folder.path / DATA
+    try:
+        is_new = trainer.accelerator.is_main_process and not trainer.iteration and not path.exists()
+        in_all_processes(lambda: _convert(trainer, path) if is_new else None)
+        in_all_processes(lambda: _open(trainer, path))
+    except BaseException:
+        trainer.runner.close()
+        trackers.finish(trainer.accelerator, trainer.folder.path)
+        if trainer.accelerator.is_main_process and not trainer.iteration:
+            trainer.folder.discard()
+        trainer.folder.unlock()
+        raise
+
+
+def _convert(trainer: "Trainer", path: Path) -> None:
+    config, agent = trainer.config, trainer.agent
+    recorder = StreamRecorder(
+        trainer.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=config.optimizer.gamma
+    )
+    converter = Converter(recorder, prompts_of(trainer.schedule.specs), labels=trainer.updater.optimizer.labels)
+    atomic_write(path, converter.lines(recorded_episodes(config, trainer.schedule.in_play())))
+    trainer.notes.append(f"recorded episodes: {converter.episodes:,}, with {converter.turns:,} turns in total")
+    if converter.foreign:
+        trainer.notes.append(f"recorded commands that are not admissible and not imitated: {converter.foreign:,}")
+    if converter.other_games:
+        trainer.notes.append(f"recorded episodes of games that this run does not play: {converter.other_games:,}")
+
+
+def _open(trainer: "Trainer", path: Path) -> None:
+    config, accelerator = trainer.config, trainer.accelerator
+    trainer.recorded = RecordedPlay(
+        path,
+        trainer.updater.model,
+        config.update,
+        count=config.rollout.recorded_episodes,
+        top_fraction=config.imitation.top_fraction if trainer.updater.optimizer.labels == "best" else 1.0,
+        vocabulary=len(trainer.tokenizer),
+        whole_vocabulary=trainer.agent.mode == "free",
+        seed=config.run.seed,
+        rank=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+
+
+def prompts_of(specs: Sequence[games.GameSpec]) -> Prompts:
+    """Return the texts around the commands of these games. Other games get those of the first one."""
+    kinds: dict[tuple[str, str], tuple[str, str]] = {}
+    for spec in specs:
+        if (kind := (spec.kind, spec.target)) not in kinds:
+            env = spec.make()
+            kinds[kind] = env.metadata.get("prompt", "\n> "), env.metadata.get("terminator", "\n")
+            env.close()
+    prompts = {spec.name: kinds[spec.kind, spec.target] for spec in specs}
+    return prompts | {"": prompts[specs[0].name]}
+
+
+def _numbers(heads: HeadOutputs, chosen: Tensor) -> Tensor:
+    """Return for each of N choices [N, 5]: logprob, v and q of the chosen token, entropy, and the likeliest token."""
+    index = chosen[:, None]
+    q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q.gather(1, index)[:, 0]
+    likeliest = heads.logprobs.argmax(1)
+    return torch.stack([heads.logprobs.gather(1, index)[:, 0], heads.values, q, heads.entropy, likeliest], dim=1)
