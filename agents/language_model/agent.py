@@ -164,12 +164,13 @@ class LanguageModelAgent:
                     bootstrap=bootstraps.get(ending.episode),
                     whole_vocabulary=self.mode == "free",
                 )
-            self.reader.restart(state)
+            self.reader.release(state)
 
     def forget(self) -> None:
         """Abandon the live episodes, and free the memory of everything that the model has read.
 
-        Call this after the last episode, before the model changes.
+        Finished segments are kept. Call this after the last episode, and after changes of the model that `StreamReader`
+        does not notice.
         """
         self._live.clear()
         self.reader.forget()
@@ -204,7 +205,7 @@ class LanguageModelAgent:
     def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
         """Append an observation as `StreamWriter.append` does. If the stream is cut, free its cache row."""
         if self._writer.append(state.stream, observation, game_prompt=state.prompt, first=first, reserve=reserve):
-            self.reader.restart(state)
+            self.reader.release(state)
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
         """Return a dict from the number of each truncated episode to v of its final state."""

@@ -27,7 +27,8 @@ class TurnOutputs:
 
     Attributes:
         trie: trie of the admissible commands.
-        tree: input of the forward pass, or None if the turn has no choice.
+        tree: input of the forward pass, or None if nothing was read for this turn: it has no choice, or the outputs are
+            those of an equal stream.
         logprobs: [n, K] log-probabilities of the alternatives, nats. Padding is -inf.
         values: [n] v(s), units of reward.
         q_values: [n, K] q(s, token), units of reward; see `HeadOutputs.recorded_q`.

@@ -46,7 +46,9 @@ def generate(
     model, writing, written = reader.model, list(zip(states, limits, strict=True)), 0
     while writing:
         hidden, index = reader.last_states([state for state, _ in writing])
-        logprobs = model.all_logprobs(hidden)[index]  # [N, V]
+        logprobs = model.all_logprobs(hidden)  # [n, V]
+        if len(hidden) < len(index):
+            hidden, logprobs = hidden[index], logprobs[index]  # [N, V]
         if logprobs[:, 0].isnan().any():  # a row is normalised, so one NaN makes all its entries NaN
             raise DivergenceError(NOT_FINITE)
         if greedy:
@@ -57,7 +59,7 @@ def generate(
             drawn = np.array([s.rng.random() for s, _ in writing])
             tokens = [int(row.searchsorted(u * row[-1], side="right")) for row, u in zip(mass, drawn, strict=True)]
             chosen = torch.tensor(tokens, device=model.device)[:, None]
-        heads = model.evaluate_heads(hidden[index], chosen)
+        heads = model.evaluate_heads(hidden, chosen)
         q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q[:, 0]
         numbers = torch.stack([logprobs.gather(1, chosen)[:, 0], heads.values, q, entropy(logprobs)], dim=1)
         for (state, _), token, row in zip(writing, chosen[:, 0].tolist(), numbers.tolist(), strict=True):

@@ -25,21 +25,22 @@ from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 
 MAX_OUTPUTS = 2048
-"""Maximum number of turns whose outputs are stored, and of final values. If more are needed, all are removed."""
+"""Limits memory: the maximum number of stored outputs, and of final values. If more are needed, all are removed."""
 
 
 class StreamReader:
     """Reads streams through a key/value cache.
 
-    With dropout, each stream is read separately, because equal streams then have different outputs.
+    With dropout, each stream is read separately, because equal streams then have different outputs. What was read is
+    not used again after a gradient step, or after the model's training mode was changed. After other changes, such as
+    an adapter that is switched off or weights that are changed through `.data`, call `forget`.
 
     Args:
         share: whether common prefixes are read only once.
 
     Attributes:
-        tokens: number of tokens of all streams so far, which separate streams would read. The last command of an
-            episode is not read.
-        computed: number of these tokens that the model has computed.
+        tokens: number of tokens that separate streams would have read so far.
+        computed: number of tokens that the model has computed so far.
     """
 
     def __init__(self, model: ActorCritic, *, share: bool = True) -> None:
@@ -50,17 +51,17 @@ class StreamReader:
     def forget(self) -> None:
         """Remove everything that was read, and free its memory. No episode may be live."""
         self._cache, self._rows = RaggedCache(self.model.layers), 0
-        self._outputs: dict[tuple[tuple[int, ...], int], TurnOutputs] = {}  # by tokens and id of the trie
-        self._values: dict[object, float] = {}  # by tokens
+        # The key is (tokens, id of the trie). The stored output refers to its trie, so no other trie has this id.
+        self._outputs: dict[tuple[tuple[int, ...], int], TurnOutputs] = {}
+        self._values: dict[tuple[int, ...], float] = {}
         self._version = self._model_version()
 
     def begin(self, live: int) -> None:
-        """Prepare for an episode. `live` is the number of live episodes, with this one.
-
-        If it is the only one, and the model has changed, everything that was read is removed.
-        """
-        if live == 1 and self._version != self._model_version():
-            self.forget()
+        """Prepare for a new episode. `live` is the number of live episodes, with the new one."""
+        if self._version != (version := self._model_version()):
+            self._version = version
+            self._outputs, self._values = {}, {}
+            self._cache.hide()
         self._rows = max(self._rows, live)
 
     @torch.no_grad()
@@ -69,29 +70,30 @@ class StreamReader:
 
         An output has a `tree` only if its stream was read in this call.
         """
-        keys = [
-            (self._count(state), id(trie) if self._shares else place)
-            for place, (state, trie) in enumerate(zip(states, tries, strict=True))
-        ]
-        first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
-        new = sorted(place for key, place in first.items() if tries[place].branching and key not in self._outputs)
-        read: dict[int, TurnOutputs] = {}
-        if new:
-            trees, chosen = (
-                [self._unread(states[place], tries[place]) for place in new],
-                [tries[place] for place in new],
-            )
-            hidden = forward_trees(self.model, self._cache, trees)
-            alternatives = pad_alternatives([tokens for trie in chosen for tokens in trie.alternatives])
-            heads = self.model.evaluate_heads(hidden, alternatives.to(self.model.device))
-            read |= zip(new, split_by_turn(heads, chosen, trees), strict=True)
-        known = self._outputs | {keys[place]: replace(output, tree=None) for place, output in read.items()}
+        keys = [(tuple(state.stream.tokens), id(trie)) for state, trie in zip(states, tries, strict=True)]
+        choosing = [place for place, trie in enumerate(tries) if trie.branching]
+        for place in choosing:
+            self._count(states[place])
+        new = [place for place in choosing if keys[place] not in self._outputs]
+        index, different = self._distinct([keys[place] for place in new])
+        read = self._read([states[new[one]] for one in different], [tries[new[one]] for one in different])
+        outputs = {place: self._outputs[keys[place]] for place in choosing if keys[place] in self._outputs}
+        outputs |= {place: replace(read[one], tree=None) for place, one in zip(new, index, strict=True)}
         if self._shares:
-            self._outputs = known if len(known) <= MAX_OUTPUTS else {}
-        return [
-            read[place] if place in read else known[key] if trie.branching else TurnOutputs(trie=trie)
-            for place, (key, trie) in enumerate(zip(keys, tries, strict=True))
-        ]
+            if len(self._outputs) + len(read) > MAX_OUTPUTS:
+                self._outputs.clear()
+            self._outputs |= {keys[place]: outputs[place] for place in new}
+        outputs |= {new[one]: output for one, output in zip(different, read, strict=True)}
+        return [outputs.get(place, TurnOutputs(trie=trie)) for place, trie in enumerate(tries)]
+
+    def _read(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
+        """Read different streams in one row each, and evaluate the heads at the choices of their tries."""
+        if not states:
+            return []
+        trees = [self._unread(state, trie) for state, trie in zip(states, tries, strict=True)]
+        hidden = forward_trees(self.model, self._cache, trees)
+        alternatives = pad_alternatives([tokens for trie in tries for tokens in trie.alternatives])
+        return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
 
     def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
         """Keep the keys and values of the chosen commands, given by their indices, if they were read in this turn."""
@@ -113,30 +115,27 @@ class StreamReader:
             A tuple (hidden, index): the last hidden states [n, d] of n different streams, and for each episode the
             index of its stream among them.
         """
-        streams = [self._count(state) for state in states]
-        if self._shares:
-            different = {stream: place for place, stream in enumerate(dict.fromkeys(streams))}
-            index = [different[stream] for stream in streams]
-        else:
-            index = list(range(len(states)))
-        to_read = [states[index.index(place)] for place in range(max(index) + 1)]
-        return forward_trees(self.model, self._cache, [self._unread(state) for state in to_read]), index
+        for state in states:
+            self._count(state)
+        index, different = self._distinct([tuple(state.stream.tokens) for state in states])
+        trees = [self._unread(states[place]) for place in different]
+        return forward_trees(self.model, self._cache, trees), index
 
     @torch.no_grad()
     def last_values(self, states: Sequence[EpisodeState]) -> list[float]:
         """Return v at the end of each stream."""
-        keys = [tokens if self._shares else place for place, tokens in enumerate(map(self._count, states))]
-        new = [place for place, key in enumerate(keys) if key not in self._values]
-        known = dict(self._values)
-        if new:
+        streams = [tuple(state.stream.tokens) for state in states]
+        values = {place: self._values[stream] for place, stream in enumerate(streams) if stream in self._values}
+        if new := [place for place in range(len(states)) if place not in values]:
             hidden, index = self.last_states([states[place] for place in new])
-            values = self.model.heads.values(hidden)[index].tolist()
-            known |= zip([keys[place] for place in new], values, strict=True)
+            values |= zip(new, self.model.heads.values(hidden)[index].tolist(), strict=True)
         if self._shares:
-            self._values = known if len(known) <= MAX_OUTPUTS else {}
-        return [known[key] for key in keys]
+            if len(self._values) + len(new) > MAX_OUTPUTS:
+                self._values.clear()
+            self._values |= {streams[place]: values[place] for place in new}
+        return [values[place] for place in range(len(states))]
 
-    def restart(self, state: EpisodeState) -> None:
+    def release(self, state: EpisodeState) -> None:
         """Give up the episode's cache row, because its stream was cut or has ended."""
         if state.row is not None:
             self._cache.free_row(state.row)
@@ -158,13 +157,28 @@ class StreamReader:
         self.computed += len(unread)
         return TreeInput(row=state.row, tokens=unread, trie=trie)
 
-    def _count(self, state: EpisodeState) -> tuple[int, ...]:
-        """Return the tokens of the stream, and count those that separate streams would read now."""
+    def _distinct(self, keys: Sequence[object]) -> tuple[list[int], list[int]]:
+        """Return a tuple (index, places): for each key its index among the different keys, and where these occur first.
+
+        Without sharing, all keys count as different.
+        """
+        if not self._shares:
+            return list(range(len(keys))), list(range(len(keys)))
+        places: dict[object, int] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(key, place)
+        number = {key: index for index, key in enumerate(places)}
+        return [number[key] for key in keys], list(places.values())
+
+    def _count(self, state: EpisodeState) -> None:
+        """Count the tokens that separate streams would read now."""
         self.tokens += len(state.stream.tokens) - state.seen
         state.seen = len(state.stream.tokens)
-        return tuple(state.stream.tokens)
 
     def _model_version(self) -> tuple[object, ...]:
-        """Return a value that changes with the weights and the training mode of the model."""
-        parameters = [(parameter.data_ptr(), parameter._version) for parameter in self.model.parameters()]
-        return self.model.training, hash(tuple(parameters))
+        """Return a value that differs after a gradient step, and in the other training mode."""
+        parameters = [
+            (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version)
+            for parameter in self.model.parameters()
+        ]
+        return self.model.training, self.model.logit_transform, hash(tuple(parameters))

@@ -112,7 +112,7 @@ class TokenStream:
     def cut(self, keep: int) -> None:
         """End the current segment. The next one begins with the opening text and the last `keep` >= 1 tokens.
 
-        The caller must empty the cache row of the episode, because the positions of the tokens change.
+        The caller must release the episode's cache row, because the positions of the tokens change.
         """
         self._cuts.append((len(self.choices), self.tokens))
         self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
@@ -147,8 +147,8 @@ class TokenStream:
 class EpisodeState:
     """State of a live episode, including the game's prompt and the episode's row of the key/value cache.
 
-    An episode has no row before the model must read its stream, for example while it repeats an earlier episode.
-    `seen` is the number of tokens of the stream that were read, for this episode or for another one.
+    `row` is None until the model reads the stream. An episode that repeats an earlier one may never need a row. `seen`
+    is the number of tokens that a separate stream would have read so far.
     """
 
     stream: TokenStream

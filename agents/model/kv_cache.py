@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -110,7 +111,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.plan = Plan()
         super().__init__(layers=[RaggedLayer(self.plan) for _ in range(layers)])
         self.lengths: list[int] = []
-        self._tokens = np.zeros((0, 0), dtype=np.int64)  # [rows, positions]; NO_TOKEN after the end of a row
+        self._tokens = np.zeros((0, 0), dtype=np.int32)  # [rows, positions]; NO_TOKEN after the end of a row
         self._free: list[int] = []  # from the least to the most recently used
 
     def add_row(self) -> int:
@@ -119,7 +120,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
             self._free.append(len(self.lengths))
             self.lengths.append(0)
         row = self._free.pop(0)
-        self._truncate(row, 0)
+        self.lengths[row] = 0
+        self._tokens[row : row + 1] = NO_TOKEN  # a row without entries is perhaps not in the array yet
         return row
 
     def free_row(self, row: int) -> None:
@@ -131,7 +133,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         start, end = self.lengths[row], self.lengths[row] + len(tokens)
         if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
             rows, positions = self._tokens.shape
-            larger = np.full((max(rows, len(self.lengths)), room_for(end, positions)), NO_TOKEN)
+            larger = np.full((max(rows, len(self.lengths)), room_for(end, positions)), NO_TOKEN, dtype=np.int32)
             larger[:rows, :positions] = self._tokens
             self._tokens = larger
         self._tokens[row, start:end] = tokens
@@ -147,40 +149,42 @@ class RaggedCache(Cache):  # type: ignore[misc]
             row: the row of the stream so far, or None if it has none.
             rows: maximum number of rows of the cache. Below this number, a new row is used instead of a free one.
         """
-        source, length = self._longest_prefix(tokens)
-        if row is None:
-            if len(self.lengths) < rows:
-                row = len(self.lengths)
-                self.lengths.append(0)
-            elif source == self._free[0]:  # it would be overwritten
-                row = self._free.pop(0)
-                self._truncate(row, length)
-            else:
-                row = self.add_row()
-        start = self.lengths[row]
+        start = 0 if row is None else self.lengths[row]
+        source, length = self._longest_prefix(np.asarray(tokens[:-1]), start)
+        if row is None and len(self.lengths) < rows:
+            row = len(self.lengths)
+            self.lengths.append(0)
+        elif row is None:  # it may be the source itself, whose entries are still there
+            row = self.add_row()
         if length > start:
             if source in self._free:
                 self._free.remove(source)
                 self._free.append(source)
-            self.append(row, tokens[start:length])
             self.plan.capacity = (max(len(self.lengths), self.plan.capacity[0]), self.plan.capacity[1])
             for layer in self.written:
                 layer.copy(source, row, slice(start, length))
+            self.append(row, tokens[start:length])
         return row
 
-    def _longest_prefix(self, tokens: Sequence[int]) -> tuple[int, int]:
-        """Return a tuple: the row that begins with most of these tokens, except the last one, and their number."""
-        width = min(len(tokens) - 1, self._tokens.shape[1])
-        if not width or not len(self._tokens):
+    def hide(self) -> None:
+        """Prevent that the present entries are copied to other rows, because the model has changed."""
+        self._tokens[:] = NO_TOKEN
+
+    def _longest_prefix(self, tokens: NDArray[np.int64], start: int) -> tuple[int, int]:
+        """Return a tuple: the row that begins with most of the `tokens`, and their number.
+
+        Only rows that continue a stream of `start` entries count. If there is none, the number is 0.
+        """
+        width = min(len(tokens), self._tokens.shape[1])
+        if start >= width:
             return -1, 0
-        differs = self._tokens[:, :width] != np.asarray(tokens[:width])
+        rows = np.flatnonzero(self._tokens[:, start] == tokens[start])
+        if not len(rows):
+            return -1, 0
+        differs = self._tokens[rows, :width] != tokens[:width]
         lengths = np.where(differs.any(1), differs.argmax(1), width)
         best = int(lengths.argmax())
-        return best, int(lengths[best])
-
-    def _truncate(self, row: int, length: int) -> None:
-        self.lengths[row] = length
-        self._tokens[row : row + 1, length:] = NO_TOKEN  # a row without entries is perhaps not in the array yet
+        return int(rows[best]), int(lengths[best])
 
     def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
         """Prepare a forward pass whose row i appends up to `tokens` entries to the cache row `rows[i]`."""

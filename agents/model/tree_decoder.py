@@ -110,7 +110,6 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
             mask[index, own:end, start + own : start + end] = tree.trie.ancestors
         columns += tree.choice_positions()
         rows += [index] * (len(columns) - len(rows))
-        cache.append(tree.row, tree.tokens)
     attention = model.config._attn_implementation
     # torch's `sdpa` attention gets a bool mask, `eager` attention and `cpu_attention` an additive one
     tree_mask = TreeMask(
@@ -123,6 +122,8 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
         hidden = model.hidden_states(
             torch.from_numpy(tokens).to(model.device), position_ids=places, past_key_values=cache, use_cache=True
         )
+    for tree in inputs:  # after the pass, which may fail
+        cache.append(tree.row, tree.tokens)
     return hidden[rows, columns]
 
 

@@ -85,6 +85,7 @@ class HeldOutGames:
         first, end = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
         progress.begin("evaluation", end - first)
         before = self._agent.tokens
+        self._agent.forget()
         with (
             self._agent.model.mode(training=False),
             EpisodeRunner(

@@ -100,7 +100,9 @@ class MemoryNeeds:
     def total(
         self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, per_vocabulary: int = 0
     ) -> float:
-        """Return the peak memory of the whole run, in bytes. The rollout's cache stays allocated during the update.
+        """Return the peak memory of the whole run, in bytes.
+
+        The rollout's cache is freed before the update, but it is added, because the allocator may keep its memory.
 
         `per_vocabulary` is the number of float32 vectors over the vocabulary that the update stores for every choice.
         """

@@ -27,8 +27,8 @@ class Rollout:
         episodes: the episodes, ordered by number.
         segments: the episodes' token streams in segments, for the update; [] if they are not needed any more.
         tokens: number of tokens of all segments.
-        read: number of tokens that separate episodes would read.
-        computed: number of tokens that the model computed.
+        separate_tokens: number of tokens that separate episodes would read.
+        computed_tokens: number of tokens that the model computed.
         strategies: number of commands of each strategy.
         label_metrics: metrics of the labels for imitation.
         next_episode: number of the next episode of this process.
@@ -38,8 +38,8 @@ class Rollout:
     episodes: list[Episode]
     segments: list[Segment]
     tokens: int
-    read: int
-    computed: int
+    separate_tokens: int
+    computed_tokens: int
     strategies: Counter[str | None]
     label_metrics: Metrics
     next_episode: int
@@ -57,8 +57,8 @@ def joined(rollouts: Sequence[Rollout]) -> Rollout:
         episodes=sorted(episodes, key=lambda episode: episode.index),
         segments=[],
         tokens=sum(one.tokens for one in rollouts),
-        read=sum(one.read for one in rollouts),
-        computed=sum(one.computed for one in rollouts),
+        separate_tokens=sum(one.separate_tokens for one in rollouts),
+        computed_tokens=sum(one.computed_tokens for one in rollouts),
         strategies=sum((one.strategies for one in rollouts), Counter()),
         label_metrics={
             name: float(np.mean([one.label_metrics[name] for one in rollouts])) for name in rollouts[0].label_metrics
@@ -114,8 +114,8 @@ def play_rollout(
         episodes=episodes,
         segments=segments,
         tokens=sum(len(segment.tokens) for segment in segments),
-        read=agent.reader.tokens - read_before,
-        computed=agent.reader.computed - computed_before,
+        separate_tokens=agent.reader.tokens - read_before,
+        computed_tokens=agent.reader.computed - computed_before,
         strategies=strategies,
         label_metrics=label_metrics,
         next_episode=runner.next_episode,
@@ -126,8 +126,8 @@ def play_rollout(
 def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
     """Return the metrics of a rollout of all processes, and update the level schedule."""
     metrics = episode_metrics(played.episodes, bonus_command) if played.episodes else Metrics()
-    if played.computed:
-        metrics["rollout_sharing"] = played.read / played.computed
+    if played.computed_tokens:
+        metrics["rollout_sharing"] = played.separate_tokens / played.computed_tokens
     metrics |= schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
     return metrics | strategy_shares(strategies, played.strategies)
 

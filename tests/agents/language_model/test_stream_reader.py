@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.language_model.agent import LanguageModelAgent
+from agents.language_model import stream_reader
+from agents.language_model.agent import LanguageModelAgent, Mode
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache
@@ -35,8 +37,10 @@ OTHER = [scene("you see a red lamp", "go north", "go south"), scene("a room", "g
 GAMES = ScriptSpec(plays=[SCENES, OTHER], over=False, end="a red room")
 
 
-def segments(player: LanguageModelAgent, *, episodes: int = 12, parallel: int = 4, spec: Any = GAMES) -> list[Segment]:
-    with EpisodeRunner([spec], seed=0, parallel=parallel) as runner:
+def segments(
+    player: LanguageModelAgent, *, episodes: int = 12, parallel: int = 4, spec: Any = GAMES, first: int = 0
+) -> list[Segment]:
+    with EpisodeRunner([spec], seed=0, parallel=parallel, first_episode=first) as runner:
         list(runner.play(player, episodes))
     return player.take_segments()
 
@@ -92,6 +96,45 @@ def test_a_changed_model_reads_everything_again() -> None:
     assert_same(segments(player), segments(agent(model)), within=0.0)
 
 
+def test_a_model_that_changes_after_an_interrupted_episode_reads_everything_again() -> None:
+    model = tiny_model()
+    player = agent(model)
+    with EpisodeRunner([GAMES], seed=0, parallel=4) as runner:
+        next(played := runner.play(player, 12))
+        played.close()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 1.3
+    player.take_segments()
+    assert_same(segments(player, first=100), segments(agent(model, share_prefixes=False), first=100))
+
+
+def test_a_pass_that_fails_leaves_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    player = agent(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(ActorCritic, "hidden_states", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            segments(player)
+    assert_same(segments(player, first=100), segments(agent(model, share_prefixes=False), first=100))
+
+
+@pytest.mark.parametrize("mode", ["trie", "free"])
+def test_separate_streams_are_computed_once_each(mode: Mode) -> None:
+    forced = script(*SCENES, scene("a room", "go north"), scene("red", "go south"))
+    player = agent(tiny_model(), share_prefixes=False, mode=mode, context=40)
+    segments(player, spec=forced)
+    assert player.reader.tokens == player.reader.computed > 0
+
+
+def test_few_outputs_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_reader, "MAX_OUTPUTS", 2)
+    model = tiny_model()
+    player = agent(model, greedy=True)
+    assert_same(segments(player), segments(agent(model, greedy=True, share_prefixes=False)))
+    assert max(len(player.reader._outputs), len(player.reader._values)) <= 2
+
+
 def test_a_forgetful_agent_starts_as_a_new_one() -> None:
     model = tiny_model()
     player = agent(model)
@@ -128,9 +171,9 @@ def test_the_comparison_notices_a_wrong_prefix() -> None:
     model = tiny_model()
     right = RaggedCache._longest_prefix
 
-    def wrong(cache: RaggedCache, tokens: list[int]) -> tuple[int, int]:
-        row, length = right(cache, tokens)
-        return row, min(length + 1, len(tokens) - 1) if length else length
+    def wrong(cache: RaggedCache, tokens: Any, start: int) -> tuple[int, int]:
+        row, length = right(cache, tokens, start)
+        return row, min(length + 1, len(tokens)) if length else length
 
     separate = segments(agent(model, share_prefixes=False))
     with changed(RaggedCache, "_longest_prefix", wrong), pytest.raises(AssertionError):
@@ -143,12 +186,13 @@ STEPS = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(3, 5), min_si
 @settings(max_examples=40, deadline=None)
 @given(steps=STEPS, ends=st.sets(st.integers(0, 24)), rows=st.integers(4, 6))
 def test_any_streams_may_share_few_rows(steps: list[tuple[int, list[int]]], ends: set[int], rows: int) -> None:
-    model: ActorCritic = MODELS["llama"]
+    model = tiny_model()
     cache = RaggedCache(model.layers)
-    streams, places = [list[int]() for _ in range(4)], [None] * 4
+    streams: list[list[int]] = [[] for _ in range(4)]
+    places: list[int | None] = [None] * 4
     for number, (which, tokens) in enumerate(steps):
         streams[which] = (streams[which] + tokens)[:100]
-        row = places[which] = cache.extend(places[which], streams[which], rows=rows)  # type: ignore[call-overload]
+        row = places[which] = cache.extend(places[which], streams[which], rows=rows)
         unread = streams[which][cache.lengths[row] :]
         with torch.no_grad():
             (hidden,) = forward_trees(model, cache, [TreeInput(row=row, tokens=unread)])
@@ -158,6 +202,3 @@ def test_any_streams_may_share_few_rows(steps: list[tuple[int, list[int]]], ends
         if number in ends:
             cache.free_row(row)
             streams[which], places[which] = [], None
-
-
-MODELS = {"llama": tiny_model("llama")}
