@@ -1,0 +1,71 @@
+"""Measure where ACTDE, re-centred ACTDE and MPO end on tables: `python -m experiments.limits --out docs/limits`.
+
+The results are written to `results.json`, and `README.md` is computed from this file. Cells that are already in the
+file are not measured again.
+"""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agents.protocol import AgentError
+from experiments import program
+from experiments.limits.report import report
+from games.files import atomic_write, exclusive
+from games.untrusted_files import read_json
+
+RESULTS, REPORT = "results.json", "README.md"
+LEARNERS = {"ACTDE": ("actde", False), "re-centred": ("actde", True), "MPO": ("mpo", False)}
+TAUS = (0.2, 2.0, 20.0)
+"""tau, divided by the size of the differences between the Q of a state's actions."""
+ROLLOUTS = {"bandit": 200, "five arms": 300, "acyclic MDPs": 500, "dilemma": 300}
+TIMES = 11
+"""The training continues for ten times as many rollouts as it took."""
+SEED = 0
+
+
+def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
+    """Train one learner. Return its distances at the end of the training, and the largest distance after that."""
+    import torch
+
+    from actde import make_optimizer
+    from experiments.limits.learner import train
+    from experiments.limits.mdps import PROBLEMS
+
+    torch.set_num_threads(1)
+    name, recentre_q = LEARNERS[learner]
+    mdp, rollouts = PROBLEMS[problem](torch.Generator().manual_seed(SEED)), ROLLOUTS[problem]
+    curve = train(
+        mdp,
+        lambda config: make_optimizer(name, config),
+        tau=share * mdp.scale,
+        torch_optimizer=torch_optimizer,
+        rollouts=rollouts,
+        times=TIMES,
+        seed=SEED,
+        recentre_q=recentre_q,
+    )
+    later = [distance for at, distance in zip(curve.rollouts, curve.distances, strict=True) if at >= rollouts]
+    numbers = {"end": later[0], "worst": max(later), "last": later[-1], "start": curve.start, "spread": curve.spread}
+    return {"tau": share * mdp.scale, **{key: float(f"{number:.3g}") for key, number in numbers.items()}}
+
+
+def main(out: Annotated[Path, typer.Option(help="folder of README.md and results.json")]) -> None:
+    """Measure the missing cells, and write the report."""
+    with exclusive(out, RESULTS, REPORT):
+        path = out / RESULTS
+        cells = read_json(path, dict[str, dict[str, Any]], error=AgentError) if path.exists() else {}
+        for key in product(ROLLOUTS, TAUS, ("adamw", "sgd"), LEARNERS):
+            name = ", ".join(map(str, key))
+            if name not in cells:
+                cells[name] = measure(*key)
+                atomic_write(path, json.dumps(cells, indent=1) + "\n")
+                typer.echo(f"{name}: {cells[name]['end']} nats, later at most {cells[name]['worst']}")
+        atomic_write(out / REPORT, report(cells))
+
+
+if __name__ == "__main__":
+    program.run(main)
