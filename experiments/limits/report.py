@@ -12,14 +12,15 @@ TEXT = """# Where ACTDE, re-centred ACTDE and MPO end, on tables
 
     python -m experiments.limits --out docs/limits
 
-Tables of logits, v and q learn from sampled rollouts by the losses of `actde`, with the gradient of log pi. A cell is the
-distance of the policy from softmax(log pi_0 + Q^pi / tau), in nats. Q^pi is computed exactly from the policy, by
+Tables of logits, v and q learn from sampled rollouts by the losses of `actde`, with the gradient of log pi. A cell is
+the distance of the policy from softmax(log pi_0 + Q^pi / tau), in nats. Q^pi is computed exactly from the policy, by
 solving Bellman's equation; the learned q does not enter. The distance is the larger of the two KL divergences, in the
-state and problem in which it is largest. The first number is the distance at the end of the training. The second is the
-largest distance until the end of ten times as many further rollouts. Distances above {within} are bold.
+state and problem in which it is largest. The first number is the distance at the end of the training. The second is
+the largest distance from then until the end of ten times as many further rollouts, which ACTDE did not play. Distances
+above {within} are bold.
 
-`pi_0` is the distance of the initial policy from the limit. Where it is below {within}, a cell shows only that the policy
-stays there. `spread / tau` is the largest difference between the Q^pi of two actions of a state, divided by tau.
+`pi_0` is the distance of the initial policy from the limit. Where it is below {within}, compare a cell with it.
+`spread / tau` is the largest difference between the Q^pi of two actions of a state, divided by tau.
 
 {table}
 
@@ -28,11 +29,12 @@ stays there. `spread / tau` is the largest difference between the Q^pi of two ac
 ## Settings
 
 Seed 0. Each row has six problems that learn independently, with different pi_0 (the random MDPs also differ in rewards
-and transitions), and 64 episodes each per rollout. There is one gradient step per rollout. lambda is 0, and rewards have
-noise with a standard deviation of 0.2 (bandit: 0.1). v and q start at V^(pi_0). Trainings last 200 (bandit), 300 (five
-arms, dilemma) and 500 rollouts (random MDPs). The first step is 0.5 of the error (sgd) or 0.1 (adamw, in nats for the
-logits, times tau for v and q). It decays as 1 / (1 + 4 t / T), where T is the length of the training. The steps of q are
-tau times those of the logits, which is the temperature of tabular ACTDE.
+and transitions), and 64 episodes each per rollout. There is one gradient step per rollout. lambda is 0, and rewards
+have noise with a standard deviation of 0.2 (bandit: 0.1). v and q start at V^(pi_0). Trainings last 200 (bandit), 300
+(five arms, dilemma) and 500 rollouts (random MDPs). The first step is 0.5 of the error (sgd) or 0.1 (adamw, in nats
+for the logits, times tau for v and q). It decays as 1 / (1 + 4 t / T), where T is the length of the training. The
+steps of q are tau times those of the logits, which is the temperature of tabular ACTDE. `pi_0` and `spread / tau` are
+those of re-centred ACTDE.
 """
 
 
@@ -50,12 +52,13 @@ def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
 def _line(key: str, row: Mapping[str, Mapping[str, Any]]) -> list[str]:
     problem, _, torch_optimizer = key.split(", ")
     some = row.get("re-centred") or next(iter(row.values()))  # its limit is that of the last policy
-    cells = [_cell(row[learner]) if learner in row else "" for learner in LEARNERS]
-    return [problem, f"{some['tau']:.3g}", torch_optimizer, f"{some['spread']:.2g}", f"{some['start']:.4f}", *cells]
+    cells = [_cell(row[learner], later=learner != "ACTDE") if learner in row else "" for learner in LEARNERS]
+    return [problem, f"{some['tau']:.3g}", torch_optimizer, f"{some['spread']:.2g}", f"{some['start']:.2g}", *cells]
 
 
-def _cell(cell: Mapping[str, Any]) -> str:
-    return ", ".join(f"**{x:.4f}**" if x > WITHIN else f"{x:.4f}" for x in (cell["end"], cell["worst"]))
+def _cell(cell: Mapping[str, Any], *, later: bool) -> str:
+    numbers = (cell["end"], cell["worst"]) if later else (cell["end"],)
+    return ", ".join(f"**{x:.2g}**" if x > WITHIN else f"{x:.2g}" for x in numbers)
 
 
 def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
@@ -64,5 +67,6 @@ def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
     for learner in LEARNERS:
         own = [cell for name, cell in cells.items() if name.endswith(f", {learner}")]
         stay = sum(max(cell["end"], cell["worst"]) <= WITHIN for cell in own)
-        sentences.append(f"* {learner} ends and stays within {WITHIN} nats in {stay} of {len(own)} rows.")
+        verb = "ends" if learner == "ACTDE" else "ends and stays"
+        sentences.append(f"* {learner} {verb} within {WITHIN} nats in {stay} of {len(own)} rows.")
     return "\n".join(sentences)

@@ -106,6 +106,8 @@ def train(
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
                 slower.step()
+            elif reference is not None:
+                update.reference.read(rollout)
     batch = rollout.batch(with_q=needs_q)
     return Trained(episodes, segments, batch, make_optimizer(name, learning).targets(batch))
 
