@@ -85,16 +85,16 @@ def train(
         recentre_q=recentre_q,
     )
     optimizer = make(config)
-    stepper = _torch_optimizer(tables, torch_optimizer, tau, in_nats=optimizer.name == "mpo")
-    schedule = torch.optim.lr_scheduler.LambdaLR(stepper, lambda t: 1 / (1 + 4 * t / rollouts))
+    torch_steps = _torch_optimizer(tables, torch_optimizer, tau, in_nats=optimizer.name == "mpo")
+    schedule = torch.optim.lr_scheduler.LambdaLR(torch_steps, lambda t: 1 / (1 + 4 * t / rollouts))
     state = (torch.arange(len(mdp.start)) * mdp.start.shape[1]).repeat_interleave(EPISODES)
     every = max(1, rollouts // CHECKS)
     for count in range(1, rollouts * times + 1):
         batch, states, actions, state = _rollout(mdp, tables, state, rng)
         loss, _ = optimizer.loss(batch, optimizer.targets(batch), table_outputs(mdp, tables, states, actions))
-        stepper.zero_grad()
+        torch_steps.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        stepper.step()
+        torch_steps.step()
         schedule.step()
         if count % every == 0:
             q = mdp.q(tables.policy)

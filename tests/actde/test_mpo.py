@@ -123,7 +123,8 @@ def test_at_the_limit_every_single_error_of_recentred_actde_vanishes_and_that_of
 
 
 def test_settings_that_would_break_the_identity_are_refused() -> None:
-    for values in ({"advantage": "lambda"}, {"advantage": "return", "whitening": "batch"}):
+    refused: list[dict[str, Any]] = [{"advantage": "lambda"}, {"advantage": "return", "whitening": "batch"}]
+    for values in refused:
         with pytest.raises(OptimizerError, match="expected --advantage return and --whitening none, got"):
             make_optimizer("actde", OptimizerConfig(recentre_q=True, **values))
 
