@@ -17,7 +17,7 @@ the distance of the policy from softmax(log pi_0 + Q^pi / tau), in nats. Q^pi is
 solving Bellman's equation; the learned q does not enter. The distance is the larger of the two KL divergences, in the
 state and problem in which it is largest. The first number is the distance at the end of the training. The second is
 the largest distance from then until the end of ten times as many further rollouts, which ACTDE did not play. Distances
-above {within} are bold.
+above {within} are bold. An empty cell is not measured yet.
 
 `pi_0` is the distance of the initial policy from the limit. Where it is below {within}, compare a cell with it.
 `spread / tau` is the largest difference between the Q^pi of two actions of a state, divided by tau.
