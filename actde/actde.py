@@ -2,7 +2,9 @@
 
 from torch import Tensor
 
-from actde.batch import Batch
+from actde.batch import Batch, Outputs, Targets
+from actde.config import OptimizerConfig
+from actde.errors import OptimizerError
 from actde.optimizer import Optimizer
 
 
@@ -28,6 +30,15 @@ class ACTDE(Optimizer):
     At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). This is the case with
     a single action, with a Q head that ignores the action, and before training if v and q start at 0.
 
+    With `recentre_q`, the q of the invariant replaces the q of the Q head. It follows from the current policy:
+
+        b_t = c(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t)),    c = v - tau KL(pi || pi_ref)
+
+    The advantage is G_t - b_t. c makes v the policy's mean of b. By the identity in `actde/expected_update.py`, the
+    expected gradient then equals that of PPO with the penalty tau KL in the loss, for any network. It rests only at
+    softmax(log pi_ref + Q^pi / tau), and leads back to this policy after a disturbance. As in ACTDE, and unlike in that
+    PPO, the sampled errors also vanish there, because G and v contain no KL. q is trained, but only as a measurement.
+
     Other settings change the policy to which ACTDE converges:
 
     * An entropy bonus, or a KL penalty in the loss, keeps acting after the TD errors have vanished. The policy then
@@ -42,6 +53,30 @@ class ACTDE(Optimizer):
     name = "actde"
     needs_q = True
 
+    def __init__(self, config: OptimizerConfig) -> None:
+        super().__init__(config)
+        if config.recentre_q and (config.whitening != "none" or config.advantage != "return"):
+            raise OptimizerError(
+                "--recentre-q needs the error of a single action, in units of reward: expected --advantage return and "
+                f"--whitening none, got {config.advantage} and {config.whitening}"
+            )
+
     def baseline(self, batch: Batch) -> Tensor:
+        """Return q of the chosen actions. With `recentre_q`, return b_t with c = v, because the KL is not recorded."""
+        if self.config.recentre_q:
+            return batch.values + self._tilt(batch, batch.logprobs)
         assert batch.q_values is not None  # checked by `targets`
         return batch.q_values
+
+    def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
+        if self.config.recentre_q:
+            assert outputs.kl is not None  # checked by `loss`
+            centred = self._tilt(batch, outputs.logprobs) - self.config.tau * outputs.kl
+            targets = Targets(advantages=targets.returns - (batch.values + centred).detach(), returns=targets.returns)
+        return super().policy_loss(batch, targets, outputs)
+
+    def _tilt(self, batch: Batch, logprobs: Tensor) -> Tensor:
+        """Return tau (log pi - log pi_ref) of the chosen actions, in units of reward. The shape is [B, T]."""
+        if batch.ref_logprobs is None:
+            raise ValueError("recentre_q needs Batch.ref_logprobs, got None")
+        return self.config.tau * (logprobs - batch.ref_logprobs)

@@ -33,6 +33,8 @@ class CorrectedACTDE(ACTDE):
         super().__init__(config)
         if config.whitening != "none":
             raise OptimizerError(f"{self.name} needs advantages in units of reward: expected whitening=none")
+        if config.recentre_q:
+            raise OptimizerError(f"{self.name} corrects the bias of the Q head's q: expected recentre_q=false")
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         assert outputs.expected_q is not None  # checked by `loss`

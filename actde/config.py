@@ -68,6 +68,10 @@ class OptimizerConfig(Config):
     """Where the KL enters. loss: the exact KL; reward: the sampled KL, subtracted from each reward."""
     kl_target: Positive | None = None
     """Target KL in nats per action for an adaptive kl_coef. none: kl_coef is fixed."""
+    tau: Positive = 1.0
+    """Temperature of mpo, and of actde with --recentre-q, in units of reward: the limit is pi_ref exp(q / tau)."""
+    recentre_q: bool = False
+    """Baseline of actde. on: v + tau (log pi - log pi_ref - KL), which replaces q; off: the Q head's q."""
     measure_kl: bool = False
     """Measure the exact KL to the reference policy even if its weight is 0."""
     train_q: bool = False
@@ -76,7 +80,7 @@ class OptimizerConfig(Config):
     @property
     def needs_reference(self) -> bool:
         """Whether the log-probabilities of the reference policy are needed."""
-        return self.kl_coef > 0 or self.measure_kl
+        return self.kl_coef > 0 or self.measure_kl or self.recentre_q
 
     @model_validator(mode="after")
     def _target_has_a_coefficient(self) -> Self:

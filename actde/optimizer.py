@@ -33,6 +33,7 @@ class Optimizer(ABC):
         name: name in the registry and on the command line.
         needs_q: whether the algorithm requires Q heads.
         needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
+        needs_kl: whether the algorithm uses `Outputs.kl`, the exact KL to the reference policy.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         learns_off_policy: whether the algorithm may learn from episodes that another policy played.
         labels: source of the choices that the policy imitates: none, an expert, or the policy's own best episodes.
@@ -44,6 +45,7 @@ class Optimizer(ABC):
     name: ClassVar[str]
     needs_q: ClassVar[bool] = False
     needs_expected_q: ClassVar[bool] = False
+    needs_kl: ClassVar[bool] = False
     needs_groups: ClassVar[bool] = False
     learns_off_policy: ClassVar[bool] = False
     labels: ClassVar[Labels] = "none"
@@ -58,6 +60,11 @@ class Optimizer(ABC):
     def trains_q(self) -> bool:
         """Whether q is trained. If so, the network needs Q heads and the batch needs q values."""
         return self.needs_q or self.config.train_q
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the log-probabilities of the reference policy are needed."""
+        return self.needs_kl or self.config.needs_reference
 
     # Once per rollout
 
@@ -241,6 +248,8 @@ class Optimizer(ABC):
             raise ValueError(f"{self.name!r} needs Outputs.q_values here, got None")
         if outputs.expected_q is None and self.needs_expected_q:
             raise ValueError(f"{self.name!r} needs Outputs.expected_q, got None")
+        if outputs.kl is None and (self.needs_kl or self.config.recentre_q):
+            raise ValueError(f"{self.name!r} needs Outputs.kl, got None")
         if outputs.kl is None and self.config.kl_place == "loss" and self.kl.coef > 0:
             raise ValueError("kl_place 'loss' needs Outputs.kl, got None")
 

@@ -24,6 +24,7 @@ _BUILT_IN = (
     EntryPoint(name="ppo", value="actde.ppo:PPO", group=GROUP),
     EntryPoint(name="actde", value="actde.actde:ACTDE", group=GROUP),
     EntryPoint(name="actde-corrected", value="actde.actde_corrected:CorrectedACTDE", group=GROUP),
+    EntryPoint(name="mpo", value="actde.mpo:MPO", group=GROUP),
     EntryPoint(name="grpo", value="actde.grpo:GRPO", group=GROUP),
     EntryPoint(name="imitation", value="actde.imitation:Imitation", group=GROUP),
     EntryPoint(name="rejection", value="actde.imitation:Rejection", group=GROUP),

@@ -32,6 +32,7 @@ SUBPACKAGES: dict[str, set[str]] = {
     "experiments.compare": set(),
     "experiments.decoders": set(),
     "experiments.card": {"experiments.compare"},
+    "experiments.limits": set(),
     "experiments.release": {"experiments.card", "experiments.compare"},
     "experiments.reproduce": {"experiments.compare", "experiments.rlhf"},
     "experiments.rlhf": {"experiments.compare"},

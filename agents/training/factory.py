@@ -114,7 +114,7 @@ def _build(
     model, tokenizer = assemble(model_config, _vocabulary(specs), words)
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
-    reference = _reference(config, model)
+    reference = _reference(config, model, optimizer)
     context = min(config.rollout.context or model.context, model.context)
     free = available(accelerator.device) // accelerator.num_processes
     check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
@@ -165,7 +165,8 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
             f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
             f"--episodes {episodes}, got {group_size}"
         )
-    if optimizer.needs_expected_q and config.rollout.credit != "token":
+    sums_actions = optimizer.needs_expected_q or config.optimizer.recentre_q
+    if sums_actions and config.rollout.credit != "token":
         raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
     if config.rollout.data and not optimizer.learns_off_policy:
         raise ConfigError(
@@ -189,10 +190,10 @@ def _warm_start(
     return load_weights(model, tokenizer, model_config, copied if copied.exists() else Path(config.run.init))
 
 
-def _reference(config: TrainConfig, model: ActorCritic) -> ActorCritic | None:
+def _reference(config: TrainConfig, model: ActorCritic, optimizer: Optimizer) -> ActorCritic | None:
     """Return a frozen copy of the initial policy, which shares `model`'s frozen parameters, or None if not needed."""
     adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
-    if adapter_is_new or not (config.optimizer.needs_reference or config.probe.probe_prompts):
+    if adapter_is_new or not (optimizer.needs_reference or config.probe.probe_prompts):
         return None
     shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)

@@ -139,7 +139,8 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
         "parallel": min(config.rollout.parallel, config.rollout.episodes),
         "context": context,
     }
-    stored = 1 + config.optimizer.needs_reference + optimizer_class(config.run.optimizer).needs_expected_q
+    optimizer = optimizer_class(config.run.optimizer)
+    stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
     per_vocabulary = stored if config.rollout.mode == "free" else 0
 
     def need(*, recompute: bool = config.update.gradient_checkpointing, **smaller: int) -> float:

@@ -168,7 +168,7 @@ class Updater:
         """
         progress = progress or Progress()
         progress.begin("update", self.config.epochs * sum(len(segment.tokens) for segment in rollout.segments))
-        if self.optimizer.config.needs_reference:  # the KL is used or measured
+        if self.optimizer.needs_reference:  # the KL is used or measured
             self.reference.read(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
         with torch.no_grad():

@@ -60,3 +60,5 @@ def test_its_expected_first_step_is_that_of_ppo(seed: int, values: dict[str, Any
 def test_it_needs_the_sum_over_actions_and_advantages_without_whitening() -> None:
     with pytest.raises(OptimizerError, match="expected whitening=none"):
         make_optimizer("actde-corrected", OptimizerConfig(whitening="batch"))
+    with pytest.raises(OptimizerError, match="expected recentre_q=false"):
+        make_optimizer("actde-corrected", OptimizerConfig(recentre_q=True, advantage="return"))

@@ -85,8 +85,9 @@ def test_every_choice_has_gradient_and_padding_has_none(name: str, variant: dict
     near = random_outputs(batch, near=True)
     near = answer(changed(near, lambda name, x: batch.values + 0.01 if name == "values" else x))
     found = gradients(optimizer, batch, optimizer.targets(batch), near)
-    parts = ["logprobs" if optimizer.labels == "none" else "label_logprobs", "q_values"]
-    parts += ["values"] if name != "grpo" else []
+    by_sums = ["expected_q", "kl"]  # MPO's policy loss
+    policy = by_sums if name == "mpo" else ["logprobs" if optimizer.labels == "none" else "label_logprobs"]
+    parts = [*policy, "q_values", *(["values"] if name != "grpo" else [])]
     assert set(parts) <= set(found)
     for part in parts:
         moved = found[part].reshape(*batch.mask.shape, -1).abs() > 0
@@ -147,6 +148,7 @@ def test_micro_batches_add_up_to_the_batch(name: str, variant: dict[str, Any]) -
         parts.append(optimizer.loss(batch[rows], targets[rows], chosen(outputs, rows), count=count))
     torch.testing.assert_close(torch.stack([loss for loss, _ in parts]).sum(), whole)
     moved = outputs.logprobs if optimizer.labels == "none" else outputs.label_logprobs
+    moved = outputs.expected_q if name == "mpo" else moved
     assert moved is not None
     together = sum(torch.autograd.grad(loss, moved, retain_graph=True)[0] for loss, _ in parts)
     torch.testing.assert_close(together, torch.autograd.grad(whole, moved)[0])

@@ -43,6 +43,7 @@ MISTAKES = {
     "exit": (BASELINE + "exit()", "expected a result of baseline, got SystemExit (mine.py, line 7)"),
     "loss": (LOSS + "return None", "expected policy_loss to return a float tensor"),
     "expected q": (LOSS + "return -outputs.expected_q", "set needs_expected_q = True in class Mine (mine.py)"),
+    "kl": (LOSS + "return outputs.kl * 1", "kl is None: set needs_kl = True in class Mine (mine.py)"),
     "rewards": ("def shaped_rewards(self, batch):\n    return batch.rewards.sum()", "expected shaped_rewards to retur"),
     "state": ("def state_dict(self):\n    return 1 / 0", "expected a result of state_dict, got ZeroDivisionError: "),
     "__init__": ("def __init__(self, config):\n    config.nothing", "expected a result of __init__, got AttributeErr"),

@@ -5,6 +5,8 @@ not guarantee the best action. Imitation must follow the expert, whatever the re
 must find the best action without an expert.
 """
 
+import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +33,10 @@ from tests.helpers.scripts import Scene, ScriptSpec
 from tests.helpers.updates import updater
 
 GAMMA = 0.5
+TAU = 1.0
 NAMES = ("ppo", "actde")
+TILTED = ("mpo", "recentred")
+"""Learners that end at softmax(log pi_0 + Q / TAU). "recentred" is ACTDE with a re-centred q."""
 SAME = {"north": 1.0, "south": 1.0}
 CONSTANT = ScriptSpec([[Scene("room", SAME)]], end="")
 OBSERVED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 1.0))], [Scene("blue", dict.fromkeys(SAME, -1.0))]], end="")
@@ -78,16 +83,19 @@ def train(
 ) -> Trained:
     """Train a pico trunk with 64 episodes and 8 gradient steps per iteration."""
     torch.manual_seed(0)
+    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None, tau=TAU)
+    if name == "recentred":
+        name, learning = "actde", learning.replace(recentre_q=True, advantage="return")
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
     model = ActorCritic(
         from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
     )
     player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
     with_expert = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
-    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None)
+    reference = copy.deepcopy(model).eval() if make_optimizer(name, learning).needs_reference else None
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
-    update = updater(model, name, torch_optimizer=torch_optimizer, learning=learning, epochs=8)
+    update = updater(model, name, torch_optimizer=torch_optimizer, reference=reference, learning=learning, epochs=8)
     with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name == "grpo" else 1) as runner:
         for iteration in range(iterations):
             episodes = list(runner.play(with_expert if name == "imitation" else player, 64))
@@ -98,6 +106,8 @@ def train(
             if iteration < iterations - 1:
                 update.learn(rollout, np.random.default_rng(iteration))
                 slower.step()
+            elif reference is not None:
+                update.reference.read(rollout)
     batch = rollout.batch(with_q=needs_q)
     return Trained(episodes, segments, batch, make_optimizer(name, learning).targets(batch))
 
@@ -116,18 +126,25 @@ def test_q_is_one_and_advantages_vanish_if_every_reward_is_one() -> None:
     assert found.targets.advantages.abs().max() < 0.05
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TILTED)
+def test_a_tilted_policy_does_not_move_if_every_reward_is_one(name: str) -> None:
+    found, before = train(CONSTANT, name), train(CONSTANT, name, iterations=1)
+    assert [found.mean(what, "room") for what in ("value", "q:north", "q:south")] == near([1.0] * 3)
+    assert found.mean("p:north", "room") == near(before.mean("p:north", "room"), within=0.03)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *TILTED])
 def test_v_and_q_depend_on_the_observation(name: str) -> None:
     found = train(OBSERVED, name)
-    for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
+    for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
         assert found.mean(what, "red") == near(1.0)
         assert found.mean(what, "blue") == near(-1.0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *TILTED])
 def test_a_later_reward_is_discounted(name: str) -> None:
     found = train(DELAYED, name)
-    for what in ("value", "q:north", "q:south") if name == "actde" else ("value",):
+    for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
         assert found.mean(what, "red") == near(GAMMA)
         assert found.mean(what, "blue") == near(1.0)
 
@@ -167,6 +184,18 @@ def test_actde_learns_q_for_each_observation() -> None:
         assert [q, other] == near([1.0, -1.0], within=0.2)
         assert found.mean("value", text) == near(p * q + (1 - p) * other, within=0.45)  # of few and changing samples
     assert found.targets.advantages.abs().mean() < 0.1
+
+
+@pytest.mark.parametrize(("name", "spec"), [(name, spec) for name in TILTED for spec in (POLICY, BOTH)])
+def test_a_tilted_policy_ends_at_the_tilted_prior(name: str, spec: ScriptSpec) -> None:
+    """Q is 1 and -1, and the initial policy is nearly even, so the better command ends near 1 / (1 + exp(-2 / TAU))."""
+    found, before = train(spec, name, iterations=18), train(spec, name, iterations=1)
+    better = {"room": "north", "red": "north", "blue": "south"}
+    for text in {scene.text for play in spec.plays for scene in play}:
+        start = before.mean(f"p:{better[text]}", text)
+        wanted = start / (start + (1 - start) * math.exp(-2 / TAU))
+        assert found.mean(f"p:{better[text]}", text) == near(wanted, within=0.05)
+        assert abs(wanted - start) > 0.3
 
 
 @pytest.mark.parametrize("name", NAMES)

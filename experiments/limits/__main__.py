@@ -1,0 +1,77 @@
+"""Measure where ACTDE, re-centred ACTDE and MPO end on tables: `python -m experiments.limits --out docs/limits`.
+
+The results are written to `results.json`, and `README.md` is computed from this file. Cells that are already in the
+file are not measured again.
+"""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agents.protocol import AgentError
+from experiments import program
+from experiments.limits.report import report
+from games.files import atomic_write, exclusive
+from games.untrusted_files import read_json
+
+RESULTS, REPORT = "results.json", "README.md"
+LEARNERS = {"ACTDE": ("actde", False), "re-centred": ("actde", True), "MPO": ("mpo", False)}
+TAUS = (0.2, 20.0, 2.0)
+"""tau, divided by the size of the differences between the Q of a state's actions, in the order of the measurement."""
+ROLLOUTS = {"bandit": 200, "five arms": 300, "acyclic MDPs": 500, "dilemma": 300}
+TIMES = {"ACTDE": 1, "re-centred": 11, "MPO": 11}
+"""Length of the whole run over that of the training. 11: the training continues for ten times as long."""
+SEED = 0
+
+
+def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
+    """Train one learner. Return its distances at the end of the training, and the largest distance after that."""
+    import torch
+
+    from actde import make_optimizer
+    from experiments.limits.learner import train
+    from experiments.limits.mdps import PROBLEMS
+
+    torch.set_num_threads(1)
+    name, recentre_q = LEARNERS[learner]
+    mdp, rollouts = PROBLEMS[problem](torch.Generator().manual_seed(SEED)), ROLLOUTS[problem]
+    curve = train(
+        mdp,
+        lambda config: make_optimizer(name, config),
+        tau=share * mdp.scale,
+        torch_optimizer=torch_optimizer,
+        rollouts=rollouts,
+        times=TIMES[learner],
+        seed=SEED,
+        recentre_q=recentre_q,
+    )
+    later = [distance for at, distance in zip(curve.rollouts, curve.distances, strict=True) if at >= rollouts]
+    numbers = {"end": later[0], "worst": max(later), "last": later[-1], "start": curve.start, "spread": curve.spread}
+    return {"tau": share * mdp.scale, **{key: float(f"{number:.3g}") for key, number in numbers.items()}}
+
+
+def _place(item: tuple[str, Any]) -> tuple[int, float]:
+    """Return the place of a cell in the report: by problem, and then by tau."""
+    problem, share, *_ = item[0].split(", ")
+    return list(ROLLOUTS).index(problem), float(share)
+
+
+def main(out: Annotated[Path, typer.Option(help="folder of README.md and results.json")]) -> None:
+    """Measure the missing cells, and write the report."""
+    with exclusive(out, RESULTS, REPORT):
+        path = out / RESULTS
+        cells = read_json(path, dict[str, dict[str, Any]], error=AgentError) if path.exists() else {}
+        for share, problem, torch_optimizer, learner in product(TAUS, ROLLOUTS, ("adamw", "sgd"), LEARNERS):
+            name = f"{problem}, {share}, {torch_optimizer}, {learner}"
+            if name not in cells:
+                cells[name] = measure(problem, share, torch_optimizer, learner)
+                atomic_write(path, json.dumps(cells, indent=1) + "\n")
+                typer.echo(f"{name}: {cells[name]['end']} nats, later at most {cells[name]['worst']}")
+        atomic_write(out / REPORT, report(dict(sorted(cells.items(), key=_place))))
+
+
+if __name__ == "__main__":
+    program.run(main)

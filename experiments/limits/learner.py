@@ -1,0 +1,182 @@
+"""Train tables of logits, v and q with an optimizer of `actde`, on sampled rollouts, and measure the policy's limit.
+
+The tables get the gradients of the optimizer's own loss. Steps shrink as 1 / (1 + t / t_0), so that their sum diverges
+and the noise vanishes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from actde import Batch, Optimizer, OptimizerConfig, Outputs
+from actde.expected_update import limit
+from experiments.limits.mdps import MDP
+
+EPISODES = 64
+"""Episodes per problem and rollout."""
+STEP = {"sgd": 0.5, "adamw": 0.1}
+"""First step: the share of an error by which sgd moves an entry that every episode visits, or adamw's rate in nats."""
+CHECKS = 20
+"""Number of measurements until the end of the training, and in each further period of this length."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tables:
+    """Logits [R, S, A], q [R, S, A] and v [R, S], in float64."""
+
+    logits: Tensor
+    q: Tensor
+    v: Tensor
+
+    @property
+    def policy(self) -> Tensor:
+        return self.logits.detach().softmax(-1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Curve:
+    """Distance in nats of the policy from pi_0 exp(Q^pi / tau), the largest of all states and problems.
+
+    Attributes:
+        rollouts: number of rollouts before each measurement.
+        distances: the distance at each measurement.
+        start: how far pi_0 is from the last limit, in the state in which it is farthest.
+        spread: the largest difference between the Q^pi of two actions of a state at the end, divided by tau.
+    """
+
+    rollouts: list[int] = field(default_factory=list)
+    distances: list[float] = field(default_factory=list)
+    start: float = 0.0
+    spread: float = 0.0
+
+
+def distances(policy: Tensor, target: Tensor) -> Tensor:
+    """Return the KL between two policies [..., A], the larger of both directions, in nats. The shape is [...]."""
+    ratio = (policy / target).log()
+    return torch.maximum((policy * ratio).sum(-1), -(target * ratio).sum(-1))
+
+
+def train(
+    mdp: MDP,
+    make: Callable[[OptimizerConfig], Optimizer],
+    *,
+    tau: float,
+    torch_optimizer: str,
+    rollouts: int,
+    times: int = 1,
+    seed: int = 0,
+    recentre_q: bool = False,
+) -> Curve:
+    """Train for `rollouts` rollouts, and then on, to `times` as many. Return the distances from the limit."""
+    rng, curve = torch.Generator().manual_seed(seed), Curve()
+    value = (mdp.start * mdp.q(mdp.start)).sum(-1)
+    tables = Tables(logits=mdp.start.log(), q=value.unsqueeze(-1).repeat(1, 1, mdp.start.shape[-1]), v=value)
+    for table in (tables.logits, tables.q, tables.v):
+        table.requires_grad_()
+    config = OptimizerConfig(
+        gae_lambda=0.0,
+        advantage="return",
+        value_clip_range=None,
+        value_coef=1.0,
+        q_coef=0.5,
+        tau=tau,
+        recentre_q=recentre_q,
+    )
+    optimizer = make(config)
+    torch_steps = _torch_optimizer(tables, torch_optimizer, tau, in_nats=optimizer.name == "mpo")
+    schedule = torch.optim.lr_scheduler.LambdaLR(torch_steps, lambda t: 1 / (1 + 4 * t / rollouts))
+    state = (torch.arange(len(mdp.start)) * mdp.start.shape[1]).repeat_interleave(EPISODES)
+    every = max(1, rollouts // CHECKS)
+    for count in range(1, rollouts * times + 1):
+        batch, states, actions, state = _rollout(mdp, tables, state, rng)
+        loss, _ = optimizer.loss(batch, optimizer.targets(batch), table_outputs(mdp, tables, states, actions))
+        torch_steps.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch_steps.step()
+        schedule.step()
+        if count % every == 0:
+            q = mdp.q(tables.policy)
+            target = limit(mdp.start, q, tau)
+            curve.rollouts.append(count)
+            curve.distances.append(float(distances(tables.policy, target).max()))
+    curve.start = float(distances(mdp.start, target).max())
+    curve.spread = float((q.amax(-1) - q.amin(-1)).max()) / tau
+    return curve
+
+
+def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) -> torch.optim.Optimizer:
+    """Return AdamW or SGD. The step of q over that of the logits is tau, the temperature of tabular ACTDE.
+
+    `in_nats` says that the policy loss is in nats. Other policy losses are in units of reward.
+    """
+    step, states = STEP[name], tables.v.numel()
+    if name == "adamw":
+        rates = {"logits": step, "q": step * tau, "v": step * tau}
+    else:  # the loss is a mean over all states, so a state gets only its share of a step
+        rates = {"logits": step * states / (1 if in_nats else tau), "q": step * states, "v": step * states}
+    groups = [{"params": [getattr(tables, table)], "lr": rate} for table, rate in rates.items()]
+    return torch.optim.SGD(groups) if name == "sgd" else torch.optim.AdamW(groups, eps=1e-12, weight_decay=0.0)
+
+
+def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> Outputs:
+    """Return what a network returns at states [N, T], indices of the R S rows, and actions [N, T]."""
+    logprobs = rows(tables.logits)[states].log_softmax(-1)  # [N, T, A]
+    policy, q = logprobs.exp(), rows(tables.q)[states]
+    return Outputs(
+        logprobs=take(logprobs, actions),
+        entropy=-(policy * logprobs).sum(-1),
+        values=tables.v.flatten()[states],
+        q_values=take(q, actions).unsqueeze(-1),
+        expected_q=(policy * q.detach()).sum(-1),
+        kl=(policy * (logprobs - rows(mdp.start)[states].log())).sum(-1),
+    )
+
+
+def take(table: Tensor, actions: Tensor) -> Tensor:
+    """Return the entries of `table` [..., A] at actions [...]."""
+    return table.gather(-1, actions.unsqueeze(-1))[..., 0]
+
+
+def rows(table: Tensor) -> Tensor:
+    """Return a table [R, S, ...] as [R S, ...]."""
+    return table.flatten(0, 1)
+
+
+@torch.no_grad()
+def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> tuple[Batch, Tensor, Tensor, Tensor]:
+    """Play `mdp.turns` turns from states [N], indices of the R S rows.
+
+    Return a tuple: the batch, the states [N, T], the actions [N, T], and the states [N] of the next rollout.
+    """
+    count = mdp.start.shape[1]
+    first = state - state % count  # the first state of each problem
+    policy, following = rows(tables.policy), rows(mdp.transitions)
+    visited, played, after, ends = [], [], [], []
+    for _ in range(mdp.turns):
+        action = _draw(policy[state], rng).clamp_max(policy.shape[1] - 1)
+        drawn = _draw(following[state, action], rng)  # the number of states stands for the end
+        visited.append(state)
+        played.append(action)
+        ends.append(drawn == count)
+        state = first + torch.where(ends[-1], 0, drawn)
+        after.append(state)
+    states, actions = torch.stack(visited, -1), torch.stack(played, -1)
+    noise = mdp.noise * torch.randn(states.shape, generator=rng, dtype=torch.float64)
+    batch = Batch(
+        rewards=take(rows(mdp.rewards)[states], actions) + noise,
+        discounts=mdp.discount * (~torch.stack(ends, -1)).double(),
+        mask=torch.ones_like(states, dtype=torch.bool),
+        logprobs=take(policy[states], actions).log(),
+        values=tables.v.flatten()[states],
+        next_values=tables.v.flatten()[torch.stack(after, -1)],
+        q_values=take(rows(tables.q)[states], actions),
+        ref_logprobs=take(rows(mdp.start)[states], actions).log(),
+    )
+    return batch, states, actions, state
+
+
+def _draw(weights: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw an index 0..K for each row of `weights` [N, K]. K stands for the probability that is missing from 1."""
+    return (weights.cumsum(-1) <= torch.rand(len(weights), 1, generator=rng, dtype=torch.float64)).sum(-1)

@@ -1,0 +1,92 @@
+"""The decision problems of the study, and their exact Q^pi. Several problems of the same size are one `MDP`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+COPIES = 6
+"""Number of problems in an `MDP`. They differ in pi_0, and random MDPs also in rewards and transitions."""
+PAYOFF = ((0.5, -1.76139), (2.0, -0.738613))
+"""The post's payoff [action now][action before], with 0 = cooperate and 1 = defect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MDP:
+    """R problems of S states and A actions. Tensors are float64.
+
+    Attributes:
+        rewards: [R, S, A] mean reward.
+        noise: standard deviation of the rewards, in units of reward.
+        transitions: [R, S, A, S] probability of the next state. What is missing from 1 is the end of the episode.
+        discount: gamma.
+        turns: number of turns in a rollout.
+        start: [R, S, A] the initial policy pi_0.
+        scale: the size of the differences between the Q of the actions of a state, in units of reward.
+    """
+
+    rewards: Tensor
+    noise: float
+    transitions: Tensor
+    discount: float
+    turns: int
+    start: Tensor
+    scale: float = 1.0
+
+    def q(self, policy: Tensor) -> Tensor:
+        """Return Q^pi of a policy [R, S, A], the solution of Bellman's equation. The shape is [R, S, A]."""
+        chain = torch.einsum("rsat,rsa->rst", self.transitions, policy)
+        values = torch.linalg.solve(
+            torch.eye(chain.shape[1], dtype=torch.float64) - self.discount * chain, (policy * self.rewards).sum(-1)
+        )
+        return self.rewards + self.discount * torch.einsum("rsat,rt->rsa", self.transitions, values)
+
+
+def _policies(rng: torch.Generator, states: int, actions: int) -> Tensor:
+    """Return random policies [R, S, A] whose probabilities are at least 1 / (2 A)."""
+    weights = torch.rand(COPIES, states, actions, generator=rng, dtype=torch.float64)
+    return 0.5 / actions + 0.5 * weights / weights.sum(-1, keepdim=True)
+
+
+def bandit(means: list[float], rng: torch.Generator) -> MDP:
+    rewards = torch.tensor(means, dtype=torch.float64).expand(COPIES, 1, -1)
+    return MDP(
+        rewards=rewards,
+        noise=0.2 * (max(means) - min(means)),
+        transitions=torch.zeros(*rewards.shape, 1, dtype=torch.float64),
+        discount=1.0,
+        turns=1,
+        start=_policies(rng, 1, len(means)),
+        scale=max(means) - min(means),
+    )
+
+
+def acyclic(rng: torch.Generator) -> MDP:
+    """Return random MDPs of three layers with one, two and two states, three actions and no discount.
+
+    An action leads to a random state of the next layer, with random probabilities.
+    """
+    layers = ((0,), (1, 2), (3, 4))
+    rewards = torch.rand(COPIES, 5, 3, generator=rng, dtype=torch.float64)
+    transitions = torch.zeros(COPIES, 5, 3, 5, dtype=torch.float64)
+    for here, there in pairwise(layers):
+        weights = torch.rand(COPIES, len(here), 3, len(there), generator=rng, dtype=torch.float64)
+        transitions[:, here[0] : here[-1] + 1, :, there[0] : there[-1] + 1] = weights / weights.sum(-1, keepdim=True)
+    return MDP(rewards=rewards, noise=0.2, transitions=transitions, discount=1.0, turns=3, start=_policies(rng, 5, 3))
+
+
+def dilemma(rng: torch.Generator) -> MDP:
+    """Return the post's iterated prisoner's dilemma. The state is the player's own last action."""
+    rewards = torch.tensor(PAYOFF, dtype=torch.float64).T.expand(COPIES, -1, -1)  # [before][now]
+    following = torch.eye(2, dtype=torch.float64).expand(COPIES, 2, 2, 2)  # the next state is the action
+    return MDP(rewards=rewards, noise=0.2, transitions=following, discount=0.5, turns=4, start=_policies(rng, 2, 2))
+
+
+PROBLEMS: dict[str, Callable[[torch.Generator], MDP]] = {
+    "bandit": lambda rng: bandit([1.0, 0.5], rng),
+    "five arms": lambda rng: bandit([0.0, 0.25, 0.5, 0.75, 1.0], rng),
+    "acyclic MDPs": acyclic,
+    "dilemma": dilemma,
+}
