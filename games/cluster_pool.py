@@ -7,12 +7,12 @@ current folder and the output folder must be on storage that all machines share.
 import os
 import platform
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Future
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from games.child_process import python_environment
@@ -48,7 +48,9 @@ class ClusterPool:
     def __init__(self, address: str, shared: Path, *, cpus: int = 1, gpus: bool = False) -> None:
         self._cpus, self._jobs = cpus, list[Future[Any]]()
         self._folder, self._mark = Path.cwd(), shared.absolute() / f".cluster-{os.getpid()}-{secrets.token_hex(4)}"
+        self._sigterm = signal.getsignal(signal.SIGTERM)
         self._ray = _connect(address, cpus)
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # Ray's handler aborts
         resources = {"num_cpus": cpus, "num_gpus": int(gpus and "GPU" in self._ray.cluster_resources())}
         self._task = self._ray.remote(max_retries=RETRIES, **resources)(_run_in_folder)
 
@@ -61,6 +63,7 @@ class ClusterPool:
         for job in self._jobs:
             job.cancel()
         self._ray.shutdown()
+        signal.signal(signal.SIGTERM, self._sigterm)
         self._mark.unlink(missing_ok=True)
 
     @property
@@ -114,7 +117,7 @@ def open_pool(
     return ClusterPool(cluster, shared, cpus=cpus, gpus=gpus)
 
 
-def _connect(address: str, cpus: int) -> ModuleType:
+def _connect(address: str, cpus: int) -> Any:
     """Connect this process to the cluster at `address`, and return the module `ray`.
 
     With `local`, start Ray on this machine: only on the loopback address, with a token that only this process and its
@@ -144,6 +147,7 @@ def _connect(address: str, cpus: int) -> ModuleType:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise GameError(f"--cluster {address}: {' '.join(str(error).split())}") from error
+    ray._private.worker._worker_logs_enabled = False  # Ray would print the raylets' logs to standard output
     assert address != LOCAL or [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
     return ray
 
