@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -25,11 +27,13 @@ COMPARE = ("compare", "--game", "bandit", "--optimizers", "ppo,actde", "--episod
 TIMES = {"seconds", "command", "peak_memory"}
 
 
-def start(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
+def start(
+    *words: str | Path, cwd: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.Popen[str]:
     """A command with one thread, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), *map(str, words)],
-        cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True, start_new_session=True,
+        cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -142,13 +146,13 @@ def test_a_local_ray_runs_jobs_on_the_loopback_address_without_files_of_the_user
 
 
 @pytest.mark.slow
-def test_a_killed_node_changes_only_the_time_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_node_changes_only_the_time_of_a_comparison(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     compare = (*COMPARE, "--seeds", "0-3", "--iterations", "30", "--save-every", "5", "--threads", "1")
     finish(start(*compare, "--out", tmp_path / "here", "--workers", "2", cwd=tmp_path))
-    with two_nodes(monkeypatch) as (cluster, second):
-        logs = tmp_path / "there" / "runs"
-        process = start(*compare, "--out", tmp_path / "there", "--cluster", cluster.address, cwd=tmp_path)
+    with two_nodes() as cluster:
+        logs, place = tmp_path / "there" / "runs", ("--out", tmp_path / "there", "--cluster", cluster.address)
+        process = start(*compare, *place, cwd=tmp_path, environment=cluster.environment)
 
         def both_train() -> bool:
             assert process.poll() is None, process.communicate()
@@ -156,7 +160,7 @@ def test_a_killed_node_changes_only_the_time_of_a_comparison(tmp_path: Path, mon
             return sum(6 <= count < 25 for count in lines) == 2
 
         wait_for(both_train, 300)
-        cluster.remove_node(second, allow_graceful=False)
+        cluster.kill_the_second_node()
         out, err = finish(process)
     assert len(results(tmp_path / "here")["runs"]) == 8
     assert results(tmp_path / "there") == results(tmp_path / "here")
