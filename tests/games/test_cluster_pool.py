@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from games.cluster_pool import LOCAL, ClusterPool, _run_in_folder, open_pool
 from games.errors import GameError
@@ -200,10 +201,25 @@ def test_generate_and_the_card_give_the_same_on_a_cluster(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_trials_on_a_cluster_are_those_of_this_machine(tmp_path: Path) -> None:
+def test_trials_of_reproduce_on_a_cluster_are_those_of_this_machine(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    reports = []
-    for name, place in ("here", ()), ("there", ("--cluster", LOCAL)):
-        finish(start("reproduce", "sensitivity", "--quick", "--out", tmp_path / name, *place, cwd=tmp_path))
-        reports.append(without_times(json.loads((tmp_path / name / "results.json").read_text())))
-    assert reports[0] == reports[1]
+    script = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pathlib import Path\n"
+        "from experiments.reproduce.ipd_trials.run_trials import Arm, jobs_of, run\n"
+        "from experiments.reproduce.ipd_trials.trial import Recipe\n"
+        "jobs = jobs_of(Arm(name='arm', recipe=Recipe(), trials=6, steps=8), 3)\n"
+        "for name, place in ('here', {'workers': 1}), ('there', {'cluster': 'local'}):\n"
+        "    run(jobs, Path.cwd() / name, **place, on_progress=lambda name, done, total: print(done, total))\n"
+    )
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["2 4", "4 4"] * 2
+    paths = sorted(tmp_path.glob("here/arm/*/checkpoint.safetensors"))
+    assert len(paths) == 2
+    for path in paths:
+        here, there = (load_file(tmp_path / name / path.relative_to(tmp_path / "here")) for name in ("here", "there"))
+        assert here.keys() == there.keys()
+        assert all(here[name].equal(there[name]) for name in here if name != "seconds")
