@@ -6,8 +6,10 @@ current folder and the output folder must be on storage that all machines share.
 
 import os
 import platform
+import re
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Future
@@ -22,6 +24,7 @@ from games.worker_pool import KEPT, WorkerPool, available_cpus, module_of, run_j
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d+)")
 LOCAL = "local"
 """The address that starts Ray on this machine."""
 RETRIES = 10
@@ -123,7 +126,7 @@ def _connect(address: str, cpus: int) -> Any:
     With `local`, start Ray on this machine: only on the loopback address, with a token that only this process and its
     children know, without dashboard and statistics, and with its files in the scratch folder.
     """
-    if "://" in address:
+    if address != LOCAL and not ADDRESS.fullmatch(address):
         raise GameError(f"--cluster {address}: expected HOST:PORT, on a machine of that cluster, or {LOCAL}")
     environment = python_environment()
     passed = {name: value for name, value in environment.items() if name.startswith(("ACTDE_", "PYTHON", "HF_"))}
@@ -144,8 +147,10 @@ def _connect(address: str, cpus: int) -> Any:
     except ImportError as error:
         raise GameError("--cluster needs the package ray: pip install -e '.[cluster]'") from error
     try:
+        if found := ADDRESS.fullmatch(address):  # Ray would try for minutes
+            socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise GameError(f"--cluster {address}: {' '.join(str(error).split())}") from error
     ray._private.worker._worker_logs_enabled = False  # Ray would print the raylets' logs to standard output
     assert address != LOCAL or [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]

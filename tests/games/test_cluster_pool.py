@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -79,9 +79,16 @@ def test_a_missing_ray_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ClusterPool("10.0.0.1:6379", tmp_path)
 
 
-def test_the_address_of_a_client_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GameError, match=r"\A--cluster ray://head:10001: expected HOST:PORT"):
-        ClusterPool("ray://head:10001", tmp_path)
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "", "head:", "head:x"])
+def test_another_form_of_address_is_refused(address: str, tmp_path: Path) -> None:
+    with pytest.raises(GameError, match=rf"\A--cluster {address}: expected HOST:PORT"):
+        ClusterPool(address, tmp_path)
+
+
+def test_an_address_without_ray_is_one_line_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    with pytest.raises(GameError, match=r"\A--cluster 127.0.0.1:1: .*refused\Z"):
+        ClusterPool("127.0.0.1:1", tmp_path)
 
 
 def test_a_task_runs_in_the_folder_of_the_command_and_returns_its_notes(
