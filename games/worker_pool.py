@@ -1,7 +1,7 @@
 """A pool of worker processes for experiments and game generation. Ctrl-C ends the pool at once.
 
 Workers are child processes as in `child_process.py`. Unlike the workers of `multiprocessing` and `concurrent.futures`,
-they do not run the user's script again.
+they do not run the user's script again. `cluster_pool.py` has a pool with the same interface for several machines.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import queue
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -21,8 +21,8 @@ from games.errors import GameError, is_out_of_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_parent: Connection | None = None
-"""In a worker process, the connection to its parent."""
+_send: Callable[[str], None] | None = None
+"""In a worker process, sends a text to its parent, which prints it."""
 KEPT = "finished work is kept, and the same command continues"
 
 
@@ -32,6 +32,9 @@ class WorkerPool:
     The default size is one process for each CPU of this process, but at most 32. Raise GameError if `size` is not from
     1 to 256.
     """
+
+    restarts = False
+    """Whether a job runs again if its process is lost."""
 
     def __init__(self, size: int | None = None) -> None:
         if size is not None and not 1 <= size <= 256:
@@ -63,10 +66,7 @@ class WorkerPool:
         if len(self._workers) < self.size:
             self._workers.append(Child(serve, stdout=2))
             self._idle.put(self._workers[-1])
-        module = function.__module__
-        if module == "__main__":  # the module was run by `python -m`
-            module = sys.modules[module].__spec__.name  # type: ignore[union-attr]
-        return self._threads.submit(self._run, (module, function.__name__, args, kwargs))
+        return self._threads.submit(self._run, (module_of(function), function.__name__, args, kwargs))
 
     def _run(self, job: tuple[Any, ...]) -> Any:
         worker = self._idle.get()
@@ -86,35 +86,49 @@ class WorkerPool:
         raise result
 
 
+def module_of(function: Callable[..., object]) -> str:
+    """Return the name by which another process imports the function's module."""
+    module = function.__module__
+    if module == "__main__":  # the module was run by `python -m`
+        module = sys.modules[module].__spec__.name  # type: ignore[union-attr]
+    return module
+
+
 def note(line: str) -> None:
     """Print a line to standard error. In a worker process, the parent prints it, so that it appears above a bar."""
-    if _parent is None:
-        sys.stderr.write(f"{line}\n")
-    else:
-        _parent.send((None, f"{line}\n"))
+    (_send or sys.stderr.write)(f"{line}\n")
+
+
+def send_notes(send: Callable[[str], None]) -> None:
+    """From now on, `note` passes its lines to `send` instead of printing them."""
+    global _send
+    _send = send
 
 
 def serve(connection: Connection) -> None:
     """In a worker process, run the jobs that `connection` receives until the parent closes its end."""
-    global _parent
-    _parent = connection
+    send_notes(lambda text: connection.send((None, text)))
     while True:
         try:
-            module, name, args, kwargs = connection.recv()
+            job = connection.recv()
         except EOFError:
             return
-        try:
-            answer = True, getattr(importlib.import_module(module), name)(*args, **kwargs)
-        except (ValueError, OSError) as error:
-            error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-            answer = False, error
-        except BrokenExecutor as error:  # a program that the job has started was killed
-            answer = False, error
-        except (MemoryError, RuntimeError, ImportError) as error:
-            if not is_out_of_memory(error):
-                raise
-            answer = False, BrokenExecutor(f"a worker process ran out of memory in {name}; use fewer workers; {KEPT}")
-        connection.send(answer)
+        connection.send(run_job(*job))
+
+
+def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bool, Any]:
+    """Call a function. Return (True, its result), or (False, the error) if a user can cause the error."""
+    try:
+        return True, getattr(importlib.import_module(module), name)(*args, **kwargs)
+    except (ValueError, OSError) as error:
+        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+        return False, error
+    except BrokenExecutor as error:  # a program that the job has started was killed
+        return False, error
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False, BrokenExecutor(f"a worker process ran out of memory in {name}; use fewer workers; {KEPT}")
 
 
 def available_cpus() -> int:

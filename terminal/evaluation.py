@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,22 +106,32 @@ def _each(*functions: Callable[[Episode], object]) -> Callable[[Episode], None]:
     return on_episode
 
 
-def play_card(document: Path, names: str | None, tasks: str | None, episodes: int) -> dict[str, Any]:
-    """Play the evaluation card's tasks that have no results yet.
+def play_card(
+    document: Path, names: str | None, tasks: str | None, episodes: int, cluster: str | None, *, as_json: bool
+) -> None:
+    """Play the evaluation card's tasks that have no results yet, on a Ray cluster if its address is given.
 
-    Write its Markdown document and return all results.
+    Write its Markdown document and print all results.
     """
+    from agents.threads import threads_per_process
     from experiments.card import rows
     from experiments.card.document import markdown
     from experiments.card.tasks import select_tasks
+    from games.cluster_pool import ClusterPool
+    from games.worker_pool import available_cpus
 
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
     path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), rows.players(names, console.note)
-    with console.reporting("card") as report, console.resumable(document.parent, document.name, path.name):
-        for results in rows.play(path, played, wanted, episodes=episodes, progress=report):
+    cpus = threads_per_process(available_cpus())
+    with (
+        console.reporting("card") as report,
+        console.resumable(document.parent, document.name, path.name),
+        ClusterPool(cluster, document.parent, cpus=cpus, gpus=True) if cluster else nullcontext() as pool,
+    ):
+        for results in rows.play(path, played, wanted, episodes=episodes, progress=report, pool=pool):
             atomic_write(document, markdown(results))
-    return results
+    console.output(results, [f"the card is in {document}"], as_json=as_json)
 
 
 def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:

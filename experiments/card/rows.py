@@ -12,6 +12,7 @@ of episodes. If there are enough games, no game is played twice.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
@@ -28,6 +29,7 @@ from agents.storage.checkpoint import AGENT, newest, read_json
 from experiments.card.card_file import StoredCard
 from experiments.card.held_out import HeldOutGame, find, identity, training_games
 from experiments.card.tasks import TASKS, VARIANTS, Task
+from games.cluster_pool import ClusterPool
 from games.files import atomic_write, create_folder, json_hash
 from games.untrusted_files import is_present, validated
 
@@ -97,10 +99,13 @@ def play(
     *,
     episodes: int,
     progress: Callable[[str, float, float], None],
+    pool: ClusterPool | None = None,
 ) -> Iterator[Results]:
     """Play the rows that are not yet stored in `path`, and yield the results after every new row and at the end.
 
-    All tasks are first played with the objective, so that an interrupted card covers as many tasks as possible.
+    Rows are played in this process or, with a pool, each as a job of the pool. All tasks are first played with the
+    objective, so that an interrupted card covers as many tasks as possible.
+
     AgentError is raised if the results have a different number of episodes.
     """
     results = _read(path, episodes)
@@ -109,20 +114,34 @@ def play(
     modes = [(player, how) for player in agents for how in player.modes]
     schedule = [(*place, *mode) for place, mode in product(product(VARIANTS, tasks), modes)]
     held_out: dict[str, list[HeldOutGame]] = {}
+    jobs: dict[Future[dict[str, Any]], dict[str, Any]] = {}
     for done, (variant, task, player, how) in enumerate(schedule):
         if task.name not in held_out:
             progress(f"games of {task.name}", done, len(schedule))
             held_out[task.name] = _games(path, results, task, episodes)
-        progress(f"{task.name}, {VARIANTS[variant]}: {player.name}, {how}", done, len(schedule))
         key = {"task": task.name, "variant": variant, "agent": player.name, "how": how}
-        of = _settings(task, held_out[task.name]) | {"agent": player.digest}
-        if not any((key | {"of": of}).items() <= row.items() for row in results["rows"]):
-            others = [row for row in results["rows"] if not key.items() <= row.items()]
-            row = {**key, "of": of, **_evaluate(task, variant, held_out[task.name], player, how, episodes)}
-            results["rows"] = sorted([*others, row], key=_position)
-            _write(path, results)
-            yield results
+        row = {**key, "of": _settings(task, held_out[task.name]) | {"agent": player.digest}}
+        if any(row.items() <= known.items() for known in results["rows"]):
+            continue
+        arguments = task, variant, held_out[task.name], player, how, episodes
+        if pool is not None:
+            jobs[pool.submit(_evaluate, *arguments)] = row
+            continue
+        progress(f"{task.name}, {VARIANTS[variant]}: {player.name}, {how}", done, len(schedule))
+        yield _add(path, results, row | _evaluate(*arguments))
+    for done, job in enumerate(as_completed(jobs)):
+        progress(f"{done} of {len(jobs)} rows", done, len(jobs))
+        yield _add(path, results, jobs[job] | job.result())
     yield results
+
+
+def _add(path: Path, results: Results, row: dict[str, Any]) -> Results:
+    """Store a new row in place of the earlier one of the same agent, task, variant and mode. Return the results."""
+    key = {name: row[name] for name in ("task", "variant", "agent", "how")}.items()
+    others = [known for known in results["rows"] if not key <= known.items()]
+    results["rows"] = sorted([*others, row], key=_position)
+    _write(path, results)
+    return results
 
 
 def _evaluate(

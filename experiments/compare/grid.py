@@ -15,8 +15,9 @@ from agents.training import presets
 from agents.user_optimizer import build_optimizer
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
+from games.cluster_pool import open_pool
 from games.files import exclusive
-from games.worker_pool import WorkerPool, note
+from games.worker_pool import available_cpus, note
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
     "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
@@ -52,11 +53,13 @@ def run_grid(
     *,
     episodes: int,
     tests: str = "",
-    workers: int,
+    workers: int | None = None,
+    cluster: str | None = None,
     on_run: Callable[[dict[str, Any]], None],
     on_progress: Callable[[int, int, int], None] = lambda runs, done, total: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Complete every run of a grid in `workers` processes. The processes share the CPU cores equally.
+    """Complete every run of a grid: in `workers` processes that share the CPU cores equally, by default in one, or on a
+    cluster.
 
     Return a tuple (rows, diverged) of two lists in the order of `configs`. An entry of `rows` contains the settings,
     learning curves and measures of a finished run as JSON. An entry of `diverged` contains the error of a run that
@@ -65,6 +68,8 @@ def run_grid(
     Args:
         configs: the result of `check`.
         root: the folder that contains the folders of the runs.
+        cluster: the address of a Ray cluster (see `ClusterPool`). Each run then has OMP_NUM_THREADS CPUs, by default
+            one, and one GPU if the cluster has GPUs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
         on_run: called with the row of each run as soon as the run is finished.
         on_progress: called every second with three numbers: finished runs, finished iterations of the runs that were
@@ -90,9 +95,11 @@ def run_grid(
         on_run(row)
     missing = [run for run in configs if run not in rows]
     if missing:
-        threads = threads_per_process(workers)
-        with WorkerPool(workers) as pool:
-            jobs = {pool.submit(_train, run, configs[run], root, episodes, tests, threads): run for run in missing}
+        workers = workers or (None if cluster else 1)
+        threads = threads_per_process(workers or available_cpus())
+        with open_pool(workers, cluster, root, cpus=threads, gpus=True) as pool:
+            common = root, episodes, tests, threads, pool.restarts
+            jobs = {pool.submit(_train, run, configs[run], *common): run for run in missing}
             for job in _completed(jobs, lambda: on_progress(len(rows), *_iterations(configs, missing, root, rows))):
                 try:
                     row = rows[jobs[job]] = job.result()
@@ -128,13 +135,19 @@ def _iterations(
     return done, sum(wanted.values())
 
 
-def _train(run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int) -> dict[str, Any]:
+def _train(
+    run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int, wait: bool
+) -> dict[str, Any]:
+    """Complete a run and return its row. `wait`: wait for a lost process that still holds the lock of the run."""
     import torch
 
     from agents.training.factory import make_trainer
 
     torch.set_num_threads(threads)
     folder = root / run.name
+    if wait:
+        with exclusive(folder, wait=True):
+            pass
     trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
     for line in trainer.notes:
         note(f"{run.name}: {line}")

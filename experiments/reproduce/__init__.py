@@ -43,7 +43,9 @@ class Outcome(NamedTuple):
 
 
 class Part(Protocol):
-    def __call__(self, *, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome: ...
+    def __call__(
+        self, *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None, progress: Progress
+    ) -> Outcome: ...
 
 
 def part_names(name: str) -> list[str]:

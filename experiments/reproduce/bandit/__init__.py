@@ -14,7 +14,9 @@ from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, NOTES, judged
 from experiments.reproduce.statistics import BAND
 
 
-def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
+def run(
+    *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
+) -> Outcome:
     """Run all experiments of the part in one process. A full run takes a minute and a half, and a quick run seconds."""
     rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
     steps, seeds = (10_000, 20) if quick else (1_000_000, 100)

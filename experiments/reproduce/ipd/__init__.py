@@ -19,10 +19,12 @@ QUICK_STEPS = 80
 Figures = dict[str, str]  # file name -> caption
 
 
-def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
+def run(
+    *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
+) -> Outcome:
     """Run the missing trials. A full run takes about an hour on two cores, and a quick run a minute."""
     arms = shortened(IPD, QUICK_STEPS) if quick else IPD
-    curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
+    curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, cluster=cluster, progress=progress)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     findings = judged("ipd", payoff_matrix.measure(rng) | ppo_findings.measure(curves) | actde_findings.measure(curves))
     notes = {ACTDE_RESULTS: [*actde_findings.notes(findings), *actde_findings.matrix_notes(curves), _cost(curves)]}

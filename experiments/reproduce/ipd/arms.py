@@ -142,12 +142,19 @@ class Series:
 
 
 def run_arms(
-    arms: Sequence[Arm], folder: Path, *, seed: int, quick: bool, workers: int, progress: Progress
+    arms: Sequence[Arm],
+    folder: Path,
+    *,
+    seed: int,
+    quick: bool,
+    workers: int | None,
+    cluster: str | None = None,
+    progress: Progress,
 ) -> dict[str, Series]:
     """Run the missing trials, store them in `folder`, and return all finished trials by the arm's name.
 
     The trials are stored in a record (see record.py). Quick trials have a separate record and a separate folder of
-    runs. If `workers` is 0, no trial is run, so an arm may have no trials.
+    runs. If `workers` is 0, no trial is run, so an arm may have no trials. `cluster`: see `run_trials.run`.
 
     Raises:
         AgentError: The stored trials are damaged or have another seed or recipe, or there are no finished trials.
@@ -155,9 +162,9 @@ def run_arms(
     prefix = "quick-" if quick else ""
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"
     kept = record.read(path, seed=seed)
-    if workers:
+    if workers != 0:
         jobs = [job for arm in arms for job in jobs_of(arm, seed)]
-        run([job for job in jobs if not kept.holds(job)], runs, workers=workers, on_progress=progress)
+        run([job for job in jobs if not kept.holds(job)], runs, workers=workers, cluster=cluster, on_progress=progress)
     kept.take(arms, runs)
     if not kept.rows:
         raise AgentError(f"nothing was run in {folder}: give --workers 1 or more to run it")

@@ -26,8 +26,8 @@ from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import read_json, read_tensors
 from experiments.reproduce.ipd_trials.blocks import can_compile
 from experiments.reproduce.ipd_trials.trial import EPOCHS, Recipe, Trials
+from games.cluster_pool import open_pool
 from games.files import atomic_write, create_folder, remove_leftovers
-from games.worker_pool import WorkerPool
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
 BATCH = 5  # maximum number of trials in a batch
@@ -78,8 +78,17 @@ def jobs_of(arm: Arm, seed: int) -> list[Job]:
     return [Job(arm=arm, trials=range(start, min(start + BATCH, arm.trials)), seed=seed) for start in starts]
 
 
-def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[[str, float, float], None]) -> None:
-    """Run all batches to their end, in this order and at most `workers` at the same time.
+def run(
+    jobs: Sequence[Job],
+    runs: Path,
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
+    on_progress: Callable[[str, float, float], None],
+) -> None:
+    """Run all batches to their end, in this order and at most `workers` at the same time, or on a cluster.
+
+    `cluster` is the address of a Ray cluster (see `ClusterPool`).
 
     Whenever a batch has written a checkpoint, `on_progress` is called. Its arguments are the name of the batch, the
     number of rollouts that `run` has done so far, and the number that it must do in total.
@@ -94,10 +103,10 @@ def run(jobs: Sequence[Job], runs: Path, *, workers: int, on_progress: Callable[
         return
     if any(job.compiled for job in waiting) and not can_compile():
         sys.stderr.write("with a C++ compiler (g++) and Python's header files, trials run about three times faster\n")
-    with WorkerPool(workers) as pool:
+    with open_pool(workers, cluster, runs) as pool:
         running: dict[Future[int], Job] = {}
         while waiting or running:
-            while waiting and len(running) < workers:
+            while waiting and len(running) < pool.size:
                 job = waiting.popleft()
                 running[pool.submit(_advance_on_one_core, job, runs)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -18,11 +18,13 @@ from experiments.reproduce.sensitivity import ablations, factors
 QUICK_STEPS = 20
 
 
-def run(*, seed: int, quick: bool, folder: Path, workers: int, progress: Progress) -> Outcome:
+def run(
+    *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
+) -> Outcome:
     """Run the missing trials. A full run takes some hours on two cores, and a quick run half a minute."""
     arms = [ACTDE, PPO, *GRID, *ABLATIONS]
     arms = shortened(arms, QUICK_STEPS) if quick else arms
-    curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, progress=progress)
+    curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, cluster=cluster, progress=progress)
     findings = judged("sensitivity", factors.measure(curves) | ablations.measure(curves))
     notes = [*factors.notes(curves), *ablations.notes(curves)]
     seconds = sum(one.seconds for name, one in curves.items() if name not in (ACTDE.name, PPO.name))

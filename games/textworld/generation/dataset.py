@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from games import files
+from games.cluster_pool import ClusterPool, open_pool
 from games.errors import FilesError, GameError, nearest
 from games.parameters import parse_settings
 from games.textworld.generation import manifest
@@ -60,13 +61,15 @@ def generate(
     seed: int = 0,
     settings: Mapping[str, str] | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[ManifestEntry]:
     """Make a curriculum in the folder `out` and return its games in order.
 
     The same call resumes an interrupted run. If the run has finished, the call only verifies and returns the games.
     `settings` are further settings of the family as text, such as `{"goal": "none"}`. `workers` is the number of
-    processes. The default is one for each CPU of this process, but at most 32.
+    processes. The default is one for each CPU of this process, but at most 32. `cluster` is the address of a Ray
+    cluster that makes the games instead (see `ClusterPool`).
 
     Raise GameError if the request is invalid, `out` holds other files, a level has too few different games, or the disk
     is full or read-only.
@@ -79,7 +82,7 @@ def generate(
         with files.exclusive(folder, wait=True):
             _claim(folder, request)
             if not (folder / manifest.NAME).exists():
-                with WorkerPool(workers) as pool:
+                with open_pool(workers, cluster, folder) as pool:
                     entries = _make(folder, request, pool, on_progress or (lambda progress: None))
                 manifest.write_manifest(folder, entries)
             (folder / JOURNAL).unlink(missing_ok=True)
@@ -126,7 +129,9 @@ def _claim(folder: Path, request: Any) -> None:
         files.atomic_write(mark, json.dumps(request))
 
 
-def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progress], None]) -> list[ManifestEntry]:
+def _make(
+    folder: Path, request: Any, pool: WorkerPool | ClusterPool, report: Callable[[Progress], None]
+) -> list[ManifestEntry]:
     """Make all games of the request and return their manifest entries in order."""
     journal = _read_journal(folder / JOURNAL)
     entries: list[ManifestEntry] = []
@@ -157,7 +162,7 @@ def _make(folder: Path, request: Any, pool: WorkerPool, report: Callable[[Progre
 
 
 def _candidates(
-    folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool
+    folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool | ClusterPool
 ) -> Iterator[dict[str, Any]]:
     """Yield the verdict on each candidate of a level, endlessly.
 

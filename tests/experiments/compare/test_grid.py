@@ -149,6 +149,8 @@ def test_all_curves_differ_in_colour_or_dashes(tmp_path: Path) -> None:
 class Here:
     """Runs the jobs of a grid in this process, in place of `WorkerPool`."""
 
+    restarts = False
+
     def __init__(self, size: int) -> None: ...
 
     def __enter__(self) -> Self:
@@ -176,7 +178,7 @@ def test_a_run_that_diverges_does_not_end_the_others(
             raise DivergenceError("the training diverged in iteration 3: v is not finite")
         return {**stored["runs"][0], "name": run.name, "seed": run.seed}
 
-    monkeypatch.setattr(grid, "WorkerPool", Here)
+    monkeypatch.setattr("games.cluster_pool.WorkerPool", Here)
     monkeypatch.setattr(grid, "_train", train)
     configs = grid.check(runs.grid_runs(["ppo"], [0, 1, 2], [{}], {"game": "bandit"}), {"game": "bandit"})
     work = partial(grid.run_grid, configs, tmp_path, episodes=2, workers=1, on_run=lambda row: None)

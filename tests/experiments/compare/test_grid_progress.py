@@ -12,6 +12,7 @@ import pytest
 from agents.protocol import AgentError
 from agents.storage.run_folder import METRICS, SETTINGS
 from experiments.compare import grid, report, runs
+from games import cluster_pool
 from terminal import comparison
 from tests import ROOT
 from tests.terminal.test_display import drawn
@@ -21,6 +22,8 @@ GIVEN = {"game": "bandit", "iterations": 4}
 
 class Threads(ThreadPoolExecutor):
     """A pool of threads in place of processes."""
+
+    restarts = False
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -44,7 +47,7 @@ def test_the_bar_moves_with_the_iterations(tmp_path: Path, monkeypatch: pytest.M
         if numbers[1] == 4 + 3:  # the first run has stopped early, and the second is half-way
             seen.set()
 
-    monkeypatch.setattr(grid, "WorkerPool", Threads)
+    monkeypatch.setattr(cluster_pool, "WorkerPool", Threads)
     monkeypatch.setattr(grid, "_train", train)
     configs = grid.check(runs.grid_runs(["ppo", "actde"], [0], [{}], GIVEN), GIVEN)
     grid.run_grid(configs, tmp_path, episodes=1, workers=2, on_run=lambda row: None, on_progress=on_progress)

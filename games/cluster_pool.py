@@ -1,0 +1,171 @@
+"""A pool with the interface of `WorkerPool` whose jobs are tasks of Ray, on one machine or on a cluster.
+
+Ray distributes the jobs, and runs a job again if its process or machine is lost. Jobs read and write files, so the
+current folder and the output folder must be on storage that all machines share.
+"""
+
+import os
+import platform
+import re
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor, Future
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, Self, TypeVar
+
+from games.child_process import python_environment
+from games.errors import GameError
+from games.files import create_folder, scratch_folder
+from games.worker_pool import KEPT, WorkerPool, available_cpus, module_of, run_job, send_notes
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d+)")
+LOCAL = "local"
+"""The address that starts Ray on this machine."""
+RETRIES = 10
+"""Number of times that Ray runs a job again whose process was lost. The loss of a machine counts as well."""
+STORE = 100_000_000
+"""Bytes of shared memory of a Ray that is started here. The results of jobs are small."""
+
+
+class ClusterPool:
+    """A pool of jobs on a Ray cluster. Leaving the context ends its jobs, and Ray if it was started here.
+
+    Args:
+        address: HOST:PORT of the cluster's head, or `local`, which starts Ray on this machine.
+        shared: output folder of the jobs. Every machine must see it, and the current folder, under the same path.
+        cpus: number of CPUs of each job.
+        gpus: whether each job has one GPU, if the cluster has GPUs.
+
+    Raises:
+        GameError: Ray is not installed, or there is no such cluster.
+    """
+
+    restarts = True
+
+    def __init__(self, address: str, shared: Path, *, cpus: int = 1, gpus: bool = False) -> None:
+        self._cpus, self._jobs = cpus, list[Future[Any]]()
+        self._folder, self._mark = Path.cwd(), shared.absolute() / f".cluster-{os.getpid()}-{secrets.token_hex(4)}"
+        self._sigterm = signal.getsignal(signal.SIGTERM)
+        self._ray = _connect(address, cpus)
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # Ray's handler aborts
+        resources = {"num_cpus": cpus, "num_gpus": int(gpus and "GPU" in self._ray.cluster_resources())}
+        self._task = self._ray.remote(max_retries=RETRIES, **resources)(_run_in_folder)
+
+    def __enter__(self) -> Self:
+        create_folder(self._mark.parent)
+        self._mark.touch()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for job in self._jobs:
+            job.cancel()
+        self._ray.shutdown()
+        signal.signal(signal.SIGTERM, self._sigterm)
+        self._mark.unlink(missing_ok=True)
+
+    @property
+    def size(self) -> int:
+        """Number of jobs that the cluster runs at the same time. It changes when machines join or leave."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 0)) // self._cpus)
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a top-level function of a module on the cluster and return a future for its result.
+
+        Errors are those of `WorkerPool.submit`. Cancelling the future ends the job.
+        """
+        job: Future[T] = Future()
+        call = module_of(function), function.__name__, args, kwargs
+        reference = self._task.remote(call, self._folder, self._mark)
+        job.add_done_callback(lambda job: self._ray.cancel(reference, force=True) if job.cancelled() else None)
+        reference.future().add_done_callback(partial(self._finish, job, function.__name__))
+        self._jobs.append(job)
+        return job
+
+    def _finish(self, job: Future[Any], name: str, done: Future[Any]) -> None:
+        """Copy the outcome of a task to the future of its job."""
+        if not job.set_running_or_notify_cancel():
+            return
+        try:
+            notes, succeeded, result = done.result()
+        except self._ray.exceptions.RayTaskError as error:  # a bug
+            notes, succeeded = [str(error)], False
+            result = BrokenExecutor(f"a worker process died in {name} ({type(error.cause).__name__}); {KEPT}")
+        except self._ray.exceptions.RayError as error:
+            notes, succeeded = [], False
+            result = BrokenExecutor(f"the cluster lost {name} {RETRIES + 1} times ({type(error).__name__}); {KEPT}")
+        sys.stderr.writelines(notes)
+        if succeeded:
+            job.set_result(result)
+        else:
+            job.set_exception(result)
+
+
+def open_pool(
+    workers: int | None, cluster: str | None, shared: Path, *, cpus: int = 1, gpus: bool = False
+) -> WorkerPool | ClusterPool:
+    """Return a pool of `workers` processes of this machine or, if `cluster` is an address, of the cluster.
+
+    The other arguments are those of `ClusterPool`. Raise GameError if `workers` is given with a cluster.
+    """
+    if cluster is None:
+        return WorkerPool(workers)
+    if workers is not None:
+        raise GameError("--workers are processes of this machine, --cluster runs as many jobs as it has CPUs: give one")
+    return ClusterPool(cluster, shared, cpus=cpus, gpus=gpus)
+
+
+def _connect(address: str, cpus: int) -> Any:
+    """Connect this process to the cluster at `address`, and return the module `ray`.
+
+    With `local`, start Ray on this machine: only on the loopback address, with a token that only this process and its
+    children know, without dashboard and statistics, and with its files in the scratch folder.
+    """
+    if address != LOCAL and not ADDRESS.fullmatch(address):
+        raise GameError(f"--cluster {address}: expected HOST:PORT, on a machine of that cluster, or {LOCAL}")
+    environment = python_environment()
+    passed = {name: value for name, value in environment.items() if name.startswith(("ACTDE_", "PYTHON", "HF_"))}
+    passed["OMP_NUM_THREADS"] = str(cpus)
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
+    # Without a working folder of ours, Ray would put the current folder and the script's on the workers' import path.
+    (empty := scratch_folder() / "empty").mkdir(exist_ok=True)
+    options["runtime_env"] = {"working_dir": str(empty), "env_vars": passed}
+    if address == LOCAL:
+        # this name makes Ray use the loopback address on any system
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        options |= {"num_cpus": max(available_cpus(), cpus), "include_dashboard": False, "object_store_memory": STORE}
+        options["_temp_dir"] = str(scratch_folder() / "ray")
+    try:
+        import ray
+    except ImportError as error:
+        raise GameError("--cluster needs the package ray: pip install -e '.[cluster]'") from error
+    try:
+        if found := ADDRESS.fullmatch(address):  # Ray would try for minutes
+            socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
+        ray.init(**options)
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        raise GameError(f"--cluster {address}: {' '.join(str(error).split())}") from error
+    ray._private.worker._worker_logs_enabled = False  # Ray would print the raylets' logs to standard output
+    assert address != LOCAL or [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
+    return ray
+
+
+def _run_in_folder(
+    call: tuple[str, str, tuple[Any, ...], Mapping[str, Any]], folder: Path, mark: Path
+) -> tuple[list[str], bool, Any]:
+    """In a task, run a job in the current folder of the command. Return its notes and the result of `run_job`."""
+    notes: list[str] = []
+    send_notes(notes.append)
+    if not (folder.is_dir() and mark.is_file()):
+        place = folder if mark.is_file() else mark.parent
+        expected = "--cluster needs the output and the current folder on storage that all machines share"
+        return notes, False, GameError(f"{platform.node()} does not have the files of {place}: {expected}")
+    os.chdir(folder)
+    return notes, *run_job(*call)
