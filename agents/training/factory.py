@@ -134,7 +134,6 @@ def _build(
         updater=updater,
         probe=_probe(config, agent, updater.reference, seed),
         held_out=_held_out(config, held_out, agent, accelerator),
-        recorded=None,
         tokenizer=tokenizer,
         agent=agent,
         dagger_agent=dagger_agent,

@@ -57,8 +57,8 @@ class Trainer:
         trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
-        recorded: recorded episodes that join each rollout, or None if `data` is empty.
         notes: notes for the user, such as those about the warm start, one line each.
+        recorded: recorded episodes that join each rollout, or None if `data` is empty.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended because of `stopping`. It is the same in all processes.
         progress: the progress of the current iteration in this process.
@@ -84,8 +84,8 @@ class Trainer:
     trained_on: list[str]
     probe: Probe | None
     held_out: HeldOutGames | None
-    recorded: RecordedPlay | None
     notes: list[str]
+    recorded: RecordedPlay | None = None
     stopping: bool = False
     stopped: bool = False
     progress: Progress = field(default_factory=Progress)
