@@ -249,8 +249,9 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
         if name not in known:
-            home = f"; it belongs in [{GROUP_OF[name]}]" if name in GROUP_OF else ""
-            raise ConfigError(f"{unknown(kind, name, known)}{home}")
+            if name in GROUP_OF:
+                raise ConfigError(f"the setting {name} is in the wrong place; it belongs in [{GROUP_OF[name]}]")
+            raise ConfigError(unknown(kind, name, known))
 
     values: dict[str, Any] = {}
     for group, table in groups.items():

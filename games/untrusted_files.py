@@ -12,9 +12,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from games.errors import FilesError, reason
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 T = TypeVar("T")
 MAX_BYTES = 256_000_000
@@ -139,11 +142,18 @@ def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = F
     try:
         return TypeAdapter(kind).validate_json(to_json(value), strict=True)
     except ValidationError as failure:
-        first = failure.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise error(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+        raise error(f"{where} is damaged: {first_error(failure)}") from None
     except ValueError as failure:  # from a validator of the model
         raise error(f"{where} is damaged: {failure}") from None
+
+
+def first_error(failure: ValidationError) -> str:
+    """Return the first error of pydantic in one line: the field, if any, what is wrong with it, and its value."""
+    first = failure.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return first["msg"].replace("Invalid JSON", "no valid JSON").replace("at line 1 column", "at column")
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}, got {first['input']!r:.60}".removeprefix(": ")
 
 
 def _open(path: Path, error: type[ValueError]) -> int:

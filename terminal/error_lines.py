@@ -4,6 +4,7 @@ The status is 2 for a user's mistake, 1 for any other failure such as a full dis
 for Ctrl-C. Bugs are not caught, so that their tracebacks are shown.
 """
 
+import difflib
 import errno
 import json
 import os
@@ -268,7 +269,7 @@ def _unknown_option(option: str, context: Any) -> str:
         if option in _options(each) or (word in FIELDS and isinstance(each, ConfigCommand))
     ]
     known = {name.lstrip("-").replace("-", "_"): name for name in _options(context.command) if name.startswith("--")}
-    same = synonyms(word, set(known))
+    same = synonyms(word, set(known)) or difflib.get_close_matches(word, known, n=1, cutoff=0.9)
     if others and not same:
         return f"{message}; it is an option of {', '.join(others)}"
     near = " or ".join(known[name] for name in same or closest(word, known))

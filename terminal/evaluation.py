@@ -21,6 +21,7 @@ from agents.play.evaluate import Estimate, Evaluation, by_level, estimate, evalu
 from agents.play.transcript import recorder
 from games.files import atomic_write
 from terminal import console
+from terminal.playback import note_unknown_words
 
 MEASURES = (
     ("success", "success_rate", "z.0%"),
@@ -75,6 +76,7 @@ def evaluate_beside_baselines(
             with console.progress(f"{name} plays", episodes) as advance:
                 each = _each(played[name].append, advance, *([record[name]] if record else ()))
                 row = evaluate(player, specs, on_episode=each, **settings)
+            note_unknown_words(player)
         except agents.AgentError as error:
             if name == agent:
                 raise

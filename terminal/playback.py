@@ -123,13 +123,23 @@ def play(
         console.show(view.end(finished))
     if runner.failures.count:
         console.note(runner.failures.summary)
+    note_unknown_words(agent)
     return finished, int(runner.failures.count > 0) if status is None else status
 
 
-def episode_lines(entry: Entry) -> list[str]:
-    """Return a recorded episode as plain lines."""
+def note_unknown_words(agent: Agent) -> None:
+    """Print a note if a game has used words that the agent's tokenizer does not know."""
+    tokenizer = getattr(agent, "stream_tokenizer", None)
+    if tokenizer is not None and tokenizer.unknown:
+        words = ", ".join(sorted(tokenizer.unknown)[:3])
+        console.note(f"{agent.name} does not know some words of the game, such as {words}, and reads them all alike")
+
+
+def episode_lines(entry: Entry, *, run: str = "") -> list[str]:
+    """Return a recorded episode as plain lines. The first one begins with the name of the run, if there is one."""
     episode = entry.episode
-    lines = [f"{entry.place}, {display.game_name(episode.game)}: {display.summary(episode)}"]
+    place = ", ".join(filter(None, (run, entry.place, display.game_name(episode.game))))
+    lines = [f"{place}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
         lines += _text_lines(step.observation)
         score = display.points(step.score, episode.max_score)

@@ -59,13 +59,13 @@ def test_watch_filters_and_searches(run: Path) -> None:
     assert episodes("--won", "--iteration", "1") == [0, 1, 2]
     assert episodes(str(run), "--won") == episodes("--won") * 2
     done = cli("watch", str(run), "--lost")
-    assert (done.returncode, "has no such episode" in done.stderr) == (2, True)
+    assert (done.returncode, "none of its 6 matches" in done.stderr) == (2, True)
 
 
 def test_watch_shows_several_runs(run: Path) -> None:
     rows = json.loads(answer("watch", str(run), str(run / NAME), "--episode", "2", "--json"))
     assert [row["run"] for row in rows] == [str(run / NAME)] * 2
-    assert answer("watch", str(run), str(run), "--episode", "2").count("episode 2, corridor") == 2
+    assert answer("watch", str(run), str(run), "--episode", "2").count(f"{run / NAME}, iteration 1, episode 2, corr") == 2
 
 
 def test_watch_is_an_application_in_a_terminal(run: Path) -> None:

@@ -18,7 +18,7 @@ from agents.play.iteration_log import IterationOrder, parse_line
 from agents.play.transcript import Entry, check_present, is_of_run, parse_entry
 from agents.protocol import AgentError
 from games.parameters import level_of, readable
-from games.untrusted_files import decode, read_raw_lines
+from games.untrusted_files import decode, first_error, read_raw_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,9 +241,7 @@ def _parse(kind: Any, where: str, line: bytes) -> Any:
     try:
         return _adapter(kind).validate_json(line.removeprefix(codecs.BOM_UTF8))
     except ValidationError as failure:
-        first = failure.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise AgentError(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+        raise AgentError(f"{where} is damaged: {first_error(failure)}") from None
 
 
 @cache

@@ -18,13 +18,17 @@ class StreamTokenizer:
     Args:
         tokenizer: a tokenizer of the `transformers` library with a fast backend.
         split_special_tokens: whether text that looks like a special token is encoded like any other text.
+
+    Attributes:
+        unknown: words that a word-level tokenizer does not know and has read as its unknown token.
     """
 
     def __init__(self, tokenizer: Any, *, split_special_tokens: bool = False) -> None:
         self.tokenizer = tokenizer
         self.start = _start(tokenizer)
         self._options = {"split_special_tokens": True} if split_special_tokens else {}
-        self._is_closed = _is_closed(tokenizer)
+        self._has_words = _has_words(tokenizer)
+        self.unknown: set[str] = set()
         self._continuation = _without_blank(tokenizer)
         if self._continuation is not None:
             self._continuation.encode_special_tokens = split_special_tokens
@@ -50,15 +54,18 @@ class StreamTokenizer:
         return text
 
     def _whole(self, text: str) -> list[int]:
-        if self._is_closed and (word := unknown_word(self.tokenizer, text)):
+        has_unknown = self.tokenizer.unk_token is not None
+        if self._has_words and not has_unknown and (word := unknown_word(self.tokenizer, text)):
             raise AgentError(f"the agent does not know the word {word!r}; expected a game on which it was trained")
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False, **self._options)
+        if self._has_words and has_unknown and self.tokenizer.unk_token_id in tokens:
+            self.unknown |= {unknown_word(self.tokenizer, text) or text}
         return tokens
 
 
-def _is_closed(tokenizer: Any) -> bool:
-    """Return whether a tokenizer knows only certain words, and fails at any other word."""
-    return type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel" and tokenizer.unk_token is None
+def _has_words(tokenizer: Any) -> bool:
+    """Return whether a tokenizer knows only certain words."""
+    return type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
 
 
 def unknown_word(tokenizer: Any, text: str) -> str | None:

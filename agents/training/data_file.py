@@ -22,7 +22,7 @@ from agents.language_model.token_stream import Choice, Segment
 from agents.play.episode import Episode
 from agents.protocol import AgentError, EpisodeEnd, Turn
 from agents.training.dagger import discounted_return
-from games.untrusted_files import read_raw_lines
+from games.untrusted_files import first_error, read_raw_lines
 
 MAX_LINE = 64_000_000
 """Maximum bytes of an episode's line."""
@@ -231,9 +231,7 @@ def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
     try:
         row: EpisodeRow = _adapter().validate_json(line.removeprefix(codecs.BOM_UTF8))
     except ValidationError as failure:
-        first = failure.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise AgentError(f"{where} is damaged: {place}: {first['msg']}, got {first['input']!r:.60}") from None
+        raise AgentError(f"{where} is damaged: {first_error(failure)}") from None
     for segment in row["segments"]:
         if problem := _problem(segment, vocabulary):
             raise AgentError(f"{where} is damaged: {problem}")

@@ -98,11 +98,13 @@ def _print(paths: list[Path], wanted: "EpisodeFilter", *, as_json: bool) -> None
     """Print the chosen episodes, as lines or as one JSON document."""
     from agents.play.transcript_index import read_episode
     from terminal import playback
+    from terminal.watcher.catalogue import labels
 
     chosen = _choose(paths, wanted)
     if not as_json:
-        for _, row in chosen:
-            console.show(playback.episode_lines(read_episode(row)))
+        names = dict(zip(paths, labels(paths) if len(paths) > 1 else [""], strict=True))
+        for path, row in chosen:
+            console.show(playback.episode_lines(read_episode(row), run=names[path]))
         return
     entries = ((path, read_episode(row)) for path, row in chosen)
     console.document(
@@ -144,7 +146,9 @@ def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "Epi
                 raise AgentError(f"{path} holds no episodes yet")
             last, most = rows[-1].iteration + 1, max(row.index for row in rows)
             iterations = f"iterations go up to {last}, its " if is_of_run(path) else ""
-            ends.append(f"{path} has no such episode: its {iterations}episodes go up to {most}")
+            numbers = f"its {iterations}episodes go up to {most}"
+            numbered = (wanted.iteration, wanted.episode) != (None, None)
+            ends.append(f"{path} has no such episode: {numbers if numbered else f'none of its {len(rows)} matches'}")
             choice = replace(wanted, iteration=last) if wanted == EpisodeFilter() else wanted
             chosen += [(path, row) for row in rows if choice.accepts(row)]
     if not chosen:

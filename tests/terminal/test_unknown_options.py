@@ -52,6 +52,7 @@ OTHERS = [
     ("compare", "--learning-rate", "did you mean --lr?"),
     ("export", "--output", "did you mean --to?"),
     ("export", "--out", "did you mean --to?"),
+    ("train", "--iteration", "did you mean --iterations?"),
     ("train", "--temperature", "it is an option of play, evaluate, make-pairs"),
     ("play", "--clip-range", "it is an option of train, compare"),
     ("watch", "--xyzzy", "list the options: python cli.py watch --help"),

@@ -93,3 +93,11 @@ def test_a_tokenizer_without_a_fast_backend_is_refused(tmp_path: Any) -> None:
     slow.save_pretrained(tmp_path)
     with pytest.raises(AgentError, match=r"has no tokenizer \(tokenizer\.json\)"):
         load_pretrained(str(tmp_path))
+
+
+def test_an_open_vocabulary_remembers_a_word_that_it_does_not_know() -> None:
+    stream = StreamTokenizer(word_tokenizer(["we had a wedding"]))
+    stream.begin("we had a")
+    assert stream.unknown == set()
+    stream.encode("a party, we had")
+    assert "party" in stream.unknown

@@ -28,7 +28,7 @@ def write(path: Path, content: Any) -> Path:
         ("", "no valid JSON"),
         ("(define (domain alfred))", "no valid JSON"),
         ('{"pddl_domain": NaN}', "no valid JSON"),
-        ([TEXTS], "the whole: "),
+        ([TEXTS], "Input should be an object, got [{"),
         ({}, "pddl_domain: Field required"),
         ({"pddl_domain": "", "pddl_problem": ""}, "grammar: Field required"),
         ({**TEXTS, "pddl_problem": ["(define)"]}, "pddl_problem: Input should be a valid string"),
