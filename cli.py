@@ -284,7 +284,7 @@ def compare(
     ] = "",
     workers: Annotated[int | None, Option(min=1, help="Runs in parallel.", show_default="1; with --quick 2")] = None,
     cluster: arg.Cluster = None,
-    quick: Annotated[bool, Option("--quick", help="One seed of the completion game in about ten minutes.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Completion game only: one seed in about six minutes.")] = False,
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
     audit: arg.Audit = None,

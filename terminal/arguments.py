@@ -19,9 +19,7 @@ AGENTS = (
 CODE = "Module or Python file that registers games or optimizers. Repeatable."
 CONFIG = "TOML file of settings. Options override it. Its paths start in the current folder, as those of options do."
 STEP_SECONDS = "Time limit of a game's step in seconds. Each game then runs in a child process, which is killed."
-CLUSTER = (
-    "Run on the Ray cluster with this head, HOST:PORT, or start Ray on this machine (local). It replaces --workers."
-)
+CLUSTER = "Run on the Ray cluster whose head is HOST:PORT; local starts Ray on this machine. It replaces --workers."
 THREADS = "PyTorch's threads in each process. Set 1 if other processes use the cores."
 MOST = 1_000_000  # the largest number of episodes, turns and other repetitions
 AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared."

@@ -18,6 +18,8 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from terminal.completion import PROGRAM
+
 View = TypeVar("View")
 
 MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `torchrun` starts, only the first prints
@@ -143,8 +145,9 @@ def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> 
 
 
 def typed() -> str:
-    """Return the command line that the user typed, in the form `python cli.py ...`."""
-    return shlex.join(["python", "cli.py", *sys.argv[1:]])
+    """Return the command line that the user typed, in the form `actde ...` or `python cli.py ...`."""
+    program = [PROGRAM] if Path(sys.argv[0]).name == PROGRAM else ["python", "cli.py"]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def command_line(*words: str) -> str:

@@ -15,7 +15,8 @@ from tests.helpers.servers import server
 
 FOLDERS = sorted(path.parent for path in (ROOT / "docs").glob(f"*/{RESULTS}"))
 POSTS = [folder for folder in FOLDERS if (folder / report.ABOUT).exists()]
-REPORTS = [folder for folder in FOLDERS if folder not in POSTS]
+LIMITS = ROOT / "docs/limits"  # another kind of report, compared by tests/experiments/limits/test_limits.py
+REPORTS = [folder for folder in FOLDERS if folder not in (*POSTS, LIMITS)]
 
 PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
 COMMANDS = [line for page in PAGES for line in pages.commands(page) if line.startswith("python cli.py ")]

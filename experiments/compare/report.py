@@ -89,6 +89,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     note = (
         f"Intervals are at 95%: of a run over its {about['episodes']} episodes (bootstrap), of a mean over seeds by"
         " Student's t, clipped to the range of the quantity (0 to 1 for a rate, from 0 for an entropy)."
+        " Where all values are equal, there is no interval. Only in the columns on wins, scores and turns on the bonus,"
+        " values that are all 0 or all 1 have Clopper and Pearson's exact interval."
     )
     if commands := _bonus_commands(rows):
         note += (

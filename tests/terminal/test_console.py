@@ -45,6 +45,21 @@ def test_a_command_starts_the_program_as_this_process_was_started(
     assert console.command_line("play", "--game", "a?b=1") == f"{here(program)} play --game 'a?b=1'"
 
 
+@pytest.mark.parametrize(
+    ("script", "program"),
+    [
+        ("/anywhere/bin/actde", "actde"),
+        ("../cli.py", "python cli.py"),
+        ("/checkout/actde/__main__.py", "python cli.py"),
+    ],
+)
+def test_a_report_names_the_program_that_the_user_typed(
+    script: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "compare", "--vary", "lr=1, 2"])
+    assert console.typed() == f"{program} compare --vary 'lr=1, 2'"
+
+
 def test_training_in_several_processes_is_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["cli.py", "train"])
     monkeypatch.setenv("WORLD_SIZE", "3")
