@@ -65,7 +65,8 @@ def test_watch_filters_and_searches(run: Path) -> None:
 def test_watch_shows_several_runs(run: Path) -> None:
     rows = json.loads(answer("watch", str(run), str(run / NAME), "--episode", "2", "--json"))
     assert [row["run"] for row in rows] == [str(run / NAME)] * 2
-    assert answer("watch", str(run), str(run), "--episode", "2").count(f"{run / NAME}, iteration 1, episode 2, corr") == 2
+    heads = answer("watch", str(run), str(run), "--episode", "2")
+    assert heads.count(f"{run / NAME}, iteration 1, episode 2, corridor") == 2
 
 
 def test_watch_is_an_application_in_a_terminal(run: Path) -> None:
