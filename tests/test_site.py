@@ -22,6 +22,7 @@ from agents.storage.run_folder import read_metrics
 from agents.storage.schema import AgentFile, HeadsFile, TrainingState
 from agents.text.preferences import FIELDS as PREFERENCE
 from agents.training import presets
+from agents.training.data_file import EpisodeRow
 from agents.training.factory import make_trainer
 from games.textworld.generation.manifest import KEYS
 from tests import ROOT
@@ -109,6 +110,7 @@ def test_every_metric_has_a_row(tmp_path: Path) -> None:
         ("field of `heads.json`", [*HeadsFile.model_fields]),
         ("field of a game", KEYS),
         ("field of a preference", PREFERENCE),
+        ("field of a recorded episode", EpisodeRow.__annotations__),
     ],
 )
 def test_every_field_of_a_file_has_a_row(head: str, names: list[str]) -> None:
