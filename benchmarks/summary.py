@@ -109,8 +109,11 @@ def _sharing() -> Iterator[list[str]]:
     }
     for row in data["rows"]:
         what = whats[row["case"]].format(data["about"]["settings"]["episodes"])
-        what = f"update of {what}, shared prefixes, small trunk"
-        yield [what, "separate episodes", shown(row["speedup"]), f"{row['targets']['speedup']:g}"]
+        target, whole = f"{row['targets']['speedup']:g}", "3.5" if row["case"] == "same" else ""
+        yield [f"update of {what}, shared prefixes, small trunk", "separate episodes", shown(row["speedup"]), target]
+        if "play_speedup" in row:
+            yield ["its rollout", "separate episodes", shown(row["play_speedup"]), target]
+            yield ["both together", "separate episodes", shown(row["iteration_speedup"]), whole]
 
 
 def _grpo() -> Iterator[list[str]]:
