@@ -85,8 +85,7 @@ def play(
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
         player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn), notify=console.note)
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
-    shown = None if as_json else view
-    finished, status = playback.play(runner, player, episodes, shown, pause=pause, record=record)
+    finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause, record=record)
     if as_json:
         rows = [episode.to_json() for episode in finished]
         console.document({"agent": agent, "game": game, "seed": seed, "episodes": rows})
@@ -289,6 +288,7 @@ def compare(
     code: arg.Imports = None,
     audit: arg.Audit = None,
     threads: arg.Threads = None,
+    as_json: arg.AsJson = False,
     *,
     given: dict[str, Any],
 ) -> None:
@@ -324,12 +324,12 @@ def compare(
             tests=tests,
             workers=workers or (2 if quick and not cluster else None),
             cluster=cluster,
-            on_run=lambda row: console.show([report.headline(row)]),
+            on_run=lambda row: console.show([] if as_json else [report.headline(row)]),
             on_progress=on_progress,
         )
         about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
-        report.write(out, about | {"episodes": evaluations}, rows, diverged)
-    comparison.conclude(folder, rows, diverged)
+        results = report.write(out, about | {"episodes": evaluations}, rows, diverged)
+    comparison.conclude(folder, results, as_json=as_json)
 
 
 command()(watch)

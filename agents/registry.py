@@ -46,7 +46,7 @@ def make_agent(
         notify: function that receives a one-line message if another agent replaces the named one.
 
     Raises:
-        AgentError: the name is unknown, or the folder's checkpoint is missing or damaged.
+        AgentError: the name is unknown, the folder's checkpoint is missing or damaged, or a run's settings are damaged.
     """
     from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
@@ -61,8 +61,14 @@ def make_agent(
     sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
     folder = None if name_or_folder == "smollm2" else agent_folder(name_or_folder, notify)
     from agents.storage.checkpoint import load_agent, load_pretrained
+    from agents.storage.run_folder import SETTINGS, read_config
+    from games.untrusted_files import is_present
 
-    return load_pretrained(name_or_folder, **sampling) if folder is None else load_agent(folder, **sampling)
+    if folder is None:
+        return load_pretrained(name_or_folder, **sampling)
+    if is_present(folder / SETTINGS):
+        read_config(folder)  # refuses a run whose settings are damaged, although a checkpoint has all that play needs
+    return load_agent(folder, **sampling)
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:

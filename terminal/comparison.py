@@ -41,13 +41,17 @@ def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
         )
 
 
-def conclude(folder: Path, rows: Rows, diverged: Rows) -> None:
-    """Show the results or, for agents that write freely, the texts.
+def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None:
+    """Show the results of `experiments.compare.report.write` or, for agents that write freely, the texts.
 
-    If runs diverged, exit with status 1. The rows are those of `experiments.compare.grid.run_grid`.
+    If runs diverged, exit with status 1.
     """
-    tables = text_tables(rows) if write_texts(rows) else [results_table(rows)]
-    console.show([*tables, f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"])
+    rows, diverged = results["runs"], results.get("diverged", ())
+    where = f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"
+    if as_json:
+        console.document({"out": str(folder), **results})
+    else:
+        console.show([*(text_tables(rows) if write_texts(rows) else [results_table(rows)]), where])
     if diverged:
         names = ", ".join(row["name"] for row in diverged)
         error_lines.fail(f"{len(diverged)} of {len(rows) + len(diverged)} runs diverged, see the report: {names}", 1)

@@ -1,6 +1,7 @@
 """The command `reproduce`."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ def reproduce(
     ] = None,
     cluster: arg.Cluster = None,
     threads: arg.Threads = None,
+    as_json: arg.AsJson = False,
 ) -> None:
     """Reproduce the numbers, figures and claims of the post by Turner and Einhorn (2023), each with a verdict."""
     from experiments.reproduce import report
@@ -41,4 +43,9 @@ def reproduce(
             versions = report.versions()
             info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
             findings = report.write(folder, name, info, outcome)
-    console.show([display.verdict_table(report.counts(findings)), f"the report is in {folder / report.README}"])
+    counts = report.counts(findings)
+    console.output(
+        {"out": str(folder), "verdicts": counts, "findings": [asdict(finding) for finding in findings]},
+        [display.verdict_table(counts), f"the report is in {folder / report.README}"],
+        as_json=as_json,
+    )

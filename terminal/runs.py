@@ -21,6 +21,8 @@ BEST = {"eval_success": "held-out {:z.0%}", "success": "won {:z.0%}", "eval_rewa
 }
 NARROW = 80
 """Below this number of columns, the costs of a run are below each other."""
+LONGEST = 60
+"""Longest value of a setting in the table, in characters. `--json` has the whole values."""
 CAPTION = "best: share of the last 100 episodes won, or return; held-out: on --eval-game"
 WIDE_CAPTION, NARROW_CAPTION = "done: iterations", "below the state: iterations; cost: time, tokens, memory"
 
@@ -99,8 +101,14 @@ def _details(run: "RunSummary", differ: Sequence[str]) -> list[Any]:
     from actde.config import written
 
     values = [(name, run.settings[name]) for name in differ] if run.settings else []
-    own = [f"{name} {value if value and isinstance(value, str) else written(value)}" for name, value in values]
+    own = [f"{name} {cut(value) if value and isinstance(value, str) else written(value)}" for name, value in values]
     return [("\n" + _printable(", ".join(own)), "dim")] if own else []
+
+
+def cut(value: str) -> str:
+    """Return a value without its middle if it is longer than `LONGEST` characters."""
+    half = LONGEST // 2
+    return value if len(value) <= LONGEST else f"{value[:half]}…{value[-half + 1 :]}"
 
 
 def _cells(run: "RunSummary") -> list[str]:

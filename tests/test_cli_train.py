@@ -178,10 +178,12 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
     runs = sorted((tmp_path / "report" / "runs").iterdir())
     courses = [(path / "metrics.jsonl").read_text() for path in runs]  # with the seconds that each step took
     made = [(path / "measures.json").stat().st_mtime_ns for path in runs]
-    answer(*words)
+    printed = json.loads(answer(*words, "--json"))
     assert [(path / "metrics.jsonl").read_text() for path in runs] == courses
     assert [(path / "measures.json").stat().st_mtime_ns for path in runs] == made
-    assert json.loads((tmp_path / "report" / "results.json").read_text()) == results
+    stored = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert stored["runs"] == results["runs"]
+    assert printed == {"out": str(tmp_path / "report"), **stored}
 
 
 def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_own(tmp_path: Path) -> None:

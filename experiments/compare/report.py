@@ -37,8 +37,8 @@ Cell = Callable[[Row], object]
 RESULTS = "results.json"
 
 
-def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> None:
-    """Write results, tables and figures into `out`. The rows are those of `run_grid`.
+def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> dict[str, Any]:
+    """Write results, tables and figures into `out`, and return the results. The rows are those of `run_grid`.
 
     `about` holds the command, the game and the number of episodes.
     """
@@ -53,6 +53,7 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) 
         tradeoff_figure(rows, out / "kept.svg")
     if varied_settings(rows):
         sweep_figure(rows, out / "sweep.svg")
+    return results
 
 
 def has_collapse(rows: Rows) -> bool:

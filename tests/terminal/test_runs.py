@@ -44,6 +44,16 @@ def test_runs_are_a_table_of_80_columns_and_damage_is_one_line(
     assert "iterations 4" not in out  # the same in all runs
 
 
+def test_a_long_value_is_cut_in_the_table_and_whole_as_json(tmp_path: Path, command: Command) -> None:
+    games = [" + ".join(f"textworld:coin?level={level}&seed=1..20" for level in range(1, count)) for count in (9, 10)]
+    for index, game in enumerate(games):
+        make(tmp_path / str(index), [row(0, reward=index)], game=game)
+    rows, table = json.loads(command("runs", str(tmp_path), "--json")[1]), command("runs", str(tmp_path))[1]
+    assert sorted(each["settings"]["game"] for each in rows) == sorted(games)
+    shown = "".join("".join(line.split()) for line in table.splitlines())
+    assert games[0].replace(" ", "") not in shown and "…" in shown
+
+
 def test_json_has_the_settings_that_differ(folder: Path, command: Command) -> None:
     status, out, err = command("runs", str(folder / "low"), str(folder), "--json")
     rows = json.loads(out)

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
+from agents.registry import make_agent
 from agents.storage.checkpoint import load_agent, newest, read_tensors, verify
 from agents.storage.run_folder import RunFolder, read_config, read_metrics
 from agents.training.factory import make_trainer
@@ -228,6 +229,8 @@ def test_damaged_settings(run: Path) -> None:
     for text, says in texts.items():
         path.write_text(text)
         refused(lambda: resumed(run), "settings.json", says)
+        refused(lambda: make_agent(str(run), seed=0), "settings.json", says)
+    make_agent(str(newest(run)), seed=0)  # a checkpoint can be played without the settings of its run
 
 
 def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:

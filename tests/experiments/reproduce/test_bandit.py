@@ -135,9 +135,10 @@ def test_converged_learners_know_all_rewards(alpha: float) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A quick report, made by the command."""
     place = tmp_path_factory.mktemp("reproduce") / "report"
-    shown = answer("reproduce", "bandit", "--out", str(place), "--quick", "--seed", "3")
-    assert str(place / report.README) in shown
-    assert "reproduced" in shown
+    shown = json.loads(answer("reproduce", "bandit", "--out", str(place), "--quick", "--seed", "3", "--json"))
+    assert shown["out"] == str(place)
+    assert shown["findings"] == json.loads((place / report.RESULTS).read_text())
+    assert shown["verdicts"]["bandit"]["reproduced"] > 0
     return place
 
 
