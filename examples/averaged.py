@@ -1,4 +1,7 @@
-"""An optimizer: `python cli.py train --game bandit --optimizer examples/averaged.py:Averaged --out runs/averaged`."""
+"""An optimizer.
+
+python cli.py train --game bandit --optimizer examples/averaged.py:Averaged --out runs/averaged  # 1 min
+"""
 
 from actde import PPO
 

@@ -1,4 +1,4 @@
-"""A game: `python cli.py train --game examples/guess.py:Guess --out runs/guess`."""
+"""A game: `python cli.py train --game examples/guess.py:Guess --out runs/guess  # 30 s`."""
 
 import gymnasium
 

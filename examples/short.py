@@ -1,4 +1,7 @@
-"""A reward: `python cli.py train --game "completion?reward=examples/short.py:short" --out runs/short`."""
+"""A reward.
+
+python cli.py train --game "completion?reward=examples/short.py:short" --out runs/short  # 11 to 47 min
+"""
 
 
 def short(prompts: list[str], completions: list[str]) -> list[float]:

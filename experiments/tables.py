@@ -20,3 +20,10 @@ def interval(estimate: Mapping[str, float | None] | None, form: str = "z.2f") ->
         return ""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     return f"{value:{form}}" if low is None else f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as text, for example "90 s", "25 min" or "3.1 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

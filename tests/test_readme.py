@@ -3,19 +3,11 @@
 import json
 import re
 
-import pytest
-
 from tests import ROOT
 from tests.helpers import pages
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = pages.commands("README.md")
-
-
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python cli.py ")])
-def test_commands_are_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands parse; other tests run them."""
-    pages.check_command(line, monkeypatch)
 
 
 def test_make_targets_exist() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.card.rows import BASELINES
 from experiments.card.tasks import TASKS, VARIANTS, Task
-from experiments.tables import interval, table
+from experiments.tables import duration, interval, table
 from games.textworld.generation.reserved_seeds import RESERVED
 
 Row = Mapping[str, Any]
@@ -19,14 +19,14 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Return the Markdown document. `results` is what `rows.play` yields."""
     rows: Sequence[Row] = results["rows"]
     agents = list(dict.fromkeys(row["agent"] for row in rows if row["agent"] not in BASELINES))
-    lines = ["# The evaluation card", "", *_about(results["episodes"], agents)]
+    lines = ["# The evaluation card", "", *_about(results["episodes"], agents, sum(row["seconds"] for row in rows))]
     for task in TASKS:
         if mine := [row for row in rows if row["task"] == task.name]:
             lines += ["", f"## {task.title}", "", *_task(task, mine, results["games"][task.name]["games"])]
     return "\n".join([*lines, ""])
 
 
-def _about(episodes: int, agents: Sequence[str]) -> list[str]:
+def _about(episodes: int, agents: Sequence[str], seconds: float) -> list[str]:
     named = f" --agent {shlex.quote(','.join(agents))}" if agents else ""
     return [
         f"All games have reserved seeds ({RESERVED.start} to {RESERVED.stop - 1}), which `train` refuses. The games of"
@@ -46,7 +46,7 @@ def _about(episodes: int, agents: Sequence[str]) -> list[str]:
         "Command:",
         "",
         "```",
-        f"python cli.py evaluate --card{named} --episodes {episodes}",
+        f"python cli.py evaluate --card{named} --episodes {episodes}  # {duration(seconds)}",
         "```",
     ]
 

@@ -58,7 +58,7 @@ def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
 @program.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder with settings.json and metrics.jsonl")
     parser.add_argument(
         "--columns", default="recent_success,turn_entropy", help="metrics, separated by commas (%(default)s)"

@@ -30,7 +30,7 @@ from experiments.compare.results import (
     write_texts,
 )
 from experiments.compare.texts import text_section
-from experiments.tables import interval, table
+from experiments.tables import duration, interval, table
 from games.files import atomic_write, create_folder
 
 Cell = Callable[[Row], object]
@@ -77,7 +77,8 @@ def headline(row: Row) -> str:
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the report in Markdown: a table of all runs, a table over seeds, and the section on collapse."""
     about, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
-    lines = [f"# {about['game']}", "", "Command:", "", "```", about["command"], "```", ""]
+    took = f"{duration(sum(row['curves']['seconds'][-1] for row in rows))} of training"
+    lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took}", "```", ""]
     settings = varied_settings(rows)
     if about.get("tests"):
         lines += [_tests(about["tests"], rows), ""]

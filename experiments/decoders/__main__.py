@@ -60,10 +60,10 @@ def report(rows: Mapping[str, Mapping[str, Any]], version: str) -> str:
     ]
     return f"""# Decoders
 
-`python -m experiments.decoders --out docs/decoders.md` wrote this document. It lists {len(rows)} architectures of the
-`transformers` library ({version}). Each decoder is tiny and has random weights so large that every token and every
-layer affects the logits. Attention windows and chunks have {WINDOW} tokens, and a stream may have {POSITIONS}. LoRA
-adapters have rank {RANK} and random weights.
+`python -m experiments.decoders --out docs/decoders.md  # 10 s if nothing is missing` wrote this document. It lists
+{len(rows)} architectures of the `transformers` library ({version}). Each decoder is tiny and has random weights so
+large that every token and every layer affects the logits. Attention windows and chunks have {WINDOW} tokens, and a
+stream may have {POSITIONS}. LoRA adapters have rank {RANK} and random weights.
 
 A cell holds two differences of log-probabilities of sampled tokens, in nats: (1) between rollout (tree attention and
 key/value cache) and update (one pass in training mode), (2) between update and the logits of the `transformers` library

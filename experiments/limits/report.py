@@ -10,7 +10,7 @@ WITHIN = 0.01
 LEARNERS = ("ACTDE", "re-centred", "MPO")
 TEXT = """# Where ACTDE, re-centred ACTDE and MPO end, on tables
 
-    python -m experiments.limits --out docs/limits
+    python -m experiments.limits --out docs/limits  # needs a quiet machine
 
 Tables of logits, v and q learn from sampled rollouts by the losses of `actde`, with the gradient of log pi. A cell is
 the distance of the policy from softmax(log pi_0 + Q^pi / tau), in nats. Q^pi is computed exactly from the policy, by

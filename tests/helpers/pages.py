@@ -2,9 +2,9 @@
 
 import importlib
 import re
-import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,13 +32,12 @@ def run_python(block: str, folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def check_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parse a command line that begins with `python cli.py`, without running it."""
-    arguments = shlex.split(line, comments=True)[2:]
+def check_command(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parse the arguments of a command line, without running it."""
     monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])  # only the typed command has options for the settings
     group = typer.main.get_command(importlib.reload(cli).app)
-    context = group.make_context("cli.py", arguments[:1], resilient_parsing=True)
+    context = group.make_context("cli.py", [arguments[0]], resilient_parsing=True)
     command = group.get_command(context, arguments[0])  # type: ignore[attr-defined]
     assert command is not None, f"no such command: {arguments[0]}"
-    with command.make_context(arguments[0], arguments[1:], parent=context):
+    with command.make_context(arguments[0], [*arguments[1:]], parent=context):
         pass
