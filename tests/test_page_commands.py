@@ -11,7 +11,7 @@ import pytest
 from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.command_line import cli
-from tests.helpers.page_commands import PageCommand, found, help_texts, steps, texts_of_pages
+from tests.helpers.page_commands import SHORT, PageCommand, found, help_texts, steps, texts_of_pages
 
 COMMANDS = [command for name, text in (*texts_of_pages(), *help_texts()) for command in found(name, text)]
 VALID = {command.words: command for command in COMMANDS if command.of_cli and (command.alone or command.stated)}
@@ -43,8 +43,41 @@ def fault(command: PageCommand) -> str | None:
 
 
 def test_every_command_runs_or_states_its_duration() -> None:
-    faults = [found for command in COMMANDS if (found := fault(command))]
-    assert not faults, "\n".join(faults)
+    if faults := [found for command in COMMANDS if (found := fault(command))]:
+        pytest.fail("\n".join(faults), pytrace=False)
+
+
+def test_commands_in_lines_and_in_sentences_are_found() -> None:
+    text = """Type `make docs`, or
+python cli.py train \\
+  --out a  # about 2 min, or less
+make haste slowly
+X=1 actde watch a --won | less
+`python -m
+experiments.limits --out b  # soon` and `actde`
+make test # 1 h"""
+    commands = sorted(found("page", text), key=lambda command: command.line)
+    assert [(str(command), command.alone, command.stated) for command in commands] == [
+        ("page:1: make docs", False, False),
+        ("page:2: python cli.py train --out a", True, True),
+        ("page:5: X=1 actde watch a --won | less", True, False),
+        ("page:6: python -m experiments.limits --out b", False, False),
+        ("page:8: make test", True, True),
+    ]
+    assert [command.arguments for command in commands if command.of_cli][1] == ["watch", "a", "--won"]
+
+
+def test_a_long_command_runs_shortened_if_a_later_one_reads_its_output() -> None:
+    text = """python cli.py train --game bandit --out runs/a  # 2 h
+python cli.py train --game bandit --out runs/b  # 2 h
+python cli.py train --resume --out runs/a  # 2 h
+python cli.py watch runs/a/best
+python cli.py watch runs/b  # until you press q"""
+    assert [words for _, words in steps(list(found("page", text)))] == [
+        ["train", "--game", "bandit", "--out", "runs/a", *SHORT["train"]],
+        ["train", "--resume", "--out", "runs/a", "--iterations", "11"],
+        ["watch", "runs/a/best"],
+    ]
 
 
 @pytest.mark.parametrize("command", VALID.values(), ids=str)

@@ -51,7 +51,7 @@ def report(seed: int) -> str:
             "",
             f"SmolLM2 without training continues every opening {PER_PROMPT} times with at most 16 tokens, seed {seed}."
             " Means over texts with 95% bootstrap intervals. Command:"
-            " `python -m experiments.rlhf.base_rates --out docs/rlhf`.",
+            " `python -m experiments.rlhf.base_rates --out docs/rlhf  # about 2 min`.",
             "",
             table(["prompts", "reward", "texts", "mean", "share above 0"], rows),
             "",

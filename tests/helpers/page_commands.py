@@ -14,14 +14,10 @@ import typer
 import cli
 from tests import ROOT
 
-MODULE = r"python -m (?:benchmarks|experiments)\."
-LINE = re.compile(
-    rf"^ *((?:\w+=\S* )*(?:python cli\.py [a-z]|actde [a-z-]+ -|{MODULE}|torchrun ).*|make [a-z-]+(?: +#.*)?)$",
-    re.MULTILINE,
-)
-INLINE = re.compile(
-    rf"`((?:\w+=\S* )*(?:python cli\.py [a-z]|actde [a-z]|make [a-z]|{MODULE}|torchrun )[^`]*)`".replace(" ", r"\s+")
-)
+GROUP: Any = typer.main.get_command(cli.app)
+TYPED = rf"python cli\.py [a-z]|actde (?:{'|'.join(GROUP.commands)})\b|python -m (?:benchmarks|experiments)\.|torchrun "
+LINE = re.compile(rf"^ *((?:\w+=\S* )*(?:{TYPED}).*|make [a-z-]+(?: +#.*)?)$", re.MULTILINE)
+INLINE = re.compile(rf"`((?:\w+=\S* )*(?:{TYPED}|make [a-z])[^`]*)`".replace(" ", r"\s+"))
 STATED = re.compile(r"(about )?\d+(\.\d+)?( to \d+)? (s|min|h)\b|(needs|until|as long as) \w")
 SHORT = {
     "train": ["--iterations", "10", "--episodes", "2", "--parallel", "2"],
@@ -88,8 +84,7 @@ def texts_of_pages() -> Iterator[tuple[str, str]]:
 
 def help_texts() -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each help page: of the commands, and of the programs of the experiments."""
-    group: Any = typer.main.get_command(cli.app)
-    for name, command in group.commands.items():
+    for name, command in GROUP.commands.items():
         texts = (command.help, command.epilog, *(parameter.help for parameter in command.params))
         yield f"{name} --help", "\n".join(filter(None, texts))
     for path in sorted((ROOT / "experiments").rglob("*.py")):
