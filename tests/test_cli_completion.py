@@ -70,6 +70,7 @@ def test_every_command_plays_with_every_reward(
     assert len(watched) == 4 and watched[0]["steps"][0]["decision"]["tokens"]
 
 
+@pytest.mark.slow
 def test_compare_measures_texts(trunk: Path, tmp_path: Path, command: Command) -> None:
     words = ("--game", "completion?reward=length&max_tokens=3", "--trunk", str(trunk), "--seeds", "0,1")
     short = ("--episodes", "4", "--iterations", "2", "--evaluations", "6", "--reward-scale", "0.1")

@@ -31,6 +31,7 @@ def run(folder: Path, *words: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_game_and_the_optimizer_of_the_documentation_are_used_by_typing_commands(folder: Path) -> None:
     budget = ["--iterations", "2", "--episodes", "4"]
     run(folder, "train", "--game", "guess.py:Guess", "--optimizer", "averaged.py:Averaged", *budget, "--out", "run")
@@ -189,6 +190,7 @@ def test_a_run_in_which_every_episode_fails_is_an_error(folder: Path, command: t
     assert last.endswith("the observation is b'Well.', not a text; correct the game, or choose another")
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_the_episodes_of_a_game_that_hangs(folder: Path) -> None:
     """The game blocks in C from the second episode of an environment on."""
     (folder / "flaky.py").write_text(FLAKY)

@@ -91,7 +91,8 @@ def test_both_processes_reach_a_limit_together(limit: tuple[str, str], tmp_path:
     assert checkpoints(tmp_path / "run")[-1].name == f"{iterations:06d}"
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.slow
 def test_ctrl_c_in_one_process_stops_both(rank: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
     workers = start_two([str(ROOT / "cli.py"), "train", "--out", str(out), *IPD, "--iterations", "1000"])
@@ -104,6 +105,7 @@ def test_ctrl_c_in_one_process_stops_both(rank: int, tmp_path: Path) -> None:
     assert checkpoints(out)[-1].name == f"{len(metrics(out)):06d}"
 
 
+@pytest.mark.slow
 def test_the_command_of_the_page_trains_in_two_processes(tmp_path: Path) -> None:
     launcher, *words = shlex.split(pages.commands("docs/processes.md")[0])
     assert (launcher, words[-2]) == ("torchrun", "--out")

@@ -20,7 +20,7 @@ def session(stack: ExitStack, address: str) -> GenericEnvClient:
     return stack.enter_context(client.sync())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_stops_the_server_while_sessions_are_open(number: int) -> None:
     walkthroughs = [spec.make().reset()[1]["extra.walkthrough"] for spec in resolve(GAME)]
     with server(GAME, "--sessions", "3", "--max-turns", "30") as (process, address), ExitStack() as stack:

@@ -142,6 +142,7 @@ def test_ctrl_c_ends_and_saves_the_iteration_and_says_how_to_continue(tmp_path: 
     assert (folder / "checkpoints" / f"{finished:06d}").is_dir()
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_in_a_terminal_says_how_to_continue_and_leaves_the_panel_intact(tmp_path: Path) -> None:
     words = ("--game", "ipd", "--trunk", "pico", "--episodes", "1000", "--max-turns", "1000")
     with terminal("train", "--out", str(tmp_path / "run"), *words) as (process, keyboard):
@@ -186,6 +187,7 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
     assert printed == {"out": str(tmp_path / "report"), **stored}
 
 
+@pytest.mark.slow
 def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_own(tmp_path: Path) -> None:
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)
     words += ("--iterations", "1", "--evaluations", "4", "--optimizers", "ppo,ppo+kl_coef=0.5")

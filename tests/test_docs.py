@@ -23,14 +23,20 @@ PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*
 
 # these scripts stand alone; the page on serving needs a server, and a page on own code is run by tests/test_cli_open.py
 SCRIPTS = [page for page in PAGES if page not in ("docs/serving.md", "docs/how-to/own-game.md")]
-PYTHON = [(page, block) for page in SCRIPTS for block in pages.blocks(page, "python")]
+SLOW = "docs/how-to/python.md"  # trains and compares
+PYTHON = [
+    pytest.param(page, block, marks=pytest.mark.slow if page == SLOW else (), id=page)
+    for page in SCRIPTS
+    for block in pages.blocks(page, "python")
+]
 
 
-@pytest.mark.parametrize(("page", "block"), PYTHON, ids=[page for page, _ in PYTHON])
+@pytest.mark.parametrize(("page", "block"), PYTHON)
 def test_python_runs(page: str, block: str, tmp_path: Path) -> None:
     pages.run_python(block, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_page_about_serving_runs(tmp_path: Path) -> None:
     (command,) = pages.commands("docs/serving.md")
     client, trl = pages.blocks("docs/serving.md", "python")

@@ -31,7 +31,9 @@ def run(folder: Path, *words: str | Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "compare" in name else ()) for name in SCRIPTS]
+)
 def test_a_script_runs(name: str, tmp_path: Path) -> None:
     assert SHOWN[name] in run(tmp_path, ROOT / "examples" / name, *SCRIPTS[name])
 

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import pictures
+import pytest
 
 
 def texts(picture: str) -> list[str]:
     return re.findall(r"<text[^>]*>(.*?)</text>", picture)
 
 
+@pytest.mark.slow
 def test_the_committed_pictures_show_the_present_screens(tmp_path: Path) -> None:
     pictures.draw(tmp_path)
     drawn, committed = (

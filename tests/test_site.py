@@ -50,6 +50,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert not anchor or anchor in markdown.anchors(path), link
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", str(tmp_path / "trees")]
     done = subprocess.run(

@@ -43,6 +43,7 @@ def test_the_outcome_of_a_command(case: Case, result: Result, counts: tuple[int 
     assert outcome(case, result, *counts)[0] == expected
 
 
+@pytest.mark.slow
 def test_misbehaving_environments_are_counted_or_refused_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.faults.environments", "--count", "200", "--seed", "20"]
     only = [number for number, case in enumerate(plan(200, 20)) if case.command != "compare" and not case.isolated][:8]

@@ -19,6 +19,7 @@ from tests import ROOT
 FAST = [name for name in SCENARIOS if name != "compare"]
 
 
+@pytest.mark.slow
 def test_faults_are_refused_in_one_line_or_change_nothing(tmp_path: Path) -> None:
     assert {fault.kind for fault in files.plan(60, 7, FAST)} == set(KINDS)
     command = [sys.executable, "-m", "benchmarks.faults.files", "--count", "60", "--seed", "7"]

@@ -37,11 +37,13 @@ def outcome(start: Start, base: Path) -> dict[str, object]:
 
 @needs_namespaces
 @pytest.mark.parametrize("name", ["script actde", "generate"])
+@pytest.mark.slow
 def test_a_command_among_planted_modules_is_exact(name: str, tmp_path: Path) -> None:
     assert outcome(STARTS[name], tmp_path) == {"outcome": "exact"}
 
 
 @needs_namespaces
+@pytest.mark.slow
 def test_files_that_name_foreign_code_are_refused_or_change_nothing(tmp_path: Path) -> None:
     rows = dict(isolation.hostile_rows(tmp_path / "content", [], CONTENT))
     assert rows.keys() == set(CONTENT)

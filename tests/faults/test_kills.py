@@ -12,6 +12,7 @@ from tests import ROOT
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="needs Linux on x86-64")
+@pytest.mark.slow
 def test_a_killed_training_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.faults.kills", "--commands", "train", "--points", "5"]
     done = subprocess.run(

@@ -27,11 +27,13 @@ def may_mount() -> bool:
 
 
 @pytest.mark.skipif(not may_mount(), reason="only root may mount file systems")
+@pytest.mark.slow
 def test_a_full_or_protected_disk_is_one_line_and_the_command_continues(tmp_path: Path) -> None:
     counts = total("disk", "--commands", "train", "--only", "1,4,6,8,9", out=tmp_path / "disk.json")
     assert counts == {"tried": 5, "refused": 5, "exact": 0, "failed": 0}
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
     counts = total(
         "memory_limits", "--commands", "train,play in a process", "--only", "1,7,14", out=tmp_path / "memory.json"

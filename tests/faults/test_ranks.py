@@ -31,6 +31,7 @@ def number(what: str, detail: str, target: str | None = None, launcher: str | No
     )
 
 
+@pytest.mark.slow
 def test_lost_processes_and_ctrl_c_end_both_processes(tmp_path: Path) -> None:
     numbers = [
         number("signal", "SIGKILL", "launcher", "forked"),

@@ -204,6 +204,7 @@ def test_a_script_is_not_run_again_and_its_folder_is_not_imported(tmp_path: Path
     assert not (here / "executed").exists() and not (scripts / "executed").exists()
 
 
+@pytest.mark.slow
 def test_generate_runs_no_file_of_the_current_folder(tmp_path: Path) -> None:
     here = plant(tmp_path / "here", *PLANTED)
     command = [sys.executable, str(ROOT / "cli.py"), "generate", str(tmp_path / "games"), "--family", "coin"]

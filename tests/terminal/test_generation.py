@@ -53,6 +53,7 @@ def test_a_crawl_stops_at_its_limit_and_says_so(
     assert line.startswith("a.z8: the crawl stopped at the limit of 11 states; --crawl-states sets another limit")
 
 
+@pytest.mark.slow
 def test_the_limit_of_a_crawl_is_given_with_it(command: Command, tmp_path: Path) -> None:
     words = ("generate", str(tmp_path / "games"), "--family", "coin")
     status, _, errors = command(*words, "--crawl-states", "9")

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 import psutil
+import pytest
 from transformers.utils import get_json_schema
 
 from games import resolve
@@ -34,6 +35,7 @@ def test_rollouts_of_a_row_play_the_same_game_and_sum_its_rewards() -> None:
     assert env.play("look") == "The game is over."
 
 
+@pytest.mark.slow
 def test_unfinished_games_of_a_suite_share_one_java_process() -> None:
     def processes() -> int:
         return sum("py4j.GatewayServer" in child.cmdline() for child in psutil.Process().children())

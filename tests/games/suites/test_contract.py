@@ -25,17 +25,18 @@ GAMES = [
     "express:sorting?seed=2",
     "express:simonsays?seed=9&gameLength=8",
     "express:peckingorder?seed=5",
-    "scienceworld:find-animal?seed=1&simplify=easy",
     "textarena:FrozenLake-v0?choices=up,down,left,right",
     "textarena:GuessTheNumber-v0?seed=3&choices=[3],[7],[11],[15]",
     "textarena:2048-v0-3x3?choices=[up],[down],[left],[right]",
     "textarena:Bandit-v0?choices=[red],[blue],[green]",
 ]
+FIND = "scienceworld:find-animal?seed=1&simplify=easy"
 SCIENCE = [
     "scienceworld:boil?seed=3",
     "scienceworld:find-animal?simplify=easy",
     "scienceworld:grow-plant?simplify=easy",
 ]
+ALL = [*GAMES, pytest.param(FIND, marks=pytest.mark.slow)]
 ODD = ["", " ", "xyzzy", "\\boxed{go east}", "a\0b", "go\neast", "\ud800", "é", "x" * 10_000, "help", "quit", "restart"]
 
 
@@ -61,7 +62,7 @@ def play(env: TextGame, steps: int, seed: int = 0) -> list[Any]:
     return record
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", ALL)
 def test_random_episodes_keep_the_contract(game: str) -> None:
     check_random_steps(game, 20 if "science" in game else 500)
 
@@ -97,7 +98,7 @@ def check_random_steps(game: str, steps: int) -> None:
         assert info["moves"] == turns
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", ALL)
 def test_episodes_depend_on_seed_and_commands_alone(game: str) -> None:
     steps = 5 if "science" in game else 60
     alone = play(make(game), steps)
@@ -105,7 +106,7 @@ def test_episodes_depend_on_seed_and_commands_alone(game: str) -> None:
     assert play(make(game), steps) == alone, "after other episodes"
 
 
-@pytest.mark.parametrize("several", [GAMES, pytest.param(SCIENCE, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("several", [GAMES, pytest.param([FIND, *SCIENCE], marks=pytest.mark.slow)])
 def test_environments_that_take_turns_do_not_affect_each_other(several: list[str]) -> None:
     alone = [play(make(game), 20) for game in several]
     envs = [(make(game), np.random.default_rng(0)) for game in several]
@@ -117,7 +118,7 @@ def test_environments_that_take_turns_do_not_affect_each_other(several: list[str
     assert records == alone
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", ALL)
 def test_any_text_is_a_legal_command(game: str) -> None:
     env = make(game)
     env.reset(seed=0)
@@ -133,7 +134,7 @@ def test_any_text_is_a_legal_command(game: str) -> None:
         env.step(3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("game", [game for game in GAMES if "textarena" not in game])
+@pytest.mark.parametrize("game", [*(game for game in GAMES if "textarena" not in game), ALL[-1]])
 def test_walkthrough_wins_the_game(game: str) -> None:
     env = make(game, infos=["policy_commands"], max_turns=1000)
     _, info = env.reset(seed=0)
@@ -147,7 +148,7 @@ def test_walkthrough_wins_the_game(game: str) -> None:
     assert info["score"] == pytest.approx(info["max_score"])
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", ALL)
 def test_canonical_name_resolves_to_the_same_spec(game: str) -> None:
     (spec,) = games.resolve(game)
     assert games.resolve(spec.name) == [spec]

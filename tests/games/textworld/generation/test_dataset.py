@@ -65,6 +65,7 @@ def test_curriculum_holds_the_requested_games_and_resolves_in_order(folder: Path
     assert again.reset(seed=0) == specs[0].make().reset(seed=0)
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
@@ -99,6 +100,7 @@ def test_finished_curriculum_is_returned_and_another_request_raises(folder: Path
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_splits_share_no_game_at_any_seed(folder: Path, tmp_path: Path) -> None:
     entries = games.load_manifest(folder / "manifest.jsonl")
     for split in ("valid", "test"):
@@ -136,6 +138,7 @@ def test_invalid_request_raises(change: dict[str, object], message: str, tmp_pat
         make(tmp_path / "out", **change)
 
 
+@pytest.mark.slow
 def test_level_with_too_few_games_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("games.textworld.generation.dataset.PATIENCE", 2)
     monkeypatch.setattr("games.textworld.generation.dataset._seed", lambda request, level, number: 0)

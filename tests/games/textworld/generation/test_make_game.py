@@ -73,6 +73,7 @@ def test_apostrophe_that_inform_prints_as_a_quote_is_accepted() -> None:
     assert "you've" in info["objective"] and 'you"ve' in text, "else this game tests nothing"
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_process_hash_seed_or_earlier_games(tmp_path: Path) -> None:
     def start(seed: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONHASHSEED": seed, "ACTDE_CACHE": str(tmp_path / seed)}
@@ -89,6 +90,7 @@ def test_bytes_do_not_depend_on_process_hash_seed_or_earlier_games(tmp_path: Pat
         assert line == f"{made.name} {hashlib.sha256(data).hexdigest()}"
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_game_once(tmp_path: Path) -> None:
     code = (
         "from games.textworld.generation import make_game as making\n"
