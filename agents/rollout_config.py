@@ -57,6 +57,10 @@ class RolloutConfig(Config):
     """Recorded play to learn from: a run, saved episodes, a transcript, random:N or expert:N. Joined by commas."""
     data_share: PositiveFraction = 1.0
     """Fraction of a rollout's episodes that is taken from --data; the model plays the others."""
+    return_text: Literal["turn", "prefix"] = "turn"
+    """How decision states a return. turn: at each turn, what follows; prefix: once, as Turner and Einhorn (2023) do."""
+    wanted_return: float | None = None
+    """Return that decision wants in its own play and in evaluations. none: the best return in --data."""
 
     @property
     def recorded_episodes(self) -> int:

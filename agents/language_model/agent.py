@@ -195,16 +195,19 @@ class LanguageModelAgent:
                 stream=TokenStream(episode=turn.episode, gamma=self.gamma),
                 rng=np.random.default_rng([self.seed, turn.episode]),
                 prompt=turn.prompt,
+                remaining=(self.prompt.returns and self.prompt.returns.wanted) or 0.0,
             )
             self.reader.begin(len(self._live))
         state = self._live[turn.episode]
         state.stream.begin_turn(turn.reward)
+        state.remaining -= turn.reward
         self._append(state, turn.observation, first=turn.first, reserve=reserve)
         return state
 
     def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
         """Append an observation as `StreamWriter.append` does. If the stream is cut, free its cache row."""
-        if self._writer.append(state.stream, observation, game_prompt=state.prompt, first=first, reserve=reserve):
+        text: dict[str, Any] = {"game_prompt": state.prompt, "first": first, "remaining": state.remaining}
+        if self._writer.append(state.stream, observation, **text, reserve=reserve):
             self.reader.release(state)
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
@@ -213,6 +216,7 @@ class LanguageModelAgent:
             return {}
         states = [self._live[ending.episode] for ending in endings]
         for state, ending in zip(states, endings, strict=True):
+            state.remaining -= ending.reward
             self._append(state, ending.observation, first=False, reserve=0)
         values = self.reader.last_values(states)
         return {ending.episode: value for ending, value in zip(endings, values, strict=True)}

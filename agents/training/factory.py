@@ -26,12 +26,12 @@ from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
 from agents.storage.run_folder import RunFolder
-from agents.text.prompt import prompt_format
 from agents.text.word_tokenizer import known_words, split_words
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.data_sources import check_sources, recorded_words
 from agents.training.held_out import HeldOutGames
+from agents.training.hindsight import prompt_of, with_return_words
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.probe import Probe
@@ -111,7 +111,7 @@ def _build(
     torch.manual_seed(config.run.seed)
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, _vocabulary(specs), words)
+    model, tokenizer = assemble(model_config, *with_return_words(optimizer, _vocabulary(specs), words))
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model, optimizer)
@@ -123,8 +123,7 @@ def _build(
     torch_optimizer = make_torch_optimizer(model, config.update)
 
     seed = _process_seed(config.run.seed, accelerator)
-    with_expert = optimizer.labels == "expert" and config.rollout.own_episodes > 0
-    agent, dagger_agent = _agents(config, model, tokenizer, seed, with_expert=with_expert)
+    agent, dagger_agent = _agents(config, model, tokenizer, optimizer, seed)
     updater = Updater(model, torch_optimizer, optimizer, config.update, accelerator, reference)
     trainer = Trainer(
         config=config,
@@ -137,7 +136,7 @@ def _build(
         tokenizer=tokenizer,
         agent=agent,
         dagger_agent=dagger_agent,
-        runner=_runner(config, schedule, seed, with_expert=with_expert),
+        runner=_runner(config, schedule, seed, with_expert=dagger_agent is not None),
         schedule=schedule,
         strategies=strategies_of(specs[0]),
         trained_on=sorted({*earlier_games, *map(game_hash, specs)}),
@@ -169,7 +168,7 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
         raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
     if config.rollout.data and not optimizer.learns_off_policy:
         raise ConfigError(
-            f"{config.run.optimizer} learns from its own play only: leave out --data, or use imitation or rejection"
+            f"{config.run.optimizer} learns from its own play only: leave out --data, or use imitation, for example"
         )
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
     if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
@@ -199,14 +198,14 @@ def _reference(config: TrainConfig, model: ActorCritic, optimizer: Optimizer) ->
 
 
 def _agents(
-    config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int, *, with_expert: bool
+    config: TrainConfig, model: ActorCritic, tokenizer: object, optimizer: Optimizer, seed: int
 ) -> tuple[LanguageModelAgent, DAggerAgent | None]:
     """Return a tuple: the agent that learns, and the agent that plays with an expert, or None without an expert."""
     agent = LanguageModelAgent(
         model,
         tokenizer,
         name=config.run.optimizer,
-        prompt=prompt_format(config.rollout.prompt, tokenizer),
+        prompt=prompt_of(config, tokenizer, optimizer),
         seed=seed,
         mode=config.rollout.mode,
         context=config.rollout.context,
@@ -214,6 +213,7 @@ def _agents(
         record=True,
         share_prefixes=config.update.prefix_sharing == "auto",
     )
+    with_expert = optimizer.labels == "expert" and config.rollout.own_episodes > 0
     expert = Expert(prefer_policy=config.imitation.expert == "policy")
     return agent, DAggerAgent(agent, expert, greedy=config.imitation.greedy_share) if with_expert else None
 
