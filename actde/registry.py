@@ -29,6 +29,7 @@ _BUILT_IN = (
     EntryPoint(name="imitation", value="actde.imitation:Imitation", group=GROUP),
     EntryPoint(name="decision", value="actde.decision:Decision", group=GROUP),
     EntryPoint(name="rejection", value="actde.imitation:Rejection", group=GROUP),
+    EntryPoint(name="rejection-transition", value="actde.transition_rejection:TransitionRejection", group=GROUP),
 )
 _registered: dict[str, type[Optimizer]] = {}
 

@@ -13,7 +13,6 @@ from accelerate import Accelerator
 
 import games
 from actde import Optimizer
-from actde.errors import ConfigError
 from agents.completion_rewards import load_models
 from agents.config import SCRATCH, ModelConfig, TrainConfig
 from agents.imports import load_imports
@@ -23,7 +22,6 @@ from agents.model.build import assemble
 from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
 from agents.storage.run_folder import RunFolder
 from agents.text.word_tokenizer import known_words, split_words
@@ -34,6 +32,7 @@ from agents.training.held_out import HeldOutGames
 from agents.training.hindsight import prompt_of, with_return_words
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.optimizer_check import check_optimizer
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
 from agents.training.recorded_play import open_recorded_play
@@ -85,7 +84,7 @@ def _prepare(
     check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
-    _check_optimizer(optimizer, config)
+    check_optimizer(optimizer, config)
     if not resume:  # a resumed run has its own copy
         check_sources(config)
     specs, held_out = (_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
@@ -153,31 +152,6 @@ def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
     return specs
 
 
-def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Raise an error if the optimizer needs a missing setting, or cannot work with a given setting."""
-    if optimizer.trains_q and not config.model.q_heads:
-        raise ConfigError(f"{config.run.optimizer} trains q: expected --q-heads 1 or 2, got 0")
-    group_size, episodes = config.rollout.group_size, config.rollout.episodes
-    if optimizer.needs_groups and (group_size < 2 or episodes % group_size):
-        raise ConfigError(
-            f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
-            f"--episodes {episodes}, got {group_size}"
-        )
-    sums_actions = optimizer.needs_expected_q or config.optimizer.recentre_q
-    if sums_actions and config.rollout.credit != "token":
-        raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
-    if config.rollout.data and not optimizer.learns_off_policy:
-        raise ConfigError(
-            f"{config.run.optimizer} learns from its own play only: leave out --data, or use imitation, for example"
-        )
-    expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
-    if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
-        who, advice = "the expert plays every turn", "--beta below 1"
-        if not config.rollout.own_episodes:
-            who, advice = "the model does not play", "--data-share below 1"
-        raise AgentError(f"--promote and --stop-success count the model's wins, but {who}; give {advice}")
-
-
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
@@ -212,6 +186,7 @@ def _agents(
         gamma=config.optimizer.gamma,
         record=True,
         share_prefixes=config.update.prefix_sharing == "auto",
+        random_share=config.rollout.random_share,
     )
     with_expert = optimizer.labels == "expert" and config.rollout.own_episodes > 0
     expert = Expert(prefer_policy=config.imitation.expert == "policy")

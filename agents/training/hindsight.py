@@ -11,7 +11,6 @@ from typing import Any
 
 import games
 from actde import Optimizer
-from actde.errors import ConfigError
 from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.recorded_streams import StreamRecorder, evaluated
@@ -24,22 +23,11 @@ from agents.training.data_file import Converter, Prompts
 
 
 def prompt_of(config: TrainConfig, tokenizer: Any, optimizer: Optimizer) -> PromptFormat:
-    """Return the prompt format of a run. It states returns if the optimizer learns from them.
-
-    Raises:
-        ConfigError: the model's own play would want an unknown return, or it cannot be written again.
-    """
-    rollout, returns = config.rollout, None
+    """Return the prompt format of a run. It states returns if the optimizer learns from them."""
+    returns = None
     if optimizer.labels == "return":
-        if rollout.wanted_return is None and not rollout.data:
-            raise ConfigError(f"{config.run.optimizer} plays for a wanted return: give --wanted-return X or --data")
-        if rollout.mode == "free" and rollout.own_episodes:
-            raise ConfigError(
-                f"{config.run.optimizer} writes its own play again, which needs --mode trie; with --mode free give "
-                "--data and leave --data-share at 1"
-            )
-        returns = ReturnText(place=rollout.return_text, wanted=rollout.wanted_return)
-    return prompt_format(rollout.prompt, tokenizer, returns)
+        returns = ReturnText(place=config.rollout.return_text, wanted=config.rollout.wanted_return)
+    return prompt_format(config.rollout.prompt, tokenizer, returns)
 
 
 def with_return_words(

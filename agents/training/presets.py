@@ -31,8 +31,7 @@ ADVENTURES, FREE_TEXT = "text adventures", "games without admissible commands"
 GAMES: dict[str, dict[str, Any]] = {
     # an episode is a single action, so nothing is discounted; with 64 episodes, each gradient step covers every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
-    # settings of the code behind the figures of Turner and Einhorn (2023); 2,500 rollouts of 4 epochs make 10,000
-    # gradient steps, as in that code
+    # settings of the code behind the figures of Turner and Einhorn (2023), with its 10,000 gradient steps
     "ipd": {
         "trunk": "pico",
         "dropout": 0.1,
@@ -123,6 +122,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "imitation": {"episodes": 4, "parallel": 4, "max_turns": None, "epochs": 1, "minibatches": 1, "entropy_coef": 0.0},
     "decision": {"episodes": 4, "parallel": 4, "epochs": 1, "minibatches": 1, "entropy_coef": 0.0},
     "rejection": {"group_size": 8, "entropy_coef": 0.0},
+    "rejection-transition": {"credit": "command", "entropy_coef": 0.0},
 }
 """Presets by optimizer, for text adventures."""
 

@@ -83,7 +83,7 @@ def train(
 ) -> Trained:
     """Train a pico trunk with 64 episodes and 8 gradient steps per iteration."""
     torch.manual_seed(0)
-    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None, tau=TAU)
+    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None, tau=TAU, top_actions=32)
     if name == "recentred":
         name, learning = "actde", learning.replace(recentre_q=True, advantage="return")
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
@@ -227,6 +227,16 @@ def test_rejection_finds_the_better_action() -> None:
     found = train(POLICY, "rejection")
     assert found.mean("p:north", "room") > 0.95
     assert [found.mean(what, "room") for what in ("value", "q:north")] == near([1.0, 1.0])
+
+
+@pytest.mark.parametrize("spec", [POLICY, BOTH])
+def test_rejection_by_transition_finds_the_better_action(spec: ScriptSpec) -> None:
+    """It imitates the better half of the actions."""
+    found = train(spec, "rejection-transition", iterations=18)
+    for text, better in {"room": "north", "red": "north", "blue": "south"}.items():
+        if text in {scene.text for play in spec.plays for scene in play}:
+            assert found.mean(f"p:{better}", text) > 0.95
+            assert found.mean("value", text) == near(1.0, within=0.2)
 
 
 def test_the_advantage_identity() -> None:
