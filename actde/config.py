@@ -58,6 +58,8 @@ class OptimizerConfig(Config):
     """Advantage estimator. lambda: sum of discounted TD errors; return: lambda-return minus baseline."""
     group_std: bool = True
     """Divide grpo's advantages by the standard deviation of their group; off as in Dr. GRPO."""
+    quantile: Fraction = 0.5
+    """Quantile of a group's rewards that is the baseline of qae."""
     value_loss: Literal["ppo", "ilql"] = "ppo"
     """Value loss. ppo: clipped squared error to the return; ilql: expectile regression to q."""
     expectile: Annotated[float, Field(gt=0, lt=1)] = 0.9

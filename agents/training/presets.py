@@ -126,7 +126,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """Presets by optimizer, for text adventures."""
 
-OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {"grpo": {"group_size": 8}}
+OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {"grpo": {"group_size": 8}, "qae": {"group_size": 8}}
 """Presets by optimizer, for all games."""
 
 # The losses of the heads must not disturb imitation (NOTES.md): their gradients stop at the trunk. Their small weights

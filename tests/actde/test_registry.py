@@ -27,7 +27,18 @@ from actde import (
 )
 from tests.helpers.actde_batches import random_batch, random_outputs
 
-OURS = ["actde", "actde-corrected", "decision", "grpo", "imitation", "mpo", "ppo", "rejection", "rejection-transition"]
+OURS = [
+    "actde",
+    "actde-corrected",
+    "decision",
+    "grpo",
+    "imitation",
+    "mpo",
+    "ppo",
+    "qae",
+    "rejection",
+    "rejection-transition",
+]
 
 
 class Habit(Optimizer):

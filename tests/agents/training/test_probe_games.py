@@ -96,7 +96,9 @@ def train(
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, torch_optimizer=torch_optimizer, reference=reference, learning=learning, epochs=8)
-    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name == "grpo" else 1) as runner:
+    with EpisodeRunner(
+        [spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name in ("grpo", "qae") else 1
+    ) as runner:
         for iteration in range(iterations):
             episodes = list(runner.play(with_expert if name == "imitation" else player, 64))
             segments = player.take_segments()
@@ -149,8 +151,9 @@ def test_a_later_reward_is_discounted(name: str) -> None:
         assert found.mean(what, "blue") == near(1.0)
 
 
-def test_grpo_finds_the_better_action_without_v() -> None:
-    found = train(POLICY, "grpo")
+@pytest.mark.parametrize("name", ["grpo", "qae"])
+def test_grpo_finds_the_better_action_without_v(name: str) -> None:
+    found = train(POLICY, name)
     assert found.mean("p:north", "room") > 0.95
 
 
