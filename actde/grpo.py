@@ -26,7 +26,7 @@ class GRPO(Optimizer):
 
     def baseline(self, batch: Batch) -> Tensor:
         """Return the baseline of each segment's group, repeated for all choices. The shape is [B, T]."""
-        baselines = self.group_baselines(self._reward_sums(batch), *_episodes_and_groups(batch))
+        baselines = self.group_baselines(self._reward_sums(batch), *self._episodes_and_groups(batch))
         return baselines.unsqueeze(1).expand_as(batch.rewards)
 
     def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class GRPO(Optimizer):
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         self._check_batch(batch)
-        rewards, (episodes, groups) = self._reward_sums(batch), _episodes_and_groups(batch)
+        rewards, (episodes, groups) = self._reward_sums(batch), self._episodes_and_groups(batch)
         advantages = rewards - self.group_baselines(rewards, episodes, groups)  # [B]
         if self.config.group_std:
             deviations = rewards - _group_means(rewards, episodes, groups)
@@ -55,14 +55,13 @@ class GRPO(Optimizer):
     def _reward_sums(self, batch: Batch) -> Tensor:
         """Return the reward sum of each segment's episode. The shape is [B]."""
         segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
-        episodes, index = torch.unique(_episodes_and_groups(batch)[0], return_inverse=True)
+        episodes, index = torch.unique(self._episodes_and_groups(batch)[0], return_inverse=True)
         return segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]
 
-
-def _episodes_and_groups(batch: Batch) -> tuple[Tensor, Tensor]:
-    if batch.episodes is None or batch.groups is None:
-        raise ValueError("'grpo' needs Batch.episodes and Batch.groups, got None")
-    return batch.episodes, batch.groups
+    def _episodes_and_groups(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if batch.episodes is None or batch.groups is None:
+            raise ValueError(f"{self.name!r} needs Batch.episodes and Batch.groups, got None")
+        return batch.episodes, batch.groups
 
 
 def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:

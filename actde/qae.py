@@ -23,7 +23,7 @@ class QAE(GRPO):
 
     def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
         baselines, of_episode = torch.empty_like(rewards), dict(zip(episodes.tolist(), rewards, strict=True))
-        for group in groups.unique():
+        for group in torch.unique(groups):
             own = groups == group
             ordered = torch.stack([of_episode[episode] for episode in set(episodes[own].tolist())]).sort().values
             baselines[own] = ordered[max(math.ceil(self.config.quantile * len(ordered)) - 1, 0)]

@@ -74,7 +74,7 @@ def evaluate_beside_baselines(
     for name in players:
         try:
             with console.waiting(f"loading {name}"):
-                wanted = {"wanted_return": wanted_return} if name == agent else {}
+                wanted: dict[str, Any] = {"wanted_return": wanted_return} if name == agent else {}
                 player = agents.make_agent(name, **sampling, **wanted, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
                 each = _each(played[name].append, advance, *([record[name]] if record else ()))

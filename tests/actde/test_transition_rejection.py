@@ -1,6 +1,7 @@
 """Rejection sampling by transition: which actions are imitated, and how."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +11,10 @@ from actde import OptimizerConfig
 from actde.transition_rejection import TransitionRejection
 from tests.helpers.actde_batches import LENGTHS, gradients, in_processes, random_batch, random_outputs, table
 
-PLAIN = {"gae_lambda": 0.5, "value_coef": 0.0}
+PLAIN: dict[str, Any] = {"gae_lambda": 0.5, "value_coef": 0.0}
 
 
-def made(count: int, **settings: object) -> TransitionRejection:
+def made(count: int, **settings: Any) -> TransitionRejection:
     return TransitionRejection(OptimizerConfig(**(PLAIN | {"top_actions": count} | settings)))
 
 
