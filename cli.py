@@ -142,7 +142,7 @@ def evaluate(
     The baselines are random and walkthrough. For the completion game, the baseline is smollm2 without training.
     """
     import agents
-    from terminal import evaluation
+    from terminal import evaluate_command, evaluation
 
     if card:
         usual = (None, 0, None, None, False, 1.0, 1.0, None, None, "", None)
@@ -153,7 +153,7 @@ def evaluate(
         return
     if (tasks, out, cluster) != (None, None, None):
         raise typer.BadParameter("--tasks, --out and --cluster belong to the card: add --card, or leave them out")
-    evaluation.show(
+    evaluate_command.run(
         agent or "actde",
         game or agents.DEFAULT_GAME,
         wanted_return or (),

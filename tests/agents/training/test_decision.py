@@ -26,6 +26,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL
 from agents.text.prompt import PLAIN, PromptFormat
 from agents.text.return_text import ReturnText, number
+from agents.training import presets
 from agents.training.data_file import Converter
 from agents.training.factory import make_trainer
 from agents.training.hindsight import with_obtained_returns
@@ -206,6 +207,15 @@ def test_the_best_return_of_the_data_is_wanted_by_default(tmp_path: Path) -> Non
         make_agent(str(run / INITIAL), seed=0)
     with pytest.raises(AgentError, match="random wants no return"):
         make_agent("random", seed=0, wanted_return=1.0)
+
+
+def test_a_run_takes_the_place_of_returns_from_its_initial_checkpoint(tmp_path: Path) -> None:
+    first = settings("bandit", optimizer="decision", data="random:9", return_text="prefix", iterations=1)
+    run = trained(first, tmp_path / "run")
+    given = {"game": "bandit", "optimizer": "decision", "init": str(run), "wanted_return": 0.5}
+    found = presets.resolve(given)
+    assert found.rollout.return_text == "prefix" and presets.resolve({"game": "bandit"}).rollout.return_text == "turn"
+    next(make_trainer(found.replace(tracker="none", iterations=1), tmp_path / "second").run())
 
 
 @pytest.mark.parametrize(
