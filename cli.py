@@ -61,6 +61,7 @@ def play(
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
+    wanted_return: arg.WantedReturn = None,
     audit: arg.Audit = None,
     threads: arg.Threads = None,
     delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
@@ -83,6 +84,7 @@ def play(
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}", lines=True):
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
+        sampling["wanted_return"] = wanted_return
         player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn), notify=console.note)
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause, record=record)
@@ -116,6 +118,7 @@ def evaluate(
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
+    wanted_return: arg.WantedReturns = None,
     parallel: Annotated[
         int | None, Option(min=1, max=arg.MOST, help="Episodes played at the same time.", show_default="8")
     ] = None,
@@ -127,12 +130,8 @@ def evaluate(
     card: Annotated[
         bool, arg.card_option("--card", help="Play the tasks of the evaluation card that its results lack.")
     ] = False,
-    tasks: Annotated[
-        str | None, arg.card_option(metavar="NAMES", help="Tasks, separated by commas.", show_default="all")
-    ] = None,
-    out: Annotated[
-        Path | None, arg.card_option(metavar="NAME.md", help="Card, beside NAME.json.", show_default="docs/card.md")
-    ] = None,
+    tasks: arg.CardTasks = None,
+    out: arg.CardOut = None,
     cluster: arg.CardCluster = None,
     save: arg.Save = None,
     as_json: arg.AsJson = False,
@@ -142,29 +141,30 @@ def evaluate(
     The baselines are random and walkthrough. For the completion game, the baseline is smollm2 without training.
     """
     import agents
-    from terminal import evaluation
+    from terminal import evaluate_command, evaluation
 
     if card:
-        usual = (None, 0, None, None, False, 1.0, 1.0, None, "", None)
-        if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command, save) != usual:
+        usual = (None, 0, None, None, False, 1.0, 1.0, None, None, "", None)
+        given = (game, seed, max_turns, step_seconds, greedy, temperature, top_p, wanted_return)
+        if (*given, parallel, bonus_command, save) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         evaluation.play_card(out or Path("docs/card.md"), agent, tasks, episodes or 100, cluster, as_json=as_json)
         return
     if (tasks, out, cluster) != (None, None, None):
         raise typer.BadParameter("--tasks, --out and --cluster belong to the card: add --card, or leave them out")
-    rows = evaluation.evaluate_beside_baselines(
+    evaluate_command.run(
         agent or "actde",
         game or agents.DEFAULT_GAME,
+        wanted_return or (),
         sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p},
         episodes=episodes or 20,
         parallel=parallel or 8,
         max_turns=max_turns,
         step_seconds=step_seconds,
         bonus_command=bonus_command,
-        save=save and save.absolute(),
+        save=save,
+        as_json=as_json,
     )
-    console.output([row.to_json() for row in rows], evaluation.report(rows), as_json=as_json)
-    console.note_saved(save)
 
 
 @command()

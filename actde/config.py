@@ -58,6 +58,8 @@ class OptimizerConfig(Config):
     """Advantage estimator. lambda: sum of discounted TD errors; return: lambda-return minus baseline."""
     group_std: bool = True
     """Divide grpo's advantages by the standard deviation of their group; off as in Dr. GRPO."""
+    quantile: Fraction = 0.5
+    """Quantile of a group's rewards that is the baseline of qae."""
     value_loss: Literal["ppo", "ilql"] = "ppo"
     """Value loss. ppo: clipped squared error to the return; ilql: expectile regression to q."""
     expectile: Annotated[float, Field(gt=0, lt=1)] = 0.9
@@ -70,6 +72,10 @@ class OptimizerConfig(Config):
     """Target KL in nats per action for an adaptive kl_coef. none: kl_coef is fixed."""
     tau: Positive = 1.0
     """Temperature of mpo, and of actde with --recentre-q, in units of reward: the limit is pi_ref exp(q / tau)."""
+    top_actions: Annotated[int, Field(ge=1)] = 64
+    """Number of actions of a process's rollout, best scores first, that rejection-transition imitates."""
+    importance_weighting: bool = False
+    """KL and entropy of rejection-transition. on: of the chosen actions, weighted by pi / pi_old; off: exact sums."""
     recentre_q: bool = False
     """Baseline of actde. on: v + tau (log pi - log pi_ref - KL), which replaces q; off: the Q head's q."""
     measure_kl: bool = False

@@ -25,18 +25,21 @@ class GRPO(Optimizer):
     needs_groups = True
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return the mean reward sum of each segment's group, repeated for all choices. The shape is [B, T]."""
-        return self._rewards_and_means(batch)[1].unsqueeze(1).expand_as(batch.rewards)
+        """Return the baseline of each segment's group, repeated for all choices. The shape is [B, T]."""
+        baselines = self.group_baselines(self._reward_sums(batch), *self._episodes_and_groups(batch))
+        return baselines.unsqueeze(1).expand_as(batch.rewards)
+
+    def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
+        """Return, for each segment, the mean of the episodes' reward sums over its group. All tensors are [B]."""
+        return _group_means(rewards, episodes, groups)
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         self._check_batch(batch)
-        rewards, means = self._rewards_and_means(batch)
-        advantages = rewards - means  # [B]
+        rewards, (episodes, groups) = self._reward_sums(batch), self._episodes_and_groups(batch)
+        advantages = rewards - self.group_baselines(rewards, episodes, groups)  # [B]
         if self.config.group_std:
-            assert batch.groups is not None
-            assert batch.episodes is not None
-            variances = _group_means(advantages.square(), batch.episodes, batch.groups)
-            advantages = advantages / (variances.sqrt() + 1e-6)
+            deviations = rewards - _group_means(rewards, episodes, groups)
+            advantages = advantages / (_group_means(deviations.square(), episodes, groups).sqrt() + 1e-6)
         advantages = torch.where(batch.mask, advantages.unsqueeze(1), 0.0)
         if self.config.whitening == "batch":
             advantages = whiten(advantages, batch.mask, all_reduce)
@@ -49,17 +52,16 @@ class GRPO(Optimizer):
         del terms["value_loss"]
         return terms
 
-    def _rewards_and_means(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return a tuple (rewards, means) of tensors [B], with one entry per segment.
-
-        `rewards` holds the reward sum of the segment's episode, and `means` the mean of these sums over its group.
-        """
-        if batch.episodes is None or batch.groups is None:
-            raise ValueError("'grpo' needs Batch.episodes and Batch.groups, got None")
+    def _reward_sums(self, batch: Batch) -> Tensor:
+        """Return the reward sum of each segment's episode. The shape is [B]."""
         segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
-        episodes, index = torch.unique(batch.episodes, return_inverse=True)
-        rewards = segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]
-        return rewards, _group_means(rewards, batch.episodes, batch.groups)
+        episodes, index = torch.unique(self._episodes_and_groups(batch)[0], return_inverse=True)
+        return segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]
+
+    def _episodes_and_groups(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if batch.episodes is None or batch.groups is None:
+            raise ValueError(f"{self.name!r} needs Batch.episodes and Batch.groups, got None")
+        return batch.episodes, batch.groups
 
 
 def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:

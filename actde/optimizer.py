@@ -23,7 +23,7 @@ from actde.kl_controller import KLController
 from actde.losses import masked_mean
 from actde.returns import AllReduce, explained_variance, lambda_advantages, lambda_returns, no_reduce, td_errors, whiten
 
-Labels = Literal["none", "expert", "best"]
+Labels = Literal["none", "expert", "best", "return"]
 
 
 class Optimizer(ABC):
@@ -36,7 +36,8 @@ class Optimizer(ABC):
         needs_kl: whether the algorithm uses `Outputs.kl`, the exact KL to the reference policy.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         learns_off_policy: whether the algorithm may learn from episodes that another policy played.
-        labels: source of the choices that the policy imitates: none, an expert, or the policy's own best episodes.
+        labels: source of the choices that the policy imitates: none, an expert, the policy's own best episodes, or all
+            episodes, whose text then states the return that followed ("return").
 
     Raises:
         OptimizerError: the settings contradict each other.

@@ -26,8 +26,11 @@ _BUILT_IN = (
     EntryPoint(name="actde-corrected", value="actde.actde_corrected:CorrectedACTDE", group=GROUP),
     EntryPoint(name="mpo", value="actde.mpo:MPO", group=GROUP),
     EntryPoint(name="grpo", value="actde.grpo:GRPO", group=GROUP),
+    EntryPoint(name="qae", value="actde.qae:QAE", group=GROUP),
     EntryPoint(name="imitation", value="actde.imitation:Imitation", group=GROUP),
+    EntryPoint(name="decision", value="actde.decision:Decision", group=GROUP),
     EntryPoint(name="rejection", value="actde.imitation:Rejection", group=GROUP),
+    EntryPoint(name="rejection-transition", value="actde.transition_rejection:TransitionRejection", group=GROUP),
 )
 _registered: dict[str, type[Optimizer]] = {}
 

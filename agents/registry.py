@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.protocol import Agent, AgentError, Turn
 
@@ -35,6 +35,7 @@ def make_agent(
     greedy: bool = False,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    wanted_return: float | None = None,
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
@@ -42,23 +43,46 @@ def make_agent(
 
     Args:
         greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
+        wanted_return: the return that an agent of the optimizer `decision` wants, in units of reward. If None, the best
+            return of its data.
         ask: function that returns a person's command for a turn. The human agent requires it.
         notify: function that receives a one-line message if another agent replaces the named one.
 
     Raises:
-        AgentError: the name is unknown, the folder's checkpoint is missing or damaged, or a run's settings are damaged.
+        AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
+            the agent wants no return.
     """
+    sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
+    agent = _build(name_or_folder, sampling, ask=ask, notify=notify)
+    returns = getattr(getattr(agent, "prompt", None), "returns", None)
+    if returns is None:
+        if wanted_return is not None:
+            raise AgentError(f"{name_or_folder} wants no return: --wanted-return is for runs of the optimizer decision")
+    elif wanted_return is not None:
+        returns.wanted = wanted_return
+    elif returns.wanted is None:
+        raise AgentError(f"{name_or_folder} does not know which return to want: give --wanted-return X")
+    return agent
+
+
+def _build(
+    name_or_folder: str,
+    sampling: dict[str, Any],
+    *,
+    ask: Callable[[Turn], str] | None,
+    notify: Callable[[str], None],
+) -> Agent:
+    """Build an agent as `make_agent` does. `sampling` are keyword arguments of `LanguageModelAgent`."""
     from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
     if name_or_folder == "random":
-        return RandomAgent(seed=seed)
+        return RandomAgent(seed=sampling["seed"])
     if name_or_folder == "walkthrough":
         return WalkthroughAgent()
     if name_or_folder == "human":
         if ask is None:
             raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
-    sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
     folder = None if name_or_folder == "smollm2" else agent_folder(name_or_folder, notify)
     from agents.storage.checkpoint import load_agent, load_pretrained
     from agents.storage.run_folder import SETTINGS, read_config

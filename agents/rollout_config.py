@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from actde.config import Config, Positive
+from actde.config import Config, Fraction, Positive
 from actde.errors import ConfigError
 from agents.measurement_config import PositiveFraction, Size
 
@@ -51,12 +51,18 @@ class RolloutConfig(Config):
     """Maximum tokens of context; a longer episode is cut. With none, the trunk's limit applies."""
     credit: Literal["token", "command"] = "token"
     """What counts as one action. token: each sampled token; command: all sampled tokens of a turn."""
+    random_share: Fraction = 0.0
+    """Fraction of the turns at which a random admissible command is played, for optimizers that learn off policy."""
     rollout_dropout: bool = False
     """Use dropout during rollouts too, as the code of Turner and Einhorn (2023) does."""
     data: SourceNames = ""
     """Recorded play to learn from: a run, saved episodes, a transcript, random:N or expert:N. Joined by commas."""
     data_share: PositiveFraction = 1.0
     """Fraction of a rollout's episodes that is taken from --data; the model plays the others."""
+    return_text: Literal["turn", "prefix"] = "turn"
+    """How decision states a return. turn: at each turn, what follows; prefix: once, as Turner and Einhorn (2023) do."""
+    wanted_return: float | None = None
+    """Return that decision wants in its own play and in evaluations. none: the best return in --data."""
 
     @property
     def recorded_episodes(self) -> int:

@@ -53,7 +53,10 @@ def preset_tables() -> str:
         *((f"game `{game}` with `{trunk}`", values) for (game, trunk), values in presets.GAMES_ON_TRUNKS.items()),
         *((f"optimizer `{name}`", values) for name, values in presets.OPTIMIZERS_ANY_GAME.items()),
         *((f"optimizer `{name}` {adventures}", values) for name, values in presets.OPTIMIZERS.items()),
-        *((f"`imitation` with `{trunk}` {adventures}", values) for trunk, values in presets.IMITATION.items()),
+        *(
+            (f"`imitation` or `decision` with `{trunk}` {adventures}", values)
+            for trunk, values in presets.IMITATION.items()
+        ),
         *((f"`--init` with `{trunk}` {adventures}", values) for trunk, values in presets.WARM_START.items()),
         (f"`imitation` with `--init` {adventures}", presets.WARM_IMITATION),
         ("`compare --quick`", presets.QUICK),

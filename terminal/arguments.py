@@ -21,6 +21,8 @@ CONFIG = "TOML file of settings. Options override it. Its paths start in the cur
 STEP_SECONDS = "Time limit of a game's step in seconds. Each game then runs in a child process, which is killed."
 CLUSTER = "Run on the Ray cluster whose head is HOST:PORT; local starts Ray on this machine. It replaces --workers."
 THREADS = "PyTorch's threads in each process. Set 1 if other processes use the cores."
+WANTED = "Return that an agent of the optimizer decision is to obtain in an episode."
+BEST_RETURN = "the best return of its data"
 MOST = 1_000_000  # the largest number of episodes, turns and other repetitions
 AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared."
 
@@ -77,6 +79,16 @@ TopP = Annotated[
     float,
     Option(min=1e-6, max=1, metavar="SHARE", help="Share of the probability from which a language model samples."),
 ]
+WantedReturn = Annotated[float | None, Option("--wanted-return", metavar="X", help=WANTED, show_default=BEST_RETURN)]
+WantedReturns = Annotated[
+    list[float] | None,
+    Option(
+        "--wanted-return",
+        metavar="X",
+        help=f"{WANTED} Repeatable: several give a curve of obtained against wanted return.",
+        show_default=BEST_RETURN,
+    ),
+]
 Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
 Threads = Annotated[
     int | None,
@@ -84,6 +96,12 @@ Threads = Annotated[
 ]
 Cluster = Annotated[str | None, Option("--cluster", metavar="ADDRESS", help=CLUSTER)]
 CardCluster = Annotated[str | None, card_option("--cluster", metavar="ADDRESS", help=CLUSTER)]
+CardTasks = Annotated[
+    str | None, card_option("--tasks", metavar="NAMES", help="Tasks, separated by commas.", show_default="all")
+]
+CardOut = Annotated[
+    Path | None, card_option("--out", metavar="NAME.md", help="Card, beside NAME.json.", show_default="docs/card.md")
+]
 CrawlStates = Annotated[
     int | None,
     Option(

@@ -48,6 +48,7 @@ def evaluate_beside_baselines(
     *,
     sampling: Mapping[str, Any],
     episodes: int,
+    wanted_return: float | None = None,
     step_seconds: float | None = None,
     save: Path | None = None,
     **settings: Any,
@@ -59,6 +60,7 @@ def evaluate_beside_baselines(
 
     Args:
         sampling: arguments of `make_agent`, including the seed.
+        wanted_return: argument of `make_agent` for the agent.
         step_seconds: argument of `games.resolve`.
         save: folder in which a subfolder for each agent gets a transcript of the agent's episodes.
         settings: further arguments of `evaluate`.
@@ -68,11 +70,12 @@ def evaluate_beside_baselines(
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
     settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
     players = dict.fromkeys((agent, *baselines))
-    record = {name: recorder(save / _folder_name(name)) for name in players} if save else {}
+    record = {name: recorder(save / folder_name(name)) for name in players} if save else {}
     for name in players:
         try:
             with console.waiting(f"loading {name}"):
-                player = agents.make_agent(name, **sampling, notify=console.note)
+                wanted: dict[str, Any] = {"wanted_return": wanted_return} if name == agent else {}
+                player = agents.make_agent(name, **sampling, **wanted, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
                 each = _each(played[name].append, advance, *([record[name]] if record else ()))
                 row = evaluate(player, specs, on_episode=each, **settings)
@@ -94,7 +97,7 @@ def evaluate_beside_baselines(
     return rows
 
 
-def _folder_name(agent: str) -> str:
+def folder_name(agent: str) -> str:
     return re.sub(r"[^\w-]+", "_", agent).strip("_") or "agent"
 
 

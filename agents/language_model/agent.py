@@ -49,6 +49,7 @@ class LanguageModelAgent:
         record: bool = False,
         max_command_tokens: int = 16,
         share_prefixes: bool = True,
+        random_share: float = 0.0,
     ) -> None:
         """
         Args:
@@ -69,10 +70,11 @@ class LanguageModelAgent:
             max_command_tokens: maximum length of a text in `free` mode, in tokens. The entry `max_tokens` of a game's
                 info overrides this length.
             share_prefixes: read what several episodes have in common only once. This does not change the policy.
+            random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
         """
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prompt, self.seed, self.mode = prompt, seed, mode
-        self.greedy, self.temperature, self.top_p = greedy, temperature, top_p
+        self.greedy, self.temperature, self.top_p, self.random_share = greedy, temperature, top_p, random_share
         self.context = min(context or model.context, model.context)
         self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
         self._writer = StreamWriter(tokenizer, prompt, context=self.context)
@@ -128,6 +130,7 @@ class LanguageModelAgent:
                 None if self.greedy else self._live[turn.episode].rng,
                 temperature=self.temperature,
                 top_p=self.top_p,
+                random_share=self.random_share,
             )
             for turn, output in zip(turns, outputs, strict=True)
         ]
@@ -195,16 +198,19 @@ class LanguageModelAgent:
                 stream=TokenStream(episode=turn.episode, gamma=self.gamma),
                 rng=np.random.default_rng([self.seed, turn.episode]),
                 prompt=turn.prompt,
+                remaining=(self.prompt.returns and self.prompt.returns.wanted) or 0.0,
             )
             self.reader.begin(len(self._live))
         state = self._live[turn.episode]
         state.stream.begin_turn(turn.reward)
+        state.remaining -= turn.reward
         self._append(state, turn.observation, first=turn.first, reserve=reserve)
         return state
 
     def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
         """Append an observation as `StreamWriter.append` does. If the stream is cut, free its cache row."""
-        if self._writer.append(state.stream, observation, game_prompt=state.prompt, first=first, reserve=reserve):
+        text: dict[str, Any] = {"game_prompt": state.prompt, "first": first, "remaining": state.remaining}
+        if self._writer.append(state.stream, observation, **text, reserve=reserve):
             self.reader.release(state)
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
@@ -213,6 +219,7 @@ class LanguageModelAgent:
             return {}
         states = [self._live[ending.episode] for ending in endings]
         for state, ending in zip(states, endings, strict=True):
+            state.remaining -= ending.reward
             self._append(state, ending.observation, first=False, reserve=0)
         values = self.reader.last_values(states)
         return {ending.episode: value for ending, value in zip(endings, values, strict=True)}

@@ -110,10 +110,11 @@ def sample_command(
     *,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    random_share: float = 0.0,
 ) -> tuple[Decision, int]:
-    """Sample a command. If `rng` is None, take the most probable command.
+    """Sample a command, which is any command with probability `random_share`. If `rng` is None, take the most probable.
 
-    `temperature` and `top_p` do not change the probabilities in the decision, which are those of the policy.
+    The other arguments do not change the probabilities in the decision, which are those of the policy.
 
     Returns:
         A tuple (decision, index), with the index of the command among `names`.
@@ -122,6 +123,8 @@ def sample_command(
     probabilities = command_probabilities(trie, outputs.logprobs)
     if rng is None:
         command = int(probabilities.argmax())
+    elif random_share and rng.random() < random_share:
+        command = int(rng.integers(len(names)))
     else:
         command = int(rng.choice(len(names), p=sampling_probabilities(probabilities, temperature, top_p)))
     q_values: dict[str, float] = {}

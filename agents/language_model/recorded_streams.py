@@ -32,6 +32,7 @@ class StreamRecorder:
 
     def __init__(self, tokenizer: Any, prompt: PromptFormat, *, mode: Mode, context: int, gamma: float) -> None:
         self.mode, self.gamma = mode, gamma
+        self._remaining = 0.0  # return of the episode from the current turn on
         self._writer = StreamWriter(tokenizer, prompt, context=context)
 
     def record(
@@ -47,18 +48,22 @@ class StreamRecorder:
         """
         stream = TokenStream(episode=end.episode, gamma=self.gamma)
         write = self._free if self.mode == "free" else self._admissible
+        self._remaining = sum(turn.reward for turn in turns) + end.reward
         for turn, command, label in zip(turns, commands, imitated, strict=True):
             stream.begin_turn(turn.reward)
+            self._remaining -= turn.reward
             write(stream, turn, command, label=label)
         if end.truncated and not end.terminated:
             stream.begin_turn(end.reward)
+            self._remaining -= end.reward
             self._append(stream, turns[0], end.observation, first=False, reserve=0)
             stream.record(_choice(stream, (stream.tokens[-1],), None))
             return stream.finish(0.0, bootstrap=None, whole_vocabulary=self.mode == "free")
         return stream.finish(end.reward, bootstrap=None, whole_vocabulary=self.mode == "free")
 
     def _append(self, stream: TokenStream, turn: Turn, observation: str, *, first: bool, reserve: int) -> None:
-        self._writer.append(stream, observation, game_prompt=turn.prompt, first=first, reserve=reserve)
+        text: dict[str, Any] = {"game_prompt": turn.prompt, "first": first, "remaining": self._remaining}
+        self._writer.append(stream, observation, **text, reserve=reserve)
 
     def _admissible(self, stream: TokenStream, turn: Turn, command: str, *, label: bool) -> None:
         names = list(turn.info["admissible_commands"])

@@ -30,12 +30,22 @@ class StreamWriter:
         self.tokens = 0  # number of tokens of all streams so far
         self._tries: dict[tuple[str, ...], Trie] = {}
 
-    def append(self, stream: TokenStream, observation: str, *, game_prompt: str, first: bool, reserve: int) -> bool:
+    def append(
+        self,
+        stream: TokenStream,
+        observation: str,
+        *,
+        game_prompt: str,
+        first: bool,
+        reserve: int,
+        remaining: float = 0.0,
+    ) -> bool:
         """Append an observation to a stream, and cut the stream if it outgrows the context.
 
         On return, the stream has room for at least `reserve` more tokens. Return whether the stream was cut.
+        `remaining` is the return from this turn on, which some prompt formats state.
         """
-        text = self.prompt.before_command(observation, game_prompt=game_prompt, first=first)
+        text = self.prompt.before_command(observation, game_prompt=game_prompt, first=first, remaining=remaining)
         tokens = self.tokenizer.begin(text) if first else self.tokenizer.encode(text)
         self.extend(stream, tokens)
         if not stream.tokens:

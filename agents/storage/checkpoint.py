@@ -30,6 +30,7 @@ from agents.model.trunk_config import known_entries, library_errors
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
+from agents.text.return_text import ReturnText
 from games.errors import described
 from games.files import atomic_folder, json_hash, sha256
 from games.untrusted_files import MAX_BYTES, check_regular, read_object, validated
@@ -100,7 +101,7 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
         model,
         tokenizer,
         name=str(about["name"]),
-        prompt=prompt_format(about["prompt"], tokenizer),
+        prompt=prompt_format(about["prompt"], tokenizer, returns_of(about)),
         mode=about["mode"],
         context=about["context"],
         **sampling,
@@ -132,6 +133,12 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
         raise AgentError(f"{folder} is an adapter of the model {config.trunk!r}: {error}") from error
     load_tensors(model, tensors, folder)
     return model.eval().to(PartialState().device), tokenizer
+
+
+def returns_of(about: Mapping[str, Any]) -> ReturnText | None:
+    """Return how an agent states returns and the return that it wants, or None if it states none."""
+    place = about.get("return_text")
+    return None if place is None else ReturnText(place=place, wanted=about.get("wanted_return"))
 
 
 def load_pretrained(name: str, **sampling: Any) -> LanguageModelAgent:

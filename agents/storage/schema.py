@@ -46,6 +46,8 @@ class AgentFile(Stored):
     digest: Name = ""
     made_by: dict[str, Any] = Field(default_factory=dict)
     trained_on: list[Name] | None = None
+    return_text: Literal["turn", "prefix"] | None = None
+    wanted_return: float | None = None
 
 
 class HeadsFile(Stored):

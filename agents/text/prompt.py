@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.protocol import AgentError
+from agents.text.return_text import ReturnText
 from games.errors import first_line
 
 
@@ -27,7 +28,7 @@ class PromptFormat:
 
     `opening` precedes the first observation, and `before_observation` the later ones. `prompt` stands between an
     observation and a command, and `terminator` ends a command. If `prompt` or `terminator` is None, the text of the
-    game is used.
+    game is used. `returns` states a return in each turn, or is None.
     """
 
     name: str
@@ -35,10 +36,17 @@ class PromptFormat:
     before_observation: str = ""
     prompt: str | None = None
     terminator: str | None = None
+    returns: ReturnText | None = None
 
-    def before_command(self, observation: str, *, game_prompt: str, first: bool) -> str:
-        """Return the text before a command, except the prompt's trailing spaces, which `command` returns."""
+    def before_command(self, observation: str, *, game_prompt: str, first: bool, remaining: float = 0.0) -> str:
+        """Return the text before a command, except the prompt's trailing spaces, which `command` returns.
+
+        `remaining` is the return from this turn on. Only `returns` states it.
+        """
         before = self.opening if first else self.before_observation
+        if self.returns is not None:
+            prompt = self._prompt(game_prompt)
+            observation = self.returns.added_to(observation, remaining, first=first, game_prompt=prompt)
         return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
@@ -61,15 +69,15 @@ INSTRUCTION = "You are playing a text adventure game. Answer each message with t
 FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation"  # placeholders in a rendered chat
 
 
-def prompt_format(name: str, tokenizer: Any) -> PromptFormat:
-    """Return the format with this name for a tokenizer of the `transformers` library.
+def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) -> PromptFormat:
+    """Return the format with this name for a tokenizer of the `transformers` library. `returns` becomes its field.
 
     Raises:
         AgentError: the name is unknown, or the tokenizer has no chat template that the format `chat` can use.
     """
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
-    return PLAIN if name == "plain" else _chat_format(tokenizer)
+    return replace(PLAIN if name == "plain" else _chat_format(tokenizer), returns=returns)
 
 
 def _chat_format(tokenizer: Any) -> PromptFormat:

@@ -40,7 +40,7 @@ class SegmentRow(TypedDict):
 
 
 class EpisodeRow(TypedDict):
-    """An episode. `earned` is its discounted return.
+    """An episode. `earned` is its discounted return or, if the text states returns, its undiscounted return.
 
     `bootstrap` says whether the last choice marks the final state of a truncated episode.
     """
@@ -60,7 +60,7 @@ class Converter:
         recorder: records the token streams.
         prompts: the texts around commands.
         labels: as `Optimizer.labels`. With "expert", the commands of an expert are imitated or, in an episode without
-            an expert, all commands. With "best", all commands are imitated, and with "none" no command.
+            an expert, all commands. With "best" and "return", all commands are imitated, and with "none" no command.
 
     Attributes:
         episodes, turns: number of episodes, and of their turns. Episodes without a command to imitate are left out.
@@ -75,7 +75,7 @@ class Converter:
     def lines(self, episodes: Iterator[Episode]) -> Iterator[str]:
         """Yield the lines of the file. Raise `AgentError` if there is no command to imitate."""
         for episode in episodes:
-            segments = self._segments(episode) if episode.steps else []
+            segments = self.segments(episode) if episode.steps else []
             if self._is_useful(segments):
                 self._count(episode)
                 yield _dumped(self._row(episode, segments))
@@ -97,7 +97,7 @@ class Converter:
     def _row(self, episode: Episode, segments: list[Segment]) -> EpisodeRow:
         return {  # type: ignore[typeddict-item]
             "game": episode.game,
-            "earned": discounted_return(episode, self.recorder.gamma),
+            "earned": episode.reward if self.labels == "return" else discounted_return(episode, self.recorder.gamma),
             "won": bool(episode.won),
             "bootstrap": episode.truncated and not episode.terminated,
             "segments": [
@@ -112,7 +112,8 @@ class Converter:
             ],
         }
 
-    def _segments(self, episode: Episode) -> list[Segment]:
+    def segments(self, episode: Episode) -> list[Segment]:
+        """Return the segments of an episode, in order of time. The model's numbers are 0."""
         prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
         rewards = [0.0, *(step.reward for step in episode.steps)]
         turns = [

@@ -13,7 +13,6 @@ from accelerate import Accelerator
 
 import games
 from actde import Optimizer
-from actde.errors import ConfigError
 from agents.completion_rewards import load_models
 from agents.config import SCRATCH, ModelConfig, TrainConfig
 from agents.imports import load_imports
@@ -23,17 +22,17 @@ from agents.model.build import assemble
 from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
 from agents.storage.run_folder import RunFolder
-from agents.text.prompt import prompt_format
 from agents.text.word_tokenizer import known_words, split_words
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.data_sources import check_sources, recorded_words
 from agents.training.held_out import HeldOutGames
+from agents.training.hindsight import prompt_of, with_return_words
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.optimizer_check import check_optimizer
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
 from agents.training.recorded_play import open_recorded_play
@@ -85,7 +84,7 @@ def _prepare(
     check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
-    _check_optimizer(optimizer, config)
+    check_optimizer(optimizer, config)
     if not resume:  # a resumed run has its own copy
         check_sources(config)
     specs, held_out = (_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
@@ -111,7 +110,7 @@ def _build(
     torch.manual_seed(config.run.seed)
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, _vocabulary(specs), words)
+    model, tokenizer = assemble(model_config, *with_return_words(optimizer, _vocabulary(specs), words))
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model, optimizer)
@@ -123,8 +122,7 @@ def _build(
     torch_optimizer = make_torch_optimizer(model, config.update)
 
     seed = _process_seed(config.run.seed, accelerator)
-    with_expert = optimizer.labels == "expert" and config.rollout.own_episodes > 0
-    agent, dagger_agent = _agents(config, model, tokenizer, seed, with_expert=with_expert)
+    agent, dagger_agent = _agents(config, model, tokenizer, optimizer, seed)
     updater = Updater(model, torch_optimizer, optimizer, config.update, accelerator, reference)
     trainer = Trainer(
         config=config,
@@ -137,7 +135,7 @@ def _build(
         tokenizer=tokenizer,
         agent=agent,
         dagger_agent=dagger_agent,
-        runner=_runner(config, schedule, seed, with_expert=with_expert),
+        runner=_runner(config, schedule, seed, with_expert=dagger_agent is not None),
         schedule=schedule,
         strategies=strategies_of(specs[0]),
         trained_on=sorted({*earlier_games, *map(game_hash, specs)}),
@@ -152,31 +150,6 @@ def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
     reject_reserved_seeds(specs)
     load_models(specs)
     return specs
-
-
-def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Raise an error if the optimizer needs a missing setting, or cannot work with a given setting."""
-    if optimizer.trains_q and not config.model.q_heads:
-        raise ConfigError(f"{config.run.optimizer} trains q: expected --q-heads 1 or 2, got 0")
-    group_size, episodes = config.rollout.group_size, config.rollout.episodes
-    if optimizer.needs_groups and (group_size < 2 or episodes % group_size):
-        raise ConfigError(
-            f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
-            f"--episodes {episodes}, got {group_size}"
-        )
-    sums_actions = optimizer.needs_expected_q or config.optimizer.recentre_q
-    if sums_actions and config.rollout.credit != "token":
-        raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
-    if config.rollout.data and not optimizer.learns_off_policy:
-        raise ConfigError(
-            f"{config.run.optimizer} learns from its own play only: leave out --data, or use imitation or rejection"
-        )
-    expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
-    if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
-        who, advice = "the expert plays every turn", "--beta below 1"
-        if not config.rollout.own_episodes:
-            who, advice = "the model does not play", "--data-share below 1"
-        raise AgentError(f"--promote and --stop-success count the model's wins, but {who}; give {advice}")
 
 
 def _warm_start(
@@ -199,21 +172,23 @@ def _reference(config: TrainConfig, model: ActorCritic, optimizer: Optimizer) ->
 
 
 def _agents(
-    config: TrainConfig, model: ActorCritic, tokenizer: object, seed: int, *, with_expert: bool
+    config: TrainConfig, model: ActorCritic, tokenizer: object, optimizer: Optimizer, seed: int
 ) -> tuple[LanguageModelAgent, DAggerAgent | None]:
     """Return a tuple: the agent that learns, and the agent that plays with an expert, or None without an expert."""
     agent = LanguageModelAgent(
         model,
         tokenizer,
         name=config.run.optimizer,
-        prompt=prompt_format(config.rollout.prompt, tokenizer),
+        prompt=prompt_of(config, tokenizer, optimizer),
         seed=seed,
         mode=config.rollout.mode,
         context=config.rollout.context,
         gamma=config.optimizer.gamma,
         record=True,
         share_prefixes=config.update.prefix_sharing == "auto",
+        random_share=config.rollout.random_share,
     )
+    with_expert = optimizer.labels == "expert" and config.rollout.own_episodes > 0
     expert = Expert(prefer_policy=config.imitation.expert == "policy")
     return agent, DAggerAgent(agent, expert, greedy=config.imitation.greedy_share) if with_expert else None
 

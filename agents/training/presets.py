@@ -1,8 +1,7 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A configuration is merged from a list of layers, in which later layers override earlier ones. The layers are, in this
-order: the defaults, the presets of the game, of the trunk, of both together, of the optimizer and of a warm start, the
-settings of the checkpoint of --init, and the user's settings.
+A configuration is merged from layers, of which later ones override earlier ones: the defaults, the presets of the game,
+of the trunk, of both, of the optimizer and of a warm start, the settings of the checkpoint of --init, the user's own.
 """
 
 import tomllib
@@ -32,8 +31,7 @@ ADVENTURES, FREE_TEXT = "text adventures", "games without admissible commands"
 GAMES: dict[str, dict[str, Any]] = {
     # an episode is a single action, so nothing is discounted; with 64 episodes, each gradient step covers every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
-    # settings of the code behind the figures of Turner and Einhorn (2023); 2,500 rollouts of 4 epochs make 10,000
-    # gradient steps, as in that code
+    # settings of the code behind the figures of Turner and Einhorn (2023), with its 10,000 gradient steps
     "ipd": {
         "trunk": "pico",
         "dropout": 0.1,
@@ -122,11 +120,13 @@ GAMES_ON_TRUNKS: dict[tuple[str, str], dict[str, Any]] = {
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     # many small gradient steps, each on a few new expert episodes; no turn limit, so that walkthroughs can be long
     "imitation": {"episodes": 4, "parallel": 4, "max_turns": None, "epochs": 1, "minibatches": 1, "entropy_coef": 0.0},
+    "decision": {"episodes": 4, "parallel": 4, "epochs": 1, "minibatches": 1, "entropy_coef": 0.0},
     "rejection": {"group_size": 8, "entropy_coef": 0.0},
+    "rejection-transition": {"credit": "command", "entropy_coef": 0.0},
 }
 """Presets by optimizer, for text adventures."""
 
-OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {"grpo": {"group_size": 8}}
+OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {"grpo": {"group_size": 8}, "qae": {"group_size": 8}}
 """Presets by optimizer, for all games."""
 
 # The losses of the heads must not disturb imitation (NOTES.md): their gradients stop at the trunk. Their small weights
@@ -136,7 +136,7 @@ IMITATION: dict[str, dict[str, Any]] = {
     "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
     "smollm2": {"lr": 3e-4, **_SEPARATE},
 }
-"""Presets by trunk, for imitation on text adventures."""
+"""Presets by trunk, for imitation and decision on text adventures."""
 
 WARM_START: dict[str, dict[str, Any]] = {
     # The value heads were fitted to the expert. Train them alone first, so that the policy is not updated from a wrong
@@ -244,7 +244,7 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
         Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
     ]
     if game == ADVENTURES:
-        imitation = IMITATION.get(trunk, {}) if optimizer == "imitation" else {}
+        imitation = IMITATION.get(trunk, {}) if optimizer in ("imitation", "decision") else {}
         result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | imitation))
         if init:
             imitates = optimizer_class(optimizer).labels != "none"

@@ -4,35 +4,31 @@ When a run starts, it converts the recorded episodes to token streams once, and 
 takes some of them, and evaluates the current model at their choices. A resumed run needs no other file.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-import games
 from agents.config import UpdateConfig
-from agents.language_model.command_policy import NOT_FINITE
 from agents.language_model.recorded_streams import StreamRecorder, evaluated
-from agents.language_model.token_stream import Choice, Segment
-from agents.model.actor_critic import ActorCritic, HeadOutputs
-from agents.model.packed_attention import can_pack
+from agents.language_model.token_stream import Segment
+from agents.model.actor_critic import ActorCritic
 from agents.play.metrics import Metrics
-from agents.protocol import AgentError, DivergenceError
+from agents.protocol import AgentError
 from agents.storage.run_folder import DATA
 from agents.training import data_file, trackers
+from agents.training.choice_numbers import evaluate_choices
 from agents.training.dagger import best_returns
-from agents.training.data_file import Converter, Prompts
+from agents.training.data_file import Converter
 from agents.training.data_sources import recorded_episodes
+from agents.training.hindsight import prompts_of
 from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
 from agents.training.rollout import Rollout
-from agents.training.rollout_batch import RolloutBatch
 from games.files import atomic_write
 
 if TYPE_CHECKING:
@@ -54,6 +50,9 @@ class RecordedPlay:
         whole_vocabulary: whether the model samples from all tokens (`Segment.whole_vocabulary`).
         seed: seed of the run.
         rank, processes: number of this process, and number of all processes.
+
+    Attributes:
+        best_return: the highest return of an episode (see `EpisodeRow.earned`).
 
     Raises:
         AgentError: the file is missing or damaged, or none of its episodes is imitated.
@@ -81,6 +80,7 @@ class RecordedPlay:
         if not len(self._kept):
             raise AgentError(f"--data holds no best episode: none of the {len(won)} was won or is better than another")
         self.count = min(count, len(self))
+        self.best_return = float(returns.max())
 
     def __len__(self) -> int:
         """The number of episodes that are imitated."""
@@ -100,7 +100,8 @@ class RecordedPlay:
             data_file.segments_of(row, number - len(rows), whole_vocabulary=self.whole_vocabulary)
             for number, row in enumerate(rows)
         ]
-        choices, agreed = self._evaluate([segment for stream in streams for segment in stream])
+        recorded = [segment for stream in streams for segment in stream]
+        choices, agreed = evaluate_choices(self.model, self.update, recorded)
         segments, remaining = list[Segment](), iter(choices)
         for row, stream in zip(rows, streams, strict=True):
             own = list(islice(remaining, sum(len(segment.choices) for segment in stream)))
@@ -118,31 +119,6 @@ class RecordedPlay:
             tokens=played.tokens + sum(len(segment.tokens) for segment in segments),
             label_metrics=played.label_metrics | metrics,
         )
-
-    @torch.no_grad()
-    def _evaluate(self, segments: Sequence[Segment]) -> tuple[list[Choice], list[bool]]:
-        """Return a tuple: all choices with the model's numbers, and whether each labelled token is the likeliest.
-
-        Choices among all tokens have no entry in the second list.
-        """
-        rollout = RolloutBatch(segments, credit="token", device=self.model.device)
-        numbers = torch.zeros(int(rollout.offsets[-1]), 5, device=rollout.device)
-        share = self.update.prefix_sharing == "auto" and can_pack(self.model)
-        everything, budget = range(len(rollout)), self.update.micro_batch_tokens
-        for part in rollout.micro_batches(everything, budget, share_prefixes=share):
-            with part.hidden_states(self.model) as states:
-                heads = self.model.evaluate_choices(states, part.choices)
-            numbers[part.choice_index] = _numbers(heads, part.choices.chosen)
-        if not bool(numbers.isfinite().all()):
-            raise DivergenceError(NOT_FINITE)
-        choices, agreed = list[Choice](), list[bool]()
-        recorded = (choice for segment in segments for choice in segment.choices)
-        for choice, row in zip(recorded, numbers.cpu().double().tolist(), strict=True):
-            logprob, value, q_value, entropy, likeliest = row
-            choices.append(replace(choice, logprob=logprob, value=value, q_value=q_value, entropy=entropy))
-            if choice.label is not None and not self.whole_vocabulary:
-                agreed.append(choice.label == likeliest)
-        return choices, agreed
 
     def _drawn(self, first: int) -> Iterator[int]:
         """Yield the `count` episodes from number `first` on in the sequence of all passes."""
@@ -205,23 +181,6 @@ def _open(trainer: "Trainer", path: Path) -> None:
         rank=accelerator.process_index,
         processes=accelerator.num_processes,
     )
-
-
-def prompts_of(specs: Sequence[games.GameSpec]) -> Prompts:
-    """Return the texts around the commands of these games. Other games get those of the first one."""
-    kinds: dict[tuple[str, str], tuple[str, str]] = {}
-    for spec in specs:
-        if (kind := (spec.kind, spec.target)) not in kinds:
-            env = spec.make()
-            kinds[kind] = env.metadata.get("prompt", "\n> "), env.metadata.get("terminator", "\n")
-            env.close()
-    prompts = {spec.name: kinds[spec.kind, spec.target] for spec in specs}
-    return prompts | {"": prompts[specs[0].name]}
-
-
-def _numbers(heads: HeadOutputs, chosen: Tensor) -> Tensor:
-    """Return for each of N choices [N, 5]: logprob, v and q of the chosen token, entropy, and the likeliest token."""
-    index = chosen[:, None]
-    q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q.gather(1, index)[:, 0]
-    likeliest = heads.logprobs.argmax(1)
-    return torch.stack([heads.logprobs.gather(1, index)[:, 0], heads.values, q, heads.entropy, likeliest], dim=1)
+    returns = trainer.agent.prompt.returns
+    if returns is not None and returns.wanted is None:
+        returns.wanted = trainer.recorded.best_return

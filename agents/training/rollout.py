@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from actde.optimizer import Labels
 from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
@@ -15,6 +16,7 @@ from agents.play.metrics import Metrics, episode_metrics, strategy_shares
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.training.dagger import DAggerAgent, label_best_episodes
+from agents.training.hindsight import with_obtained_returns
 from agents.training.level_schedule import LevelSchedule
 from agents.training.progress import Progress
 
@@ -74,14 +76,14 @@ def play_rollout(
     agent: LanguageModelAgent,
     dagger_agent: DAggerAgent | None,
     *,
-    labels_best: bool,
+    labels: Labels,
     progress: Progress,
 ) -> Rollout:
     """Play the model's own episodes of one iteration, and label their segments if the optimizer imitates.
 
     Args:
         dagger_agent: if it is not None, it plays instead of `agent`. Both have the same model.
-        labels_best: whether the best episodes are imitated.
+        labels: as `Optimizer.labels`.
         progress: counts the episodes, turns and tokens.
 
     Raises:
@@ -102,7 +104,9 @@ def play_rollout(
     episodes = sorted(played, key=lambda episode: episode.index)
     agent.forget()  # the update needs the memory
     segments, label_metrics = agent.take_segments(), Metrics()
-    if labels_best and episodes:
+    if labels == "return":
+        segments = with_obtained_returns(config, agent, runner.specs, episodes)
+    elif labels == "best" and episodes:
         top_fraction, gamma = config.imitation.top_fraction, config.optimizer.gamma
         segments, label_metrics = label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
     elif dagger_agent:

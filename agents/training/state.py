@@ -76,11 +76,13 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
 
 def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **training: Any) -> None:
     """Write a checkpoint of the current policy. `training` holds further keyword arguments of `save_agent`."""
+    returns = trainer.agent.prompt.returns
     description = {
         "name": trainer.config.run.optimizer,
         "prompt": trainer.agent.prompt.name,
         "mode": trainer.agent.mode,
         "context": trainer.agent.context,
+        **({} if returns is None else {"return_text": returns.place, "wanted_return": returns.wanted}),
         "made_by": trainer.config.model_dump(),
         "trained_on": trained_on,
     }

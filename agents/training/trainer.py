@@ -258,9 +258,8 @@ class Trainer:
         self.runner.specs = self.schedule.in_play()
         if self.dagger_agent:
             self.dagger_agent.beta = self.config.imitation.beta_at(self.iteration)
-        labels_best = self.updater.optimizer.labels == "best"
-        players = self.agent, self.dagger_agent
-        played = play_rollout(self.config, self.runner, *players, labels_best=labels_best, progress=self.progress)
+        labels, players = self.updater.optimizer.labels, (self.agent, self.dagger_agent)
+        played = play_rollout(self.config, self.runner, *players, labels=labels, progress=self.progress)
         return self.recorded.added_to(played, self.iteration, self.progress) if self.recorded else played
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:

@@ -59,11 +59,12 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
 
 
 def settings_of_checkpoint(source: Path) -> dict[str, Any]:
-    """Return the model settings and the prompt format that a run takes from its initial checkpoint."""
+    """Return the model settings and the format of prompts that a run takes from its initial checkpoint."""
     about = verify(newest(source))
     stored = about["model"]
     q_parts = ("q_heads", "dueling") if stored["q_heads"] else ()
-    return {name: stored[name] for name in (*SAME, "dtype", *q_parts)} | {"prompt": about["prompt"]}
+    texts = {name: about[name] for name in ("prompt", "return_text") if about.get(name)}
+    return {name: stored[name] for name in (*SAME, "dtype", *q_parts)} | texts
 
 
 def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) -> None:

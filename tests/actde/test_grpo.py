@@ -1,4 +1,6 @@
-"""GRPO against sums by hand: groups, episodes of several segments, and the standard deviation."""
+"""GRPO and QAE against sums by hand: groups, episodes of several segments, and the standard deviation."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,9 +27,10 @@ def batch(episodes: list[int], groups: list[int]) -> Batch:
     )
 
 
-def advantages(data: Batch, *, group_std: bool = True) -> list[float]:
+def advantages(data: Batch, *, name: str = "grpo", group_std: bool = True, quantile: float = 0.5) -> list[float]:
     """Return the advantage of each segment's first choice. All choices of a segment have the same advantage."""
-    result = make_optimizer("grpo", OptimizerConfig(group_std=group_std)).targets(data).advantages
+    config = OptimizerConfig(group_std=group_std, quantile=quantile)
+    result = make_optimizer(name, config).targets(data).advantages
     assert torch.equal(result, torch.where(MASK, result[:, :1], 0.0))
     return result[:, 0].tolist()
 
@@ -60,3 +63,27 @@ def test_a_batch_without_groups_is_refused() -> None:
         make_optimizer("grpo").targets(bare)
     with pytest.raises(ValueError, match="groups must be int64"):
         Batch(**(data.tensors() | {"groups": torch.zeros(4)}))
+
+
+@pytest.mark.parametrize(
+    ("quantile", "baseline"), [(0.0, 0), (0.25, 0), (0.26, 3), (0.5, 3), (0.75, 3), (0.76, 4), (1.0, 4)]
+)
+def test_the_baseline_of_qae_is_a_quantile_of_the_group(quantile: float, baseline: float) -> None:
+    """The rewards are 3, 0, 4 and 3."""
+    data = batch([0, 1, 2, 3], [0, 0, 0, 0])
+    wanted = [reward - baseline for reward in (3, 0, 4, 3)]
+    assert advantages(data, name="qae", quantile=quantile, group_std=False) == wanted
+    assert wanted != advantages(data, group_std=False), "that of GRPO is the mean"
+    assert advantages(data, name="qae", quantile=quantile) == pytest.approx([x / 2.25**0.5 for x in wanted], abs=1e-5)
+
+
+def test_qae_counts_an_episode_of_two_segments_once_and_groups_apart() -> None:
+    assert advantages(batch([0, 1, 1, 2], [0, 0, 0, 0]), name="qae", quantile=0.6, group_std=False) == [0, 1, 1, 0]
+    assert advantages(batch([0, 1, 2, 3], [0, 0, 1, 1]), name="qae", quantile=1.0, group_std=False) == [0, -3, 0, -1]
+
+
+def test_with_rewards_0_and_1_qae_learns_from_rare_successes_or_rare_failures_only() -> None:
+    data, wins = batch([0, 1, 2, 3], [0, 0, 0, 0]), table([1, 0], [0, 0], [0, 0], [0, 0])
+    assert advantages(replace(data, rewards=wins), name="qae", group_std=False) == [1, 0, 0, 0]
+    failures = table([1, 0], [0, 0], [1, 0], [1, 0])
+    assert advantages(replace(data, rewards=failures), name="qae", group_std=False) == [0, -1, 0, 0]

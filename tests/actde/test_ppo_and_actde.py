@@ -245,6 +245,22 @@ def test_the_clip_fraction_and_ratio_by_hand() -> None:
     assert float(measures["clip_fraction"]) == pytest.approx(2 / 3)
 
 
+def test_a_large_clip_range_is_ppo_without_clipping() -> None:
+    """The loss is that of the importance-weighted policy gradient, -(pi / pi_old) A, also far from ratio 1."""
+    batch = random_batch(18, LENGTHS)
+    far = (3 * batch.logprobs).requires_grad_()
+    outputs = changed(random_outputs(batch), lambda name, x: far if name == "logprobs" else x)
+    found = {}
+    for clip_range in (0.2, 1e9):
+        optimizer = PPO(OptimizerConfig(clip_range=clip_range))
+        targets = optimizer.targets(batch)
+        terms = optimizer.policy_loss(batch, targets, outputs)[batch.mask]
+        found[clip_range] = terms, torch.autograd.grad(terms.sum(), far, retain_graph=True)[0][batch.mask]
+    wanted = (-(far - batch.logprobs).exp() * targets.advantages)[batch.mask]
+    torch.testing.assert_close(found[1e9], (wanted, wanted.detach()))  # d ratio / d log pi = ratio
+    assert not torch.allclose(found[0.2][1], wanted)
+
+
 def test_the_summary_by_hand() -> None:
     batch = hand_batch()
     optimizer = ACTDE(OptimizerConfig(gae_lambda=1))

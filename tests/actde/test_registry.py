@@ -27,7 +27,18 @@ from actde import (
 )
 from tests.helpers.actde_batches import random_batch, random_outputs
 
-OURS = ["actde", "actde-corrected", "grpo", "imitation", "mpo", "ppo", "rejection"]
+OURS = [
+    "actde",
+    "actde-corrected",
+    "decision",
+    "grpo",
+    "imitation",
+    "mpo",
+    "ppo",
+    "qae",
+    "rejection",
+    "rejection-transition",
+]
 
 
 class Habit(Optimizer):

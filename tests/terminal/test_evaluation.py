@@ -65,7 +65,7 @@ def test_each_agent_gets_a_folder_of_its_episodes(tmp_path: Path) -> None:
     ("agent", "folder"), [("actde-small", "actde-small"), ("runs/a.b", "runs_a_b"), ("../x/", "x"), ("..", "agent")]
 )
 def test_the_folder_of_an_agent_has_a_plain_name(agent: str, folder: str) -> None:
-    assert evaluation._folder_name(agent) == folder
+    assert evaluation.folder_name(agent) == folder
 
 
 def test_success_is_computed_from_the_episodes_in_the_order_of_their_numbers(

@@ -83,7 +83,7 @@ def train(
 ) -> Trained:
     """Train a pico trunk with 64 episodes and 8 gradient steps per iteration."""
     torch.manual_seed(0)
-    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None, tau=TAU)
+    learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None, tau=TAU, top_actions=32)
     if name == "recentred":
         name, learning = "actde", learning.replace(recentre_q=True, advantage="return")
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
@@ -96,7 +96,9 @@ def train(
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
     update = updater(model, name, torch_optimizer=torch_optimizer, reference=reference, learning=learning, epochs=8)
-    with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name == "grpo" else 1) as runner:
+    with EpisodeRunner(
+        [spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name in ("grpo", "qae") else 1
+    ) as runner:
         for iteration in range(iterations):
             episodes = list(runner.play(with_expert if name == "imitation" else player, 64))
             segments = player.take_segments()
@@ -149,8 +151,9 @@ def test_a_later_reward_is_discounted(name: str) -> None:
         assert found.mean(what, "blue") == near(1.0)
 
 
-def test_grpo_finds_the_better_action_without_v() -> None:
-    found = train(POLICY, "grpo")
+@pytest.mark.parametrize("name", ["grpo", "qae"])
+def test_grpo_finds_the_better_action_without_v(name: str) -> None:
+    found = train(POLICY, name)
     assert found.mean("p:north", "room") > 0.95
 
 
@@ -227,6 +230,16 @@ def test_rejection_finds_the_better_action() -> None:
     found = train(POLICY, "rejection")
     assert found.mean("p:north", "room") > 0.95
     assert [found.mean(what, "room") for what in ("value", "q:north")] == near([1.0, 1.0])
+
+
+@pytest.mark.parametrize("spec", [POLICY, BOTH])
+def test_rejection_by_transition_finds_the_better_action(spec: ScriptSpec) -> None:
+    """It imitates the better half of the actions."""
+    found = train(spec, "rejection-transition", iterations=18)
+    for text, better in {"room": "north", "red": "north", "blue": "south"}.items():
+        if text in {scene.text for play in spec.plays for scene in play}:
+            assert found.mean(f"p:{better}", text) > 0.95
+            assert found.mean("value", text) == near(1.0, within=0.2)
 
 
 def test_the_advantage_identity() -> None:

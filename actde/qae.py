@@ -1,0 +1,30 @@
+"""Quantile advantage estimation: GRPO whose baseline is a quantile of the group's rewards."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from actde.grpo import GRPO
+
+
+class QAE(GRPO):
+    """Quantile advantage estimation, Wu et al. (2025), arXiv:2509.22611.
+
+        A_i = (R_i - Q_K(R)) / (std(R) + 1e-6)
+
+    The notation is that of `GRPO`. Q_K is the K-quantile of the group's rewards: the smallest reward R_j such that at
+    least a fraction K of the episodes has a reward of at most R_j. K is the setting `quantile`. If rewards are 0 and 1
+    and a fraction p of a group earns 1, then Q_K is 0 for p <= 1 - K, so that only successes have an advantage.
+    Otherwise it is 1, so that only failures have an advantage. The mean, in contrast, gives an advantage to all.
+    """
+
+    name = "qae"
+
+    def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
+        baselines, of_episode = torch.empty_like(rewards), dict(zip(episodes.tolist(), rewards, strict=True))
+        for group in torch.unique(groups):
+            own = groups == group
+            ordered = torch.stack([of_episode[episode] for episode in set(episodes[own].tolist())]).sort().values
+            baselines[own] = ordered[max(math.ceil(self.config.quantile * len(ordered)) - 1, 0)]
+        return baselines

@@ -1,0 +1,79 @@
+"""Rejection sampling by transition: imitation of the best single actions of a rollout."""
+
+import torch
+from torch import Tensor
+
+from actde.batch import Batch, Outputs, Targets
+from actde.optimizer import Optimizer
+from actde.returns import AllReduce, lambda_advantages, lambda_returns, no_reduce, td_errors
+
+
+class TransitionRejection(Optimizer):
+    """Rejection sampling of single actions, as in the text-adventure code of Turner and Einhorn (2023).
+
+    `Rejection` imitates whole episodes. Here, each action of a rollout has a score,
+
+        score_t = G_t - kl_coef (log pi_old(a_t | s_t) - log pi_ref(a_t | s_t)),   G_t = r_t + gamma_t G_(t+1),
+
+    and the `top_actions` actions with the highest scores are imitated. The other actions have no policy loss:
+
+        policy loss = -log pi(a_t | s_t), averaged over these actions.
+
+    The KL is part of the score if `kl_place` is "reward". G_t contains no KL, unlike the returns to which v is fitted.
+    v bootstraps the return of a truncated episode. With credit per command, an action is a whole turn, as in that code,
+    and its log-probabilities are sums over its tokens. Each process takes the best actions of its own play.
+
+    With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
+
+        KL(pi || pi_ref) ~ rho (log pi - log pi_ref),   entropy ~ -rho log pi,  rho = pi(a_t | s_t) / pi_old(a_t | s_t)
+
+    The estimates are unbiased if pi_old chose every action. By default, both terms are exact sums over the alternatives
+    of each choice.
+    """
+
+    name = "rejection-transition"
+    learns_off_policy = True
+
+    def baseline(self, batch: Batch) -> Tensor:
+        return batch.values
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Return the score of each action, in units of reward. The shape is [B, T]."""
+        errors = td_errors(batch.rewards, batch.discounts, batch.next_values, batch.values, batch.mask)
+        returns = lambda_returns(batch.values, lambda_advantages(errors, batch.discounts, 1.0), batch.mask)
+        return returns + self.shaped_rewards(batch) - batch.rewards
+
+    def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
+        """Return the returns of the base class, and as advantages the weights of the actions.
+
+        The weights of rejected actions are 0. Those of imitated actions are equal, and their mean over all actions of
+        all processes is 1.
+        """
+        returns = super().targets(batch, all_reduce=all_reduce).returns
+        weights = _best(self.scores(batch), batch.mask, self.config.top_actions).to(returns.dtype)
+        imitated, actions = all_reduce(weights.sum()), all_reduce(batch.mask.sum().to(returns.dtype))
+        return Targets(advantages=weights * actions / imitated.clamp(min=1.0), returns=returns)
+
+    def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
+        return -targets.advantages * outputs.logprobs
+
+    def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
+        terms = super().terms(batch, targets, outputs)
+        if self.config.importance_weighting:
+            ratio = torch.where(batch.mask, outputs.logprobs - batch.logprobs, 0.0).exp()
+            terms["entropy"] = (terms["entropy"][0], -ratio * outputs.logprobs)
+            if batch.ref_logprobs is not None:
+                weight = self.kl.coef if self.config.kl_place == "loss" else 0.0
+                terms["kl_ref"] = (weight, ratio * (outputs.logprobs - batch.ref_logprobs))
+        return terms
+
+
+def _best(scores: Tensor, mask: Tensor, count: int) -> Tensor:
+    """Return a bool tensor that is True at the `count` highest scores, or at all actions if there are fewer.
+
+    Of equal scores, the earlier ones are taken.
+    """
+    order = torch.where(mask, scores, -torch.inf).flatten().argsort(descending=True, stable=True)
+    best = torch.zeros_like(mask).flatten()
+    best[order[: min(count, int(mask.sum()))]] = True
+    return best.view_as(mask)

@@ -1,0 +1,82 @@
+"""Returns in the text of a run: which return its own play wants, and the return that the play obtained.
+
+The optimizer `decision` learns from text that states the return that followed. The model's own play stated the wanted
+return instead, so its streams are written again before the update, as recorded play is.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import games
+from actde import Optimizer
+from agents.config import TrainConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.recorded_streams import StreamRecorder, evaluated
+from agents.language_model.token_stream import Segment
+from agents.play.episode import Episode
+from agents.text.prompt import PromptFormat, prompt_format
+from agents.text.return_text import ReturnText
+from agents.training.choice_numbers import evaluate_choices
+from agents.training.data_file import Converter, Prompts
+
+
+def prompt_of(config: TrainConfig, tokenizer: Any, optimizer: Optimizer) -> PromptFormat:
+    """Return the prompt format of a run. It states returns if the optimizer learns from them."""
+    returns = None
+    if optimizer.labels == "return":
+        returns = ReturnText(place=config.rollout.return_text, wanted=config.rollout.wanted_return)
+    return prompt_format(config.rollout.prompt, tokenizer, returns)
+
+
+def with_return_words(
+    optimizer: Optimizer, vocabulary: Sequence[str] | None, further: Sequence[str]
+) -> tuple[Sequence[str] | None, Sequence[str]]:
+    """Return the arguments of `assemble` with the words that state returns, if the optimizer learns from returns."""
+    words = [text for place in ("turn", "prefix") for text in ReturnText(place=place).words]
+    if optimizer.labels != "return":
+        return vocabulary, further
+    return (vocabulary, [*further, *words]) if vocabulary is None else ((*vocabulary, *words), further)
+
+
+def prompts_of(specs: Iterable[games.GameSpec]) -> Prompts:
+    """Return the texts around the commands of these games. Other games get those of the first one."""
+    kinds: dict[tuple[str, str], games.GameSpec] = {}
+    prompts = {spec.name: _texts(kinds.setdefault((spec.kind, spec.target), spec)) for spec in specs}
+    return prompts | {"": next(iter(prompts.values()))}
+
+
+@cache
+def _texts(spec: games.GameSpec) -> tuple[str, str]:
+    env = spec.make()
+    texts = env.metadata.get("prompt", "\n> "), env.metadata.get("terminator", "\n")
+    env.close()
+    return texts
+
+
+def with_obtained_returns(
+    config: TrainConfig, agent: LanguageModelAgent, specs: Sequence[Any], episodes: Sequence[Episode]
+) -> list[Segment]:
+    """Return the segments of the agent's own play, whose text states the return that the episode obtained.
+
+    All choices are labelled. The numbers of the choices are those of the current model for the new text.
+
+    Args:
+        specs: the games that were played.
+        episodes: the episodes, ordered by number.
+    """
+    recorder = StreamRecorder(
+        agent.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=config.optimizer.gamma
+    )
+    converter = Converter(recorder, prompts_of(specs), labels="return")
+    streams = [converter.segments(episode) for episode in episodes]
+    if not (everything := [segment for stream in streams for segment in stream]):
+        return []
+    remaining = iter(evaluate_choices(agent.model, config.update, everything)[0])
+    segments = list[Segment]()
+    for episode, stream in zip(episodes, streams, strict=True):
+        own = list(islice(remaining, sum(len(segment.choices) for segment in stream)))
+        if own:
+            segments += evaluated(stream, own, truncated=episode.truncated and not episode.terminated)
+    return segments

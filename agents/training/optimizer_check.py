@@ -1,0 +1,55 @@
+"""Checks the settings of a run against its optimizer."""
+
+from actde import Optimizer
+from actde.errors import ConfigError
+from agents.config import TrainConfig
+from agents.protocol import AgentError
+
+
+def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
+    """Check the settings of a run against its optimizer.
+
+    Raises:
+        ConfigError: the optimizer needs a missing setting, or cannot work with a given setting.
+        AgentError: a setting needs the model to play, but the model does not play.
+    """
+    if optimizer.trains_q and not config.model.q_heads:
+        raise ConfigError(f"{config.run.optimizer} trains q: expected --q-heads 1 or 2, got 0")
+    group_size, episodes = config.rollout.group_size, config.rollout.episodes
+    if optimizer.needs_groups and (group_size < 2 or episodes % group_size):
+        raise ConfigError(
+            f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
+            f"--episodes {episodes}, got {group_size}"
+        )
+    sums_actions = optimizer.needs_expected_q or config.optimizer.recentre_q
+    if sums_actions and config.rollout.credit != "token":
+        raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
+    if config.rollout.data and not optimizer.learns_off_policy:
+        raise ConfigError(
+            f"{config.run.optimizer} learns from its own play only: leave out --data, or use imitation, for example"
+        )
+    if config.rollout.random_share and (not optimizer.learns_off_policy or config.rollout.mode == "free"):
+        raise ConfigError(
+            "--random-share plays admissible commands that the policy did not choose: expected --mode trie and an "
+            f"optimizer that learns off policy, such as rejection, got {config.run.optimizer}"
+        )
+    if optimizer.labels == "return":
+        _check_returns(config)
+    expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
+    if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
+        who, advice = "the expert plays every turn", "--beta below 1"
+        if not config.rollout.own_episodes:
+            who, advice = "the model does not play", "--data-share below 1"
+        raise AgentError(f"--promote and --stop-success count the model's wins, but {who}; give {advice}")
+
+
+def _check_returns(config: TrainConfig) -> None:
+    """Raise `ConfigError` if the model's own play would want an unknown return, or cannot be written again."""
+    rollout, name = config.rollout, config.run.optimizer
+    if rollout.wanted_return is None and not rollout.data:
+        raise ConfigError(f"{name} plays for a wanted return: give --wanted-return X or --data")
+    if rollout.mode == "free" and rollout.own_episodes:
+        raise ConfigError(
+            f"{name} writes its own play again, which needs --mode trie; with --mode free give --data and leave "
+            "--data-share at 1"
+        )
