@@ -1,6 +1,6 @@
 """A reward.
 
-python cli.py train --game "completion?reward=examples/short.py:short" --out runs/short  # 11 to 47 min
+python cli.py train --game "completion?reward=examples/short.py:short" --out runs/short  # about 11 to 47 min
 """
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.command_line import cli
-from tests.helpers.page_commands import SHORT, PageCommand, found, help_texts, steps, texts_of_pages
+from tests.helpers.page_commands import PageCommand, found, help_texts, steps, texts_of_pages
 
 COMMANDS = [command for name, text in (*texts_of_pages(), *help_texts()) for command in found(name, text)]
 VALID = {command.words: command for command in COMMANDS if command.of_cli and (command.alone or command.stated)}
@@ -68,13 +68,13 @@ make test # 1 h"""
 
 
 def test_a_long_command_runs_shortened_if_a_later_one_reads_its_output() -> None:
-    text = """python cli.py train --game bandit --out runs/a  # 2 h
+    text = """python cli.py train --iterations 900 --out runs/a  # 2 h
 python cli.py train --game bandit --out runs/b  # 2 h
 python cli.py train --resume --out runs/a  # 2 h
 python cli.py watch runs/a/best
 python cli.py watch runs/b  # until you press q"""
     assert [words for _, words in steps(list(found("page", text)))] == [
-        ["train", "--game", "bandit", "--out", "runs/a", *SHORT["train"]],
+        ["train", "--out", "runs/a", "--iterations", "10", "--episodes", "2", "--parallel", "2"],
         ["train", "--resume", "--out", "runs/a", "--iterations", "11"],
         ["watch", "runs/a/best"],
     ]

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ TYPED = rf"python cli\.py [a-z]|actde (?:{'|'.join(GROUP.commands)})\b|python -m
 LINE = re.compile(rf"^ *((?:\w+=\S* )*(?:{TYPED}).*|make [a-z-]+(?: +#.*)?)$", re.MULTILINE)
 INLINE = re.compile(rf"`((?:\w+=\S* )*(?:{TYPED}|make [a-z])[^`]*)`".replace(" ", r"\s+"))
 STATED = re.compile(r"(about )?\d+(\.\d+)?( to \d+)? (s|min|h)\b|(needs|until|as long as) \w")
-SHORT = {
-    "train": ["--iterations", "10", "--episodes", "2", "--parallel", "2"],
-    "compare": ["--iterations", "2", "--episodes", "2", "--parallel", "2", "--seeds", "0", "--evaluations", "2"],
-    "evaluate": ["--episodes", "1"],
-    "play": ["--episodes", "1"],
+TINY = {"--iterations": "2", "--episodes": "2", "--parallel": "2"}
+SHORT: dict[str, dict[str, str]] = {
+    "train": {**TINY, "--iterations": "10"},
+    "compare": {**TINY, "--seeds": "0", "--evaluations": "2"},
+    "evaluate": {"--episodes": "1"},
+    "play": {"--episodes": "1"},
 }
-"""Further arguments of a long command, which make it short."""
+"""Options that make a long command short."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,14 @@ def steps(commands: Sequence[PageCommand]) -> list[tuple[PageCommand, list[str]]
         if command.stated:
             if not read & {word for option, word in pairwise(words) if option in ("--out", "--save")}:
                 continue
-            words = [*words, *(["--iterations", "11"] if "--resume" in words else SHORT[words[0]])]
+            words = shortened(words)
         chosen.insert(0, (command, words))
         read |= {str(path) for word in words for path in (Path(word), *Path(word).parents)}
     return chosen
+
+
+def shortened(words: Sequence[str]) -> list[str]:
+    """Return the arguments of a long command, with options that make it short in place of its own."""
+    short = {"--iterations": "11"} if "--resume" in words else SHORT[words[0]]
+    kept = [word for before, word in pairwise(["", *words]) if not {before, word} & set(short)]
+    return [*kept, *chain.from_iterable(short.items())]

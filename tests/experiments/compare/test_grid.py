@@ -189,12 +189,12 @@ def test_a_run_that_diverges_does_not_end_the_others(
     rows, diverged = work()
     assert [row["seed"] for row in rows] == [seed for seed in range(3) if seed not in bad]
     assert [row["name"] for row in diverged] == [f"ppo-seed{seed}" for seed in bad]
-    report.write(tmp_path, stored["about"], rows, diverged)
+    results = report.write(tmp_path, stored["about"], rows, diverged)
     text = (tmp_path / "README.md").read_text()
     assert f"| ppo | {bad[0]} | diverged |" in text
     assert f"`ppo-seed{bad[0]}`: the training diverged in iteration 3: v is not finite" in text
     with pytest.raises(SystemExit) as stopped:
-        comparison.conclude(tmp_path, rows, diverged)
+        comparison.conclude(tmp_path, results, as_json=False)
     assert stopped.value.code == 1
 
 
