@@ -46,10 +46,12 @@ def _environments() -> list[dict[str, str]]:
     return [os.environ | meeting | rank for rank in ranks]
 
 
-def finish(workers: Sequence[subprocess.Popen[str]], status: int = 0) -> list[tuple[str, str]]:
+def finish(
+    workers: Sequence[subprocess.Popen[str]], status: int = 0, *, timeout: float = 120
+) -> list[tuple[str, str]]:
     """Wait for the processes, assert their exit status, and return standard output and standard error of each."""
     try:
-        streams = [worker.communicate(timeout=120) for worker in workers]
+        streams = [worker.communicate(timeout=timeout) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
