@@ -13,7 +13,7 @@ from agents.storage.checkpoint import BEST, TRAINING, load_tensors, loading_tens
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
 from agents.training.held_out import Best
-from agents.training.processes import gather
+from agents.training.processes import connected, gather
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
 
@@ -43,10 +43,11 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
         state["best"] = trainer.held_out.best._asdict()
     random_states = {"torch_rng": torch.stack(gather(torch.get_rng_state()))}
     tensors: dict[str, Tensor] = {}
-    for name, tensor in torch_optimizer_tensors(trainer.updater.torch_optimizer).items():
-        gathered = whole(tensor)  # by all processes
-        if trainer.accelerator.is_main_process:  # the others would waste memory
-            tensors[name] = gathered
+    with connected():
+        for name, tensor in torch_optimizer_tensors(trainer.updater.torch_optimizer).items():
+            gathered = whole(tensor)  # by all processes
+            if trainer.accelerator.is_main_process:  # the others would waste memory
+                tensors[name] = gathered
     return state, tensors | random_states
 
 

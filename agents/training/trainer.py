@@ -20,7 +20,6 @@ from actde.config import option
 from agents.config import ModelConfig, TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
-from agents.model.sharding import gather_trunk
 from agents.play import transcript
 from agents.play.episode import Episode
 from agents.play.metrics import RECENT, Metrics
@@ -108,7 +107,7 @@ class Trainer:
 
     def _start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         damaged = in_all_processes(self._resume) if resume else {}
-        gather_trunk(*self.updater.models)
+        self.updater.gather()
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
         in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))

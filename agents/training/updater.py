@@ -21,7 +21,7 @@ from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.finite_check import check_finite
 from agents.model.packed_attention import can_pack
-from agents.model.sharding import clip_gradients, is_sharded, part_for, sharded
+from agents.model.sharding import clip_gradients, gather_trunk, is_sharded, part_for, sharded
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.processes import connected, gather, sum_gradients
@@ -161,6 +161,11 @@ class Updater:
         """The trained model and, if there is one, the frozen copy of the initial policy."""
         return [self.model] if self.reference.copy is None else [self.model, self.reference.copy]
 
+    def gather(self) -> None:
+        """Gather sharded trunks, in all processes together."""
+        with connected():
+            gather_trunk(*self.models)
+
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
         with connected():
@@ -183,7 +188,7 @@ class Updater:
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
         totals: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.model.device))
-        with sharded(*self.models):
+        with connected(), sharded(*self.models):
             for rows in self._steps(len(rollout), rng):
                 with_sample = self.config.lm_loss_coef > 0
                 sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if with_sample else None

@@ -29,10 +29,13 @@ def start_two(arguments: Sequence[str]) -> list[subprocess.Popen[str]]:
     ]  # fmt: skip
 
 
-def run_two(*arguments: str, status: int = 0) -> list[tuple[str, str]]:
-    """Run a command line as the processes 0 and 1, assert their exit status, and return the two streams of each."""
+def run_two(*arguments: str, status: int = 0, sharded: bool = False) -> list[tuple[str, str]]:
+    """Run a command line as the processes 0 and 1, assert their exit status, and return the two streams of each.
+
+    `sharded` sets the variables that `accelerate launch` sets for FSDP2."""
+    further = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} if sharded else {}
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda environment: cli(*arguments, env=environment), _environments()))
+        done = list(pool.map(lambda environment: cli(*arguments, env=environment | further), _environments()))
     assert [each.returncode for each in done] == [status] * 2, done
     return [(each.stdout, each.stderr) for each in done]
 
@@ -46,9 +49,7 @@ def _environments() -> list[dict[str, str]]:
     return [os.environ | meeting | rank for rank in ranks]
 
 
-def finish(
-    workers: Sequence[subprocess.Popen[str]], status: int = 0, *, timeout: float = 120
-) -> list[tuple[str, str]]:
+def finish(workers: Sequence[subprocess.Popen[str]], status: int = 0, *, timeout: float = 120) -> list[tuple[str, str]]:
     """Wait for the processes, assert their exit status, and return standard output and standard error of each."""
     try:
         streams = [worker.communicate(timeout=timeout) for worker in workers]
