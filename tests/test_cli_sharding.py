@@ -1,21 +1,25 @@
 """`train` with a sharded trunk: launched by accelerate, resumed by other numbers of processes, and saved as ever."""
 
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
 from agents.storage.checkpoint import BEST, INITIAL, checkpoints
 from tests import ROOT
+from tests.helpers import pages
 from tests.helpers.command_line import cli
-from tests.helpers.processes import run_two
+from tests.helpers.processes import run_two, start_two
 from tests.test_cli_processes import metrics
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -52,6 +56,14 @@ def test_accelerate_reads_the_configurations(path: Path) -> None:
         assert config.fsdp_config["fsdp_version"] == 2
     assert config.mixed_precision == "no", "--dtype chooses the data type"
     assert yaml.safe_load(path.read_text())["num_processes"] % config.num_machines == 0
+
+
+@pytest.mark.parametrize("line", [line for line in pages.commands("docs/scale.md") if line.startswith("accelerate")])
+def test_the_commands_of_the_page_are_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch, _, command = line.partition(" cli.py ")
+    options = launch_command_parser().parse_args([*shlex.split(launch)[2:], "cli.py"])
+    assert Path(options.config_file) in [path.relative_to(ROOT) for path in CONFIGS]
+    pages.check_command(f"python cli.py {command}", monkeypatch)
 
 
 @pytest.mark.slow
@@ -105,6 +117,21 @@ def test_moments_of_replicas_are_continued_by_shards(tmp_path: Path) -> None:
         run_two("train", "--out", str(run), "--resume", "--iterations", "4", sharded=how)
         found = load_file(checkpoints(run)[-1] / "training.safetensors")
         assert {name: tensor.shape for name, tensor in found.items()} == {n: x.shape for n, x in state.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.1])
+def test_a_killed_process_ends_the_other_with_one_line(seconds: float, tmp_path: Path) -> None:
+    words = ["train", "--out", str(tmp_path / "run"), *IPD, "--iterations", "1000"]
+    survivor, killed = start_two([str(ROOT / "cli.py"), *words], sharded=True)
+    assert survivor.stdout is not None
+    survivor.stdout.readline()  # the first iteration
+    time.sleep(seconds)
+    killed.kill()
+    killed.communicate()
+    error = survivor.communicate(timeout=60)[1]
+    assert survivor.returncode == 1
+    assert error.startswith("error: another process of the run has ended") and error.count("\n") == 1
 
 
 def test_the_settings_of_fsdp1_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

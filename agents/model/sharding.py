@@ -25,10 +25,14 @@ from agents.protocol import AgentError
 def sharding_plugin() -> Any:
     """Return the FSDP settings of `accelerate launch`, or None if the trunk is not sharded.
 
-    Raise `AgentError` if the settings are those of FSDP1.
+    Raise `AgentError` if the settings are those of FSDP1, or if torch is too old.
     """
     if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return None
+    from torch.distributed.fsdp import FSDPModule
+
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise AgentError(f"a sharded trunk needs torch 2.13 or newer, and {torch.__version__} is installed")
     plugin = FullyShardedDataParallelPlugin()
     if plugin.fsdp_version != 2:
         raise AgentError(f"accelerate's configuration has fsdp_version {plugin.fsdp_version}: expected 2")
