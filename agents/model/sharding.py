@@ -48,7 +48,7 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device) -> None:
         plugin: the result of `sharding_plugin`.
         device: the device of the heads and the adapter. FSDP moves the trunk itself.
     """
-    # accelerate's own preparation needs a GPU, and replaces the parameters of a torch optimizer that exists already
+    # accelerate's own preparation refuses CPUs and needs a torch optimizer, whose parameters it replaces
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     names = dict(model.named_parameters())
@@ -82,10 +82,9 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def shard_again(*models: nn.Module) -> None:
-    """Free the gathered trunks. The root unit of all models but the first remains gathered.
+    """Free the gathered trunks. The root units of all models but the first remain gathered.
 
-    Outside the gradient steps of the first model, another model is a reference policy, of which only the lm_head is
-    needed.
+    The gradient steps of the first model need no more than the lm_head of another model, the reference policy.
     """
     for model in models:
         for unit in _units(model):

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from actde import Optimizer
 from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
+from agents.model.packed_attention import can_pack
 from agents.model.sharding import shard, sharding_plugin
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
 from agents.training.updater import make_torch_optimizer
@@ -54,7 +55,15 @@ def prepare(
     check_memory(needs, config, context=context, free=available(accelerator.device) // processes)
     if config.update.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-    for each in (model, reference) if plugin is not None else ():
-        if each is not None:
+    if plugin is not None:
+        for each in filter(None, (model, reference)):
+            _verify_packing(each, config)
             shard(each, plugin, accelerator.device)
     return make_torch_optimizer(model, config.update)
+
+
+def _verify_packing(model: ActorCritic, config: TrainConfig) -> None:
+    """Let `can_pack` verify the model, which may fail within a layer. FSDP could not continue after that."""
+    for training in (True, False) if config.update.prefix_sharing == "auto" else ():
+        with model.mode(training=training):
+            can_pack(model)

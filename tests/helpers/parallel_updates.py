@@ -18,6 +18,7 @@ from actde import OptimizerConfig
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
+from agents.model.packed_attention import can_pack
 from agents.model.sharding import gather_trunk, shard
 from agents.storage.checkpoint import trained_tensors
 from agents.training.rollout_batch import RolloutBatch
@@ -30,6 +31,7 @@ CASES = (
     *("-".join(names) for names in product(("llama", "gpt_neox", "qwen2"), ("full", "lora"),
                                             ("ppo", "actde", "grpo", "imitation"))),
     "llama-full-ppo-free", "qwen2-lora-actde-free", "gpt_neox-full-actde-checkpointing", "llama-lora-ppo-checkpointing",
+    "llama-full-actde-bfloat16", "gpt_neox-lora-ppo-bfloat16",
 )  # fmt: skip
 """Architecture, trained weights and optimizer, and perhaps a mode. A KL to the initial policy is part of each loss."""
 SETTINGS = {"epochs": 2, "micro_batch_tokens": 60, "max_grad_norm": 1.0}
@@ -50,6 +52,7 @@ def train(model: ActorCritic, case: str, rollout: RolloutBatch, *, sharded: bool
         model.enable_gradient_checkpointing()
     if sharded:
         for each in filter(None, (model, reference)):
+            can_pack(each)
             shard(each, FullyShardedDataParallelPlugin(fsdp_version=2), torch.device("cpu"))
     learning = OptimizerConfig(gamma=0.9, whitening="batch", kl_coef=0.1, entropy_coef=0.01)
     sgd = make_torch_optimizer(model, UpdateConfig(torch_optimizer="sgd", lr=0.1))
@@ -63,9 +66,11 @@ def work(rank: int, count: int, out: Path, cases: tuple[str, ...]) -> None:
     models: dict[str, Any] = {}
     for case in cases:
         kind, weights, _, *mode = case.split("-")
-        if (name := f"{kind}-{weights}") not in models:
+        dtype: Any = "bfloat16" if mode == ["bfloat16"] else "float32"
+        if (name := f"{kind}-{weights}-{dtype}") not in models:
             torch.manual_seed(0)
-            models[name], _ = assemble(ModelConfig(trunk=str(out / kind), lora=2 * (weights == "lora")), None)
+            config = ModelConfig(trunk=str(out / kind), lora=2 * (weights == "lora"), dtype=dtype)
+            models[name], _ = assemble(config, None)
             for parameter in models[name].heads.parameters():
                 torch.nn.init.normal_(parameter, std=0.3)
         rollout = episodes(rank, count, free=mode == ["free"])
