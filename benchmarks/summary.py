@@ -145,8 +145,8 @@ def _communicated() -> str:
     ours, ddp = (f"{trunk[peer]['bytes']:,} bytes in {trunk[peer]['messages']}" for peer in ("ours", "ddp"))
     return _filled(
         f"A step of {trunk['parameters']:,} parameters sends {ours} message, and {ddp} with DDP (target: at most 1.1"
-        " times the bytes and the time of DDP). Both processes ran on one core, so DDP could not overlap its messages with"
-        " the backward pass."
+        " times the bytes and the time of DDP). Both processes ran on one core, so DDP could not overlap its messages"
+        " with the backward pass."
     )
 
 
