@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agents.play import transcript
+from agents.protocol import AgentError
 from agents.storage.checkpoint import BEST, INITIAL, checkpoints
 from tests import ROOT
 from tests.helpers import pages
@@ -85,6 +86,10 @@ def test_a_run_resumes_with_another_number_of_processes(whole: Path, tmp_path: P
     numbers = [entry.episode.index for entry in transcript.read(out / transcript.NAME)]
     assert numbers == list(range(24 + 3 + 6)), "three new episodes of one process, then three of each of two"
     assert [line["episodes"] for line in metrics(out)[-3:]] == [24, 27, 33]
+    lines = (out / transcript.NAME).read_text().splitlines(keepends=True)
+    (out / transcript.NAME).write_text("".join(lines[:25] + lines[26:]))
+    with pytest.raises(AgentError, match="iteration 4 has 2 lines, expected 6"):
+        list(transcript.read(out / transcript.NAME))
 
 
 def test_groups_that_cannot_be_divided_among_the_processes_are_refused(tmp_path: Path) -> None:

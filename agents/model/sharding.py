@@ -8,6 +8,7 @@ The trunk is sharded only during gradient steps (`sharded`). During play, evalua
 whole trunk and communicates with no other, so the processes may play different numbers of turns.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -113,7 +114,10 @@ def sharded(*models: ActorCritic) -> Iterator[None]:
     raises an error, the trunk is not gathered, because other processes may have ended.
     """
     shard_again(*models)
-    yield
+    with warnings.catch_warnings():
+        # some decoders return a view of their last hidden states, which no caller changes in place
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
+        yield
     gather_trunk(*models)
 
 
