@@ -73,8 +73,9 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device) -> None:
         unit.set_gradient_divide_factor(1.0)  # the loss is already divided by the number of actions of all processes
         unit.set_force_sum_reduction_for_comms(True)  # gloo has no other reduction
         unit.set_reduce_scatter_unused_params(True)  # otherwise, processes would have to use the same parameters
-    for parameter in trainable_shards(model) if with_masters else ():
-        parameter.is_master = True  # type: ignore[attr-defined]
+    for parameter in model.parameters() if with_masters else ():
+        if isinstance(parameter, DTensor) and parameter.requires_grad:
+            parameter.is_master = True
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -137,11 +138,6 @@ def part_for(tensor: Tensor, parameter: Tensor) -> Tensor:
         return tensor
     shards = distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
     return shards.to(parameter.device)
-
-
-def trainable_shards(model: nn.Module) -> list[nn.Parameter]:
-    """Return the sharded parameters that require gradients. The model must not be gathered."""
-    return [p for p in model.parameters() if isinstance(p, DTensor) and p.requires_grad]
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:

@@ -133,8 +133,9 @@ class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
     Args:
-        model: the network on the accelerator's device. It must not be wrapped for distributed training, because
-            this class sums the gradients over processes itself. The actions of all processes thus have equal weight.
+        model: the network on the accelerator's device, perhaps with a sharded trunk (`agents.model.sharding`). It must
+            not be wrapped for distributed training, because this class sums the gradients over processes itself. The
+            actions of all processes thus have equal weight.
         torch_optimizer: takes the gradient steps.
         optimizer: computes the targets and the loss.
         config: settings of the gradient steps.

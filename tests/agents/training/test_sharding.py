@@ -19,15 +19,16 @@ def assert_same_steps(folder: Path, kind: str, cases: tuple[str, ...]) -> None:
     finish(workers, timeout=900)
     differing = []
     for case in cases:
-        within = 4e-3 if case.endswith("bfloat16") else 1e-5  # bfloat16 has 8 significant bits
-        alone = load_file(folder / f"{case}-replicas-0-of-1.safetensors")
+        # micro-batches of one process differ from those of two, and their gradients are rounded to bfloat16
+        count = 2 if case.endswith("bfloat16") else 1
+        alone = load_file(folder / f"{case}-replicas-0-of-{count}.safetensors")
         for mode in ("replicas", "sharded"):
             for rank in range(2):
                 found = load_file(folder / f"{case}-{mode}-{rank}-of-2.safetensors")
                 assert found.keys() == alone.keys()
                 differences = {n: float((found[n] - x).float().norm() / x.float().norm()) for n, x in alone.items()}
                 worst = max(differences, key=lambda name: differences[name])
-                if not differences[worst] <= within:
+                if not differences[worst] <= 1e-5:
                     differing.append(f"{case}, {mode}, process {rank}: {worst} by {differences[worst]:.1e}")
     assert not differing, "\n".join(differing)
 
