@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from agents.model.build import from_config
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--rows", type=int, default=2, help="streams per step")
     options.add_argument("--length", type=int, default=64, help="tokens per stream")
     options.set_defaults(threads=1, rounds=30)
-    torch.multiprocessing.spawn(work, (options.parse_args(arguments), arguments), nprocs=2)
+    spawn(work, (options.parse_args(arguments), arguments), nprocs=2)  # type: ignore[no-untyped-call]
     return 0
 
 

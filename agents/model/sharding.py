@@ -75,7 +75,7 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device) -> None:
         unit.set_reduce_scatter_unused_params(True)  # otherwise, processes would have to use the same parameters
     for parameter in model.parameters() if with_masters else ():
         if isinstance(parameter, DTensor) and parameter.requires_grad:
-            parameter.is_master = True
+            parameter.is_master = True  # type: ignore[attr-defined]
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -147,7 +147,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
     if not shards:
         return clip_grad_norm_(parameters, max_norm)
     norms = [get_total_norm(shards), get_total_norm([g for g in gradients if not isinstance(g, DTensor)])]
-    norm = torch.linalg.vector_norm(torch.stack([whole(norm).to(norms[1].device) for norm in norms]))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([whole(norm).to(norms[1].device) for norm in norms]))
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in map(local, gradients):
         gradient.mul_(scale.to(gradient.device))

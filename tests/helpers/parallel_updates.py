@@ -55,7 +55,7 @@ def train(model: ActorCritic, case: str, rollout: RolloutBatch, *, sharded: bool
             can_pack(each)
             shard(each, FullyShardedDataParallelPlugin(fsdp_version=2), torch.device("cpu"))
     learning = OptimizerConfig(gamma=0.9, whitening="batch", kl_coef=0.1, entropy_coef=0.01)
-    sgd = make_torch_optimizer(model, UpdateConfig(torch_optimizer="sgd", lr=0.1))
+    sgd = make_torch_optimizer(model, UpdateConfig(torch_optimizer="sgd", lr=0.02))
     update = updater(model, optimizer, torch_optimizer=sgd, reference=reference, learning=learning, **SETTINGS)
     gather_trunk(*update.models)
     for seed in range(5):
