@@ -19,8 +19,9 @@ def assert_same_steps(folder: Path, kind: str, cases: tuple[str, ...]) -> None:
     finish(workers, timeout=900)
     differing = []
     for case in cases:
-        # micro-batches of one process differ from those of two, and their gradients are rounded to bfloat16
-        count = 2 if case.endswith("bfloat16") else 1
+        # in bfloat16, micro-batches of one process differ from those of two, and their gradients are rounded; a weight
+        # of two processes may differ by a rounding, 2^-8
+        count, within = (2, 2**-8) if case.endswith("bfloat16") else (1, 1e-5)
         alone = load_file(folder / f"{case}-replicas-0-of-{count}.safetensors")
         for mode in ("replicas", "sharded"):
             for rank in range(2):
@@ -28,7 +29,7 @@ def assert_same_steps(folder: Path, kind: str, cases: tuple[str, ...]) -> None:
                 assert found.keys() == alone.keys()
                 differences = {n: float((found[n] - x).float().norm() / x.float().norm()) for n, x in alone.items()}
                 worst = max(differences, key=lambda name: differences[name])
-                if not differences[worst] <= 1e-5:
+                if not differences[worst] <= within:
                     differing.append(f"{case}, {mode}, process {rank}: {worst} by {differences[worst]:.1e}")
     assert not differing, "\n".join(differing)
 
