@@ -46,12 +46,13 @@ def page() -> str:
         "# Benchmarks",
         _filled(about),
         "## Playing and training",
-        table(HEADS, [*_commands(), *_turns(), *_update(), *_sharing(), *_grpo(), *_dilemma()]),
+        table(HEADS, [*_commands(), *_turns(), *_update(), *_sharing(), *_grpo(), *_dilemma(), *_processes()]),
         _shared(),
         _kept(),
         _trl(),
         _trl_grpo(),
         _floor(),
+        _communicated(),
         "## Growth of the costs",
         _growth(),
         "## TextWorld",
@@ -130,6 +131,23 @@ def _dilemma() -> Iterator[list[str]]:
         numbers = {"median": ratios[len(ratios) // 2], "least": ratios[0], "most": ratios[-1]}
         target = "10, stretch 50" if peer == "public code" else ""
         yield ["a rollout and its four steps, the post's prisoner's dilemma", peer, shown(numbers, 1), target]
+
+
+def _processes() -> Iterator[list[str]]:
+    for trunk in _read("communication")["trunks"].values():
+        what = f"a step of two processes, {trunk['parameters'] / 1e6:.1f} million parameters"
+        yield [what, "torch's DDP", shown(trunk["speedup"]), "0.91"]
+        yield ["the same with a message per tensor", "torch's DDP", shown(trunk["speedup_of_tensors"]), ""]
+
+
+def _communicated() -> str:
+    trunk = _read("communication")["trunks"]["small"]
+    ours, ddp = (f"{trunk[peer]['bytes']:,} bytes in {trunk[peer]['messages']}" for peer in ("ours", "ddp"))
+    return _filled(
+        f"A step of {trunk['parameters']:,} parameters sends {ours} message, and {ddp} with DDP (target: at most 1.1"
+        " times the bytes and the time of DDP). Both processes ran on one core, so DDP could not overlap its messages"
+        " with the backward pass."
+    )
 
 
 def _trl() -> str:

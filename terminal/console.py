@@ -153,14 +153,16 @@ def typed() -> str:
 def command_line(*words: str) -> str:
     """Return a shell command that runs this program with the arguments `words`, started as this process was.
 
-    In a run of several processes, `train` is started by `torchrun`.
+    In a run of several processes, `train` is started by `torchrun`, or by `accelerate launch` with a sharded trunk.
     """
     script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
+    sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
     name = Path(script).name
     if not name.endswith(".py"):  # the script `actde`
         program = [name if shutil.which(name) else script]
     elif words[:1] == ("train",) and processes != "1":
-        program = ["torchrun", "--standalone", "--nproc-per-node", processes, script]
+        launch = ["accelerate", "launch", "--use_fsdp", "--fsdp_version", "2", "--num_processes"]
+        program = [*(launch if sharded else ["torchrun", "--standalone", "--nproc-per-node"]), processes, script]
     else:
         found = shutil.which("python")
         same = found is not None and Path(found).parent == Path(sys.executable).parent

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agents.play import transcript
+from agents.protocol import AgentError
 from agents.storage.checkpoint import BEST, INITIAL, checkpoints
 from tests import ROOT
 from tests.helpers import pages
@@ -76,10 +77,28 @@ def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(whole: Path,
     assert (out / BEST / "model.safetensors").read_bytes() == (whole / BEST / "model.safetensors").read_bytes()
 
 
-def test_a_run_resumes_only_with_as_many_processes(whole: Path) -> None:
-    done = cli("train", "--out", str(whole), "--resume", "--iterations", "5")
-    assert done.returncode == 2
-    assert "was saved by 2 processes, not 1; resume with torchrun --nproc-per-node 2" in done.stderr
+def test_a_run_resumes_with_another_number_of_processes(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    done = cli("train", "--out", str(out), "--resume", "--iterations", "5")
+    assert done.returncode == 0, done.stderr
+    train(out, "--resume", "--iterations", "6")
+    numbers = [entry.episode.index for entry in transcript.read(out / transcript.NAME)]
+    assert numbers == list(range(24 + 3 + 6)), "three new episodes of one process, then three of each of two"
+    assert [line["episodes"] for line in metrics(out)[-3:]] == [24, 27, 33]
+    lines = (out / transcript.NAME).read_text().splitlines(keepends=True)
+    (out / transcript.NAME).write_text("".join(lines[:25] + lines[26:]))
+    with pytest.raises(AgentError, match="iteration 4 has 2 lines, expected 6"):
+        list(transcript.read(out / transcript.NAME))
+
+
+def test_groups_that_cannot_be_divided_among_the_processes_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    grpo = ("--optimizer", "grpo", "--game", "bandit", "--trunk", "pico", "--episodes", "4", "--group-size", "4")
+    assert cli("train", "--out", str(out), *grpo, "--iterations", "1").returncode == 0
+    _, (_, error) = train(out, "--resume", "--iterations", "2", status=2)[::-1]
+    expected = "was saved by 1 processes after 4 episodes, which 2 processes cannot continue in groups of 4"
+    assert expected in error and "resume with 1 processes" in error
 
 
 @pytest.mark.parametrize("limit", [("--env-steps", "100"), ("--minutes", "0.01"), ("--stop-success", "0.01")])

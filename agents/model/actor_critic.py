@@ -84,7 +84,8 @@ class ActorCritic(nn.Module):
         self.lm: Any = lm
         self.heads, self.noisy_trunk = heads, noisy_trunk
         self.logit_transform = LogitTransform()
-        self._converted: tuple[tuple[int, int] | None, Tensor] = (None, torch.empty(0))
+        self._converted: tuple[tuple[int, int] | None, Tensor]
+        self.forget_conversions()
 
     @property
     def base(self) -> Any:
@@ -120,7 +121,7 @@ class ActorCritic(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.parameters()).device
+        return next(self.heads.parameters()).device  # a sharded trunk may be stored on another one
 
     @property
     def dtype(self) -> torch.dtype:
@@ -272,6 +273,10 @@ class ActorCritic(nn.Module):
         if key != self._converted[0]:  # generation needs the weight for every token, so it is converted only once
             self._converted = (key, weight.detach().float())
         return self._converted[1]
+
+    def forget_conversions(self) -> None:
+        """Free the copy of the lm_head's weight. Call this if the weight may have changed unnoticed."""
+        self._converted = (None, torch.empty(0))
 
     def _bias(self, tokens: Tensor | None = None) -> Tensor | None:
         """Return the lm_head's bias [V] in float32, or its entries at `tokens`. None if the lm_head has no bias."""

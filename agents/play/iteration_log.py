@@ -1,11 +1,12 @@
 """Read logs of training runs: JSON Lines in which each line names an iteration, counted from 0."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agents.protocol import AgentError
-from games.untrusted_files import as_object, parse_json, read_lines
+from games.untrusted_files import as_object, is_present, parse_json, read_lines, read_object
 
 
 class LogLine(NamedTuple):
@@ -54,7 +55,8 @@ def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iter
     """Yield the lines. Raise `AgentError` as soon as one proves to be missing, repeated or out of order.
 
     Iterations must count up from 0, with `each` lines per iteration. If `each` is None, every iteration must have as
-    many lines as the first one.
+    many lines as the first one. In the folder of a run, an iteration may also have those of another number of
+    processes, because a run may be resumed with another number.
     """
     order = IterationOrder(path, each)
     for line in lines:
@@ -68,6 +70,7 @@ class IterationOrder:
 
     def __init__(self, path: Path, each: int | None = None) -> None:
         self._path, self._each = path, each
+        self._per_process = None if each else _episodes_of_a_process(path.parent)
         self._counts = list[int]()
 
     def add(self, line: Placed) -> None:
@@ -84,4 +87,19 @@ class IterationOrder:
         counts = self._counts
         if counts and counts[-1] != (wanted := counts[0] if self._each is None else self._each):
             last = len(counts) - 1
+            if self._per_process and counts[-1] % self._per_process == 0:
+                return
             raise AgentError(f"{self._path} is damaged: iteration {last} has {counts[-1]} lines, expected {wanted}")
+
+
+def _episodes_of_a_process(folder: Path) -> int | None:
+    """Return the number of episodes that each process of a run plays in an iteration, or None without a run."""
+    from agents.rollout_config import RolloutConfig
+
+    path = folder / "settings.json"
+    if not is_present(path):
+        return None
+    with suppress(AgentError, ValueError):  # damaged settings are reported where they are needed
+        rollout = read_object(path, error=AgentError).get("rollout")
+        return RolloutConfig.model_validate(rollout).own_episodes
+    return None

@@ -26,6 +26,7 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
 from agents.model.finite_check import check_finite
+from agents.model.sharding import part_for
 from agents.model.trunk_config import known_entries, library_errors
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.schema import AgentFile
@@ -222,7 +223,7 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
     for name, parameter in parameters.items():
         if (shape := list(tensors[name].shape)) != list(parameter.shape):
             raise AgentError(f"{source}: {name} is {shape}, but the model needs {list(parameter.shape)}")
-        parameter.copy_(tensors[name])
+        parameter.copy_(part_for(tensors[name], parameter))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from agents.model.finite_check import check_finite
+from agents.model.sharding import local
 from agents.protocol import DivergenceError
 from agents.storage.checkpoint import checkpoints, trained_tensors
 from agents.training.rollout_batch import RolloutBatch
@@ -17,10 +18,11 @@ def check_update(updater: Updater, rollout: RolloutBatch) -> None:
 
     The outputs are computed for the first segment of the rollout, because finite weights can give infinite outputs.
     """
-    check_finite(trained_tensors(updater.model) | torch_optimizer_tensors(updater.torch_optimizer))
-    part = rollout.micro_batch([0])
-    with updater.model.mode(training=False):
-        heads = updater.model(part.tokens, part.choices)
+    state = {name: local(tensor) for name, tensor in torch_optimizer_tensors(updater.torch_optimizer).items()}
+    check_finite(trained_tensors(updater.model) | state)
+    part, model = rollout.micro_batch([0]), updater.model
+    with model.mode(training=False), part.hidden_states(model) as states:
+        heads = model.evaluate_choices(states, part.choices)
     check_finite({"the policy's entropy": heads.entropy, "v": heads.values})
     if heads.recorded_q is not None:
         check_finite({"q": heads.recorded_q})

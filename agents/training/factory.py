@@ -3,7 +3,6 @@
 Building a component may draw random numbers, so the order of construction affects the results of a run.
 """
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from agents.training.data_sources import check_sources, recorded_words
 from agents.training.held_out import HeldOutGames
 from agents.training.hindsight import prompt_of, with_return_words
 from agents.training.level_schedule import LevelSchedule
-from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.model_setup import place, prepare, reference_copy
 from agents.training.optimizer_check import check_optimizer
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
@@ -39,7 +38,7 @@ from agents.training.recorded_play import open_recorded_play
 from agents.training.reference import ReferencePolicy
 from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
-from agents.training.updater import Updater, make_torch_optimizer
+from agents.training.updater import Updater
 from agents.training.warm_start import load_weights
 from agents.user_optimizer import build_optimizer
 from games.base import TextGame
@@ -111,15 +110,10 @@ def _build(
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
     model, tokenizer = assemble(model_config, *with_return_words(optimizer, _vocabulary(specs), words))
-    model.to(accelerator.device)
+    plugin = place(model, accelerator)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
-    reference = _reference(config, model, optimizer)
-    context = min(config.rollout.context or model.context, model.context)
-    free = available(accelerator.device) // accelerator.num_processes
-    check_memory(MemoryNeeds.of(model, config.update), config, context=context, free=free)
-    if config.update.gradient_checkpointing:
-        model.enable_gradient_checkpointing()
-    torch_optimizer = make_torch_optimizer(model, config.update)
+    reference = reference_copy(config, model, optimizer, sharded=plugin is not None)
+    torch_optimizer = prepare(config, model, reference, accelerator, plugin)
 
     seed = _process_seed(config.run.seed, accelerator)
     agent, dagger_agent = _agents(config, model, tokenizer, optimizer, seed)
@@ -160,15 +154,6 @@ def _warm_start(
         return [], []
     copied = folder.path / INITIAL  # a resumed run loads its own copy
     return load_weights(model, tokenizer, model_config, copied if copied.exists() else Path(config.run.init))
-
-
-def _reference(config: TrainConfig, model: ActorCritic, optimizer: Optimizer) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy, which shares `model`'s frozen parameters, or None if not needed."""
-    adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
-    if adapter_is_new or not (optimizer.needs_reference or config.probe.probe_prompts):
-        return None
-    shared = {id(parameter): parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
-    return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
 def _agents(

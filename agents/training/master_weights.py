@@ -40,10 +40,15 @@ def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in torch_optimizer.param_groups for parameter in group["params"]]
 
 
-def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, MasterWeight]]:
-    """Yield each master weight with its index among the parameters of the torch optimizer."""
+def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, nn.Parameter]]:
+    """Yield each master weight with its index among the parameters of the torch optimizer.
+
+    These are instances of `MasterWeight`, or the shards that `agents.model.sharding` rounds when it gathers them.
+    """
     return (
-        (index, master) for index, master in enumerate(stepped(torch_optimizer)) if isinstance(master, MasterWeight)
+        (index, master)
+        for index, master in enumerate(stepped(torch_optimizer))
+        if isinstance(master, MasterWeight) or hasattr(master, "is_master")
     )
 
 
@@ -51,7 +56,8 @@ def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int
 def round_to_parameters(torch_optimizer: torch.optim.Optimizer, *_: Any) -> None:
     """Copy the master weights into the bfloat16 parameters. This hook runs after each gradient step."""
     for _index, master in master_weights(torch_optimizer):
-        master.rounded.copy_(master)
+        if isinstance(master, MasterWeight):
+            master.rounded.copy_(master)
 
 
 def _move_gradient(parameter: Tensor) -> None:

@@ -3,11 +3,15 @@
 Except `connected`, these functions wait for all processes: each process must call them at the same point.
 """
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+import torch
+import torch.distributed
 from accelerate.utils import gather_object
+from torch import Tensor, nn
 from torch.distributed import DistNetworkError, DistStoreError
 
 from actde.errors import OptimizerError
@@ -17,6 +21,8 @@ from games.errors import GameError
 T = TypeVar("T")
 OURS = ("actde", "agents", "games", "builtins")
 """Packages whose classes all processes can import."""
+BUCKET_BYTES = 25 * 2**20
+"""Size of the messages of `sum_gradients`, the default of torch's DistributedDataParallel."""
 
 
 @contextmanager
@@ -38,6 +44,32 @@ def gather(value: T) -> list[T]:
     """Return the values of all processes, in the order of their ranks."""
     with connected():
         return list(gather_object([value]))
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace each gradient by its sum over all processes. A missing gradient counts as zero.
+
+    All processes must pass the same parameters. Gradients are copied into buckets, so that few large messages are sent.
+    """
+    buckets: defaultdict[tuple[torch.dtype, torch.device], list[list[Tensor]]] = defaultdict(lambda: [[]])
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        gradient, alike = parameter.grad, buckets[parameter.grad.dtype, parameter.grad.device]
+        if sum(other.nbytes for other in alike[-1]) + gradient.nbytes > BUCKET_BYTES and alike[-1]:
+            alike.append([])
+        alike[-1].append(gradient)
+    for gradients in (bucket for alike in buckets.values() for bucket in alike):
+        _sum_bucket(gradients)
+
+
+def _sum_bucket(gradients: Sequence[Tensor]) -> None:
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    with connected():
+        torch.distributed.all_reduce(flat)
+    summed = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, summed, strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def any_process(value: bool) -> bool:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from agents.model.sharding import whole
 from agents.play.metrics import RECENT
 from agents.storage.checkpoint import BEST, TRAINING, load_tensors, loading_tensors, save_agent
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
 from agents.training.held_out import Best
-from agents.training.processes import gather
+from agents.training.processes import connected, gather
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
 
@@ -41,37 +42,66 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
     if trainer.held_out and trainer.held_out.best:
         state["best"] = trainer.held_out.best._asdict()
     random_states = {"torch_rng": torch.stack(gather(torch.get_rng_state()))}
-    return state, torch_optimizer_tensors(trainer.updater.torch_optimizer) | random_states
+    tensors: dict[str, Tensor] = {}
+    with connected():
+        for name, tensor in torch_optimizer_tensors(trainer.updater.torch_optimizer).items():
+            gathered = whole(tensor)  # by all processes
+            if trainer.accelerator.is_main_process:  # the others would waste memory
+                tensors[name] = gathered
+    return state, tensors | random_states
 
 
 def load_state(trainer: "Trainer", folder: Path) -> None:
-    """Load the state and the weights of a checkpoint.
+    """Load the state and the weights of a checkpoint. The trunk must not be gathered.
+
+    The checkpoint may have been saved by another number of processes. Each process then continues the games and the
+    random numbers of the earlier process with its rank, or begins anew if there is none.
 
     Raises:
-        ProcessesError: the checkpoint was saved by another number of processes.
+        ProcessesError: the checkpoint's episodes cannot be divided among this number of processes.
         AgentError: a file is missing or damaged, or belongs to another run or iteration.
     """
     state, weights, tensors = read_training(folder, trainer.config)
-    rank, processes = trainer.accelerator.process_index, trainer.accelerator.num_processes
-    if (count := len(state.processes)) != processes:
-        raise ProcessesError(
-            f"{folder} was saved by {count} processes, not {processes}; resume with torchrun --nproc-per-node {count}"
-        )
-    with loading_tensors(folder / TRAINING):
-        torch.set_rng_state(tensors.pop("torch_rng")[rank].clone())  # torch would read the whole storage of a view
-        load_torch_optimizer(trainer.updater.torch_optimizer, tensors)
+    next_episode = _next_episode(trainer, [one.next_episode for one in state.processes], folder)
+    rank = trainer.accelerator.process_index
     load_tensors(trainer.updater.model, weights, folder)
+    with loading_tensors(folder / TRAINING):
+        random_states = tensors.pop("torch_rng")
+        if rank < len(random_states):
+            torch.set_rng_state(random_states[rank].clone())  # torch would read the whole storage of a view
+        else:
+            torch.manual_seed(trainer.runner.seed + state.iteration)
+        load_torch_optimizer(trainer.updater.torch_optimizer, tensors)
     trainer.iteration = trainer.saved = state.iteration
     trainer.env_steps, trainer.seconds = state.env_steps, state.seconds
-    own = state.processes[rank]
-    trainer.runner.next_episode = own.next_episode
-    trainer.runner.continuations = {slot: dict(each) for slot, each in own.continuations.items()}
+    continued = state.processes[rank].continuations if rank < len(state.processes) else {}
+    trainer.runner.next_episode = next_episode
+    trainer.runner.continuations = {slot: dict(each) for slot, each in continued.items()}
     trainer.recent = deque(state.recent, maxlen=RECENT)
     trainer.schedule.load_state_dict(dict(state.level_schedule))
     if trainer.held_out and state.best:
         trainer.held_out.best = Best(state.best.iteration, state.best.value)
     with one_line_errors(trainer.updater.optimizer):
         trainer.updater.optimizer.load_state_dict(state.optimizer)
+
+
+def _next_episode(trainer: "Trainer", saved: list[int], folder: Path) -> int:
+    """Return the number of this process's next episode. `saved` holds those of the processes that saved `folder`.
+
+    Raise `ProcessesError` if groups of episodes cannot be divided among the processes.
+    """
+    processes: int = trainer.accelerator.num_processes
+    rank: int = trainer.accelerator.process_index
+    if len(saved) == processes:
+        return saved[rank]
+    size = trainer.config.rollout.group_size
+    rounds, rest = divmod(sum(saved), processes)
+    if size > 1 and (rest or rounds % size):
+        raise ProcessesError(
+            f"{folder} was saved by {len(saved)} processes after {sum(saved)} episodes, which {processes} processes "
+            f"cannot continue in groups of {size}; resume with {len(saved)} processes"
+        )
+    return rounds + (rank < rest)  # episode i of process r of n has the number i * n + r
 
 
 def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **training: Any) -> None:

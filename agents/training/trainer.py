@@ -107,6 +107,7 @@ class Trainer:
 
     def _start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         damaged = in_all_processes(self._resume) if resume else {}
+        self.updater.gather()
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
         in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
@@ -264,11 +265,10 @@ class Trainer:
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple (rollout batch, metrics, advantages [B, T])."""
-        config, optimizer = self.config, self.updater.torch_optimizer
-        credit, group_size = config.rollout.credit, config.rollout.group_size
-        rollout = RolloutBatch(segments, credit=credit, group_size=group_size, device=self.accelerator.device)
+        config, play = self.config, self.config.rollout
+        rollout = RolloutBatch(segments, credit=play.credit, group_size=play.group_size, device=self.accelerator.device)
         self.updater.model.train()
-        set_learning_rates(optimizer, config.update, self.iteration, config.budget.iterations)
+        set_learning_rates(self.updater.torch_optimizer, config.update, self.iteration, config.budget.iterations)
         rng = np.random.default_rng([config.run.seed, 1, self.iteration])
         with one_line_errors(self.updater.optimizer):
             metrics, targets = self.updater.learn(rollout, rng, self.progress)
@@ -288,9 +288,8 @@ class Trainer:
 
         A new best policy is saved after the checkpoint. A resumed run therefore knows the evaluation of the saved one.
         """
-        state, tensors = state_of(self)
-        self.saved = self.iteration
-        in_all_processes(lambda: save_checkpoint(self, state, tensors))
+        state, self.saved = state_of(self), self.iteration
+        in_all_processes(lambda: save_checkpoint(self, *state))
 
     def _resume(self) -> dict[Path, str]:
         """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""

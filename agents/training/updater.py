@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.finite_check import check_finite
 from agents.model.packed_attention import can_pack
+from agents.model.sharding import clip_gradients, gather_trunk, is_sharded, part_for, sharded
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
-from agents.training.processes import connected, gather
+from agents.training.processes import connected, gather, sum_gradients
 from agents.training.progress import Progress
 from agents.training.reference import ReferencePolicy
-from agents.training.rollout_batch import RolloutBatch
+from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
@@ -91,7 +93,8 @@ def set_learning_rates(
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return AdamW's moments and step counts, with keys such as "torch_optimizer.7.exp_avg" for parameter 7.
 
-    The master weights of bfloat16 parameters are included as "master". SGD has no other state.
+    The master weights of bfloat16 parameters are included as "master". SGD has no other state. Tensors of sharded
+    parameters are sharded.
     """
     state = torch_optimizer.state_dict()["state"]
     moments = {f"torch_optimizer.{index}.{name}": x for index, named in state.items() for name, x in named.items()}
@@ -104,20 +107,20 @@ def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mappin
     Raise ValueError if the tensors are those of another torch optimizer or of another model.
     """
     parameters = stepped(torch_optimizer)
-    state: dict[int, dict[str, Tensor]] = {}
+    state: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
         match key.split("."):
             case ["torch_optimizer", number, name] if number.isdecimal() and int(number) < len(parameters):
                 shape = () if name == "step" else parameters[int(number)].shape
                 if tensor.shape != shape or not tensor.isfinite().all():
                     raise ValueError(f"{key} is {list(tensor.shape)}, expected finite numbers of shape {list(shape)}")
-                state.setdefault(int(number), {})[name] = tensor
+                state[int(number)][name] = tensor if name == "step" else part_for(tensor, parameters[int(number)])
             case _:
                 raise ValueError(f"expected no tensor {key!r:.60}")
     for index, master in master_weights(torch_optimizer):
         master.data.copy_(state[index].pop("master"))
-    state = {index: moments for index, moments in state.items() if moments}
-    torch_optimizer.load_state_dict({"state": state, "param_groups": torch_optimizer.state_dict()["param_groups"]})
+    moments = {index: named for index, named in state.items() if named}
+    torch_optimizer.load_state_dict({"state": moments, "param_groups": torch_optimizer.state_dict()["param_groups"]})
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -130,8 +133,9 @@ class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
     Args:
-        model: the network on the accelerator's device. It must not be wrapped for distributed training, because
-            this class sums the gradients over processes itself. The actions of all processes thus have equal weight.
+        model: the network on the accelerator's device, perhaps with a sharded trunk (`agents.model.sharding`). It must
+            not be wrapped for distributed training, because this class sums the gradients over processes itself. The
+            actions of all processes thus have equal weight.
         torch_optimizer: takes the gradient steps.
         optimizer: computes the targets and the loss.
         config: settings of the gradient steps.
@@ -152,6 +156,16 @@ class Updater:
         self.config, self.accelerator = config, accelerator
         share = config.prefix_sharing == "auto"
         self.reference = ReferencePolicy(model, reference, config.micro_batch_tokens, share_prefixes=share)
+
+    @property
+    def models(self) -> list[ActorCritic]:
+        """The trained model and, if there is one, the frozen copy of the initial policy."""
+        return [self.model] if self.reference.copy is None else [self.model, self.reference.copy]
+
+    def gather(self) -> None:
+        """Gather sharded trunks, in all processes together."""
+        with connected():
+            gather_trunk(*self.models)
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
@@ -175,9 +189,11 @@ class Updater:
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
         totals: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.model.device))
-        for rows in self._steps(len(rollout), rng):
-            sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if self.config.lm_loss_coef else None
-            self._step(rollout, batch, targets, rows, totals, sample, progress)
+        with connected(), sharded(*self.models):
+            for rows in self._steps(len(rollout), rng):
+                with_sample = self.config.lm_loss_coef > 0
+                sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if with_sample else None
+                self._step(rollout, batch, targets, rows, totals, sample, progress)
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
         return measures, targets
@@ -212,8 +228,7 @@ class Updater:
         predicted = count
         if sample is not None:
             predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
-        share = self.config.prefix_sharing == "auto" and can_pack(self.model)
-        for part in rollout.micro_batches(rows, self.config.micro_batch_tokens, share_prefixes=share):
+        for part, repeated in self._micro_batches(rollout, rows):
             index = torch.tensor(part.segments, device=batch.mask.device)
             with part.hidden_states(self.model) as states:
                 heads = self.model.evaluate_choices(
@@ -227,7 +242,9 @@ class Updater:
                     lm_loss = sample.loss(self.model, states, part) / predicted
                     loss = loss + self.config.lm_loss_coef * lm_loss
                     totals["lm_loss"] = totals["lm_loss"] + lm_loss.detach() * count
-                self.accelerator.backward(loss)
+                self.accelerator.backward(loss * 0 if repeated else loss)
+            if repeated:
+                continue
             choices = measures["choices"].float()
             for name, value in measures.items():
                 weighted = choices if name == "choices" else value * choices
@@ -238,24 +255,37 @@ class Updater:
             totals["prefix_sharing.computed"] = totals["prefix_sharing.computed"] + computed
             progress.done += tokens
         self._sum_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(stepped(self.torch_optimizer), self.config.max_grad_norm)
+        norm = clip_gradients(stepped(self.torch_optimizer), self.config.max_grad_norm)
         check_finite({"the gradient of the loss": norm})
         totals["grad_norm"] = totals["grad_norm"] + norm * count
         self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)
         self.model.heads.sync_targets(self.config.target_rate)
 
+    def _micro_batches(self, rollout: RolloutBatch, rows: list[int]) -> Iterator[tuple[MicroBatch, bool]]:
+        """Yield tuples (micro-batch, whether it is a repetition, which must not count).
+
+        With a sharded trunk, all processes run the same number of passes. A process with fewer micro-batches repeats
+        its smallest one.
+        """
+        share = self.config.prefix_sharing == "auto" and can_pack(self.model)
+        parts = rollout.micro_batches(rows, self.config.micro_batch_tokens, share_prefixes=share)
+        if not is_sharded(self.model):
+            yield from ((part, False) for part in parts)
+            return
+        own = list(parts)
+        missing = max(gather(len(own))) - len(own)
+        yield from [(part, False) for part in own]
+        yield from [(min(own, key=lambda part: part.tokens.numel()), True)] * missing
+
     def _sum_gradients(self) -> None:
-        """Sum the gradients over processes.
+        """Sum the gradients of replicated parameters over processes. The backward pass has summed those of shards.
 
         The sum is not divided by the number of processes, because each loss is already divided by the number of actions
         of all processes.
         """
         if self.accelerator.num_processes > 1:
-            for parameter in stepped(self.torch_optimizer):
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                parameter.grad = self.all_reduce(parameter.grad)
+            sum_gradients(p for p in stepped(self.torch_optimizer) if not isinstance(p, DTensor))
 
     def _means(self, totals: dict[str, Tensor]) -> dict[str, float]:
         norm = totals.pop("grad_norm")

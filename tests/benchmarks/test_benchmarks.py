@@ -14,7 +14,20 @@ import torch
 
 from actde import ACTDE, Batch, OptimizerConfig, Outputs
 from agents.training import presets
-from benchmarks import bare_trunk, commands, growth, grpo, harness, household, same_loss, suites, summary, turns, update
+from benchmarks import (
+    bare_trunk,
+    commands,
+    communication,
+    growth,
+    grpo,
+    harness,
+    household,
+    same_loss,
+    suites,
+    summary,
+    turns,
+    update,
+)
 from benchmarks.bare_trunk import NO_LEARNING
 from benchmarks.peers import plain_dilemma
 from benchmarks.peers.plain_dilemma import Loop, taken
@@ -137,6 +150,14 @@ def test_suites_alone_and_behind_our_interface_play_the_same_steps(tmp_path: Pat
 def test_textworld_alone_and_behind_our_interface_play_the_same_steps_of_a_pddl_game(tmp_path: Path) -> None:
     (row,) = run(suites, tmp_path / "suites.json", "--games", household.NAME, "--steps", "50")["rows"]
     assert (row["game"], row["compared"], row["differences"]) == (household.NAME, 100, 0)
+
+
+def test_the_gradients_of_a_step_are_sent_once_and_in_as_many_bytes_as_by_ddp(tmp_path: Path) -> None:
+    document = run(communication, tmp_path / "out.json", "--length", "4")
+    for trunk in document["trunks"].values():
+        sizes = {peer: trunk[peer]["bytes"] for peer in ("backward", "ours", "tensors", "ddp")}
+        assert sizes == {"backward": 0, **dict.fromkeys(("ours", "tensors", "ddp"), 4 * trunk["parameters"])}
+        assert trunk["ours"]["messages"] == 1 < trunk["ddp"]["messages"] < trunk["tensors"]["messages"]
 
 
 def test_exponents_of_known_powers() -> None:

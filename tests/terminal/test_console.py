@@ -65,6 +65,9 @@ def test_training_in_several_processes_is_started_by_torchrun(monkeypatch: pytes
     monkeypatch.setenv("WORLD_SIZE", "3")
     launched = "torchrun --standalone --nproc-per-node 3 cli.py train --resume"
     assert console.command_line("train", "--resume") == launched
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    sharded = "accelerate launch --use_fsdp --fsdp_version 2 --num_processes 3 cli.py train --resume"
+    assert console.command_line("train", "--resume") == sharded
     assert console.command_line("play").endswith("python cli.py play")
 
 

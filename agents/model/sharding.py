@@ -1,0 +1,158 @@
+"""Sharded training: each process stores a part of the trunk's weights, gradients and optimizer state (torch's FSDP2).
+
+`accelerate launch --config_file configs/fsdp2.yaml` turns sharding on. Each decoder layer is a unit, which is gathered
+before its forward and backward passes. The embeddings, the last norm and the lm_head form the root unit. The heads and
+the adapter are small, so they are replicated, as in data parallelism.
+
+The trunk is sharded only during gradient steps (`sharded`). During play, evaluation and saving, every process holds the
+whole trunk and communicates with no other, so the processes may play different numbers of turns.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate.utils import FullyShardedDataParallelPlugin, parse_flag_from_env
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+
+from agents.model.actor_critic import ActorCritic
+from agents.protocol import AgentError
+
+
+def sharding_plugin() -> Any:
+    """Return the FSDP settings of `accelerate launch`, or None if the trunk is not sharded.
+
+    Raise `AgentError` if the settings are those of FSDP1, or if torch is too old.
+    """
+    if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        return None
+    from torch.distributed.fsdp import FSDPModule
+
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise AgentError(f"a sharded trunk needs torch 2.13 or newer, and {torch.__version__} is installed")
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise AgentError(f"accelerate's configuration has fsdp_version {plugin.fsdp_version}: expected 2")
+    return plugin
+
+
+def shard(model: ActorCritic, plugin: Any, device: torch.device) -> None:
+    """Shard the trunk of a model in place. All processes must have equal weights.
+
+    The master weights of a trained bfloat16 trunk are its shards in float32. They are gathered in bfloat16.
+
+    Args:
+        plugin: the result of `sharding_plugin`.
+        device: the device of the heads and the adapter. FSDP moves the trunk itself.
+    """
+    # accelerate's own preparation refuses CPUs and needs a torch optimizer, whose parameters it replaces
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    names = dict(model.named_parameters())
+    replicated = {p for name, p in names.items() if name.startswith("heads.") or "lora_" in name}
+    trunk = [parameter for parameter in names.values() if parameter not in replicated]
+    with_masters = model.dtype == torch.bfloat16 and any(parameter.requires_grad for parameter in trunk)
+    settings: dict[str, Any] = {"offload_policy": plugin.cpu_offload, "ignored_params": replicated}
+    if with_masters:
+        settings["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        for parameter in trunk:
+            parameter.data = parameter.data.float()
+    for parameter in replicated:
+        parameter.data = parameter.data.to(device)
+    kinds = model.base._no_split_modules or ()
+    for layer in [module for module in model.lm.modules() if type(module).__name__ in kinds]:
+        fully_shard(layer, **settings)
+    fully_shard(model, **settings)
+    # `forward` calls it, too, but must not be called itself: nested calls free the gathered weights
+    register_fsdp_forward_method(model, "hidden_states")
+    for unit in _units(model):
+        unit.set_gradient_divide_factor(1.0)  # the loss is already divided by the number of actions of all processes
+        unit.set_force_sum_reduction_for_comms(True)  # gloo has no other reduction
+        unit.set_reduce_scatter_unused_params(True)  # otherwise, processes would have to use the same parameters
+    for parameter in model.parameters() if with_masters else ():
+        if isinstance(parameter, DTensor) and parameter.requires_grad:
+            parameter.is_master = True  # type: ignore[attr-defined]
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Return whether `shard` was called."""
+    return bool(_units(model))
+
+
+def shard_again(*models: nn.Module) -> None:
+    """Free the gathered trunks. The root units of all models but the first remain gathered.
+
+    The gradient steps of the first model need no more than the lm_head of another model, the reference policy.
+    """
+    for model in models:
+        for unit in _units(model):
+            if unit is models[0] or unit is not model:
+                unit.reshard()
+            unit.set_reshard_after_forward(unit is not model, recurse=False)
+
+
+def gather_trunk(*models: ActorCritic) -> None:
+    """Gather the trunk in all processes, which must call this function together, until `shard_again` is called.
+
+    Forward passes need no communication then. Nothing happens if the model is not sharded.
+    """
+    for model in models:
+        for unit in _units(model):
+            unit.set_reshard_after_forward(False, recurse=False)
+            unit.unshard()
+            model.forget_conversions()
+
+
+@contextmanager
+def sharded(*models: ActorCritic) -> Iterator[None]:
+    """Call `shard_again` before the block and `gather_trunk` after it.
+
+    All processes must run the same number of forward and backward passes of the first model in the block. If the block
+    raises an error, the trunk is not gathered, because other processes may have ended.
+    """
+    shard_again(*models)
+    with warnings.catch_warnings():
+        # some decoders return a view of their last hidden states, which no caller changes in place
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
+        yield
+    gather_trunk(*models)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return this process's part of a sharded tensor. Any other tensor is returned unchanged."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Gather a sharded tensor on the CPU, in all processes together. Any other tensor is returned unchanged."""
+    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
+
+
+def part_for(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return the part of a whole tensor that this process stores if `parameter`, of the same shape, is sharded."""
+    if not isinstance(parameter, DTensor):
+        return tensor
+    shards = distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
+    return shards.to(parameter.device)
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale the gradients as torch's `clip_grad_norm_`, and return their norm. Some of them may be sharded."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    shards = [gradient for gradient in gradients if isinstance(gradient, DTensor)]
+    if not shards:
+        return clip_grad_norm_(parameters, max_norm)
+    norms = [get_total_norm(shards), get_total_norm([g for g in gradients if not isinstance(g, DTensor)])]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([whole(norm).to(norms[1].device) for norm in norms]))
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in map(local, gradients):
+        gradient.mul_(scale.to(gradient.device))
+    return norm
+
+
+def _units(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if hasattr(module, "unshard")]

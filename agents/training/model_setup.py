@@ -1,0 +1,69 @@
+"""Prepares an initialised model for training: its device, the reference policy, and the torch optimizer."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from actde import Optimizer
+from agents.config import TrainConfig
+from agents.model.actor_critic import ActorCritic
+from agents.model.packed_attention import can_pack
+from agents.model.sharding import shard, sharding_plugin
+from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.updater import make_torch_optimizer
+
+
+def place(model: ActorCritic, accelerator: Accelerator) -> Any:
+    """Move the model to its device unless it will be sharded. Return the result of `sharding_plugin`.
+
+    Raise `AgentError` if the sharding settings cannot be used.
+    """
+    plugin = sharding_plugin() if accelerator.num_processes > 1 else None
+    if plugin is None:  # otherwise, a device might hold no more than its shard
+        model.to(accelerator.device)
+    return plugin
+
+
+def reference_copy(
+    config: TrainConfig, model: ActorCritic, optimizer: Optimizer, *, sharded: bool
+) -> ActorCritic | None:
+    """Return a frozen copy of the initial policy, or None if it is not needed.
+
+    The copy shares `model`'s frozen parameters, unless both are sharded.
+    """
+    adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
+    if adapter_is_new or not (optimizer.needs_reference or config.probe.probe_prompts):
+        return None
+    shared = {} if sharded else {id(p): p for p in model.lm.parameters() if not p.requires_grad}
+    return copy.deepcopy(model, shared).eval().requires_grad_(False)
+
+
+def prepare(
+    config: TrainConfig, model: ActorCritic, reference: ActorCritic | None, accelerator: Accelerator, plugin: Any
+) -> torch.optim.Optimizer:
+    """Shard the models if `plugin` is not None, and return the torch optimizer of `model`.
+
+    Raise `AgentError` if the run does not fit into memory.
+    """
+    context = min(config.rollout.context or model.context, model.context)
+    needs, processes = MemoryNeeds.of(model, config.update), accelerator.num_processes
+    if plugin is not None:
+        needs = replace(needs, fixed=needs.fixed // processes)
+    check_memory(needs, config, context=context, free=available(accelerator.device) // processes)
+    if config.update.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    if plugin is not None:
+        for each in filter(None, (model, reference)):
+            _verify_packing(each, config)
+            shard(each, plugin, accelerator.device)
+    return make_torch_optimizer(model, config.update)
+
+
+def _verify_packing(model: ActorCritic, config: TrainConfig) -> None:
+    """Let `can_pack` verify the model, which may fail within a layer. FSDP could not continue after that."""
+    for training in (True, False) if config.update.prefix_sharing == "auto" else ():
+        with model.mode(training=training):
+            can_pack(model)

@@ -1,0 +1,88 @@
+"""One of the processes of `test_sharding.py`: `python -m tests.helpers.parallel_updates RANK COUNT OUT CASES`.
+
+The process takes ten gradient steps on its episodes for each case, and writes the resulting weights. OUT holds the
+pretrained trunks of the cases."""
+
+import copy
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from accelerate.utils import FullyShardedDataParallelPlugin
+from safetensors.torch import save_file
+
+from actde import OptimizerConfig
+from agents.config import ModelConfig, UpdateConfig
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import assemble
+from agents.model.packed_attention import can_pack
+from agents.model.sharding import gather_trunk, shard
+from agents.storage.checkpoint import trained_tensors
+from agents.training.rollout_batch import RolloutBatch
+from agents.training.updater import make_torch_optimizer
+from tests.helpers.random_rollouts import random_rollout
+from tests.helpers.updates import learn, updater
+
+QUICK = ("llama-full-actde", "gpt_neox-lora-ppo-free")
+CASES = (
+    *("-".join(names) for names in product(("llama", "gpt_neox", "qwen2"), ("full", "lora"),
+                                            ("ppo", "actde", "grpo", "imitation"))),
+    "llama-full-ppo-free", "qwen2-lora-actde-free", "gpt_neox-full-actde-checkpointing", "llama-lora-ppo-checkpointing",
+    "llama-full-actde-bfloat16", "gpt_neox-lora-ppo-bfloat16",
+)  # fmt: skip
+"""Architecture, trained weights and optimizer, and perhaps a mode. A KL to the initial policy is part of each loss."""
+SETTINGS = {"epochs": 2, "micro_batch_tokens": 60, "max_grad_norm": 1.0}
+
+
+def episodes(rank: int, count: int, *, free: bool) -> RolloutBatch:
+    """Return the episodes of a process: all eight of them, or six and two, in groups of two."""
+    every = random_rollout(free=free).segments
+    own = every if count == 1 else (every[:6], every[6:])[rank]
+    return RolloutBatch(own, credit="token", group_size=2)
+
+
+def train(model: ActorCritic, case: str, rollout: RolloutBatch, *, sharded: bool) -> None:
+    """Take ten gradient steps in five updates."""
+    _, weights, optimizer, *mode = case.split("-")
+    reference = copy.deepcopy(model).requires_grad_(False) if weights == "full" else None
+    if mode == ["checkpointing"]:
+        model.enable_gradient_checkpointing()
+    if sharded:
+        for each in filter(None, (model, reference)):
+            can_pack(each)
+            shard(each, FullyShardedDataParallelPlugin(fsdp_version=2), torch.device("cpu"))
+    learning = OptimizerConfig(gamma=0.9, whitening="batch", kl_coef=0.1, entropy_coef=0.01)
+    sgd = make_torch_optimizer(model, UpdateConfig(torch_optimizer="sgd", lr=0.02))
+    update = updater(model, optimizer, torch_optimizer=sgd, reference=reference, learning=learning, **SETTINGS)
+    gather_trunk(*update.models)
+    for seed in range(5):
+        learn(update, rollout, seed=seed)
+
+
+def work(rank: int, count: int, out: Path, cases: tuple[str, ...]) -> None:
+    models: dict[str, Any] = {}
+    for case in cases:
+        kind, weights, _, *mode = case.split("-")
+        dtype: Any = "bfloat16" if mode == ["bfloat16"] else "float32"
+        if (name := f"{kind}-{weights}-{dtype}") not in models:
+            torch.manual_seed(0)
+            config = ModelConfig(trunk=str(out / kind), lora=2 * (weights == "lora"), dtype=dtype)
+            models[name], _ = assemble(config, None)
+            for parameter in models[name].heads.parameters():
+                torch.nn.init.normal_(parameter, std=0.3)
+        rollout = episodes(rank, count, free=mode == ["free"])
+        for sharded in (False, True) if count > 1 else (False,):
+            model = copy.deepcopy(models[name]).train()
+            train(model, case, rollout, sharded=sharded)
+            tensors = {name: tensor.detach().clone() for name, tensor in trained_tensors(model).items()}
+            save_file(tensors, out / f"{case}-{'sharded' if sharded else 'replicas'}-{rank}-of-{count}.safetensors")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    work(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), {"quick": QUICK, "all": CASES}[sys.argv[4]])
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

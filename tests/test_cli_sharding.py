@@ -1,0 +1,144 @@
+"""`train` with a sharded trunk: launched by accelerate, resumed by other numbers of processes, and saved as ever."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import DistributedType
+from safetensors.torch import load_file
+
+from agents.storage.checkpoint import BEST, INITIAL, checkpoints
+from tests import ROOT
+from tests.helpers import pages
+from tests.helpers.command_line import cli
+from tests.helpers.processes import run_two, start_two
+from tests.test_cli_processes import metrics
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico", "--save-every", "2", "--seed", "3",
+       "--eval-game", "ipd", "--eval-every", "2", "--eval-episodes", "3", "--kl-coef", "0.1")  # fmt: skip
+SGD = (*IPD, "--torch-optimizer", "sgd", "--lr", "0.05")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoints(run)[-1] / "model.safetensors")
+
+
+def assert_same_weights(run: Path, other: Path) -> None:
+    found, expected = weights(run), weights(other)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert float((found[name] - tensor).norm()) <= 1e-5 * float(tensor.norm()) + 1e-7, name
+
+
+def assert_same_files(run: Path, other: Path) -> None:
+    assert metrics(run) == metrics(other)
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (checkpoints(run)[-1] / name).read_bytes() == (checkpoints(other)[-1] / name).read_bytes()
+    for checkpoint in (INITIAL, BEST):
+        name = f"{checkpoint}/model.safetensors"
+        assert (run / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.stem))
+def test_accelerate_reads_the_configurations(path: Path) -> None:
+    config = load_config_from_file(str(path))
+    assert config.distributed_type in (DistributedType.FSDP, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+    if config.distributed_type == DistributedType.FSDP:
+        assert config.fsdp_config["fsdp_version"] == 2
+    assert config.mixed_precision == "no", "--dtype chooses the data type"
+    assert config.num_processes % config.num_machines == 0
+
+
+@pytest.mark.parametrize("line", [line for line in pages.commands("docs/scale.md") if line.startswith("accelerate")])
+def test_the_commands_of_the_page_are_valid(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch, _, command = line.partition(" cli.py ")
+    options = launch_command_parser().parse_args([*shlex.split(launch)[2:], "cli.py"])
+    assert Path(options.config_file) in [path.relative_to(ROOT) for path in CONFIGS]
+    pages.check_command(f"python cli.py {command}", monkeypatch)
+
+
+@pytest.mark.slow
+def test_accelerate_launches_a_sharded_run_whose_steps_are_those_of_replicas(tmp_path: Path) -> None:
+    sharded, replicas = tmp_path / "sharded", tmp_path / "replicas"
+    words = ["train", "--out", str(sharded), *SGD, "--iterations", "2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "configs/fsdp2-cpu.yaml")]
+    done = subprocess.run(
+        [*launch, str(ROOT / "cli.py"), *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "2/2" in done.stdout, done.stderr
+    run_two("train", "--out", str(replicas), *SGD, "--iterations", "2")
+    assert_same_weights(sharded, replicas)
+    assert cli("evaluate", "--agent", str(sharded), "--game", "ipd", "--episodes", "2").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_resumed_sharded_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run_two("train", "--out", str(whole), *IPD, "--iterations", "4", sharded=True)
+    run_two("train", "--out", str(parts), *IPD, "--iterations", "2", sharded=True)
+    run_two("train", "--out", str(parts), "--resume", "--iterations", "4", sharded=True)
+    assert_same_files(parts, whole)
+
+
+@pytest.mark.slow
+def test_two_one_and_two_processes_continue_each_other(tmp_path: Path) -> None:
+    sharded, replicas = tmp_path / "sharded", tmp_path / "replicas"
+    for run, how in ((sharded, True), (replicas, False)):
+        run_two("train", "--out", str(run), *SGD, "--iterations", "2", sharded=how)
+    assert_same_weights(sharded, replicas)
+    for iterations in ("4", "6"):
+        for run, how in ((sharded, True), (replicas, False)):
+            words = ("train", "--out", str(run), "--resume", "--iterations", iterations)
+            if iterations == "4":
+                done = cli(*words)
+                assert done.returncode == 0, done.stderr
+            else:
+                run_two(*words, sharded=how)
+        assert_same_weights(sharded, replicas)
+        assert [line["episodes"] for line in metrics(sharded)] == [line["episodes"] for line in metrics(replicas)]
+
+
+@pytest.mark.slow
+def test_moments_of_replicas_are_continued_by_shards(tmp_path: Path) -> None:
+    replicas, sharded = tmp_path / "replicas", tmp_path / "sharded"
+    run_two("train", "--out", str(replicas), *IPD, "--iterations", "2")
+    shutil.copytree(replicas, sharded)
+    state = load_file(checkpoints(replicas)[-1] / "training.safetensors")
+    for run, how in ((sharded, True), (replicas, False)):
+        run_two("train", "--out", str(run), "--resume", "--iterations", "4", sharded=how)
+        found = load_file(checkpoints(run)[-1] / "training.safetensors")
+        assert {name: tensor.shape for name, tensor in found.items()} == {n: x.shape for n, x in state.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.1])
+def test_a_killed_process_ends_the_other_with_one_line(seconds: float, tmp_path: Path) -> None:
+    words = ["train", "--out", str(tmp_path / "run"), *IPD, "--iterations", "1000"]
+    survivor, killed = start_two([str(ROOT / "cli.py"), *words], sharded=True)
+    assert survivor.stdout is not None
+    survivor.stdout.readline()  # the first iteration
+    time.sleep(seconds)
+    killed.kill()
+    killed.communicate()
+    error = survivor.communicate(timeout=60)[1]
+    assert survivor.returncode == 1
+    assert error.splitlines()[-1].startswith("error: another process of the run has ended")
+    assert error.count("error:") == 1 and "Traceback" not in error
+
+
+def test_the_settings_of_fsdp1_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.model.sharding import sharding_plugin
+    from agents.protocol import AgentError
+
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    with pytest.raises(AgentError, match="fsdp_version 1: expected 2"):
+        sharding_plugin()
