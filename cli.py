@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from terminal import arguments as arg
-from terminal import completion, console, error_lines, exporting, preferences, reproduction, serving
+from terminal import console, error_lines, exporting, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, show_configuration, with_config, with_optimizers
 from terminal.runs import runs as list_runs
@@ -49,9 +49,7 @@ command = partial(app.command, cls=HelpCommand)
 
 @command()
 def play(
-    agent: Annotated[
-        str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}", autocompletion=completion.agents)
-    ] = "actde",
+    agent: arg.Player = "actde",
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
@@ -61,6 +59,7 @@ def play(
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
+    guide_beta: arg.GuideBeta = None,
     audit: arg.Audit = None,
     threads: arg.Threads = None,
     delay: Annotated[float, Option(min=0, help="Seconds to wait after each turn in a terminal.")] = 0.6,
@@ -83,7 +82,8 @@ def play(
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}", lines=True):
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
-        player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn), notify=console.note)
+        sampling |= {"guide_beta": guide_beta, "notify": console.note}
+        player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn))
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     shown = None if as_json else view
     finished, status = playback.play(runner, player, episodes, shown, pause=pause, record=record)
@@ -96,15 +96,7 @@ def play(
 
 @command()
 def evaluate(
-    agent: Annotated[
-        str | None,
-        Option(
-            metavar="AGENT",
-            help=f"Agent to evaluate: {arg.AGENTS} With --card, several separated by commas.",
-            show_default="actde; with --card all that ship",
-            autocompletion=completion.agents,
-        ),
-    ] = None,
+    agent: arg.Evaluated = None,
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
@@ -117,6 +109,7 @@ def evaluate(
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
+    guide_beta: arg.GuideBeta = None,
     parallel: Annotated[
         int | None, Option(min=1, max=arg.MOST, help="Episodes played at the same time.", show_default="8")
     ] = None,
@@ -146,8 +139,9 @@ def evaluate(
     from terminal import evaluation
 
     if card:
-        usual = (None, 0, None, None, False, 1.0, 1.0, None, "", None)
-        if (game, seed, max_turns, step_seconds, greedy, temperature, top_p, parallel, bonus_command, save) != usual:
+        usual = (None, 0, None, None, False, 1.0, 1.0, None, None, "", None)
+        sampling = (seed, max_turns, step_seconds, greedy, temperature, top_p, guide_beta)
+        if (game, *sampling, parallel, bonus_command, save) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         evaluation.play_card(out or Path("docs/card.md"), agent, tasks, episodes or 100, cluster, as_json=as_json)
         return
@@ -156,7 +150,7 @@ def evaluate(
     rows = evaluation.evaluate_beside_baselines(
         agent or "actde",
         game or agents.DEFAULT_GAME,
-        sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p},
+        sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p, "guide_beta": guide_beta},
         episodes=episodes or 20,
         parallel=parallel or 8,
         max_turns=max_turns,

@@ -26,6 +26,7 @@ _BUILT_IN = (
     EntryPoint(name="actde-corrected", value="actde.actde_corrected:CorrectedACTDE", group=GROUP),
     EntryPoint(name="mpo", value="actde.mpo:MPO", group=GROUP),
     EntryPoint(name="grpo", value="actde.grpo:GRPO", group=GROUP),
+    EntryPoint(name="ilql", value="actde.ilql:ILQL", group=GROUP),
     EntryPoint(name="imitation", value="actde.imitation:Imitation", group=GROUP),
     EntryPoint(name="rejection", value="actde.imitation:Rejection", group=GROUP),
 )

@@ -35,6 +35,7 @@ def make_agent(
     greedy: bool = False,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    guide_beta: float | None = None,
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
@@ -42,6 +43,7 @@ def make_agent(
 
     Args:
         greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
+        guide_beta: weight of q in the policy of a language model, or None for that of its training.
         ask: function that returns a person's command for a turn. The human agent requires it.
         notify: function that receives a one-line message if another agent replaces the named one.
 
@@ -58,7 +60,13 @@ def make_agent(
         if ask is None:
             raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
-    sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
+    sampling = {
+        "seed": seed,
+        "greedy": greedy,
+        "temperature": temperature,
+        "top_p": top_p,
+        "guide_beta": guide_beta,
+    }
     folder = None if name_or_folder == "smollm2" else agent_folder(name_or_folder, notify)
     from agents.storage.checkpoint import load_agent, load_pretrained
 

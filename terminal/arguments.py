@@ -60,6 +60,18 @@ Game = Annotated[
         autocompletion=completion.games,
     ),
 ]
+Player = Annotated[
+    str, Option(metavar="AGENT", help=f"Agent that plays: human, {AGENTS}", autocompletion=completion.agents)
+]
+Evaluated = Annotated[
+    str | None,
+    Option(
+        metavar="AGENT",
+        help=f"Agent to evaluate: {AGENTS} With --card, several separated by commas.",
+        show_default="actde; with --card all that ship",
+        autocompletion=completion.agents,
+    ),
+]
 Optimizers = Annotated[
     str,
     Option(
@@ -76,6 +88,10 @@ Temperature = Annotated[float, Option(min=1e-3, help="Temperature of a language 
 TopP = Annotated[
     float,
     Option(min=1e-6, max=1, metavar="SHARE", help="Share of the probability from which a language model samples."),
+]
+GuideBeta = Annotated[
+    float | None,
+    Option(min=0, metavar="X", help="Weight of q in a language model's policy.", show_default="that of its training"),
 ]
 Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
 Threads = Annotated[

@@ -72,7 +72,8 @@ def evaluate_beside_baselines(
     for name in players:
         try:
             with console.waiting(f"loading {name}"):
-                player = agents.make_agent(name, **sampling, notify=console.note)
+                own = sampling if name == agent else {**sampling, "guide_beta": None}
+                player = agents.make_agent(name, **own, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
                 each = _each(played[name].append, advance, *([record[name]] if record else ()))
                 row = evaluate(player, specs, on_episode=each, **settings)

@@ -15,22 +15,21 @@ import games
 from actde import Optimizer
 from actde.errors import ConfigError
 from agents.completion_rewards import load_models
-from agents.config import SCRATCH, ModelConfig, TrainConfig
+from agents.config import ModelConfig, TrainConfig
 from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
-from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
+from agents.storage.checkpoint import INITIAL
 from agents.storage.run_folder import RunFolder
 from agents.text.prompt import prompt_format
-from agents.text.word_tokenizer import known_words, split_words
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
-from agents.training.data_sources import check_sources, recorded_words
+from agents.training.data_sources import check_sources
+from agents.training.game_words import COMMANDS_ADVICE, open_words, vocabulary_of
 from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import MemoryNeeds, available, check_memory
@@ -43,14 +42,8 @@ from agents.training.trainer import Trainer
 from agents.training.updater import Updater, make_torch_optimizer
 from agents.training.warm_start import load_weights
 from agents.user_optimizer import build_optimizer
-from games.base import TextGame
 from games.game_hash import game_hash
 from games.textworld.generation.reserved_seeds import reject_reserved_seeds
-
-WORD_EPISODES, WORD_TURNS = 8, 25
-"""Number and turn limit of the random episodes from which `_open_words` takes words."""
-COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
-"""Advice in the error message if a game offers no admissible commands in the mode `trie`."""
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -68,7 +61,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out) or None)
     optimizer, schedule, held_out, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
-    words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
+    words = in_all_processes(lambda: open_words(schedule.specs, config, resumed) if is_main else [])
     words = gather(words)[0]  # a game's texts may differ between processes
     parts = optimizer, schedule, held_out, folder, words, accelerator
     trainer, earlier_games = in_all_processes(lambda: _build(config, *parts))
@@ -106,12 +99,12 @@ def _build(
 
     Args:
         held_out: the games on which the model is evaluated.
-        words: the result of `_open_words`.
+        words: the result of `open_words`.
     """
     torch.manual_seed(config.run.seed)
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, _vocabulary(specs), words)
+    model, tokenizer = assemble(model_config, vocabulary_of(specs), words)
     model.to(accelerator.device)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = _reference(config, model, optimizer)
@@ -164,19 +157,35 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
             f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
             f"--episodes {episodes}, got {group_size}"
         )
-    sums_actions = optimizer.needs_expected_q or config.optimizer.recentre_q
-    if sums_actions and config.rollout.credit != "token":
+    sums_actions = optimizer.needs_expected_q or optimizer.needs_q_logprobs or config.optimizer.recentre_q
+    if (sums_actions or config.rollout.guide_beta) and config.rollout.credit != "token":
         raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
     if config.rollout.data and not optimizer.learns_off_policy:
         raise ConfigError(
-            f"{config.run.optimizer} learns from its own play only: leave out --data, or use imitation or rejection"
+            f"{config.run.optimizer} learns from its own play only: leave out --data, or use ilql, imitation or "
+            "rejection"
         )
+    _check_guidance(optimizer, config)
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
     if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
         who, advice = "the expert plays every turn", "--beta below 1"
         if not config.rollout.own_episodes:
             who, advice = "the model does not play", "--data-share below 1"
         raise AgentError(f"--promote and --stop-success count the model's wins, but {who}; give {advice}")
+
+
+def _check_guidance(optimizer: Optimizer, config: TrainConfig) -> None:
+    """Raise an error if the policy is to be guided by a q that is not trained, or if the optimizer cannot allow it."""
+    if not config.rollout.guide_beta:
+        return
+    name = config.run.optimizer
+    if not optimizer.trains_q:
+        raise ConfigError(f"--guide-beta needs q: give --train-q, because {name} trains none")
+    if config.update.lr > 0 and not optimizer.learns_off_policy:
+        raise ConfigError(
+            f"--guide-beta plays another policy than {name} trains: expected --lr 0, which freezes the policy, or an "
+            "optimizer that learns off policy, such as ilql"
+        )
 
 
 def _warm_start(
@@ -211,6 +220,7 @@ def _agents(
         mode=config.rollout.mode,
         context=config.rollout.context,
         gamma=config.optimizer.gamma,
+        guide_beta=config.rollout.guide_beta,
         record=True,
         share_prefixes=config.update.prefix_sharing == "auto",
     )
@@ -256,41 +266,6 @@ def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_exp
         group_size=config.rollout.group_size,
         advice=COMMANDS_ADVICE,
     )
-
-
-def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """Return all words that the games can print, or None if some game does not list its words."""
-    words: dict[str, None] = {}
-    for spec in specs:
-        env = spec.make()
-        own = env.unwrapped.vocabulary if isinstance(env.unwrapped, TextGame) else None
-        env.close()
-        if own is None:
-            return None
-        words.update(dict.fromkeys(own))
-    return tuple(words)
-
-
-def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
-    """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
-
-    The texts are those of random episodes of the games with new words, and of recorded play. A resumed run takes the
-    words of its own tokenizer instead, because new episodes may have other texts.
-    """
-    texts = dict[str, None]()
-    unknown = [spec for spec in specs if spec.has_new_words]
-    if not unknown or config.model.trunk not in SCRATCH:
-        return []
-    if resumed is not None:
-        initial = resumed / INITIAL
-        return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
-    if config.rollout.mode == "trie":
-        with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS, advice=COMMANDS_ADVICE) as runner:
-            for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
-                texts |= dict.fromkeys([episode.final_observation])
-                for step in episode.steps:
-                    texts |= dict.fromkeys([step.observation, *step.admissible_commands])
-    return [text for text in [*texts, *recorded_words(config, specs)] if split_words(text)]
 
 
 def _process_seed(seed: int, accelerator: Accelerator) -> int:

@@ -85,6 +85,7 @@ class Probe:
             context=agent.context,
             record=True,
             share_prefixes=agent.reader.share,
+            guide_beta=agent.guide_beta,
         )
 
     def measure(self) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **tr
         "prompt": trainer.agent.prompt.name,
         "mode": trainer.agent.mode,
         "context": trainer.agent.context,
+        "guide_beta": trainer.agent.guide_beta,
         "made_by": trainer.config.model_dump(),
         "trained_on": trained_on,
     }
