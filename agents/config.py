@@ -27,8 +27,7 @@ class RunConfig(Config):
     """Optimizer, game, seed, initial weights and trackers of a run."""
 
     optimizer: str = "actde"
-    """Update rule: ppo, actde, actde-corrected, mpo, grpo, ilql, imitation, rejection, a registered name or
-    FILE.py:Class."""
+    """Update rule: ppo, actde, actde-corrected, mpo, grpo, ilql, imitation, rejection, a name or FILE.py:Class."""
     game: str = "textworld:simple?seed=1"
     """GAME to learn. It may name several games."""
     imports: str = ""

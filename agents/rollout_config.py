@@ -50,8 +50,7 @@ class RolloutConfig(Config):
     context: Annotated[int, Field(ge=16)] | None = None
     """Maximum tokens of context; a longer episode is cut. With none, the trunk's limit applies."""
     guide_beta: NonNegative = 0.0
-    """Weight of q in play, per unit of reward: the policy is multiplied by exp(guide_beta (q - v)) and normalised.
-    Needs ilql or a frozen policy (lr 0). 0 plays the policy itself."""
+    """Weight of q in play, per unit of reward: the policy is multiplied by exp(guide_beta q) and normalised."""
     credit: Literal["token", "command"] = "token"
     """What counts as one action. token: each sampled token; command: all sampled tokens of a turn."""
     rollout_dropout: bool = False

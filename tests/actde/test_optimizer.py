@@ -46,8 +46,8 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def measured_by(name: str) -> set[str]:
-    """Return the metrics of an optimizer's loss. GRPO trains no v."""
-    return MEASURES - {"value_loss"} if name == "grpo" else MEASURES
+    """Return the metrics of an optimizer's loss. GRPO trains no v, and ILQL has one more loss."""
+    return MEASURES - {"value_loss"} if name == "grpo" else MEASURES | ({"cql_loss"} if name == "ilql" else set())
 
 
 def answer(outputs: Outputs) -> Outputs:
@@ -87,7 +87,7 @@ def test_every_choice_has_gradient_and_padding_has_none(name: str, variant: dict
     found = gradients(optimizer, batch, optimizer.targets(batch), near)
     by_sums = ["expected_q", "kl"]  # MPO's policy loss
     policy = by_sums if name == "mpo" else ["logprobs" if optimizer.labels == "none" else "label_logprobs"]
-    parts = [*policy, "q_values", *(["values"] if name != "grpo" else [])]
+    parts = [*policy, "q_values", *(["values"] if name != "grpo" else []), *(["q_logprobs"] if name == "ilql" else [])]
     assert set(parts) <= set(found)
     for part in parts:
         moved = found[part].reshape(*batch.mask.shape, -1).abs() > 0

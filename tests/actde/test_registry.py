@@ -27,7 +27,7 @@ from actde import (
 )
 from tests.helpers.actde_batches import random_batch, random_outputs
 
-OURS = ["actde", "actde-corrected", "grpo", "imitation", "mpo", "ppo", "rejection"]
+OURS = ["actde", "actde-corrected", "grpo", "ilql", "imitation", "mpo", "ppo", "rejection"]
 
 
 class Habit(Optimizer):

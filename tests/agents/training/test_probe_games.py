@@ -1,8 +1,8 @@
 """Five probe games with known answers, each for one part of the learner, trained on the post's trunk.
 
 PPO must learn v and the best action. ACTDE must learn v and q, and its advantage must vanish once q is known; it does
-not guarantee the best action. Imitation must follow the expert, whatever the reward, and learn its values. Rejection
-must find the best action without an expert.
+not guarantee the best action. ILQL must learn v and q of the best action, and its play is guided by q. Imitation must
+follow the expert, whatever the reward, and learn its values. Rejection must find the best action without an expert.
 """
 
 import copy
@@ -87,15 +87,16 @@ def train(
     if name == "recentred":
         name, learning = "actde", learning.replace(recentre_q=True, advantage="return")
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
-    model = ActorCritic(
-        from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
-    )
-    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
+    offline = name == "ilql"
+    heads = Heads(12, len(words), q_heads=int(needs_q) + offline, target_q=offline, init_std=0.02)
+    model = ActorCritic(from_config("pico", len(words), 0.0), heads)
+    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True, guide_beta=4.0 if offline else 0.0)
     with_expert = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
     reference = copy.deepcopy(model).eval() if make_optimizer(name, learning).needs_reference else None
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
-    update = updater(model, name, torch_optimizer=torch_optimizer, reference=reference, learning=learning, epochs=8)
+    settings: dict[str, Any] = {"reference": reference, "learning": learning, "epochs": 8, "target_rate": 0.2}
+    update = updater(model, name, torch_optimizer=torch_optimizer, **settings)
     with EpisodeRunner([spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name == "grpo" else 1) as runner:
         for iteration in range(iterations):
             episodes = list(runner.play(with_expert if name == "imitation" else player, 64))
@@ -133,7 +134,7 @@ def test_a_tilted_policy_does_not_move_if_every_reward_is_one(name: str) -> None
     assert found.mean("p:north", "room") == near(before.mean("p:north", "room"), within=0.03)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TILTED])
+@pytest.mark.parametrize("name", [*NAMES, *TILTED, "ilql"])
 def test_v_and_q_depend_on_the_observation(name: str) -> None:
     found = train(OBSERVED, name)
     for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
@@ -141,7 +142,7 @@ def test_v_and_q_depend_on_the_observation(name: str) -> None:
         assert found.mean(what, "blue") == near(-1.0)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TILTED])
+@pytest.mark.parametrize("name", [*NAMES, *TILTED, "ilql"])
 def test_a_later_reward_is_discounted(name: str) -> None:
     found = train(DELAYED, name)
     for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
@@ -221,6 +222,15 @@ def test_imitation_follows_the_expert_and_learns_its_values(beta: float) -> None
         assert found.mean("p:south", text) > 0.95
         assert found.mean("value", text) == near(worth, within=0.25)
         assert found.mean("q:south", text) == near(worth, within=0.25)
+
+
+@pytest.mark.parametrize("spec", [POLICY, BOTH])
+def test_ilql_finds_the_better_action_and_its_value(spec: ScriptSpec) -> None:
+    found = train(spec, "ilql", iterations=18)
+    better = {"room": "north", "red": "north", "blue": "south"}
+    for text in {scene.text for play in spec.plays for scene in play}:
+        assert found.mean(f"p:{better[text]}", text) > 0.95
+        assert [found.mean(what, text) for what in ("value", f"q:{better[text]}")] == near([1.0, 1.0], within=0.2)
 
 
 def test_rejection_finds_the_better_action() -> None:
