@@ -105,6 +105,24 @@ def test_the_policy_that_has_not_moved_has_no_kl(prompts: str) -> None:
     assert "true_reward" not in row
 
 
+def test_the_kl_of_a_guided_policy_is_that_of_its_own_texts(tmp_path: Path) -> None:
+    """q makes the policy choose north, to which pi_0 gives 0.9, for certain."""
+    (tmp_path / "go.txt").write_text("you go\ngo\n")
+    model = tabular(POLICY)
+    words = tokenizer().get_vocab()
+    with torch.no_grad():
+        model.heads.q[0].out.weight[words["north"], words["go"]] = 30.0
+    reference = ReferencePolicy(model, tabular(POLICY).requires_grad_(False), 4096)
+    game, file = "completion?reward=length&max_tokens=1", str(tmp_path / "go.txt")
+    plain, guided = (
+        Probe(game, file, "", agent=agent(model, mode="free", guide_beta=beta), reference=reference, seed=0).measure()
+        for beta in (0.0, 1.0)
+    )
+    assert plain["kl"] == pytest.approx(0.0, abs=1e-5)
+    assert guided["texts"] == ["north", "north"]
+    assert guided["kl"] == pytest.approx(-math.log(0.9), abs=1e-4)
+
+
 def test_the_choices_of_admissible_texts_are_measured(prompts: str) -> None:
     row = probe_of(prompts, game=f"{GAME}&choices= red, blue", mode="trie").measure()
     assert set(row["texts"]) <= {" red", " blue"}
