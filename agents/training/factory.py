@@ -158,7 +158,7 @@ def _check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
             f"--episodes {episodes}, got {group_size}"
         )
     sums_actions = optimizer.needs_expected_q or optimizer.needs_q_logprobs or config.optimizer.recentre_q
-    if (sums_actions or config.rollout.guide_beta) and config.rollout.credit != "token":
+    if sums_actions and config.rollout.credit != "token":
         raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
     if config.rollout.data and not optimizer.learns_off_policy:
         raise ConfigError(
@@ -181,6 +181,8 @@ def _check_guidance(optimizer: Optimizer, config: TrainConfig) -> None:
     name = config.run.optimizer
     if not optimizer.trains_q:
         raise ConfigError(f"--guide-beta needs q: give --train-q, because {name} trains none")
+    if config.rollout.credit != "token":
+        raise ConfigError(f"--guide-beta needs q of every token: expected --credit token, got {config.rollout.credit}")
     if config.update.lr > 0 and not optimizer.learns_off_policy:
         raise ConfigError(
             f"--guide-beta plays another policy than {name} trains: expected --lr 0, which freezes the policy, or an "

@@ -251,7 +251,10 @@ def test_a_frozen_policy_does_not_change_while_q_learns(tmp_path: Path) -> None:
             "--guide-beta plays another policy than actde trains: expected --lr 0",
         ),
         ({"credit": "command"}, "ilql needs credit per token: expected --credit token, got command"),
-        ({"optimizer": "rejection", "guide_beta": 1.0, "credit": "command"}, "needs credit per token"),
+        (
+            {"optimizer": "rejection", "guide_beta": 1.0, "credit": "command"},
+            "--guide-beta needs q of every token: expected",
+        ),
         ({"q_heads": 0}, "ilql trains q: expected --q-heads 1 or 2, got 0"),
     ],
 )

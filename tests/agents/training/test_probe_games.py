@@ -37,6 +37,8 @@ TAU = 1.0
 NAMES = ("ppo", "actde")
 TILTED = ("mpo", "recentred")
 """Learners that end at softmax(log pi_0 + Q / TAU). "recentred" is ACTDE with a re-centred q."""
+FROZEN = "frozen"
+"""Trains v and q alone, and its play is guided by q. It ends there, too, if the random trunk tells the states apart."""
 SAME = {"north": 1.0, "south": 1.0}
 CONSTANT = ScriptSpec([[Scene("room", SAME)]], end="")
 OBSERVED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 1.0))], [Scene("blue", dict.fromkeys(SAME, -1.0))]], end="")
@@ -85,15 +87,17 @@ def train(
     torch.manual_seed(0)
     learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None, tau=TAU)
     if name == "recentred":
-        name, learning = "actde", learning.replace(recentre_q=True, advantage="return")
+        learning = learning.replace(recentre_q=True, advantage="return")
+    rate, offline = 0.0 if name == FROZEN else 4e-3, name == "ilql"
+    guide_beta = {"ilql": 4.0, FROZEN: 1 / TAU}.get(name, 0.0)
+    name = "actde" if name in ("recentred", FROZEN) else name
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
-    offline = name == "ilql"
     heads = Heads(12, len(words), q_heads=int(needs_q) + offline, target_q=offline, init_std=0.02)
     model = ActorCritic(from_config("pico", len(words), 0.0), heads)
-    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True, guide_beta=4.0 if offline else 0.0)
+    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True, guide_beta=guide_beta)
     with_expert = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
     reference = copy.deepcopy(model).eval() if make_optimizer(name, learning).needs_reference else None
-    torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
+    torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=rate, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
     settings: dict[str, Any] = {"reference": reference, "learning": learning, "epochs": 8, "target_rate": 0.2}
     update = updater(model, name, torch_optimizer=torch_optimizer, **settings)
@@ -187,7 +191,9 @@ def test_actde_learns_q_for_each_observation() -> None:
     assert found.targets.advantages.abs().mean() < 0.1
 
 
-@pytest.mark.parametrize(("name", "spec"), [(name, spec) for name in TILTED for spec in (POLICY, BOTH)])
+@pytest.mark.parametrize(
+    ("name", "spec"), [(FROZEN, POLICY), *((name, spec) for name in TILTED for spec in (POLICY, BOTH))]
+)
 def test_a_tilted_policy_ends_at_the_tilted_prior(name: str, spec: ScriptSpec) -> None:
     """Q is 1 and -1, and the initial policy is nearly even, so the better command ends near 1 / (1 + exp(-2 / TAU))."""
     found, before = train(spec, name, iterations=18), train(spec, name, iterations=1)
