@@ -12,6 +12,7 @@ import torch
 
 from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
+from agents.model.heads import QHead
 from agents.play.runner import EpisodeRunner
 from agents.play.text_measures import self_bleu
 from agents.protocol import AgentError
@@ -109,9 +110,10 @@ def test_the_kl_of_a_guided_policy_is_that_of_its_own_texts(tmp_path: Path) -> N
     """q makes the policy choose north, to which pi_0 gives 0.9, for certain."""
     (tmp_path / "go.txt").write_text("you go\ngo\n")
     model = tabular(POLICY)
-    words = tokenizer().get_vocab()
+    words, head = tokenizer().get_vocab(), next(iter(model.heads.q.children()))
+    assert isinstance(head, QHead) and isinstance(head.out, torch.nn.Linear)
     with torch.no_grad():
-        model.heads.q[0].out.weight[words["north"], words["go"]] = 30.0
+        head.out.weight[words["north"], words["go"]] = 30.0
     reference = ReferencePolicy(model, tabular(POLICY).requires_grad_(False), 4096)
     game, file = "completion?reward=length&max_tokens=1", str(tmp_path / "go.txt")
     plain, guided = (
