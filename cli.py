@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from terminal import arguments as arg
-from terminal import completion, console, error_lines, exporting, preferences, reproduction, serving
+from terminal import console, error_lines, exporting, preferences, reproduction, serving
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, show_configuration, with_config, with_optimizers
 from terminal.runs import runs as list_runs
@@ -49,9 +49,7 @@ command = partial(app.command, cls=HelpCommand)
 
 @command()
 def play(
-    agent: Annotated[
-        str, Option(metavar="AGENT", help=f"Agent that plays: human, {arg.AGENTS}", autocompletion=completion.agents)
-    ] = "actde",
+    agent: arg.Player = "actde",
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
@@ -61,6 +59,7 @@ def play(
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
+    guide_beta: arg.GuideBeta = None,
     wanted_return: arg.WantedReturn = None,
     audit: arg.Audit = None,
     threads: arg.Threads = None,
@@ -84,8 +83,8 @@ def play(
     pause = 0.0 if human or not console.out.is_terminal or as_json else delay
     with console.waiting(f"loading {agent}", lines=True):
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
-        sampling["wanted_return"] = wanted_return
-        player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn), notify=console.note)
+        sampling |= {"guide_beta": guide_beta, "wanted_return": wanted_return, "notify": console.note}
+        player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn))
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause, record=record)
     if as_json:
@@ -97,15 +96,7 @@ def play(
 
 @command()
 def evaluate(
-    agent: Annotated[
-        str | None,
-        Option(
-            metavar="AGENT",
-            help=f"Agent to evaluate: {arg.AGENTS} With --card, several separated by commas.",
-            show_default="actde; with --card all that ship",
-            autocompletion=completion.agents,
-        ),
-    ] = None,
+    agent: arg.Evaluated = None,
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
@@ -118,6 +109,7 @@ def evaluate(
     greedy: arg.Greedy = False,
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
+    guide_beta: arg.GuideBeta = None,
     wanted_return: arg.WantedReturns = None,
     parallel: Annotated[
         int | None, Option(min=1, max=arg.MOST, help="Episodes played at the same time.", show_default="8")
@@ -144,9 +136,9 @@ def evaluate(
     from terminal import evaluate_command, evaluation
 
     if card:
-        usual = (None, 0, None, None, False, 1.0, 1.0, None, None, "", None)
-        given = (game, seed, max_turns, step_seconds, greedy, temperature, top_p, wanted_return)
-        if (*given, parallel, bonus_command, save) != usual:
+        usual = (None, 0, None, None, False, 1.0, 1.0, None, None, None, "", None)
+        sampling = (seed, max_turns, step_seconds, greedy, temperature, top_p, guide_beta, wanted_return)
+        if (game, *sampling, parallel, bonus_command, save) != usual:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         evaluation.play_card(out or Path("docs/card.md"), agent, tasks, episodes or 100, cluster, as_json=as_json)
         return
@@ -156,7 +148,7 @@ def evaluate(
         agent or "actde",
         game or agents.DEFAULT_GAME,
         wanted_return or (),
-        sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p},
+        sampling={"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p, "guide_beta": guide_beta},
         episodes=episodes or 20,
         parallel=parallel or 8,
         max_turns=max_turns,

@@ -144,6 +144,8 @@ class Outputs(Record):
         values: v(s_t).
         q_values: [B, T, H] q(s_t, a_t) of each of the H Q heads. None if q is not trained.
         target_q_values: q(s_t, a_t), the minimum over the target heads, without gradient. None without target heads.
+        q_logprobs: [B, T, H] log softmax(q(s_t, .))(a_t) of each Q head, over all actions. None unless the optimizer
+            needs it.
         expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only. None unless the
             optimizer needs it.
         kl: exact KL(pi(. | s_t) || pi_ref(. | s_t)). None if no KL is computed.
@@ -156,11 +158,12 @@ class Outputs(Record):
     values: Tensor
     q_values: Tensor | None = None
     target_q_values: Tensor | None = None
+    q_logprobs: Tensor | None = None
     expected_q: Tensor | None = None
     kl: Tensor | None = None
     label_logprobs: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self._check("logprobs", per_head=("q_values",))
+        self._check("logprobs", per_head=("q_values", "q_logprobs"))
         if self.target_q_values is not None and self.target_q_values.requires_grad:
             raise ValueError("Outputs.target_q_values is a fixed target: detach its gradient")

@@ -64,6 +64,8 @@ class OptimizerConfig(Config):
     """Value loss. ppo: clipped squared error to the return; ilql: expectile regression to q."""
     expectile: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Expectile of the ilql value loss."""
+    cql_coef: NonNegative = 0.1
+    """Weight of ilql's conservative loss, which lowers q of the actions that the data lack."""
     kl_coef: NonNegative = 0.0
     """Weight of the KL to the reference policy. With --kl-target, this is the initial weight."""
     kl_place: Literal["loss", "reward"] = "loss"

@@ -23,7 +23,7 @@ from actde.kl_controller import KLController
 from actde.losses import masked_mean
 from actde.returns import AllReduce, explained_variance, lambda_advantages, lambda_returns, no_reduce, td_errors, whiten
 
-Labels = Literal["none", "expert", "best", "return"]
+Labels = Literal["none", "expert", "best", "recorded", "return"]
 
 
 class Optimizer(ABC):
@@ -33,11 +33,12 @@ class Optimizer(ABC):
         name: name in the registry and on the command line.
         needs_q: whether the algorithm requires Q heads.
         needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
+        needs_q_logprobs: whether the algorithm uses `Outputs.q_logprobs`, which is normalised over all actions.
         needs_kl: whether the algorithm uses `Outputs.kl`, the exact KL to the reference policy.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         learns_off_policy: whether the algorithm may learn from episodes that another policy played.
-        labels: source of the choices that the policy imitates: none, an expert, the policy's own best episodes, or all
-            episodes, whose text then states the return that followed ("return").
+        labels: source of the choices that the policy imitates: none, an expert, the policy's own best episodes,
+            recorded play, or all episodes, whose text then states the return that followed ("return").
 
     Raises:
         OptimizerError: the settings contradict each other.
@@ -46,6 +47,7 @@ class Optimizer(ABC):
     name: ClassVar[str]
     needs_q: ClassVar[bool] = False
     needs_expected_q: ClassVar[bool] = False
+    needs_q_logprobs: ClassVar[bool] = False
     needs_kl: ClassVar[bool] = False
     needs_groups: ClassVar[bool] = False
     learns_off_policy: ClassVar[bool] = False
@@ -249,6 +251,8 @@ class Optimizer(ABC):
             raise ValueError(f"{self.name!r} needs Outputs.q_values here, got None")
         if outputs.expected_q is None and self.needs_expected_q:
             raise ValueError(f"{self.name!r} needs Outputs.expected_q, got None")
+        if outputs.q_logprobs is None and self.needs_q_logprobs:
+            raise ValueError(f"{self.name!r} needs Outputs.q_logprobs, got None")
         if outputs.kl is None and (self.needs_kl or self.config.recentre_q):
             raise ValueError(f"{self.name!r} needs Outputs.kl, got None")
         if outputs.kl is None and self.config.kl_place == "loss" and self.kl.coef > 0:

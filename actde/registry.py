@@ -27,6 +27,7 @@ _BUILT_IN = (
     EntryPoint(name="mpo", value="actde.mpo:MPO", group=GROUP),
     EntryPoint(name="grpo", value="actde.grpo:GRPO", group=GROUP),
     EntryPoint(name="qae", value="actde.qae:QAE", group=GROUP),
+    EntryPoint(name="ilql", value="actde.ilql:ILQL", group=GROUP),
     EntryPoint(name="imitation", value="actde.imitation:Imitation", group=GROUP),
     EntryPoint(name="decision", value="actde.decision:Decision", group=GROUP),
     EntryPoint(name="rejection", value="actde.imitation:Rejection", group=GROUP),

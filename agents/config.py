@@ -27,7 +27,7 @@ class RunConfig(Config):
     """Optimizer, game, seed, initial weights and trackers of a run."""
 
     optimizer: str = "actde"
-    """Update rule: ppo, actde, actde-corrected, mpo, grpo, qae, imitation, rejection, rejection-transition,
+    """Update rule: ppo, actde, actde-corrected, mpo, grpo, qae, ilql, imitation, rejection, rejection-transition,
     decision, a registered name or FILE.py:Class."""
     game: str = "textworld:simple?seed=1"
     """GAME to learn. It may name several games."""

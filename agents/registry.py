@@ -35,6 +35,7 @@ def make_agent(
     greedy: bool = False,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    guide_beta: float | None = None,
     wanted_return: float | None = None,
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
@@ -43,6 +44,7 @@ def make_agent(
 
     Args:
         greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
+        guide_beta: weight of q in the policy of a language model, or None for that of its training.
         wanted_return: the return that an agent of the optimizer `decision` wants, in units of reward. If None, the best
             return of its data.
         ask: function that returns a person's command for a turn. The human agent requires it.
@@ -52,7 +54,13 @@ def make_agent(
         AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
             the agent wants no return.
     """
-    sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
+    sampling = {
+        "seed": seed,
+        "greedy": greedy,
+        "temperature": temperature,
+        "top_p": top_p,
+        "guide_beta": guide_beta,
+    }
     agent = _build(name_or_folder, sampling, ask=ask, notify=notify)
     returns = getattr(getattr(agent, "prompt", None), "returns", None)
     if returns is None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from actde.config import Config, Fraction, Positive
+from actde.config import Config, Fraction, NonNegative, Positive
 from actde.errors import ConfigError
 from agents.measurement_config import PositiveFraction, Size
 
@@ -49,6 +49,8 @@ class RolloutConfig(Config):
     """Prompt format. plain: a transcript; chat: the chat template of an instruction-tuned model's tokenizer."""
     context: Annotated[int, Field(ge=16)] | None = None
     """Maximum tokens of context; a longer episode is cut. With none, the trunk's limit applies."""
+    guide_beta: NonNegative = 0.0
+    """Weight of q in play, per unit of reward: the policy is multiplied by exp(guide_beta q) and normalised."""
     credit: Literal["token", "command"] = "token"
     """What counts as one action. token: each sampled token; command: all sampled tokens of a turn."""
     random_share: Fraction = 0.0

@@ -81,6 +81,7 @@ def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
         return ""
     missing = {"q_values": "needs_q"} if not optimizer.trains_q else {}
     missing |= {"expected_q": "needs_expected_q"} if not optimizer.needs_expected_q else {}
+    missing |= {"q_logprobs": "needs_q_logprobs"} if not optimizer.needs_q_logprobs else {}
     missing |= {"kl": "needs_kl"} if not optimizer.needs_reference else {}
     where = f"in class {type(optimizer).__name__} ({Path(code.co_filename).name})"
     hints = (f"; {name} is None: set {need} = True {where}" for name, need in missing.items() if name in code.co_names)

@@ -62,6 +62,18 @@ Game = Annotated[
         autocompletion=completion.games,
     ),
 ]
+Player = Annotated[
+    str, Option(metavar="AGENT", help=f"Agent that plays: human, {AGENTS}", autocompletion=completion.agents)
+]
+Evaluated = Annotated[
+    str | None,
+    Option(
+        metavar="AGENT",
+        help=f"Agent to evaluate: {AGENTS} With --card, several separated by commas.",
+        show_default="actde; with --card all that ship",
+        autocompletion=completion.agents,
+    ),
+]
 Optimizers = Annotated[
     str,
     Option(
@@ -88,6 +100,10 @@ WantedReturns = Annotated[
         help=f"{WANTED} Repeatable: several give a curve of obtained against wanted return.",
         show_default=BEST_RETURN,
     ),
+]
+GuideBeta = Annotated[
+    float | None,
+    Option(min=0, metavar="X", help="Weight of q in a language model's policy.", show_default="that of its training"),
 ]
 Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
 Threads = Annotated[

@@ -74,8 +74,8 @@ def evaluate_beside_baselines(
     for name in players:
         try:
             with console.waiting(f"loading {name}"):
-                wanted: dict[str, Any] = {"wanted_return": wanted_return} if name == agent else {}
-                player = agents.make_agent(name, **sampling, **wanted, notify=console.note)
+                own: dict[str, Any] = {"wanted_return": wanted_return} if name == agent else {"guide_beta": None}
+                player = agents.make_agent(name, **{**sampling, **own}, notify=console.note)
             with console.progress(f"{name} plays", episodes) as advance:
                 each = _each(played[name].append, advance, *([record[name]] if record else ()))
                 row = evaluate(player, specs, on_episode=each, **settings)

@@ -93,6 +93,7 @@ def test_every_metric_has_a_row(tmp_path: Path) -> None:
         | metrics_of(tmp_path / "rejection", **coin, optimizer="rejection", group_size=4, lm_loss_coef=0.1)
         | metrics_of(tmp_path / "dagger", **coin, optimizer="imitation", beta=0.5, promote=0.9, bonus_command="look")
         | metrics_of(tmp_path / "recorded", **coin, optimizer="imitation", data="expert:1", data_share=0.5)
+        | metrics_of(tmp_path / "ilql", **coin, optimizer="ilql", data="random:2")
     )
     generic = {
         re.sub(r"^(share|initial_eval)_.*", r"\1_NAME", re.sub(r"level_\d+$", "level_N", name)) for name in written

@@ -16,11 +16,12 @@ import torch
 
 from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command
 from agents.language_model.free_generation import Limits, generate, text_ends
+from agents.language_model.guidance import guided
 from agents.language_model.stream_reader import StreamReader
 from agents.language_model.stream_writer import StreamWriter
 from agents.language_model.token_stream import EpisodeState, Segment, TokenStream
 from agents.model.actor_critic import ActorCritic
-from agents.protocol import Decision, EpisodeEnd, GeneratedToken, Turn
+from agents.protocol import AgentError, Decision, EpisodeEnd, GeneratedToken, Turn
 from agents.text.prompt import PLAIN, PromptFormat
 
 Mode = Literal["trie", "free"]
@@ -50,6 +51,7 @@ class LanguageModelAgent:
         max_command_tokens: int = 16,
         share_prefixes: bool = True,
         random_share: float = 0.0,
+        guide_beta: float = 0.0,
     ) -> None:
         """
         Args:
@@ -71,12 +73,19 @@ class LanguageModelAgent:
                 info overrides this length.
             share_prefixes: read what several episodes have in common only once. This does not change the policy.
             random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
+            guide_beta: weight of q in the policy, per unit of reward (see `guided_logprobs`). With 0, q has no effect.
+
+        Raises:
+            AgentError: `guide_beta` is not 0, and the model has no Q heads.
         """
+        if guide_beta and not len(model.heads.q):
+            raise AgentError(f"--guide-beta {guide_beta:g} needs q, but {name} has no Q heads: leave it out")
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prompt, self.seed, self.mode = prompt, seed, mode
         self.greedy, self.temperature, self.top_p, self.random_share = greedy, temperature, top_p, random_share
         self.context = min(context or model.context, model.context)
         self.gamma, self.record, self.max_command_tokens = gamma, record, max_command_tokens
+        self.guide_beta = guide_beta
         self._writer = StreamWriter(tokenizer, prompt, context=self.context)
         self.stream_tokenizer = self._writer.tokenizer
         self.reader = StreamReader(model, share=share_prefixes)
@@ -115,7 +124,7 @@ class LanguageModelAgent:
         """
         tries = [self._writer.trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
-        return self.reader.evaluate(states, tries)
+        return [guided(output, self.guide_beta) for output in self.reader.evaluate(states, tries)]
 
     def sample(self, turns: Sequence[Turn], outputs: Sequence[TurnOutputs]) -> list[tuple[Decision, int]]:
         """Sample a command for each turn, or take the most probable one if `greedy`.
@@ -243,6 +252,7 @@ class LanguageModelAgent:
             greedy=self.greedy,
             temperature=self.temperature,
             top_p=self.top_p,
+            guide_beta=self.guide_beta,
         )
         return [
             self._generated(turn, state.stream, first, limit.ends)

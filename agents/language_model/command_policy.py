@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.language_model.token_stream import Choice
-from agents.model.actor_critic import HeadOutputs
 from agents.model.command_trie import Trie
+from agents.model.head_outputs import HeadOutputs
 from agents.model.tree_decoder import TreeInput
 from agents.protocol import Decision, DivergenceError
 

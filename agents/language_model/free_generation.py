@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from agents.language_model.command_policy import NOT_FINITE, sampling_probabilities
+from agents.language_model.guidance import guided_logprobs
 from agents.language_model.stream_reader import StreamReader
 from agents.language_model.token_stream import Choice, EpisodeState
-from agents.model.actor_critic import entropy
+from agents.model.head_outputs import entropy
 from agents.protocol import DivergenceError
 
 
@@ -37,16 +38,19 @@ def generate(
     greedy: bool = False,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    guide_beta: float = 0.0,
 ) -> None:
     """Append a generated text to the stream of every episode, and record each token of the text as a choice.
 
     A text ends with the first token in its `ends`, or after `max_tokens` tokens. The recorded log-probabilities and
-    entropies are those of the policy at temperature 1.
+    entropies are those of the policy at temperature 1, with the guidance of q (see `guided_logprobs`).
     """
     model, writing, written = reader.model, list(zip(states, limits, strict=True)), 0
     while writing:
         hidden, index = reader.last_states([state for state, _ in writing])
         logprobs = model.all_logprobs(hidden)  # [n, V]
+        if guide_beta:
+            logprobs = guided_logprobs(logprobs, model.all_q(hidden), guide_beta)
         if len(hidden) < len(index):
             hidden, logprobs = hidden[index], logprobs[index]  # [N, V]
         if logprobs[:, 0].isnan().any():  # a row is normalised, so one NaN makes all its entries NaN

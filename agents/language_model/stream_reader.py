@@ -19,8 +19,9 @@ from torch import Tensor
 
 from agents.language_model.command_policy import TurnOutputs, split_by_turn
 from agents.language_model.token_stream import EpisodeState
-from agents.model.actor_critic import ActorCritic, pad_alternatives
+from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie
+from agents.model.head_outputs import pad_alternatives
 from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 

@@ -5,68 +5,18 @@ The heads are evaluated only at the positions of choices, and only for the alter
 computed for text that the agent did not write.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.model.head_outputs import Choices, HeadOutputs, entropy
 from agents.model.heads import Heads
 from agents.model.logit_transform import LogitTransform, measure_transform
 from agents.model.vocabulary_terms import Rows, VocabularyTerms, bfloat16_factors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadOutputs:
-    """Outputs of all heads at N choices with up to K alternatives each.
-
-    Choices with fewer than K alternatives are padded; the log-probability of padding is -inf.
-
-    Attributes:
-        logprobs: [N, K] log pi(token | stream) in nats, normalised over the alternatives or over the whole vocabulary.
-        entropy: [N] entropy of the policy, nats.
-        values: [N] v(s), units of reward.
-        q_values: [N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads.
-        target_q_values: [N, K, H] q(s, token) of each target head, units of reward. None without target heads.
-        kl: [N] exact KL(pi || pi_ref), nats. None without a reference policy.
-        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward. Only pi has a gradient. None unless requested.
-    """
-
-    logprobs: Tensor
-    entropy: Tensor
-    values: Tensor
-    q_values: Tensor | None
-    target_q_values: Tensor | None
-    kl: Tensor | None = None
-    expected_q: Tensor | None = None
-
-    @property
-    def recorded_q(self) -> Tensor | None:
-        """[N, K] minimum of q over the target heads, or over the Q heads without target heads. None without Q heads."""
-        q = self.q_values if self.target_q_values is None else self.target_q_values
-        return None if q is None else q.amin(-1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """N choices in a padded batch of streams, with their positions and up to K alternatives each.
-
-    Attributes:
-        rows: [N] row of the batch.
-        positions: [N] position of the token directly before the choice. The heads are evaluated at this token.
-        alternatives: [N, K] ids of the tokens that could be chosen, padded with -1.
-        chosen: [N] index of the chosen token among the alternatives.
-        whole_vocabulary: whether the policy chose among all tokens. If so, `alternatives` holds only the chosen token.
-    """
-
-    rows: Tensor
-    positions: Tensor
-    alternatives: Tensor
-    chosen: Tensor
-    whole_vocabulary: bool = False
 
 
 class ActorCritic(nn.Module):
@@ -168,6 +118,13 @@ class ActorCritic(nn.Module):
             z = nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias())
             return self.logit_transform(z).log_softmax(-1)
 
+    @torch.no_grad()
+    def all_q(self, hidden: Tensor) -> Tensor:
+        """Return q [N, V] of the whole vocabulary at hidden states [N, d], as in `HeadOutputs.recorded_q`."""
+        weight = self._vocabulary_weight()
+        tokens = torch.arange(len(weight), device=weight.device)
+        return self.heads.q_values(hidden, tokens, weight, target=True).amin(-1)
+
     def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
         """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1)."""
         tokens, index = torch.unique(alternatives.clamp_min(0), return_inverse=True)  # [U], [N, K]
@@ -188,17 +145,25 @@ class ActorCritic(nn.Module):
         )
 
     def evaluate_choices(
-        self, hidden: Tensor, choices: Choices, *, reference: Rows | None = None, with_expected_q: bool = False
+        self,
+        hidden: Tensor,
+        choices: Choices,
+        *,
+        reference: Rows | None = None,
+        with_expected_q: bool = False,
+        with_q_logprobs: bool = False,
     ) -> HeadOutputs:
         """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
 
         Args:
             reference: function from a slice of n choices to the reference policy's log-probabilities: [n, K] for their
                 alternatives, or [n, V] for the whole vocabulary. If it is given, the outputs contain `kl`.
-            with_expected_q: whether the outputs contain `expected_q`.
+            with_expected_q, with_q_logprobs: whether the outputs contain `expected_q` or `q_logprobs`.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]
         heads = self.evaluate_heads(states, choices.alternatives)
+        if with_q_logprobs:
+            heads = replace(heads, q_logprobs=self._q_logprobs(states, choices, heads))
         if choices.whole_vocabulary:
             return self._over_vocabulary(states, choices.alternatives[:, 0], heads, reference, with_expected_q)
         p = heads.logprobs.exp()
@@ -211,16 +176,23 @@ class ActorCritic(nn.Module):
             heads = replace(heads, expected_q=(p * heads.recorded_q.detach()).sum(-1))
         return heads
 
+    def _q_logprobs(self, states: Tensor, choices: Choices, heads: HeadOutputs) -> Tensor:
+        if choices.whole_vocabulary:
+            weight = self.base.get_output_embeddings().weight
+            return self.heads.chosen_q_logprobs(states, choices.alternatives[:, 0], weight)
+        assert heads.q_values is not None
+        padding = (choices.alternatives < 0)[:, :, None]
+        logprobs = heads.q_values.masked_fill(padding, -torch.inf).log_softmax(1)
+        return logprobs.take_along_dim(choices.chosen[:, None, None], 1).squeeze(1)
+
     def _over_vocabulary(
         self, states: Tensor, chosen: Tensor, heads: HeadOutputs, reference: Rows | None, with_expected_q: bool
     ) -> HeadOutputs:
         """Return `heads` with the log-probability, entropy, KL and expected q of a policy over the whole vocabulary."""
-        weight, bias, target = self._vocabulary_weight(), self._bias(), self.heads.target_q is not None
-        tokens = torch.arange(len(weight), device=weight.device)
+        weight, bias = self._vocabulary_weight(), self._bias()
 
-        @torch.no_grad()
         def q(rows: slice) -> Tensor:
-            return self.heads.q_values(states[rows], tokens, weight, target=target).amin(-1)
+            return self.all_q(states[rows])
 
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             logprobs, spread, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
@@ -284,16 +256,3 @@ class ActorCritic(nn.Module):
         if bias is not None and not torch.is_grad_enabled():
             bias = bias.detach()
         return None if bias is None else (bias if tokens is None else bias[tokens]).float()
-
-
-def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropies [N] of distributions with log-probabilities [N, K], in nats. Entries of -inf add nothing."""
-    return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
-
-
-def pad_alternatives(alternatives: Sequence[Sequence[int]]) -> Tensor:
-    """Return the alternatives of N choices as one tensor of token ids, padded with -1. The shape is [N, K]."""
-    padded = np.full((len(alternatives), max(map(len, alternatives))), -1, dtype=np.int64)
-    for row, tokens in zip(padded, alternatives, strict=True):
-        row[: len(tokens)] = tokens
-    return torch.from_numpy(padded)

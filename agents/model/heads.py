@@ -10,6 +10,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def _body(width: int, layers: int) -> nn.Module:
@@ -111,6 +112,21 @@ class Heads(nn.Module):
         source = (hidden.detach() if self.detach_q else hidden).float()
         q = torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)
         return q + self.values(hidden).detach()[:, None, None] if self.dueling else q
+
+    def chosen_q_logprobs(self, hidden: Tensor, chosen: Tensor, embedding: Tensor, *, rows: int = 64) -> Tensor:
+        """Return log softmax(q) of the tokens `chosen` [N] for each of the H Q heads. The shape is [N, H].
+
+        The softmax is over the whole vocabulary, and `embedding` [V, d] is its output embedding. q of `rows` choices at
+        a time is in memory, because the backward pass computes it again.
+        """
+        tokens = torch.arange(len(embedding), device=hidden.device)
+
+        def of(states: Tensor, own: Tensor) -> Tensor:
+            logprobs = self.q_values(states, tokens, embedding).log_softmax(1)  # [n, V, H]
+            return logprobs.take_along_dim(own[:, None, None], 1).squeeze(1)
+
+        slices = (slice(start, start + rows) for start in range(0, len(hidden), rows))
+        return torch.cat([checkpoint(of, hidden[own], chosen[own], use_reentrant=False) for own in slices])
 
     @torch.no_grad()
     def sync_targets(self, rate: float) -> None:

@@ -87,10 +87,11 @@ def save_agent(
         _write_json(work / AGENT, about | {"digest": _digest(about)})
 
 
-def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
+def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
     """Load the agent of a checkpoint, or of a run's newest checkpoint. The agent uses the GPU if there is one.
 
-    `sampling` are keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p.
+    `sampling` are keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p. If `guide_beta` is
+    None, it is that of the training.
 
     Raises:
         AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
@@ -105,6 +106,7 @@ def load_agent(folder: Path, **sampling: Any) -> LanguageModelAgent:
         prompt=prompt_format(about["prompt"], tokenizer, returns_of(about)),
         mode=about["mode"],
         context=about["context"],
+        guide_beta=about.get("guide_beta", 0.0) if guide_beta is None else guide_beta,
         **sampling,
     )
 
@@ -142,10 +144,11 @@ def returns_of(about: Mapping[str, Any]) -> ReturnText | None:
     return None if place is None else ReturnText(place=place, wanted=about.get("wanted_return"))
 
 
-def load_pretrained(name: str, **sampling: Any) -> LanguageModelAgent:
+def load_pretrained(name: str, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
     """Build an agent from a pretrained decoder with untrained heads, for zero-shot play."""
     model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
-    return LanguageModelAgent(model.eval().to(PartialState().device), tokenizer, name=name, **sampling)
+    model = model.eval().to(PartialState().device)
+    return LanguageModelAgent(model, tokenizer, name=name, guide_beta=guide_beta or 0.0, **sampling)
 
 
 def newest(folder: Path) -> Path:

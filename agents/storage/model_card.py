@@ -67,6 +67,8 @@ def _origin(about: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
     ]
     if run:
         lines.append(f"Game: `{run['game']}`. Seed: {run['seed']}.")
+    if beta := about.get("guide_beta"):
+        lines.append(f"In its evaluations, the policy is guided by q: this model's policy times exp({beta:g} q).")
     if counters:
         lines.append(f"Iterations: {counters['iteration']}. Commands: {counters['env_steps']}.")
     return "\n".join(lines)

@@ -39,6 +39,7 @@ class AgentFile(Stored):
     prompt: Name
     mode: Literal["trie", "free"]
     context: Annotated[int, Field(ge=1, lt=2**31)]
+    guide_beta: NonNegative = 0.0
     model: ModelConfig
     config: dict[str, Any] | None
     tokenizer: TokenizerSettings

@@ -9,7 +9,8 @@ from torch import Tensor
 from agents.config import UpdateConfig
 from agents.language_model.command_policy import NOT_FINITE
 from agents.language_model.token_stream import Choice, Segment
-from agents.model.actor_critic import ActorCritic, HeadOutputs
+from agents.model.actor_critic import ActorCritic
+from agents.model.head_outputs import HeadOutputs
 from agents.model.packed_attention import can_pack
 from agents.protocol import DivergenceError
 from agents.training.rollout_batch import RolloutBatch

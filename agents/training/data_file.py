@@ -60,7 +60,8 @@ class Converter:
         recorder: records the token streams.
         prompts: the texts around commands.
         labels: as `Optimizer.labels`. With "expert", the commands of an expert are imitated or, in an episode without
-            an expert, all commands. With "best" and "return", all commands are imitated, and with "none" no command.
+            an expert, all commands. With "best", "recorded" and "return", all commands are imitated, and with "none" no
+            command.
 
     Attributes:
         episodes, turns: number of episodes, and of their turns. Episodes without a command to imitate are left out.

@@ -13,20 +13,19 @@ from accelerate import Accelerator
 import games
 from actde import Optimizer
 from agents.completion_rewards import load_models
-from agents.config import SCRATCH, ModelConfig, TrainConfig
+from agents.config import ModelConfig, TrainConfig
 from agents.imports import load_imports
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
-from agents.play.baselines import RandomAgent
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
-from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
+from agents.storage.checkpoint import INITIAL
 from agents.storage.run_folder import RunFolder
-from agents.text.word_tokenizer import known_words, split_words
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
-from agents.training.data_sources import check_sources, recorded_words
+from agents.training.data_sources import check_sources
+from agents.training.game_words import COMMANDS_ADVICE, open_words, vocabulary_of
 from agents.training.held_out import HeldOutGames
 from agents.training.hindsight import prompt_of, with_return_words
 from agents.training.level_schedule import LevelSchedule
@@ -41,14 +40,8 @@ from agents.training.trainer import Trainer
 from agents.training.updater import Updater
 from agents.training.warm_start import load_weights
 from agents.user_optimizer import build_optimizer
-from games.base import TextGame
 from games.game_hash import game_hash
 from games.textworld.generation.reserved_seeds import reject_reserved_seeds
-
-WORD_EPISODES, WORD_TURNS = 8, 25
-"""Number and turn limit of the random episodes from which `_open_words` takes words."""
-COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
-"""Advice in the error message if a game offers no admissible commands in the mode `trie`."""
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
@@ -66,7 +59,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out) or None)
     optimizer, schedule, held_out, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
-    words = in_all_processes(lambda: _open_words(schedule.specs, config, resumed) if is_main else [])
+    words = in_all_processes(lambda: open_words(schedule.specs, config, resumed) if is_main else [])
     words = gather(words)[0]  # a game's texts may differ between processes
     parts = optimizer, schedule, held_out, folder, words, accelerator
     trainer, earlier_games = in_all_processes(lambda: _build(config, *parts))
@@ -104,12 +97,12 @@ def _build(
 
     Args:
         held_out: the games on which the model is evaluated.
-        words: the result of `_open_words`.
+        words: the result of `open_words`.
     """
     torch.manual_seed(config.run.seed)
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
-    model, tokenizer = assemble(model_config, *with_return_words(optimizer, _vocabulary(specs), words))
+    model, tokenizer = assemble(model_config, *with_return_words(optimizer, vocabulary_of(specs), words))
     plugin = place(model, accelerator)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = reference_copy(config, model, optimizer, sharded=plugin is not None)
@@ -169,6 +162,7 @@ def _agents(
         mode=config.rollout.mode,
         context=config.rollout.context,
         gamma=config.optimizer.gamma,
+        guide_beta=config.rollout.guide_beta,
         record=True,
         share_prefixes=config.update.prefix_sharing == "auto",
         random_share=config.rollout.random_share,
@@ -216,41 +210,6 @@ def _runner(config: TrainConfig, schedule: LevelSchedule, seed: int, *, with_exp
         group_size=config.rollout.group_size,
         advice=COMMANDS_ADVICE,
     )
-
-
-def _vocabulary(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """Return all words that the games can print, or None if some game does not list its words."""
-    words: dict[str, None] = {}
-    for spec in specs:
-        env = spec.make()
-        own = env.unwrapped.vocabulary if isinstance(env.unwrapped, TextGame) else None
-        env.close()
-        if own is None:
-            return None
-        words.update(dict.fromkeys(own))
-    return tuple(words)
-
-
-def _open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
-    """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
-
-    The texts are those of random episodes of the games with new words, and of recorded play. A resumed run takes the
-    words of its own tokenizer instead, because new episodes may have other texts.
-    """
-    texts = dict[str, None]()
-    unknown = [spec for spec in specs if spec.has_new_words]
-    if not unknown or config.model.trunk not in SCRATCH:
-        return []
-    if resumed is not None:
-        initial = resumed / INITIAL
-        return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
-    if config.rollout.mode == "trie":
-        with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS, advice=COMMANDS_ADVICE) as runner:
-            for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
-                texts |= dict.fromkeys([episode.final_observation])
-                for step in episode.steps:
-                    texts |= dict.fromkeys([step.observation, *step.admissible_commands])
-    return [text for text in [*texts, *recorded_words(config, specs)] if split_words(text)]
 
 
 def _process_seed(seed: int, accelerator: Accelerator) -> int:

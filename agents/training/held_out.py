@@ -55,6 +55,7 @@ class HeldOutGames:
             mode=agent.mode,
             context=agent.context,
             share_prefixes=agent.reader.share,
+            guide_beta=agent.guide_beta,
         )
         self.best: Best | None = None
 

@@ -21,7 +21,7 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
             f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
             f"--episodes {episodes}, got {group_size}"
         )
-    sums_actions = optimizer.needs_expected_q or config.optimizer.recentre_q
+    sums_actions = optimizer.needs_expected_q or optimizer.needs_q_logprobs or config.optimizer.recentre_q
     if sums_actions and config.rollout.credit != "token":
         raise ConfigError(f"{config.run.optimizer} needs credit per token: expected --credit token, got command")
     if config.rollout.data and not optimizer.learns_off_policy:
@@ -35,6 +35,7 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
         )
     if optimizer.labels == "return":
         _check_returns(config)
+    _check_guidance(optimizer, config)
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
     if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
         who, advice = "the expert plays every turn", "--beta below 1"
@@ -52,4 +53,20 @@ def _check_returns(config: TrainConfig) -> None:
         raise ConfigError(
             f"{name} writes its own play again, which needs --mode trie; with --mode free give --data and leave "
             "--data-share at 1"
+        )
+
+
+def _check_guidance(optimizer: Optimizer, config: TrainConfig) -> None:
+    """Raise `ConfigError` if q is to guide the policy and is not trained, or if the optimizer cannot allow it."""
+    if not config.rollout.guide_beta:
+        return
+    name = config.run.optimizer
+    if not optimizer.trains_q:
+        raise ConfigError(f"--guide-beta needs q: give --train-q, because {name} trains none")
+    if config.rollout.credit != "token":
+        raise ConfigError(f"--guide-beta needs q of every token: expected --credit token, got {config.rollout.credit}")
+    if config.update.lr > 0 and not optimizer.learns_off_policy:
+        raise ConfigError(
+            f"--guide-beta plays another policy than {name} trains: expected --lr 0, which freezes the policy, or an "
+            "optimizer that learns off policy, such as ilql"
         )

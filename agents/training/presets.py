@@ -28,6 +28,7 @@ class Layer(NamedTuple):
 
 
 ADVENTURES, FREE_TEXT = "text adventures", "games without admissible commands"
+_FREE = {"trunk": "smollm2", "mode": "free", "epochs": 2, "minibatches": 2, "value_clip_range": None, "iterations": 80}
 GAMES: dict[str, dict[str, Any]] = {
     # an episode is a single action, so nothing is discounted; with 64 episodes, each gradient step covers every arm
     "bandit": {"trunk": "pico", "gamma": 1.0, "episodes": 64, "parallel": 64, "lr": 1e-3, "iterations": 300},
@@ -62,26 +63,9 @@ GAMES: dict[str, dict[str, Any]] = {
         "iterations": 100,
     },
     # third-party games, in which the agent generates its commands freely
-    FREE_TEXT: {
-        "trunk": "smollm2",
-        "mode": "free",
-        "max_turns": 40,
-        "epochs": 2,
-        "minibatches": 2,
-        "value_clip_range": None,
-        "iterations": 80,
-    },
+    FREE_TEXT: {**_FREE, "max_turns": 40},
     # one text is one turn, so nothing is discounted; with --gae-lambda 1, v and q are fitted to the text's reward
-    "completion": {
-        "trunk": "smollm2",
-        "mode": "free",
-        "gamma": 1.0,
-        "epochs": 2,
-        "minibatches": 2,
-        "value_clip_range": None,
-        "iterations": 80,
-        "measure_kl": True,
-    },
+    "completion": {**_FREE, "gamma": 1.0, "measure_kl": True},
 }
 """Presets by kind of game."""
 
@@ -126,7 +110,11 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """Presets by optimizer, for text adventures."""
 
-OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {"grpo": {"group_size": 8}, "qae": {"group_size": 8}}
+OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {
+    "grpo": {"group_size": 8},
+    "qae": {"group_size": 8},
+    "ilql": {"q_heads": 2, "target_q": True, "head_layers": 2, "guide_beta": 4.0, "entropy_coef": 0.0},
+}
 """Presets by optimizer, for all games."""
 
 # The losses of the heads must not disturb imitation (NOTES.md): their gradients stop at the trunk. Their small weights

@@ -10,6 +10,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
+from torch import Tensor
 
 import games
 from agents.completion_rewards import scorer
@@ -85,14 +87,15 @@ class Probe:
             context=agent.context,
             record=True,
             share_prefixes=agent.reader.share,
+            guide_beta=agent.guide_beta,
         )
 
     def measure(self) -> dict[str, Any]:
         """Return the texts of one probe and their measures, which include those of `text_measures`.
 
         `reward` and `true_reward` are means over texts. `entropy` and `kl` (to the reference policy) are means over
-        tokens, in nats. `kl_text` is the KL of a whole text, averaged over texts. `perplexity` is the perplexity of the
-        texts under the reference policy.
+        tokens, in nats. If the policy is guided by q, `kl` is estimated from the sampled tokens. `kl_text` is the KL of
+        a whole text, averaged over texts. `perplexity` is the perplexity of the texts under the reference policy.
         """
         model = self.agent.model
         with model.mode(training=False):
@@ -101,7 +104,8 @@ class Probe:
             self.agent.forget()
             rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
             self.reference.read(rollout)
-            kl, reference = self.reference.kl(rollout), rollout.chosen_reference
+            reference = rollout.chosen_reference
+            kl = (sampled_logprobs(rollout) - reference) if self.agent.guide_beta else self.reference.kl(rollout)
         steps = [episode.steps[0] for episode in episodes]
         texts = [step.decision.command for step in steps]
         row: dict[str, Any] = {"reward": float(np.mean([step.reward for step in steps]))}
@@ -115,3 +119,9 @@ class Probe:
             **text_measures(texts),
             "texts": texts,
         }
+
+
+def sampled_logprobs(rollout: RolloutBatch) -> Tensor:
+    """Return the log-probability [N] with which each choice of a rollout was sampled, in nats."""
+    logprobs = [choice.logprob for segment in rollout.segments for choice in segment.choices]
+    return torch.tensor(logprobs, device=rollout.device)

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from actde import Batch, Outputs
 from agents.language_model.token_stream import Segment
-from agents.model.actor_critic import ActorCritic, Choices, HeadOutputs, pad_alternatives
+from agents.model.actor_critic import ActorCritic
+from agents.model.head_outputs import Choices, HeadOutputs, pad_alternatives
 from agents.model.packed_attention import packed_states
 from agents.model.prefix_tree import PrefixTree, group_by_prefix
 from agents.model.tree_decoder import group_by_length, pass_overhead
@@ -97,11 +98,13 @@ class MicroBatch:
     def outputs(self, heads: HeadOutputs) -> Outputs:
         """Return the current head outputs per action."""
         chosen = self.choices.chosen
-        q = target = label_logprobs = expected_q = None
+        q = target = label_logprobs = q_logprobs = expected_q = None
         if heads.q_values is not None:
             q = self.scatter_to_actions(_select(heads.q_values, chosen), self.last)
         if heads.target_q_values is not None:
             target = self.scatter_to_actions(_select(heads.target_q_values, chosen).amin(-1), self.last).detach()
+        if heads.q_logprobs is not None:
+            q_logprobs = self.scatter_to_actions(heads.q_logprobs, self.last)
         if heads.expected_q is not None:
             expected_q = self.scatter_to_actions(heads.expected_q, self.last)
         if self.labels is not None:
@@ -113,6 +116,7 @@ class MicroBatch:
             values=self.scatter_to_actions(heads.values, self.first),
             q_values=q,
             target_q_values=target,
+            q_logprobs=q_logprobs,
             expected_q=expected_q,
             kl=None if heads.kl is None else self.scatter_to_actions(heads.kl),
             label_logprobs=label_logprobs,

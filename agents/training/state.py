@@ -113,6 +113,7 @@ def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **tr
         "mode": trainer.agent.mode,
         "context": trainer.agent.context,
         **({} if returns is None else {"return_text": returns.place, "wanted_return": returns.wanted}),
+        "guide_beta": trainer.agent.guide_beta,
         "made_by": trainer.config.model_dump(),
         "trained_on": trained_on,
     }

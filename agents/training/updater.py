@@ -236,6 +236,7 @@ class Updater:
                     part.choices,
                     reference=self.reference.logprobs(rollout, part),
                     with_expected_q=self.optimizer.needs_expected_q,
+                    with_q_logprobs=self.optimizer.needs_q_logprobs,
                 )
                 loss, measures = self.optimizer.loss(batch[index], targets[index], part.outputs(heads), count=count)
                 if sample is not None:

@@ -79,7 +79,8 @@ def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
 def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
     game, seed = tests or config.run.game, 10_000 + config.run.seed
     specs = games.resolve(game, step_seconds=config.rollout.step_seconds)
-    paired = PairedAgent(load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed), config.rollout.credit)
+    initial = load_agent(folder / INITIAL, seed=seed, guide_beta=0.0)
+    paired = PairedAgent(load_agent(folder, seed=seed), initial, config.rollout.credit)
     greedy = load_agent(folder, seed=seed, greedy=True)
     sampled: list[Episode] = []
     evaluation = {

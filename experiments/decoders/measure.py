@@ -12,8 +12,9 @@ from torch import Tensor
 from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent, Mode
 from agents.language_model.token_stream import Segment
-from agents.model.actor_critic import ActorCritic, Choices
+from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
+from agents.model.head_outputs import Choices
 from agents.protocol import AgentError, EpisodeEnd, Turn
 from agents.training.rollout_batch import RolloutBatch
 from experiments.decoders.architectures import tiny_decoder

@@ -31,7 +31,8 @@ from games.files import atomic_write, exclusive
 from games.game_hash import game_hash
 
 MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}  # of an agent with an adapter, and of one stored completely
-DESCRIPTION = ("name", "prompt", "mode", "context", "made_by")  # fields that are copied from the run's `agent.json`
+DESCRIPTION = ("name", "prompt", "mode", "context", "guide_beta", "made_by")
+"""Fields that are copied from the run's `agent.json`."""
 
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
@@ -49,7 +50,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
     seen = [spec.name for spec in games.resolve(game) if game_hash(spec) in trained_on]
     if seen:
         raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
-    description = {name: about[name] for name in DESCRIPTION} | {"trained_on": sorted(trained_on)}
+    description = {name: about[name] for name in DESCRIPTION if name in about} | {"trained_on": sorted(trained_on)}
     save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["model"]), description, dtype=torch.float16)
     check_size(out, adapter=about["model"]["lora"] > 0)
     players = {"sampled": str(out), "greedy": str(out), "random": "random", "walkthrough": "walkthrough"}

@@ -74,7 +74,7 @@ def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
     Raises:
         AgentError: the folder holds no run.
     """
-    trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed)
+    trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed, guide_beta=0.0)
     trained.record = True
     spec = resolve_stored(read_config(folder).run.game, str(folder))[0]
     texts = load_prompts(prompts)

@@ -46,8 +46,9 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def measured_by(name: str) -> set[str]:
-    """Return the metrics of an optimizer's loss. GRPO and QAE train no v."""
-    return MEASURES - {"value_loss"} if name in ("grpo", "qae") else MEASURES
+    """Return the metrics of an optimizer's loss. GRPO and QAE train no v, and ILQL has one more loss."""
+    own = {"cql_loss"} if name == "ilql" else set()
+    return MEASURES - {"value_loss"} if name in ("grpo", "qae") else MEASURES | own
 
 
 def answer(outputs: Outputs) -> Outputs:
@@ -88,7 +89,8 @@ def test_every_choice_has_gradient_and_padding_has_none(name: str, variant: dict
     by_sums = ["expected_q", "kl"]  # MPO's policy loss
     policy = by_sums if name == "mpo" else ["logprobs" if optimizer.labels == "none" else "label_logprobs"]
     policy = [] if name == "qae" else policy  # an episode whose reward is the quantile has no advantage
-    parts = [*policy, "q_values", *(["values"] if name not in ("grpo", "qae") else [])]
+    values = [] if name in ("grpo", "qae") else ["values"]
+    parts = [*policy, "q_values", *values, *(["q_logprobs"] if name == "ilql" else [])]
     assert set(parts) <= set(found)
     for part in parts:
         moved = found[part].reshape(*batch.mask.shape, -1).abs() > 0

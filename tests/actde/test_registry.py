@@ -32,6 +32,7 @@ OURS = [
     "actde-corrected",
     "decision",
     "grpo",
+    "ilql",
     "imitation",
     "mpo",
     "ppo",

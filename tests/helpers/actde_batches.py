@@ -88,6 +88,7 @@ def random_outputs(batch: Batch, seed: int = 0, *, heads: int = 2, near: bool = 
         kl=normal().abs().requires_grad_(),
         label_logprobs=(-normal().abs()).requires_grad_(),
         expected_q=normal().requires_grad_(),
+        q_logprobs=-torch.randn(shape, generator=rng, dtype=torch.float64).abs().requires_grad_(),
     )
 
 

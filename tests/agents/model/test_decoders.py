@@ -8,8 +8,9 @@ import torch
 
 from agents.config import ModelConfig, UpdateConfig
 from agents.language_model.agent import LanguageModelAgent
-from agents.model.actor_critic import ActorCritic, Choices
+from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
+from agents.model.head_outputs import Choices
 from agents.model.pretrained import load_pretrained
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, save_agent, trained_tensors

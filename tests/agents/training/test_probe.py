@@ -12,6 +12,7 @@ import torch
 
 from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
+from agents.model.heads import QHead
 from agents.play.runner import EpisodeRunner
 from agents.play.text_measures import self_bleu
 from agents.protocol import AgentError
@@ -103,6 +104,25 @@ def test_the_policy_that_has_not_moved_has_no_kl(prompts: str) -> None:
     row = moved.measure()
     assert (row["kl"], row["kl_text"]) == pytest.approx((0.0, 0.0), abs=1e-6)
     assert "true_reward" not in row
+
+
+def test_the_kl_of_a_guided_policy_is_that_of_its_own_texts(tmp_path: Path) -> None:
+    """q makes the policy choose north, to which pi_0 gives 0.9, for certain."""
+    (tmp_path / "go.txt").write_text("you go\ngo\n")
+    model = tabular(POLICY)
+    words, head = tokenizer().get_vocab(), next(iter(model.heads.q.children()))
+    assert isinstance(head, QHead) and isinstance(head.out, torch.nn.Linear)
+    with torch.no_grad():
+        head.out.weight[words["north"], words["go"]] = 30.0
+    reference = ReferencePolicy(model, tabular(POLICY).requires_grad_(False), 4096)
+    game, file = "completion?reward=length&max_tokens=1", str(tmp_path / "go.txt")
+    plain, guided = (
+        Probe(game, file, "", agent=agent(model, mode="free", guide_beta=beta), reference=reference, seed=0).measure()
+        for beta in (0.0, 1.0)
+    )
+    assert plain["kl"] == pytest.approx(0.0, abs=1e-5)
+    assert guided["texts"] == ["north", "north"]
+    assert guided["kl"] == pytest.approx(-math.log(0.9), abs=1e-4)
 
 
 def test_the_choices_of_admissible_texts_are_measured(prompts: str) -> None:

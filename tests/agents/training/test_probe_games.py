@@ -1,8 +1,8 @@
 """Five probe games with known answers, each for one part of the learner, trained on the post's trunk.
 
 PPO must learn v and the best action. ACTDE must learn v and q, and its advantage must vanish once q is known; it does
-not guarantee the best action. Imitation must follow the expert, whatever the reward, and learn its values. Rejection
-must find the best action without an expert.
+not guarantee the best action. ILQL must learn v and q of the best action, and its play is guided by q. Imitation must
+follow the expert, whatever the reward, and learn its values. Rejection must find the best action without an expert.
 """
 
 import copy
@@ -37,6 +37,8 @@ TAU = 1.0
 NAMES = ("ppo", "actde")
 TILTED = ("mpo", "recentred")
 """Learners that end at softmax(log pi_0 + Q / TAU). "recentred" is ACTDE with a re-centred q."""
+FROZEN = "frozen"
+"""Trains v and q alone, and its play is guided by q. It ends there, too, if the random trunk tells the states apart."""
 SAME = {"north": 1.0, "south": 1.0}
 CONSTANT = ScriptSpec([[Scene("room", SAME)]], end="")
 OBSERVED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 1.0))], [Scene("blue", dict.fromkeys(SAME, -1.0))]], end="")
@@ -85,17 +87,20 @@ def train(
     torch.manual_seed(0)
     learning = OptimizerConfig(gamma=GAMMA, value_coef=1.0, value_clip_range=None, tau=TAU, top_actions=32)
     if name == "recentred":
-        name, learning = "actde", learning.replace(recentre_q=True, advantage="return")
+        learning = learning.replace(recentre_q=True, advantage="return")
+    rate, offline = 0.0 if name == FROZEN else 4e-3, name == "ilql"
+    guide_beta = {"ilql": 4.0, FROZEN: 1 / TAU}.get(name, 0.0)
+    name = "actde" if name in ("recentred", FROZEN) else name
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
-    model = ActorCritic(
-        from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=int(needs_q), init_std=0.02)
-    )
-    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True)
+    heads = Heads(12, len(words), q_heads=int(needs_q) + offline, target_q=offline, init_std=0.02)
+    model = ActorCritic(from_config("pico", len(words), 0.0), heads)
+    player = LanguageModelAgent(model, words, gamma=GAMMA, record=True, guide_beta=guide_beta)
     with_expert = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
     reference = copy.deepcopy(model).eval() if make_optimizer(name, learning).needs_reference else None
-    torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=4e-3, value_lr=1e-2, q_lr=1e-2))
+    torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=rate, value_lr=1e-2, q_lr=1e-2))
     slower = torch.optim.lr_scheduler.LinearLR(torch_optimizer, 1.0, 0.1, total_iters=iterations)
-    update = updater(model, name, torch_optimizer=torch_optimizer, reference=reference, learning=learning, epochs=8)
+    settings: dict[str, Any] = {"reference": reference, "learning": learning, "epochs": 8, "target_rate": 0.2}
+    update = updater(model, name, torch_optimizer=torch_optimizer, **settings)
     with EpisodeRunner(
         [spec], seed=0, parallel=64, shaping=shaping, group_size=8 if name in ("grpo", "qae") else 1
     ) as runner:
@@ -135,7 +140,7 @@ def test_a_tilted_policy_does_not_move_if_every_reward_is_one(name: str) -> None
     assert found.mean("p:north", "room") == near(before.mean("p:north", "room"), within=0.03)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TILTED])
+@pytest.mark.parametrize("name", [*NAMES, *TILTED, "ilql"])
 def test_v_and_q_depend_on_the_observation(name: str) -> None:
     found = train(OBSERVED, name)
     for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
@@ -143,7 +148,7 @@ def test_v_and_q_depend_on_the_observation(name: str) -> None:
         assert found.mean(what, "blue") == near(-1.0)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TILTED])
+@pytest.mark.parametrize("name", [*NAMES, *TILTED, "ilql"])
 def test_a_later_reward_is_discounted(name: str) -> None:
     found = train(DELAYED, name)
     for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
@@ -189,7 +194,9 @@ def test_actde_learns_q_for_each_observation() -> None:
     assert found.targets.advantages.abs().mean() < 0.1
 
 
-@pytest.mark.parametrize(("name", "spec"), [(name, spec) for name in TILTED for spec in (POLICY, BOTH)])
+@pytest.mark.parametrize(
+    ("name", "spec"), [(FROZEN, POLICY), *((name, spec) for name in TILTED for spec in (POLICY, BOTH))]
+)
 def test_a_tilted_policy_ends_at_the_tilted_prior(name: str, spec: ScriptSpec) -> None:
     """Q is 1 and -1, and the initial policy is nearly even, so the better command ends near 1 / (1 + exp(-2 / TAU))."""
     found, before = train(spec, name, iterations=18), train(spec, name, iterations=1)
@@ -224,6 +231,15 @@ def test_imitation_follows_the_expert_and_learns_its_values(beta: float) -> None
         assert found.mean("p:south", text) > 0.95
         assert found.mean("value", text) == near(worth, within=0.25)
         assert found.mean("q:south", text) == near(worth, within=0.25)
+
+
+@pytest.mark.parametrize("spec", [POLICY, BOTH])
+def test_ilql_finds_the_better_action_and_its_value(spec: ScriptSpec) -> None:
+    found = train(spec, "ilql", iterations=18)
+    better = {"room": "north", "red": "north", "blue": "south"}
+    for text in {scene.text for play in spec.plays for scene in play}:
+        assert found.mean(f"p:{better[text]}", text) > 0.95
+        assert [found.mean(what, text) for what in ("value", f"q:{better[text]}")] == near([1.0, 1.0], within=0.2)
 
 
 def test_rejection_finds_the_better_action() -> None:

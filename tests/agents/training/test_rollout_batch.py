@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents.language_model.token_stream import Choice, Segment
-from agents.model.actor_critic import HeadOutputs
+from agents.model.head_outputs import HeadOutputs
 from agents.play.runner import EpisodeRunner
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import agent, assert_close, tiny_model

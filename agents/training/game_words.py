@@ -1,0 +1,53 @@
+"""The words of games, from which the tokenizer of a new trunk is built."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import games
+from agents.config import SCRATCH, TrainConfig
+from agents.play.baselines import RandomAgent
+from agents.play.runner import EpisodeRunner
+from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
+from agents.text.word_tokenizer import known_words, split_words
+from agents.training.data_sources import recorded_words
+from games.base import TextGame
+
+WORD_EPISODES, WORD_TURNS = 8, 25
+"""Number and turn limit of the random episodes from which `open_words` takes words."""
+COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
+"""Advice in the error message if a game offers no admissible commands in the mode `trie`."""
+
+
+def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
+    """Return all words that the games can print, or None if some game does not list its words."""
+    words: dict[str, None] = {}
+    for spec in specs:
+        env = spec.make()
+        own = env.unwrapped.vocabulary if isinstance(env.unwrapped, TextGame) else None
+        env.close()
+        if own is None:
+            return None
+        words.update(dict.fromkeys(own))
+    return tuple(words)
+
+
+def open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
+    """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
+
+    The texts are those of random episodes of the games with new words, and of recorded play. A resumed run takes the
+    words of its own tokenizer instead, because new episodes may have other texts.
+    """
+    texts = dict[str, None]()
+    unknown = [spec for spec in specs if spec.has_new_words]
+    if not unknown or config.model.trunk not in SCRATCH:
+        return []
+    if resumed is not None:
+        initial = resumed / INITIAL
+        return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
+    if config.rollout.mode == "trie":
+        with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS, advice=COMMANDS_ADVICE) as runner:
+            for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
+                texts |= dict.fromkeys([episode.final_observation])
+                for step in episode.steps:
+                    texts |= dict.fromkeys([step.observation, *step.admissible_commands])
+    return [text for text in [*texts, *recorded_words(config, specs)] if split_words(text)]
