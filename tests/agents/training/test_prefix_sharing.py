@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from actde import OptimizerConfig, optimizer_names
 from agents.config import ModelConfig
-from agents.language_model.token_stream import Choice, Segment
 from agents.model import packed_attention
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
@@ -25,52 +25,16 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 from experiments.decoders.architectures import WINDOW, tiny_decoder
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_model
 from tests.helpers.preferences import save_trunk
+from tests.helpers.processes import finish, start_two
+from tests.helpers.shared_prefixes import VOCABULARY, random_rollout, segment_of, work
 from tests.helpers.updates import Kept, assert_same_gradients, learn, rollout_of, updater
 
-VOCABULARY = 40
 OFF = "off"
 
 
 @pytest.fixture(autouse=True)
 def any_sharing_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout_batch, "LEAST_SHARING", 1.0)
-
-
-def random_rollout(seed: int = 0, *, episodes: int = 8, free: bool = False, **settings: Any) -> RolloutBatch:
-    """Random streams that leave a common stream at different positions, one that is its prefix, and two equal ones."""
-    rng = np.random.default_rng(seed)
-    common = rng.integers(0, VOCABULARY, 2 * WINDOW)
-    streams = [
-        np.concatenate([common[: rng.integers(3, len(common))], rng.integers(0, VOCABULARY, rng.integers(1, WINDOW))])
-        for _ in range(episodes - 3)
-    ]
-    streams += [common, common, common[:WINDOW]]
-    segments = [segment_of(index, tokens, rng, free=free) for index, tokens in enumerate(streams)]
-    return RolloutBatch(segments, credit=settings.pop("credit", "token"), **settings)
-
-
-def segment_of(episode: int, tokens: Any, rng: np.random.Generator, *, free: bool) -> Segment:
-    """A segment with choices at random positions, two in each turn. The alternatives contain the next token."""
-    last = len(tokens) - 1
-    positions = np.unique([*rng.integers(0, len(tokens), 6), last])
-    choices = []
-    for number, position in enumerate(positions.tolist()):
-        following = int(tokens[position + 1]) if position < last else 0
-        others = rng.permutation(np.setdiff1d(np.arange(VOCABULARY), [following]))[: rng.integers(1, 4)]
-        alternatives = (following,) if free else (following, *others.tolist())
-        choices.append(
-            Choice(
-                position=position,
-                turn=number // 2,
-                alternatives=alternatives,
-                chosen=0,
-                **{name: float(rng.normal()) for name in ("logprob", "value", "q_value", "reward", "next_value")},
-                entropy=1.0,
-                discount=0.0 if position == last else 0.9,
-                label=0 if number % 2 else None,
-            )
-        )
-    return Segment(episode=episode, tokens=tokens, choices=tuple(choices), whole_vocabulary=free)
 
 
 @contextmanager
@@ -136,7 +100,7 @@ def test_every_optimizer(name: str, seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["actde", "ppo", "actde-corrected", "grpo"])
+@pytest.mark.parametrize("name", ["actde", "ppo", "actde-corrected", "grpo", "mpo"])
 def test_free_generation(name: str) -> None:
     rollout = random_rollout(free=True, group_size=4)
     learning = OptimizerConfig(gamma=0.9, entropy_coef=0.1, kl_coef=0.2)
@@ -197,6 +161,21 @@ def test_recorded_episodes_and_minibatches() -> None:
     model = tiny_model()
     rollout = rollout_of(model, episodes=9)
     assert_sharing_changes_nothing(model, rollout, minibatches=2, epochs=2)
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    """The processes have different trees. Gradients and weights are those of one process with separate streams."""
+    workers = start_two(["-m", "tests.helpers.shared_prefixes", "{rank}", "2", str(tmp_path)])
+    work(0, 1, tmp_path)
+    finish(workers)
+    wanted = load_file(tmp_path / "off-0-of-1.safetensors")
+    for name in ("auto-0-of-1", "auto-0-of-2", "auto-1-of-2", "off-0-of-2", "off-1-of-2"):
+        found = load_file(tmp_path / f"{name}.safetensors")
+        sharing = found.pop("sharing")
+        assert (sharing > 1) == name.startswith("auto")
+        assert found.keys() == wanted.keys() - {"sharing"}
+        for key, tensor in found.items():
+            assert float((tensor - wanted[key]).norm() / wanted[key].norm().clamp_min(1e-3)) < 1e-5, (name, key)
 
 
 @pytest.mark.parametrize("free", [False, True])
