@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = _options(arguments)
     harness.begin(options.threads)
+    options.runs.mkdir(parents=True, exist_ok=True)
     for seed in harness.numbers(options.seeds):
         for side in options.sides.split(","):
             if not (file := options.runs / f"{side}-{seed}.json").exists():
