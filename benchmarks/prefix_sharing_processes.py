@@ -115,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows.append(row | in_fresh_process(name, side, options))
                 print(json.dumps(rows[-1]), flush=True)
                 write(options, arguments, rows)
+    write(options, arguments, rows)
     return 0
 
 
