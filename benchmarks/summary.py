@@ -46,7 +46,7 @@ def page() -> str:
         "# Benchmarks",
         _filled(about),
         "## Playing and training",
-        table(HEADS, [*_commands(), *_turns(), *_update(), *_sharing(), *_learning(), *_grpo(), *_dilemma()]),
+        table(HEADS, [*_commands(), *_turns(), *_update(), *_sharing(), *_grpo(), *_dilemma()]),
         _shared(),
         _kept(),
         _trl(),
@@ -116,19 +116,10 @@ def _sharing() -> Iterator[list[str]]:
             yield ["both together", "separate episodes", shown(row["iteration_speedup"]), whole]
     for case in _read("prefix_sharing_processes")["cases"]:
         what = whats[case["case"]].format(case["episodes"])
-        for part, name in (("update", "update"), ("play", "rollout"), ("iteration", "both")):
+        for part, name in (("update", "update"), ("play", "rollout"), ("iteration", "rollout and update")):
             about = f"{name} of {what}, shared prefixes, SmolLM2, processor time"
-            yield [about, "separate episodes", shown(case["processor"][part]), f"{case['targets']['speedup']:g}"]
-
-
-def _learning() -> Iterator[list[str]]:
-    rows = _read("learning_time")["rows"]
-    for name, what, target in (
-        ("processor_last", "the last 100 episodes before 90% wins of one game, PPO from random weights", "2"),
-        ("processor_total", "the whole run to 90% wins", ""),
-    ):
-        ratios = shown(harness.summary([row[name]["ratio"] for row in rows]))
-        yield [f"{what}, shared prefixes, small trunk, processor time", "separate episodes", ratios, target]
+            target = "3.5" if part == "iteration" else f"{case['targets']['speedup']:g}"
+            yield [about, "separate episodes", shown(case["processor"][part]), target]
 
 
 def _grpo() -> Iterator[list[str]]:
