@@ -51,13 +51,16 @@ class Player:
         """The agent that plays all rollouts. It keeps its tables between rollouts, as in `train`."""
         return self.agent(record=True)
 
-    def rollout(self, specs: Sequence[Game], *, parallel: int | None = None) -> RolloutBatch:
-        """Play every game of `specs` once and return the rollout."""
+    def rollout(
+        self, specs: Sequence[Game], *, parallel: int | None = None, max_turns: int | None = None
+    ) -> RolloutBatch:
+        """Play every game of `specs` once, with at most `max_turns` commands, and return the rollout."""
         config = self.config.rollout
         self.model.train(config.rollout_dropout)
         agent, group = self.learner, config.group_size
         agent.forget()
-        with EpisodeRunner(specs, seed=0, parallel=parallel or config.parallel, group_size=group) as runner:
+        slots = parallel or config.parallel
+        with EpisodeRunner(specs, seed=0, parallel=slots, group_size=group, max_turns=max_turns) as runner:
             for _ in runner.play(agent, len(specs)):
                 pass
         return RolloutBatch(agent.take_segments(), credit=config.credit, group_size=group)

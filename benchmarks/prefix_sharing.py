@@ -61,7 +61,7 @@ CASES = {
 
 
 class Bench:
-    """The rollout of a case, and for each side an agent that plays and a player that learns. All share a model."""
+    """For each side of a case, an agent that plays and a player that learns. All share a model."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         case, episodes = CASES[name], options.episodes
@@ -70,10 +70,8 @@ class Bench:
         if case.games:
             specs = [spec for name in case.games[:episodes] for spec in games.resolve(name)]
             group = max(1, episodes // len(specs))
-            self.runner, self.episodes = (
-                EpisodeRunner(specs, seed=0, parallel=16, max_turns=40, group_size=group),
-                episodes,
-            )
+            self.runner = EpisodeRunner(specs, seed=0, parallel=16, max_turns=40, group_size=group)
+        self.name, self.episodes = name, episodes
         self.agents = {
             side: LanguageModelAgent(
                 agent.model,
@@ -85,13 +83,16 @@ class Bench:
             )
             for side in SIDES
         }
-        self.rollout = self.play("off") if case.games else completions(agent, episodes)
         settings = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0, "epochs": 1, "minibatches": options.minibatches}
         settings |= {"optimizer": "actde" if case.games else "grpo", "group_size": 1 if case.games else GROUP}
         settings |= {"trunk": "small" if "small" in options.agent else "smollm2", "dtype": "float32"}
         settings |= {"episodes": episodes, "micro_batch_tokens": options.micro_tokens}
         parts: dict[str, Any] = {"model": agent.model, "tokenizer": agent.tokenizer}
         self.players = {side: Player(settings | {"prefix_sharing": side}, **parts) for side in SIDES}
+
+    def rollout(self, side: str) -> RolloutBatch:
+        """Return a rollout of the case: played episodes or random completions."""
+        return self.play(side) if CASES[self.name].games else completions(self.agents[side], self.episodes)
 
     def play(self, side: str) -> RolloutBatch:
         """Play the case's games in groups of equal size, and return the recorded rollout."""
@@ -123,17 +124,18 @@ def completions(agent: LanguageModelAgent, episodes: int) -> RolloutBatch:
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the results of a case."""
     bench, metrics = Bench(name, options), dict[str, dict[str, float]]()
-    memory = {side: memory_in_child(bench, side) for side in SIDES}
+    rollout = bench.rollout("off")
+    memory = {side: memory_in_child(bench.players[side], rollout) for side in SIDES}
 
     def update(side: str) -> None:
-        metrics[side] = bench.players[side].update(bench.rollout)
+        metrics[side] = bench.players[side].update(rollout)
 
     seconds = alternate(update, options.rounds)
     played = played_row(bench, seconds, options.rounds) if CASES[name].games else {}
     return {
         "case": name,
-        "tokens": tokens_in(bench.rollout),
-        "choices": sum(len(segment.choices) for segment in bench.rollout.segments),
+        "tokens": tokens_in(rollout),
+        "choices": sum(len(segment.choices) for segment in rollout.segments),
         "sharing": metrics["auto"]["prefix_sharing"],
         "grad_norm": {side: numbers["grad_norm"] for side, numbers in metrics.items()},
         "seconds": seconds,
@@ -164,7 +166,7 @@ def played_row(bench: Bench, update: harness.Times, rounds: int) -> dict[str, An
     }
 
 
-def memory_in_child(bench: Bench, side: str) -> int:
+def memory_in_child(player: Player, rollout: RolloutBatch) -> int:
     """Return the peak memory of an update in a copy of this process in bytes, minus the memory held before."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -173,7 +175,7 @@ def memory_in_child(bench: Bench, side: str) -> int:
         torch.set_num_threads(1)  # the threads of this process do not exist in its copy
         before = resident()
         reset_peak()
-        bench.players[side].update(bench.rollout)
+        player.update(rollout)
         sender.send(peak() - before)
 
     process = context.Process(target=run)
@@ -203,7 +205,7 @@ def line(row: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = _options(arguments)
+    options = parser(__doc__, "actde-small", ",".join(CASES)).parse_args(arguments)
     harness.begin(options.threads)
     print(f"{'':12} {'tokens':>7} {'choices':>7} {'sharing':>8} {'auto, s':>8} {'off, s':>8} {'off / auto':>20}"
           f" {'auto, MB':>9} {'off, MB':>8} {'ratio':>7}")  # fmt: skip
@@ -215,14 +217,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--agent", default="actde-small", help="shipped agent that plays and learns")
-    parser.add_argument("--cases", default=",".join(CASES), help="cases to measure")
-    parser.add_argument("--episodes", type=int, default=32, help="episodes per rollout")
-    parser.add_argument("--minibatches", type=int, default=1, help="gradient steps per epoch")
-    parser.add_argument("--micro-tokens", type=int, default=4096, help="tokens per micro-batch")
-    return parser.parse_args(arguments)
+def parser(about: str | None, agent: str, cases: str) -> argparse.ArgumentParser:
+    """Return a parser of the command line with these defaults."""
+    made = harness.parser(about)
+    made.add_argument("--agent", default=agent, help="shipped agent that plays and learns")
+    made.add_argument("--cases", default=cases, help="cases to measure")
+    made.add_argument("--episodes", type=int, default=32, help="episodes per rollout")
+    made.add_argument("--minibatches", type=int, default=1, help="gradient steps per epoch")
+    made.add_argument("--micro-tokens", type=int, default=4096, help="tokens per micro-batch")
+    return made
 
 
 if __name__ == "__main__":

@@ -115,6 +115,12 @@ def _sharing() -> Iterator[list[str]]:
         if "play_speedup" in row:
             yield ["its rollout", "separate episodes", shown(row["play_speedup"]), target]
             yield ["both together", "separate episodes", shown(row["iteration_speedup"]), whole]
+    for case in _read("prefix_sharing_processes")["cases"]:
+        what = whats[case["case"]].format(case["episodes"])
+        for part, name in (("update", "update"), ("play", "rollout"), ("iteration", "rollout and update")):
+            about = f"{name} of {what}, shared prefixes, SmolLM2, processor time"
+            target = "3.5" if part == "iteration" else f"{case['targets']['speedup']:g}"
+            yield [about, "separate episodes", shown(case["processor"][part]), target]
 
 
 def _grpo() -> Iterator[list[str]]:
@@ -122,6 +128,10 @@ def _grpo() -> Iterator[list[str]]:
     what = "a rollout of completions and its gradient steps, SmolLM2 with LoRA"
     yield [what, "TRL's GRPO", shown(ratios["whole"]), "2"]
     yield ["its gradient steps alone", "TRL's GRPO", shown(ratios["update"]), ""]
+    found = _read("grpo_games")
+    what = "a gradient step on {episodes} episodes of {turns} turns, SmolLM2 with LoRA, processor time"
+    peer = "TRL's GRPO with `ToolEnvironment` and random calls"
+    yield [what.format_map(found["about"]["settings"]), peer, shown(found["ratios"]["update"]), ""]
 
 
 def _dilemma() -> Iterator[list[str]]:
@@ -182,9 +192,11 @@ def _trl_grpo() -> str:
 def _shared() -> str:
     rows = _read("prefix_sharing")["rows"]
     parts = [f"`{row['case']}` {row['sharing']:.1f} and {row['memory']:.2f}" for row in rows]
+    large = [f"`{case['case']}` {shown(case['added'])}" for case in _read("prefix_sharing_processes")["cases"]]
     return _filled(
         "Shared prefixes: the factor by which the number of computed tokens decreases, and the update's peak memory"
-        f" relative to separate episodes (target for `same`: at most 0.5): {'; '.join(parts)}."
+        f" relative to separate episodes (target for `same`: at most 0.5): {'; '.join(parts)}. Peak memory of a rollout"
+        f" and its update with SmolLM2, without the model: {'; '.join(large)}."
     )
 
 

@@ -3,7 +3,8 @@
     python -m benchmarks.peers.own_trainer
 
 The first line of input is the job, a JSON object: settings (of `train`), threads, and episodes. If the job has `turns`,
-the episodes are tapes of this many turns. Otherwise they are episodes of the settings' game.
+the episodes are tapes of this many turns. Otherwise they are episodes of the settings' game with at most `max_turns`
+commands, if the job limits them. `clock` is a function of `time`; the default is perf_counter.
 
 The first line of output is {"libraries": bytes}. The second line describes one rollout: {"segments": tokens of each
 segment, "choices": position and turn of each segment's choices}. A choice is a token that the agent sampled among
@@ -40,19 +41,20 @@ def main() -> None:
         else games.resolve(job["settings"]["game"]) * episodes
     )
     send(libraries=resident())
+    clock, limit = getattr(time, job.get("clock", "perf_counter")), job.get("max_turns")
     player = Player(job["settings"])
-    rollout = player.rollout(specs)
+    rollout = player.rollout(specs, max_turns=limit)
     segments = rollout.segments
     choices = [[(choice.position, choice.turn) for choice in s.choices] for s in segments]
     send(segments=[s.tokens.tolist() for s in segments], choices=choices)
     del rollout, segments
     reset_peak()
     for _ in sys.stdin:
-        begun = time.perf_counter()
-        rollout = player.rollout(specs)
-        played = time.perf_counter()
+        begun = clock()
+        rollout = player.rollout(specs, max_turns=limit)
+        played = clock()
         player.update(rollout)
-        now = time.perf_counter()
+        now = clock()
         send(seconds=now - begun, update=now - played, peak=peak())
 
 

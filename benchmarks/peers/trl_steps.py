@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -23,23 +24,25 @@ PACKAGES = ("trl", "transformers", "torch", "peft")
 class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
     """A callback that starts each round when it receives a line of input, and reports the cost of the round.
 
-    `per_round` is the number of the trainer's steps per round.
+    `per_round` is the number of the trainer's steps per round. `clock` returns the time in seconds.
     """
 
-    def __init__(self, answers: Any, rounds: int, per_round: int = 1) -> None:
-        self.answers, self.rounds, self.per_round = answers, rounds, per_round
+    def __init__(
+        self, answers: Any, rounds: int, per_round: int = 1, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.answers, self.rounds, self.per_round, self.clock = answers, rounds, per_round, clock
         self.began = self.updating = 0.0
 
     def wait(self) -> None:
         """Wait for a line of input. Exit at the end of the input."""
         if not sys.stdin.readline():
             sys.exit()
-        self.began, self.updating = time.perf_counter(), 0.0
+        self.began, self.updating = self.clock(), 0.0
 
     def first_pass(self, *args: Any) -> None:
         """Record the start of the update: the first pass with gradients. This method is a forward pre-hook."""
         if torch.is_grad_enabled():
-            self.updating = self.updating or time.perf_counter()
+            self.updating = self.updating or self.clock()
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         self.wait()
@@ -47,7 +50,7 @@ class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.per_round:
             return
-        now = time.perf_counter()
+        now = self.clock()
         send(self.answers, seconds=now - self.began, update=now - self.updating, peak=peak())
         if state.global_step < self.rounds * self.per_round:
             self.wait()

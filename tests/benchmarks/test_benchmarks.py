@@ -22,6 +22,8 @@ from benchmarks import (
     grpo,
     harness,
     household,
+    learning_time,
+    prefix_sharing_processes,
     same_loss,
     suites,
     summary,
@@ -295,6 +297,40 @@ def test_the_plain_loop_computes_the_same_with_its_cache_and_learns() -> None:
     loop.step()
     moved = [float((a - b).detach().abs().max()) for a, b in zip(before, loop.net.parameters(), strict=True)]
     assert all(move > 0 for move in moved) and math.isfinite(sum(moved))
+
+
+def test_the_last_100_episodes_count_by_their_share_of_an_iteration() -> None:
+    seconds = {"off": (10.0, 30.0, 70.0), "auto": (5.0, 15.0, 20.0)}
+    runs = [
+        {
+            "side": side,
+            "seed": 3,
+            "iterations": [
+                {"episodes": 80 * number, "recent_success": 0.9, "processor": time, "wall": 2 * time}
+                for number, time in enumerate(times, 1)
+            ],
+        }
+        for side, times in seconds.items()
+    ]
+    (row,) = learning_time.compared(runs)
+    assert row["processor_total"] == {"off": 70.0, "auto": 20.0, "ratio": 3.5}
+    assert row["processor_last"] == {"off": 45.0, "auto": 7.5, "ratio": 6.0}  # 80 episodes and a quarter of 80
+    assert row["wall_last"] == {"off": 90.0, "auto": 15.0, "ratio": 6.0}
+    assert learning_time.compared(runs[:1]) == []
+
+
+def test_iterations_in_fresh_processes_are_equal_and_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--agent", "actde-small", "--cases", "groups", "--episodes", "8"]
+    document = run(prefix_sharing_processes, tmp_path / "out.json", *arguments)
+    (case,) = document["cases"]
+    assert case["rounds"] == 1 and case["same_tokens"]
+    auto, off = document["rows"]
+    assert auto["play_sharing"] > 1.9 and off["play_sharing"] == off["sharing"] == 1
+    assert auto["grad_norm"] == pytest.approx(off["grad_norm"], rel=1e-4)
+    monkeypatch.setattr(prefix_sharing_processes, "in_fresh_process", None)
+    assert run(prefix_sharing_processes, tmp_path / "out.json", *arguments) == document
 
 
 def test_the_page_follows_from_the_files() -> None:

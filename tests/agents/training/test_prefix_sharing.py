@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from actde import OptimizerConfig, optimizer_names
@@ -24,7 +25,9 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 from experiments.decoders.architectures import WINDOW, tiny_decoder
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_model
 from tests.helpers.preferences import save_trunk
+from tests.helpers.processes import finish, start_two
 from tests.helpers.random_rollouts import VOCABULARY, random_rollout, segment_of
+from tests.helpers.shared_prefixes import work
 from tests.helpers.updates import Kept, assert_same_gradients, learn, rollout_of, updater
 
 OFF = "off"
@@ -98,7 +101,7 @@ def test_every_optimizer(name: str, seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["actde", "ppo", "actde-corrected", "grpo"])
+@pytest.mark.parametrize("name", ["actde", "ppo", "actde-corrected", "grpo", "mpo"])
 def test_free_generation(name: str) -> None:
     rollout = random_rollout(free=True, group_size=4)
     learning = OptimizerConfig(gamma=0.9, entropy_coef=0.1, kl_coef=0.2)
@@ -159,6 +162,21 @@ def test_recorded_episodes_and_minibatches() -> None:
     model = tiny_model()
     rollout = rollout_of(model, episodes=9)
     assert_sharing_changes_nothing(model, rollout, minibatches=2, epochs=2)
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    """The processes have different trees. Gradients and weights are those of one process with separate streams."""
+    workers = start_two(["-m", "tests.helpers.shared_prefixes", "{rank}", "2", str(tmp_path)])
+    work(0, 1, tmp_path)
+    finish(workers)
+    wanted = load_file(tmp_path / "off-0-of-1.safetensors")
+    for name in ("auto-0-of-1", "auto-0-of-2", "auto-1-of-2", "off-0-of-2", "off-1-of-2"):
+        found = load_file(tmp_path / f"{name}.safetensors")
+        sharing = found.pop("sharing")
+        assert (sharing > 1) == name.startswith("auto")
+        assert found.keys() == wanted.keys() - {"sharing"}
+        for key, tensor in found.items():
+            assert float((tensor - wanted[key]).norm() / wanted[key].norm().clamp_min(1e-3)) < 1e-5, (name, key)
 
 
 @pytest.mark.parametrize("free", [False, True])
