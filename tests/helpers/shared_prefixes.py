@@ -41,7 +41,7 @@ def work(rank: int, count: int, folder: Path) -> None:
             prefix_sharing=sharing,
             lm_loss_coef=0.5,
             lm_loss_tokens=1000,  # all positions
-            micro_batch_tokens=100,
+            micro_batch_tokens=50,  # cuts the trees of process 0 and of a single process
         )
         measures = learn(update, rollout, seed=rank)
         tensors |= model.state_dict() | {"sharing": torch.tensor(measures["prefix_sharing"])}
