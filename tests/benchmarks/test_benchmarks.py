@@ -330,7 +330,7 @@ def test_iterations_in_fresh_processes_are_equal_and_are_not_repeated(
     assert auto["play_sharing"] > 1.9 and off["play_sharing"] == off["sharing"] == 1
     assert auto["grad_norm"] == pytest.approx(off["grad_norm"], rel=1e-4)
     monkeypatch.setattr(prefix_sharing_processes, "in_fresh_process", None)
-    assert run(prefix_sharing_processes, tmp_path / "out.json", *arguments) == document
+    assert run(prefix_sharing_processes, tmp_path / "out.json", *arguments)["rows"] == document["rows"]
 
 
 def test_the_page_follows_from_the_files() -> None:
