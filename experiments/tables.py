@@ -25,5 +25,5 @@ def interval(estimate: Mapping[str, float | None] | None, form: str = "z.2f") ->
 def duration(seconds: float) -> str:
     """Return a duration as text, for example "90 s", "25 min" or "3.1 h"."""
     if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"{seconds:z.0f} s"
+    return f"{seconds / 60:z.0f} min" if seconds < 7200 else f"{seconds / 3600:z.1f} h"

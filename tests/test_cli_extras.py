@@ -55,6 +55,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(
     check(hidden, words, message, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_pddl_game_without_its_planner_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     path = tmp_path / "game.tw-pddl"

@@ -62,7 +62,7 @@ def test_the_commands_of_the_page_are_valid(line: str, monkeypatch: pytest.Monke
     launch, _, command = line.partition(" cli.py ")
     options = launch_command_parser().parse_args([*shlex.split(launch)[2:], "cli.py"])
     assert Path(options.config_file) in [path.relative_to(ROOT) for path in CONFIGS]
-    pages.check_command(f"python cli.py {command}", monkeypatch)
+    pages.check_command(shlex.split(command, comments=True), monkeypatch)
 
 
 @pytest.mark.slow

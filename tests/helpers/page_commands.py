@@ -15,7 +15,8 @@ import cli
 from tests import ROOT
 
 GROUP: Any = typer.main.get_command(cli.app)
-TYPED = rf"python cli\.py [a-z]|actde (?:{'|'.join(GROUP.commands)})\b|python -m (?:benchmarks|experiments)\.|torchrun "
+PROGRAMS = rf"actde (?:{'|'.join(GROUP.commands)})\b|python -m (?:benchmarks|experiments)\."
+TYPED = rf"python cli\.py [a-z]|{PROGRAMS}|torchrun |accelerate launch "
 LINE = re.compile(rf"^ *((?:\w+=\S* )*(?:{TYPED}).*|make [a-z-]+(?: +#.*)?)$", re.MULTILINE)
 INLINE = re.compile(rf"`((?:\w+=\S* )*(?:{TYPED}|make [a-z])[^`]*)`".replace(" ", r"\s+"))
 STATED = re.compile(r"(about )?\d+(\.\d+)?( to \d+)? (s|min|h)\b|(needs|until|as long as) \w")
