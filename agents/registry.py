@@ -7,6 +7,7 @@ language models.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ def make_agent(
 
     Raises:
         AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
-            the agent wants no return.
+            the agent cannot use `guide_beta` or `wanted_return`.
     """
     sampling = {
         "seed": seed,
@@ -61,11 +62,17 @@ def make_agent(
         "top_p": top_p,
         "guide_beta": guide_beta,
     }
+    if guide_beta and name_or_folder in ("random", "walkthrough", "human"):
+        raise AgentError(f"{name_or_folder} has no q: leave out --guide-beta")
+    if wanted_return is not None and not math.isfinite(wanted_return):
+        raise AgentError(f"expected a finite number as --wanted-return, got {wanted_return}")
     agent = _build(name_or_folder, sampling, ask=ask, notify=notify)
     returns = getattr(getattr(agent, "prompt", None), "returns", None)
     if returns is None:
         if wanted_return is not None:
-            raise AgentError(f"{name_or_folder} wants no return: --wanted-return is for runs of the optimizer decision")
+            raise AgentError(
+                f"{name_or_folder} plays for no wanted return: leave out --wanted-return, or name a run of decision"
+            )
     elif wanted_return is not None:
         returns.wanted = wanted_return
     elif returns.wanted is None:

@@ -40,7 +40,7 @@ def curves_figure(rows: Rows, path: Path) -> None:
     panels: list[Any] = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
     panels += [("reward", "reward of a text", (None, None))] if texts else []
     panels += [("bonus_share", "share of turns on the bonus", SHARE)] if counts_bonus(rows) else []
-    shares = [name for name in rows[0]["curves"] if name.startswith("share_")]
+    shares = list(dict.fromkeys(name for row in rows for name in row["curves"] if name.startswith("share_")))
     optimizers = list(dict.fromkeys(row["optimizer"] for row in rows)) if shares else []
     count = len(panels) + 1 + len(optimizers)
     figure, axes = make_figure(1, count, PANEL_WIDTH * count)
@@ -56,8 +56,9 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
+    """Draw a curve of each group of runs. Runs that learned from recorded play alone have no curves of own play."""
     colors: Counter[Any] = Counter()
-    for label, group in by_label(rows).items():
+    for label, group in by_label([row for row in rows if curve in row["curves"]]).items():
         color = color_of(group[0]["optimizer"])
         style = STYLES[colors[color] % len(STYLES)]
         colors[color] += 1
@@ -76,7 +77,7 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
         (label,) = by_label([row])
         style = STYLES[groups.index(label) % len(STYLES)]
         values = [f"{setting} {value}" if several else f"{value}" for setting, value in varied(row).items()]
-        for name, color in zip(shares, PALETTE, strict=False):
+        for name, color in zip(shares if shares[0] in row["curves"] else (), PALETTE, strict=False):
             label = ", ".join([name.removeprefix("share_"), *values])
             axis.plot(row["curves"]["episodes"], row["curves"][name], color=color, ls=style, lw=1.0, label=label)
     axis.set(xlabel="episodes", ylabel="share of games", ylim=SHARE, title=title)

@@ -69,9 +69,11 @@ def has_tradeoff(rows: Rows) -> bool:
 def headline(row: Row) -> str:
     """Return one line about a finished run: its success, or its reward if the game cannot be won, and its failures."""
     failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
-    if can_be_won([row]) and (recent := row["curves"]["recent_success"][-1]) is not None:
+    if can_be_won([row]) and (recent := row["curves"].get("recent_success", [None])[-1]) is not None:
         return f"{row['name']}: {recent:z.2f} of the last episodes won{failed}"
-    return f"{row['name']}: reward per episode {row['curves']['reward'][-1]:z.2f} in the last rollout{failed}"
+    if rewards := row["curves"].get("reward"):
+        return f"{row['name']}: reward per episode {rewards[-1]:z.2f} in the last rollout{failed}"
+    return f"{row['name']}: trained on recorded play{failed}"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -121,7 +123,7 @@ def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
         return lambda row: varied_cells(row, [name])[0]
 
     def at_the_end(curve: str) -> Cell:
-        return lambda row: "" if (last := row["curves"][curve][-1]) is None else f"{last:z.2f}"
+        return lambda row: "" if (last := row["curves"].get(curve, [None])[-1]) is None else f"{last:z.2f}"
 
     columns: dict[str, Cell] = {"optimizer": itemgetter("optimizer")}
     columns |= {name: varied_cell(name) for name in settings}
@@ -149,7 +151,8 @@ def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
 
 def _solved_after(row: Row) -> str:
     curves = row["curves"]
-    if "success_with_expert" in curves:  # the success counts fewer episodes than were played
+    # with an expert, the success counts fewer episodes than were played; recorded play has none of its own
+    if "success_with_expert" in curves or "recent_success" not in curves:
         return ""
     for success, episodes, seconds in zip(curves["recent_success"], curves["episodes"], curves["seconds"], strict=True):
         if episodes >= 100 and success >= SOLVED:

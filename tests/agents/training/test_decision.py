@@ -1,6 +1,7 @@
 """The decision transformer: the text of returns in play and training, and play that obtains the wanted return."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -205,7 +206,7 @@ def test_the_best_return_of_the_data_is_wanted_by_default(tmp_path: Path) -> Non
     assert given.prompt.returns == ReturnText(wanted=0.25)  # type: ignore[attr-defined]
     with pytest.raises(AgentError, match="does not know which return to want: give --wanted-return X"):
         make_agent(str(run / INITIAL), seed=0)
-    with pytest.raises(AgentError, match="random wants no return"):
+    with pytest.raises(AgentError, match="random plays for no wanted return"):
         make_agent("random", seed=0, wanted_return=1.0)
 
 
@@ -239,3 +240,16 @@ def test_evaluate_shows_a_curve_of_obtained_against_wanted_return(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["wanted_0_5", "wanted_1"]
     shown = cli(*words[:-2], "--wanted-return", "0.5", "--wanted-return", "1")
     assert shown.returncode == 0 and "wanted return   obtained return" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"wanted_return": math.inf}, "expected a finite number as --wanted-return, got inf"),
+        ({"wanted_return": math.nan}, "got nan"),
+        ({"guide_beta": 1.0}, "random has no q: leave out --guide-beta"),
+    ],
+)
+def test_an_agent_refuses_settings_that_it_cannot_use(given: dict[str, float], message: str) -> None:
+    with pytest.raises(AgentError, match=message):
+        make_agent("random", seed=0, **given)  # type: ignore[arg-type]

@@ -198,6 +198,16 @@ def test_a_run_that_diverges_does_not_end_the_others(
     assert stopped.value.code == 1
 
 
+def test_runs_that_learn_from_recorded_play_alone_have_no_curves_of_own_play(tmp_path: Path) -> None:
+    results = json.loads((ROOT / "docs" / "simple-ppo" / "results.json").read_text())
+    for row in results["runs"][1:]:
+        for name in ("reward", "recent_success", "turn_entropy"):
+            row["curves"].pop(name, None)
+    assert report.headline(results["runs"][1]) == "ppo-seed1: trained on recorded play"
+    report.write(tmp_path, results["about"], results["runs"])
+    assert "| ppo | 1 |" in (tmp_path / "README.md").read_text()
+
+
 @pytest.mark.parametrize(("training", "evaluation"), [([0, 2, 1], 0), ([0, 0, 0], 4), ([1, 0, 0], 2)])
 def test_failed_episodes_are_in_the_report(training: list[int], evaluation: int) -> None:
     results = json.loads((ROOT / "docs" / "simple-ppo" / "results.json").read_text())
