@@ -1,8 +1,19 @@
-"""Format tables as Markdown, and estimates with their confidence intervals as text."""
+"""Format results as JSON, tables as Markdown, and estimates with their confidence intervals as text."""
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tabulate import tabulate
+
+_NUMBERS = re.compile(r"\[\n[\s\d.eE+,nul-]*\n *\]")  # a list of numbers; no JSON string has line breaks
+
+
+def json_text(results: Mapping[str, Any]) -> str:
+    """Return results as indented JSON with each list of numbers on one line. Raise ValueError if one is not finite."""
+    text = json.dumps(results, indent=1, allow_nan=False)
+    return _NUMBERS.sub(lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

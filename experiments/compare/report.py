@@ -4,7 +4,6 @@
 from `results.json`. Results of earlier versions may lack measures of collapse. The section on collapse is then omitted.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -30,7 +29,7 @@ from experiments.compare.results import (
     write_texts,
 )
 from experiments.compare.texts import text_section
-from experiments.tables import duration, interval, table
+from experiments.tables import duration, interval, json_text, table
 from games.files import atomic_write, create_folder
 
 Cell = Callable[[Row], object]
@@ -44,7 +43,7 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) 
     """
     create_folder(out)
     results = {"about": dict(about), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
-    atomic_write(out / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    atomic_write(out / RESULTS, json_text(results))
     atomic_write(out / "README.md", markdown(results))
     curves_figure(rows, out / "curves.svg")
     if has_collapse(rows) and not write_texts(rows):

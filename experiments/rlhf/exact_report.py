@@ -1,6 +1,5 @@
 """Write the report of the exact experiments: tables, contrasts and figures."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
     """Write the results, the figures and the report."""
     create_folder(out)
     document = results(runs, kernels)
-    atomic_write(out / RESULTS, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    atomic_write(out / RESULTS, tables.json_text(document))
     figures.policy_figure(runs, out / figures.POLICY)
     figures.drawn_figure(runs, out / figures.DRAWN)
     atomic_write(out / REPORT, report(document))
