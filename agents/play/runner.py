@@ -3,11 +3,17 @@
 A slot is a place for one live episode. The game and the seed of episode i depend only on i, so results do not depend on
 the number of slots. There is one exception. If the last info of an episode has the key `continuation`, and the next
 episode in the same slot plays the same game, this next episode continues where the last one ended.
+
+Games that run in child processes, which is the case if `GameSpec.step_seconds` is set, take their steps at the same
+time. A thread for each slot waits for the process of its game.
 """
 
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -17,6 +23,7 @@ from agents.play.live_episode import Env, Game, LiveEpisode, StepEvent
 from agents.protocol import Agent, AgentError, Turn
 from games.failures import Failures, error_kind
 
+T = TypeVar("T")
 IDLE_GAMES = 64
 """Maximum number of open idle environments (at least `parallel`). Resetting one is faster than loading its game."""
 IDLE_PROCESSES = 16
@@ -66,6 +73,9 @@ class EpisodeRunner:
         self.continuations: dict[str, dict[str, Any]] = {}
         self.failures = Failures()
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
+        self._idle_lock = threading.Lock()
+        in_processes = any(getattr(spec, "step_seconds", None) is not None for spec in specs)
+        self._pool = ThreadPoolExecutor(parallel, "game") if in_processes else None  # threads start with the first job
 
     def play(
         self, agent: Agent, episodes: int, on_step: Callable[[StepEvent], None] | None = None
@@ -78,18 +88,10 @@ class EpisodeRunner:
         is raised at once. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
-        last = self.next_episode + episodes
         needs_commands = not getattr(agent, "writes_freely", False)
         try:
             while True:
-                for slot in range(self.parallel):
-                    while slot not in live and self.next_episode < last:
-                        try:
-                            live[slot] = self._start(slot, needs_commands=needs_commands)
-                        except games.EpisodeError as error:
-                            game = self._spec(self.next_episode).name
-                            self.next_episode, last = self.next_episode + 1, last + 1
-                            self.failures.record(game, str(error), error.kind, at_start=True)
+                episodes -= self._fill(live, episodes, needs_commands=needs_commands)
                 if not live:
                     return
                 yield from self._play_turn(agent, live, on_step)
@@ -98,8 +100,11 @@ class EpisodeRunner:
                 episode.env.close()
 
     def close(self) -> None:
+        """Close the idle environments and end the threads."""
         while self._idle:
             self._idle.popitem()[1][1].close()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -116,10 +121,11 @@ class EpisodeRunner:
         if len(decisions) != len(slots):
             raise TypeError(f"{agent.name} got {len(slots)} turns, but returned {len(decisions)} decisions")
         needs_commands = not getattr(agent, "writes_freely", False)
-        events = [
-            live[slot].step(decision, needs_commands=needs_commands)
+        steps = [
+            partial(live[slot].step, decision, needs_commands=needs_commands)
             for slot, decision in zip(slots, decisions, strict=True)
         ]
+        events = list(self._results(steps))
         finished, endings = list[Episode](), list[StepEvent]()
         for slot, event in zip(slots, self._scored([live[slot] for slot in slots], events), strict=True):
             if on_step is not None:
@@ -153,30 +159,58 @@ class EpisodeRunner:
                 events[index] = live[index].add_score(events[index], score, scale=self.shaping.get("scale", 1.0))
         return events
 
-    def _start(self, slot: int, *, needs_commands: bool) -> LiveEpisode:
-        """Start the next episode in this slot.
+    def _results(self, calls: Sequence[Callable[[], T]]) -> Iterable[T]:
+        """Return the results of the calls in order. Calls of games in child processes run at the same time."""
+        if self._pool is None:
+            return (call() for call in calls)
+        futures = [self._pool.submit(call) for call in calls]
+        wait(futures)  # all calls, so that none is running if one of them has raised an error
+        return (future.result() for future in futures)
+
+    def _fill(self, live: dict[int, LiveEpisode], most: int, *, needs_commands: bool) -> int:
+        """Start at most `most` episodes in the free slots, and return the number of those that could start."""
+        started = 0
+        while free := [slot for slot in range(self.parallel) if slot not in live][: most - started]:
+            starts = [
+                partial(self._start, slot, index, needs_commands=needs_commands)
+                for index, slot in enumerate(free, self.next_episode)
+            ]
+            for slot, start in zip(free, self._results(starts), strict=True):
+                game = self._spec(self.next_episode).name
+                self.next_episode += 1
+                if isinstance(start, games.EpisodeError):
+                    self.failures.record(game, str(start), start.kind, at_start=True)
+                    continue
+                self.failures.started()
+                self.continuations.pop(str(slot), None)
+                live[slot] = start
+                started += 1
+        return started
+
+    def _start(self, slot: int, index: int, *, needs_commands: bool) -> LiveEpisode | games.EpisodeError:
+        """Start an episode in this slot, or return the error for which it cannot start.
 
         A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
         """
-        index = self.next_episode
         seed = int(np.random.SeedSequence([self.seed, index // self.group_size]).generate_state(1)[0])
         spec = self._spec(index)
         before = self.continuations.get(str(slot), {})
         options = before["options"] if before.get("game") == spec.name else None
-        env = self._open(spec)
+        env = None
         try:
+            env = self._open(spec)
             observation, info = _reset(env, seed, options)
             if needs_commands and not info["admissible_commands"]:
                 raise AgentError(
                     f"{games.readable(spec.name)} offers no admissible commands, and this agent chooses among them; "
                     f"{self.advice}"
                 )
-        except ValueError:
-            env.close()
+        except ValueError as error:
+            if env is not None:
+                env.close()
+            if isinstance(error, games.EpisodeError):
+                return error
             raise
-        self.failures.started()
-        self.next_episode += 1
-        self.continuations.pop(str(slot), None)
         turn = Turn(
             episode=index,
             game=spec.name,
@@ -206,9 +240,10 @@ class EpisodeRunner:
 
     def _open(self, spec: Game) -> Env:
         """Return an idle environment of this game, or a new environment if there is none."""
-        for episode, (name, _) in self._idle.items():
-            if name == spec.name:
-                return self._idle.pop(episode)[1]
+        with self._idle_lock:
+            for episode, (name, _) in self._idle.items():
+                if name == spec.name:
+                    return self._idle.pop(episode)[1]
         return games.shape(spec.make(max_turns=self.max_turns, infos=self.infos), **self.shaping)
 
 

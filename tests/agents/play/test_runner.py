@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import games
@@ -210,3 +212,84 @@ def test_the_prisoners_dilemma_continues_from_its_last_action() -> None:
     with EpisodeRunner(games.resolve("ipd"), seed=1, parallel=4, max_turns=3) as runner:
         list(runner.play(Walker("defect"), 4))
         assert {episode.steps[0].observation for episode in runner.play(Walker("defect"), 4)} == {"defect"}
+
+
+MEETING = """
+import tempfile, time
+from pathlib import Path
+import gymnasium
+
+class Meeting(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Text(99)
+
+    def __init__(self, folder: str, seconds: float):
+        self.folder, self.seconds = Path(folder), seconds
+
+    def reset(self, *, seed=None, options=None):
+        self.seed, self.turn = seed, 0
+        return self.met(), {"admissible_commands": ["wait"]}
+
+    def step(self, action):
+        self.turn += 1
+        return self.met(), 1.0, self.turn == 2, False, {"admissible_commands": ["wait"]}
+
+    def met(self):
+        place = self.folder / f"{self.seed}-{self.turn}"
+        place.mkdir(exist_ok=True)
+        tempfile.mkstemp(dir=place)
+        end = time.monotonic() + self.seconds
+        while len(list(place.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        return "together" if len(list(place.iterdir())) == 2 else "alone"
+"""
+
+
+def meetings(folder: Path, *, seconds: float, step_seconds: float | None) -> list[list[str]]:
+    """Play two groups of two episodes that wait for each other. Return the observations of each episode."""
+    folder.mkdir()
+    (folder / "meeting.py").write_text(MEETING)
+    specs = games.resolve(f"{folder}/meeting.py:Meeting?folder={folder}&seconds={seconds}", step_seconds=step_seconds)
+    with EpisodeRunner(specs, seed=1, parallel=2, group_size=2) as runner:
+        episodes = sorted(runner.play(Walker("wait"), 4), key=lambda episode: episode.index)
+    return [[*(step.observation for step in episode.steps), episode.final_observation] for episode in episodes]
+
+
+def test_games_in_child_processes_start_and_step_at_the_same_time(tmp_path: Path) -> None:
+    """Each of two games waits in its reset and in its steps for the other. In one process, the first waits in vain."""
+    assert meetings(tmp_path / "both", seconds=60, step_seconds=120) == [["together"] * 3] * 4
+    assert meetings(tmp_path / "one", seconds=0.1, step_seconds=None) == [["alone"] * 3, ["together"] * 3] * 2
+
+
+@pytest.mark.parametrize("broken", [(), (0, 1), (2,), (1, 4, 5)])
+def test_failed_starts_in_child_processes_are_counted_as_in_this_process(broken: tuple[int, ...]) -> None:
+    """Starts at the same time are counted in the order of the episodes, with and without threads."""
+
+    class Spec(CorridorSpec):
+        step_seconds: float | None = None
+
+        def make(self, **settings: Any) -> Any:
+            env: Any = super().make(**settings)
+            reset = env.reset
+            seeds = [int(np.random.SeedSequence([1, i]).generate_state(1)[0]) for i in broken]
+
+            def failing(*, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+                if seed in seeds:
+                    raise games.EpisodeError("nobody is there", kind="empty")
+                return reset(seed=seed, options=options)
+
+            env.reset = failing
+            return env
+
+    class ProcessSpec(Spec):
+        step_seconds = 1.0
+
+    plays = []
+    for spec in (Spec("corridor", 3), ProcessSpec("corridor", 3)):
+        with EpisodeRunner([spec], seed=1, parallel=3) as runner:
+            episodes = list(runner.play(Walker(), 6))
+        plays.append((episodes, runner.next_episode, runner.failures.count, runner.failures.episodes))
+    assert plays[0] == plays[1]
+    assert plays[0][1:] == (6 + len(broken), len(broken), 6 + len(broken))
+    assert [episode.index for episode in sorted(plays[0][0], key=lambda e: e.index)] == [
+        i for i in range(6 + len(broken)) if i not in broken
+    ]
