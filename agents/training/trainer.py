@@ -128,8 +128,6 @@ class Trainer:
             self.folder.create()
             if not (initial := self.folder.path / INITIAL).exists():
                 save_policy(self, initial, trained_on=list(initial_games))
-            if totals:
-                save_best(self)  # a process that was killed has perhaps saved only the newest checkpoint
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
@@ -140,6 +138,7 @@ class Trainer:
         """
         with self.folder.in_use():
             try:
+                in_all_processes(lambda: save_best(self))  # a killed process may have saved only its last checkpoint
                 in_all_processes(self._probe)
                 while not self._ends():
                     metrics = self.iterate()

@@ -24,17 +24,19 @@ from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL
+from agents.storage.checkpoint import AGENT, BEST, INITIAL
 from agents.text.prompt import PLAIN, PromptFormat
 from agents.text.return_text import ReturnText, number
 from agents.training import presets
 from agents.training.data_file import Converter
 from agents.training.factory import make_trainer
+from agents.training.held_out import Best
 from agents.training.hindsight import with_obtained_returns
 from agents.training.progress import Progress
 from agents.training.recorded_play import RecordedPlay
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import make_torch_optimizer
+from experiments.compare.measure import measure_run
 from tests.agents.training.test_recorded_play import PROMPTS, assert_same_segments, episodes_of, opened
 from tests.agents.training.test_trainer import assert_same_run, settings, trained
 from tests.helpers.command_line import cli
@@ -204,10 +206,28 @@ def test_the_best_return_of_the_data_is_wanted_by_default(tmp_path: Path) -> Non
     assert make_agent(str(run), seed=0).prompt.returns.wanted == 1.0  # type: ignore[attr-defined]
     given = make_agent(str(run), seed=0, wanted_return=0.25)
     assert given.prompt.returns == ReturnText(wanted=0.25)  # type: ignore[attr-defined]
-    with pytest.raises(AgentError, match="does not know which return to want: give --wanted-return X"):
-        make_agent(str(run / INITIAL), seed=0)
     with pytest.raises(AgentError, match="random plays for no wanted return"):
         make_agent("random", seed=0, wanted_return=1.0)
+    initial = run / INITIAL / AGENT
+    initial.write_text(json.dumps(json.loads(initial.read_text()) | {"wanted_return": None, "digest": ""}))
+    with pytest.raises(AgentError, match="does not know which return to want: give --wanted-return X"):
+        make_agent(str(run / INITIAL), seed=0)
+
+
+def test_all_agents_of_a_run_want_the_best_return_of_its_data(tmp_path: Path) -> None:
+    """So the policy of a frozen run has no KL to the initial one. A resumed run saves the best agent again."""
+    given = {"data": "random:9", "eval_game": "bandit", "eval_episodes": 2, "lr": 0.0, "kl_coef": 0.0}
+    config = settings("bandit", optimizer="decision", kl_target=None, iterations=1, **given)
+    run = trained(config, tmp_path / "run")
+    assert measure_run(run, config, episodes=4)["collapse"]["kl_initial"] == 0.0
+    trainer = make_trainer(config, run, resume=True)
+    assert trainer.held_out is not None
+    trainer.held_out.best = Best(1, 2.0)  # as after a kill between the checkpoint and the best agent
+    list(trainer.run())
+    wanted = {
+        path.name: json.loads((path / AGENT).read_text())["wanted_return"] for path in (run / INITIAL, run / BEST)
+    }
+    assert wanted == {INITIAL: 1.0, BEST: 1.0}
 
 
 def test_a_run_takes_the_place_of_returns_from_its_initial_checkpoint(tmp_path: Path) -> None:
