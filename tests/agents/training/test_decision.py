@@ -241,9 +241,14 @@ def test_a_run_takes_the_place_of_returns_from_its_initial_checkpoint(tmp_path: 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({}, "give --wanted-return X or --data"), ({"wanted_return": 1.0, "mode": "free"}, "needs --mode trie")],
+    [
+        ({}, "give --wanted-return X or --data"),
+        ({"wanted_return": 1.0, "mode": "free"}, "needs --mode trie"),
+        ({"wanted_return": 1.0, "reward_scale": 0.1}, "own rewards: leave out --reward-scale"),
+        ({"data": "random:9", "step_cost": 0.1, "bonus_command": "take"}, "leave out --step-cost"),
+    ],
 )
-def test_play_that_cannot_be_written_again_is_refused(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
+def test_returns_that_play_cannot_state_are_refused(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=problem):
         make_trainer(settings("bandit", optimizer="decision", **changes), tmp_path / "run")
     assert not (tmp_path / "run" / "settings.json").exists()
