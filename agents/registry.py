@@ -55,17 +55,12 @@ def make_agent(
         AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
             the agent cannot use `guide_beta` or `wanted_return`.
     """
-    sampling = {
-        "seed": seed,
-        "greedy": greedy,
-        "temperature": temperature,
-        "top_p": top_p,
-        "guide_beta": guide_beta,
-    }
+    sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p, "guide_beta": guide_beta}
+    for option, value in {"--guide-beta": guide_beta, "--wanted-return": wanted_return}.items():
+        if value is not None and not math.isfinite(value):
+            raise AgentError(f"expected a finite number as {option}, got {value}")
     if guide_beta and name_or_folder in ("random", "walkthrough", "human"):
         raise AgentError(f"{name_or_folder} has no q: leave out --guide-beta")
-    if wanted_return is not None and not math.isfinite(wanted_return):
-        raise AgentError(f"expected a finite number as --wanted-return, got {wanted_return}")
     agent = _build(name_or_folder, sampling, ask=ask, notify=notify)
     returns = getattr(getattr(agent, "prompt", None), "returns", None)
     if returns is None:

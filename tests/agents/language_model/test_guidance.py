@@ -13,7 +13,7 @@ from agents.language_model.guidance import guided, guided_logprobs
 from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import build_trie
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError, Turn
+from agents.protocol import AgentError, DivergenceError, Turn
 from tests.helpers.models import KINDS, Kind, agent, tiny_model, tokenizer
 from tests.helpers.updates import SPEC
 
@@ -106,3 +106,11 @@ def test_free_text_is_guided_over_the_whole_vocabulary() -> None:
 def test_an_agent_without_q_cannot_be_guided() -> None:
     with pytest.raises(AgentError, match="--guide-beta 2 needs q, but lm has no Q heads"):
         LanguageModelAgent(tiny_model(q_heads=0), tokenizer(), name="lm", guide_beta=BETA)
+
+
+def test_an_infinite_q_is_reported() -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        next(model.heads.q.parameters()).fill_(math.inf)
+    with pytest.raises(DivergenceError, match="not finite"):
+        played(model, guide_beta=BETA)

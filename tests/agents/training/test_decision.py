@@ -272,6 +272,7 @@ def test_evaluate_shows_a_curve_of_obtained_against_wanted_return(tmp_path: Path
     [
         ({"wanted_return": math.inf}, "expected a finite number as --wanted-return, got inf"),
         ({"wanted_return": math.nan}, "got nan"),
+        ({"guide_beta": math.inf}, "expected a finite number as --guide-beta, got inf"),
         ({"guide_beta": 1.0}, "random has no q: leave out --guide-beta"),
     ],
 )
