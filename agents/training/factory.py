@@ -77,9 +77,9 @@ def _prepare(
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     check_optimizer(optimizer, config)
-    if not resume:  # a resumed run has its own copy
-        check_sources(config)
     specs, held_out = (_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
+    if not resume:  # a resumed run has its own copy
+        check_sources(config, specs)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     return optimizer, schedule, held_out, RunFolder(out, config, resume=resume)
 
