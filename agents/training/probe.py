@@ -76,17 +76,7 @@ class Probe:
         self.specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts, setting="--probe-prompts ")]
         self.judge = scorer(judge) if judge else None
         self.reference, self.seed = reference, seed
-        self.agent = LanguageModelAgent(
-            agent.model,
-            agent.tokenizer,
-            prompt=agent.prompt,
-            seed=seed,
-            mode=agent.mode,
-            context=agent.context,
-            record=True,
-            share_prefixes=agent.reader.share,
-            guide_beta=agent.guide_beta,
-        )
+        self.agent = agent.twin(seed=seed, record=True)
 
     def measure(self) -> dict[str, Any]:
         """Return the texts of one probe and their measures, which include those of `text_measures`.

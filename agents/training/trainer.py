@@ -138,7 +138,6 @@ class Trainer:
         """
         with self.folder.in_use():
             try:
-                in_all_processes(lambda: save_best(self))  # a killed process may have saved only its last checkpoint
                 in_all_processes(self._probe)
                 while not self._ends():
                     metrics = self.iterate()
