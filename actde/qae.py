@@ -26,5 +26,6 @@ class QAE(GRPO):
         for group in torch.unique(groups):
             own = groups == group
             ordered = torch.stack([of_episode[episode] for episode in set(episodes[own].tolist())]).sort().values
-            baselines[own] = ordered[max(math.ceil(self.config.quantile * len(ordered)) - 1, 0)]
+            rank = math.ceil(round(self.config.quantile * len(ordered), 9))  # 0.28 * 25 is 7.000000000000001
+            baselines[own] = ordered[max(rank - 1, 0)]
         return baselines

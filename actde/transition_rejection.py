@@ -5,7 +5,7 @@ from torch import Tensor
 
 from actde.batch import Batch, Outputs, Targets
 from actde.optimizer import Optimizer
-from actde.returns import AllReduce, lambda_advantages, lambda_returns, no_reduce, td_errors
+from actde.returns import AllReduce, lambda_advantages, no_reduce, td_errors
 
 
 class TransitionRejection(Optimizer):
@@ -20,8 +20,9 @@ class TransitionRejection(Optimizer):
         policy loss = -log pi(a_t | s_t), averaged over these actions.
 
     The KL is part of the score if `kl_place` is "reward". G_t contains no KL, unlike the returns to which v is fitted.
-    v bootstraps the return of a truncated episode. With credit per command, an action is a whole turn, as in that code,
-    and its log-probabilities are sums over its tokens. Each process takes the best actions of its own play.
+    v bootstraps the return at the end of a truncated episode, and of a segment whose stream was cut. With credit per
+    command, an action is a whole turn, as in that code, and its log-probabilities are sums over its tokens. Each
+    process takes the best actions of its own play.
 
     With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
 
@@ -39,9 +40,12 @@ class TransitionRejection(Optimizer):
 
     def scores(self, batch: Batch) -> Tensor:
         """Return the score of each action, in units of reward. The shape is [B, T]."""
-        errors = td_errors(batch.rewards, batch.discounts, batch.next_values, batch.values, batch.mask)
-        returns = lambda_returns(batch.values, lambda_advantages(errors, batch.discounts, 1.0), batch.mask)
-        return returns + self.shaped_rewards(batch) - batch.rewards
+        # v enters at the last choice only, because the rounding of v_t - v_t would decide between equal returns
+        last = batch.mask & ~torch.nn.functional.pad(batch.mask[:, 1:], (0, 1))
+        final_values = torch.where(last, batch.next_values, 0.0)
+        rewards = td_errors(batch.rewards, batch.discounts, final_values, torch.zeros_like(final_values), batch.mask)
+        kl_penalties = self.shaped_rewards(batch) - batch.rewards
+        return lambda_advantages(rewards, batch.discounts, 1.0) + kl_penalties
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         """Return the returns of the base class, and as advantages the weights of the actions.

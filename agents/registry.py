@@ -55,17 +55,12 @@ def make_agent(
         AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
             the agent cannot use `guide_beta` or `wanted_return`.
     """
-    sampling = {
-        "seed": seed,
-        "greedy": greedy,
-        "temperature": temperature,
-        "top_p": top_p,
-        "guide_beta": guide_beta,
-    }
+    sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p, "guide_beta": guide_beta}
+    for option, value in {"--guide-beta": guide_beta, "--wanted-return": wanted_return}.items():
+        if value is not None and not math.isfinite(value):
+            raise AgentError(f"expected a finite number as {option}, got {value}")
     if guide_beta and name_or_folder in ("random", "walkthrough", "human"):
         raise AgentError(f"{name_or_folder} has no q: leave out --guide-beta")
-    if wanted_return is not None and not math.isfinite(wanted_return):
-        raise AgentError(f"expected a finite number as --wanted-return, got {wanted_return}")
     agent = _build(name_or_folder, sampling, ask=ask, notify=notify)
     returns = getattr(getattr(agent, "prompt", None), "returns", None)
     if returns is None:
@@ -99,15 +94,31 @@ def _build(
             raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
     folder = None if name_or_folder == "smollm2" else agent_folder(name_or_folder, notify)
-    from agents.storage.checkpoint import load_agent, load_pretrained
-    from agents.storage.run_folder import SETTINGS, read_config
+    from agents.storage.checkpoint import AGENT, load_agent, load_pretrained, newest
     from games.untrusted_files import is_present
 
     if folder is None:
         return load_pretrained(name_or_folder, **sampling)
-    if is_present(folder / SETTINGS):
-        read_config(folder)  # refuses a run whose settings are damaged, although a checkpoint has all that play needs
-    return load_agent(folder, **sampling)
+    checkpoint = newest(folder)
+    if not is_present(folder / AGENT):
+        _check_settings(folder)
+    return load_agent(checkpoint, **sampling)
+
+
+def _check_settings(run: Path) -> None:
+    """Raise `AgentError` if the settings of a run are missing or damaged, although its checkpoints suffice for play.
+
+    The name of an optimizer is checked unless the run imported code, which may have registered it.
+    """
+    from actde import OptimizerError, optimizer_class
+    from agents.storage.run_folder import SETTINGS, read_config
+
+    config = read_config(run)
+    try:
+        if not config.run.imports:
+            optimizer_class(config.run.optimizer)
+    except OptimizerError as error:
+        raise AgentError(f"{run / SETTINGS} is damaged: {error}") from None
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:

@@ -101,7 +101,7 @@ def parsed(words: Mapping[str, Any]) -> Values:
     """Return the settings that the user gave among a command's parsed options, with converted values."""
     from agents.config import FIELDS, parse
 
-    joined = {name: ",".join(word) or None if isinstance(word, list) else word for name, word in words.items()}
+    joined = {name: ",".join(word) or None if isinstance(word, list | tuple) else word for name, word in words.items()}
     given = {name: word for name, word in joined.items() if name in FIELDS and word is not None}
     return {name: word if isinstance(word, bool) else parse(name, word) for name, word in given.items()}
 

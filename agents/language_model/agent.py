@@ -9,7 +9,7 @@ In the mode `free`, it generates any text. With `record`, it stores choices and 
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, GeneratedToken, Tu
 from agents.text.prompt import PLAIN, PromptFormat
 
 Mode = Literal["trie", "free"]
+MAX_COMMAND_TOKENS = 16
+"""Default maximum length of a text in the mode `free`, in tokens."""
 
 
 class LanguageModelAgent:
@@ -48,7 +50,7 @@ class LanguageModelAgent:
         context: int | None = None,
         gamma: float = 1.0,
         record: bool = False,
-        max_command_tokens: int = 16,
+        max_command_tokens: int = MAX_COMMAND_TOKENS,
         share_prefixes: bool = True,
         random_share: float = 0.0,
         guide_beta: float = 0.0,
@@ -91,6 +93,20 @@ class LanguageModelAgent:
         self.reader = StreamReader(model, share=share_prefixes)
         self._live: dict[int, EpisodeState] = {}
         self._segments: list[Segment] = []
+
+    def twin(self, *, seed: int, record: bool = False) -> Self:
+        """Return an agent with the same model and policy for measurements during training. It plays no random turns."""
+        return type(self)(
+            self.model,
+            self.tokenizer,
+            prompt=self.prompt,
+            seed=seed,
+            mode=self.mode,
+            context=self.context,
+            record=record,
+            share_prefixes=self.reader.share,
+            guide_beta=self.guide_beta,
+        )
 
     @property
     def tokens(self) -> int:

@@ -48,7 +48,7 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
     """
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
-    if any(array is not None and np.isnan(array).any() for array in (logprobs, values, q_values)):
+    if np.isnan(logprobs).any() or not all(np.isfinite(x).all() for x in (values, q_values) if x is not None):
         raise DivergenceError(NOT_FINITE)
     outputs, start = [], 0
     for trie, tree in zip(tries, trees, strict=True):

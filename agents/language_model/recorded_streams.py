@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from agents.language_model.agent import Mode
+from agents.language_model.agent import MAX_COMMAND_TOKENS, Mode
 from agents.language_model.command_policy import TurnOutputs, choices_for_command
 from agents.language_model.stream_writer import StreamWriter
 from agents.language_model.token_stream import Choice, Segment, TokenStream
 from agents.model.command_trie import Trie
 from agents.protocol import EpisodeEnd, Turn
 from agents.text.prompt import PromptFormat
-
-FREE_TOKENS = 16
-"""Tokens that a stream must have room for at a turn in the mode `free`, as for a text that the agent generates."""
 
 
 class StreamRecorder:
@@ -83,7 +80,7 @@ class StreamRecorder:
 
     def _free(self, stream: TokenStream, turn: Turn, command: str, *, label: bool) -> None:
         tokens, end = self._writer.command(command, turn), self._writer.end_of_command(turn)
-        reserve = max(len(tokens) + len(end), FREE_TOKENS + 1)
+        reserve = max(len(tokens) + len(end), MAX_COMMAND_TOKENS + 1)  # as for a text that the agent generates
         self._append(stream, turn, turn.observation, first=turn.first, reserve=reserve)
         for token in [*tokens, *end[:1]]:
             stream.record(_choice(stream, (token,), 0 if label else None))
@@ -114,17 +111,7 @@ def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncat
 
 def _choice(stream: TokenStream, alternatives: tuple[int, ...], label: int | None) -> Choice:
     """Return a choice of the first of the alternatives at the end of the stream."""
-    return Choice(
-        position=len(stream.tokens) - 1,
-        turn=stream.turn,
-        alternatives=alternatives,
-        chosen=0,
-        logprob=0.0,
-        value=0.0,
-        q_value=0.0,
-        entropy=0.0,
-        label=label,
-    )
+    return Choice(position=len(stream.tokens) - 1, turn=stream.turn, alternatives=alternatives, chosen=0, label=label)
 
 
 def _zeros(trie: Trie) -> TurnOutputs:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 class Choice:
     """One action: a token that the agent sampled from several alternatives.
 
+    A choice of recorded play has 0 as logprob, value, q_value and entropy until the model has evaluated it.
+
     Attributes:
         position: index of the token directly before the choice. The heads are evaluated at this token.
         turn: number of the turn in the episode. A command may consist of several choices.
@@ -40,10 +42,10 @@ class Choice:
     turn: int
     alternatives: tuple[int, ...]
     chosen: int
-    logprob: float
-    value: float
-    q_value: float
-    entropy: float
+    logprob: float = 0.0
+    value: float = 0.0
+    q_value: float = 0.0
+    entropy: float = 0.0
     reward: float = 0.0
     discount: float = 1.0
     next_value: float = 0.0

@@ -17,6 +17,9 @@ from agents.training.dagger import Expert
 from games.textworld.generation.reserved_seeds import reject_reserved_name
 from games.untrusted_files import check_regular
 
+ADVICE = "--data random:N and expert:N need games with admissible commands; give --data a run or a transcript instead"
+"""End of the error message if a game offers no admissible commands."""
+
 
 class ExpertAgent:
     """Plays the expert's commands, and random commands at the turns for which the expert has none.
@@ -53,10 +56,16 @@ class ExpertAgent:
         return decision
 
 
-def check_sources(config: TrainConfig) -> None:
-    """Raise `AgentError` if a source of recorded play is no transcript that can be opened."""
+def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
+    """Raise `AgentError` if a source of recorded play cannot be used. The arguments are those of `recorded_episodes`.
+
+    A transcript must be a file that can be opened. For random:N and expert:N, one command is played.
+    """
     for name in source_names(config.rollout.data):
-        if not GENERATED.fullmatch(name):
+        if GENERATED.fullmatch(name):
+            with EpisodeRunner(specs, seed=config.run.seed, parallel=1, max_turns=1, advice=ADVICE) as runner:
+                next(runner.play(RandomAgent(seed=0), 1), None)
+        else:
             path = transcript_path(name)
             transcript.check_present(path)
             check_regular(path, AgentError)
@@ -101,6 +110,7 @@ def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> I
             "max_turns": config.rollout.max_turns,
             "shaping": config.reward.shaping(),
             "group_size": config.rollout.group_size,
+            "advice": ADVICE,
         }
         player: Agent = RandomAgent(seed=config.run.seed)
         infos: tuple[str, ...] = ()

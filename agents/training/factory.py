@@ -35,6 +35,7 @@ from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
 from agents.training.recorded_play import open_recorded_play
 from agents.training.reference import ReferencePolicy
+from agents.training.state import save_best
 from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
 from agents.training.updater import Updater
@@ -66,6 +67,8 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     trainer.start(resume=resume, initial_games=earlier_games)
     if config.rollout.data:
         open_recorded_play(trainer)
+    if resume:  # a process that was killed has perhaps saved only the newest checkpoint
+        in_all_processes(lambda: save_best(trainer))
     return trainer
 
 
@@ -77,9 +80,9 @@ def _prepare(
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     check_optimizer(optimizer, config)
-    if not resume:  # a resumed run has its own copy
-        check_sources(config)
     specs, held_out = (_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
+    if not resume:  # a resumed run has its own copy
+        check_sources(config, specs)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
     return optimizer, schedule, held_out, RunFolder(out, config, resume=resume)
 

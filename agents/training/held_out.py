@@ -47,16 +47,7 @@ class HeldOutGames:
         self._rank, self._processes = rank, processes
         # derived from the run's seed, so that the episodes differ from those of the training
         self._seed = int(np.random.SeedSequence([config.run.seed, 2]).generate_state(1)[0])
-        self._agent = LanguageModelAgent(
-            agent.model,
-            agent.tokenizer,
-            prompt=agent.prompt,
-            seed=self._seed,
-            mode=agent.mode,
-            context=agent.context,
-            share_prefixes=agent.reader.share,
-            guide_beta=agent.guide_beta,
-        )
+        self._agent = agent.twin(seed=self._seed)
         self.best: Best | None = None
 
     def measure(self, iteration: int, progress: Progress) -> Metrics:

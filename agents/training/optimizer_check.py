@@ -1,8 +1,9 @@
 """Checks the settings of a run against its optimizer."""
 
 from actde import Optimizer
+from actde.config import option
 from actde.errors import ConfigError
-from agents.config import TrainConfig
+from agents.config import RewardConfig, TrainConfig
 from agents.protocol import AgentError
 
 
@@ -45,8 +46,15 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
 
 
 def _check_returns(config: TrainConfig) -> None:
-    """Raise `ConfigError` if the model's own play would want an unknown return, or cannot be written again."""
+    """Raise `ConfigError` if the model would want an unknown return, or if its own play cannot be written again.
+
+    Reward shaping is refused, too: agents are evaluated without it, so they would subtract other rewards than in
+    training from the return that they want.
+    """
     rollout, name = config.rollout, config.run.optimizer
+    shaping = RewardConfig(bonus_command=config.reward.bonus_command)
+    if changed := [option(setting) for setting, value in config.reward if value != getattr(shaping, setting)]:
+        raise ConfigError(f"{name} states returns of the game's own rewards: leave out {changed[0]}")
     if rollout.wanted_return is None and not rollout.data:
         raise ConfigError(f"{name} plays for a wanted return: give --wanted-return X or --data")
     if rollout.mode == "free" and rollout.own_episodes:

@@ -10,8 +10,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
-from torch import Tensor
 
 import games
 from agents.completion_rewards import scorer
@@ -78,17 +76,7 @@ class Probe:
         self.specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts, setting="--probe-prompts ")]
         self.judge = scorer(judge) if judge else None
         self.reference, self.seed = reference, seed
-        self.agent = LanguageModelAgent(
-            agent.model,
-            agent.tokenizer,
-            prompt=agent.prompt,
-            seed=seed,
-            mode=agent.mode,
-            context=agent.context,
-            record=True,
-            share_prefixes=agent.reader.share,
-            guide_beta=agent.guide_beta,
-        )
+        self.agent = agent.twin(seed=seed, record=True)
 
     def measure(self) -> dict[str, Any]:
         """Return the texts of one probe and their measures, which include those of `text_measures`.
@@ -105,7 +93,7 @@ class Probe:
             rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
             self.reference.read(rollout)
             reference = rollout.chosen_reference
-            kl = (sampled_logprobs(rollout) - reference) if self.agent.guide_beta else self.reference.kl(rollout)
+            kl = self.reference.kl(rollout, guide_beta=self.agent.guide_beta)
         steps = [episode.steps[0] for episode in episodes]
         texts = [step.decision.command for step in steps]
         row: dict[str, Any] = {"reward": float(np.mean([step.reward for step in steps]))}
@@ -119,9 +107,3 @@ class Probe:
             **text_measures(texts),
             "texts": texts,
         }
-
-
-def sampled_logprobs(rollout: RolloutBatch) -> Tensor:
-    """Return the log-probability [N] with which each choice of a rollout was sampled, in nats."""
-    logprobs = [choice.logprob for segment in rollout.segments for choice in segment.choices]
-    return torch.tensor(logprobs, device=rollout.device)

@@ -19,6 +19,7 @@ from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
+from agents.storage.checkpoint import AGENT, INITIAL, read_json
 from agents.storage.run_folder import DATA
 from agents.training import data_file, trackers
 from agents.training.choice_numbers import evaluate_choices
@@ -29,6 +30,7 @@ from agents.training.hindsight import prompts_of
 from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
 from agents.training.rollout import Rollout
+from agents.training.state import save_policy
 from games.files import atomic_write
 
 if TYPE_CHECKING:
@@ -184,3 +186,6 @@ def _open(trainer: "Trainer", path: Path) -> None:
     returns = trainer.agent.prompt.returns
     if returns is not None and returns.wanted is None:
         returns.wanted = trainer.recorded.best_return
+        if accelerator.is_main_process and not trainer.iteration:  # the initial agent was saved without it
+            initial = trainer.folder.path / INITIAL
+            save_policy(trainer, initial, trained_on=read_json(initial / AGENT)["trained_on"])

@@ -67,8 +67,15 @@ class ReferencePolicy:
         return of_vocabulary
 
     @torch.no_grad()
-    def kl(self, rollout: RolloutBatch) -> Tensor:
-        """Return the exact KL(pi || pi_ref) of each choice, in nats. The shape is [N]. Call `read` first."""
+    def kl(self, rollout: RolloutBatch, *, guide_beta: float = 0.0) -> Tensor:
+        """Return the KL to the reference policy at each choice, in nats. The shape is [N]. Call `read` first.
+
+        Without `guide_beta`, this is the exact KL(pi || pi_ref) of the model's current policy. With it, the policy that
+        played was guided by q, and its KL is estimated from the tokens that it sampled.
+        """
+        if guide_beta:
+            played = [choice.logprob for segment in rollout.segments for choice in segment.choices]
+            return torch.tensor(played, device=rollout.device) - rollout.chosen_reference
         kl = torch.empty(int(rollout.offsets[-1]), device=rollout.device)
         for part in self._micro_batches(rollout, self.model):
             with part.hidden_states(self.model) as states:

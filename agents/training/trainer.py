@@ -128,8 +128,6 @@ class Trainer:
             self.folder.create()
             if not (initial := self.folder.path / INITIAL).exists():
                 save_policy(self, initial, trained_on=list(initial_games))
-            if totals:
-                save_best(self)  # a process that was killed has perhaps saved only the newest checkpoint
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.

@@ -35,7 +35,7 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
     _check_config(about["model"], config, source)
     if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
         # equal shapes do not imply that token ids have the same meaning
-        raise AgentError(f"{source} has another vocabulary than these games; start without --init")
+        raise AgentError(f"{source} has another vocabulary than this run; start without --init")
     notes = []
     if config.q_heads and not has_q:
         notes.append(f"{source} has no Q head: it starts untrained")

@@ -12,6 +12,7 @@ from agents.storage.checkpoint import newest
 from agents.storage.run_folder import METRICS, SETTINGS, changed_setting, read_config, read_metrics
 from agents.threads import threads_per_process
 from agents.training import presets
+from agents.training.optimizer_check import check_optimizer
 from agents.user_optimizer import build_optimizer
 from experiments.compare.measure import Measures, cached_measures, measure_run
 from experiments.compare.runs import GridRun
@@ -40,10 +41,11 @@ def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -
         games.resolve(tests)
     configs: dict[GridRun, TrainConfig] = {}
     for run in runs:
-        config = configs[run] = presets.resolve(run.explicit(common))
+        given = presets.Layer(presets.GIVEN, run.explicit(common))
+        config = configs[run] = presets.from_layers(presets.with_presets([given]))
         for game in filter(None, (config.run.game, config.evaluation.eval_game)):
             games.resolve(game)
-        build_optimizer(config.run.optimizer, config.optimizer)
+        check_optimizer(build_optimizer(config.run.optimizer, config.optimizer), config)
     return configs
 
 

@@ -73,9 +73,10 @@ class PairedAgent:
         )
 
     def text_kl(self) -> float | None:
-        """Return the exact KL to the initial policy in nats per token, or None if the agents choose among commands.
+        """Return the KL to the initial policy in nats per token, or None if the agents choose among commands.
 
-        Call this method once, after all episodes.
+        The KL is exact or, if the trained agent is guided by q, estimated from its tokens (`ReferencePolicy.kl`). Call
+        this method once, after all episodes.
         """
         if not self.writes_freely:
             return None
@@ -83,7 +84,7 @@ class PairedAgent:
         rollout = RolloutBatch(self.trained.take_segments(), credit="token", device=model.device)
         reference = ReferencePolicy(model, self.initial.model, MICRO_BATCH_TOKENS)
         reference.read(rollout)
-        return float(reference.kl(rollout).mean())
+        return float(reference.kl(rollout, guide_beta=self.trained.guide_beta).mean())
 
     def _record_strategy(self, shown: Turn | EpisodeEnd) -> None:
         if "strategy" in shown.info:

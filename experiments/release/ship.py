@@ -31,7 +31,7 @@ from games.files import atomic_write, exclusive
 from games.game_hash import game_hash
 
 MAX_BYTES = {"adapter": 20_000_000, "whole": 8_000_000}  # of an agent with an adapter, and of one stored completely
-DESCRIPTION = ("name", "prompt", "mode", "context", "guide_beta", "made_by")
+DESCRIPTION = ("name", "prompt", "mode", "context", "guide_beta", "return_text", "wanted_return", "made_by")
 """Fields that are copied from the run's `agent.json`."""
 
 

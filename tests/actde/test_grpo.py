@@ -31,7 +31,7 @@ def advantages(data: Batch, *, name: str = "grpo", group_std: bool = True, quant
     """Return the advantage of each segment's first choice. All choices of a segment have the same advantage."""
     config = OptimizerConfig(group_std=group_std, quantile=quantile)
     result = make_optimizer(name, config).targets(data).advantages
-    assert torch.equal(result, torch.where(MASK, result[:, :1], 0.0))
+    assert torch.equal(result, torch.where(data.mask, result[:, :1], 0.0))
     return result[:, 0].tolist()
 
 
@@ -87,3 +87,19 @@ def test_with_rewards_0_and_1_qae_learns_from_rare_successes_or_rare_failures_on
     assert advantages(replace(data, rewards=wins), name="qae", group_std=False) == [1, 0, 0, 0]
     failures = table([1, 0], [0, 0], [1, 0], [1, 0])
     assert advantages(replace(data, rewards=failures), name="qae", group_std=False) == [0, -1, 0, 0]
+
+
+def test_the_rank_of_a_quantile_is_exact() -> None:
+    """The 0.28-quantile of 25 rewards is the 7th one, although 0.28 * 25 is 7.000000000000001 in floating point."""
+    ones = torch.ones(25, 1, dtype=torch.float64)
+    data = Batch(
+        rewards=torch.arange(1.0, 26.0, dtype=torch.float64)[:, None],
+        discounts=0 * ones,
+        mask=ones > 0,
+        logprobs=-ones,
+        values=ones,
+        next_values=0 * ones,
+        episodes=torch.arange(25),
+        groups=torch.zeros(25, dtype=torch.int64),
+    )
+    assert advantages(data, name="qae", quantile=0.28, group_std=False)[6:8] == [0.0, 1.0]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from actde import OptimizerConfig
+from actde import Batch, OptimizerConfig
+from actde.returns import lambda_advantages, td_errors
 from actde.transition_rejection import TransitionRejection
 from tests.helpers.actde_batches import LENGTHS, gradients, in_processes, random_batch, random_outputs, table
 
@@ -54,6 +55,26 @@ def test_exactly_the_best_actions_are_imitated() -> None:
     assert by_hand(made(99))[1] == {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)}
     wrong = WrongSign(OptimizerConfig(**(PLAIN | {"top_actions": 3})))
     assert by_hand(wrong)[1] != {(0, 2), (1, 0), (1, 1)}
+
+
+def test_equal_returns_are_ties_whatever_v_predicts() -> None:
+    """With rewards in float32, returns that are computed relative to v differ by rounding errors of v."""
+    batch = random_batch(3, [5] * 8, ref=False)
+    over, won = torch.arange(5) == 4, torch.ones(8, 5)
+    batch = Batch(
+        rewards=won * over,
+        discounts=won * ~over,
+        mask=batch.mask,
+        logprobs=batch.logprobs.float(),
+        values=3 * batch.values.float(),
+        next_values=3 * batch.next_values.float(),
+    )
+    optimizer = made(3)
+    assert set(optimizer.scores(batch).flatten().tolist()) == {1.0}
+    assert optimizer.targets(batch).advantages.nonzero().tolist() == [[0, 0], [0, 1], [0, 2]], "the earliest"
+    errors = td_errors(batch.rewards, batch.discounts, batch.next_values, batch.values, batch.mask)
+    relative = batch.values + lambda_advantages(errors, batch.discounts, 1.0)
+    assert len(set(relative.flatten().tolist())) > 1, "the same test rejects them"
 
 
 def test_a_kl_reward_lowers_only_the_score_of_its_own_action() -> None:

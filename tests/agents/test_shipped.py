@@ -13,6 +13,7 @@ from agents.model import pretrained
 from agents.play.evaluate import evaluate
 from agents.registry import DEFAULT_GAME, FALLBACKS, SHIPPED, TRAINED, agent_folder
 from agents.storage.checkpoint import load_agent
+from agents.text.return_text import ReturnText
 from agents.training.factory import make_trainer
 from experiments.release import ship
 from games.game_hash import game_hash
@@ -123,6 +124,14 @@ def test_an_adapter_ships_without_its_trunk(tmp_path: Path, game_cache: Path) ->
     assert json.loads((out / "agent.json").read_text())["trained_on"] == [game_hash(games.resolve(game)[0])]
     with pytest.raises(games.GameError, match="not held out"):
         ship.ship(tmp_path / "run", out, game, episodes=2, command="")
+
+
+def test_a_shipped_agent_states_returns_as_its_run_does(tmp_path: Path, game_cache: Path) -> None:
+    values = {"game": "textworld:coin?level=1&seed=0", "optimizer": "decision", "iterations": 1, "episodes": 2}
+    values |= {"max_turns": 3, "wanted_return": 0.5, "return_text": "prefix", "trunk": "small"}
+    list(make_trainer(TrainConfig.from_flat(values), tmp_path / "run").run())
+    ship.ship(tmp_path / "run", tmp_path / "out", "textworld:coin?level=2&seed=5", episodes=1, command="")
+    assert load_agent(tmp_path / "out").prompt.returns == ReturnText(place="prefix", wanted=0.5)
 
 
 def test_an_agent_that_is_too_large_does_not_ship(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_help_shows_few_settings_and_help_all_every_one(command: Command) -> Non
     every = command("train", "--help-all")[1]
     assert set(shown(every)) == set(FIELDS) - {"imports"} and len(FIELDS) == 99
     assert all(len(line) <= 100 for line in every.splitlines())
+    assert "default: ()" not in every
     for option in ("--out RUN", "--import CODE", "--resume", "--config FILE", "--dry-run", "--json"):
         assert option in text and option in every
     assert all(group.capitalize() in text for group in set(GROUP_OF.values()))

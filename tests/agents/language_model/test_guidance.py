@@ -13,7 +13,8 @@ from agents.language_model.guidance import guided, guided_logprobs
 from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import build_trie
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError, Turn
+from agents.protocol import AgentError, DivergenceError
+from tests.agents.language_model.test_agent import turn
 from tests.helpers.models import KINDS, Kind, agent, tiny_model, tokenizer
 from tests.helpers.updates import SPEC
 
@@ -66,16 +67,8 @@ def test_beta_0_changes_no_bit(mode: str) -> None:
 def test_play_is_guided_by_the_lower_q(kind: Kind, target_q: bool) -> None:
     """Decisions state the guided policy, and so do the recorded choices."""
     model = tiny_model(kind, q_heads=2, target_q=target_q)
-    turn = Turn(
-        episode=0,
-        game="g",
-        observation="you see a lamp",
-        info={"admissible_commands": ["go", "take"]},
-        reward=0.0,
-        first=True,
-    )
     plain, player = agent(model), agent(model, guide_beta=BETA)
-    (before,), (decision,) = plain.act([turn]), player.act([turn])
+    (before,), (decision,) = (one.act([turn(["go", "take"], text="you see a lamp")]) for one in (plain, player))
     unnormalised = {c: before.probabilities[c] * math.exp(BETA * before.q_values[c]) for c in ("go", "take")}
     wanted = {command: value / sum(unnormalised.values()) for command, value in unnormalised.items()}
     assert dict(decision.probabilities) == pytest.approx(wanted, abs=1e-6)
@@ -87,11 +80,8 @@ def test_play_is_guided_by_the_lower_q(kind: Kind, target_q: bool) -> None:
 
 def test_free_text_is_guided_over_the_whole_vocabulary() -> None:
     model = tiny_model(q_heads=2, target_q=True)
-    turn = Turn(
-        episode=0, game="g", observation="you see a lamp", info={"admissible_commands": []}, reward=0.0, first=True
-    )
     player = agent(model, mode="free", guide_beta=BETA, max_command_tokens=1)
-    (decision,) = player.act([turn])
+    (decision,) = player.act([turn([], text="you see a lamp")])
     tokens = torch.tensor([player._live[0].stream.tokens[: player._live[0].stream.choices[0].position + 1]])
     with torch.no_grad():
         hidden = model.hidden_states(tokens)[:, -1]
@@ -106,3 +96,11 @@ def test_free_text_is_guided_over_the_whole_vocabulary() -> None:
 def test_an_agent_without_q_cannot_be_guided() -> None:
     with pytest.raises(AgentError, match="--guide-beta 2 needs q, but lm has no Q heads"):
         LanguageModelAgent(tiny_model(q_heads=0), tokenizer(), name="lm", guide_beta=BETA)
+
+
+def test_an_infinite_q_is_reported() -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        next(model.heads.q.parameters()).fill_(math.inf)
+    with pytest.raises(DivergenceError, match="not finite"):
+        played(model, guide_beta=BETA)

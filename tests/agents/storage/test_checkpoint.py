@@ -219,6 +219,7 @@ def test_a_damaged_line_is_named(run: Path, name: str) -> None:
 def test_damaged_settings(run: Path) -> None:
     path = run / "settings.json"
     texts = {
+        "": "damaged: no valid JSON",
         "{": "damaged",
         '{"train": {}}': "unknown group 'train'",
         '{"run": {"x": 1}}': "unknown setting of run 'x'",
@@ -230,6 +231,12 @@ def test_damaged_settings(run: Path) -> None:
         path.write_text(text)
         refused(lambda: resumed(run), "settings.json", says)
         refused(lambda: make_agent(str(run), seed=0), "settings.json", says)
+    path.write_text('{"run": {"optimizer": "ppp"}}')
+    refused(lambda: make_agent(str(run), seed=0), "settings.json is damaged: unknown optimizer 'ppp'")
+    path.write_text('{"run": {"optimizer": "mine", "imports": "mine.py"}}')  # it may have registered the optimizer
+    make_agent(str(run), seed=0)
+    path.unlink()
+    refused(lambda: make_agent(str(run), seed=0), "holds no run: expected a folder", "with settings.json in it")
     make_agent(str(newest(run)), seed=0)  # a checkpoint can be played without the settings of its run
 
 

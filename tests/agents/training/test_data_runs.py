@@ -12,7 +12,7 @@ from agents.config import TrainConfig
 from agents.play import transcript
 from agents.play.episode import Episode
 from agents.protocol import AgentError
-from agents.storage.checkpoint import newest, read_tensors
+from agents.storage.checkpoint import INITIAL, WEIGHTS, newest, read_tensors
 from agents.storage.run_folder import DATA, read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer
@@ -79,8 +79,12 @@ def test_recorded_play_of_the_expert_wins_the_game(tmp_path: Path) -> None:
 ALONE = {"optimizer": "imitation", "data": "random:9", "kl_coef": 0.0, "kl_target": None}
 MIXED = {"optimizer": "rejection", "data": "random:9", "data_share": 0.5, "top_fraction": 0.5}
 
+Q = {"optimizer": "ilql", "q_heads": 2, "target_q": True, "target_rate": 0.1, "guide_beta": 2.0}
 
-@pytest.mark.parametrize("changes", [ALONE, MIXED], ids=["alone", "mixed"])
+
+@pytest.mark.parametrize(
+    "changes", [ALONE, MIXED, ALONE | Q, MIXED | Q], ids=["alone", "mixed", "ilql alone", "ilql mixed"]
+)
 def test_a_resumed_run_with_data_equals_an_uninterrupted_one(changes: dict[str, Any], tmp_path: Path) -> None:
     saved = tmp_path / "saved.jsonl"
     trained(settings("bandit", iterations=1), tmp_path / "source")
@@ -91,6 +95,9 @@ def test_a_resumed_run_with_data_equals_an_uninterrupted_one(changes: dict[str, 
     saved.unlink()  # the run has its own copy
     assert_same_run(trained(wanted, part, resume=True), whole)
     assert (part / DATA).read_bytes() == (whole / DATA).read_bytes()
+    first, last = (read_tensors(folder / WEIGHTS) for folder in (whole / INITIAL, newest(whole)))
+    targets = [name for name in last if name.startswith("heads.target_q")]
+    assert targets and all((first[name] != last[name]).any() for name in targets), "the run has moved the target heads"
     played = 3 * 6 if "data_share" in changes else 0
     assert len((whole / transcript.NAME).read_text().splitlines()) == played
 
@@ -131,6 +138,13 @@ def test_data_that_cannot_be_learned_from_is_one_line(
     result = cli("train", "--game", "bandit", "--episodes", "4", "--out", str(tmp_path / "run"), *words)
     assert result.returncode == 2 and problem in result.stderr
     assert not [path for path in tmp_path.glob("run/*") if path.name != ".lock"]
+
+
+def test_random_play_of_a_game_without_commands_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    config = settings("completion?max_tokens=2", optimizer="rejection", mode="free", data="random:3")
+    with pytest.raises(AgentError, match="--data random:N and expert:N need games with admissible commands; give"):
+        make_trainer(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_transcript_leaves_no_run(tmp_path: Path) -> None:

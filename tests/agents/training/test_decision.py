@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL
+from agents.storage.checkpoint import AGENT, BEST, INITIAL
 from agents.text.prompt import PLAIN, PromptFormat
 from agents.text.return_text import ReturnText, number
 from agents.training import presets
@@ -35,6 +36,7 @@ from agents.training.progress import Progress
 from agents.training.recorded_play import RecordedPlay
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import make_torch_optimizer
+from experiments.compare.measure import measure_run
 from tests.agents.training.test_recorded_play import PROMPTS, assert_same_segments, episodes_of, opened
 from tests.agents.training.test_trainer import assert_same_run, settings, trained
 from tests.helpers.command_line import cli
@@ -204,10 +206,27 @@ def test_the_best_return_of_the_data_is_wanted_by_default(tmp_path: Path) -> Non
     assert make_agent(str(run), seed=0).prompt.returns.wanted == 1.0  # type: ignore[attr-defined]
     given = make_agent(str(run), seed=0, wanted_return=0.25)
     assert given.prompt.returns == ReturnText(wanted=0.25)  # type: ignore[attr-defined]
-    with pytest.raises(AgentError, match="does not know which return to want: give --wanted-return X"):
-        make_agent(str(run / INITIAL), seed=0)
     with pytest.raises(AgentError, match="random plays for no wanted return"):
         make_agent("random", seed=0, wanted_return=1.0)
+    initial = run / INITIAL / AGENT
+    initial.write_text(json.dumps(json.loads(initial.read_text()) | {"wanted_return": None, "digest": ""}))
+    with pytest.raises(AgentError, match="does not know which return to want: give --wanted-return X"):
+        make_agent(str(run / INITIAL), seed=0)
+
+
+def test_all_agents_of_a_run_want_the_best_return_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the policy of a frozen run has no KL to the initial one. A resumed run saves the best agent again."""
+    given = {"data": "random:9", "eval_game": "bandit", "eval_episodes": 2, "lr": 0.0, "kl_coef": 0.0}
+    config = settings("bandit", optimizer="decision", kl_target=None, iterations=1, **given)
+    run = trained(config, tmp_path / "run")
+    assert measure_run(run, config, episodes=4)["collapse"]["kl_initial"] == 0.0
+    monkeypatch.setattr("agents.training.state.is_best", lambda trainer: True)
+    shutil.rmtree(run / BEST)  # as after a kill between the checkpoint and the best agent
+    make_trainer(config, run, resume=True).folder.unlock()
+    wanted = {
+        path.name: json.loads((path / AGENT).read_text())["wanted_return"] for path in (run / INITIAL, run / BEST)
+    }
+    assert wanted == {INITIAL: 1.0, BEST: 1.0}
 
 
 def test_a_run_takes_the_place_of_returns_from_its_initial_checkpoint(tmp_path: Path) -> None:
@@ -221,9 +240,14 @@ def test_a_run_takes_the_place_of_returns_from_its_initial_checkpoint(tmp_path: 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({}, "give --wanted-return X or --data"), ({"wanted_return": 1.0, "mode": "free"}, "needs --mode trie")],
+    [
+        ({}, "give --wanted-return X or --data"),
+        ({"wanted_return": 1.0, "mode": "free"}, "needs --mode trie"),
+        ({"wanted_return": 1.0, "reward_scale": 0.1}, "own rewards: leave out --reward-scale"),
+        ({"data": "random:9", "step_cost": 0.1, "bonus_command": "take"}, "leave out --step-cost"),
+    ],
 )
-def test_play_that_cannot_be_written_again_is_refused(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
+def test_returns_that_play_cannot_state_are_refused(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=problem):
         make_trainer(settings("bandit", optimizer="decision", **changes), tmp_path / "run")
     assert not (tmp_path / "run" / "settings.json").exists()
@@ -247,6 +271,7 @@ def test_evaluate_shows_a_curve_of_obtained_against_wanted_return(tmp_path: Path
     [
         ({"wanted_return": math.inf}, "expected a finite number as --wanted-return, got inf"),
         ({"wanted_return": math.nan}, "got nan"),
+        ({"guide_beta": math.inf}, "expected a finite number as --guide-beta, got inf"),
         ({"guide_beta": 1.0}, "random has no q: leave out --guide-beta"),
     ],
 )

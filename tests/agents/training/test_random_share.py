@@ -32,9 +32,9 @@ def test_random_turns_play_every_command_alike() -> None:
     assert all(9 < count < 41 for count in found.values())
 
 
-def test_the_recorded_numbers_of_a_random_turn_are_those_of_the_policy() -> None:
-    model = tiny_model()
-    player = agent(model, random_share=1.0)
+@pytest.mark.parametrize("beta", [0.0, 3.0])
+def test_the_recorded_numbers_of_a_random_turn_are_those_of_the_policy(beta: float) -> None:
+    player = agent(tiny_model(), random_share=1.0, guide_beta=beta)
     (episode,) = episodes_of(player, 1, spec=ROOM)
     (segment,) = player.take_segments()
     decision = episode.steps[0].decision

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.special import log_softmax
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
-from agents.protocol import Agent, Turn
+from agents.protocol import Agent, EpisodeEnd, Turn
 from agents.training.rollout_batch import Credit
 from experiments.compare import collapse
 from experiments.compare.collapse import Floats, Nodes
@@ -204,3 +205,32 @@ def test_a_network_set_to_the_tilted_policy_is_recognised() -> None:
     assert collapse.kl_to_initial(nodes) > 0.1
     assert 1 / collapse.best_inverse_tau(nodes) == pytest.approx(tau, rel=1e-4)
     assert collapse.kl_to_tilted(nodes, 1 / tau) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_kl_of_texts_counts_the_guidance_by_q() -> None:
+    """Both networks are the same table, so without guidance the KL is 0."""
+    size = len(tokenizer())
+    logits, q = (torch.randn(size, size, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    model, start = bigram_model(logits, q_heads=1), tokenizer().convert_tokens_to_ids("lamp")
+    head: Any = model.heads.q[0]
+    with torch.no_grad():
+        head.out.weight.copy_(q.T)
+    found = []
+    for beta in (0.0, 1.0):
+        trained, initial = (
+            LanguageModelAgent(model, tokenizer(), mode="free", guide_beta=b, max_command_tokens=1) for b in (beta, 0.0)
+        )
+        paired = PairedAgent(trained, initial, "token")
+        turns = [replace(first_turn(["go"]), episode=number, observation="lamp", prompt="") for number in range(2000)]
+        paired.act(turns)
+        paired.end(
+            [
+                EpisodeEnd(episode=turn.episode, observation="", info={}, reward=0.0, terminated=True, truncated=False)
+                for turn in turns
+            ]
+        )
+        found.append(paired.text_kl())
+    guided = (logits + q)[start].log_softmax(0)
+    exact = float((guided.exp() * (guided - logits[start].log_softmax(0))).sum())
+    assert found[0] == pytest.approx(0.0, abs=1e-6)
+    assert exact > 0.1 and found[1] == pytest.approx(exact, rel=0.15)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from actde.errors import ConfigError
 from agents import AgentError
 from agents.protocol import DivergenceError
 from experiments.compare import grid, report, runs
@@ -69,6 +70,20 @@ def test_a_varied_setting_overrides_no_setting_of_an_optimizer() -> None:
             AgentError, match=f"--vary {setting} would override the {setting} of '{re.escape(optimizer)}'"
         ):
             grid.check(runs.grid_runs(["actde", optimizer], [0], [{setting: 0.1}], given), given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"guide_beta": -1.0}, "--guide-beta must be a number of at least 0, got -1"),
+        ({"guide_beta": 1.0}, "--guide-beta needs q: give --train-q, because ppo trains none"),
+        ({"data": "random:9"}, "ppo learns from its own play only: leave out --data"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_the_first_run(given: dict[str, Any], message: str) -> None:
+    given = {"game": "bandit", **given}
+    with pytest.raises(ConfigError, match=message):
+        grid.check(runs.grid_runs(["ilql", "ppo"], [0], [{}], given), given)
 
 
 def test_an_optimizer_without_q_has_one_run_where_a_setting_of_q_is_varied() -> None:
