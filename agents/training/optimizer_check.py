@@ -78,3 +78,5 @@ def _check_guidance(optimizer: Optimizer, config: TrainConfig) -> None:
             f"--guide-beta plays another policy than {name} trains: expected --lr 0, which freezes the policy, or an "
             "optimizer that learns off policy, such as ilql"
         )
+    if config.update.lr == 0 and not config.update.q_lr:
+        raise ConfigError("--lr 0 with --guide-beta trains v and q alone: give --q-lr and --value-lr above 0")

@@ -250,6 +250,10 @@ def test_a_frozen_policy_does_not_change_while_q_learns(tmp_path: Path) -> None:
             {"optimizer": "actde", "guide_beta": 1.0},
             "--guide-beta plays another policy than actde trains: expected --lr 0",
         ),
+        (
+            {"optimizer": "actde", "guide_beta": 1.0, "lr": 0.0},
+            "--lr 0 with --guide-beta trains v and q alone: give --q",
+        ),
         ({"credit": "command"}, "ilql needs credit per token: expected --credit token, got command"),
         (
             {"optimizer": "rejection", "guide_beta": 1.0, "credit": "command"},
