@@ -12,12 +12,12 @@ stores. The estimate ignores the other activations of the heads, and memory limi
 import resource
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from actde import optimizer_class
 from actde.config import option
@@ -80,6 +80,26 @@ class MemoryNeeds:
             per_choice=4 * model.vocabulary,
         )
 
+    def sharded(self, models: Sequence[nn.Module], *, processes: int, moved: bool, offloaded: bool) -> Self:
+        """Return the needs of each process if several processes shard the trunk (see `agents.model.sharding`).
+
+        A process stores its part of the weights, gradients and optimizer state. During play, it has no gradients, and
+        holds whole trunks.
+
+        Args:
+            models: the trained model and, if there is one, the frozen copy of the initial policy.
+            moved: whether the device already holds the models.
+            offloaded: whether the parts are in the memory of the machine instead of the device's.
+        """
+        parameters = [parameter for model in models for parameter in model.parameters()]
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        # `fixed` contains the float32 weights of a trained bfloat16 trunk
+        weights = sum(p.nbytes for p in parameters if not p.requires_grad or p.dtype == torch.float32)
+        part = 0 if offloaded else (self.fixed + weights) // processes
+        gradients = 0 if offloaded else sum(4 * p.numel() for p in trained) // processes
+        gathered = 0 if moved else sum(p.nbytes for p in parameters)
+        return replace(self, fixed=part + max(0, gathered - gradients))
+
     def rollout(self, *, parallel: int, context: int) -> float:
         """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes."""
         # the peak includes a temporary copy of one layer
@@ -111,14 +131,17 @@ class MemoryNeeds:
         return self.fixed + self.rollout(parallel=parallel, context=context) + update + vocabulary
 
 
-def available(device: torch.device) -> int:
-    """Return the free memory of the device, in bytes."""
+def available(device: torch.device, processes: int = 1) -> int:
+    """Return the free memory of the device for one of the run's `processes` processes on this machine, in bytes.
+
+    Each process has its own GPU. Processes on a CPU share the memory.
+    """
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    return int(psutil.virtual_memory().available) // processes
 
 
 def peak_memory(device: torch.device) -> int:

@@ -229,7 +229,7 @@ class Updater:
         if sample is not None:
             predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
         for part, repeated in self._micro_batches(rollout, rows):
-            index = torch.tensor(part.segments, device=batch.mask.device)
+            index, weight = torch.tensor(part.segments, device=batch.mask.device), 0.0 if repeated else 1.0
             with part.hidden_states(self.model) as states:
                 heads = self.model.evaluate_choices(
                     states,
@@ -242,8 +242,8 @@ class Updater:
                 if sample is not None:
                     lm_loss = sample.loss(self.model, states, part) / predicted
                     loss = loss + self.config.lm_loss_coef * lm_loss
-                    totals["lm_loss"] = totals["lm_loss"] + lm_loss.detach() * count
-                self.accelerator.backward(loss * 0 if repeated else loss)
+                    totals["lm_loss"] = totals["lm_loss"] + weight * lm_loss.detach() * count
+                self.accelerator.backward(weight * loss)
             if repeated:
                 continue
             choices = measures["choices"].float()

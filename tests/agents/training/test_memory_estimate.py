@@ -4,9 +4,12 @@ import gc
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -116,6 +119,25 @@ def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_fits() -> None:
 
 def test_some_memory_is_free() -> None:
     assert 0 < available(torch.device("cpu")) < 2**50
+
+
+def test_processes_share_the_memory_of_a_cpu_and_have_their_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=800))
+    for name, value in (("mem_get_info", (80, 100)), ("memory_reserved", 5), ("memory_allocated", 3)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert available(torch.device("cpu"), 8) == 100
+    assert available(torch.device("cuda"), 8) == 82
+
+
+@pytest.mark.parametrize(("processes", "gigabytes"), [(8, 72), (16, 57)])
+def test_a_sharded_trunk_needs_the_memory_that_the_page_states(processes: int, gigabytes: int) -> None:
+    trunk = torch.nn.Linear(20_600_000, 1000, bias=False, dtype=torch.bfloat16, device="meta")  # as GPT-NeoX-20B
+    needs = replace(NEEDS, fixed=16 * trunk.weight.numel())
+    on_gpu = needs.sharded([trunk], processes=processes, moved=False, offloaded=False)
+    assert round(on_gpu.fixed / 1e9) == gigabytes
+    assert f"= {gigabytes} GB |" in (ROOT / "docs/scale.md").read_text()
+    assert needs.sharded([trunk], processes=processes, moved=False, offloaded=True).fixed == trunk.weight.nbytes
+    assert needs.sharded([trunk], processes=processes, moved=True, offloaded=False).fixed == needs.fixed // processes
 
 
 def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path) -> None:
