@@ -1,5 +1,7 @@
 """Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
 
+If the memory is full later nevertheless, `memory_advice` adds to the error which settings need less memory.
+
 The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
 update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
 A stream is the token sequence of an episode. Activations are measured with passes over three short streams, so the
@@ -12,7 +14,8 @@ stores. The estimate ignores the other activations of the heads, and memory limi
 import resource
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -26,6 +29,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
+from games.errors import is_out_of_memory
 
 # Peak memory of an update divided by the size of its activations. The heap is fragmented: with glibc, ratios of 1.25 to
 # 1.6 were measured.
@@ -34,6 +38,8 @@ HEAP = 1.6
 # layers whose activations are in memory at the same time.
 RECOMPUTED = (0.4, 1.2)
 MEGABYTE = 1_000_000
+SMALLER_UPDATE = "lower --micro-batch-tokens, or use --gradient-checkpointing"
+SMALLER_ROLLOUT = "lower --parallel or --context"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +159,17 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Add `advice` as a note to an error of the block that says that the memory is full. Can be used as a decorator."""
+    try:
+        yield
+    except BaseException as error:
+        if is_out_of_memory(error):
+            error.add_note(advice)
+        raise
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:

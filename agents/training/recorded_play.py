@@ -26,6 +26,7 @@ from agents.training.dagger import best_returns
 from agents.training.data_file import Converter
 from agents.training.data_sources import recorded_episodes
 from agents.training.hindsight import prompts_of
+from agents.training.memory_estimate import memory_advice
 from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
 from agents.training.rollout import Rollout
@@ -86,6 +87,7 @@ class RecordedPlay:
         """The number of episodes that are imitated."""
         return len(self._kept)
 
+    @memory_advice("lower --micro-batch-tokens")
     def segments(self, earlier: int, progress: Progress) -> tuple[list[Segment], Metrics]:
         """Return the segments of a rollout's episodes, with the numbers of the current model, and metrics.
 

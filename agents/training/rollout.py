@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from agents.protocol import AgentError
 from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.hindsight import with_obtained_returns
 from agents.training.level_schedule import LevelSchedule
+from agents.training.memory_estimate import SMALLER_ROLLOUT, memory_advice
 from agents.training.progress import Progress
 
 
@@ -52,11 +52,9 @@ class Rollout:
 def joined(rollouts: Sequence[Rollout]) -> Rollout:
     """Return the rollouts of all processes, ordered by rank, as one rollout without segments.
 
-    Each process counts its episodes from 0. Episode i of process r of n becomes episode i * n + r. The metrics of labels
-    are means over the processes that have them.
+    Each process counts its episodes from 0. Episode i of process r of n becomes episode i * n + r.
     """
     count = len(rollouts)
-    labels = [one.label_metrics for one in rollouts]
     episodes = [replace(e, index=e.index * count + rank) for rank, one in enumerate(rollouts) for e in one.episodes]
     return Rollout(
         episodes=sorted(episodes, key=lambda episode: episode.index),
@@ -66,13 +64,14 @@ def joined(rollouts: Sequence[Rollout]) -> Rollout:
         computed_tokens=sum(one.computed_tokens for one in rollouts),
         strategies=sum((one.strategies for one in rollouts), Counter()),
         label_metrics={
-            name: float(np.mean([own[name] for own in labels if name in own])) for name in chain.from_iterable(labels)
+            name: float(np.mean([one.label_metrics[name] for one in rollouts])) for name in rollouts[0].label_metrics
         },
         next_episode=sum(one.next_episode for one in rollouts),
         errors=sum(one.errors for one in rollouts),
     )
 
 
+@memory_advice(SMALLER_ROLLOUT)
 def play_rollout(
     config: TrainConfig,
     runner: EpisodeRunner,

@@ -24,6 +24,7 @@ from agents.model.packed_attention import can_pack
 from agents.model.sharding import clip_gradients, gather_trunk, is_sharded, part_for, sharded
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
+from agents.training.memory_estimate import SMALLER_UPDATE, memory_advice
 from agents.training.processes import connected, gather, sum_gradients
 from agents.training.progress import Progress
 from agents.training.reference import ReferencePolicy
@@ -173,6 +174,7 @@ class Updater:
             reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return reduced
 
+    @memory_advice(SMALLER_UPDATE)
     def learn(
         self, rollout: RolloutBatch, rng: np.random.Generator, progress: Progress | None = None
     ) -> tuple[dict[str, float], Targets]:

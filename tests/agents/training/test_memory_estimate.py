@@ -15,8 +15,11 @@ import torch
 
 from agents.config import ModelConfig, TrainConfig, UpdateConfig
 from agents.model.build import assemble
+from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.factory import make_trainer
+from agents.training.memory_estimate import SMALLER_ROLLOUT, SMALLER_UPDATE, MemoryNeeds, available, check_memory
+from agents.training.updater import Updater
 from tests import ROOT
 from tests.helpers.models import bigram_model, tiny_model
 
@@ -119,6 +122,22 @@ def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_fits() -> None:
 
 def test_some_memory_is_free() -> None:
     assert 0 < available(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize(
+    ("cls", "method", "advice"), [(Updater, "_step", SMALLER_UPDATE), (EpisodeRunner, "play", SMALLER_ROLLOUT)]
+)
+def test_an_error_of_full_memory_names_the_settings_to_lower(
+    cls: type, method: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(cls, method, full)
+    trainer = make_trainer(TrainConfig.from_flat({"game": "bandit", "trunk": "pico"}), tmp_path / "run")
+    with pytest.raises(torch.OutOfMemoryError) as error:
+        trainer.iterate()
+    assert error.value.__notes__ == [advice]
 
 
 def test_processes_share_the_memory_of_a_cpu_and_have_their_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
