@@ -32,12 +32,11 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.update import Worker, add_peer, compare, model_folder, show, sides
+from benchmarks.update import add_peer, beside_trl, compare, model_folder, show, sides
 
 
 def own_job(options: argparse.Namespace, model: str) -> dict[str, Any]:
@@ -87,25 +86,19 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the seconds and the memory of both sides, which take rounds alternately."""
     from transformers import AutoTokenizer
 
-    with ExitStack() as stack:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
 
-        def start(python: Path, module: str, job: dict[str, Any]) -> Worker:
-            name = f"benchmarks.peers.{module}"
-            return stack.enter_context(Worker(python, name, job | {"threads": options.threads}, options.threads))
+    def peer(rollout: dict[str, Any]) -> dict[str, Any]:
+        return trl_job(options, str(folder), tokenizer.batch_decode(prompts(rollout, options.group)))
 
-        ours = start(Path(sys.executable), "own_trainer", own_job(options, str(folder)))
-        rollout = ours.answer()
-        questions = prompts(rollout, options.group)
-        texts = AutoTokenizer.from_pretrained(folder).batch_decode(questions)
-        trl = start(options.peer, "trl_grpo", trl_job(options, str(folder), texts))
-        harness.alternate({"ours": ours.step, "trl": trl.step}, options.rounds, warm=options.warm)
-        written = {"ours": sum(map(len, rollout["choices"])), "trl": trl.answer()["written"]}
-        read = options.group * sum(map(len, questions))
+    with beside_trl(options, own_job(options, str(folder)), "trl_grpo", peer) as (rollout, _, workers):
+        written = {"ours": sum(map(len, rollout["choices"])), "trl": workers["trl"].answer()["written"]}
+        read = options.group * sum(map(len, prompts(rollout, options.group)))
         return {
-            "peer": trl.versions,
+            "peer": workers["trl"].versions,
             "tokens": {name: read + round(tokens) for name, tokens in written.items()},
             "chosen": {name: round(tokens) for name, tokens in written.items()},
-            **sides({"ours": ours, "trl": trl}, options.warm),
+            **sides(workers, options.warm),
         }
 
 

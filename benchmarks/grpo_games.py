@@ -27,19 +27,18 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.update import Worker, add_peer, compare, model_folder, show, sides
+from benchmarks.update import add_peer, beside_trl, compare, model_folder, show, sides
 
 CLOCK = "process_time"
 
 
 def jobs(options: argparse.Namespace, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return our job (see peers/own_trainer.py) and TRL's (see peers/trl_games.py)."""
-    count, both = options.episodes, {"threads": options.threads, "clock": CLOCK, "max_turns": options.turns}
+    count, both = options.episodes, {"clock": CLOCK, "max_turns": options.turns}
     settings = {"optimizer": "grpo", "game": options.game, "episodes": count, "group_size": count, "parallel": count}
     settings |= {"trunk": model, "dtype": options.dtype, "lora": options.lora, "context": 2048}
     settings |= {"epochs": 1, "minibatches": 1, "lr": 0.0, "value_lr": 0.0, "measure_kl": False}
@@ -52,23 +51,15 @@ def jobs(options: argparse.Namespace, model: str) -> tuple[dict[str, Any], dict[
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the seconds and the memory of both sides, which take rounds alternately."""
     own_job, trl_job = jobs(options, str(folder))
-    with ExitStack() as stack:
-
-        def start(python: Path, module: str, job: dict[str, Any]) -> Worker:
-            return stack.enter_context(Worker(python, f"benchmarks.peers.{module}", job, options.threads))
-
-        ours = start(Path(sys.executable), "own_trainer", own_job)
-        rollout = ours.answer()
-        trl = start(options.peer, "trl_games", trl_job)
-        harness.alternate({"ours": ours.step, "trl": trl.step}, options.rounds, warm=options.warm)
-        seen = trl.answer()
+    with beside_trl(options, own_job, "trl_games", lambda rollout: trl_job) as (rollout, _, workers):
+        seen = workers["trl"].answer()
         return {
-            "peer": trl.versions,
+            "peer": workers["trl"].versions,
             "calls": seen["calls"],
             "failures": seen["failures"],
             "tokens": {"ours": sum(map(len, rollout["segments"])), "trl": round(seen["tokens"])},
             "chosen": {"ours": sum(map(len, rollout["choices"])), "trl": round(seen["written"])},
-            **sides({"ours": ours, "trl": trl}, options.warm),
+            **sides(workers, options.warm),
         }
 
 

@@ -13,6 +13,7 @@ import platform
 import shlex
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -119,6 +120,16 @@ def write(path: Path | None, data: Mapping[str, Any]) -> None:
     """Write `data` as JSON, with six significant digits per number. If `path` is None, do nothing."""
     if path is not None:
         games.files.atomic_write(path, json.dumps(_rounded(data), indent=1) + "\n")
+
+
+def stored(name: str) -> Any:
+    """Return the content of a results file in this folder."""
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text("utf-8"))
+
+
+def filled(text: str) -> str:
+    """Return a paragraph of a page, wrapped into lines."""
+    return textwrap.fill(text, width=118, break_on_hyphens=False, break_long_words=False)
 
 
 def _rounded(value: Any) -> Any:

@@ -3,19 +3,15 @@
 python -m benchmarks.summary
 """
 
-import json
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from benchmarks import harness
-from benchmarks.harness import shown
+from benchmarks import environment_summary, harness
+from benchmarks.harness import filled, shown, stored
 from experiments.tables import table
 from games.files import atomic_write
 
-HERE = Path(__file__).parent
-PAGE = HERE / "README.md"
+PAGE = Path(__file__).parent / "README.md"
 HEADS = ("task", "compared with", "speed-up", "target")
 GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "commands per turn",
           "trunk": "parameters of the trunk"}  # fmt: skip
@@ -44,7 +40,7 @@ def page() -> str:
     )
     parts = [
         "# Benchmarks",
-        _filled(about),
+        filled(about),
         "## Playing and training",
         table(HEADS, [*_commands(), *_turns(), *_update(), *_sharing(), *_grpo(), *_dilemma(), *_processes()]),
         _shared(),
@@ -56,35 +52,27 @@ def page() -> str:
         "## Growth of the costs",
         _growth(),
         "## TextWorld",
-        table(HEADS, [*_textworld(), *_generation()]),
-        _exact(),
+        table(HEADS, [*environment_summary.textworld(), *environment_summary.generation()]),
+        environment_summary.exact(),
         "## Other suites",
-        table(HEADS, _suites()),
-        _suites_exact(),
+        table(HEADS, environment_summary.suites()),
+        environment_summary.suites_exact(),
         "## Reliability",
         _reliability(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, width=118, break_on_hyphens=False, break_long_words=False)
-
-
-def _read(name: str) -> Any:
-    return json.loads((HERE / f"{name}.json").read_text("utf-8"))
-
-
 def _commands() -> Iterator[list[str]]:
     targets = {(20, 10, "passes"): "30, stretch 100", (20, 10, "copies"): "3"}
-    for row in _read("commands")["rows"]:
+    for row in stored("commands")["rows"]:
         for name, peer in (("passes", "a pass for each command"), ("copies", "a copy of the cache for each command")):
             what = f"choosing one of {row['commands']} commands at turn {row['turn']}, SmolLM2"
             yield [what, peer, shown(row["ratios"][name], 1), targets.get((row["commands"], row["turn"], name), "")]
 
 
 def _turns() -> Iterator[list[str]]:
-    for turns, row in _read("turns")["episodes"].items():
+    for turns, row in stored("turns")["episodes"].items():
         peer = "encoding the history at every turn"
         yield [f"an episode of {turns} turns, SmolLM2", peer, shown(row["ratio"], 1), "8" if turns == "30" else ""]
 
@@ -95,13 +83,13 @@ def _update() -> Iterator[list[str]]:
         ("update", "samples/s, SmolLM2, a whole episode is a sample"),
         ("update_small", "samples/s, small trunk, a whole episode is a sample"),
     ):
-        ratios = _read(name)["ratios"]
+        ratios = stored(name)["ratios"]
         yield [what, "TRL's PPO", shown(ratios["whole"]), "4, stretch 8" if name != "update_small" else ""]
         yield [f"update alone, {what.partition(', ')[2]}", "TRL's PPO", shown(ratios["update"]), ""]
 
 
 def _sharing() -> Iterator[list[str]]:
-    data = _read("prefix_sharing")
+    data = stored("prefix_sharing")
     whats = {
         "same": "{} episodes of one game",
         "groups": "{} episodes of four games",
@@ -115,7 +103,7 @@ def _sharing() -> Iterator[list[str]]:
         if "play_speedup" in row:
             yield ["its rollout", "separate episodes", shown(row["play_speedup"]), target]
             yield ["both together", "separate episodes", shown(row["iteration_speedup"]), whole]
-    for case in _read("prefix_sharing_processes")["cases"]:
+    for case in stored("prefix_sharing_processes")["cases"]:
         what = whats[case["case"]].format(case["episodes"])
         for part, name in (("update", "update"), ("play", "rollout"), ("iteration", "rollout and update")):
             about = f"{name} of {what}, shared prefixes, SmolLM2, processor time"
@@ -124,18 +112,18 @@ def _sharing() -> Iterator[list[str]]:
 
 
 def _grpo() -> Iterator[list[str]]:
-    ratios = _read("grpo")["ratios"]
+    ratios = stored("grpo")["ratios"]
     what = "a rollout of completions and its gradient steps, SmolLM2 with LoRA"
     yield [what, "TRL's GRPO", shown(ratios["whole"]), "2"]
     yield ["its gradient steps alone", "TRL's GRPO", shown(ratios["update"]), ""]
-    found = _read("grpo_games")
+    found = stored("grpo_games")
     what = "a gradient step on {episodes} episodes of {turns} turns, SmolLM2 with LoRA, processor time"
     peer = "TRL's GRPO with `ToolEnvironment` and random calls"
     yield [what.format_map(found["about"]["settings"]), peer, shown(found["ratios"]["update"]), ""]
 
 
 def _dilemma() -> Iterator[list[str]]:
-    times = _read("dilemma")["seconds_per_rollout"]
+    times = stored("dilemma")["seconds_per_rollout"]
     for peer in (name for name in times if name != "batch"):
         ratios = sorted(theirs / ours for theirs, ours in zip(times[peer], times["batch"], strict=True))
         numbers = {"median": ratios[len(ratios) // 2], "least": ratios[0], "most": ratios[-1]}
@@ -144,16 +132,16 @@ def _dilemma() -> Iterator[list[str]]:
 
 
 def _processes() -> Iterator[list[str]]:
-    for trunk in _read("communication")["trunks"].values():
+    for trunk in stored("communication")["trunks"].values():
         what = f"a step of two processes, {trunk['parameters'] / 1e6:.1f} million parameters"
         yield [what, "torch's DDP", shown(trunk["speedup"]), "0.91"]
         yield ["the same with a message per tensor", "torch's DDP", shown(trunk["speedup_of_tensors"]), ""]
 
 
 def _communicated() -> str:
-    trunk = _read("communication")["trunks"]["small"]
+    trunk = stored("communication")["trunks"]["small"]
     ours, ddp = (f"{trunk[peer]['bytes']:,} bytes in {trunk[peer]['messages']}" for peer in ("ours", "ddp"))
-    return _filled(
+    return filled(
         f"A step of {trunk['parameters']:,} parameters sends {ours} message, and {ddp} with DDP (target: at most 1.1"
         " times the bytes and the time of DDP). Both processes ran on one core, so DDP could not overlap its messages"
         " with the backward pass."
@@ -161,12 +149,12 @@ def _communicated() -> str:
 
 
 def _trl() -> str:
-    stream, turns = _read("update"), _read("update_turns")
+    stream, turns = stored("update"), stored("update_turns")
     epochs = stream["about"]["settings"]["epochs"]
     ours, theirs = 1 + 3 * epochs, 4 + 6 * epochs
     memory = [f"{each['ratios']['memory']:.2f}" for each in (stream, turns)]
     losses = [f"{loss:.7f}" for loss in (stream["loss"]["ours"], stream["loss"]["step"]["policy_loss"])]
-    return _filled(
+    return filled(
         f"Peak memory relative to TRL: {memory[0]} for whole episodes, {memory[1]} for turns (target: at most 0.5). On"
         f" the same tokens with {epochs} epochs a step of TRL costs {theirs} passes of a trunk: one to generate, one"
         f" each for reference, value and reward model, and {epochs} times forward and backward of policy and value"
@@ -178,11 +166,11 @@ def _trl() -> str:
 
 
 def _trl_grpo() -> str:
-    data = _read("grpo")
+    data = stored("grpo")
     settings, trl = data["about"]["settings"], data["found"]["peer"]["trl"]
     steps = settings["epochs"] * settings["minibatches"]
     seconds = {name: shown(harness.summary(values)) for name, values in data["found"]["seconds"].items()}
-    return _filled(
+    return filled(
         f"GRPO on free text: {settings['completions']} completions of at most {settings['tokens']} tokens in groups of"
         f" {settings['group']} and {steps} gradient steps on them take {seconds['ours']} s, and {seconds['trl']} s with"
         f" TRL {trl} (threads: {settings['threads']}). Peak memory relative to TRL: {data['ratios']['memory']:.2f}."
@@ -190,10 +178,10 @@ def _trl_grpo() -> str:
 
 
 def _shared() -> str:
-    rows = _read("prefix_sharing")["rows"]
+    rows = stored("prefix_sharing")["rows"]
     parts = [f"`{row['case']}` {row['sharing']:.1f} and {row['memory']:.2f}" for row in rows]
-    large = [f"`{case['case']}` {shown(case['added'])}" for case in _read("prefix_sharing_processes")["cases"]]
-    return _filled(
+    large = [f"`{case['case']}` {shown(case['added'])}" for case in stored("prefix_sharing_processes")["cases"]]
+    return filled(
         "Shared prefixes: the factor by which the number of computed tokens decreases, and the update's peak memory"
         f" relative to separate episodes (target for `same`: at most 0.5): {'; '.join(parts)}. Peak memory of a rollout"
         f" and its update with SmolLM2, without the model: {'; '.join(large)}."
@@ -201,8 +189,8 @@ def _shared() -> str:
 
 
 def _kept() -> str:
-    growth = _read("turns")["growth"]
-    return _filled(
+    growth = stored("turns")["growth"]
+    return filled(
         f"With a kept cache, each 1,000 tokens of history slow a turn down by {shown(growth['kept'], 0)} ms; attention,"
         f" measured separately, by {shown(growth['attention'], 0)} ms ([figure](../docs/turns.svg)). So the time of a"
         " turn grows no faster than that of attention."
@@ -212,9 +200,9 @@ def _kept() -> str:
 def _floor() -> str:
     parts = [
         f"{row['trunk']}, rollout {shown(row['rollout'])}, update {shown(row['update'])}"
-        for row in _read("bare_trunk")["rows"]
+        for row in stored("bare_trunk")["rows"]
     ]
-    return _filled(
+    return filled(
         "Our time relative to the passes of the bare trunk over the same tokens (target for SmolLM2: at most 2.5 and"
         f" 1.4): {'; '.join(parts)}."
     )
@@ -224,7 +212,7 @@ def _growth() -> str:
     measures = ("rollout s", "update s", "forward s", "rollout MB", "update MB")
     rows = [
         [GROWTH[name], *(shown(exponents[measure]["end"]) for measure in measures)]
-        for name, exponents in _read("growth")["exponents"].items()
+        for name, exponents in stored("growth")["exponents"].items()
     ]
     about = (
         "Exponents e of n^e between the two largest sizes, for a small trunk; 1 is linear growth"
@@ -233,73 +221,11 @@ def _growth() -> str:
         " the rest."
     )
     heads = ("n", "rollout, s", "update, s", "bare forward, s", "rollout, MB", "update, MB")
-    return f"{_filled(about)}\n\n{table(heads, rows)}"
-
-
-def _textworld() -> Iterator[list[str]]:
-    targets = {
-        ("warm", "admissible commands"): "300", ("warm", "with description and inventory"): "1,000",
-        ("mix", "with policy"): "8; cooking 2", ("first", "admissible commands"): "1",
-    }  # fmt: skip
-    for row in _read("textworld_speed")["rows"]:
-        deciles = {"median": row["ratio"], "least": row.get("ratio_low", 0.0), "most": row.get("ratio_high", 0.0)}
-        ratio = shown(deciles) if "ratio_low" in row else f"{row['ratio']:,.0f}"
-        what = {"warm": "cached steps", "mix": "10,000 steps from an empty cache", "first": "first visits"}[row["what"]]
-        game = row["game"].removeprefix("textworld:")
-        target = targets.get((row["what"], row["infos"]), "")
-        yield [f"{what}, {row['infos']}, `{game}`", "TextWorld's environment", ratio, target]
-
-
-def _generation() -> Iterator[list[str]]:
-    for row in _read("generation")["rows"]:
-        numbers: Mapping[str, float] = row["summary"]
-        spread = {"median": numbers["ratio"], "least": numbers["least"], "most": numbers["most"]}
-        yield [f"generating a game of `{row['family']}`, level {row['level']}", "`tw-make`", shown(spread, 1), "2.5"]
-
-
-def _exact() -> str:
-    exact, fuzz, memory = _read("textworld_exact"), _read("textworld_fuzz"), _read("textworld_memory")
-    resets = [row["reset_us"] for row in _read("textworld_speed")["rows"] if "reset_us" in row]
-    findings = sum(len(part["found"]) for part in fuzz["results"])
-    counts = [count for form in _read("textworld_damage")["results"].values() for count in form.values()]
-    damaged, refused, played = (
-        sum(sum(count.values()) if how is None else count.get(how, 0) for count in counts)
-        for how in (None, "refused", "exact")
-    )
-    return _filled(
-        f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
-        f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
-        f" files {refused:,} are refused and {played} play exactly like the intact file. A warm reset takes at most"
-        f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
-        f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
-        f" {memory['growth']:.0%}."
-    )
-
-
-def _suites() -> Iterator[list[str]]:
-    for row in _read("suites")["rows"]:
-        yield [f"steps per CPU second, `{row['game']}`", "the suite's own environment", shown(row["ratio"]), ""]
-
-
-def _suites_exact() -> str:
-    rows = _read("suites")["rows"]
-    rates = "; ".join(f"`{row['game'].partition('?')[0]}` {shown(row['steps_per_second']['ours'], 0)}" for row in rows)
-    steps, games = sum(row["compared"] for row in rows), sum(row["compared"] > 0 for row in rows)
-    differences = sum(row["differences"] for row in rows)
-    return _filled(
-        f"Steps per CPU second of a random player, Java and planner included: {rates}. In {steps:,} random steps"
-        f" of {games} games, commands, scores and ends have {differences} differences to the suites' own environments."
-        " ScienceWorld names things at random and is not compared."
-    )
-
-
-def main() -> None:
-    """Write the page."""
-    atomic_write(PAGE, page())
+    return f"{filled(about)}\n\n{table(heads, rows)}"
 
 
 def _reliability() -> str:
-    commands = _read("kills")["commands"].items()
+    commands = stored("kills")["commands"].items()
     kills = ", ".join(f"{each['tried']} of {each['events']} (`{name}`)" for name, each in commands)
     about = (
         "Refused: the command ends with one line that says what is wrong. Exact: it ends as without the fault, counts"
@@ -309,9 +235,14 @@ def _reliability() -> str:
     rows = []
     for name, what in FAULTS.items():
         file, _, part = name.partition(".")
-        total = _read(file)["total"]
+        total = stored(file)["total"]
         rows.append([what, *(f"{(total[part] if part else total)[outcome]:,}" for outcome in OUTCOMES)])
-    return f"{_filled(about)}\n\n{table(('fault', *OUTCOMES), rows)}"
+    return f"{filled(about)}\n\n{table(('fault', *OUTCOMES), rows)}"
+
+
+def main() -> None:
+    """Write the page."""
+    atomic_write(PAGE, page())
 
 
 if __name__ == "__main__":

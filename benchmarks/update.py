@@ -40,14 +40,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from benchmarks import harness
 
 ROOT = Path(__file__).parent.parent
+Job: TypeAlias = dict[str, Any]
+"""What a peer does, as described in its module."""
 
 
 class Worker:
@@ -151,27 +152,49 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     no_learning = {"lr": 0.0, "value_lr": 0.0, "epochs": options.epochs, "minibatches": 1, "parallel": options.episodes}
     budget = {"micro_batch_tokens": options.micro_tokens}
     job = {"settings": own | no_learning | budget, "episodes": options.episodes, "turns": options.turns}
-    with ExitStack() as stack:
 
-        def start(python: Path, module: str, job: dict[str, Any]) -> Worker:
-            name = f"benchmarks.peers.{module}"
-            return stack.enter_context(Worker(python, name, job | {"threads": options.threads}, options.threads))
-
-        ours = start(Path(sys.executable), "own_trainer", job)
-        rollout = ours.answer()
+    def peer(rollout: dict[str, Any]) -> dict[str, Any]:
         queries, answer = prompts(rollout, options.samples)
         rows = rows_at_once(len(queries), max(map(len, queries)) + answer, options.micro_tokens)
         peer = {"model": str(folder), "dtype": options.dtype, "queries": queries, "response": answer, "micro": rows}
         peer |= {"epochs": options.epochs, "steps": options.warm + options.rounds, "lora": options.lora}
-        trl = start(options.peer, "trl_ppo", peer | {"rate": 0.0, "kl_coef": 0.05, "vf_coef": 0.1})
-        harness.alternate({"ours": ours.step, "trl": trl.step}, options.rounds, warm=options.warm)
+        return peer | {"rate": 0.0, "kl_coef": 0.05, "vf_coef": 0.1}
+
+    with beside_trl(options, job, "trl_ppo", peer) as (rollout, theirs, workers):
+        queries, answer = theirs["queries"], theirs["response"]
         return {
-            "peer": trl.versions,
+            "peer": workers["trl"].versions,
             "tokens": {"ours": sum(map(len, rollout["segments"])), "trl": sum(len(q) + answer for q in queries)},
             "chosen": {"ours": sum(map(len, rollout["choices"])), "trl": answer * len(queries)},
-            "rows_at_once": rows,
-            **sides({"ours": ours, "trl": trl}, options.warm),
+            "rows_at_once": theirs["micro"],
+            **sides(workers, options.warm),
         }
+
+
+@contextlib.contextmanager
+def beside_trl(
+    options: argparse.Namespace, own: Job, module: str, peer: Callable[[dict[str, Any]], Job]
+) -> Iterator[tuple[dict[str, Any], Job, dict[str, Worker]]]:
+    """Run all rounds of our trainer and of TRL's, alternately. Provide our rollout, TRL's job and both workers.
+
+    Args:
+        own: the job of `peers/own_trainer.py`.
+        module: the module of TRL's side in `benchmarks.peers`.
+        peer: a function from our rollout to the job of `module`.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(python: Path, name: str, job: Job) -> Worker:
+            job = job | {"threads": options.threads}
+            return stack.enter_context(Worker(python, f"benchmarks.peers.{name}", job, options.threads))
+
+        ours = start(Path(sys.executable), "own_trainer", own)
+        rollout = ours.answer()
+        theirs = peer(rollout)
+        workers = {"ours": ours, "trl": start(options.peer, module, theirs)}
+        steps = {name: worker.step for name, worker in workers.items()}
+        harness.alternate(steps, options.rounds, warm=options.warm)
+        yield rollout, theirs, workers
 
 
 def sides(workers: dict[str, Worker], warm: int) -> dict[str, Any]:

@@ -42,7 +42,6 @@ DISK = {
     errno.EEXIST: "expected a folder, but a file has this name",
     errno.EISDIR: "expected a file, but this is a folder",
     errno.ENAMETOOLONG: "the name is too long",
-    errno.ENOMEM: MEMORY_FULL,
     errno.ENOENT: "this folder was removed",
     errno.EFBIG: "the file is too large for the limits of this process",
     errno.EMFILE: "too many open files",
@@ -99,6 +98,8 @@ def _run(app: Callable[..., object]) -> NoReturn:
     except _imported(LOST) as error:
         fail(str(error), 1, ranks=("0", "1"))  # process 0 may be the lost one
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            _fail_without_memory(error)
         if (problem := _disk_problem(error)) is None:
             raise
         if error.errno == errno.ENOSPC:  # discard the buffered output: writing it at exit would raise the same error
@@ -109,8 +110,7 @@ def _run(app: Callable[..., object]) -> NoReturn:
 
         if not is_out_of_memory(error):
             raise
-        error.__traceback__ = None  # its frames hold memory
-        fail(MEMORY_FULL, 1, at_once=True)
+        _fail_without_memory(error)
     leave(status if isinstance(status, int) else 0)
 
 
@@ -170,6 +170,13 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
     except MemoryError:  # drawing needs memory
         os.write(2, f"error: {MEMORY_FULL}\n".encode())
     leave(status, at_once=at_once)
+
+
+def _fail_without_memory(error: BaseException) -> NoReturn:
+    """Print that the memory is full, with the notes of the error as advice, in the process that has no memory left."""
+    error.__traceback__ = None  # its frames hold memory
+    message = ", or ".join([MEMORY_FULL, *getattr(error, "__notes__", ())])
+    fail(message, 1, ranks=(os.environ.get("LOCAL_RANK", "0"),), at_once=True)
 
 
 def _disk_problem(error: OSError) -> str | None:

@@ -163,12 +163,15 @@ def test_too_little_memory_is_one_line(
     def leave(status: int) -> None:
         raise SystemExit(status)
 
+    error.add_note("lower --parallel")
     monkeypatch.setattr(cli_module, "app", failing)
     monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setenv("LOCAL_RANK", "3")
     with pytest.raises(SystemExit) as stopped:
         cli_module.main()
     assert stopped.value.code == 1
-    assert re.fullmatch(r"error: the memory is full, [^\n]+\n", capsys.readouterr().err)
+    found = capsys.readouterr().err
+    assert re.fullmatch(r"error: the memory is full, [^\n]+ give it more memory, or lower --parallel\n", found)
 
 
 def test_a_thread_of_a_game_that_does_not_end_is_not_waited_for(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_ctrl_c_in_one_process_stops_both(rank: int, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_of_the_page_trains_in_two_processes(tmp_path: Path) -> None:
-    launcher, *words = shlex.split(pages.commands("docs/processes.md")[0])
+    launcher, *words = shlex.split(pages.commands("docs/processes.md")[0], comments=True)
     assert (launcher, words[-2]) == ("torchrun", "--out")
     words = [*words[:-1], str(tmp_path / "run"), "--episodes", "3", "--iterations", "1", "--trunk", "pico"]
     done = subprocess.run(

@@ -103,9 +103,13 @@ class BestState(Stored):
 
 
 class TrainingState(Stored):
-    """The content of `state.json`, the state of a training run after `iteration` iterations."""
+    """The content of `state.json`, the state of a training run after `iteration` iterations.
+
+    If `rollouts` is missing, all iterations had as many processes as the checkpoint.
+    """
 
     iteration: Count
+    rollouts: Count | None = None
     env_steps: Count
     seconds: NonNegative
     processes: Annotated[list[ProcessState], Field(min_length=1)]

@@ -16,6 +16,7 @@ from agents.play.evaluate import estimate, evenly_spaced, wilson
 from agents.play.live_episode import Game
 from agents.play.metrics import Metrics
 from agents.play.runner import EpisodeRunner
+from agents.training.memory_estimate import SMALLER_ROLLOUT, memory_advice
 from agents.training.processes import gather, in_all_processes
 from agents.training.progress import Progress
 
@@ -72,6 +73,7 @@ class HeldOutGames:
         metrics = {f"{name}{end}": value for end, value in ends.items() if value is not None}
         return metrics | {"eval_errors": sum(errors for _, errors in played)}
 
+    @memory_advice(SMALLER_ROLLOUT)
     def _play(self, progress: Progress) -> tuple[list[Episode], int]:
         """Return a tuple: the episodes of this process, ordered by number, and the number of episodes that failed."""
         first, end = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))

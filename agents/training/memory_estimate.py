@@ -1,5 +1,7 @@
 """Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
 
+If the memory is full later nevertheless, `memory_advice` adds to the error which settings need less memory.
+
 The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
 update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
 A stream is the token sequence of an episode. Activations are measured with passes over three short streams, so the
@@ -12,12 +14,13 @@ stores. The estimate ignores the other activations of the heads, and memory limi
 import resource
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from actde import optimizer_class
 from actde.config import option
@@ -26,6 +29,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
+from games.errors import is_out_of_memory
 
 # Peak memory of an update divided by the size of its activations. The heap is fragmented: with glibc, ratios of 1.25 to
 # 1.6 were measured.
@@ -34,6 +38,8 @@ HEAP = 1.6
 # layers whose activations are in memory at the same time.
 RECOMPUTED = (0.4, 1.2)
 MEGABYTE = 1_000_000
+SMALLER_UPDATE = "lower --micro-batch-tokens, or use --gradient-checkpointing"
+SMALLER_ROLLOUT = "lower --parallel or --context"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,26 @@ class MemoryNeeds:
             per_choice=4 * model.vocabulary,
         )
 
+    def sharded(self, models: Sequence[nn.Module], *, processes: int, moved: bool, offloaded: bool) -> Self:
+        """Return the needs of each process if several processes shard the trunk (see `agents.model.sharding`).
+
+        A process stores its part of the weights, gradients and optimizer state. During play, it has no gradients, and
+        holds whole trunks.
+
+        Args:
+            models: the trained model and, if there is one, the frozen copy of the initial policy.
+            moved: whether the device already holds the models.
+            offloaded: whether the parts are in the memory of the machine instead of the device's.
+        """
+        parameters = [parameter for model in models for parameter in model.parameters()]
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        # `fixed` contains the float32 weights of a trained bfloat16 trunk
+        weights = sum(p.nbytes for p in parameters if not p.requires_grad or p.dtype == torch.float32)
+        part = 0 if offloaded else (self.fixed + weights) // processes
+        gradients = 0 if offloaded else sum(4 * p.numel() for p in trained) // processes
+        gathered = 0 if moved else sum(p.nbytes for p in parameters)
+        return replace(self, fixed=part + max(0, gathered - gradients))
+
     def rollout(self, *, parallel: int, context: int) -> float:
         """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes."""
         # the peak includes a temporary copy of one layer
@@ -111,14 +137,17 @@ class MemoryNeeds:
         return self.fixed + self.rollout(parallel=parallel, context=context) + update + vocabulary
 
 
-def available(device: torch.device) -> int:
-    """Return the free memory of the device, in bytes."""
+def available(device: torch.device, processes: int = 1) -> int:
+    """Return the free memory of the device for one of the run's `processes` processes on this machine, in bytes.
+
+    Each process has its own GPU. Processes on a CPU share the memory.
+    """
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    return int(psutil.virtual_memory().available) // processes
 
 
 def peak_memory(device: torch.device) -> int:
@@ -130,6 +159,17 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Add `advice` as a note to an error of the block that says that the memory is full. Can be used as a decorator."""
+    try:
+        yield
+    except BaseException as error:
+        if is_out_of_memory(error):
+            error.add_note(advice)
+        raise
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:

@@ -1,11 +1,12 @@
 """Prepares an initialised model for training: its device, the reference policy, and the torch optimizer."""
 
 import copy
-from dataclasses import replace
+import os
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch.distributed.fsdp import CPUOffloadPolicy
 
 from actde import Optimizer
 from agents.config import TrainConfig
@@ -49,14 +50,17 @@ def prepare(
     Raise `AgentError` if the run does not fit into memory.
     """
     context = min(config.rollout.context or model.context, model.context)
+    models = [model] if reference is None else [model, reference]
     needs, processes = MemoryNeeds.of(model, config.update), accelerator.num_processes
     if plugin is not None:
-        needs = replace(needs, fixed=needs.fixed // processes)
-    check_memory(needs, config, context=context, free=available(accelerator.device) // processes)
+        moved, offloaded = model.device == accelerator.device, isinstance(plugin.cpu_offload, CPUOffloadPolicy)
+        needs = needs.sharded(models, processes=processes, moved=moved, offloaded=offloaded)
+    own_machine = min(processes, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    check_memory(needs, config, context=context, free=available(accelerator.device, own_machine))
     if config.update.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     if plugin is not None:
-        for each in filter(None, (model, reference)):
+        for each in models:
             _verify_packing(each, config)
             shard(each, plugin, accelerator.device)
     return make_torch_optimizer(model, config.update)

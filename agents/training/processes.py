@@ -47,20 +47,35 @@ def gather(value: T) -> list[T]:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over all processes. A missing gradient counts as zero.
+    """Replace each gradient by its sum over all processes. A gradient that only some processes have is 0 in the others.
 
-    All processes must pass the same parameters. Gradients are copied into buckets, so that few large messages are sent.
+    A gradient that no process has remains None, so that the torch optimizer skips the parameter, as in a run of one
+    process. All processes must pass the same parameters. Gradients are copied into buckets, so that few large messages
+    are sent.
     """
-    buckets: defaultdict[tuple[torch.dtype, torch.device], list[list[Tensor]]] = defaultdict(lambda: [[]])
+    parameters = list(parameters)
+    if not parameters:
+        return
+    holders = torch.tensor([float(parameter.grad is not None) for parameter in parameters], device=parameters[0].device)
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        gradient, alike = parameter.grad, buckets[parameter.grad.dtype, parameter.grad.device]
-        if sum(other.nbytes for other in alike[-1]) + gradient.nbytes > BUCKET_BYTES and alike[-1]:
+    for bucket in _buckets([*(parameter.grad for parameter in parameters if parameter.grad is not None), holders]):
+        _sum_bucket(bucket)
+    for parameter, count in zip(parameters, holders.tolist(), strict=True):
+        if count == 0:
+            parameter.grad = None
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Split tensors into lists of one data type and device. A list of several tensors has at most `BUCKET_BYTES`."""
+    buckets: defaultdict[tuple[torch.dtype, torch.device], list[list[Tensor]]] = defaultdict(lambda: [[]])
+    for tensor in tensors:
+        alike = buckets[tensor.dtype, tensor.device]
+        if sum(other.nbytes for other in alike[-1]) + tensor.nbytes > BUCKET_BYTES and alike[-1]:
             alike.append([])
-        alike[-1].append(gradient)
-    for gradients in (bucket for alike in buckets.values() for bucket in alike):
-        _sum_bucket(gradients)
+        alike[-1].append(tensor)
+    yield from (bucket for alike in buckets.values() for bucket in alike)
 
 
 def _sum_bucket(gradients: Sequence[Tensor]) -> None:

@@ -27,6 +27,7 @@ from agents.training.dagger import best_returns
 from agents.training.data_file import Converter
 from agents.training.data_sources import recorded_episodes
 from agents.training.hindsight import prompts_of
+from agents.training.memory_estimate import memory_advice
 from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
 from agents.training.rollout import Rollout
@@ -88,15 +89,18 @@ class RecordedPlay:
         """The number of episodes that are imitated."""
         return len(self._kept)
 
-    def segments(self, iteration: int, progress: Progress) -> tuple[list[Segment], Metrics]:
-        """Return the segments of an iteration's episodes, with the numbers of the current model, and metrics.
+    @memory_advice("lower --micro-batch-tokens")
+    def segments(self, earlier: int, progress: Progress) -> tuple[list[Segment], Metrics]:
+        """Return the segments of a rollout's episodes, with the numbers of the current model, and metrics.
+
+        `earlier` is the number of rollouts of all processes before this iteration.
 
         The episodes have negative numbers, in the order of the file. The metric `data_agreement` is the fraction of the
         labelled tokens that are the model's likeliest. `data_passes` is the number of passes over the episodes up to
-        this iteration.
+        this iteration, by all processes.
         """
         progress.begin("data", self.count)
-        drawn = sorted(self._drawn((iteration * self.processes + self.rank) * self.count))
+        drawn = sorted(self._drawn((earlier + self.rank) * self.count))
         rows = [data_file.read_row(self.path, self._index.place(episode), self.vocabulary) for episode in drawn]
         streams = [
             data_file.segments_of(row, number - len(rows), whole_vocabulary=self.whole_vocabulary)
@@ -109,12 +113,12 @@ class RecordedPlay:
             own = list(islice(remaining, sum(len(segment.choices) for segment in stream)))
             segments += evaluated(stream, own, truncated=row["bootstrap"])
         progress.done = self.count
-        metrics = {"data_passes": (iteration + 1) * self.processes * self.count / len(self)}
+        metrics = {"data_passes": (earlier + self.processes) * self.count / len(self)}
         return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
 
-    def added_to(self, played: Rollout, iteration: int, progress: Progress) -> Rollout:
+    def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
         """Return a copy of a rollout with the segments and metrics of `segments`."""
-        segments, metrics = self.segments(iteration, progress)
+        segments, metrics = self.segments(earlier, progress)
         return replace(
             played,
             segments=[*segments, *played.segments],

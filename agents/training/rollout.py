@@ -18,6 +18,7 @@ from agents.protocol import AgentError
 from agents.training.dagger import DAggerAgent, label_best_episodes
 from agents.training.hindsight import with_obtained_returns
 from agents.training.level_schedule import LevelSchedule
+from agents.training.memory_estimate import SMALLER_ROLLOUT, memory_advice
 from agents.training.progress import Progress
 
 
@@ -70,6 +71,7 @@ def joined(rollouts: Sequence[Rollout]) -> Rollout:
     )
 
 
+@memory_advice(SMALLER_ROLLOUT)
 def play_rollout(
     config: TrainConfig,
     runner: EpisodeRunner,

@@ -32,6 +32,7 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
     own = {"next_episode": trainer.runner.next_episode, "continuations": trainer.runner.continuations}
     state = {
         "iteration": trainer.iteration,
+        "rollouts": trainer.rollouts,
         "env_steps": trainer.env_steps,
         "seconds": trainer.seconds,
         "processes": gather(own),
@@ -73,6 +74,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
             torch.manual_seed(trainer.runner.seed + state.iteration)
         load_torch_optimizer(trainer.updater.torch_optimizer, tensors)
     trainer.iteration = trainer.saved = state.iteration
+    trainer.rollouts = state.iteration * len(state.processes) if state.rollouts is None else state.rollouts
     trainer.env_steps, trainer.seconds = state.env_steps, state.seconds
     continued = state.processes[rank].continuations if rank < len(state.processes) else {}
     trainer.runner.next_episode = next_episode

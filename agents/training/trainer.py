@@ -64,6 +64,7 @@ class Trainer:
         progress: the progress of the current iteration in this process.
         failures: failed episodes of all processes, counted when the run ends.
         iteration: number of finished iterations.
+        rollouts: number of rollouts of all processes in these iterations.
         saved: number of finished iterations in the newest checkpoint.
         env_steps: number of commands played by all processes.
         seconds: duration of the finished iterations, measured by process 0.
@@ -91,6 +92,7 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     failures: Failures = field(default_factory=Failures)
     iteration: int = 0
+    rollouts: int = 0
     saved: int = 0
     env_steps: int = 0
     seconds: float = 0.0
@@ -195,9 +197,8 @@ class Trainer:
         seconds = gather(learned - begin)[0]
         everyone = joined(gather(with_advantages(played, rollout.by_turn(advantages))))
         steps = sum(len(episode.steps) for episode in everyone.episodes)
-        self.env_steps += steps
         self.recent.extend(bool(episode.won) for episode in everyone.episodes if not episode.with_expert)
-        self.seconds += seconds
+        self.env_steps, self.seconds = self.env_steps + steps, self.seconds + seconds
         metrics = {
             "iteration": self.iteration,
             "episodes": everyone.next_episode,
@@ -213,6 +214,7 @@ class Trainer:
             "peak_memory": max(gather(peak_memory(self.accelerator.device))),
         }
         self.iteration += 1
+        self.rollouts += self.accelerator.num_processes
         metrics |= {f"initial_{name}": value for name, value in initial.items()}
         try:
             metrics |= self._evaluate()
@@ -259,7 +261,7 @@ class Trainer:
             self.dagger_agent.beta = self.config.imitation.beta_at(self.iteration)
         labels, players = self.updater.optimizer.labels, (self.agent, self.dagger_agent)
         played = play_rollout(self.config, self.runner, *players, labels=labels, progress=self.progress)
-        return self.recorded.added_to(played, self.iteration, self.progress) if self.recorded else played
+        return self.recorded.added_to(played, self.rollouts, self.progress) if self.recorded else played
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple (rollout batch, metrics, advantages [B, T])."""

@@ -24,6 +24,7 @@ from agents.model.packed_attention import can_pack
 from agents.model.sharding import clip_gradients, gather_trunk, is_sharded, part_for, sharded
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
+from agents.training.memory_estimate import SMALLER_UPDATE, memory_advice
 from agents.training.processes import connected, gather, sum_gradients
 from agents.training.progress import Progress
 from agents.training.reference import ReferencePolicy
@@ -173,6 +174,7 @@ class Updater:
             reduced: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return reduced
 
+    @memory_advice(SMALLER_UPDATE)
     def learn(
         self, rollout: RolloutBatch, rng: np.random.Generator, progress: Progress | None = None
     ) -> tuple[dict[str, float], Targets]:
@@ -229,7 +231,7 @@ class Updater:
         if sample is not None:
             predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
         for part, repeated in self._micro_batches(rollout, rows):
-            index = torch.tensor(part.segments, device=batch.mask.device)
+            index, weight = torch.tensor(part.segments, device=batch.mask.device), 0.0 if repeated else 1.0
             with part.hidden_states(self.model) as states:
                 heads = self.model.evaluate_choices(
                     states,
@@ -242,8 +244,8 @@ class Updater:
                 if sample is not None:
                     lm_loss = sample.loss(self.model, states, part) / predicted
                     loss = loss + self.config.lm_loss_coef * lm_loss
-                    totals["lm_loss"] = totals["lm_loss"] + lm_loss.detach() * count
-                self.accelerator.backward(loss * 0 if repeated else loss)
+                    totals["lm_loss"] = totals["lm_loss"] + weight * lm_loss.detach() * count
+                self.accelerator.backward(weight * loss)
             if repeated:
                 continue
             choices = measures["choices"].float()

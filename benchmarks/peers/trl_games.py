@@ -18,13 +18,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset  # type: ignore[import-not-found,unused-ignore]
-from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer  # type: ignore[import-not-found,unused-ignore]
 from trl.chat_template_utils import qwen3_chat_template  # type: ignore[import-not-found,unused-ignore]
 
 from benchmarks.memory import reset_peak
-from benchmarks.peers.trl_steps import StepTimer, send, start
+from benchmarks.peers.trl_steps import GRPO, StepTimer, adapter, send, start
 from benchmarks.trl_environment import Caller
 from games.serving.trl import ToolEnvironment
 
@@ -32,7 +31,7 @@ ANY_LENGTH = 8192
 
 
 def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
-    """Return the trainer. It has no reference model, because the weight of the KL is 0."""
+    """Return the trainer."""
     tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
     tokenizer.chat_template = qwen3_chat_template
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
@@ -43,9 +42,7 @@ def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
         processing_class=tokenizer,
         train_dataset=Dataset.from_list([row] * 4),
         callbacks=[timer],
-        peft_config=LoraConfig(
-            r=job["lora"], lora_alpha=2 * job["lora"], target_modules="all-linear", task_type="CAUSAL_LM"
-        ),
+        peft_config=adapter(job["lora"]),
         environment_factory=partial(ToolEnvironment, job["game"], max_turns=job["max_turns"]),
     )
     trainer.model.register_forward_pre_hook(timer.first_pass)
@@ -57,13 +54,8 @@ def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
 def _config(job: dict[str, Any], folder: str) -> Any:
     return GRPOConfig(
         output_dir=folder,
-        use_cpu=True,
         bf16=False,
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
         logging_steps=1,
-        disable_tqdm=True,
         max_steps=job["rounds"],
         per_device_train_batch_size=1,
         gradient_accumulation_steps=job["episodes"],
@@ -71,14 +63,8 @@ def _config(job: dict[str, Any], folder: str) -> Any:
         num_generations=job["episodes"],
         max_completion_length=job["tokens"] if job["calls"] == "own" else ANY_LENGTH,
         max_tool_calling_iterations=job["max_turns"],
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
-        beta=0.0,
-        loss_type="dapo",
         learning_rate=0.0,
-        lr_scheduler_type="constant",
-        seed=1,
+        **GRPO,
     )
 
 
@@ -90,7 +76,6 @@ def main() -> None:
         reset_peak()
         trainer.train()
         logs = [row for row in trainer.state.log_history if "loss" in row]
-        print(logs)
         mean = {name: sum(row[name] for row in logs) / len(logs) for name in logs[0] if name != "step"}
         send(
             answers,

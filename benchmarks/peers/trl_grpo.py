@@ -20,12 +20,11 @@ from typing import Any
 
 import torch
 from datasets import Dataset  # type: ignore[import-not-found,unused-ignore]
-from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer  # type: ignore[import-not-found,unused-ignore]
 
 from benchmarks.memory import reset_peak
-from benchmarks.peers.trl_steps import StepTimer, send, start
+from benchmarks.peers.trl_steps import GRPO, StepTimer, adapter, send, start
 from games.completion.rewards import resolve_reward
 
 
@@ -47,13 +46,10 @@ class Reward:
 
 
 def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer, reward: Reward) -> Any:
-    """Return the trainer. It has no reference model, because the weight of the KL is 0."""
+    """Return the trainer."""
     tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    lora = None
-    if job["lora"]:
-        lora = LoraConfig(r=job["lora"], lora_alpha=2 * job["lora"], target_modules="all-linear", task_type="CAUSAL_LM")
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"])),
         reward_funcs=reward,
@@ -61,7 +57,7 @@ def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer, reward: Rew
         processing_class=tokenizer,
         train_dataset=Dataset.from_dict({"prompt": job["prompts"]}),
         callbacks=[timer],
-        peft_config=lora,
+        peft_config=adapter(job["lora"]),
     )
     trainer.model.register_forward_pre_hook(timer.first_pass)
     return trainer
@@ -71,13 +67,8 @@ def _config(job: dict[str, Any], folder: str) -> Any:
     completions = len(job["prompts"]) * job["group"]
     return GRPOConfig(
         output_dir=folder,
-        use_cpu=True,
         bf16=job["autocast"],
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
         logging_strategy="no",
-        disable_tqdm=True,
         max_steps=job["rounds"] * job["epochs"] * job["minibatches"],
         per_device_train_batch_size=job["micro"],
         gradient_accumulation_steps=completions // job["minibatches"] // job["micro"],
@@ -85,18 +76,12 @@ def _config(job: dict[str, Any], folder: str) -> Any:
         num_iterations=job["epochs"],
         num_generations=job["group"],
         max_completion_length=job["tokens"],
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
-        beta=0.0,
         epsilon=0.2,
-        loss_type="dapo",  # a mean over the tokens of a gradient step, as ours
         scale_rewards="group",
         shuffle_dataset=False,
         learning_rate=job["rate"],
         adam_beta2=0.95,
-        lr_scheduler_type="constant",
-        seed=1,
+        **GRPO,
     )
 
 

@@ -29,7 +29,7 @@ from transformers import (
 from trl.experimental.ppo import PPOConfig, PPOTrainer  # type: ignore[import-not-found,unused-ignore]
 
 from benchmarks.memory import reset_peak
-from benchmarks.peers.trl_steps import StepTimer, send, start
+from benchmarks.peers.trl_steps import StepTimer, adapter, send, start
 
 
 class RolloutRecorder:
@@ -62,11 +62,7 @@ def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
     policy = load(AutoModelForCausalLM)
     torch.manual_seed(1)  # seed of the heads
     value, reward = (load(AutoModelForSequenceClassification, num_labels=1) for _ in range(2))
-    queries, lora = Dataset.from_dict({"input_ids": job["queries"]}), None
-    if job["lora"]:
-        from peft import LoraConfig
-
-        lora = LoraConfig(r=job["lora"], lora_alpha=2 * job["lora"], target_modules="all-linear", task_type="CAUSAL_LM")
+    queries = Dataset.from_dict({"input_ids": job["queries"]})
     return PPOTrainer(
         args=_config(job, folder),
         processing_class=tokenizer,
@@ -77,7 +73,7 @@ def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
         train_dataset=queries,
         eval_dataset=queries,
         callbacks=[timer],
-        peft_config=lora,
+        peft_config=adapter(job["lora"]),
     )
 
 

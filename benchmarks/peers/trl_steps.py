@@ -19,6 +19,21 @@ from transformers.models.llama import modeling_llama  # noqa: F401  # as in own_
 from benchmarks.memory import peak, resident
 
 PACKAGES = ("trl", "transformers", "torch", "peft")
+GRPO: dict[str, Any] = {
+    "use_cpu": True,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "beta": 0.0,
+    "loss_type": "dapo",  # a mean over the tokens of a gradient step, as ours
+    "lr_scheduler_type": "constant",
+    "seed": 1,
+}
+"""Settings of `GRPOConfig` that all peers with GRPO have. There is no KL, so there is no reference model."""
 
 
 class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
@@ -54,6 +69,14 @@ class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
         send(self.answers, seconds=now - self.began, update=now - self.updating, peak=peak())
         if state.global_step < self.rounds * self.per_round:
             self.wait()
+
+
+def adapter(rank: int) -> Any:
+    """Return the configuration of an adapter of this rank, as our own. None if the rank is 0."""
+    from peft import LoraConfig
+
+    target = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+    return LoraConfig(r=rank, lora_alpha=2 * rank, **target) if rank else None
 
 
 def start() -> tuple[dict[str, Any], Any]:

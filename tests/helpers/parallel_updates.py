@@ -1,10 +1,12 @@
 """One of the processes of `test_sharding.py`: `python -m tests.helpers.parallel_updates RANK COUNT OUT CASES`.
 
-The process takes ten gradient steps on its episodes for each case, and writes the resulting weights. OUT holds the
-pretrained trunks of the cases."""
+The process takes ten gradient steps on its episodes for each case, and writes the resulting weights and the last
+metrics. OUT holds the pretrained trunks of the cases."""
 
 import copy
+import json
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,26 +28,35 @@ from agents.training.updater import make_torch_optimizer
 from tests.helpers.random_rollouts import random_rollout
 from tests.helpers.updates import learn, updater
 
-QUICK = ("llama-full-actde", "gpt_neox-lora-ppo-free")
+QUICK = ("llama-full-actde", "gpt_neox-lora-grpo-free")
 CASES = (
     *("-".join(names) for names in product(("llama", "gpt_neox", "qwen2"), ("full", "lora"),
                                             ("ppo", "actde", "grpo", "imitation"))),
+    *QUICK, "llama-full-ilql", "qwen2-lora-ilql-free", "gpt_neox-full-mpo", "llama-full-rejection-unlabelled",
     "llama-full-ppo-free", "qwen2-lora-actde-free", "gpt_neox-full-actde-checkpointing", "llama-lora-ppo-checkpointing",
     "llama-full-actde-bfloat16", "gpt_neox-lora-ppo-bfloat16",
 )  # fmt: skip
-"""Architecture, trained weights and optimizer, and perhaps a mode. A KL to the initial policy is part of each loss."""
-SETTINGS = {"epochs": 2, "micro_batch_tokens": 60, "max_grad_norm": 1.0}
+"""Architecture, trained weights and optimizer, and perhaps a mode. A KL to the initial policy and the next-token loss
+at all positions are part of each loss. GRPO trains no heads, and weight decay must not change them."""
+SETTINGS = {"epochs": 2, "micro_batch_tokens": 60, "max_grad_norm": 1.0, "lm_loss_coef": 0.1, "lm_loss_tokens": 1000}
+SETTINGS |= {"target_rate": 0.3}
 
 
-def episodes(rank: int, count: int, *, free: bool) -> RolloutBatch:
-    """Return the episodes of a process: all eight of them, or six and two, in groups of two."""
-    every = random_rollout(free=free).segments
+def episodes(rank: int, count: int, mode: list[str]) -> RolloutBatch:
+    """Return the episodes of a process: all eight of them, or six and two, in groups of two.
+
+    In the mode "unlabelled", the last two have no command to imitate.
+    """
+    every = random_rollout(free=mode == ["free"]).segments
+    if mode == ["unlabelled"]:
+        bare = [replace(s, choices=tuple(replace(choice, label=None) for choice in s.choices)) for s in every[6:]]
+        every = (*every[:6], *bare)
     own = every if count == 1 else (every[:6], every[6:])[rank]
     return RolloutBatch(own, credit="token", group_size=2)
 
 
-def train(model: ActorCritic, case: str, rollout: RolloutBatch, *, sharded: bool) -> None:
-    """Take ten gradient steps in five updates."""
+def train(model: ActorCritic, case: str, rollout: RolloutBatch, *, sharded: bool) -> dict[str, float]:
+    """Take ten gradient steps in five updates, and return the metrics of the last one."""
     _, weights, optimizer, *mode = case.split("-")
     reference = copy.deepcopy(model).requires_grad_(False) if weights == "full" else None
     if mode == ["checkpointing"]:
@@ -55,11 +66,10 @@ def train(model: ActorCritic, case: str, rollout: RolloutBatch, *, sharded: bool
             can_pack(each)
             shard(each, FullyShardedDataParallelPlugin(fsdp_version=2), torch.device("cpu"))
     learning = OptimizerConfig(gamma=0.9, whitening="batch", kl_coef=0.1, entropy_coef=0.01)
-    sgd = make_torch_optimizer(model, UpdateConfig(torch_optimizer="sgd", lr=0.02))
+    sgd = make_torch_optimizer(model, UpdateConfig(torch_optimizer="sgd", lr=0.02, weight_decay=0.1))
     update = updater(model, optimizer, torch_optimizer=sgd, reference=reference, learning=learning, **SETTINGS)
     gather_trunk(*update.models)
-    for seed in range(5):
-        learn(update, rollout, seed=seed)
+    return [learn(update, rollout, seed=seed) for seed in range(5)][-1]
 
 
 def work(rank: int, count: int, out: Path, cases: tuple[str, ...]) -> None:
@@ -69,16 +79,20 @@ def work(rank: int, count: int, out: Path, cases: tuple[str, ...]) -> None:
         dtype: Any = "bfloat16" if mode == ["bfloat16"] else "float32"
         if (name := f"{kind}-{weights}-{dtype}") not in models:
             torch.manual_seed(0)
-            config = ModelConfig(trunk=str(out / kind), lora=2 * (weights == "lora"), dtype=dtype)
+            config = ModelConfig(
+                trunk=str(out / kind), lora=2 * (weights == "lora"), dtype=dtype, q_heads=2, target_q=True
+            )
             models[name], _ = assemble(config, None)
             for parameter in models[name].heads.parameters():
                 torch.nn.init.normal_(parameter, std=0.3)
-        rollout = episodes(rank, count, free=mode == ["free"])
+        rollout = episodes(rank, count, mode)
         for sharded in (False, True) if count > 1 else (False,):
             model = copy.deepcopy(models[name]).train()
-            train(model, case, rollout, sharded=sharded)
+            metrics = train(model, case, rollout, sharded=sharded)
             tensors = {name: tensor.detach().clone() for name, tensor in trained_tensors(model).items()}
-            save_file(tensors, out / f"{case}-{'sharded' if sharded else 'replicas'}-{rank}-of-{count}.safetensors")
+            stem = f"{case}-{'sharded' if sharded else 'replicas'}-{rank}-of-{count}"
+            save_file(tensors, out / f"{stem}.safetensors")
+            (out / f"{stem}.json").write_text(json.dumps(metrics))
 
 
 if __name__ == "__main__":

@@ -186,19 +186,11 @@ def test_a_new_trunk_knows_the_words_of_recorded_play(tmp_path: Path) -> None:
     assert {"kerplunk", "bell"} <= vocabulary.keys()
 
 
+IMITATION = ("--game", "bandit", "--optimizer", "imitation", "--data", "random:8", "--parallel", "4")
+
+
 def test_two_processes_share_the_episodes_of_one(tmp_path: Path) -> None:
-    words = (
-        "--game",
-        "bandit",
-        "--optimizer",
-        "imitation",
-        "--data",
-        "random:8",
-        "--iterations",
-        "3",
-        "--parallel",
-        "4",
-    )
+    words = (*IMITATION, "--iterations", "3")
     one = cli("train", "--out", str(tmp_path / "one"), *words, "--episodes", "4")
     _, second = run_two("train", "--out", str(tmp_path / "two"), *words, "--episodes", "2")
     assert one.returncode == 0 and second == ("", "")
@@ -206,3 +198,13 @@ def test_two_processes_share_the_episodes_of_one(tmp_path: Path) -> None:
     names = ("data_passes", "data_agreement", "policy_loss", "return")
     ours, theirs = ([[row[name] for name in names] for row in read_metrics(tmp_path / run)] for run in ("one", "two"))
     assert theirs == [pytest.approx(row, rel=1e-3, abs=1e-5) for row in ours]
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_continues_the_passes_over_the_data(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run_two("train", "--out", str(out), *IMITATION, "--episodes", "2", "--iterations", "1")
+    assert cli("train", "--out", str(out), "--resume", "--iterations", "2").returncode == 0
+    run_two("train", "--out", str(out), "--resume", "--iterations", "4")
+    found = [row["data_passes"] for row in read_metrics(out)]
+    assert found == pytest.approx([episodes / 8 for episodes in (4, 6, 10, 14)])

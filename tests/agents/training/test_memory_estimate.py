@@ -4,16 +4,22 @@ import gc
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from agents.config import ModelConfig, TrainConfig, UpdateConfig
 from agents.model.build import assemble
+from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.factory import make_trainer
+from agents.training.memory_estimate import SMALLER_ROLLOUT, SMALLER_UPDATE, MemoryNeeds, available, check_memory
+from agents.training.updater import Updater
 from tests import ROOT
 from tests.helpers.models import bigram_model, tiny_model
 
@@ -116,6 +122,41 @@ def test_a_run_that_does_not_fit_is_refused_with_a_setting_that_fits() -> None:
 
 def test_some_memory_is_free() -> None:
     assert 0 < available(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize(
+    ("cls", "method", "advice"), [(Updater, "_step", SMALLER_UPDATE), (EpisodeRunner, "play", SMALLER_ROLLOUT)]
+)
+def test_an_error_of_full_memory_names_the_settings_to_lower(
+    cls: type, method: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(cls, method, full)
+    trainer = make_trainer(TrainConfig.from_flat({"game": "bandit", "trunk": "pico"}), tmp_path / "run")
+    with pytest.raises(torch.OutOfMemoryError) as error:
+        trainer.iterate()
+    assert error.value.__notes__ == [advice]
+
+
+def test_processes_share_the_memory_of_a_cpu_and_have_their_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=800))
+    for name, value in (("mem_get_info", (80, 100)), ("memory_reserved", 5), ("memory_allocated", 3)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert available(torch.device("cpu"), 8) == 100
+    assert available(torch.device("cuda"), 8) == 82
+
+
+@pytest.mark.parametrize(("processes", "gigabytes"), [(8, 72), (16, 57)])
+def test_a_sharded_trunk_needs_the_memory_that_the_page_states(processes: int, gigabytes: int) -> None:
+    trunk = torch.nn.Linear(20_600_000, 1000, bias=False, dtype=torch.bfloat16, device="meta")  # as GPT-NeoX-20B
+    needs = replace(NEEDS, fixed=16 * trunk.weight.numel())
+    on_gpu = needs.sharded([trunk], processes=processes, moved=False, offloaded=False)
+    assert round(on_gpu.fixed / 1e9) == gigabytes
+    assert f"= {gigabytes} GB |" in (ROOT / "docs/scale.md").read_text()
+    assert needs.sharded([trunk], processes=processes, moved=False, offloaded=True).fixed == trunk.weight.nbytes
+    assert needs.sharded([trunk], processes=processes, moved=True, offloaded=False).fixed == needs.fixed // processes
 
 
 def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path) -> None:
