@@ -75,6 +75,9 @@ class Guess(gymnasium.Env):
         done = right or self.turn == 3
         return "Yes" if right else "No", reward, done, False, {"admissible_commands": [] if done else ["red", "blue"]}
 """
+SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "ACCELERATE_USE_CPU": "true",
+           "OMP_NUM_THREADS": "1"}  # fmt: skip
+"""The environment variables of `accelerate launch` for a trunk that is sharded over the processes of a CPU."""
 OWN_FAULTS = ("reset", "step", "own", "exit", "native", "huge", "nan", "make", "import")
 SIGNALS, TARGETS, RUNNING = (
     ("SIGINT", "SIGTERM", "SIGKILL"),
@@ -92,6 +95,7 @@ class Case:
         what: what ends the run: "limit", "signal", "game" (the game of one process fails) or "disk" (no space is left).
         detail: name of the limit or of the signal, or how the game fails.
         rank: the process whose game fails.
+        sharded: whether the trunk is sharded.
     """
 
     number: int
@@ -102,6 +106,7 @@ class Case:
     detail: str = ""
     rank: int = 1
     fault: Fault | None = None
+    sharded: bool = False
 
     @property
     def setting(self) -> tuple[str, str]:
@@ -125,7 +130,13 @@ class Case:
         """Whether the signal may come after the end of the run."""
         if self.what != "signal" or self.fault is None:
             return False
-        last = 3 if self.fault.phase == "checkpoint" else 5 if self.launcher in ("torchrun", "accelerate") else None
+        last = (
+            3
+            if self.fault.phase in ("checkpoint", "gather")
+            else 5
+            if self.launcher in ("torchrun", "accelerate")
+            else None
+        )
         return self.fault.number == last
 
     @property
@@ -139,11 +150,16 @@ class Case:
         return int((self.launcher == "alone" and bool(is_lost)) or self.what == "disk" or self.what == "game")
 
     def variables(self, work: Path) -> dict[str, str]:
-        """Return the environment variables that make the game of one process fail in a later iteration."""
+        """Return the environment variables of the run. They make the game of one process fail in a later iteration."""
         if self.what != "game":
-            return {}
+            return self.lasting
         when = {"FAULT_AFTER": str(1 + self.number % 3), "FAULT_METRICS": str(work / "run" / "metrics.jsonl")}
-        return {"FAULT": self.detail, "FAULT_RANK": str(self.rank), **when}
+        return {"FAULT": self.detail, "FAULT_RANK": str(self.rank), **when, **self.lasting}
+
+    @property
+    def lasting(self) -> dict[str, str]:
+        """The environment variables that a resumed run and a run without a fault have, too."""
+        return SHARDED if self.sharded else {}
 
 
 def command(setting: tuple[str, str], work: Path, *limit: str) -> tuple[str, ...]:
@@ -195,6 +211,23 @@ def _case(number: int, kind: tuple[str, ...], rng: random.Random) -> Case:
         fault = Fault(what=detail, target=target, phase=phase, number=call, delay=delay)
     return Case(number=number, game=game, optimizer=optimizer, launcher=launcher, what=what, detail=detail,
                 rank=rank, fault=fault)  # fmt: skip
+
+
+def sharded_plan(count: int, seed: int) -> list[Case]:
+    """Return `count` cases of a sharded trunk, in which a random process is killed.
+
+    It is killed in a gather, a backward pass or a save, or at a random moment of play or of an update.
+    """
+    rng, cases = random.Random(seed), list[Case]()
+    for number in range(count):
+        phase = ("gather", "backward", "checkpoint", "rollout", "update")[number % 5]
+        delay = rng.uniform(0, 1) if phase in ("rollout", "update") else rng.choice((0.0, rng.uniform(0, 0.01)))
+        fault = Fault(what="SIGKILL", target=rng.choice("01"), phase=phase, number=rng.randint(1, 3), delay=delay)
+        cases.append(
+            Case(number=number, game=rng.choice(list(GAMES)), optimizer=rng.choice(list(OPTIMIZERS)), what="signal",
+                 launcher=rng.choice(("forked", "alone")), detail="SIGKILL", fault=fault, sharded=True)
+        )  # fmt: skip
+    return cases
 
 
 LAUNCHED = (

@@ -1,6 +1,7 @@
 """End training runs of two processes by limits, signals and failures, resume them, and compare all results.
 
     python -m benchmarks.faults.ranks --count 60 --out benchmarks/ranks.json
+    python -m benchmarks.faults.ranks --sharded --count 20 --out benchmarks/ranks_sharded.json
 
 All processes must end together. None of them may print a traceback, and at most one may print an error, in one line.
 The exit status must be 0 after a limit and nonzero otherwise, and no checkpoint may be lost. Then the run is resumed in
@@ -10,7 +11,8 @@ Otherwise, it *failed*. The exit status of this command is 1 if any run failed. 
 interruption.
 
 Most runs are forked from one process, which has imported all packages; see `rank_launch`. The last ones are started by
-`torchrun` and `accelerate launch`.
+`torchrun` and `accelerate launch`. With `--sharded`, all runs are forked and have a sharded trunk, and one process is
+killed.
 """
 
 import argparse
@@ -27,7 +29,17 @@ from typing import Any
 from agents.storage.checkpoint import checkpoints
 from benchmarks import harness
 from benchmarks.faults import cases, rank_launch, rank_launchers
-from benchmarks.faults.rank_cases import GUESS, ITERATIONS, LIMITS, WITHOUT_LIMITS, Case, command, plan, resumption
+from benchmarks.faults.rank_cases import (
+    GUESS,
+    ITERATIONS,
+    LIMITS,
+    WITHOUT_LIMITS,
+    Case,
+    command,
+    plan,
+    resumption,
+    sharded_plan,
+)
 from benchmarks.faults.rank_launch import Launch
 
 FILES = ("model.safetensors", "training.safetensors")
@@ -86,8 +98,8 @@ def launch(case: Case, words: Sequence[str], work: Path) -> Launch:
     return rank_launch.run(words, work, case.variables(work), case.fault, supervised=case.launcher == "forked")
 
 
-def launch_without_fault(words: Sequence[str], work: Path) -> Launch:
-    return rank_launch.run(words, work, {}, None, supervised=True)
+def launch_without_fault(case: Case, words: Sequence[str], work: Path) -> Launch:
+    return rank_launch.run(words, work, case.lasting, None, supervised=True)
 
 
 def check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
@@ -107,9 +119,9 @@ def _check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
     before = int(injected.read_text()) if case.fault else 0
     if wrong := ", ".join(problems(case, launched, before, newest(run))):
         return "failed", f"{wrong}: {launched}"
-    again = launch_without_fault(resumption(case.setting, work), work)
+    again = launch_without_fault(case, resumption(case.setting, work), work)
     if "holds no run" in again.ranks[0].err:
-        again = launch_without_fault(command(case.setting, work, *WITHOUT_LIMITS), work)
+        again = launch_without_fault(case, command(case.setting, work, *WITHOUT_LIMITS), work)
     if again.launcher.status:
         return "refused" if again.ranks[0].is_one_line else "failed", f"resumed: {again}"
     now = content(run)
@@ -126,7 +138,7 @@ def measure(planned: Sequence[Case], root: Path) -> Iterator[dict[str, Any]]:
         if case.setting not in references:
             work = root / "-".join(case.setting)
             work.mkdir()
-            launched = launch_without_fault(command(case.setting, work, *WITHOUT_LIMITS), work)
+            launched = launch_without_fault(case, command(case.setting, work, *WITHOUT_LIMITS), work)
             if launched.launcher.status:
                 raise AssertionError(f"a run without a fault failed: {launched}")
             references[case.setting] = content(work / "run")
@@ -140,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=60, help="number of runs")
     parser.add_argument("--launched", type=int, default=10, help="number of these runs that use the real launchers")
+    parser.add_argument("--sharded", action="store_true", help="shard the trunk, and kill one process of each run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="numbers of the runs, separated by commas (all)")
     parser.add_argument("--out", type=Path, help="also write the results here, as JSON")
@@ -147,9 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = json.loads(options.out.read_text())["runs"] if options.out and options.out.exists() else []
     done = {row["number"] for row in rows}
     only = options.only.split(",") if options.only else None
+    count, seed = options.count, options.seed
     planned = [
         case
-        for case in plan(options.count, options.seed, options.launched)
+        for case in (sharded_plan(count, seed) if options.sharded else plan(count, seed, options.launched))
         if case.number not in done and (only is None or str(case.number) in only)
     ]
     rank_launch.prepare()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults import ranks
-from benchmarks.faults.rank_cases import LAUNCHED, Case, plan
+from benchmarks.faults.rank_cases import LAUNCHED, Case, plan, sharded_plan
 from benchmarks.faults.rank_launch import PHASES, Fault, Launch
 from benchmarks.faults.result import Result
 from tests import ROOT
@@ -92,4 +92,6 @@ def test_the_plan_follows_from_its_seed_and_covers_all_kinds() -> None:
     assert cases == plan(70, 0, len(LAUNCHED)) != plan(70, 1, len(LAUNCHED))
     assert [case.number for case in cases] == list(range(70))
     assert {case.launcher for case in cases} == {"forked", "alone", "torchrun", "accelerate"}
-    assert {case.fault.phase for case in cases if case.fault} == set(PHASES)
+    sharded = sharded_plan(20, 0)
+    assert sharded == sharded_plan(20, 0) != sharded_plan(20, 1) and all(case.sharded for case in sharded)
+    assert {case.fault.phase for case in cases + sharded if case.fault} == set(PHASES)
