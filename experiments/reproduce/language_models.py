@@ -1,4 +1,4 @@
-"""Measurements for the post's claims about language models, from the stored results of `experiments/rlhf`."""
+"""Measurements for the post's claims about language models, from stored results (docs/rlhf and docs/footnote8)."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,13 +9,16 @@ from experiments.reproduce.finding import Measurement
 from experiments.rlhf.confirmation_contrasts import contrast_rows
 from games.untrusted_files import read_object
 
-RESULTS = Path(__file__).parents[2] / "docs" / "rlhf"
+DOCS = Path(__file__).parents[2] / "docs"
+RESULTS = DOCS / "rlhf"
+FOOTNOTE_8 = DOCS / "footnote8" / "results.json"
+FAULTY = "one-of-eight-ppo"
 CLOSE = 0.1
 """Total variation below which two policies are considered equal."""
 SIGNIFICANT = 0.05
 
 
-def measurements(results: Path = RESULTS) -> dict[str, Measurement]:
+def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict[str, Measurement]:
     """Return our measurements by the name of the claim. Claims whose runs are incomplete are missing."""
     found = _exact(read_object(results / "exact.json", error=AgentError))
     path = results / "confirmation.json"
@@ -24,7 +27,15 @@ def measurements(results: Path = RESULTS) -> dict[str, Measurement]:
         about = confirmation["about"]
         if len(confirmation["runs"]) == len(about["cells"]) * len(about["seeds"]):
             found |= _free_text(contrast_rows(confirmation["runs"]))
-    return found
+    return found | {"one-of-eight": _one_of_eight(read_object(footnote_8, error=AgentError))}
+
+
+def _one_of_eight(document: Mapping[str, Any]) -> Measurement:
+    """Return the measurement on PPO with the fault of footnote 8 (docs/footnote8/README.md)."""
+    won = [run["curves"]["recent_success"][-1] for run in document["runs"] if run["optimizer"] == FAULTY]
+    return Measurement(
+        min(won), min(won), max(won), holds=True if max(won) < 0.1 else False if min(won) > 0.8 else None
+    )
 
 
 def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:

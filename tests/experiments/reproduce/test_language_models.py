@@ -75,3 +75,17 @@ def test_claims_that_need_other_machines_are_not_testable(tmp_path: Path) -> Non
     untestable = {name for name, claim in load_claims("other").items() if not claim.testable}
     assert untestable == {name for name, verdict in found.items() if verdict == NOT_TESTABLE}
     assert {"shards", "neox"} <= untestable
+
+
+@pytest.mark.parametrize(
+    ("won", "verdict"), [((0.0, 0.05), REPRODUCED), ((0.0, 0.9), OPEN), ((0.85, 0.95), NOT_REPRODUCED)]
+)
+def test_the_worst_seed_decides_whether_the_fault_of_footnote_8_prevents_learning(
+    won: tuple[float, ...], verdict: Verdict, tmp_path: Path
+) -> None:
+    runs = [{"optimizer": language_models.FAULTY, "curves": {"recent_success": [0.0, last]}} for last in won]
+    runs.append({"optimizer": "ppo", "curves": {"recent_success": [0.4]}})
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps({"runs": runs}))
+    found = judged("other", language_models.measurements(footnote_8=file))
+    assert {finding.verdict for finding in found if finding.id == "other.one-of-eight"} == {verdict}
