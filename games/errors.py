@@ -10,6 +10,7 @@ from pathlib import Path
 
 OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
+    "pyobject pointer is null",  # of a library written in Rust
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
 """Phrases, in lower case, by which the message of an out-of-memory error is recognized."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from agents.config import ModelConfig
@@ -32,7 +32,7 @@ from agents.protocol import AgentError, DivergenceError
 from agents.storage.schema import AgentFile
 from agents.text.prompt import prompt_format
 from agents.text.return_text import ReturnText
-from games.errors import described
+from games.errors import described, naming
 from games.files import atomic_folder, json_hash, sha256
 from games.untrusted_files import MAX_BYTES, check_regular, read_object, validated
 
@@ -257,8 +257,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    # on a full disk, this raises OSError, unlike `save_file` of the `safetensors` library
-    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    """Write the tensors without a second copy in memory. Raise OSError if the disk is full or fails."""
+    path.touch()
+    mode = path.stat().st_mode
+    with naming(path):
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(mode)  # `save_file` replaces the file by one that only its owner can read
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
