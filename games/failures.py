@@ -9,12 +9,19 @@ from games.parameters import readable
 ALIKE = 3
 """Play stops after this number of consecutive failures of the same kind (`error_kind`)."""
 IN_A_ROW = 10
-"""Play stops after this number of consecutive failures of any kind."""
+"""Play stops after this number of consecutive failures of any kind.
+
+Both numbers are for one episode at a time. With `live` episodes at a time, `live - 1` more may fail at their end, because
+the others are still being played when the first ones of a flaky game fail.
+"""
 ADVICE = "correct the game, or choose another"
 
 
 class Failures:
     """Counts the failures among episodes that are played together, for example in a training run.
+
+    Args:
+        live: number of episodes that are played at a time.
 
     Attributes:
         episodes: number of episodes that have ended or could not start.
@@ -22,7 +29,8 @@ class Failures:
         last: the game and the reason of the last failure.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, live: int = 1) -> None:
+        self.live = live
         self.episodes, self.count, self.last = 0, 0, ""
         self._failed_starts: list[str] = []  # kinds of the failures to start since the last start
         self._failed_ends: list[str] = []  # kinds of the other failures since the last episode without an error
@@ -53,7 +61,8 @@ class Failures:
             at_start: whether the episode could not start.
 
         Raises:
-            FatalGameError: the last `ALIKE` failures in a row have the same kind, or `IN_A_ROW` failed in a row.
+            FatalGameError: too many failures in a row have the same kind (`ALIKE`), or too many failed in a row
+                (`IN_A_ROW`).
         """
         self.episodes += 1
         if error is None:
@@ -64,10 +73,11 @@ class Failures:
         kinds.append(kind)
         what = "starts" if at_start else "episodes"
         self.last = error if game.partition("?")[0] in error else f"{readable(game)}: {error}"
-        if len(kinds) >= ALIKE and len(set(kinds[-ALIKE:])) == 1:
-            raise FatalGameError(f"{ALIKE} {what} in a row failed alike; the last: {self.last}; {ADVICE}")
-        if len(kinds) == IN_A_ROW:
-            raise FatalGameError(f"{IN_A_ROW} {what} in a row failed; the last: {self.last}; {ADVICE}")
+        alike, in_a_row = (number + (0 if at_start else self.live - 1) for number in (ALIKE, IN_A_ROW))
+        if len(kinds) >= alike and len(set(kinds[-alike:])) == 1:
+            raise FatalGameError(f"{alike} {what} in a row failed alike; the last: {self.last}; {ADVICE}")
+        if len(kinds) == in_a_row:
+            raise FatalGameError(f"{in_a_row} {what} in a row failed; the last: {self.last}; {ADVICE}")
 
     def check(self) -> None:
         """Raise FatalGameError if there were episodes and all of them failed."""

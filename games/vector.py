@@ -96,7 +96,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._closed: set[int] = set()  # environments that were closed after an error
         self._sequences: dict[int, np.random.SeedSequence] = {}  # source of the seeds after failures
         self._specs = specs
-        self.failures = Failures()
+        self.failures = Failures(self.num_envs)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

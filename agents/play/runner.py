@@ -71,7 +71,7 @@ class EpisodeRunner:
         self.next_episode, self.advice = first_episode, advice
         # by slot: {"game": name, "options": options of the reset that continues the game}
         self.continuations: dict[str, dict[str, Any]] = {}
-        self.failures = Failures()
+        self.failures = Failures(parallel)
         self._idle: OrderedDict[int, tuple[str, Env]] = OrderedDict()
         self._idle_lock = threading.Lock()
         in_processes = any(getattr(spec, "step_seconds", None) is not None for spec in specs)

@@ -66,3 +66,16 @@ def test_the_game_is_named_once() -> None:
     failures = Failures()
     failures.record("file.py:Guess?seed=3", "file.py:Guess: no way", "a")
     assert failures.summary == "1 of 1 episodes failed; the last: file.py:Guess: no way"
+
+
+def test_episodes_that_are_live_at_the_same_time_may_fail_together() -> None:
+    """Four live episodes of a flaky game fail at the same turn. The next one that succeeds ends the row."""
+    failures = Failures(live=4)
+    for _ in range(3):
+        for _ in range(5):
+            failures.record("g", "x", "a")
+        failures.record("g", None, "")
+    for _ in range(5):
+        failures.record("g", "x", "a")
+    with pytest.raises(games.FatalGameError, match="6 episodes in a row failed alike"):
+        failures.record("g", "x", "a")

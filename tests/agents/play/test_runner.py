@@ -135,11 +135,11 @@ def test_games_that_never_start_are_replaced_by_those_that_do(parallel: int) -> 
 def test_all_environments_are_closed_when_failures_end_play() -> None:
     Corridor.opened = Corridor.closed = 0
     with (
-        pytest.raises(games.FatalGameError, match="3 episodes in a row failed alike; the last: trapped: the floor"),
+        pytest.raises(games.FatalGameError, match="6 episodes in a row failed alike; the last: trapped: the floor"),
         EpisodeRunner([CorridorSpec("trapped", 5, trap=0)], seed=1, parallel=4) as runner,
     ):
-        list(runner.play(Walker(), 4))
-    assert (Corridor.opened, Corridor.closed) == (4, 4)
+        list(runner.play(Walker(), 8))
+    assert (Corridor.opened, Corridor.closed) == (8, 8)
 
 
 def test_a_game_that_fails_at_the_start_for_ever_new_reasons_ends_play() -> None:
