@@ -11,8 +11,8 @@ ALIKE = 3
 IN_A_ROW = 10
 """Play stops after this number of consecutive failures of any kind.
 
-Both numbers are for one episode at a time. With `live` episodes at a time, `live - 1` more may fail at their end, because
-the others are still being played when the first ones of a flaky game fail.
+Both numbers are for one episode at a time. With `live` episodes at a time, `live - 1` more may fail at their end: the
+others are still being played when the first ones of a flaky game fail.
 """
 ADVICE = "correct the game, or choose another"
 
