@@ -28,6 +28,12 @@ def place(model: ActorCritic, accelerator: Accelerator) -> Any:
     return plugin
 
 
+def needs_copy(config: TrainConfig, optimizer: Optimizer) -> bool:
+    """Return whether the run needs a frozen copy of the initial policy."""
+    adapter_is_new = config.model.lora > 0 and not config.run.init  # disabling it restores the initial policy
+    return not adapter_is_new and (optimizer.needs_reference or bool(config.probe.probe_prompts))
+
+
 def reference_copy(
     config: TrainConfig, model: ActorCritic, optimizer: Optimizer, *, sharded: bool
 ) -> ActorCritic | None:
@@ -35,8 +41,7 @@ def reference_copy(
 
     The copy shares `model`'s frozen parameters, unless both are sharded.
     """
-    adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
-    if adapter_is_new or not (optimizer.needs_reference or config.probe.probe_prompts):
+    if not needs_copy(config, optimizer):
         return None
     shared = {} if sharded else {id(p): p for p in model.lm.parameters() if not p.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)

@@ -95,6 +95,8 @@ def test_a_dry_run_shows_each_value_with_its_origin_and_makes_nothing(command: C
     status, out, errors = command(*words, "--json")
     assert (status, errors) == (0, "")
     found = json.loads(out)
+    memory = found.pop("memory")
+    assert memory["peak"] == max(memory["phases"].values()) > memory["components"]["activations"] > 0
     assert {name: row["value"] for name, row in found.items()} == resolve({"game": "bandit", "lr": 0.5}).flat()
     origins = {name: found[name]["origin"] for name in ("game", "lr", "gamma", "seed")}
     assert origins == {"game": "given", "lr": "given", "gamma": "preset of bandit", "seed": "default"}
@@ -124,6 +126,7 @@ def test_the_output_of_a_dry_run_is_a_file_that_gives_the_same_run(
     path.write_text(first)
     values = json.loads(command("train", *words, "--dry-run", "--json")[1])
     again = json.loads(command("train", "--config", str(path), "--dry-run", "--json")[1])
+    assert again.pop("memory") == values.pop("memory")
     assert {name: row["value"] for name, row in again.items()} == {name: row["value"] for name, row in values.items()}
     assert {row["origin"] for row in again.values()} == {str(path)}
     assert set(flatten(tomllib.loads(first))) == set(FIELDS)

@@ -1,0 +1,189 @@
+"""The memory model against counts by hand, passes with real tensors and measured peaks."""
+
+import gc
+import os
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agents.config import ModelConfig, UpdateConfig
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import assemble, meta_model
+from agents.model.heads import Heads
+from agents.training import memory_simulation
+from agents.training.live_bytes import LiveBytes
+from agents.training.memory_simulation import Loss, Simulation, _backward
+from tests import ROOT
+from tests.helpers.memory import memory_of
+from tests.helpers.models import bigram_model, tiny_model, tokenizer
+
+SIZES: dict[str, Any] = {"parallel": 4, "micro_batch_tokens": 1000, "context": 100}
+
+PEAK = """
+import sys, torch
+from agents.config import ModelConfig
+from agents.model.build import assemble
+from tests.helpers.memory import memory_of
+
+torch.manual_seed(0)
+model, _ = assemble(ModelConfig(trunk="small"), None)
+rows, length, recompute = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+memory = memory_of(model, gradient_checkpointing=recompute)
+predicted = memory.predict(parallel=1, micro_batch_tokens=rows * length, context=length).activations
+if recompute:
+    model.enable_gradient_checkpointing()
+model.train()
+
+def learn(rows, length):
+    model.hidden_states(torch.zeros(rows, length, dtype=torch.int64), use_cache=False).sum().backward()
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+learn(1, 8)
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak begins anew
+before = status("VmRSS")
+learn(rows, length)
+print(predicted / (status("VmHWM") - before))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
+@pytest.mark.parametrize(("rows", "length", "recompute"), [(4, 1000, False), (4, 1000, True)])
+def test_the_prediction_of_an_update_is_near_the_measured_peak(rows: int, length: int, recompute: bool) -> None:
+    command = [sys.executable, "-c", PEAK, str(rows), str(length), str(recompute)]
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}  # what is freed does not count
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    assert 0.85 < float(done.stdout) < 1.15
+
+
+def test_the_counter_follows_tensors_until_they_are_freed() -> None:
+    with LiveBytes() as memory:
+        first = torch.zeros(1000)
+        view = first[:10]
+        assert memory.live == 4000
+        second = first + 1
+        del first
+        assert memory.live == 8000  # the view keeps the memory
+        del view, second
+        assert (memory.live, memory.peak) == (0, 8000)
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_fake_tensors_need_what_real_ones_need(free: bool) -> None:
+    model, loss = tiny_model("llama", positions=64), Loss(whole_vocabulary=free, with_kl=free)
+    predicted = Simulation(model, UpdateConfig(), loss, False, False).update(rows=3, context=40)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    with LiveBytes() as memory:
+        memory.add([*model.parameters(), *model.buffers(), *(p.grad for p in model.parameters() if p.grad is not None)])
+        memory.reset_peak()
+        before = memory.live
+        _backward(model, 3, 40, loss)
+    assert predicted == memory.peak - before
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_further_layers_add_what_simulating_all_of_them_adds(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 9}
+    lm = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=60, max_position_embeddings=128, **sizes))
+    simulation = Simulation(ActorCritic(lm, Heads(32, 60)), UpdateConfig(), Loss(), recompute, True)
+
+    def simulated() -> list[float]:
+        return [*simulation.rollout(parallel=3, context=64), simulation.update(rows=2, context=64), simulation.step()]
+
+    extrapolated = simulated()
+    monkeypatch.setattr(memory_simulation, "SIMULATED", (99,))
+    assert extrapolated == pytest.approx(simulated(), rel=0.01)
+
+
+def test_weights_gradients_and_moments_are_counted() -> None:
+    model = tiny_model("llama")
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    buffers = sum(buffer.nbytes for buffer in model.buffers())
+    predicted = memory_of(model).predict(**SIZES)
+    assert (predicted.weights, predicted.gradients, predicted.moments) == (size + buffers, size, 2 * size)
+    assert memory_of(model, torch_optimizer="sgd").predict(**SIZES).moments == 0
+    assert predicted.cache == 4 * 256 * 2 * 2 * 2 * 4 * 4  # streams, positions, layers, k and v, heads, width, bytes
+    assert predicted.peak == max(predicted.phases.values()) > predicted.phases["step"] > 4 * size
+    assert memory_of(model, copied=True).predict(**SIZES).reference == size
+
+
+def test_shards_divide_the_trunk_and_gather_it_for_play() -> None:
+    model = tiny_model("llama")
+    whole, half = memory_of(model).predict(**SIZES), memory_of(model, ranks=2).predict(**SIZES)
+    heads = sum(parameter.nbytes for parameter in model.heads.parameters())
+    trunk = whole.gradients - heads
+    assert half.gradients == trunk / 2 + heads and half.moments == 2 * half.gradients
+    assert half.gathered_play == trunk and half.gathered_update > 0
+
+
+def test_attention_that_keeps_its_probabilities_is_counted() -> None:
+    model = tiny_model("llama")
+    linear = memory_of(model).predict(**SIZES).activations
+    model.base.set_attn_implementation("eager")
+    assert memory_of(model).predict(**SIZES).activations - linear > 10 * 100**2 * 4 * 4  # rows, pairs, heads, bytes
+
+
+def test_the_prediction_changes_neither_random_numbers_nor_the_model() -> None:
+    model = tiny_model("gpt2", dropout=0.5)
+    before, layers = torch.get_rng_state(), model.layers
+    memory_of(model).predict(**SIZES)
+    assert torch.equal(torch.get_rng_state(), before) and not model.training
+    assert len(model.decoder.h) == layers and all(p.grad is None and not p.is_meta for p in model.parameters())
+
+
+def test_a_trunk_without_layers_needs_almost_nothing() -> None:
+    predicted = memory_of(bigram_model(torch.zeros(3, 3))).predict(**SIZES)
+    assert predicted.cache == 0 and predicted.peak < 100_000
+
+
+def test_a_model_of_20_billion_parameters_is_predicted_without_its_weights() -> None:
+    from transformers import GPTNeoXConfig
+
+    model = meta_model(ModelConfig(trunk="20b", dtype="bfloat16", q_heads=0), GPTNeoXConfig(), 0, on_cpu=False)
+    memory = memory_of(model, gradient_checkpointing=True)
+    predicted = memory.predict(parallel=8, micro_batch_tokens=2048, context=2048)
+    count = sum(p.numel() for p in model.lm.parameters())
+    assert 20.5e9 < count < 20.6e9
+    assert predicted.weights == pytest.approx(2 * count, rel=1e-4)
+    assert predicted.moments == pytest.approx(8 * count, rel=1e-4)
+    assert predicted.master_weights == predicted.gradients - 4 * sum(p.numel() for p in model.heads.parameters())
+    assert predicted.cache == 8 * 2048 * 2 * 44 * 6144 * 2
+
+
+def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path) -> None:
+    tiny_model("llama").base.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    predicted = {}
+    for lora in (0, 2, 16):
+        model, _ = assemble(ModelConfig(trunk=str(tmp_path), lora=lora, dtype="bfloat16"), None)
+        predicted[lora] = memory_of(model).predict(**SIZES)
+    assert predicted[2].master_weights == 0 < predicted[0].master_weights
+    assert predicted[2].activations < 1.5 * predicted[0].activations
+    assert predicted[2].activations < predicted[16].activations
+
+
+def test_free_text_needs_room_for_the_vocabulary() -> None:
+    model = tiny_model("llama")
+    commands, free = (memory_of(model, mode=mode).predict(**SIZES).activations for mode in ("trie", "free"))
+    with_kl = memory_of(model, mode="free", measure_kl=True).predict(**SIZES).activations
+    assert commands < free < with_kl
+
+
+def test_the_prediction_keeps_no_copy_of_the_model() -> None:
+    model = tiny_model()
+    weights = [weakref.ref(parameter) for parameter in model.parameters()]
+    memory_of(model).predict(**SIZES)
+    del model
+    gc.collect()
+    assert not [ref for ref in weights if ref() is not None]
