@@ -265,8 +265,24 @@ def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_
     for game in filter(None, (config.run.game, config.evaluation.eval_game)):
         games.resolve(game)
     optimizer_class(config.run.optimizer)
-    rows = {name: {"value": value, "origin": origins[name]} for name, value in config.flat().items()}
-    console.output(rows, configuration(config, origins), as_json=as_json)
+    rows: dict[str, Any] = {name: {"value": value, "origin": origins[name]} for name, value in config.flat().items()}
+    memory, lines = _memory(config)
+    console.output(rows | {"memory": memory}, [*configuration(config, origins), "", *lines], as_json=as_json)
+
+
+def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
+    """Return the predicted memory of a run as a JSON value, and as comments of a TOML file."""
+    from dataclasses import asdict
+
+    from agents.protocol import AgentError
+    from agents.training.memory_forecast import launched_forecast, prediction_lines
+
+    try:
+        predicted, sizes = launched_forecast(config)
+    except AgentError as error:
+        return {"error": str(error)}, [f"# The memory cannot be predicted: {' '.join(str(error).split())}"]
+    numbers = {"peak": predicted.peak, "phases": predicted.phases, "components": asdict(predicted)}
+    return {"sizes": sizes, **numbers}, prediction_lines(predicted, sizes)
 
 
 def configuration(config: "TrainConfig", origins: Mapping[str, str]) -> list[str]:

@@ -125,9 +125,15 @@ class ActorCritic(nn.Module):
         tokens = torch.arange(len(weight), device=weight.device)
         return self.heads.q_values(hidden, tokens, weight, target=True).amin(-1)
 
-    def evaluate_heads(self, hidden: Tensor, alternatives: Tensor) -> HeadOutputs:
-        """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1)."""
-        tokens, index = torch.unique(alternatives.clamp_min(0), return_inverse=True)  # [U], [N, K]
+    def evaluate_heads(
+        self, hidden: Tensor, alternatives: Tensor, distinct: tuple[Tensor, Tensor] | None = None
+    ) -> HeadOutputs:
+        """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
+
+        `distinct` holds the different tokens [U] and the index [N, K] of each alternative among them. If it is None,
+        they are determined.
+        """
+        tokens, index = distinct or torch.unique(alternatives.clamp_min(0), return_inverse=True)
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
         z = nn.functional.linear(hidden.float(), weight.float(), self._bias(tokens)).gather(1, index)
         logprobs = self.logit_transform(z).masked_fill(alternatives < 0, -torch.inf).log_softmax(-1)
@@ -152,6 +158,7 @@ class ActorCritic(nn.Module):
         reference: Rows | None = None,
         with_expected_q: bool = False,
         with_q_logprobs: bool = False,
+        distinct: tuple[Tensor, Tensor] | None = None,
     ) -> HeadOutputs:
         """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
 
@@ -159,9 +166,10 @@ class ActorCritic(nn.Module):
             reference: function from a slice of n choices to the reference policy's log-probabilities: [n, K] for their
                 alternatives, or [n, V] for the whole vocabulary. If it is given, the outputs contain `kl`.
             with_expected_q, with_q_logprobs: whether the outputs contain `expected_q` or `q_logprobs`.
+            distinct: as in `evaluate_heads`.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]
-        heads = self.evaluate_heads(states, choices.alternatives)
+        heads = self.evaluate_heads(states, choices.alternatives, distinct)
         if with_q_logprobs:
             heads = replace(heads, q_logprobs=self._q_logprobs(states, choices, heads))
         if choices.whole_vocabulary:
@@ -232,7 +240,8 @@ class ActorCritic(nn.Module):
     def in_trunk_dtype(self) -> torch.autocast:
         """Return a context manager in which the trunk and its adapter compute in the trunk's data type."""
         # this also casts the adapter's weights, which are float32 so that rounding does not cancel small update steps
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        kind = "cpu" if self.device.type == "meta" else self.device.type  # a model without memory has no own autocast
+        return torch.autocast(kind, self.dtype, enabled=self.dtype != torch.float32)
 
     def _vocabulary_weight(self) -> Tensor:
         """Return the weight of the lm_head in float32. The shape is [V, d]."""

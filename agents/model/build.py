@@ -82,7 +82,26 @@ def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
     return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 
-def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
+def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cpu: bool = True) -> ActorCritic:
+    """Build a model on torch's meta device, where tensors have shapes and no memory.
+
+    Args:
+        trunk_config: configuration of the trunk in the `transformers` library. Ignored by `pico` and `small`.
+        vocabulary: number of tokens of the trunks `pico` and `small`. Other trunks have a vocabulary of their own.
+        on_cpu: whether the model computes attention as on a CPU. Otherwise, it computes attention as on a GPU.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        if config.trunk in SCRATCH:
+            lm = from_config(config.trunk, vocabulary, config.dropout)
+        else:
+            lm = AutoModelForCausalLM.from_config(trunk_config, dtype=getattr(torch, config.dtype)).eval()
+        return _with_heads(lm, config, measured=False, on_cpu=on_cpu)
+
+
+def _with_heads(lm: Any, config: ModelConfig, *, measured: bool = True, on_cpu: bool = True) -> ActorCritic:
+    """Return the language model with its heads and adapter. `measured` says whether its numbers are checked."""
     vocabulary, width = lm.get_output_embeddings().weight.shape
     heads = Heads(
         width,
@@ -96,11 +115,12 @@ def _with_heads(lm: Any, config: ModelConfig) -> ActorCritic:
         dueling=config.dueling,
         init_std=0.02 if config.trunk in SCRATCH else 0.0,
     )
-    if lm.dtype == torch.bfloat16:
+    if lm.dtype == torch.bfloat16 and on_cpu:
         use_blockwise_attention(lm)
     model = ActorCritic(lm, heads, noisy_trunk=config.dropout > 0 and not config.lora)
-    model.measure_logit_transform()
-    check_cache(model)
+    if measured:
+        model.measure_logit_transform()
+        check_cache(model)
     _freeze_unused(model)
     if config.lora:
         model.lm = _with_adapter(model, config)
@@ -191,7 +211,8 @@ def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...]) -> lis
             routers.add(module)
 
     hooks = [module.register_forward_hook(note) for module in decoder if isinstance(module, linear)]
-    model.hidden_states(torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
+    if model.device.type != "meta":  # without numbers, routers remain unknown; an adapter of theirs is small
+        model.hidden_states(torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
     for hook in hooks:
         hook.remove()
     named = ((name, module) for name, module in model.lm.named_modules() if isinstance(module, linear))

@@ -52,6 +52,18 @@ def trunk_source(name_or_path: str) -> str:
     return str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
 
 
+def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
+    """Return the configuration of a pretrained trunk. Its folder needs no weights, only a file `config.json`.
+
+    Raises:
+        AgentError: the file is missing or invalid.
+    """
+    path = _folder_of(trunk_source(name), name) / "config.json"
+    config = trunk_config_of(as_object(read_json(path, error=AgentError), str(path), AgentError), str(path), ours=False)
+    _set_dropout(config, dropout)
+    return config
+
+
 def smollm2_folder() -> Path:
     """Return the folder of SmolLM2-135M-Instruct in float32. The first call converts the file (half a minute)."""
     source = _smollm2_gguf()

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from agents.config import ModelConfig
@@ -40,6 +40,7 @@ FORMAT = 2
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
 FOLDER = "checkpoints"  # a run's subfolder of checkpoints, each named by its number of finished iterations
+DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64", torch.uint8: "U8"}
 INITIAL, BEST = "initial", "best"  # a run's checkpoints of the policy before training, and of the best evaluation
 
 
@@ -257,8 +258,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    # on a full disk, this raises OSError, unlike `save_file` of the `safetensors` library
-    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    """Write a safetensors file, one tensor at a time.
+
+    `save` of the `safetensors` library needs up to twice the size of the file in memory. `save_file` kills the process
+    on a full disk. This function raises OSError instead.
+    """
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))  # keeps all numbers aligned
+    header, end = dict[str, Any](), 0
+    for name, tensor in ordered:
+        begin, end = end, end + tensor.nbytes
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, tensor in ordered:
+            file.write(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

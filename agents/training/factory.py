@@ -106,7 +106,7 @@ def _build(
     plugin = place(model, accelerator)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = reference_copy(config, model, optimizer, sharded=plugin is not None)
-    torch_optimizer = prepare(config, model, reference, accelerator, plugin)
+    torch_optimizer = prepare(config, model, reference, optimizer, accelerator, plugin)
 
     seed = _process_seed(config.run.seed, accelerator)
     agent, dagger_agent = _agents(config, model, tokenizer, optimizer, seed)

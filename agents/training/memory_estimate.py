@@ -1,114 +1,165 @@
-"""Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
+"""Predicts a run's peak memory per device. A run that does not fit is rejected before it starts.
 
-The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
-update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
-A stream is the token sequence of an episode. Activations are measured with passes over three short streams, so the
-estimate holds for any decoder, adapter and dropout.
-
-If the agent samples from the whole vocabulary, the estimate adds the vectors over the vocabulary that `VocabularyTerms`
-stores. The estimate ignores the other activations of the heads, and memory limits of the process.
+The weights, gradients, moments and master weights are counted. The rest comes from a simulation with fake tensors
+(`agents.training.memory_simulation`), so a model on torch's meta device is enough, and nothing is allocated. The
+prediction is the largest sum over the tensors that exist at one time. What libraries, the Python program and the memory
+allocator need is not part of it.
 """
 
 import resource
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from actde import optimizer_class
+from actde import Optimizer
 from actde.config import option
-from agents.config import TrainConfig, UpdateConfig
+from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.kv_cache import RaggedCache, room_for
-from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
+from agents.training.memory_simulation import Loss, Simulation
 
-# Peak memory of an update divided by the size of its activations. The heap is fragmented: with glibc, ratios of 1.25 to
-# 1.6 were measured.
-HEAP = 1.6
-# With gradient checkpointing: the share of all activations that fragmentation adds to the peak, and the number of
-# layers whose activations are in memory at the same time.
-RECOMPUTED = (0.4, 1.2)
 MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryNeeds:
-    """Memory that a model's rollout and update need in addition to its weights, in bytes.
+class Prediction:
+    """Peak memory of a run on one device, in bytes.
 
     Attributes:
-        fixed: size of the gradients, the torch optimizer's moments and the master weights, all in float32.
-        per_position: size of one token's keys and values in the rollout's cache.
-        per_pass: size of the activations of a forward pass that do not depend on the number of tokens.
-        per_token: size of the activations per token.
-        per_pair: size of the activations per pair of tokens of a stream. It is 0 unless attention stores its
-            probabilities for the backward pass.
-        checkpoint: size per token of the hidden states that gradient checkpointing stores, one per layer.
-        per_choice: size of one float32 vector over the vocabulary.
+        weights: parameters and buffers of the trunk, the adapter and the heads; with shards, a process's part.
+        reference: the frozen copy of the initial policy.
+        moments: the torch optimizer's moments.
+        master_weights: the float32 copy of a bfloat16 trunk that is trained in full.
+        gradients: all gradients, in float32.
+        cache: the rollout's key/value cache.
+        play: the other tensors of the rollout, at its peak.
+        activations: the tensors of the largest micro-batch at the peak of its forward and backward passes.
+        step: the temporary tensors of a gradient step.
+        gathered_play, gathered_update: with shards, what is gathered during play and during the update.
     """
 
-    layers: int
-    fixed: int
-    per_position: int
-    per_pass: float
-    per_token: float
-    per_pair: float
-    checkpoint: int
-    per_choice: int
+    weights: float
+    reference: float
+    moments: float
+    master_weights: float
+    gradients: float
+    cache: float
+    play: float
+    activations: float
+    step: float
+    gathered_play: float = 0.0
+    gathered_update: float = 0.0
 
-    @classmethod
-    def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
-        """Measure how much memory a model needs. Gradient checkpointing must not be enabled yet."""
-        short = max(1, min(32, model.context // 4))
-        kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # bytes: c + a n + b n^2
-        per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
-        per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
-        moments = 2 if config.torch_optimizer == "adamw" else 0
-        trained = [p for p in model.parameters() if p.requires_grad]
-        return cls(
-            layers=max(1, model.layers),
-            fixed=sum(4 * p.numel() * (1 + moments + (p.dtype != torch.float32)) for p in trained),
-            per_position=_position(model),
-            per_pass=kept[0] - short * per_token - short**2 * per_pair,
-            per_token=per_token,
-            per_pair=per_pair,
-            checkpoint=model.layers * int(model.config.hidden_size) * model.dtype.itemsize,
-            per_choice=4 * model.vocabulary,
+    @property
+    def phases(self) -> dict[str, float]:
+        """The peak of each phase: rollout, update (forward and backward passes) and step."""
+        state = self.weights + self.reference + self.moments + self.master_weights
+        return {
+            "rollout": state + self.cache + self.play + self.gathered_play,
+            "update": state + self.gradients + self.activations + self.gathered_update,
+            "step": state + self.gradients + self.step + self.gathered_update,
+        }
+
+    @property
+    def peak(self) -> float:
+        """The peak of the whole run."""
+        return max(self.phases.values())
+
+
+@dataclass(kw_only=True)
+class MemoryModel:
+    """Predicts the memory of a run for a model, which may be on torch's meta device.
+
+    Attributes:
+        optimizer: the run's optimizer, which determines what the loss computes.
+        copied: whether the run has a frozen copy of the initial policy (`reference_copy`).
+        ranks: number of processes that share the trunk in shards (FSDP2). 1 means that the trunk is not sharded.
+        on_gpu: whether the run is on a GPU.
+    """
+
+    model: ActorCritic
+    config: TrainConfig
+    optimizer: Optimizer
+    copied: bool
+    ranks: int = 1
+    on_gpu: bool = False
+    _simulated: dict[tuple[object, ...], Any] = field(default_factory=dict)
+
+    def predict(
+        self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool | None = None
+    ) -> Prediction:
+        """Predict the peak with `parallel` live streams of up to `context` tokens.
+
+        A micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
+        """
+        recompute = self.config.update.gradient_checkpointing if recompute is None else recompute
+        simulation = Simulation(self.model, self.config.update, self.loss, recompute, self.on_gpu)
+        rows = max(1, micro_batch_tokens // context)
+        cache, play = self._once(simulation.rollout, parallel=parallel, context=context)
+        activations = self._once(simulation.update, recompute, rows=rows, context=context)
+        return Prediction(
+            **self._fixed, cache=cache, play=play, activations=activations, step=self._once(simulation.step)
         )
 
-    def rollout(self, *, parallel: int, context: int) -> float:
-        """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes."""
-        # the peak includes a temporary copy of one layer
-        return (1 + 1 / self.layers) * parallel * room_for(context, 0) * self.per_position
+    def _once(self, simulate: Callable[..., Any], *key: object, **sizes: int) -> Any:
+        """Return the result of a simulation, which is run once for the same arguments."""
+        where = (simulate.__name__, *key, *sizes.items())
+        if where not in self._simulated:
+            self._simulated[where] = simulate(**sizes)
+        return self._simulated[where]
 
-    def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Return the peak size of the activations of a micro-batch, in bytes.
+    @property
+    def loss(self) -> Loss:
+        """What the loss computes."""
+        return Loss(
+            whole_vocabulary=self.config.rollout.mode == "free",
+            with_kl=self.optimizer.needs_reference,
+            with_expected_q=self.optimizer.needs_expected_q,
+            with_q_logprobs=self.optimizer.needs_q_logprobs,
+        )
 
-        The micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
+    @cached_property
+    def _fixed(self) -> dict[str, float]:
+        """The components that do not depend on the sizes of batches."""
+        names, masters = dict(self.model.named_parameters()), 0
+        trunk = {name: p for name, p in names.items() if not name.startswith("heads.") and "lora_" not in name}
+        moments = 2 if self.config.update.torch_optimizer == "adamw" else 0
+        buffers = sum(buffer.nbytes for buffer in self.model.buffers())
+        sizes = dict.fromkeys(("weights", "reference", "moments", "master_weights", "gradients"), 0.0)
+        sharded = self.ranks > 1
+        with_masters = self.model.dtype == torch.bfloat16 and any(p.requires_grad for p in trunk.values())
+        for name, p in names.items():
+            share = self.ranks if name in trunk else 1
+            trained, exact = p.requires_grad, 4 * p.numel()
+            stored = exact if sharded and with_masters and name in trunk else p.nbytes
+            masters = exact if trained and p.dtype != torch.float32 and not sharded else 0
+            copied = self.copied and (sharded or trained or name.startswith("heads."))
+            sizes["weights"] += stored / share
+            sizes["reference"] += copied * stored / share
+            sizes["moments"] += trained * moments * exact / share
+            sizes["master_weights"] += masters
+            sizes["gradients"] += trained * exact / share
+        sizes["weights"] += buffers
+        return sizes | (self._gathered(trunk) if sharded else {})
+
+    def _gathered(self, trunk: Mapping[str, torch.nn.Parameter]) -> dict[str, float]:
+        """Return what shards need while they are gathered: the trunk in play; the root unit and two layers in updates.
+
+        The root unit has as many bytes of gradients again, before they are summed over the processes.
         """
-        rows = max(1, micro_batch_tokens // context)
-        kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
-        if not recompute:
-            return HEAP * kept
-        share, layer = RECOMPUTED
-        return min(HEAP * kept, rows * context * self.checkpoint + (share + layer / self.layers) * kept)
-
-    def total(
-        self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, per_vocabulary: int = 0
-    ) -> float:
-        """Return the peak memory of the whole run, in bytes.
-
-        The rollout's cache is freed before the update, but it is added, because the allocator may keep its memory.
-
-        `per_vocabulary` is the number of float32 vectors over the vocabulary that the update stores for every choice.
-        """
-        update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
-        vocabulary = per_vocabulary * max(micro_batch_tokens, context) * self.per_choice
-        return self.fixed + self.rollout(parallel=parallel, context=context) + update + vocabulary
+        kinds = self.model.base._no_split_modules or ()
+        units = [module for module in self.model.lm.modules() if type(module).__name__ in kinds]
+        layers = [sum(p.nbytes for p in unit.parameters() if any(p is q for q in trunk.values())) for unit in units]
+        whole = sum(p.nbytes for p in trunk.values())
+        root, layer = whole - sum(layers), max(layers, default=0)
+        copies = 2 if self.copied else 1
+        trained = any(p.requires_grad for p in trunk.values())
+        return {"gathered_play": copies * whole, "gathered_update": (copies + trained) * root + (2 + trained) * layer}
 
 
 def available(device: torch.device) -> int:
@@ -132,27 +183,33 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
-    """Raise `AgentError` if a run needs more than `free` bytes. The message suggests settings with which it fits."""
-    sizes = {
+def sizes_of(config: TrainConfig, model: ActorCritic) -> dict[str, int]:
+    """Return the arguments of `MemoryModel.predict` for a run."""
+    return {
         "micro_batch_tokens": config.update.micro_batch_tokens,
         "parallel": min(config.rollout.parallel, config.rollout.episodes),
-        "context": context,
+        "context": min(config.rollout.context or model.context, model.context),
     }
-    optimizer = optimizer_class(config.run.optimizer)
-    stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
-    per_vocabulary = stored if config.rollout.mode == "free" else 0
 
-    def need(*, recompute: bool = config.update.gradient_checkpointing, **smaller: int) -> float:
-        return needs.total(**(sizes | smaller), recompute=recompute, per_vocabulary=per_vocabulary)
+
+def check_memory(memory: MemoryModel, *, free: int) -> None:
+    """Raise `AgentError` if a run needs more than `free` bytes in addition to its weights, which are loaded already.
+
+    The message suggests settings with which the run fits.
+    """
+    sizes = sizes_of(memory.config, memory.model)
+
+    def need(*, recompute: bool | None = None, **smaller: int) -> float:
+        predicted = memory.predict(**(sizes | smaller), recompute=recompute)
+        return predicted.peak - predicted.weights - predicted.reference
 
     if need() <= free:
         return
     hint = ", or use --gradient-checkpointing" if need(recompute=True) <= free else ""
     raise AgentError(
-        f"{sizes['parallel']} live streams of {context} tokens and --micro-batch-tokens {sizes['micro_batch_tokens']} "
-        f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
-        f"{_smaller(sizes, need, free)}{hint}"
+        f"{sizes['parallel']} live streams of {sizes['context']} tokens and --micro-batch-tokens "
+        f"{sizes['micro_batch_tokens']} need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} "
+        f"MB are free: {_smaller(sizes, need, free)}{hint}"
     )
 
 
@@ -169,28 +226,3 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
         if fitting:
             return f"lower {' and '.join(map(option, names))} to {numbers[fitting - 1]}"
     return "choose a smaller trunk"
-
-
-def _activations(model: ActorCritic, length: int) -> int:
-    """Return the size of the activations of a pass over one stream of `length` tokens, in bytes."""
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    storages: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> None:
-        # A graph that stores a tensor with its own history is never freed, so the hook detaches and returns nothing.
-        if tensor.untyped_storage().data_ptr() not in parameters:
-            storages[tensor.untyped_storage().data_ptr()] = tensor.detach()
-
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing)
-    with model.mode(training=True), torch.random.fork_rng(), hooks:
-        model.hidden_states(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
-    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
-
-
-@torch.no_grad()
-def _position(model: ActorCritic) -> int:
-    """Return the size of one token's keys and values in the cache, in bytes."""
-    cache = RaggedCache(model.layers)
-    with model.mode(training=False):
-        forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])
-    return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.written) // room_for(1, 0)

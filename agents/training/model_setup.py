@@ -1,7 +1,7 @@
 """Prepares an initialised model for training: its device, the reference policy, and the torch optimizer."""
 
 import copy
-from dataclasses import replace
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.packed_attention import can_pack
 from agents.model.sharding import shard, sharding_plugin
-from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.memory_estimate import MemoryModel, available, check_memory
+from agents.training.memory_simulation import UnpredictableError
 from agents.training.updater import make_torch_optimizer
 
 
@@ -27,6 +28,12 @@ def place(model: ActorCritic, accelerator: Accelerator) -> Any:
     return plugin
 
 
+def needs_copy(config: TrainConfig, optimizer: Optimizer) -> bool:
+    """Return whether the run needs a frozen copy of the initial policy."""
+    adapter_is_new = config.model.lora > 0 and not config.run.init  # disabling it restores the initial policy
+    return not adapter_is_new and (optimizer.needs_reference or bool(config.probe.probe_prompts))
+
+
 def reference_copy(
     config: TrainConfig, model: ActorCritic, optimizer: Optimizer, *, sharded: bool
 ) -> ActorCritic | None:
@@ -34,25 +41,35 @@ def reference_copy(
 
     The copy shares `model`'s frozen parameters, unless both are sharded.
     """
-    adapter_is_new = config.model.lora and not config.run.init  # disabling it restores the initial policy
-    if adapter_is_new or not (optimizer.needs_reference or config.probe.probe_prompts):
+    if not needs_copy(config, optimizer):
         return None
     shared = {} if sharded else {id(p): p for p in model.lm.parameters() if not p.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
 def prepare(
-    config: TrainConfig, model: ActorCritic, reference: ActorCritic | None, accelerator: Accelerator, plugin: Any
+    config: TrainConfig,
+    model: ActorCritic,
+    reference: ActorCritic | None,
+    optimizer: Optimizer,
+    accelerator: Accelerator,
+    plugin: Any,
 ) -> torch.optim.Optimizer:
     """Shard the models if `plugin` is not None, and return the torch optimizer of `model`.
 
     Raise `AgentError` if the run does not fit into memory.
     """
-    context = min(config.rollout.context or model.context, model.context)
-    needs, processes = MemoryNeeds.of(model, config.update), accelerator.num_processes
-    if plugin is not None:
-        needs = replace(needs, fixed=needs.fixed // processes)
-    check_memory(needs, config, context=context, free=available(accelerator.device) // processes)
+    processes, device = accelerator.num_processes, accelerator.device
+    memory = MemoryModel(
+        model=model,
+        config=config,
+        optimizer=optimizer,
+        copied=reference is not None,
+        ranks=processes if plugin is not None else 1,
+        on_gpu=device.type != "cpu",
+    )
+    with suppress(UnpredictableError):
+        check_memory(memory, free=available(device) // processes)
     if config.update.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     if plugin is not None:

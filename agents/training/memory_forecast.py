@@ -1,0 +1,82 @@
+"""Predicts the memory of a run from its configuration alone. No weights are read, and nothing is allocated."""
+
+import os
+from collections.abc import Mapping
+
+import games
+from agents.config import SCRATCH, TrainConfig
+from agents.imports import load_imports
+from agents.model.build import meta_model
+from agents.model.pretrained import read_trunk_config
+from agents.model.sharding import sharding_plugin
+from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
+from agents.training.game_words import vocabulary_of
+from agents.training.memory_estimate import MEGABYTE, MemoryModel, Prediction, sizes_of
+from agents.training.model_setup import needs_copy
+from agents.user_optimizer import build_optimizer
+
+ABOUT = {
+    "weights": "trunk, adapter and heads",
+    "reference": "frozen copy of the initial policy",
+    "moments": "of the torch optimizer",
+    "master_weights": "float32 copy of a bfloat16 trunk",
+    "gradients": "in float32",
+    "cache": "keys and values of the rollout",
+    "play": "other tensors of the rollout",
+    "activations": "of the largest micro-batch",
+    "step": "temporary tensors of a gradient step",
+    "gathered_play": "shards gathered during play",
+    "gathered_update": "shards gathered during the update",
+}
+"""The components of a `Prediction`."""
+
+
+def forecast(config: TrainConfig, *, ranks: int = 1, on_gpu: bool = False, trunk_config: object = None) -> MemoryModel:
+    """Return the memory model of a run.
+
+    Args:
+        ranks: number of processes among which the trunk is sharded. 1 means that it is not sharded.
+        trunk_config: configuration of a pretrained trunk in the `transformers` library. If None, it is read from the
+            trunk's folder, in which a file `config.json` is enough.
+
+    Raises:
+        AgentError: the trunk's configuration is missing or invalid.
+    """
+    load_imports(config.run.imports)
+    optimizer = build_optimizer(config.run.optimizer, config.optimizer)
+    model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
+    scratch = config.model.trunk in SCRATCH
+    if not scratch and trunk_config is None:
+        dropout = 0.0 if config.model.lora else config.model.dropout
+        trunk_config = read_trunk_config(config.model.trunk, dropout=dropout)
+    model = meta_model(model_config, trunk_config, _words(config) if scratch else 0, on_cpu=not on_gpu)
+    copied = needs_copy(config, optimizer)
+    return MemoryModel(model=model, config=config, optimizer=optimizer, copied=copied, ranks=ranks, on_gpu=on_gpu)
+
+
+def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
+    """Return the prediction for this machine and for the processes of `accelerate launch`, with its sizes."""
+    import torch
+
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    ranks = processes if processes > 1 and sharding_plugin() is not None else 1
+    memory = forecast(config, ranks=ranks, on_gpu=torch.accelerator.is_available())
+    sizes = sizes_of(config, memory.model)
+    return memory.predict(**sizes), sizes | {"processes": processes, "shards": ranks}
+
+
+def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[str]:
+    """Return a prediction as comments of a TOML file."""
+    phases = ", ".join(f"{name} {size / MEGABYTE:,.0f}" for name, size in predicted.phases.items())
+    parts = {name: getattr(predicted, name) for name in ABOUT}
+    return [
+        f"# Predicted peak memory per process: {predicted.peak / MEGABYTE:,.0f} MB, without libraries and the game.",
+        f"# Sizes: {', '.join(f'{name} {number}' for name, number in sizes.items())}. Peaks in MB: {phases}.",
+        *(f"#   {name:16}{size / MEGABYTE:>10,.1f} MB  {ABOUT[name]}" for name, size in parts.items() if size),
+    ]
+
+
+def _words(config: TrainConfig) -> int:
+    """Return the number of tokens of a new trunk. Words that only random play would find are not counted."""
+    words = vocabulary_of(games.resolve(config.run.game))
+    return len(word_tokenizer(textworld_vocabulary() if words is None else words, specials=words is None))

@@ -1,0 +1,271 @@
+"""Runs a rollout pass, an update and a gradient step with fake tensors, and counts the memory that they need.
+
+Fake tensors of torch have a shape, a data type and a device, but no data. All operations are those of a real run, so the
+counts hold for any decoder, adapter, kind of attention, dropout and gradient checkpointing. Memory that a kernel needs
+internally is not counted.
+
+The layers of a decoder are alike, so its first two and its first three layers are simulated. Each further layer adds the
+difference. A decoder with different layers is simulated as a whole.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils import clip_grad_norm_
+
+from agents.config import UpdateConfig
+from agents.model.actor_critic import ActorCritic
+from agents.model.head_outputs import Choices
+from agents.model.kv_cache import RaggedCache
+from agents.model.tree_decoder import TreeInput, forward_trees
+from agents.protocol import AgentError
+from agents.training.live_bytes import LiveBytes
+from agents.training.master_weights import stepped
+from agents.training.updater import make_torch_optimizer
+
+SIMULATED = (2, 3)
+"""Numbers of layers that are simulated."""
+TURN_TOKENS = 128
+"""Assumed number of tokens that an episode adds per turn."""
+CHOICE_TOKENS, ALTERNATIVES, DISTINCT = 8, 4, 64
+"""For commands: assumed tokens per choice, alternatives per choice, and different alternatives of a micro-batch."""
+
+
+Measure = Callable[[ActorCritic, LiveBytes], tuple[int, ...]]
+"""A function that uses a fake model, and returns sizes in bytes."""
+
+
+class UnpredictableError(AgentError):
+    """A model cannot be simulated, because its operations depend on numbers, as in a mixture of experts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What the loss of a run computes.
+
+    Attributes:
+        whole_vocabulary: whether the agent chooses among all tokens.
+        with_kl, with_expected_q, with_q_logprobs: whether the loss needs the outputs of these names.
+    """
+
+    whole_vocabulary: bool = False
+    with_kl: bool = False
+    with_expected_q: bool = False
+    with_q_logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Simulates the phases of a run in one process that holds the whole model. All sizes are in bytes.
+
+    Attributes:
+        model: a real model, or one on the meta device. It is copied, and stays as it is.
+        recompute: whether gradient checkpointing is on.
+        on_gpu: whether the torch optimizer works as on a GPU, where it updates all parameters at once.
+    """
+
+    model: ActorCritic
+    config: UpdateConfig
+    loss: Loss
+    recompute: bool
+    on_gpu: bool
+
+    def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
+        """Return a tuple: the size of the key/value cache of `parallel` streams, and of other tensors at the peak."""
+
+        def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
+            before = memory.live
+            cache = _play(fake, parallel, context, self.loss)
+            size = sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.written)
+            return size, memory.peak - before - size
+
+        cache, others = self._for_all_layers(self._measured(measure))
+        return cache, others
+
+    def update(self, *, rows: int, context: int) -> float:
+        """Return the size of the tensors at the peak of a micro-batch of `rows` streams, beside all gradients."""
+
+        def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
+            if self.recompute:
+                fake.enable_gradient_checkpointing()
+            _set_gradients(make_torch_optimizer(fake, self.config))
+            memory.reset_peak()
+            before = memory.live
+            with _noting_last_layer(fake, memory) as early:
+                _backward(fake, rows, context, self.loss)
+            return (early[0] if early else memory.peak) - before, memory.peak - before
+
+        # Until the last layer is differentiated, the activations of all layers are in memory. Later peaks, such as
+        # the gradient of the embedding, do not depend on the number of layers.
+        measured = self._measured(measure)
+        return max(self._for_all_layers(measured)[0], measured[-1][1])
+
+    def step(self) -> float:
+        """Return the size of the tensors at the peak of a gradient step, beside gradients, moments and weights."""
+
+        def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
+            torch_optimizer = make_torch_optimizer(fake, self.config)
+            for group in torch_optimizer.param_groups if self.on_gpu else ():
+                group["foreach"] = True
+            _set_gradients(torch_optimizer)
+            torch_optimizer.step()  # creates the moments
+            memory.reset_peak()
+            clip_grad_norm_(stepped(torch_optimizer), 1.0)
+            torch_optimizer.step()
+            return (memory.peak - memory.live,)
+
+        return self._for_all_layers(self._measured(measure))[0]
+
+    def _for_all_layers(self, measured: Sequence[tuple[int, ...]]) -> list[float]:
+        """Return the sizes for the whole model from the result of `_measured`."""
+        further = self.model.layers - max(SIMULATED)
+        return [sizes[-1] + further * float(sizes[-1] - sizes[0]) for sizes in zip(*measured, strict=True)]
+
+    def _measured(self, measure: Measure) -> list[tuple[int, ...]]:
+        """Return the results of `measure` for the simulated numbers of layers, or for the whole model alone."""
+        layers, results = _layers(self.model) if self.model.layers > max(SIMULATED) else None, []
+        for count in (None,) if layers is None else SIMULATED:
+            mode = FakeTensorMode(allow_non_fake_inputs=True)
+            with _first(layers, count):
+                fake = _fake_copy(self.model, mode)
+            with warnings.catch_warnings(), mode, LiveBytes() as memory:
+                warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
+                memory.add([*fake.parameters(), *fake.buffers()])
+                try:
+                    results.append(measure(fake, memory))
+                except (RuntimeError, TypeError, ValueError) as error:
+                    raise UnpredictableError(f"{type(self.model.base).__name__} needs numbers: {error}") from error
+        return results
+
+
+def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
+    """Return a copy whose parameters and buffers are fake. Those of a model on the meta device are on a CPU."""
+    model.forget_conversions()
+    fakes: dict[int, Tensor] = {}
+    with mode:
+        for tensor in (*model.parameters(), *model.buffers()):
+            fake = torch.empty_like(tensor, device="cpu" if tensor.is_meta else tensor.device)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            fakes[id(tensor)] = nn.Parameter(fake, requires_grad=tensor.requires_grad) if is_parameter else fake
+    return copy.deepcopy(model, fakes)
+
+
+def _layers(model: ActorCritic) -> nn.ModuleList | None:
+    """Return the list of the decoder's layers, or None if they are not alike."""
+    lists = [m for m in model.decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == model.layers]
+    if len(lists) != 1:
+        return None
+    shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in lists[0]]
+    return lists[0] if all(shape == shapes[0] for shape in shapes) else None
+
+
+@contextmanager
+def _first(layers: nn.ModuleList | None, count: int | None) -> Iterator[None]:
+    """Remove all but the first `count` layers within the context."""
+    if layers is None:
+        yield
+        return
+    every = layers._modules
+    layers._modules = dict(list(every.items())[:count])
+    try:
+        yield
+    finally:
+        layers._modules = every
+
+
+@contextmanager
+def _noting_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
+    """Provide a list that receives the peak up to the moment when the last layer has been differentiated."""
+    peaks = list[int]()
+
+    def note(gradient: Tensor) -> None:
+        if not peaks:  # with gradient checkpointing, the layer is run again
+            peaks.append(memory.peak)
+
+    def attach(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor) and value.requires_grad:
+                value.register_hook(note)
+
+    layers = _layers_of(fake)
+    hook = layers[-1].register_forward_pre_hook(attach, with_kwargs=True) if layers else None
+    yield peaks
+    if hook:
+        hook.remove()
+
+
+@torch.no_grad()
+def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedCache:
+    """Let every stream grow to its full length, in the passes that enlarge the cache last. Return the cache."""
+    fake.train(False)
+    new = max(1, min(TURN_TOKENS, context // 4))
+    cache = RaggedCache(fake.layers)
+    cache.layers = cache.layers[: len(_layers_of(fake)) or None]
+    rows = [cache.add_row() for _ in range(parallel)]
+    hidden = torch.empty(0)
+    for end in (context * 3 // 4, context):
+        for row in rows:
+            cache.append(row, [0] * (end - new - cache.lengths[row]))
+        hidden = forward_trees(fake, cache, [TreeInput(row=row, tokens=[0] * new) for row in rows])
+    if loss.whole_vocabulary:
+        fake.all_logprobs(hidden)
+        if len(fake.heads.q):
+            fake.all_q(hidden)
+    return cache
+
+
+def _layers_of(fake: ActorCritic) -> list[nn.Module]:
+    """Return the layers of a model from which layers may have been removed. Empty if there is no list of layers."""
+    lists = [m for m in fake.decoder.modules() if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]
+    return list(max(lists, key=len, default=[]))
+
+
+def _set_gradients(torch_optimizer: torch.optim.Optimizer) -> None:
+    """Set all gradients, which exist at the second micro-batch of a step."""
+    for parameter in stepped(torch_optimizer):
+        parameter.grad = torch.zeros_like(parameter)
+
+
+def _backward(fake: ActorCritic, rows: int, context: int, loss: Loss) -> None:
+    """Run the forward and backward passes of a micro-batch."""
+    fake.train()
+    count = rows * context // (1 if loss.whole_vocabulary else CHOICE_TOKENS) or 1
+    width = 1 if loss.whole_vocabulary else ALTERNATIVES
+    distinct = min(DISTINCT, count * width, fake.vocabulary)
+
+    def indices(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int64, device=fake.device)
+
+    choices = Choices(
+        rows=indices(count),
+        positions=indices(count),
+        alternatives=indices(count, width),
+        chosen=indices(count),
+        whole_vocabulary=loss.whole_vocabulary,
+    )
+    earlier = torch.zeros(count, int(fake.config.hidden_size), device=fake.device) if loss.with_kl else None
+
+    @torch.no_grad()
+    def reference(chosen: slice) -> Tensor:
+        assert earlier is not None
+        if loss.whole_vocabulary:
+            return fake.all_logprobs(earlier[chosen])
+        return torch.zeros(count, width, device=fake.device)[chosen]
+
+    heads = fake.evaluate_choices(
+        fake.hidden_states(indices(rows, context), use_cache=False),
+        choices,
+        reference=reference if loss.with_kl else None,
+        with_expected_q=loss.with_expected_q,
+        with_q_logprobs=loss.with_q_logprobs,
+        distinct=(indices(distinct), indices(count, width)),
+    )
+    outputs = [getattr(heads, field.name) for field in fields(heads)]
+    sum((output.sum() for output in outputs if output is not None and output.requires_grad), torch.zeros(())).backward()
