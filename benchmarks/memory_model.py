@@ -3,7 +3,8 @@
 Measured is the peak of the resident memory (VmHWM), from the moment the model is loaded to the end of the run, minus the
 resident memory of the same process after it has imported all libraries and trained a tiny agent. The tensors of the
 model, the rollout, the update, the gradient step and the checkpoint count. `MALLOC_MMAP_THRESHOLD_=1000000` returns the
-memory of large tensors to the system as soon as they are freed. `measured_default` is the same without this setting.
+memory of large tensors to the system as soon as they are freed. `--default-allocator` measures without this setting.
+Each case takes one gradient step after another that creates the moments.
 
     python -m benchmarks.memory_model --out benchmarks/memory_model.json                     # predicts
     python -m benchmarks.memory_model --out benchmarks/memory_model.json --measure           # adds measurements
@@ -24,10 +25,10 @@ from typing import Any
 from benchmarks.harness import document, write
 from benchmarks.memory import peak, reset_peak, resident
 
-COIN = {"game": "textworld:coin?level=5&seed=1..50", "max_turns": 40, "optimizer": "ppo", "epochs": 1}
+COIN = {"game": "textworld:coin?level=5&seed=1..50", "max_turns": 8, "optimizer": "ppo", "epochs": 1, "minibatches": 2}
 """Commands of a text adventure. Episodes are longer than the context, so streams fill it."""
-BASE: dict[str, Any] = {"iterations": 2, "save_every": 2, "prefix_sharing": "off", "tracker": "none", **COIN}
-SMOLLM2 = {"trunk": "smollm2", "dtype": "float32", "parallel": 8, "episodes": 8}
+BASE: dict[str, Any] = {"iterations": 1, "prefix_sharing": "off", "tracker": "none", **COIN}
+SMOLLM2 = {"trunk": "smollm2", "dtype": "float32", "parallel": 4, "episodes": 4}
 SMALL = {"trunk": "small", "lora": 0, "parallel": 16, "episodes": 16}
 NEOX = {
     "model_type": "gpt_neox",
@@ -52,45 +53,42 @@ RANDOM = {"trunk": "random", "dtype": "float32", "parallel": 4, "episodes": 4}
 
 Case = dict[str, Any]
 CASES: dict[str, Case] = {
-    "smollm2-lora": {**SMOLLM2, "lora": 16, "context": 512, "micro_batch_tokens": 1024},
+    "smollm2-lora": {**SMOLLM2, "lora": 16, "context": 256, "micro_batch_tokens": 512},
     "smollm2-lora-checkpointing": {
         **SMOLLM2,
         "lora": 16,
-        "context": 512,
-        "micro_batch_tokens": 2048,
+        "context": 256,
+        "micro_batch_tokens": 512,
         "gradient_checkpointing": True,
     },
-    "smollm2-full": {**SMOLLM2, "lora": 0, "context": 384, "micro_batch_tokens": 768},
-    "smollm2-full-sharing": {**SMOLLM2, "lora": 0, "context": 384, "micro_batch_tokens": 768, "prefix_sharing": "auto"},
+    "smollm2-full-sharing": {**SMOLLM2, "lora": 0, "context": 256, "micro_batch_tokens": 512, "prefix_sharing": "auto"},
     "smollm2-lora-bfloat16": {
         **SMOLLM2,
         "lora": 16,
         "dtype": "bfloat16",
-        "context": 256,
-        "micro_batch_tokens": 512,
+        "context": 128,
+        "micro_batch_tokens": 128,
         "parallel": 2,
         "episodes": 2,
-        "max_turns": 20,
     },
-    "small": {**SMALL, "context": 1024, "micro_batch_tokens": 8192},
-    "small-checkpointing": {**SMALL, "context": 1024, "micro_batch_tokens": 8192, "gradient_checkpointing": True},
-    "neox-full": {**RANDOM, "of": NEOX, "lora": 0, "context": 256, "micro_batch_tokens": 512},
+    "small": {**SMALL, "max_turns": 20, "context": 1024, "micro_batch_tokens": 8192},
+    "small-checkpointing": {**SMALL, "max_turns": 20, "context": 1024, "micro_batch_tokens": 8192, "gradient_checkpointing": True},
     "neox-full-checkpointing": {
         **RANDOM,
         "of": NEOX,
         "lora": 0,
-        "context": 512,
-        "micro_batch_tokens": 2048,
+        "context": 256,
+        "micro_batch_tokens": 512,
         "gradient_checkpointing": True,
     },
-    "neox-lora-kl": {**RANDOM, "of": NEOX, "lora": 8, "context": 512, "micro_batch_tokens": 1024, "kl_coef": 0.1},
-    "llama-full-kl-copy": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 768, "kl_coef": 0.1},
-    "llama-full-two-shards": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 768, "shards": 2},
+    "neox-lora-kl": {**RANDOM, "of": NEOX, "lora": 8, "context": 256, "micro_batch_tokens": 512, "kl_coef": 0.1},
+    "llama-full-kl-copy": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 512, "kl_coef": 0.1},
+    "llama-full-two-shards": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 512, "shards": 2},
 }
 """Settings of each case. `of` is the configuration of a trunk with random weights, `shards` the number of processes."""
 TUNING: dict[str, Case] = {
     "llama-full": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 512},
-    "llama-lora": {**RANDOM, "of": LLAMA, "lora": 8, "context": 512, "micro_batch_tokens": 512},
+    "llama-lora": {**RANDOM, "of": LLAMA, "lora": 8, "context": 256, "micro_batch_tokens": 512},
     "llama-small-shards": {
         **RANDOM,
         "of": {**LLAMA, "num_hidden_layers": 4},
@@ -148,18 +146,17 @@ def predict(case: Case) -> dict[str, Any]:
 
 def measure(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
     """Run a case in fresh processes with these environment variables, and return what process 0 measured, in MB."""
-    with random_trunk(case, weights=False) as place:
+    with random_trunk(case, weights=False) as place, tempfile.TemporaryDirectory() as runs:
         if "of" in case:  # in another process, whose memory does not count
             words = [sys.executable, "-c", _SAVE, json.dumps(case), place]
             subprocess.run(words, check=True)
-        launcher = [sys.executable]
-        if shards := case.get("shards"):
-            options = ("--config_file", "configs/fsdp2-cpu.yaml", "--num_processes", str(shards))
-            launcher = [sys.executable, "-m", "accelerate.commands.launch", *options]
-        words = [*launcher, "-m", "benchmarks.memory_model", "--child", json.dumps(case), "--trunk", place]
+        launcher, shards = [], case.get("shards")
         if shards:
-            words[words.index("-m", 3) : words.index("-m", 3) + 2] = ["-m", "benchmarks.memory_model"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **settings}
+            options = ("--config_file", "configs/fsdp2-cpu.yaml", "--num_processes", str(shards))
+            launcher = ["-m", "accelerate.commands.launch", *options]
+        own = ("-m", "benchmarks.memory_model", "--child", json.dumps(case), "--trunk", place)
+        words = [sys.executable, *launcher, *own]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MEMORY_MODEL_FOLDER": runs, **settings}
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     lines = [json.loads(line.removeprefix("MEASURED ")) for line in done.stdout.splitlines() if "MEASURED" in line]
     return {name: max(line[name] for line in lines) for name in lines[0]}
@@ -178,31 +175,26 @@ def child(case: Case, trunk: str) -> None:
     from agents.training.factory import make_trainer
     from agents.training.presets import resolve
 
-    with tempfile.TemporaryDirectory() as folder:
-        tiny = {**BASE, "game": "bandit", "trunk": "pico", "lora": 0, "dtype": "float32", "episodes": 4, "iterations": 1}
-        for _ in make_trainer(resolve(tiny), _shared(folder) / "tiny").run():
-            pass
-        gc.collect()
-        baseline = resident()
-        reset_peak()
-        trainer = make_trainer(config_of(case, trunk), _shared(folder) / "run")
-        loaded = peak()
-        reset_peak()
-        tokens = [metrics["prefix_sharing"] for metrics in trainer.run()]
-        numbers = {"load": loaded, "run": peak()}
-        shown = {name: (size - baseline) / 1e6 for name, size in numbers.items()}
-        print("MEASURED", json.dumps(shown | {"prefix_sharing": max(tokens)}), flush=True)
-
-
-def _shared(folder: str) -> Path:
-    """Return a folder that all processes of a run have in common."""
-    return Path(os.environ.get("MEMORY_MODEL_FOLDER", folder))
+    runs = Path(os.environ["MEMORY_MODEL_FOLDER"])
+    tiny = {**BASE, "game": "bandit", "trunk": "pico", "lora": 0, "dtype": "float32", "episodes": 4, "minibatches": 1}
+    for _ in make_trainer(resolve(tiny), runs / "tiny").run():
+        pass
+    gc.collect()
+    baseline = resident()
+    reset_peak()
+    trainer = make_trainer(config_of(case, trunk), runs / "run")
+    loaded = peak()
+    reset_peak()
+    sharing = max(metrics["prefix_sharing"] for metrics in trainer.run())
+    numbers = {"load": (loaded - baseline) / 1e6, "run": (peak() - baseline) / 1e6, "prefix_sharing": sharing}
+    print("MEASURED", json.dumps(numbers), flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", action="store_true", help="measure the cases whose predictions --out holds")
+    parser.add_argument("--default-allocator", action="store_true", help="measure with the allocator's defaults")
     parser.add_argument("--only", help="names of cases, separated by commas")
     parser.add_argument("--tuning", action="store_true", help="take the cases on which the model was developed")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -220,14 +212,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not options.measure or options.tuning:
             rows[name] = {"settings": cases[name], **predict(cases[name])}
         if options.measure:
-            found, plain = measure(cases[name], THRESHOLD), measure(cases[name], {})
-            rows[name] |= {
-                "measured": found["run"],
-                "ratio": rows[name]["predicted"] / found["run"],
-                "measured_load": found["load"],
-                "measured_default": plain["run"],
-                "prefix_sharing": found["prefix_sharing"],
-            }
+            found = measure(cases[name], {} if options.default_allocator else THRESHOLD)
+            kind = "_default" if options.default_allocator else ""
+            ratio = rows[name]["predicted"] / found["run"]
+            rows[name] |= {f"measured{kind}": found["run"], f"ratio{kind}": ratio}
+            rows[name] |= {"measured_load": found["load"], "prefix_sharing": found["prefix_sharing"]}
         print(name, {key: round(x, 3) for key, x in rows[name].items() if isinstance(x, float)}, flush=True)
         write(options.out, document("memory_model", options, arguments, cases=rows))
 

@@ -9,6 +9,7 @@
 The hash of every file is checked before the checkpoint is used. No file is unpickled.
 """
 
+import ctypes
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -273,7 +274,9 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for _, tensor in ordered:
-            file.write(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+            stored = tensor.detach().cpu().contiguous()
+            if stored.nbytes:  # `numpy()` would prevent FSDP from freeing a gathered parameter
+                file.write((ctypes.c_char * stored.nbytes).from_address(stored.data_ptr()))
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import clip_grad_norm_
+from transformers import masking_utils
 
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
@@ -135,7 +136,7 @@ class Simulation:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             with _first(layers, count):
                 fake = _fake_copy(self.model, mode)
-            with warnings.catch_warnings(), mode, LiveBytes() as memory:
+            with _without_packed_rows(), warnings.catch_warnings(), mode, LiveBytes() as memory:
                 warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
                 memory.add([*fake.parameters(), *fake.buffers()])
                 try:
@@ -181,6 +182,20 @@ def _first(layers: nn.ModuleList | None, count: int | None) -> Iterator[None]:
 
 
 @contextmanager
+def _without_packed_rows() -> Iterator[None]:
+    """Let decoders assume that positions increase by 1, which they cannot read from fake tensors.
+
+    Otherwise, they would build masks that a real run does not need.
+    """
+    before = masking_utils.find_packed_sequence_indices
+    masking_utils.find_packed_sequence_indices = lambda position_ids: None
+    try:
+        yield
+    finally:
+        masking_utils.find_packed_sequence_indices = before
+
+
+@contextmanager
 def _noting_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
     """Provide a list that receives the peak up to the moment when the last layer has been differentiated."""
     peaks = list[int]()
@@ -223,7 +238,8 @@ def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedC
 
 def _layers_of(fake: ActorCritic) -> list[nn.Module]:
     """Return the layers of a model from which layers may have been removed. Empty if there is no list of layers."""
-    lists = [m for m in fake.decoder.modules() if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]
+    modules = fake.decoder.modules() if isinstance(fake.decoder, nn.Module) else ()
+    lists = [m for m in modules if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]
     return list(max(lists, key=len, default=[]))
 
 

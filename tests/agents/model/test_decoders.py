@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from agents.config import ModelConfig, UpdateConfig
+from agents.config import ModelConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
@@ -14,9 +14,9 @@ from agents.model.head_outputs import Choices
 from agents.model.pretrained import load_pretrained
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, save_agent, trained_tensors
-from agents.training.memory_estimate import MemoryNeeds
 from experiments.decoders.architectures import POSITIONS, WINDOW
 from experiments.decoders.measure import save
+from tests.helpers.memory import memory_of
 from tests.helpers.models import assert_close
 
 TOKENS = torch.tensor([[(7 * n) % 250 for n in range(3 * WINDOW)]])
@@ -54,7 +54,7 @@ def states(model: ActorCritic) -> torch.Tensor:
 def test_decoders_with_unusual_sizes_load_play_and_are_saved(folders: Any, tmp_path: Path, name: str) -> None:
     model, tokenizer = assembled(folders(name))
     assert model.context == POSITIONS and model.vocabulary == model.base.get_output_embeddings().out_features
-    assert MemoryNeeds.of(model, UpdateConfig()).per_token > 0
+    assert memory_of(model).predict(parallel=2, micro_batch_tokens=64, context=32).activations > 0
     save_agent(tmp_path / "saved", model, tokenizer, ModelConfig(trunk=folders(name)), ABOUT)
     loaded = load_agent(tmp_path / "saved")
     assert trained_tensors(loaded.model).keys() == trained_tensors(model).keys()
