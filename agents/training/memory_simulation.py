@@ -31,6 +31,8 @@ from agents.training.live_bytes import LiveBytes
 from agents.training.master_weights import stepped
 from agents.training.updater import make_torch_optimizer
 
+STREAMS = 16
+"""Largest number of streams that is simulated."""
 SIMULATED = (2, 3)
 """Numbers of layers that are simulated."""
 TURN_TOKENS = 128
@@ -79,7 +81,15 @@ class Simulation:
     on_gpu: bool
 
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
-        """Return a tuple: the size of the key/value cache of `parallel` streams, and of other tensors at the peak."""
+        """Return a tuple: the size of the key/value cache of `parallel` streams, and of other tensors at the peak.
+
+        Streams are alike, so at most 16 are simulated. Further ones add as much as the last eight of these.
+        """
+        if parallel > STREAMS:
+            half, whole = (self.rollout(parallel=number, context=context) for number in (STREAMS // 2, STREAMS))
+            further = (parallel - STREAMS) / (STREAMS // 2)
+            cache, others = (b + (b - a) * further for a, b in zip(half, whole, strict=True))
+            return cache, others
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             before = memory.live

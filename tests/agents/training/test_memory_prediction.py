@@ -187,3 +187,11 @@ def test_the_prediction_keeps_no_copy_of_the_model() -> None:
     del model
     gc.collect()
     assert not [ref for ref in weights if ref() is not None]
+
+
+def test_further_streams_add_what_simulating_all_of_them_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = Simulation(tiny_model("llama", positions=64), UpdateConfig(), Loss(), False, False)
+    extrapolated = simulation.rollout(parallel=40, context=32)
+    monkeypatch.setattr(memory_simulation, "STREAMS", 40)
+    assert extrapolated == pytest.approx(simulation.rollout(parallel=40, context=32), rel=0.01)
+    assert memory_of(tiny_model("llama")).predict(**SIZES | {"parallel": 1_000_000}).cache > 1e9
