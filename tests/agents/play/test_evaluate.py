@@ -121,7 +121,7 @@ def test_failed_episodes_are_counted(broken: tuple[int, ...], trap: int, errors:
     assert (found.errors, found.episodes) == (errors, 8)
 
 
-@pytest.mark.parametrize(("episodes", "reason"), [(1, "1 of 1"), (2, "2 of 2"), (9, "3 episodes in a row")])
+@pytest.mark.parametrize(("episodes", "reason"), [(1, "1 of 1"), (2, "2 of 2"), (30, "10 episodes in a row")])
 def test_an_evaluation_that_only_fails_is_an_error(episodes: int, reason: str) -> None:
     fails = pytest.raises(games.FatalGameError, match=rf"\A{reason}.*: trapped: the floor gives way; correct the game")
     with fails:
