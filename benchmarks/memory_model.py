@@ -1,11 +1,11 @@
-"""The memory model against measured peaks of short training runs, each in a process of its own.
+"""Compare predicted peaks of memory with the measured peaks of short training runs, each in a process of its own.
 
-Measured is the peak of the resident memory (VmHWM), from the moment the model is loaded to the end of the run, minus
-the resident memory of the same process after it has imported all libraries and trained a tiny agent. The tensors of the
-model, the rollout, the update, the gradient step and the checkpoint count. `MALLOC_MMAP_THRESHOLD_=131072` returns the
-memory of large tensors to the system as soon as they are freed. `--default-allocator` measures without this setting.
-Each case takes one gradient step after another that creates the moments. `measured_threshold_1000000` is an earlier
-measurement with a higher threshold.
+The measured number is the peak of the resident memory (VmHWM) between the loading of the model and the end of the run,
+minus the resident memory of the same process after it has imported all libraries and trained a tiny agent. It thus
+covers the model, the rollout, the update, the gradient step and the checkpoint. `MALLOC_MMAP_THRESHOLD_=131072` returns
+the memory of large tensors to the system as soon as they are freed; `--default-allocator` measures without this
+setting. Each case takes two gradient steps, of which the first creates the moments. `measured_threshold_1000000` is an
+earlier measurement with a higher threshold.
 
     python -m benchmarks.memory_model --out benchmarks/memory_model.json                     # predicts
     python -m benchmarks.memory_model --out benchmarks/memory_model.json --measure           # adds measurements
@@ -107,6 +107,8 @@ TUNING: dict[str, Case] = {
 }
 """Cases on which the model and the measurement were developed. They are not part of the report."""
 THRESHOLD = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+PROJECT = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+"""The environment variable with which a child finds this package, because the current folder may not be on its path."""
 
 
 def config_of(case: Case, trunk: str) -> Any:
@@ -156,14 +158,14 @@ def measure(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
     with random_trunk(case, weights=False) as place, tempfile.TemporaryDirectory() as runs:
         if "of" in case:  # in another process, whose memory does not count
             words = [sys.executable, "-c", _SAVE, json.dumps(case), place]
-            subprocess.run(words, check=True)
+            subprocess.run(words, env=os.environ | PROJECT, check=True)
         launcher, shards = [], case.get("shards")
         if shards:
             options = ("--config_file", "configs/fsdp2-cpu.yaml", "--num_processes", str(shards))
             launcher = ["-m", "accelerate.commands.launch", *options]
         own = ("-m", "benchmarks.memory_model", "--child", json.dumps(case), "--trunk", place)
         words = [sys.executable, *launcher, *own]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MEMORY_MODEL_FOLDER": runs, **settings}
+        environment = {**os.environ, **PROJECT, "OMP_NUM_THREADS": "1", "MEMORY_MODEL_FOLDER": runs, **settings}
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     lines = [json.loads(line.removeprefix("MEASURED ")) for line in done.stdout.splitlines() if "MEASURED" in line]
     return {name: max(line[name] for line in lines) for name in lines[0]}

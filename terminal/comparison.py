@@ -44,7 +44,8 @@ def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
 def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None:
     """Show the results of `experiments.compare.report.write` or, for agents that write freely, the texts.
 
-    If runs diverged, exit with status 1.
+    A note names runs of an earlier command in `folder` that the report does not contain. If runs diverged, exit with
+    status 1.
     """
     rows, diverged = results["runs"], results.get("diverged", ())
     where = f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"
@@ -52,6 +53,9 @@ def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None
         console.document({"out": str(folder), **results})
     else:
         console.show([*(text_tables(rows) if write_texts(rows) else [results_table(rows)]), where])
+    found = {path.parent.name for path in (folder / "runs").glob("*/settings.json")}
+    if others := sorted(found - {row["name"] for row in (*rows, *diverged)}):
+        console.note(f"{folder / 'runs'} also holds runs that this report leaves out: {', '.join(others)}")
     if diverged:
         names = ", ".join(row["name"] for row in diverged)
         error_lines.fail(f"{len(diverged)} of {len(rows) + len(diverged)} runs diverged, see the report: {names}", 1)

@@ -187,6 +187,13 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
     assert printed == {"out": str(tmp_path / "report"), **stored}
 
 
+def test_compare_names_runs_that_its_report_leaves_out(tmp_path: Path) -> None:
+    words = ("compare", "--out", str(tmp_path), *TINY, "--iterations", "1", "--evaluations", "2", "--optimizers", "ppo")
+    assert "leaves out" not in cli(*words, "--seeds", "0-1").stderr
+    done = cli(*words, "--seeds", "1")
+    assert done.stderr.splitlines()[-1] == f"{tmp_path / 'runs'} also holds runs that this report leaves out: ppo-seed0"
+
+
 @pytest.mark.slow
 def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_own(tmp_path: Path) -> None:
     words: tuple[str, ...] = ("compare", "--out", str(tmp_path / "report"), "--seeds", "0", *TINY)

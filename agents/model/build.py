@@ -97,11 +97,11 @@ def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cp
             lm = from_config(config.trunk, vocabulary, config.dropout)
         else:
             lm = AutoModelForCausalLM.from_config(trunk_config, dtype=getattr(torch, config.dtype)).eval()
-        return _with_heads(lm, config, measured=False, on_cpu=on_cpu)
+        return _with_heads(lm, config, verify=False, on_cpu=on_cpu)
 
 
-def _with_heads(lm: Any, config: ModelConfig, *, measured: bool = True, on_cpu: bool = True) -> ActorCritic:
-    """Return the language model with its heads and adapter. `measured` says whether its numbers are checked."""
+def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bool = True) -> ActorCritic:
+    """Return the language model with its heads and adapter. If `verify` is True, its cache and logits are checked."""
     vocabulary, width = lm.get_output_embeddings().weight.shape
     heads = Heads(
         width,
@@ -118,7 +118,7 @@ def _with_heads(lm: Any, config: ModelConfig, *, measured: bool = True, on_cpu: 
     if lm.dtype == torch.bfloat16 and on_cpu:
         use_blockwise_attention(lm)
     model = ActorCritic(lm, heads, noisy_trunk=config.dropout > 0 and not config.lora)
-    if measured:
+    if verify:
         model.measure_logit_transform()
         check_cache(model)
     _freeze_unused(model)

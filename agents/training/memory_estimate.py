@@ -38,7 +38,7 @@ HEAP = 1.6
 # layers whose activations are in memory at the same time.
 RECOMPUTED = (0.4, 1.2)
 MEGABYTE = 1_000_000
-SMALLER_UPDATE = "lower --micro-batch-tokens, or use --gradient-checkpointing"
+SMALLER_UPDATE = "lower --micro-batch-tokens, or use --gradient-checkpointing or --lora"
 SMALLER_ROLLOUT = "lower --parallel or --context"
 
 

@@ -69,7 +69,9 @@ class Simulation:
     """Simulates the phases of a run in one process that holds the whole model. All sizes are in bytes.
 
     Attributes:
-        model: a real model, or one on the meta device. It is copied, and stays as it is.
+        model: a real model, or one on the meta device. It is copied and not changed.
+        config: settings of the update, such as the torch optimizer.
+        loss: what the loss of the run computes.
         recompute: whether gradient checkpointing is on.
         on_gpu: whether the torch optimizer works as on a GPU, where it updates all parameters at once.
     """
@@ -101,7 +103,7 @@ class Simulation:
         return cache, others
 
     def update(self, *, rows: int, context: int) -> float:
-        """Return the size of the tensors at the peak of a micro-batch of `rows` streams, beside all gradients."""
+        """Return the peak size of the tensors of a micro-batch of `rows` streams, without the gradients."""
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             if self.recompute:
@@ -109,7 +111,7 @@ class Simulation:
             _set_gradients(make_torch_optimizer(fake, self.config))
             memory.reset_peak()
             before = memory.live
-            with _noting_last_layer(fake, memory) as early:
+            with _peak_before_last_layer(fake, memory) as early:
                 _backward(fake, rows, context, self.loss)
             return (early[0] if early else memory.peak) - before, memory.peak - before
 
@@ -119,7 +121,7 @@ class Simulation:
         return max(self._for_all_layers(measured)[0], measured[-1][1])
 
     def step(self) -> float:
-        """Return the size of the tensors at the peak of a gradient step, beside gradients, moments and weights."""
+        """Return the size of the temporary tensors at the peak of a gradient step."""
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             torch_optimizer = make_torch_optimizer(fake, self.config)
@@ -141,10 +143,10 @@ class Simulation:
 
     def _measured(self, measure: Measure) -> list[tuple[int, ...]]:
         """Return the results of `measure` for the simulated numbers of layers, or for the whole model alone."""
-        layers, results = _layers(self.model) if self.model.layers > max(SIMULATED) else None, []
+        layers, results = _equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
         for count in (None,) if layers is None else SIMULATED:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
-            with _first(layers, count):
+            with _first_layers_only(layers, count):
                 fake = _fake_copy(self.model, mode)
             with _without_packed_rows(), warnings.catch_warnings(), mode, LiveBytes() as memory:
                 warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
@@ -168,7 +170,7 @@ def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
     return copy.deepcopy(model, fakes)
 
 
-def _layers(model: ActorCritic) -> nn.ModuleList | None:
+def _equal_layers(model: ActorCritic) -> nn.ModuleList | None:
     """Return the list of the decoder's layers, or None if they are not alike."""
     lists = [m for m in model.decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == model.layers]
     if len(lists) != 1:
@@ -178,7 +180,7 @@ def _layers(model: ActorCritic) -> nn.ModuleList | None:
 
 
 @contextmanager
-def _first(layers: nn.ModuleList | None, count: int | None) -> Iterator[None]:
+def _first_layers_only(layers: nn.ModuleList | None, count: int | None) -> Iterator[None]:
     """Remove all but the first `count` layers within the context."""
     if layers is None:
         yield
@@ -206,7 +208,7 @@ def _without_packed_rows() -> Iterator[None]:
 
 
 @contextmanager
-def _noting_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
+def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
     """Provide a list that receives the peak up to the moment when the last layer has been differentiated."""
     peaks = list[int]()
 
@@ -219,7 +221,7 @@ def _noting_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[in
             if isinstance(value, Tensor) and value.requires_grad:
                 value.register_hook(note)  # type: ignore[no-untyped-call]
 
-    layers = _layers_of(fake)
+    layers = _remaining_layers(fake)
     hook = layers[-1].register_forward_pre_hook(attach, with_kwargs=True) if layers else None
     yield peaks
     if hook:
@@ -228,11 +230,11 @@ def _noting_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[in
 
 @torch.no_grad()
 def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedCache:
-    """Let every stream grow to its full length, in the passes that enlarge the cache last. Return the cache."""
+    """Run the passes that enlarge the key/value cache to its full size, and return the cache."""
     fake.train(False)
     new = max(1, min(TURN_TOKENS, context // 4))
     cache = RaggedCache(fake.layers)
-    cache.layers = cache.layers[: len(_layers_of(fake)) or None]
+    cache.layers = cache.layers[: len(_remaining_layers(fake)) or None]
     rows = [cache.add_row() for _ in range(parallel)]
     hidden = torch.empty(0)
     for end in (context * 3 // 4, context):
@@ -246,7 +248,7 @@ def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedC
     return cache
 
 
-def _layers_of(fake: ActorCritic) -> list[nn.Module]:
+def _remaining_layers(fake: ActorCritic) -> list[nn.Module]:
     """Return the layers of a model from which layers may have been removed. Empty if there is no list of layers."""
     modules = fake.decoder.modules() if isinstance(fake.decoder, nn.Module) else ()
     lists = [m for m in modules if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]

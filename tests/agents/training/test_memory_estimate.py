@@ -1,8 +1,6 @@
 """The memory estimate against counts by hand and measured peaks, and its error message."""
 
 import gc
-import subprocess
-import sys
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -22,48 +20,20 @@ from agents.training.memory_estimate import SMALLER_ROLLOUT, SMALLER_UPDATE, Mem
 from agents.training.updater import Updater
 from tests import ROOT
 from tests.helpers.models import bigram_model, tiny_model
+from tests.helpers.update_peak import peak_of_update
 
 NEEDS = MemoryNeeds(
     layers=2, fixed=1000, per_position=8, per_pass=0.0, per_token=100.0, per_pair=0.0, checkpoint=10, per_choice=50
 )
 
-PEAK = """
-import sys, torch
-from agents.training.memory_estimate import MemoryNeeds
-from agents.config import ModelConfig, UpdateConfig
-from agents.model.build import assemble
-from tests.helpers.updates import gradients
-
-torch.manual_seed(0)
-model, _ = assemble(ModelConfig(trunk="small"), None)
-rows, length, recompute = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
-needs = MemoryNeeds.of(model, UpdateConfig())
-if recompute:
-    model.enable_gradient_checkpointing()
-
-def learn(rows, length):
-    model.hidden_states(torch.zeros(rows, length, dtype=torch.int64), use_cache=False).sum().backward()
-
-def status(name):
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-learn(1, 8)
-with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")  # the peak begins anew
-before = status("VmRSS")
-learn(rows, length)
-estimate = needs.update(micro_batch_tokens=rows * length, context=length, recompute=recompute)
-print(estimate / (status("VmHWM") - before))
-"""
-
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
 @pytest.mark.parametrize(("rows", "length", "recompute"), [(4, 1000, False), (1, 2000, False), (4, 1000, True)])
 def test_the_estimate_of_an_update_is_near_the_measured_peak(rows: int, length: int, recompute: bool) -> None:
-    command = [sys.executable, "-c", PEAK, str(rows), str(length), str(recompute)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert 0.6 < float(done.stdout) < 1.7
+    model, _ = assemble(ModelConfig(trunk="small"), None)
+    needs = MemoryNeeds.of(model, UpdateConfig())
+    estimate = needs.update(micro_batch_tokens=rows * length, context=length, recompute=recompute)
+    assert 0.6 < estimate / peak_of_update(rows, length, recompute=recompute) < 1.7
 
 
 def test_activations_are_linear_in_the_tokens() -> None:

@@ -1,9 +1,6 @@
 """The memory model against counts by hand, passes with real tensors and measured peaks."""
 
 import gc
-import os
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -18,50 +15,21 @@ from agents.model.heads import Heads
 from agents.training import memory_simulation
 from agents.training.live_bytes import LiveBytes
 from agents.training.memory_simulation import Loss, Simulation, _backward
-from tests import ROOT
 from tests.helpers.memory import memory_of
 from tests.helpers.models import bigram_model, tiny_model, tokenizer
+from tests.helpers.update_peak import peak_of_update
 
 SIZES: dict[str, Any] = {"parallel": 4, "micro_batch_tokens": 1000, "context": 100}
-
-PEAK = """
-import sys, torch
-from agents.config import ModelConfig
-from agents.model.build import assemble
-from tests.helpers.memory import memory_of
-
-torch.manual_seed(0)
-model, _ = assemble(ModelConfig(trunk="small"), None)
-rows, length, recompute = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
-memory = memory_of(model, gradient_checkpointing=recompute)
-predicted = memory.predict(parallel=1, micro_batch_tokens=rows * length, context=length).activations
-if recompute:
-    model.enable_gradient_checkpointing()
-model.train()
-
-def learn(rows, length):
-    model.hidden_states(torch.zeros(rows, length, dtype=torch.int64), use_cache=False).sum().backward()
-
-def status(name):
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-learn(1, 8)
-with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")  # the peak begins anew
-before = status("VmRSS")
-learn(rows, length)
-print(predicted / (status("VmHWM") - before))
-"""
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
 @pytest.mark.parametrize(("rows", "length", "recompute"), [(4, 1000, False), (4, 1000, True)])
 def test_the_prediction_of_an_update_is_near_the_measured_peak(rows: int, length: int, recompute: bool) -> None:
-    command = [sys.executable, "-c", PEAK, str(rows), str(length), str(recompute)]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}  # what is freed does not count
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
-    assert 0.85 < float(done.stdout) < 1.15
+    model, _ = assemble(ModelConfig(trunk="small"), None)
+    memory = memory_of(model, gradient_checkpointing=recompute)
+    predicted = memory.predict(parallel=1, micro_batch_tokens=rows * length, context=length).activations
+    allocator = {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # what is freed does not count
+    assert 0.85 < predicted / peak_of_update(rows, length, recompute=recompute, **allocator) < 1.15
 
 
 def test_the_counter_follows_tensors_until_they_are_freed() -> None:
