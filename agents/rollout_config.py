@@ -63,6 +63,9 @@ class RolloutConfig(Config):
     """Fraction of a rollout's episodes that is taken from --data; the model plays the others."""
     return_text: Literal["turn", "prefix"] = "turn"
     """How decision states a return. turn: at each turn, what follows; prefix: once, as Turner and Einhorn (2023) do."""
+    sharded_play: Literal["auto", "whole", "layers"] = "auto"
+    """How a sharded trunk plays. whole: gathered once for each rollout; layers: layer by layer in each pass, so that no
+    device holds it all; auto: whole if it fits."""
     wanted_return: float | None = None
     """Return that decision wants in its own play and in evaluations. none: the best return in --data."""
 

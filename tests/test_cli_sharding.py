@@ -89,6 +89,15 @@ def test_a_resumed_sharded_run_equals_an_uninterrupted_one(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_trunk_that_is_gathered_by_layer_gives_the_same_run(tmp_path: Path) -> None:
+    whole, layers = tmp_path / "whole", tmp_path / "layers"
+    for run in (whole, layers):
+        run_two("train", "--out", str(run), *IPD, "--sharded-play", run.name, "--iterations", "2", sharded=True)
+        run_two("train", "--out", str(run), "--resume", "--iterations", "4", sharded=True)
+    assert_same_files(layers, whole)
+
+
+@pytest.mark.slow
 def test_two_one_and_two_processes_continue_each_other(tmp_path: Path) -> None:
     sharded, replicas = tmp_path / "sharded", tmp_path / "replicas"
     for run, how in ((sharded, True), (replicas, False)):
@@ -119,9 +128,9 @@ def test_moments_of_replicas_are_continued_by_shards(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.1])
-def test_a_killed_process_ends_the_other_with_one_line(seconds: float, tmp_path: Path) -> None:
-    words = ["train", "--out", str(tmp_path / "run"), *IPD, "--iterations", "1000"]
+@pytest.mark.parametrize(("seconds", "play"), [(0.0, "layers"), (0.3, "whole"), (1.1, "whole"), (1.1, "layers")])
+def test_a_killed_process_ends_the_other_with_one_line(seconds: float, play: str, tmp_path: Path) -> None:
+    words = ["train", "--out", str(tmp_path / "run"), *IPD, "--iterations", "1000", "--sharded-play", play]
     survivor, killed = start_two([str(ROOT / "cli.py"), *words], sharded=True)
     assert survivor.stdout is not None
     survivor.stdout.readline()  # the first iteration

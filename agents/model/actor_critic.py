@@ -27,12 +27,15 @@ class ActorCritic(nn.Module):
         heads: the value head and the Q heads.
         noisy_trunk: whether training mode activates the trunk's own dropout. If not, the trunk stays in evaluation
             mode, because some decoders have other kinds of noise. Training mode always activates the adapter's dropout.
+
+    Attributes:
+        gathered_by_layer: whether the trunk is sharded and gathered by layer (`agents.model.sharding`).
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
         super().__init__()
         self.lm: Any = lm
-        self.heads, self.noisy_trunk = heads, noisy_trunk
+        self.heads, self.noisy_trunk, self.gathered_by_layer = heads, noisy_trunk, False
         self.logit_transform = LogitTransform()
         self._converted: tuple[tuple[int, int] | None, Tensor]
         self.forget_conversions()

@@ -4,12 +4,16 @@
 before its forward and backward passes. The embeddings, the last norm and the lm_head form the root unit. The heads and
 the adapter are small, so they are replicated, as in data parallelism.
 
-The trunk is sharded only during gradient steps (`sharded`). During play, evaluation and saving, every process holds the
-whole trunk and communicates with no other, so the processes may play different numbers of turns.
+Outside of gradient steps (`sharded`), a trunk is used in one of two ways:
+
+* Whole: every process holds the whole trunk and communicates with no other, so the processes may play different numbers
+  of turns.
+* By layer: only the root unit is whole. Each pass gathers one layer after the other, in all processes together. A
+  process without a pass of its own takes part with a pass over one token (`in_step`).
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,7 +44,31 @@ def sharding_plugin() -> Any:
     return plugin
 
 
-def shard(model: ActorCritic, plugin: Any, device: torch.device) -> None:
+def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
+    """Return the size of what a process holds of the trunk in play, in bytes, in the data type of the passes.
+
+    By layer, this is the root unit and two layers, of which one is gathered while the other computes.
+    """
+    if not by_layer:
+        return sum(parameter.nbytes for parameter in trunk_parameters(model))
+    root, layer = unit_bytes(model)
+    return root + 2 * layer
+
+
+def unit_bytes(model: ActorCritic) -> tuple[int, int]:
+    """Return the size of the root unit and that of the largest layer, in bytes."""
+    trunk = trunk_parameters(model)
+    layers = [sum(p.nbytes for p in layer.parameters() if p in trunk) for layer in _layers(model)]
+    return sum(p.nbytes for p in trunk) - sum(layers), max(layers, default=0)
+
+
+def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
+    """Return the parameters that are sharded, with their names: all but those of the heads and the adapter."""
+    named = model.named_parameters()
+    return {p: name for name, p in named if not name.startswith("heads.") and "lora_" not in name}
+
+
+def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bool = False) -> None:
     """Shard the trunk of a model in place. All processes must have equal weights.
 
     The master weights of a trained bfloat16 trunk are its shards in float32. They are gathered in bfloat16.
@@ -48,13 +76,13 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device) -> None:
     Args:
         plugin: the result of `sharding_plugin`.
         device: the device of the heads and the adapter. FSDP moves the trunk itself.
+        by_layer: whether the trunk is gathered by layer outside of gradient steps.
     """
     # accelerate's own preparation refuses CPUs and needs a torch optimizer, whose parameters it replaces
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
-    names = dict(model.named_parameters())
-    replicated = {p for name, p in names.items() if name.startswith("heads.") or "lora_" in name}
-    trunk = [parameter for parameter in names.values() if parameter not in replicated]
+    trunk = trunk_parameters(model)
+    replicated = {parameter for parameter in model.parameters() if parameter not in trunk}
     with_masters = model.dtype == torch.bfloat16 and any(parameter.requires_grad for parameter in trunk)
     settings: dict[str, Any] = {"offload_policy": plugin.cpu_offload, "ignored_params": replicated}
     if with_masters:
@@ -63,10 +91,10 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device) -> None:
             parameter.data = parameter.data.float()
     for parameter in replicated:
         parameter.data = parameter.data.to(device)
-    kinds = model.base._no_split_modules or ()
-    for layer in [module for module in model.lm.modules() if type(module).__name__ in kinds]:
+    for layer in _layers(model):
         fully_shard(layer, **settings)
     fully_shard(model, **settings)
+    model.gathered_by_layer = by_layer
     # `forward` calls it, too, but must not be called itself: nested calls free the gathered weights
     register_fsdp_forward_method(model, "hidden_states")
     for unit in _units(model):
@@ -98,13 +126,63 @@ def shard_again(*models: nn.Module) -> None:
 def gather_trunk(*models: ActorCritic) -> None:
     """Gather the trunk in all processes, which must call this function together, until `shard_again` is called.
 
-    Forward passes need no communication then. Nothing happens if the model is not sharded.
+    Forward passes need no communication then, except those of a trunk that is gathered by layer, of which only the root
+    unit is gathered here. Nothing happens if the model is not sharded.
     """
     for model in models:
-        for unit in _units(model):
+        units = _units(model)
+        for unit in units[:1] if model.gathered_by_layer else units:  # the first one is the root unit
             unit.set_reshard_after_forward(False, recurse=False)
             unit.unshard()
             model.forget_conversions()
+
+
+@contextmanager
+def in_step(*models: ActorCritic) -> Iterator[None]:
+    """Let the processes run different numbers of forward passes of `models` in the block, in any order.
+
+    All processes must enter the block together. Before a pass of a trunk that is gathered by layer, the processes agree
+    whose turn it is: the pass of the first model for which a process has one. A process that has none for this model,
+    or that has left the block, takes part with a pass over one token, until all have left.
+    """
+    layered = [model for model in models if model.gathered_by_layer]
+    passes = [model.hidden_states for model in layered]
+    failed = False
+
+    def wait_for_turn(own: int | None) -> None:
+        """Return when the pass of model `own` is due or, if it is None, when no process has passes left."""
+        while True:
+            wanted = torch.zeros(len(layered), device=layered[0].device)
+            if own is not None:
+                wanted[own] = 1
+            torch.distributed.all_reduce(wanted)
+            due = next((index for index, number in enumerate(wanted.tolist()) if number), None)
+            if due == own:
+                return
+            assert due is not None
+            with torch.no_grad(), layered[due].mode(training=False):
+                passes[due](torch.zeros(1, 1, dtype=torch.int64, device=layered[due].device), use_cache=False)
+
+    def waiting(own: int) -> Callable[..., Tensor]:
+        def hidden_states(*arguments: Any, **settings: Any) -> Tensor:
+            nonlocal failed
+            failed = True  # until the pass has succeeded
+            wait_for_turn(own)
+            states = passes[own](*arguments, **settings)
+            failed = False
+            return states
+
+        return hidden_states
+
+    for own, model in enumerate(layered):
+        model.hidden_states = waiting(own)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for model, own_pass in zip(layered, passes, strict=True):
+            model.hidden_states = own_pass  # type: ignore[method-assign]
+        if layered and not failed:
+            wait_for_turn(None)
 
 
 @contextmanager
@@ -152,6 +230,11 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
     for gradient in map(local, gradients):
         gradient.mul_(scale.to(gradient.device))
     return norm
+
+
+def _layers(model: ActorCritic) -> list[nn.Module]:
+    kinds = model.base._no_split_modules or ()
+    return [module for module in model.lm.modules() if type(module).__name__ in kinds]
 
 
 def _units(model: nn.Module) -> list[Any]:

@@ -50,6 +50,7 @@ def save_agent(
     config: ModelConfig,
     description: Mapping[str, Any],
     *,
+    weights: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
@@ -59,13 +60,14 @@ def save_agent(
     Args:
         description: JSON values that describe the agent (name, prompt, mode, context) and its training. For a model
             that is no agent, such as a reward model, `kind` says what it is.
+        weights: the result of `trained_tensors`, for a sharded model, gathered. If None, it is taken from the model.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training, state: tensors and JSON values of the training state.
 
     Raises:
         DivergenceError: a tensor is not finite. Nothing is written.
     """
-    weights = {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()}
+    weights = {name: x.to(dtype or x.dtype) for name, x in (weights or trained_tensors(model)).items()}
     check_finite(weights | dict(training or {}))
     with atomic_folder(folder) as work:
         _write_tensors(work / WEIGHTS, weights)

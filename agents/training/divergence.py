@@ -18,8 +18,8 @@ def check_update(updater: Updater, rollout: RolloutBatch) -> None:
 
     The outputs are computed for the first segment of the rollout, because finite weights can give infinite outputs.
     """
-    state = {name: local(tensor) for name, tensor in torch_optimizer_tensors(updater.torch_optimizer).items()}
-    check_finite(trained_tensors(updater.model) | state)
+    tensors = trained_tensors(updater.model) | torch_optimizer_tensors(updater.torch_optimizer)
+    check_finite({name: local(tensor) for name, tensor in tensors.items()})
     part, model = rollout.micro_batch([0]), updater.model
     with model.mode(training=False), part.hidden_states(model) as states:
         heads = model.evaluate_choices(states, part.choices)

@@ -20,6 +20,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.play.metrics import strategies_of
 from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL
 from agents.storage.run_folder import RunFolder
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
@@ -64,11 +65,13 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     words = gather(words)[0]  # a game's texts may differ between processes
     parts = optimizer, schedule, held_out, folder, words, accelerator
     trainer, earlier_games = in_all_processes(lambda: _build(config, *parts))
+    if len(set(gather(trainer.updater.model.gathered_by_layer))) > 1:
+        raise AgentError("the trunk fits onto the devices of some processes only: use --sharded-play layers")
     trainer.start(resume=resume, initial_games=earlier_games)
     if config.rollout.data:
         open_recorded_play(trainer)
     if resume:  # a process that was killed has perhaps saved only the newest checkpoint
-        in_all_processes(lambda: save_best(trainer))
+        save_best(trainer)
     return trainer
 
 

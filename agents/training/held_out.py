@@ -60,7 +60,7 @@ class HeldOutGames:
         Raises:
             FatalGameError: all episodes of a process failed.
         """
-        played = gather(in_all_processes(lambda: self._play(progress)))
+        played = gather(in_all_processes(lambda: self._play(progress), self._agent.model))
         episodes = [episode for part, _ in played for episode in part]
         won = wins(episodes)
         name = "eval_success" if won else "eval_reward"

@@ -17,16 +17,18 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from actde import optimizer_class
 from actde.config import option
 from agents.config import TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
+from agents.model.sharding import gathered_bytes
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 from games.errors import is_out_of_memory
@@ -86,16 +88,25 @@ class MemoryNeeds:
             per_choice=4 * model.vocabulary,
         )
 
-    def sharded(self, models: Sequence[nn.Module], *, processes: int, moved: bool, offloaded: bool) -> Self:
+    def sharded(
+        self,
+        models: Sequence[ActorCritic],
+        *,
+        processes: int,
+        moved: bool,
+        offloaded: bool,
+        by_layer: bool = False,
+    ) -> Self:
         """Return the needs of each process if several processes shard the trunk (see `agents.model.sharding`).
 
         A process stores its part of the weights, gradients and optimizer state. During play, it has no gradients, and
-        holds whole trunks.
+        holds what `gathered_bytes` counts.
 
         Args:
             models: the trained model and, if there is one, the frozen copy of the initial policy.
             moved: whether the device already holds the models.
             offloaded: whether the parts are in the memory of the machine instead of the device's.
+            by_layer: whether the trunk is gathered by layer in play.
         """
         parameters = [parameter for model in models for parameter in model.parameters()]
         trained = [parameter for parameter in parameters if parameter.requires_grad]
@@ -103,7 +114,7 @@ class MemoryNeeds:
         weights = sum(p.nbytes for p in parameters if not p.requires_grad or p.dtype == torch.float32)
         part = 0 if offloaded else (self.fixed + weights) // processes
         gradients = 0 if offloaded else sum(4 * p.numel() for p in trained) // processes
-        gathered = 0 if moved else sum(p.nbytes for p in parameters)
+        gathered = 0 if moved else sum(gathered_bytes(model, by_layer=by_layer) for model in models)
         return replace(self, fixed=part + max(0, gathered - gradients))
 
     def rollout(self, *, parallel: int, context: int) -> float:
@@ -150,6 +161,15 @@ def available(device: torch.device, processes: int = 1) -> int:
     return int(psutil.virtual_memory().available) // processes
 
 
+def capacity(device: torch.device, processes: int = 1) -> int:
+    """Return the memory of the device for one of the run's `processes` processes on this machine, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    import psutil
+
+    return int(psutil.virtual_memory().total) // processes
+
+
 def peak_memory(device: torch.device) -> int:
     """Return the largest memory that this process has used so far, in bytes: that of a GPU, or of the process itself.
 
@@ -172,20 +192,24 @@ def memory_advice(advice: str) -> Iterator[None]:
         raise
 
 
-def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
-    """Raise `AgentError` if a run needs more than `free` bytes. The message suggests settings with which it fits."""
-    sizes = {
-        "micro_batch_tokens": config.update.micro_batch_tokens,
-        "parallel": min(config.rollout.parallel, config.rollout.episodes),
-        "context": context,
-    }
+def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
+    """Return a function that estimates the memory of a run in bytes.
+
+    Its keyword arguments replace the settings `recompute`, `parallel`, `micro_batch_tokens` and `context`.
+    """
     optimizer = optimizer_class(config.run.optimizer)
     stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
-    per_vocabulary = stored if config.rollout.mode == "free" else 0
+    return partial(
+        needs.total,
+        **_sizes(config, context),
+        recompute=config.update.gradient_checkpointing,
+        per_vocabulary=stored if config.rollout.mode == "free" else 0,
+    )
 
-    def need(*, recompute: bool = config.update.gradient_checkpointing, **smaller: int) -> float:
-        return needs.total(**(sizes | smaller), recompute=recompute, per_vocabulary=per_vocabulary)
 
+def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
+    """Raise `AgentError` if a run needs more than `free` bytes. The message suggests settings with which it fits."""
+    need, sizes = needed(needs, config, context=context), _sizes(config, context)
     if need() <= free:
         return
     hint = ", or use --gradient-checkpointing" if need(recompute=True) <= free else ""
@@ -194,6 +218,11 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
         f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
         f"{_smaller(sizes, need, free)}{hint}"
     )
+
+
+def _sizes(config: TrainConfig, context: int) -> dict[str, int]:
+    parallel = min(config.rollout.parallel, config.rollout.episodes)
+    return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:

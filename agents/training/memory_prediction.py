@@ -7,7 +7,7 @@ allocator need is not part of it. The check before a run is a quicker estimate, 
 (`agents.training.memory_estimate`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from actde import Optimizer
 from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
+from agents.model.sharding import gathered_bytes, trunk_parameters, unit_bytes
 from agents.training.memory_simulation import Loss, Simulation
 
 
@@ -74,6 +75,7 @@ class MemoryModel:
         copied: whether the run has a frozen copy of the initial policy (`reference_copy`).
         ranks: number of processes that share the trunk in shards (FSDP2). 1 means that the trunk is not sharded.
         on_gpu: whether the run is on a GPU.
+        by_layer: whether a sharded trunk is gathered by layer in play.
     """
 
     model: ActorCritic
@@ -82,6 +84,7 @@ class MemoryModel:
     copied: bool
     ranks: int = 1
     on_gpu: bool = False
+    by_layer: bool = False
     _simulated: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def predict(
@@ -96,9 +99,8 @@ class MemoryModel:
         rows = max(1, micro_batch_tokens // context)
         cache, play = self._once(simulation.rollout, parallel=parallel, context=context)
         activations = self._once(simulation.update, recompute, rows=rows, context=context)
-        return Prediction(
-            **self._fixed, cache=cache, play=play, activations=activations, step=self._once(simulation.step)
-        )
+        step = self._once(simulation.step) * self._share_of_trained
+        return Prediction(**self._fixed, cache=cache, play=play, activations=activations, step=step)
 
     def _once(self, simulate: Callable[..., Any], *key: object, **sizes: int) -> Any:
         """Return the result of a simulation, which is run once for the same arguments."""
@@ -117,20 +119,26 @@ class MemoryModel:
             with_q_logprobs=self.optimizer.needs_q_logprobs,
         )
 
+    @property
+    def _share_of_trained(self) -> float:
+        """The part of the trained parameters that a process stores."""
+        trunk, trained = trunk_parameters(self.model), [p for p in self.model.parameters() if p.requires_grad]
+        stored = sum(p.numel() / (self.ranks if p in trunk else 1) for p in trained)
+        return stored / (sum(p.numel() for p in trained) or 1)
+
     @cached_property
     def _fixed(self) -> dict[str, float]:
         """The components that do not depend on the sizes of batches."""
-        names, masters = dict(self.model.named_parameters()), 0
-        trunk = {name: p for name, p in names.items() if not name.startswith("heads.") and "lora_" not in name}
+        trunk, masters = trunk_parameters(self.model), 0
         moments = 2 if self.config.update.torch_optimizer == "adamw" else 0
         buffers = sum(buffer.nbytes for buffer in self.model.buffers())
         sizes = dict.fromkeys(("weights", "reference", "moments", "master_weights", "gradients"), 0.0)
         sharded = self.ranks > 1
-        with_masters = self.model.dtype == torch.bfloat16 and any(p.requires_grad for p in trunk.values())
-        for name, p in names.items():
-            share = self.ranks if name in trunk else 1
+        with_masters = self.model.dtype == torch.bfloat16 and any(p.requires_grad for p in trunk)
+        for name, p in self.model.named_parameters():
+            share = self.ranks if p in trunk else 1
             trained, exact = p.requires_grad, 4 * p.numel()
-            stored = exact if sharded and with_masters and name in trunk else p.nbytes
+            stored = exact if sharded and with_masters and p in trunk else p.nbytes
             masters = exact if trained and p.dtype != torch.float32 and not sharded else 0
             copied = self.copied and (sharded or trained or name.startswith("heads."))
             sizes["weights"] += stored / share
@@ -139,21 +147,20 @@ class MemoryModel:
             sizes["master_weights"] += masters
             sizes["gradients"] += trained * exact / share
         sizes["weights"] += buffers
-        return sizes | (self._gathered(trunk) if sharded else {})
+        return sizes | (self._gathered() if sharded else {})
 
-    def _gathered(self, trunk: Mapping[str, torch.nn.Parameter]) -> dict[str, float]:
-        """Return what shards need while they are gathered: the trunk in play; the root unit and two layers in updates.
+    def _gathered(self) -> dict[str, float]:
+        """Return what shards need while they are gathered: in play, and in updates the root unit and two layers.
 
         The root unit has as many bytes of gradients again, before they are summed over the processes.
         """
-        kinds = self.model.base._no_split_modules or ()
-        units = [module for module in self.model.lm.modules() if type(module).__name__ in kinds]
-        layers = [sum(p.nbytes for p in unit.parameters() if any(p is q for q in trunk.values())) for unit in units]
-        whole = sum(p.nbytes for p in trunk.values())
-        root, layer = whole - sum(layers), max(layers, default=0)
+        root, layer = unit_bytes(self.model)
         copies = 2 if self.copied else 1
-        trained = any(p.requires_grad for p in trunk.values())
-        return {"gathered_play": copies * whole, "gathered_update": (copies + trained) * root + (2 + trained) * layer}
+        trained = any(parameter.requires_grad for parameter in trunk_parameters(self.model))
+        return {
+            "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
+            "gathered_update": (copies + trained) * root + (2 + trained) * layer,
+        }
 
 
 def sizes_of(config: TrainConfig, model: ActorCritic) -> dict[str, Any]:

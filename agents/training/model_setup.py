@@ -2,6 +2,7 @@
 
 import copy
 import os
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.packed_attention import can_pack
 from agents.model.sharding import shard, sharding_plugin
-from agents.training.memory_estimate import MemoryNeeds, available, check_memory
+from agents.training.memory_estimate import MemoryNeeds, available, capacity, check_memory, needed
 from agents.training.updater import make_torch_optimizer
 
 
@@ -56,18 +57,22 @@ def prepare(
     """
     context = min(config.rollout.context or model.context, model.context)
     models = [model] if reference is None else [model, reference]
-    needs, processes = MemoryNeeds.of(model, config.update), accelerator.num_processes
+    needs, processes, by_layer = MemoryNeeds.of(model, config.update), accelerator.num_processes, False
+    own_machine = min(processes, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
     if plugin is not None:
         moved, offloaded = model.device == accelerator.device, isinstance(plugin.cpu_offload, CPUOffloadPolicy)
-        needs = needs.sharded(models, processes=processes, moved=moved, offloaded=offloaded)
-    own_machine = min(processes, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+        shards = partial(needs.sharded, models, processes=processes, moved=moved, offloaded=offloaded)
+        most = 0.9 * capacity(accelerator.device, own_machine)  # unlike the free memory, equal in all processes
+        fits = needed(shards(), config, context=context)() <= most
+        by_layer = config.rollout.sharded_play == "layers" or (config.rollout.sharded_play == "auto" and not fits)
+        needs = shards(by_layer=by_layer)
     check_memory(needs, config, context=context, free=available(accelerator.device, own_machine))
     if config.update.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     if plugin is not None:
         for each in models:
             _verify_packing(each, config)
-            shard(each, plugin, accelerator.device)
+            shard(each, plugin, accelerator.device, by_layer=by_layer)
     return make_torch_optimizer(model, config.update)
 
 

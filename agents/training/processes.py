@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.distributed import DistNetworkError, DistStoreError
 
 from actde.errors import OptimizerError
+from agents.model.actor_critic import ActorCritic
+from agents.model.sharding import in_step
 from agents.protocol import AgentError, LostProcessError
 from games.errors import GameError
 
@@ -92,8 +94,10 @@ def any_process(value: bool) -> bool:
     return any(gather(value))
 
 
-def in_all_processes(work: Callable[[], T]) -> T:
+def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
     """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
+
+    `models` are those of which `work` runs forward passes, which some processes may do more often than others.
 
     This applies to users' mistakes, to OSErrors, such as that of a full disk, and to Ctrl-C. If several processes raise
     errors, all raise that of the lowest rank, so that all handle the same error. Any other exception is a bug. Only the
@@ -102,7 +106,8 @@ def in_all_processes(work: Callable[[], T]) -> T:
     result: T | None = None
     error: BaseException | None = None
     try:
-        result = work()
+        with connected(), in_step(*models):
+            result = work()
     except (GameError, AgentError, OptimizerError, OSError, KeyboardInterrupt) as raised:
         error = _portable(raised)
     first = next((other for other in gather(error) if other is not None), None)

@@ -31,7 +31,7 @@ from agents.training.memory_estimate import memory_advice
 from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
 from agents.training.rollout import Rollout
-from agents.training.state import save_policy
+from agents.training.state import policy_weights, save_policy
 from games.files import atomic_write
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def open_recorded_play(trainer: "Trainer") -> None:
         is_new = trainer.accelerator.is_main_process and not trainer.iteration and not path.exists()
         in_all_processes(lambda: _convert(trainer, path) if is_new else None)
         in_all_processes(lambda: _open(trainer, path))
+        _want_best_return(trainer)
     except BaseException:
         trainer.runner.close()
         trackers.finish(trainer.accelerator, trainer.folder.path)
@@ -187,9 +188,16 @@ def _open(trainer: "Trainer", path: Path) -> None:
         rank=accelerator.process_index,
         processes=accelerator.num_processes,
     )
+
+
+def _want_best_return(trainer: "Trainer") -> None:
+    """Let an agent that wants no return yet want the best one of the recorded play."""
     returns = trainer.agent.prompt.returns
-    if returns is not None and returns.wanted is None:
-        returns.wanted = trainer.recorded.best_return
-        if accelerator.is_main_process and not trainer.iteration:  # the initial agent was saved without it
-            initial = trainer.folder.path / INITIAL
-            save_policy(trainer, initial, trained_on=read_json(initial / AGENT)["trained_on"])
+    if returns is None or returns.wanted is not None or trainer.recorded is None:
+        return
+    returns.wanted = trainer.recorded.best_return
+    if not trainer.iteration:  # the initial agent was saved without it
+        weights, initial = policy_weights(trainer), trainer.folder.path / INITIAL
+        in_all_processes(
+            lambda: save_policy(trainer, initial, weights, trained_on=read_json(initial / AGENT)["trained_on"])
+        )

@@ -1,19 +1,29 @@
 """Saves and restores the state of a training run, and saves its policy, in the form of checkpoints."""
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from agents.model.sharding import whole
 from agents.play.metrics import RECENT
-from agents.storage.checkpoint import BEST, TRAINING, load_tensors, loading_tensors, save_agent
+from agents.storage.checkpoint import (
+    BEST,
+    INITIAL,
+    TRAINING,
+    load_tensors,
+    loading_tensors,
+    save_agent,
+    trained_tensors,
+)
 from agents.storage.run_folder import ProcessesError
 from agents.storage.training_state import read_training
 from agents.training.held_out import Best
-from agents.training.processes import connected, gather
+from agents.training.processes import any_process, connected, gather, in_all_processes
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
 
@@ -21,8 +31,8 @@ if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
 
-def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a tuple: the content of `state.json`, and the tensors of the torch optimizer and of the random generators.
+def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Return a tuple: the content of `state.json`, the tensors of `training.safetensors`, and the policy's weights.
 
     All processes must call this function. Each has its own episodes and its own random generator.
     """
@@ -43,13 +53,27 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
     if trainer.held_out and trainer.held_out.best:
         state["best"] = trainer.held_out.best._asdict()
     random_states = {"torch_rng": torch.stack(gather(torch.get_rng_state()))}
-    tensors: dict[str, Tensor] = {}
+    tensors = _gathered(torch_optimizer_tensors(trainer.updater.torch_optimizer), trainer)
+    return state, tensors | random_states, policy_weights(trainer)
+
+
+def policy_weights(trainer: "Trainer") -> dict[str, Tensor]:
+    """Return the model's trained tensors in process 0, and {} in the others. All processes must call this function."""
+    dtype = trainer.updater.model.dtype  # shards of a bfloat16 trunk are its float32 master weights
+    sharded = {name: x for name, x in trained_tensors(trainer.updater.model).items() if isinstance(x, DTensor)}
+    weights = _gathered(trained_tensors(trainer.updater.model), trainer)
+    return weights | {name: weights[name].to(dtype) for name in sharded.keys() & weights.keys()}
+
+
+def _gathered(tensors: Mapping[str, Tensor], trainer: "Trainer") -> dict[str, Tensor]:
+    """Gather sharded tensors one after another. The result has all tensors in process 0, and none in the others."""
+    gathered: dict[str, Tensor] = {}
     with connected():
-        for name, tensor in torch_optimizer_tensors(trainer.updater.torch_optimizer).items():
-            gathered = whole(tensor)  # by all processes
+        for name, tensor in tensors.items():
+            all_of_it = whole(tensor)  # by all processes
             if trainer.accelerator.is_main_process:  # the others would waste memory
-                tensors[name] = gathered
-    return state, tensors | random_states
+                gathered[name] = all_of_it
+    return gathered
 
 
 def load_state(trainer: "Trainer", folder: Path) -> None:
@@ -106,8 +130,15 @@ def _next_episode(trainer: "Trainer", saved: list[int], folder: Path) -> int:
     return rounds + (rank < rest)  # episode i of process r of n has the number i * n + r
 
 
-def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **training: Any) -> None:
-    """Write a checkpoint of the current policy. `training` holds further keyword arguments of `save_agent`."""
+def save_policy(
+    trainer: "Trainer", folder: Path, weights: Mapping[str, Tensor], *, trained_on: list[str], **training: Any
+) -> None:
+    """Write a checkpoint of the current policy in process 0.
+
+    `weights` are the result of `policy_weights`. `training` holds further keyword arguments of `save_agent`.
+    """
+    if not trainer.accelerator.is_main_process:
+        return
     returns = trainer.agent.prompt.returns
     description = {
         "name": trainer.config.run.optimizer,
@@ -119,17 +150,27 @@ def save_policy(trainer: "Trainer", folder: Path, *, trained_on: list[str], **tr
         "made_by": trainer.config.model_dump(),
         "trained_on": trained_on,
     }
-    save_agent(folder, trainer.updater.model, trainer.tokenizer, trainer.model_config, description, **training)
+    model, tokenizer = trainer.updater.model, trainer.tokenizer
+    save_agent(folder, model, tokenizer, trainer.model_config, description, weights=weights, **training)
 
 
-def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write the newest checkpoint with the results of `state_of`, and delete old ones. Save the best policy, too."""
+def save_checkpoint(
+    trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor], weights: dict[str, Tensor]
+) -> None:
+    """Write the newest checkpoint with the results of `state_of` in process 0, and delete old ones."""
     if trainer.accelerator.is_main_process:
         trainer.folder.sync()
         folder = trainer.folder.checkpoint(trainer.iteration)
-        save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
+        save_policy(trainer, folder, weights, trained_on=trainer.trained_on, training=tensors, state=state)
         trainer.folder.prune()
-        save_best(trainer)
+
+
+def save_initial(trainer: "Trainer", trained_on: Sequence[str]) -> None:
+    """Save the initial policy unless the run's folder has it. All processes must call this function."""
+    folder = trainer.folder.path / INITIAL
+    if any_process(trainer.accelerator.is_main_process and not folder.exists()):
+        weights = policy_weights(trainer)
+        in_all_processes(lambda: save_policy(trainer, folder, weights, trained_on=list(trained_on)))
 
 
 def is_best(trainer: "Trainer") -> bool:
@@ -139,6 +180,7 @@ def is_best(trainer: "Trainer") -> bool:
 
 
 def save_best(trainer: "Trainer") -> None:
-    """Save the current policy in the run's folder `best` if it has the best evaluation so far."""
-    if is_best(trainer) and trainer.accelerator.is_main_process:
-        save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)
+    """Save the current policy if its evaluation is the best one so far. All processes must call this function."""
+    if is_best(trainer):
+        weights, folder = policy_weights(trainer), trainer.folder.path / BEST
+        in_all_processes(lambda: save_policy(trainer, folder, weights, trained_on=trainer.trained_on))

@@ -25,7 +25,6 @@ from agents.play.episode import Episode
 from agents.play.metrics import RECENT, Metrics
 from agents.play.runner import EpisodeRunner
 from agents.protocol import DivergenceError
-from agents.storage.checkpoint import INITIAL
 from agents.storage.run_folder import RunFolder
 from agents.training import trackers
 from agents.training.dagger import DAggerAgent
@@ -39,7 +38,7 @@ from agents.training.progress import Progress
 from agents.training.recorded_play import RecordedPlay
 from agents.training.rollout import Rollout, joined, play_rollout, rollout_metrics, with_advantages
 from agents.training.rollout_batch import RolloutBatch
-from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_policy, state_of
+from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_initial, state_of
 from agents.training.updater import Updater, set_learning_rates
 from agents.user_optimizer import one_line_errors
 from games.errors import noticing_changes
@@ -112,15 +111,14 @@ class Trainer:
         self.updater.gather()
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
-        in_all_processes(lambda: self._create(damaged, totals if resume else None, initial_games))
+        in_all_processes(lambda: self._create(damaged, totals if resume else None))
+        save_initial(self, initial_games)
         in_all_processes(lambda: trackers.start(self.accelerator, self.folder))
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
-    def _create(
-        self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None, initial_games: Sequence[str]
-    ) -> None:
+    def _create(self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None) -> None:
         """Prepare the folder, with the arguments of `RunFolder.set_aside` and `truncate`. A new run has no totals."""
         if self.accelerator.is_main_process:
             if totals:
@@ -128,8 +126,6 @@ class Trainer:
             self.notes += self.folder.set_aside(damaged)
             self.folder.prune()
             self.folder.create()
-            if not (initial := self.folder.path / INITIAL).exists():
-                save_policy(self, initial, trained_on=list(initial_games))
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
@@ -140,10 +136,10 @@ class Trainer:
         """
         with self.folder.in_use():
             try:
-                in_all_processes(self._probe)
+                in_all_processes(self._probe, *self.updater.models)
                 while not self._ends():
                     metrics = self.iterate()
-                    in_all_processes(self._probe)
+                    in_all_processes(self._probe, *self.updater.models)
                     if self.iteration % self.config.budget.save_every == 0 or self.finished or is_best(self):
                         self.save()
                     yield metrics
@@ -192,7 +188,7 @@ class Trainer:
         played = self._play()
         updated = time.perf_counter()
         rollout, update_metrics, advantages = self._learn(played.segments)
-        in_all_processes(lambda: check_update(self.updater, rollout))
+        in_all_processes(lambda: check_update(self.updater, rollout), *self.updater.models)
         learned = time.perf_counter()
         seconds = gather(learned - begin)[0]
         everyone = joined(gather(with_advantages(played, rollout.by_turn(advantages))))
@@ -236,7 +232,7 @@ class Trainer:
             return {}
         metrics = self.held_out.measure(self.iteration, self.progress)
         if not self.iteration:
-            in_all_processes(lambda: save_best(self))
+            save_best(self)
         return metrics
 
     def _ends(self) -> bool:
@@ -248,7 +244,7 @@ class Trainer:
         """Play one rollout. If this fails in one process, undo the rollout in all processes, and raise the error."""
         before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
-            return in_all_processes(self._play_own)
+            return in_all_processes(self._play_own, *self.updater.models)
         except ValueError:
             self.runner.next_episode, self.runner.continuations, random_state = before
             torch.set_rng_state(random_state)
@@ -290,6 +286,7 @@ class Trainer:
         """
         state, self.saved = state_of(self), self.iteration
         in_all_processes(lambda: save_checkpoint(self, *state))
+        save_best(self)
 
     def _resume(self) -> dict[Path, str]:
         """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""

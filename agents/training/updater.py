@@ -21,7 +21,7 @@ from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.finite_check import check_finite
 from agents.model.packed_attention import can_pack
-from agents.model.sharding import clip_gradients, gather_trunk, is_sharded, part_for, sharded
+from agents.model.sharding import clip_gradients, gather_trunk, in_step, is_sharded, part_for, sharded
 from agents.training.auxiliary_loss import LMSample
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.memory_estimate import SMALLER_UPDATE, memory_advice
@@ -185,7 +185,8 @@ class Updater:
         progress = progress or Progress()
         progress.begin("update", self.config.epochs * sum(len(segment.tokens) for segment in rollout.segments))
         if self.optimizer.needs_reference:  # the KL is used or measured
-            self.reference.read(rollout)
+            with connected(), in_step(self.reference.copy or self.model):
+                self.reference.read(rollout)
         batch = rollout.batch(with_q=self.optimizer.trains_q)
         with torch.no_grad():
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)

@@ -21,7 +21,7 @@ from agents.config import ModelConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.model.packed_attention import can_pack
-from agents.model.sharding import gather_trunk, shard
+from agents.model.sharding import gather_trunk, shard, whole
 from agents.storage.checkpoint import trained_tensors
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import make_torch_optimizer
@@ -38,6 +38,7 @@ CASES = (
 )  # fmt: skip
 """Architecture, trained weights and optimizer, and perhaps a mode. A KL to the initial policy and the next-token loss
 at all positions are part of each loss. GRPO trains no heads, and weight decay must not change them."""
+MODES = ("replicas", "sharded", "layers")
 SETTINGS = {"epochs": 2, "micro_batch_tokens": 60, "max_grad_norm": 1.0, "lm_loss_coef": 0.1, "lm_loss_tokens": 1000}
 SETTINGS |= {"target_rate": 0.3}
 
@@ -55,16 +56,21 @@ def episodes(rank: int, count: int, mode: list[str]) -> RolloutBatch:
     return RolloutBatch(own, credit="token", group_size=2)
 
 
-def train(model: ActorCritic, case: str, rollout: RolloutBatch, *, sharded: bool) -> dict[str, float]:
-    """Take ten gradient steps in five updates, and return the metrics of the last one."""
+def train(model: ActorCritic, case: str, rollout: RolloutBatch, mode_of_trunk: str) -> dict[str, float]:
+    """Take ten gradient steps in five updates, and return the metrics of the last one.
+
+    The trunk is replicated ("replicas"), sharded ("sharded"), or also gathered by layer outside of gradient steps
+    ("layers").
+    """
     _, weights, optimizer, *mode = case.split("-")
     reference = copy.deepcopy(model).requires_grad_(False) if weights == "full" else None
     if mode == ["checkpointing"]:
         model.enable_gradient_checkpointing()
-    if sharded:
+    if mode_of_trunk != "replicas":
+        by_layer = mode_of_trunk == "layers"
         for each in filter(None, (model, reference)):
             can_pack(each)
-            shard(each, FullyShardedDataParallelPlugin(fsdp_version=2), torch.device("cpu"))
+            shard(each, FullyShardedDataParallelPlugin(fsdp_version=2), torch.device("cpu"), by_layer=by_layer)
     learning = OptimizerConfig(gamma=0.9, whitening="batch", kl_coef=0.1, entropy_coef=0.01)
     sgd = make_torch_optimizer(model, UpdateConfig(torch_optimizer="sgd", lr=0.02, weight_decay=0.1))
     update = updater(model, optimizer, torch_optimizer=sgd, reference=reference, learning=learning, **SETTINGS)
@@ -86,11 +92,11 @@ def work(rank: int, count: int, out: Path, cases: tuple[str, ...]) -> None:
             for parameter in models[name].heads.parameters():
                 torch.nn.init.normal_(parameter, std=0.3)
         rollout = episodes(rank, count, mode)
-        for sharded in (False, True) if count > 1 else (False,):
+        for how in MODES if count > 1 else MODES[:1]:
             model = copy.deepcopy(models[name]).train()
-            metrics = train(model, case, rollout, sharded=sharded)
-            tensors = {name: tensor.detach().clone() for name, tensor in trained_tensors(model).items()}
-            stem = f"{case}-{'sharded' if sharded else 'replicas'}-{rank}-of-{count}"
+            metrics = train(model, case, rollout, how)
+            tensors = {name: whole(tensor.detach()).clone() for name, tensor in trained_tensors(model).items()}
+            stem = f"{case}-{how}-{rank}-of-{count}"
             save_file(tensors, out / f"{stem}.safetensors")
             (out / f"{stem}.json").write_text(json.dumps(metrics))
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from experiments.decoders.measure import save
-from tests.helpers.parallel_updates import CASES, QUICK, work
+from tests.helpers.parallel_updates import CASES, MODES, QUICK, work
 from tests.helpers.processes import finish, start_two
 
 
@@ -35,7 +35,7 @@ def assert_same_steps(folder: Path, kind: str, cases: tuple[str, ...]) -> None:
         # of two processes may differ by a rounding, 2^-8
         count, within = (2, 2**-8) if case.endswith("bfloat16") else (1, 1e-5)
         alone = load_file(folder / f"{case}-replicas-0-of-{count}.safetensors")
-        for mode in ("replicas", "sharded"):
+        for mode in MODES:
             for rank in range(2):
                 name = f"{case}-{mode}-{rank}-of-2"
                 if not case.endswith("bfloat16"):
