@@ -32,11 +32,19 @@ ABOUT = {
 """The components of a `Prediction`."""
 
 
-def forecast(config: TrainConfig, *, ranks: int = 1, on_gpu: bool = False, trunk_config: object = None) -> MemoryModel:
+def forecast(
+    config: TrainConfig,
+    *,
+    ranks: int = 1,
+    by_layer: bool = False,
+    on_gpu: bool = False,
+    trunk_config: object = None,
+) -> MemoryModel:
     """Return the memory model of a run.
 
     Args:
         ranks: number of processes among which the trunk is sharded. 1 means that it is not sharded.
+        by_layer: whether a sharded trunk is gathered by layer in play.
         trunk_config: configuration of a pretrained trunk in the `transformers` library. If None, it is read from the
             trunk's folder, in which a file `config.json` is enough.
 
@@ -51,8 +59,15 @@ def forecast(config: TrainConfig, *, ranks: int = 1, on_gpu: bool = False, trunk
         dropout = 0.0 if config.model.lora else config.model.dropout
         trunk_config = read_trunk_config(config.model.trunk, dropout=dropout)
     model = meta_model(model_config, trunk_config, _words(config) if scratch else 0, on_cpu=not on_gpu)
-    copied = needs_copy(config, optimizer)
-    return MemoryModel(model=model, config=config, optimizer=optimizer, copied=copied, ranks=ranks, on_gpu=on_gpu)
+    return MemoryModel(
+        model=model,
+        config=config,
+        optimizer=optimizer,
+        copied=needs_copy(config, optimizer),
+        ranks=ranks,
+        by_layer=by_layer,
+        on_gpu=on_gpu,
+    )
 
 
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
@@ -61,7 +76,8 @@ def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     ranks = processes if processes > 1 and sharding_plugin() is not None else 1
-    memory = forecast(config, ranks=ranks, on_gpu=torch.accelerator.is_available())
+    on_gpu, by_layer = torch.accelerator.is_available(), config.rollout.sharded_play == "layers"
+    memory = forecast(config, ranks=ranks, by_layer=by_layer, on_gpu=on_gpu)
     sizes = sizes_of(config, memory.model)
     return memory.predict(**sizes), sizes | {"processes": processes, "shards": ranks}
 

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from transformers import AutoConfig
 
 from agents.config import ModelConfig, TrainConfig, UpdateConfig
-from agents.model.build import assemble
+from agents.model.build import assemble, meta_model
+from agents.model.sharding import gathered_bytes, trunk_parameters
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.training.factory import make_trainer
 from agents.training.memory_estimate import SMALLER_ROLLOUT, SMALLER_UPDATE, MemoryNeeds, available, check_memory
 from agents.training.updater import Updater
+from experiments.memory_table import DECODERS
 from tests import ROOT
 from tests.helpers.models import bigram_model, tiny_model
 from tests.helpers.update_peak import peak_of_update
@@ -120,13 +124,18 @@ def test_processes_share_the_memory_of_a_cpu_and_have_their_own_gpu(monkeypatch:
 
 @pytest.mark.parametrize(("processes", "gigabytes"), [(8, 72), (16, 57)])
 def test_a_sharded_trunk_needs_the_memory_that_the_page_states(processes: int, gigabytes: int) -> None:
-    trunk = torch.nn.Linear(20_600_000, 1000, bias=False, dtype=torch.bfloat16, device="meta")  # as GPT-NeoX-20B
-    needs = replace(NEEDS, fixed=16 * trunk.weight.numel())
-    on_gpu = needs.sharded([trunk], processes=processes, moved=False, offloaded=False)
-    assert round(on_gpu.fixed / 1e9) == gigabytes
+    config = AutoConfig.for_model(**DECODERS["GPT-NeoX-20B"])
+    model = meta_model(ModelConfig(dtype="bfloat16", trunk="neox", q_heads=0), config, 0)
+    needs = replace(NEEDS, fixed=16 * sum(p.numel() for p in trunk_parameters(model)))
+    shards = partial(needs.sharded, [model], processes=processes, moved=False)
+    whole, by_layer = shards(offloaded=False), shards(offloaded=False, by_layer=True)
+    assert round(whole.fixed / 1e9) == gigabytes
     assert f"= {gigabytes} GB |" in (ROOT / "docs/scale.md").read_text()
-    assert needs.sharded([trunk], processes=processes, moved=False, offloaded=True).fixed == trunk.weight.nbytes
-    assert needs.sharded([trunk], processes=processes, moved=True, offloaded=False).fixed == needs.fixed // processes
+    assert shards(offloaded=True).fixed == gathered_bytes(model, by_layer=False)
+    assert shards(offloaded=False, moved=True).fixed == pytest.approx(needs.fixed // processes, rel=1e-4)
+    # the embeddings and the lm_head, and two of 44 layers
+    assert gathered_bytes(model, by_layer=True) == pytest.approx((2 * 50432 * 6144 + 24 * 6144**2) * 2, rel=1e-3)
+    assert by_layer.fixed < whole.fixed - 25e9
 
 
 def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""Predict which models fit onto which devices: `python -m experiments.memory_table --out docs/memory.md`.
+
+The memory is that of `train --dry-run` (`agents.training.memory_prediction`). No weights are needed.
+"""
+
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agents.model.sharding import trunk_parameters
+from agents.training.memory_forecast import forecast
+from agents.training.memory_prediction import MemoryModel, sizes_of
+from agents.training.presets import resolve
+from experiments import program
+from experiments.tables import table
+from games.files import atomic_write
+
+LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 128256}
+
+
+def llama(width: int, inner: int, layers: int, heads: int, groups: int, **more: Any) -> dict[str, Any]:
+    """Return the configuration of a Llama: widths, number of layers, of heads and of key/value heads."""
+    sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
+    attention = {"num_attention_heads": heads, "num_key_value_heads": groups, "max_position_embeddings": 8192}
+    return {**LLAMA, **sizes, **attention, "tie_word_embeddings": False, **more}
+
+
+DECODERS: dict[str, dict[str, Any]] = {
+    "SmolLM2-135M": llama(576, 1536, 30, 9, 3, vocab_size=49152, tie_word_embeddings=True),
+    "Llama-3.2-1B": llama(2048, 8192, 16, 32, 8, tie_word_embeddings=True),
+    "Llama-3.2-3B": llama(3072, 8192, 28, 24, 8, tie_word_embeddings=True),
+    "Llama-3.1-8B": llama(4096, 14336, 32, 32, 8),
+    "GPT-NeoX-20B": {
+        "model_type": "gpt_neox",
+        "architectures": ["GPTNeoXForCausalLM"],
+        "vocab_size": 50432,
+        "hidden_size": 6144,
+        "intermediate_size": 24576,
+        "num_hidden_layers": 44,
+        "num_attention_heads": 64,
+        "max_position_embeddings": 2048,
+        "tie_word_embeddings": False,
+    },
+    "Llama-3.1-70B": llama(8192, 28672, 80, 64, 8),
+}
+"""Configurations of well-known decoders."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a model is trained: rank of the adapter (0 trains all weights), number of shards, and how the trunk plays."""
+
+    lora: int
+    shards: int = 1
+    by_layer: bool = False
+
+
+METHODS = {
+    "LoRA": Method(16),
+    "LoRA, 8 shards by layer": Method(16, 8, by_layer=True),
+    "all weights": Method(0),
+    "8 shards": Method(0, 8),
+    "8 shards by layer": Method(0, 8, by_layer=True),
+    "64 shards by layer": Method(0, 64, by_layer=True),
+}
+DEVICES = (8, 16, 24, 40, 80, 141)
+"""Memory of common GPUs, in GB."""
+SPARE = 0.9
+"""Share of a device that a run may use. Libraries, the game and fragmentation need the rest."""
+SETTINGS = {
+    "game": "textworld:coin?level=1&seed=1..3",
+    "dtype": "bfloat16",
+    "gradient_checkpointing": True,
+    "episodes": 8,
+    "parallel": 8,
+    "context": 1024,
+    "micro_batch_tokens": 4096,
+}
+
+
+def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS) -> Iterator[tuple[float, float]]:
+    """Yield a tuple for each method: the predicted peak per device, in GB, and the trunk's parameters, in billions."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(decoder))
+        for method in methods.values():
+            config = resolve({**SETTINGS, "trunk": folder, "lora": method.lora})
+            model: MemoryModel = forecast(config, ranks=method.shards, by_layer=method.by_layer, on_gpu=True)
+            predicted = model.predict(**sizes_of(config, model.model))
+            yield predicted.peak / 1e9, sum(p.numel() for p in trunk_parameters(model.model)) / 1e9
+
+
+def cell(gigabytes: float) -> str:
+    """Return a peak and, in brackets, the smallest of `DEVICES` onto which it fits."""
+    fitting = [device for device in DEVICES if gigabytes <= SPARE * device]
+    return f"{gigabytes:,.3g} ({fitting[0]})" if fitting else f"{gigabytes:,.0f}"
+
+
+def row(name: str) -> list[str]:
+    """Return the row of a decoder."""
+    found = list(memories(DECODERS[name]))
+    return [name, f"{found[0][1]:.3g}", *(cell(peak) for peak, _ in found)]
+
+
+def document(command: str) -> str:
+    """Return the page."""
+    settings = {name: x for name, x in SETTINGS.items() if name != "game"}
+    words = " ".join(f"--{name.replace('_', '-')}" + ("" if x is True else f" {x}") for name, x in settings.items())
+    rows = table(["decoder", "10^9 parameters", *METHODS], map(row, DECODERS))
+    return f"""# What fits where
+
+Predicted peak memory of a training run per device, in GB, for well-known decoders. In brackets is the smallest of GPUs
+with {", ".join(map(str, DEVICES[:-1]))} and {DEVICES[-1]} GB that has room for the run and a tenth to spare. Cells
+without brackets fit onto none.
+
+Command: `{command}  # 2 min`.
+
+{rows}
+
+* LoRA has rank 16, and AdamW's moments for the adapter and the heads only. The other columns train all weights with
+  AdamW.
+* Each shard is on a GPU of its own. "By layer" is `--sharded-play layers`. Otherwise, every GPU holds the whole trunk
+  in play.
+* Settings of every run: `{words}`, the optimizer `actde` and no KL. Each GPU plays 8 episodes.
+* The largest part of "all weights" and of its shards is the gradient step, in which torch's AdamW needs as much memory
+  again as the weights in float32.
+* [From one core to a cluster](scale.md) says how predictions compare with measurements on a CPU. Nothing in this table
+  was measured on a GPU.
+"""
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="the page to write")],
+) -> None:
+    """Write the table of what fits where."""
+    command = f"python -m experiments.memory_table {shlex.join(sys.argv[1:])}"
+    atomic_write(out, [document(command)])
+
+
+if __name__ == "__main__":
+    program.run(main)
