@@ -87,13 +87,13 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
     settings: dict[str, Any] = {"offload_policy": plugin.cpu_offload, "ignored_params": replicated}
     if with_masters:
         settings["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-        for parameter in trunk:
-            parameter.data = parameter.data.float()
     for parameter in replicated:
         parameter.data = parameter.data.to(device)
-    for layer in _layers(model):
-        fully_shard(layer, **settings)
-    fully_shard(model, **settings)
+    for unit in (*_layers(model), model):
+        for parameter in unit.parameters() if with_masters else ():
+            if parameter in trunk:  # not sharded yet
+                parameter.data = parameter.data.float()
+        fully_shard(unit, **settings)  # frees the whole weights, so that those of one unit exist at a time
     model.gathered_by_layer = by_layer
     # `forward` calls it, too, but must not be called itself: nested calls free the gathered weights
     register_fsdp_forward_method(model, "hidden_states")

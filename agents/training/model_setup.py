@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy
 
 from actde import Optimizer
 from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.packed_attention import can_pack
-from agents.model.sharding import shard, sharding_plugin
+from agents.model.sharding import shard, sharding_plugin, trunk_parameters
 from agents.training.memory_estimate import MemoryNeeds, available, capacity, check_memory, needed
 from agents.training.updater import make_torch_optimizer
 
@@ -40,11 +41,14 @@ def reference_copy(
 ) -> ActorCritic | None:
     """Return a frozen copy of the initial policy, or None if it is not needed.
 
-    The copy shares `model`'s frozen parameters, unless both are sharded.
+    The copy shares `model`'s frozen parameters or, if both will be sharded, the memory of its trunk until then.
     """
     if not needs_copy(config, optimizer):
         return None
-    shared = {} if sharded else {id(p): p for p in model.lm.parameters() if not p.requires_grad}
+    if sharded:
+        shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in trunk_parameters(model)}
+    else:
+        shared = {id(p): p for p in model.lm.parameters() if not p.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from experiments.decoders.measure import save
+from experiments.decoders.measure import byte_tokenizer, save
 from tests.helpers.parallel_updates import CASES, MODES, QUICK, work
 from tests.helpers.processes import finish, start_two
 
@@ -57,3 +59,18 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_all_decoders_weights_and_optimizers(tmp_path: Path) -> None:
     assert_same_steps(tmp_path, "all", CASES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="private memory is read from Linux")
+def test_no_process_holds_the_whole_model_while_it_is_loaded(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 400, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 8}
+    trunk = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=12, max_position_embeddings=128))
+    trunk.to(torch.bfloat16).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    weights = (tmp_path / "model.safetensors").stat().st_size / 1e6
+    workers = start_two(["-m", "tests.helpers.sharded_loading", str(tmp_path)], sharded=True)
+    lines = [line for output, _ in finish(workers, timeout=300) for line in output.splitlines()]
+    largest = [float(line.split()[1]) for line in lines if line.startswith("LARGEST")]
+    parts = weights + weights / 2  # half of the float32 master weights, and half of the bfloat16 copy
+    assert len(largest) == 2 and max(largest) < parts + 0.01 * weights, (largest, weights)
