@@ -90,10 +90,12 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
     for parameter in replicated:
         parameter.data = parameter.data.to(device)
     for unit in (*_layers(model), model):
-        for parameter in unit.parameters() if with_masters else ():
-            if parameter in trunk:  # not sharded yet
-                parameter.data = parameter.data.float()
-        fully_shard(unit, **settings)  # frees the whole weights, so that those of one unit exist at a time
+        unsharded = [parameter for parameter in unit.parameters() if parameter in trunk] if with_masters else []
+        for parameter in unsharded:
+            parameter.data = parameter.data.float()
+        fully_shard(unit, **settings)
+        for parameter in unsharded:  # the model has shards instead; so the float32 weights of one unit exist at a time
+            parameter.data = parameter.data.new_empty(0)
     model.gathered_by_layer = by_layer
     # `forward` calls it, too, but must not be called itself: nested calls free the gathered weights
     register_fsdp_forward_method(model, "hidden_states")
