@@ -75,7 +75,7 @@ class OptimizerConfig(Config):
     tau: Positive = 1.0
     """Temperature of mpo, and of actde with --recentre-q, in units of reward: the limit is pi_ref exp(q / tau)."""
     top_actions: Annotated[int, Field(ge=1)] = 64
-    """Number of actions of a process's rollout, best scores first, that rejection-transition imitates."""
+    """Number of actions of a process's rollout and buffer, best scores first, that rejection-transition imitates."""
     importance_weighting: bool = False
     """KL and entropy of rejection-transition. on: of the chosen actions, weighted by pi / pi_old; off: exact sums."""
     recentre_q: bool = False

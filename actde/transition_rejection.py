@@ -22,7 +22,8 @@ class TransitionRejection(Optimizer):
     The KL is part of the score if `kl_place` is "reward". G_t contains no KL, unlike the returns to which v is fitted.
     v bootstraps the return at the end of a truncated episode, and of a segment whose stream was cut. With credit per
     command, an action is a whole turn, as in that code, and its log-probabilities are sums over its tokens. Each
-    process takes the best actions of its own play.
+    process takes the best actions of its own play. A caller that keeps episodes of earlier rollouts adds them to the
+    batch, with the log-probabilities of the current policy as log pi_old.
 
     With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
 

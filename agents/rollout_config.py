@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from actde.config import Config, Fraction, NonNegative, Positive
 from actde.errors import ConfigError
-from agents.measurement_config import PositiveFraction, Size
+from agents.measurement_config import Count, PositiveFraction, Size
 
 GENERATED = re.compile(r"(?P<player>random|expert):(?P<episodes>[1-9][0-9]{0,8})")
 """A source of recorded play that is played when the run starts."""
@@ -61,6 +61,10 @@ class RolloutConfig(Config):
     """Recorded play to learn from: a run, saved episodes, a transcript, random:N or expert:N. Joined by commas."""
     data_share: PositiveFraction = 1.0
     """Fraction of a rollout's episodes that is taken from --data; the model plays the others."""
+    buffer_episodes: Count = 0
+    """Own episodes of earlier rollouts that each process keeps and trains on again, in a replay buffer."""
+    buffer_keep: Literal["best", "latest"] = "best"
+    """Which episodes the replay buffer keeps. best: those with the highest returns, of each game alike; latest."""
     return_text: Literal["turn", "prefix"] = "turn"
     """How decision states a return. turn: at each turn, what follows; prefix: once, as Turner and Einhorn (2023) do."""
     sharded_play: Literal["auto", "whole", "layers"] = "auto"

@@ -87,10 +87,11 @@ def metrics_of(folder: Path, **settings: object) -> set[str]:
 def test_every_metric_has_a_row(tmp_path: Path) -> None:
     """The runs write all metrics, and the page describes no others."""
     coin = {"game": "textworld:coin?level=1..2&seed=1", "epochs": 1, "minibatches": 1}
+    buffer = {"buffer_episodes": 2}
     written = (
         metrics_of(tmp_path / "ppo", game="bandit", optimizer="ppo", train_q=True, measure_kl=True, eval_game="bandit")
         | metrics_of(tmp_path / "ipd", game="ipd", optimizer="actde", eval_game="ipd", eval_episodes=3)
-        | metrics_of(tmp_path / "rejection", **coin, optimizer="rejection", group_size=4, lm_loss_coef=0.1)
+        | metrics_of(tmp_path / "rejection", **coin, **buffer, optimizer="rejection", group_size=4, lm_loss_coef=0.1)
         | metrics_of(tmp_path / "dagger", **coin, optimizer="imitation", beta=0.5, promote=0.9, bonus_command="look")
         | metrics_of(tmp_path / "recorded", **coin, optimizer="imitation", data="expert:1", data_share=0.5)
         | metrics_of(tmp_path / "ilql", **coin, optimizer="ilql", data="random:2")

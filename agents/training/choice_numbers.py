@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from agents.config import UpdateConfig
 from agents.language_model.command_policy import NOT_FINITE
+from agents.language_model.recorded_streams import evaluated
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.head_outputs import HeadOutputs
@@ -41,6 +43,25 @@ def evaluate_choices(
         if choice.label is not None and not whole_vocabulary:
             agreed.append(choice.label == likeliest)
     return choices, agreed
+
+
+def evaluated_streams(
+    model: ActorCritic, update: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
+) -> tuple[list[Segment], list[bool]]:
+    """Return a tuple: the segments of all episodes with the model's numbers, and the list of `evaluate_choices`.
+
+    Args:
+        streams: for each episode the result of `StreamRecorder.record`.
+        truncated: for each episode whether its last choice marks the final state.
+    """
+    if not (everything := [segment for stream in streams for segment in stream]):
+        return [], []
+    choices, agreed = evaluate_choices(model, update, everything)
+    segments, remaining = list[Segment](), iter(choices)
+    for stream, cut in zip(streams, truncated, strict=True):
+        if own := list(islice(remaining, sum(len(segment.choices) for segment in stream))):
+            segments += evaluated(stream, own, truncated=cut)
+    return segments, agreed
 
 
 def _numbers(heads: HeadOutputs, chosen: Tensor) -> Tensor:

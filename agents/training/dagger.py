@@ -161,17 +161,16 @@ class DAggerAgent:
 def label_best_episodes(
     segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
 ) -> tuple[list[Segment], Metrics]:
-    """Label each choice of the best episodes with the token that was sampled.
+    """Label each choice of the best episodes with the token that was sampled. Remove all other labels.
 
     Return a tuple (segments, metrics). `segments` holds all segments, labelled or not. The only metric is `kept`, the
     fraction of the episodes that are imitated.
     """
     kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
+    labels = [[c.chosen if segment.episode in kept else None for c in segment.choices] for segment in segments]
     labelled = [
-        replace(segment, choices=tuple(replace(choice, label=choice.chosen) for choice in segment.choices))
-        if segment.episode in kept
-        else segment
-        for segment in segments
+        replace(segment, choices=tuple(replace(c, label=label) for c, label in zip(segment.choices, row, strict=True)))
+        for segment, row in zip(segments, labels, strict=True)
     ]
     return labelled, {"kept": len(kept) / len(episodes)}
 

@@ -3,7 +3,8 @@
 Building a component may draw random numbers, so the order of construction affects the results of a run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL
 from agents.storage.run_folder import RunFolder
+from agents.training import trackers
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.data_sources import check_sources
@@ -36,6 +38,7 @@ from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
 from agents.training.recorded_play import open_recorded_play
 from agents.training.reference import ReferencePolicy
+from agents.training.replay_buffer import open_replay_buffer
 from agents.training.state import save_best
 from agents.training.trackers import check_installed, make_trackers
 from agents.training.trainer import Trainer
@@ -68,11 +71,28 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
     if len(set(gather(trainer.updater.model.gathered_by_layer))) > 1:
         raise AgentError("the trunk fits onto the devices of some processes only: use --sharded-play layers")
     trainer.start(resume=resume, initial_games=earlier_games)
-    if config.rollout.data:
-        open_recorded_play(trainer)
+    with _closing_on_failure(trainer):
+        if config.rollout.buffer_episodes:
+            open_replay_buffer(trainer)
+        if config.rollout.data:
+            open_recorded_play(trainer)
     if resume:  # a process that was killed has perhaps saved only the newest checkpoint
         save_best(trainer)
     return trainer
+
+
+@contextmanager
+def _closing_on_failure(trainer: Trainer) -> Iterator[None]:
+    """Close a started trainer if an error is raised in the block. The folder of a new run is emptied."""
+    try:
+        yield
+    except BaseException:
+        trainer.runner.close()
+        trackers.finish(trainer.accelerator, trainer.folder.path)
+        if trainer.accelerator.is_main_process and not trainer.iteration:
+            trainer.folder.discard()
+        trainer.folder.unlock()
+        raise
 
 
 def _prepare(

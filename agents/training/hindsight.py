@@ -6,19 +6,18 @@ return instead, so its streams are written again before the update, as recorded 
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import islice
 from typing import Any
 
 import games
 from actde import Optimizer
 from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.recorded_streams import StreamRecorder, evaluated
+from agents.language_model.recorded_streams import StreamRecorder
 from agents.language_model.token_stream import Segment
 from agents.play.episode import Episode
 from agents.text.prompt import PromptFormat, prompt_format
 from agents.text.return_text import ReturnText
-from agents.training.choice_numbers import evaluate_choices
+from agents.training.choice_numbers import evaluated_streams
 from agents.training.data_file import Converter, Prompts
 
 
@@ -70,13 +69,6 @@ def with_obtained_returns(
         agent.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=config.optimizer.gamma
     )
     converter = Converter(recorder, prompts_of(specs), labels="return")
+    truncated = [episode.truncated and not episode.terminated for episode in episodes]
     streams = [converter.segments(episode) for episode in episodes]
-    if not (everything := [segment for stream in streams for segment in stream]):
-        return []
-    remaining = iter(evaluate_choices(agent.model, config.update, everything)[0])
-    segments = list[Segment]()
-    for episode, stream in zip(episodes, streams, strict=True):
-        own = list(islice(remaining, sum(len(segment.choices) for segment in stream)))
-        if own:
-            segments += evaluated(stream, own, truncated=episode.truncated and not episode.terminated)
-    return segments
+    return evaluated_streams(agent.model, config.update, streams, truncated)[0]

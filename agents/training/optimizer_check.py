@@ -34,6 +34,7 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
             "--random-share plays admissible commands that the policy did not choose: expected --mode trie and an "
             f"optimizer that learns off policy, such as rejection, got {config.run.optimizer}"
         )
+    _check_buffer(optimizer, config)
     if optimizer.labels == "return":
         _check_returns(config)
     _check_guidance(optimizer, config)
@@ -43,6 +44,17 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
         if not config.rollout.own_episodes:
             who, advice = "the model does not play", "--data-share below 1"
         raise AgentError(f"--promote and --stop-success count the model's wins, but {who}; give {advice}")
+
+
+def _check_buffer(optimizer: Optimizer, config: TrainConfig) -> None:
+    """Raise `ConfigError` if there is a replay buffer that the optimizer cannot use, or that would stay empty."""
+    if config.rollout.buffer_episodes and not optimizer.learns_off_policy:
+        raise ConfigError(
+            "--buffer-episodes trains on play of earlier policies: expected an optimizer that learns off policy, such "
+            f"as rejection-transition, got {config.run.optimizer}"
+        )
+    if config.rollout.buffer_episodes and not config.rollout.own_episodes:
+        raise ConfigError("--buffer-episodes keeps own play, but the model does not play: give --data-share below 1")
 
 
 def _check_returns(config: TrainConfig) -> None:

@@ -5,8 +5,6 @@ takes some of them, and evaluates the current model at their choices. A resumed 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.config import UpdateConfig
-from agents.language_model.recorded_streams import StreamRecorder, evaluated
+from agents.language_model.recorded_streams import StreamRecorder
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, INITIAL, read_json
 from agents.storage.run_folder import DATA
-from agents.training import data_file, trackers
-from agents.training.choice_numbers import evaluate_choices
+from agents.training import data_file
+from agents.training.choice_numbers import evaluated_streams
 from agents.training.dagger import best_returns
 from agents.training.data_file import Converter
 from agents.training.data_sources import recorded_episodes
@@ -106,12 +104,8 @@ class RecordedPlay:
             data_file.segments_of(row, number - len(rows), whole_vocabulary=self.whole_vocabulary)
             for number, row in enumerate(rows)
         ]
-        recorded = [segment for stream in streams for segment in stream]
-        choices, agreed = evaluate_choices(self.model, self.update, recorded)
-        segments, remaining = list[Segment](), iter(choices)
-        for row, stream in zip(rows, streams, strict=True):
-            own = list(islice(remaining, sum(len(segment.choices) for segment in stream)))
-            segments += evaluated(stream, own, truncated=row["bootstrap"])
+        truncated = [row["bootstrap"] for row in rows]
+        segments, agreed = evaluated_streams(self.model, self.update, streams, truncated)
         progress.done = self.count
         metrics = {"data_passes": (earlier + self.processes) * self.count / len(self)}
         return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
@@ -119,12 +113,7 @@ class RecordedPlay:
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
         """Return a copy of a rollout with the segments and metrics of `segments`."""
         segments, metrics = self.segments(earlier, progress)
-        return replace(
-            played,
-            segments=[*segments, *played.segments],
-            tokens=played.tokens + sum(len(segment.tokens) for segment in segments),
-            label_metrics=played.label_metrics | metrics,
-        )
+        return played.with_segments([*segments, *played.segments], metrics)
 
     def _drawn(self, first: int) -> Iterator[int]:
         """Yield the `count` episodes from number `first` on in the sequence of all passes."""
@@ -139,25 +128,16 @@ class RecordedPlay:
 def open_recorded_play(trainer: "Trainer") -> None:
     """Convert the recorded episodes of a run, unless its folder holds them. Give them to the trainer, with notes.
 
-    If this fails, the folder of a new run is emptied.
-
     Raises:
         AgentError: a transcript or the file of a resumed run is missing or damaged, or there is nothing to imitate.
         GameError: a recorded game is reserved for evaluation, or a game that is played fails again and again.
     """
     path = trainer.folder.path / DATA
-    try:
-        is_new = trainer.accelerator.is_main_process and not trainer.iteration and not path.exists()
-        in_all_processes(lambda: _convert(trainer, path) if is_new else None)
-        in_all_processes(lambda: _open(trainer, path))
-        _want_best_return(trainer)
-    except BaseException:
-        trainer.runner.close()
-        trackers.finish(trainer.accelerator, trainer.folder.path)
-        if trainer.accelerator.is_main_process and not trainer.iteration:
-            trainer.folder.discard()
-        trainer.folder.unlock()
-        raise
+    is_new = trainer.accelerator.is_main_process and not trainer.iteration and not path.exists()
+    in_all_processes(lambda: _convert(trainer, path) if is_new else None)
+    recorded = in_all_processes(lambda: _open(trainer, path))
+    trainer.sources.append(recorded)
+    _want_best_return(trainer, recorded.best_return)
 
 
 def _convert(trainer: "Trainer", path: Path) -> None:
@@ -174,9 +154,9 @@ def _convert(trainer: "Trainer", path: Path) -> None:
         trainer.notes.append(f"recorded episodes of games that this run does not play: {converter.other_games:,}")
 
 
-def _open(trainer: "Trainer", path: Path) -> None:
+def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
     config, accelerator = trainer.config, trainer.accelerator
-    trainer.recorded = RecordedPlay(
+    return RecordedPlay(
         path,
         trainer.updater.model,
         config.update,
@@ -190,12 +170,12 @@ def _open(trainer: "Trainer", path: Path) -> None:
     )
 
 
-def _want_best_return(trainer: "Trainer") -> None:
+def _want_best_return(trainer: "Trainer", best: float) -> None:
     """Let an agent that wants no return yet want the best one of the recorded play."""
     returns = trainer.agent.prompt.returns
-    if returns is None or returns.wanted is not None or trainer.recorded is None:
+    if returns is None or returns.wanted is not None:
         return
-    returns.wanted = trainer.recorded.best_return
+    returns.wanted = best
     if not trainer.iteration:  # the initial agent was saved without it
         weights, initial = policy_weights(trainer), trainer.folder.path / INITIAL
         in_all_processes(

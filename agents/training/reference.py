@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.packed_attention import can_pack
 from agents.model.vocabulary_terms import Rows
@@ -19,15 +20,11 @@ class ReferencePolicy:
         model: the model that is trained.
         copy: frozen copy of the initial policy. If None, the reference policy is `model` with its LoRA adapter
             disabled.
-        micro_batch_tokens: limit of a forward pass, in tokens.
-        share_prefixes: whether a forward pass may compute common prefixes of streams only once.
+        config: settings of forward passes.
     """
 
-    def __init__(
-        self, model: ActorCritic, copy: ActorCritic | None, micro_batch_tokens: int, *, share_prefixes: bool = True
-    ) -> None:
-        self.model, self.copy, self.micro_batch_tokens = model, copy, micro_batch_tokens
-        self.share_prefixes = share_prefixes
+    def __init__(self, model: ActorCritic, copy: ActorCritic | None, config: UpdateConfig) -> None:
+        self.model, self.copy, self.config = model, copy, config
 
     @torch.no_grad()
     def read(self, rollout: RolloutBatch) -> None:
@@ -86,5 +83,5 @@ class ReferencePolicy:
 
     def _micro_batches(self, rollout: RolloutBatch, model: ActorCritic) -> Iterator[MicroBatch]:
         """Yield micro-batches of the whole rollout for forward passes of `model`, in its current mode."""
-        share = self.share_prefixes and can_pack(model)
-        return rollout.micro_batches(range(len(rollout)), self.micro_batch_tokens, share_prefixes=share)
+        share = self.config.prefix_sharing == "auto" and can_pack(model)
+        return rollout.micro_batches(range(len(rollout)), self.config.micro_batch_tokens, share_prefixes=share)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -47,6 +48,21 @@ class Rollout:
     label_metrics: Metrics
     next_episode: int
     errors: int
+
+    def with_segments(self, segments: list[Segment], metrics: Metrics) -> Self:
+        """Return a copy with other segments and with further `label_metrics`."""
+        tokens = sum(len(segment.tokens) for segment in segments)
+        return replace(self, segments=segments, tokens=tokens, label_metrics=self.label_metrics | metrics)
+
+
+class EpisodeSource(Protocol):
+    """Adds episodes of other policies to a rollout."""
+
+    def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
+        """Return a copy of a rollout with further segments, which hold the numbers of the current model.
+
+        `earlier` is the number of rollouts of all processes before this iteration.
+        """
 
 
 def joined(rollouts: Sequence[Rollout]) -> Rollout:

@@ -53,6 +53,8 @@ class MicroBatch:
         actions: T, the maximum number of actions per row in the rollout.
         labels: [N] index of the token to imitate among the alternatives, or -1 for choices without such a token. None
             if no choice of the rollout has a token to imitate.
+        states: [N, d] hidden states at the choices, if they are known (`RolloutBatch.states`). The choices then are in
+            one row, at the positions 0..N-1.
     """
 
     segments: tuple[int, ...]
@@ -66,14 +68,18 @@ class MicroBatch:
     last: Tensor
     actions: int
     labels: Tensor | None = None
+    states: Tensor | None = None
 
     @contextmanager
     def hidden_states(self, model: ActorCritic) -> Iterator[Tensor]:
         """Run the trunk and provide the last hidden states of `tokens`. The shape is [b, L, d] or [1, P, d].
 
-        With gradient checkpointing, the backward pass must also run within the context.
+        With known hidden states, provide these, [1, N, d]. With gradient checkpointing, the backward pass must also run
+        within the context.
         """
-        if self.tree is None:
+        if self.states is not None:
+            yield self.states[None]
+        elif self.tree is None:
             yield model.hidden_states(self.tokens, use_cache=False)
         else:
             with packed_states(model, self.tree) as states:
@@ -152,6 +158,8 @@ class RolloutBatch:
         """[N, K] log-probabilities of the reference policy, nats. None unless a KL is needed."""
         self.ref_states: Tensor | None = None
         """[N, d] hidden states of the reference policy. None unless a KL over the whole vocabulary is needed."""
+        self.states: Tensor | None = None
+        """[N, d] hidden states of the model at all choices. None unless the trunk is frozen (`frozen_trunk`)."""
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -163,6 +171,8 @@ class RolloutBatch:
         choices = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
         own_rows = np.repeat(np.arange(len(rows)), [len(indices) for indices in choices])
         where = _locate(tree, own_rows, self._positions[np.concatenate(choices)])
+        if self.states is not None:
+            where = np.zeros_like(own_rows), np.arange(len(own_rows))
         index = self._tensor(np.concatenate(choices), torch.int64)
         return MicroBatch(
             segments=tuple(rows),
@@ -182,6 +192,7 @@ class RolloutBatch:
             last=self._last[index],
             actions=self.actions,
             labels=None if self._labels is None else self._labels[index],
+            states=None if self.states is None else self.states[index],
         )
 
     def micro_batches(self, rows: Sequence[int], budget: int, *, share_prefixes: bool) -> Iterator[MicroBatch]:
@@ -191,7 +202,7 @@ class RolloutBatch:
         has at most `budget` choices. A segment that exceeds the budget forms a micro-batch of its own.
         """
         shared = set[int]()
-        if share_prefixes:
+        if share_prefixes and self.states is None:
             streams = [self.segments[row].tokens for row in rows]
             choices = [len(self.segments[row].choices) for row in rows]
             for group in group_by_prefix(streams, choices, budget=budget):

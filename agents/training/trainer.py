@@ -35,8 +35,7 @@ from agents.training.memory_estimate import peak_memory
 from agents.training.probe import Probe
 from agents.training.processes import any_process, gather, in_all_processes
 from agents.training.progress import Progress
-from agents.training.recorded_play import RecordedPlay
-from agents.training.rollout import Rollout, joined, play_rollout, rollout_metrics, with_advantages
+from agents.training.rollout import EpisodeSource, Rollout, joined, play_rollout, rollout_metrics, with_advantages
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_initial, state_of
 from agents.training.updater import Updater, set_learning_rates
@@ -57,7 +56,7 @@ class Trainer:
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
         notes: notes for the user, such as those about the warm start, one line each.
-        recorded: recorded episodes that join each rollout, or None if `data` is empty.
+        sources: add episodes of earlier policies and recorded episodes to each rollout, in this order.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended because of `stopping`. It is the same in all processes.
         progress: the progress of the current iteration in this process.
@@ -85,7 +84,7 @@ class Trainer:
     probe: Probe | None
     held_out: HeldOutGames | None
     notes: list[str]
-    recorded: RecordedPlay | None = None
+    sources: list[EpisodeSource] = field(default_factory=list)
     stopping: bool = False
     stopped: bool = False
     progress: Progress = field(default_factory=Progress)
@@ -257,7 +256,9 @@ class Trainer:
             self.dagger_agent.beta = self.config.imitation.beta_at(self.iteration)
         labels, players = self.updater.optimizer.labels, (self.agent, self.dagger_agent)
         played = play_rollout(self.config, self.runner, *players, labels=labels, progress=self.progress)
-        return self.recorded.added_to(played, self.rollouts, self.progress) if self.recorded else played
+        for source in self.sources:
+            played = source.added_to(played, self.rollouts, self.progress)
+        return played
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple (rollout batch, metrics, advantages [B, T])."""

@@ -23,6 +23,7 @@ from agents.model.finite_check import check_finite
 from agents.model.packed_attention import can_pack
 from agents.model.sharding import clip_gradients, gather_trunk, in_step, is_sharded, part_for, sharded
 from agents.training.auxiliary_loss import LMSample
+from agents.training.frozen_trunk import trunk_runs_once
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.memory_estimate import SMALLER_UPDATE, memory_advice
 from agents.training.processes import connected, gather, sum_gradients
@@ -155,8 +156,7 @@ class Updater:
     ) -> None:
         self.model, self.torch_optimizer, self.optimizer = model, torch_optimizer, optimizer
         self.config, self.accelerator = config, accelerator
-        share = config.prefix_sharing == "auto"
-        self.reference = ReferencePolicy(model, reference, config.micro_batch_tokens, share_prefixes=share)
+        self.reference = ReferencePolicy(model, reference, config)
 
     @property
     def models(self) -> list[ActorCritic]:
@@ -192,10 +192,11 @@ class Updater:
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
         totals: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.model.device))
-        with connected(), sharded(*self.models):
+        with connected(), sharded(*self.models), trunk_runs_once(self, rollout) as computed:
+            totals["prefix_sharing.computed"] += computed
             for rows in self._steps(len(rollout), rng):
-                with_sample = self.config.lm_loss_coef > 0
-                sample = LMSample.draw(rollout, rows, self.config.lm_loss_tokens, rng) if with_sample else None
+                sampled = self.config.lm_loss_tokens
+                sample = LMSample.draw(rollout, rows, sampled, rng) if self.config.lm_loss_coef else None
                 self._step(rollout, batch, targets, rows, totals, sample, progress)
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
@@ -226,11 +227,10 @@ class Updater:
 
         The metrics of the step are weighted by its number of actions and added to `totals`.
         """
-        index = torch.tensor(rows, device=batch.mask.device)
-        count = self.all_reduce(batch.mask[index].sum().float())
+        count = self.all_reduce(batch.mask[torch.tensor(rows, device=batch.mask.device)].sum().float())
         predicted = count
         if sample is not None:
-            predicted = self.all_reduce(torch.tensor(float(len(sample)), device=index.device)).clamp(min=1)
+            predicted = self.all_reduce(torch.tensor(float(len(sample)), device=count.device)).clamp(min=1)
         for part, repeated in self._micro_batches(rollout, rows):
             index, weight = torch.tensor(part.segments, device=batch.mask.device), 0.0 if repeated else 1.0
             with part.hidden_states(self.model) as states:
@@ -246,7 +246,8 @@ class Updater:
                     lm_loss = sample.loss(self.model, states, part) / predicted
                     loss = loss + self.config.lm_loss_coef * lm_loss
                     totals["lm_loss"] = totals["lm_loss"] + weight * lm_loss.detach() * count
-                self.accelerator.backward(weight * loss)
+                if loss.requires_grad:  # not without a loss of the heads, if they are trained alone
+                    self.accelerator.backward(weight * loss)
             if repeated:
                 continue
             choices = measures["choices"].float()
@@ -254,7 +255,7 @@ class Updater:
                 weighted = choices if name == "choices" else value * choices
                 totals[name] = totals[name] + weighted
             tokens = sum(len(rollout.segments[row].tokens) for row in part.segments)
-            computed = tokens if part.tree is None else len(part.tree.tokens)
+            computed = 0 if part.states is not None else tokens if part.tree is None else len(part.tree.tokens)
             totals["prefix_sharing.tokens"] = totals["prefix_sharing.tokens"] + tokens
             totals["prefix_sharing.computed"] = totals["prefix_sharing.computed"] + computed
             progress.done += tokens

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax
 
+from agents.config import UpdateConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.command_policy import Floats, TurnOutputs, reach_probabilities
 from agents.protocol import Decision, EpisodeEnd, Turn
@@ -82,7 +83,7 @@ class PairedAgent:
             return None
         model = self.trained.model
         rollout = RolloutBatch(self.trained.take_segments(), credit="token", device=model.device)
-        reference = ReferencePolicy(model, self.initial.model, MICRO_BATCH_TOKENS)
+        reference = ReferencePolicy(model, self.initial.model, UpdateConfig())
         reference.read(rollout)
         return float(reference.kl(rollout, guide_beta=self.trained.guide_beta).mean())
 

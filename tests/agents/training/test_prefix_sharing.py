@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from actde import OptimizerConfig, optimizer_names
-from agents.config import ModelConfig
+from agents.config import ModelConfig, UpdateConfig
 from agents.model import packed_attention
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
@@ -184,7 +184,9 @@ def test_the_reference_policy(free: bool) -> None:
     model, copy, found = tiny_model(), tiny_model(seed=7), []
     for share in (True, False):
         rollout = random_rollout(free=free)
-        policy = ReferencePolicy(model, copy, 100, share_prefixes=share)
+        policy = ReferencePolicy(
+            model, copy, UpdateConfig(micro_batch_tokens=100, prefix_sharing="auto" if share else "off")
+        )
         policy.read(rollout)
         found.append((rollout.chosen_reference, policy.kl(rollout)))
     for ours, theirs in zip(*found, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.config import TrainConfig
+from agents.config import TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import QHead
 from agents.play.runner import EpisodeRunner
@@ -62,7 +62,7 @@ def prompts(tmp_path: Path) -> str:
 
 def probe_of(prompts: str, *, seed: int = 0, game: str = GAME, judge: str = "", mode: Any = "free") -> Probe:
     model, initial = tabular(POLICY), tabular(INITIAL)
-    reference = ReferencePolicy(model, initial, micro_batch_tokens=8)
+    reference = ReferencePolicy(model, initial, UpdateConfig(micro_batch_tokens=8))
     return Probe(game, prompts, judge, agent=agent(model, mode=mode), reference=reference, seed=seed)
 
 
@@ -100,7 +100,7 @@ def test_the_measures_equal_those_computed_by_hand(prompts: str, monkeypatch: py
 
 def test_the_policy_that_has_not_moved_has_no_kl(prompts: str) -> None:
     moved = probe_of(prompts)
-    moved.reference = ReferencePolicy(moved.agent.model, tabular(POLICY), micro_batch_tokens=4096)
+    moved.reference = ReferencePolicy(moved.agent.model, tabular(POLICY), UpdateConfig())
     row = moved.measure()
     assert (row["kl"], row["kl_text"]) == pytest.approx((0.0, 0.0), abs=1e-6)
     assert "true_reward" not in row
@@ -114,7 +114,7 @@ def test_the_kl_of_a_guided_policy_is_that_of_its_own_texts(tmp_path: Path) -> N
     assert isinstance(head, QHead) and isinstance(head.out, torch.nn.Linear)
     with torch.no_grad():
         head.out.weight[words["north"], words["go"]] = 30.0
-    reference = ReferencePolicy(model, tabular(POLICY).requires_grad_(False), 4096)
+    reference = ReferencePolicy(model, tabular(POLICY).requires_grad_(False), UpdateConfig())
     game, file = "completion?reward=length&max_tokens=1", str(tmp_path / "go.txt")
     plain, guided = (
         Probe(game, file, "", agent=agent(model, mode="free", guide_beta=beta), reference=reference, seed=0).measure()

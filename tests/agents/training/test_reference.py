@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import games
-from agents.config import ModelConfig, TrainConfig
+from agents.config import ModelConfig, TrainConfig, UpdateConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
@@ -64,7 +64,7 @@ def assert_exact(policy: ReferencePolicy, rollout: RolloutBatch, model: ActorCri
 def test_every_choice_has_its_own_kl_to_a_frozen_copy(free: bool, budget: int) -> None:
     model, copy = tiny_model(), tiny_model(seed=7)
     rollout = written(agent(model, mode="free")) if free else rollout_of(model)
-    kl = assert_exact(ReferencePolicy(model, copy, budget), rollout, model, copy)
+    kl = assert_exact(ReferencePolicy(model, copy, UpdateConfig(micro_batch_tokens=budget)), rollout, model, copy)
     assert len(set(kl.tolist())) > 5
 
 
@@ -77,7 +77,7 @@ def test_the_reference_of_an_adapter_is_the_trunk_below_it(free: bool, tmp_path:
         if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     rollout = written(agent(model, mode="free")) if free else rollout_of(model)
-    kl = assert_exact(ReferencePolicy(model, None, 24), rollout, model, bare)
+    kl = assert_exact(ReferencePolicy(model, None, UpdateConfig(micro_batch_tokens=24)), rollout, model, bare)
     assert kl.mean() > 0.01
 
 
@@ -87,7 +87,7 @@ def test_reading_keeps_dropout_and_random_numbers(tmp_path: Path) -> None:
     model.train()
     copy.train()
     before = torch.get_rng_state()
-    policy = ReferencePolicy(model, copy, 4096)
+    policy = ReferencePolicy(model, copy, UpdateConfig())
     policy.read(rollout)
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training and copy.training
