@@ -83,7 +83,7 @@ class PairedAgent:
             return None
         model = self.trained.model
         rollout = RolloutBatch(self.trained.take_segments(), credit="token", device=model.device)
-        reference = ReferencePolicy(model, self.initial.model, UpdateConfig())
+        reference = ReferencePolicy(model, self.initial.model, UpdateConfig(micro_batch_tokens=MICRO_BATCH_TOKENS))
         reference.read(rollout)
         return float(reference.kl(rollout, guide_beta=self.trained.guide_beta).mean())
 
