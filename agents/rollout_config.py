@@ -64,7 +64,7 @@ class RolloutConfig(Config):
     buffer_episodes: Count = 0
     """Own episodes of earlier rollouts that each process keeps and trains on again, in a replay buffer."""
     buffer_keep: Literal["best", "latest"] = "best"
-    """Which episodes the replay buffer keeps. best: those with the highest returns, of each game alike; latest."""
+    """Episodes that the buffer keeps. best: highest returns, the best of each game first; latest: the last ones."""
     return_text: Literal["turn", "prefix"] = "turn"
     """How decision states a return. turn: at each turn, what follows; prefix: once, as Turner and Einhorn (2023) do."""
     sharded_play: Literal["auto", "whole", "layers"] = "auto"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,18 @@ def test_a_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path, mo
         monkeypatch.setattr(transcript, "read", lambda path: iter(()))
         wrong = trained(wanted.replace(iterations=2), tmp_path / "wrong")
         assert timeless(trained(wanted, wrong, resume=True)) != timeless(whole), "an empty buffer is noticed"
+
+
+def test_the_episodes_of_a_run_are_divided_among_its_processes(tmp_path: Path) -> None:
+    wanted = settings("bandit", **REJECTION, buffer_episodes=7, iterations=3)
+    trainer = make_trainer(wanted, trained(wanted, tmp_path / "run"), resume=True)
+    trainer.folder.unlock()
+    indices = []
+    for rank, processes in ((0, 1), (0, 2), (1, 2)):
+        one: Any = SimpleNamespace(process_index=rank, num_processes=processes)
+        trainer.accelerator, trainer.config = one, wanted.replace(buffer_episodes=99)
+        indices.append([episode.index for episode in replay_buffer._filled(trainer).episodes])
+    assert indices == [[*range(18)], [*range(0, 18, 2)], [*range(1, 18, 2)]]
 
 
 @pytest.mark.slow
