@@ -144,6 +144,8 @@ def evaluate(
         return
     if (tasks, out, cluster) != (None, None, None):
         raise typer.BadParameter("--tasks, --out and --cluster belong to the card: add --card, or leave them out")
+    if "," in (agent or "") and not Path(agent or "").exists():
+        raise typer.BadParameter("--agent takes several agents only with --card: evaluate one after the other")
     evaluate_command.run(
         agent or "actde",
         game or agents.DEFAULT_GAME,

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 from actde.synonyms import synonyms
 
+LISTED = 20
+"""Number of known names above which the error for a name that resembles one of them does not list all."""
+
 
 class OptimizerError(ValueError):
     """An error in an optimizer, its state or its batch."""
@@ -28,11 +31,14 @@ class ResultError(OptimizerError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name. Its message lists the known names and suggests the closest one."""
+    """Return the error for an unknown name. Its message suggests the closest known name.
+
+    It also lists the known names, unless there are many and one of them is close.
+    """
     names = sorted(known)
     near = " or ".join(map(repr, closest(str(name), names)))
-    hint = f"; did you mean {near}?" if near else ""
-    return ConfigError(f"unknown {kind} {name!r}, expected one of {', '.join(names)}{hint}")
+    listed = "" if near and len(names) > LISTED else f", expected one of {', '.join(names)}"
+    return ConfigError(f"unknown {kind} {name!r}{listed}{f'; did you mean {near}?' if near else ''}")
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:

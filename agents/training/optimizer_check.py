@@ -20,7 +20,7 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
     if optimizer.needs_groups and (group_size < 2 or episodes % group_size):
         raise ConfigError(
             f"{config.run.optimizer} compares the episodes of a group: expected a --group-size above 1 that divides "
-            f"--episodes {episodes}, got {group_size}"
+            f"--episodes {episodes}, got {group_size} (the preset, if you did not choose it)"
         )
     sums_actions = optimizer.needs_expected_q or optimizer.needs_q_logprobs or config.optimizer.recentre_q
     if sums_actions and config.rollout.credit != "token":

@@ -46,7 +46,13 @@ def test_an_error_names_the_expected_and_the_actual_value(name: str, value: Any,
 
 def test_an_unknown_setting_gets_a_suggestion() -> None:
     values: dict[str, Any] = {"clip_rang": 0.2}
-    with pytest.raises(ConfigError, match=r"unknown setting 'clip_rang', .*did you mean 'clip_range'"):
+    with pytest.raises(ConfigError, match=r"unknown setting 'clip_rang'; did you mean 'clip_range'"):
+        OptimizerConfig(**values)
+
+
+def test_an_unknown_setting_that_resembles_none_lists_all() -> None:
+    values: dict[str, Any] = {"zzzzqqqq": 0.2}
+    with pytest.raises(ConfigError, match=r"unknown setting 'zzzzqqqq', expected one of advantage, .*whitening$"):
         OptimizerConfig(**values)
 
 
