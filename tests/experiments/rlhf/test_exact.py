@@ -105,6 +105,7 @@ def test_the_report_has_all_cells_and_contrasts(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "exact.json").exists()
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_the_lower_layers_are_a_constant_and_a_short_run_raises_the_reward() -> None:
     from agents.config import ModelConfig
