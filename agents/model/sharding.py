@@ -140,12 +140,15 @@ def gather_trunk(*models: ActorCritic) -> None:
 
 
 @contextmanager
-def in_step(*models: ActorCritic) -> Iterator[None]:
+def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
     """Let the processes run different numbers of forward passes of `models` in the block, in any order.
 
     All processes must enter the block together. Before a pass of a trunk that is gathered by layer, the processes agree
     whose turn it is: the pass of the first model for which a process has one. A process that has none for this model,
     or that has left the block, takes part with a pass over one token, until all have left.
+
+    The value of the context is a function that returns whether an error has ended a pass, or the wait for one. This
+    process must then not communicate any more, because the other processes still wait for it in that pass.
     """
     layered = [model for model in models if model.gathered_by_layer]
     passes = [model.hidden_states for model in layered]
@@ -179,12 +182,14 @@ def in_step(*models: ActorCritic) -> Iterator[None]:
     for own, model in enumerate(layered):
         model.hidden_states = waiting(own)  # type: ignore[method-assign]
     try:
-        yield
+        yield lambda: failed
     finally:
         for model, own_pass in zip(layered, passes, strict=True):
             model.hidden_states = own_pass  # type: ignore[method-assign]
         if layered and not failed:
+            failed = True
             wait_for_turn(None)
+            failed = False
 
 
 @contextmanager
