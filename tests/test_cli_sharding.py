@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -141,6 +142,22 @@ def test_a_killed_process_ends_the_other_with_one_line(seconds: float, play: str
     assert survivor.returncode == 1
     assert error.splitlines()[-1].startswith("error: another process of the run has ended")
     assert error.count("error:") == 1 and "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_play_by_layer_ends_both_processes_with_one_line(tmp_path: Path) -> None:
+    words = ["train", "--out", str(tmp_path / "run"), "--game", "ipd", "--trunk", "pico", "--episodes", "8"]
+    other, interrupted = start_two([str(ROOT / "cli.py"), *words, "--sharded-play", "layers"], sharded=True)
+    assert other.stdout is not None
+    other.stdout.readline()  # the first iteration
+    for _ in range(2):  # the first one stops the run after the iteration
+        time.sleep(0.3)
+        interrupted.send_signal(signal.SIGINT)
+    errors, none = (process.communicate(timeout=60)[1] for process in (other, interrupted))
+    assert (interrupted.returncode, none) == (130, ""), errors
+    # between two passes, all processes stop; during a pass, only the interrupted one can
+    ended = {130: "stopped; ", 1: "error: another process of the run has ended"}
+    assert errors.splitlines()[-1].startswith(ended[other.returncode]) and "Traceback" not in errors
 
 
 def test_the_settings_of_fsdp1_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

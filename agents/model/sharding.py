@@ -140,12 +140,15 @@ def gather_trunk(*models: ActorCritic) -> None:
 
 
 @contextmanager
-def in_step(*models: ActorCritic) -> Iterator[None]:
+def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
     """Let the processes run different numbers of forward passes of `models` in the block, in any order.
 
     All processes must enter the block together. Before a pass of a trunk that is gathered by layer, the processes agree
     whose turn it is: the pass of the first model for which a process has one. A process that has none for this model,
     or that has left the block, takes part with a pass over one token, until all have left.
+
+    The value of the context is a function that returns whether an error has ended a pass or the wait for one. The other
+    processes then still wait in that pass, so this one must not communicate any more.
     """
     layered = [model for model in models if model.gathered_by_layer]
     passes = [model.hidden_states for model in layered]
@@ -154,11 +157,7 @@ def in_step(*models: ActorCritic) -> Iterator[None]:
     def wait_for_turn(own: int | None) -> None:
         """Return when the pass of model `own` is due or, if it is None, when no process has passes left."""
         while True:
-            wanted = torch.zeros(len(layered), device=layered[0].device)
-            if own is not None:
-                wanted[own] = 1
-            torch.distributed.all_reduce(wanted)
-            due = next((index for index, number in enumerate(wanted.tolist()) if number), None)
+            due = _due(layered, own)
             if due == own:
                 return
             assert due is not None
@@ -170,8 +169,7 @@ def in_step(*models: ActorCritic) -> Iterator[None]:
             nonlocal failed
             failed = True  # until the pass has succeeded
             wait_for_turn(own)
-            states = passes[own](*arguments, **settings)
-            failed = False
+            states, failed = passes[own](*arguments, **settings), False
             return states
 
         return hidden_states
@@ -179,12 +177,14 @@ def in_step(*models: ActorCritic) -> Iterator[None]:
     for own, model in enumerate(layered):
         model.hidden_states = waiting(own)  # type: ignore[method-assign]
     try:
-        yield
+        yield lambda: failed
     finally:
         for model, own_pass in zip(layered, passes, strict=True):
             model.hidden_states = own_pass  # type: ignore[method-assign]
         if layered and not failed:
+            failed = True
             wait_for_turn(None)
+            failed = False
 
 
 @contextmanager
@@ -232,6 +232,15 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
     for gradient in map(local, gradients):
         gradient.mul_(scale.to(gradient.device))
     return norm
+
+
+def _due(models: Sequence[ActorCritic], own: int | None) -> int | None:
+    """Return the smallest `own` of all processes, or None if all have None. All processes must call this function."""
+    wanted = torch.zeros(len(models), device=models[0].device)
+    if own is not None:
+        wanted[own] = 1
+    torch.distributed.all_reduce(wanted)
+    return next((index for index, number in enumerate(wanted.tolist()) if number), None)
 
 
 def _layers(model: ActorCritic) -> list[nn.Module]:

@@ -142,7 +142,7 @@ class MemoryModel:
             masters = exact if trained and p.dtype != torch.float32 and not sharded else 0
             copied = self.copied and (sharded or trained or name.startswith("heads."))
             sizes["weights"] += stored / share
-            sizes["reference"] += copied * stored / share
+            sizes["reference"] += copied * p.nbytes / share  # without master weights, as it is frozen
             sizes["moments"] += trained * moments * exact / share
             sizes["master_weights"] += masters
             sizes["gradients"] += trained * exact / share

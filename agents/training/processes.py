@@ -101,14 +101,17 @@ def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
 
     This applies to users' mistakes, to OSErrors, such as that of a full disk, and to Ctrl-C. If several processes raise
     errors, all raise that of the lowest rank, so that all handle the same error. Any other exception is a bug. Only the
-    process with the bug raises it, and the others raise `LostProcessError`.
+    process with the bug raises it, and the others raise `LostProcessError`. The same applies to Ctrl-C during a forward
+    pass that all processes run together.
     """
     result: T | None = None
     error: BaseException | None = None
     try:
-        with connected(), in_step(*models):
+        with connected(), in_step(*models) as pass_failed:
             result = work()
     except (GameError, AgentError, OptimizerError, OSError, KeyboardInterrupt) as raised:
+        if pass_failed():
+            raise
         error = _portable(raised)
     first = next((other for other in gather(error) if other is not None), None)
     if first is not None:

@@ -12,6 +12,7 @@ from agents.config import ModelConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, meta_model
 from agents.model.heads import Heads
+from agents.model.sharding import trunk_parameters
 from agents.training import memory_simulation
 from agents.training.live_bytes import LiveBytes
 from agents.training.memory_simulation import Loss, Simulation, _backward
@@ -93,6 +94,15 @@ def test_shards_divide_the_trunk_and_gather_it_for_play() -> None:
     trunk = whole.gradients - heads
     assert half.gradients == trunk / 2 + heads and half.moments == 2 * half.gradients
     assert half.gathered_play == trunk and half.gathered_update > 0
+
+
+def test_a_frozen_copy_has_no_master_weights() -> None:
+    model = tiny_model("llama")
+    model.lm.to(torch.bfloat16)
+    trunk = sum(parameter.nbytes for parameter in trunk_parameters(model))
+    heads = sum(parameter.nbytes for parameter in model.heads.parameters())
+    half = memory_of(model, ranks=2, copied=True).predict(**SIZES)
+    assert half.reference == trunk / 2 + heads
 
 
 def test_attention_that_keeps_its_probabilities_is_counted() -> None:
