@@ -81,12 +81,13 @@ def _section(name: str, task: Task, cells: Mapping[str, Numbers]) -> str:
     runs = {learner: cells.get(f"{name}, {learner}", {}) for learner in LEARNERS if learner not in task.without}
     if not any(runs.values()):
         return f"## {task.title}\n\n`{task.game}`: not measured yet.\n"
-    own = task.own["episodes"] * task.own["iterations"]
-    drawn = task.offline["episodes"] * task.offline["iterations"]
+    prior, drawn, own = (part["episodes"] * part["iterations"] for part in (task.prior, task.offline, task.own))
+    source = f"`{PRIOR}` plays {prior} episodes without learning, which are the recorded play."
+    if task.data:
+        source = f"Recorded play: `--data {task.data}`, of which `{PRIOR}` draws {prior} episodes."
     about = (
-        f"`{task.game}`, at most {task.common['max_turns']} turns. Recorded play: `--data {task.data}`."
-        f" `{PRIOR}` draws {task.prior['episodes'] * task.prior['iterations']} of these episodes, and a learner of"
-        f" recorded play another {drawn}. A learner of its own play plays {own} episodes."
+        f"`{task.game}`, at most {task.common['max_turns']} turns. {source} A learner of recorded play draws {drawn}"
+        f" episodes, with repetitions. A learner of its own play plays {own} episodes."
     )
     parts = [
         f"## {task.title}",

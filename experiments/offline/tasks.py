@@ -21,6 +21,8 @@ class Task(NamedTuple):
         offline: further settings of all learners of recorded play.
         own: further settings of all learners of their own play.
         tests: the GAME of the evaluation. If it is empty, the game of the training is evaluated.
+        best: about the best discounted return of the game. `guide_beta` and `tau` of the learners are for a best return
+            of 1, so `guide_beta` is divided by it, and `tau` is multiplied.
         without: learners that refuse the settings of this task.
     """
 
@@ -32,6 +34,7 @@ class Task(NamedTuple):
     offline: Settings
     own: Settings
     tests: str = ""
+    best: float = 1.0
     without: tuple[str, ...] = ()
 
 
@@ -56,7 +59,15 @@ DETACHED: Settings = {
     "detach_q": True,
 }
 """Settings of v and q that do not disturb imitation (`agents.training.presets.IMITATION`)."""
-ATTACHED: Settings = {"value_lr": 1e-3, "q_lr": 1e-3, "value_coef": 0.5, "q_coef": 1.0}
+ATTACHED: Settings = {
+    "value_lr": 1e-3,
+    "q_lr": 1e-3,
+    "value_coef": 0.5,
+    "q_coef": 1.0,
+    "detach_value": False,
+    "detach_q": False,
+}
+"""Settings with which the trunk learns from the errors of v and q, too."""
 Q_FIRST: Settings = {"value_lr": 1e-2, "q_lr": 1e-2, "adam_eps": 1e-8, "detach_value": True, "detach_q": True}
 """Settings of learners whose policy follows q, so that q must learn faster than in the preset for `--init`."""
 
@@ -65,13 +76,13 @@ LEARNERS: Mapping[str, Learner] = {
     "imitation": Learner("imitation", "data", DETACHED),
     "filtered imitation": Learner("rejection", "data", {**DETACHED, "top_fraction": 0.05}),
     "rejection by transition": Learner("rejection-transition", "data", {**DETACHED, "top_actions": 16}),
-    "monte carlo": Learner("imitation", "data", {**ATTACHED, "gae_lambda": 1.0, "guide_beta": 8.0}),
-    "ilql": Learner("ilql", "data", {**ATTACHED, "target_q": True, "target_rate": 0.05, "guide_beta": 8.0}),
+    "monte carlo": Learner("imitation", "data", {**ATTACHED, "gae_lambda": 1.0, "guide_beta": 32.0}),
+    "ilql": Learner("ilql", "data", {**ATTACHED, "target_q": True, "target_rate": 0.05, "guide_beta": 32.0}),
     "decision": Learner("decision", "scratch", DETACHED),
     "rejection": Learner("rejection", "own", {"top_fraction": 0.05}),
     "guided pi_0": Learner("actde", "own", {"lr": 0.0, **Q_FIRST, "guide_beta": 8.0, "max_grad_norm": 1e6}),
     "mpo": Learner("mpo", "own", {"lr": 3e-4, **Q_FIRST, "tau": 0.125}),
-    "actde": Learner("actde", "own", {}),
+    "actde": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST}),
     "ppo": Learner("ppo", "own", {}),
 }
 
@@ -83,7 +94,7 @@ _OWN: Settings = {"episodes": 16, "iterations": 30}
 _COIN: Settings = {**_SMALL, "max_turns": 20}
 _GAMED: Settings = {**_SMALL, "max_turns": 10, "bonus": 0.2, "bonus_command": "look"}
 _COIN_GAMES, _COIN_TESTS = "textworld:coin?level=5&seed=101..228", "textworld:coin?level=5&seed=2000000000..2000000019"
-_FREE: Settings = {**_ROLLOUT, "trunk": "smollm2", "parallel": 32, "reward_scale": 1.0}
+_FREE: Settings = {**_ROLLOUT, "trunk": "smollm2", "parallel": 32, "max_turns": 1}
 
 TASKS: Mapping[str, Task] = {
     "textnav": Task(
@@ -104,6 +115,7 @@ TASKS: Mapping[str, Task] = {
         _PRIOR,
         _OFFLINE,
         _OWN,
+        best=5.0,
     ),
     "coin": Task(
         "Unseen games of `coin`",
@@ -134,6 +146,7 @@ TASKS: Mapping[str, Task] = {
         _OFFLINE,
         _OWN,
         _COIN_TESTS,
+        best=1.5,
         without=("decision",),  # it refuses reward shaping
     ),
     "completion": Task(
@@ -154,6 +167,9 @@ def explicit(task: Task, learner: str, seed: int, prior: Path) -> dict[str, Any]
     optimizer, kind, own = LEARNERS[learner]
     chosen = {"prior": task.prior, "data": task.offline, "scratch": task.offline, "own": task.own}[kind]
     values = {"optimizer": optimizer, "game": task.game, "seed": seed, **task.common, **chosen, **own}
+    for name, factor in (("guide_beta", 1 / task.best), ("tau", task.best)):
+        if name in own:
+            values[name] *= factor
     if task.data and kind != "own":
         values["data"] = task.data
     elif kind in ("data", "scratch"):
