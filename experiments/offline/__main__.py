@@ -11,7 +11,11 @@ from typing import Annotated, Any
 import typer
 from typing_extensions import TypedDict
 
+import games
+from agents.config import TrainConfig
+from agents.play.evaluate import evaluate
 from agents.protocol import AgentError, DivergenceError
+from agents.registry import make_agent
 from agents.storage.run_folder import SETTINGS, changed_setting, read_metrics
 from agents.training import presets
 from experiments import program
@@ -32,6 +36,7 @@ MEASURES = {
     "score": ("evaluation", "sampled", "normalized_score", "value"),
     "reward": ("evaluation", "sampled", "texts", "reward", "value"),
     "bonus": ("evaluation", "sampled", "bonus_share", "value"),
+    "wanting_0": ("wanting_0", "normalized_score", "value"),
     "kl": ("collapse", "kl_initial"),
     "text_kl": ("collapse", "texts", "kl"),
     "entropy": ("collapse", "entropy"),
@@ -99,10 +104,25 @@ def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
         return {"error": str(error)}
     with exclusive(folder):
         measures = measure_run(folder, config, episodes=EPISODES, tests=TASKS[task].tests)
+        if learner == "decision":
+            measures = {**measures, "wanting_0": wanting_0(folder, config, TASKS[task].tests)}
     numbers = {
         name: rounded(value, 4) for name, at in MEASURES.items() if (value := number_at(*at)(measures)) is not None
     }
     return numbers | {"episodes": EPISODES, "minutes": round(read_metrics(folder)[-1]["seconds"] / 60, 1)}
+
+
+def wanting_0(folder: Path, config: TrainConfig, tests: str) -> dict[str, Any]:
+    """Evaluate the agent of a run of `decision`, which wants a return of 0 instead of the best return of its data."""
+    agent = make_agent(str(folder), seed=20_000 + config.run.seed, wanted_return=0.0)
+    return evaluate(
+        agent,
+        games.resolve(tests or config.run.game),
+        game=tests,
+        episodes=EPISODES,
+        seed=20_000 + config.run.seed,
+        max_turns=config.rollout.max_turns,
+    ).to_json()
 
 
 def main(

@@ -19,6 +19,7 @@ COLUMNS: Mapping[str, tuple[str, Range, bool]] = {
     "score": ("score", RATE, True),
     "reward": ("reward", ANY, False),
     "bonus": ("turns on the bonus", RATE, True),
+    "wanting_0": ("score if a return of 0 is wanted", RATE, True),
     "kl": ("KL to pi_0", ABOVE_0, False),
     "text_kl": ("KL to pi_0, per token", ABOVE_0, False),
     "entropy": ("entropy", ABOVE_0, False),

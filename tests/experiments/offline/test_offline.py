@@ -19,10 +19,10 @@ BANDIT = Task(
     "random:32",
     {"max_turns": 1, "trunk": "pico", "tracker": "none", "parallel": 16, "group_size": 1},
     {"episodes": 16, "iterations": 1, "q_heads": 2, "head_layers": 2, "lr": 1e-3},
-    {"episodes": 16, "iterations": 8, "epochs": 1, "minibatches": 1, "lr": 3e-2},
+    {"episodes": 16, "iterations": 30, "epochs": 1, "minibatches": 1, "lr": 1e-2},
     {"episodes": 16, "iterations": 1},
 )
-NAMES = (PRIOR, "imitation", "filtered imitation")
+NAMES = (PRIOR, "imitation", "filtered imitation", "decision")
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_missing_runs_are_completed_once(
     assert cells["filtered imitation"]["score"] > 0.9, "only the won episodes are imitated"
     assert cells["imitation"]["score"] < 0.8, "half of the episodes are lost"
     assert cells["filtered imitation"]["kl"] > 0.3 > cells["imitation"]["kl"] > 0.0
+    assert cells["decision"]["score"] > 0.8 > 0.2 > cells["decision"]["wanting_0"]
     text = (out / program.REPORT).read_text()
     assert "## A bandit" in text
 
