@@ -68,6 +68,8 @@ ATTACHED: Settings = {
     "detach_q": False,
 }
 """Settings with which the trunk learns from the errors of v and q, too."""
+AS_IMITATION: Settings = {"top_actions": 16, "critic_warmup": 0, "adam_eps": 1e-8}
+"""Settings of `rejection-transition`. The steps are those of imitation instead of those of the preset for `--init`."""
 Q_FIRST: Settings = {"value_lr": 1e-2, "q_lr": 1e-2, "adam_eps": 1e-8, "detach_value": True, "detach_q": True}
 """Settings of learners whose policy follows q, so that q must learn faster than in the preset for `--init`."""
 
@@ -75,7 +77,7 @@ LEARNERS: Mapping[str, Learner] = {
     PRIOR: Learner("imitation", "prior", {}),
     "imitation": Learner("imitation", "data", DETACHED),
     "filtered imitation": Learner("rejection", "data", {**DETACHED, "top_fraction": 0.05}),
-    "rejection by transition": Learner("rejection-transition", "data", {**DETACHED, "top_actions": 16}),
+    "rejection by transition": Learner("rejection-transition", "data", {**DETACHED, **AS_IMITATION}),
     "monte carlo": Learner("imitation", "data", {**ATTACHED, "gae_lambda": 1.0, "guide_beta": 32.0}),
     "ilql": Learner("ilql", "data", {**ATTACHED, "target_q": True, "target_rate": 0.05, "guide_beta": 32.0}),
     "decision": Learner("decision", "scratch", DETACHED),
