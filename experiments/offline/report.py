@@ -65,8 +65,8 @@ FINDINGS: Mapping[str, str] = {
 * No contrast is significant after the correction.
 * **ILQL disappoints**: 0.50, below filtered imitation (0.94) and below the simpler `monte carlo` (0.73). It won 0.34,
   0.30 and 0.86. The won episodes of these data are expert episodes, so selecting them is enough, and no halves need
-  to be stitched. On the tuning seed, with `--guide-beta 8`, ILQL won all of 50 episodes from the start rooms of its data, and
-  0.76 from the others.
+  to be stitched. On the tuning seed, with `--guide-beta 8`, ILQL won all of 50 episodes from the start rooms of its
+  data, and 0.76 from the others.
 * **ACTDE disappoints**: 0.08, below the `pi_0` from which it starts (0.36). PPO (0.90) and rejection of own play (0.93)
   improve it with as many episodes. On the tuning seed, the preset for `--init` won 0 of 50.
 * **MPO** won less than PPO in each seed (0.71 and 0.90), and stays nearer to `pi_0` (0.15 and 0.49 nats). `guided
