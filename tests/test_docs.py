@@ -15,8 +15,8 @@ from tests.helpers.servers import server
 
 FOLDERS = sorted(path.parent for path in (ROOT / "docs").glob(f"*/{RESULTS}"))
 POSTS = [folder for folder in FOLDERS if (folder / report.ABOUT).exists()]
-LIMITS = ROOT / "docs/limits"  # another kind of report, compared by tests/experiments/limits/test_limits.py
-REPORTS = [folder for folder in FOLDERS if folder not in (*POSTS, LIMITS)]
+OTHERS = [ROOT / "docs/limits", ROOT / "docs/offline"]  # other kinds of reports, compared by tests/experiments
+REPORTS = [folder for folder in FOLDERS if folder not in (*POSTS, *OTHERS)]
 
 PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
 

@@ -1,0 +1,154 @@
+"""Compare the learners of recorded play: `python -m experiments.offline --out docs/offline`.
+
+The results are written to `results.json` after each run, and `README.md` is computed from this file. Runs that are
+already in the file are not repeated, unless their settings have changed. Interrupted runs are resumed.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typing_extensions import TypedDict
+
+import games
+from agents.config import TrainConfig
+from agents.play.evaluate import evaluate
+from agents.protocol import AgentError, DivergenceError
+from agents.registry import make_agent
+from agents.storage.run_folder import SETTINGS, changed_setting, read_metrics
+from agents.training import presets
+from experiments import program
+from experiments.compare.grid import rounded
+from experiments.compare.measure import measure_run
+from experiments.compare.results import number_at
+from experiments.offline.contrasts import SEEDS
+from experiments.offline.report import EPISODES, report
+from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, explicit
+from experiments.tables import json_text
+from games.files import atomic_write, exclusive
+from games.untrusted_files import read_json
+
+RESULTS, REPORT = "results.json", "README.md"
+MEASURES = {
+    "won": ("evaluation", "sampled", "success_rate", "value"),
+    "won_greedy": ("evaluation", "greedy", "success_rate", "value"),
+    "score": ("evaluation", "sampled", "normalized_score", "value"),
+    "reward": ("evaluation", "sampled", "texts", "reward", "value"),
+    "bonus": ("evaluation", "sampled", "bonus_share", "value"),
+    "wanting_0": ("wanting_0", "normalized_score", "value"),
+    "kl": ("collapse", "kl_initial"),
+    "text_kl": ("collapse", "texts", "kl"),
+    "entropy": ("collapse", "entropy"),
+}
+"""The places of a run's numbers in its measures (`experiments.compare.measure`)."""
+
+
+class Results(TypedDict):
+    """The content of `results.json`.
+
+    Attributes:
+        settings: the settings of a learner of a task, by task and learner.
+        cells: the numbers of each run, by task and learner and then by seed.
+    """
+
+    settings: dict[str, dict[str, Any]]
+    cells: dict[str, dict[str, dict[str, Any]]]
+
+
+def current(results: Results) -> Results:
+    """Return the results of the runs whose settings, and those of their task's `PRIOR`, have not changed."""
+    settings = {
+        f"{task}, {learner}": {key: value for key, value in own.items() if key != "seed"}
+        for task in TASKS
+        for learner in LEARNERS
+        if learner not in TASKS[task].without
+        for own in [explicit(TASKS[task], learner, 0, Path(PRIOR))]
+    }
+    same = {name for name, own in settings.items() if results["settings"].get(name) == own}
+    kept = {name for name in same if f"{name.partition(', ')[0]}, {PRIOR}" in same}
+    return {"settings": settings, "cells": {name: cells for name, cells in results["cells"].items() if name in kept}}
+
+
+def complete(results: Results, task: str, seed: int, root: Path, on_run: Callable[[str, dict[str, Any]], None]) -> None:
+    """Train and measure the learners of a task that lack this seed. `on_run` is called after each run."""
+    cells = results["cells"]
+    names = {learner: f"{task}, {learner}" for learner in LEARNERS if learner not in TASKS[task].without}
+    missing = [learner for learner, name in names.items() if str(seed) not in cells.get(name, {})]
+    for learner in dict.fromkeys([PRIOR, *missing]) if missing else ():
+        numbers = run(task, learner, seed, root)
+        if learner in missing:
+            cells.setdefault(names[learner], {})[str(seed)] = numbers
+            on_run(f"{names[learner]}, seed {seed}", numbers)
+
+
+def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
+    """Complete a run in a subfolder of `root`. Return its numbers, or its error if it diverged.
+
+    Raises:
+        AgentError: the folder holds a run with other settings.
+    """
+    from agents.training.factory import make_trainer
+
+    folder, prior = (root / task / f"{name.replace(' ', '-')}-seed{seed}" for name in (learner, PRIOR))
+    config = presets.resolve(explicit(TASKS[task], learner, seed, prior))
+    started = (folder / SETTINGS).is_file()
+    if started and (changed := changed_setting(folder, config)):
+        raise AgentError(f"{changed}; give another --runs")
+    try:
+        for _ in make_trainer(config, folder, resume=started).run():
+            pass
+    except DivergenceError as error:
+        if learner == PRIOR:
+            raise
+        return {"error": str(error)}
+    with exclusive(folder):
+        measures = measure_run(folder, config, episodes=EPISODES, tests=TASKS[task].tests)
+        if learner == "decision":
+            measures = {**measures, "wanting_0": wanting_0(folder, config, TASKS[task].tests)}
+    numbers = {
+        name: rounded(value, 4) for name, at in MEASURES.items() if (value := number_at(*at)(measures)) is not None
+    }
+    return numbers | {"episodes": EPISODES, "minutes": round(read_metrics(folder)[-1]["seconds"] / 60, 1)}
+
+
+def wanting_0(folder: Path, config: TrainConfig, tests: str) -> dict[str, Any]:
+    """Evaluate the agent of a run of `decision`, which wants a return of 0 instead of the best return of its data."""
+    agent = make_agent(str(folder), seed=20_000 + config.run.seed, wanted_return=0.0)
+    return evaluate(
+        agent,
+        games.resolve(tests or config.run.game),
+        game=tests,
+        episodes=EPISODES,
+        seed=20_000 + config.run.seed,
+        max_turns=config.rollout.max_turns,
+    ).to_json()
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder of README.md and results.json")],
+    runs: Annotated[Path, typer.Option(help="folder of the runs")] = Path("runs/offline"),
+    tasks: Annotated[str, typer.Option(help="tasks, joined by commas; none only writes the report")] = ",".join(TASKS),
+) -> None:
+    """Complete the missing runs of the tasks, and write the report."""
+    names = [] if tasks == "none" else tasks.split(",")
+    if unknown := [name for name in names if name not in TASKS]:
+        raise AgentError(f"--tasks expects some of {', '.join(TASKS)}, or none, got {unknown[0]!r}")
+    with exclusive(out, RESULTS, REPORT):
+        path = out / RESULTS
+        stored = read_json(path, Results, error=AgentError) if path.exists() else Results(settings={}, cells={})
+        results = current(stored)
+
+        def write(name: str, numbers: dict[str, Any]) -> None:
+            atomic_write(path, json_text(results))
+            typer.echo(f"{name}: {numbers}")
+
+        for name in names:
+            for seed in SEEDS:
+                complete(results, name, seed, runs, write)
+        atomic_write(path, json_text(results))
+        atomic_write(out / REPORT, report(results["cells"]))
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,172 @@
+"""The report of the comparison, computed from its results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from experiments.compare.intervals import ABOVE_0, RATE, Range, over_runs
+from experiments.offline.contrasts import CONTRASTS, SEEDS, TUNING_SEED, Contrast
+from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, Task
+from experiments.rlhf.exact_statistics import holm
+from experiments.tables import interval, table
+
+ANY: Range = (-np.inf, np.inf)
+COLUMNS: Mapping[str, tuple[str, Range, bool]] = {
+    "won": ("won, sampled", RATE, True),
+    "won_greedy": ("won, greedy", RATE, True),
+    "score": ("score", RATE, True),
+    "reward": ("reward", ANY, False),
+    "bonus": ("turns on the bonus", RATE, True),
+    "wanting_0": ("score if a return of 0 is wanted", RATE, True),
+    "kl": ("KL to pi_0", ABOVE_0, False),
+    "text_kl": ("KL to pi_0, per token", ABOVE_0, False),
+    "entropy": ("entropy", ABOVE_0, False),
+}
+"""The head of a column, the range of its quantity, and whether rates of 0 and 1 have an exact interval."""
+SOURCES = {"prior": "recorded play", "data": "recorded play", "scratch": "recorded play", "own": "own play"}
+TEXT = """# Learners of recorded play
+
+    python -m experiments.offline --out docs/offline  # 1 to 2 h of a core for each task that is not measured yet
+
+Learners of recorded play have equal data: they draw the same number of episodes from the same recorded play. Learners
+of their own play have an equal number of own episodes. All but `decision` start from {prior}, which imitates all
+recorded play. `decision` needs a prompt of its own, so it starts from the trunk's initial weights and draws as many
+episodes as {prior} and a learner of recorded play together.
+
+* `imitation` imitates all recorded play for longer. `filtered imitation` imitates won episodes and the best 5% of each
+  game. `rejection by transition` imitates the 16 actions of each rollout with the highest discounted returns.
+* `monte carlo` is `imitation` that plays guided by a q that is fitted to the returns of the data. `ilql` plays guided
+  by a q that is fitted to the best recorded continuation.
+* `rejection` imitates won episodes and the best 5% of its own play. `guided pi_0` trains only q, by its own play, and
+  plays the frozen {prior} guided by q.
+
+Seeds {seeds}. The settings were chosen on seed {tuning}. A mean over seeds has a 95% interval (Student's t, clipped to
+the range of the quantity). If all seeds won all or no episodes, it is Clopper and Pearson's, which counts seeds and not
+episodes. Evaluations have {episodes} sampled and {episodes} greedy episodes for each seed. Entropy and the KL to
+{prior} are exact over the commands, in nats per decision, averaged over the states that the sampled agent visits. The
+settings of every run are in `experiments/offline/tasks.py`. The contrasts (`experiments/offline/contrasts.py`) were
+fixed before the first run of these seeds; their p-values are from paired t-tests, corrected by Holm's procedure.
+
+{sections}"""
+REFERENCES: Mapping[str, str] = {
+    "textnav": """LMRL-Gym (Abdulhai et al., 2023) reports 0.88 for ILQL and 0.81 for PPO on its own Text-Nav, fully
+observed. Its setting differs: the trunk is GPT-2 small, with 124 million parameters instead of 0.9, and writes its
+commands as text. The text of a state lists the admissible commands, without `examine`, `look` and `inventory`. In its
+published code, an episode has at most 15 commands, and the recorded players act randomly or, in some rooms, follow the
+shortest way. The house is not ours, whose map, furniture and turn limit are our choice, and the start room is random.
+Here, recorded and own play start in five rooms, and evaluations in four others.""",
+}
+"""Other people's numbers, by task."""
+FINDINGS: Mapping[str, str] = {
+    "textnav": """What this shows, with three seeds and wide intervals:
+
+* No contrast is significant after the correction.
+* **ILQL disappoints**: 0.50, below filtered imitation (0.94) and below the simpler `monte carlo` (0.73). It won 0.34,
+  0.30 and 0.86. The won episodes of these data are expert episodes, so selecting them is enough, and no halves need
+  to be stitched. On the tuning seed, with `--guide-beta 8`, ILQL won all of 50 episodes from the start rooms of its
+  data, and 0.76 from the others.
+* **ACTDE disappoints**: 0.08, below the `pi_0` from which it starts (0.36). PPO (0.90) and rejection of own play (0.93)
+  improve it with as many episodes. On the tuning seed, the preset for `--init` won 0 of 50.
+* **MPO** won less than PPO in each seed (0.71 and 0.90), and stays nearer to `pi_0` (0.15 and 0.49 nats). `guided
+  pi_0`, which never trains the policy, wins as much as MPO (0.74).
+* **`decision` follows the wanted return**: 0.76 of the maximum if it wants 1, and 0.03 if it wants 0. It imitates the
+  same data as `pi_0` and `imitation`, which win 0.36 and 0.40.
+* After the first run of seed 0, the settings of `rejection by transition` were corrected once: the preset for `--init`
+  had left its first four rollouts without an update of the policy. That run won 0.76, and its repetition 0.98.""",
+}
+"""What the tables show, by task."""
+EPISODES = 50
+"""Episodes of an evaluation in each mode."""
+Numbers = Mapping[str, Mapping[str, Any]]  # the numbers of a learner's runs, by seed
+
+
+def report(cells: Mapping[str, Numbers]) -> str:
+    """Return the report in Markdown, given the cells of `Results`."""
+    sections = [_section(name, task, cells) for name, task in TASKS.items()]
+    return TEXT.format(
+        prior=f"`{PRIOR}`",
+        seeds=", ".join(map(str, SEEDS)),
+        tuning=TUNING_SEED,
+        episodes=EPISODES,
+        sections="\n".join(sections),
+    )
+
+
+def _section(name: str, task: Task, cells: Mapping[str, Numbers]) -> str:
+    runs = {learner: cells.get(f"{name}, {learner}", {}) for learner in LEARNERS if learner not in task.without}
+    if not any(runs.values()):
+        return f"## {task.title}\n\n`{task.game}`: not measured yet.\n"
+    prior, drawn, own = (part["episodes"] * part["iterations"] for part in (task.prior, task.offline, task.own))
+    source = f"`{PRIOR}` plays {prior} episodes without learning, which are the recorded play."
+    if task.data:
+        source = f"Recorded play: `--data {task.data}`, of which `{PRIOR}` draws {prior} episodes."
+    about = (
+        f"`{task.game}`, at most {task.common['max_turns']} turns. {source} A learner of recorded play draws {drawn}"
+        f" episodes, with repetitions. A learner of its own play plays {own} episodes."
+    )
+    parts = [
+        f"## {task.title}",
+        about,
+        _table(runs),
+        _contrasts(runs),
+        REFERENCES.get(name, ""),
+        FINDINGS.get(name, ""),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _table(runs: Mapping[str, Numbers]) -> str:
+    """Return the table of the learners. A column that no run has is left out."""
+    everything = [numbers for of_seeds in runs.values() for numbers in of_seeds.values()]
+    shown = [name for name in COLUMNS if any(name in numbers for numbers in everything)]
+    lines = [
+        [learner, SOURCES[LEARNERS[learner].kind], _seeds(of_seeds), *(_cell(learner, of_seeds, x) for x in shown)]
+        for learner, of_seeds in runs.items()
+    ]
+    return table(["learner", "learns from", "seeds", *(COLUMNS[name][0] for name in shown)], lines)
+
+
+def _seeds(of_seeds: Numbers) -> str:
+    diverged = sum("error" in numbers for numbers in of_seeds.values())
+    return f"{len(of_seeds)}" + (f", {diverged} diverged" if diverged else "")
+
+
+def _cell(learner: str, of_seeds: Numbers, name: str) -> str:
+    """Return a cell: the mean over seeds with its interval."""
+    if not of_seeds:
+        return "not measured yet"
+    if name in ("kl", "text_kl") and LEARNERS[learner].kind in ("prior", "scratch"):
+        return "0" if learner == PRIOR else "-"  # the stored KL is that to the random weights
+    _, within, ends = COLUMNS[name]
+    estimate = over_runs([numbers[name] for numbers in of_seeds.values() if name in numbers], within, ends=ends)
+    return "" if estimate is None else interval(asdict(estimate))
+
+
+def _contrasts(runs: Mapping[str, Numbers]) -> str:
+    """Return the table of the contrasts of which at least two seeds are measured, or "" if there is none."""
+    from scipy import stats
+
+    found: list[tuple[Contrast, list[float], float]] = []
+    for contrast in CONTRASTS:
+        first, second = (
+            {seed: numbers["won"] for seed, numbers in runs.get(name, {}).items() if "won" in numbers}
+            for name in contrast
+        )
+        differences = [first[seed] - second[seed] for seed in first if seed in second]
+        if len(differences) > 1:
+            p = float(stats.ttest_1samp(differences, 0.0).pvalue) if np.ptp(differences) else float(not differences[0])
+            found.append((contrast, differences, p))
+    corrected = holm([p for _, _, p in found])
+    lines = [
+        [f"{contrast.first} - {contrast.second}", len(differences), _difference(differences), f"{p:.2g}"]
+        for (contrast, differences, _), p in zip(found, corrected, strict=True)
+    ]
+    return table(["contrast", "seeds", "difference of won, sampled", "p (Holm)"], lines) if lines else ""
+
+
+def _difference(values: Sequence[float]) -> str:
+    estimate = over_runs(values, (-1.0, 1.0))
+    assert estimate is not None
+    return interval(asdict(estimate))

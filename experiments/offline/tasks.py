@@ -1,0 +1,183 @@
+"""The tasks of the comparison, and its learners: the settings of every run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+Settings = Mapping[str, Any]
+PRIOR = "pi_0"
+"""The run from which all runs but those of kind "scratch" start. It imitates all recorded play."""
+
+
+class Task(NamedTuple):
+    """A game, and the settings of its runs by the setting's name.
+
+    Attributes:
+        title: title of the task in the report.
+        game: the GAME of the training.
+        data: the recorded play, as in `train --data`. If it is empty, the play of the run `PRIOR` is the data.
+        common: settings of all runs.
+        prior: further settings of the run `PRIOR`.
+        offline: further settings of all learners of recorded play.
+        own: further settings of all learners of their own play.
+        tests: the GAME of the evaluation. If it is empty, the game of the training is evaluated.
+        best: about the best discounted return of the game. `guide_beta` and `tau` of the learners are for a best return
+            of 1, so `guide_beta` is divided by it, and `tau` is multiplied.
+        without: learners that refuse the settings of this task.
+    """
+
+    title: str
+    game: str
+    data: str
+    common: Settings
+    prior: Settings
+    offline: Settings
+    own: Settings
+    tests: str = ""
+    best: float = 1.0
+    without: tuple[str, ...] = ()
+
+
+class Learner(NamedTuple):
+    """The optimizer of a learner, what it learns from, and its settings, which override those of the task.
+
+    "scratch": recorded play too. The run does not start from `PRIOR`, and has as many more rollouts as `PRIOR` has.
+    """
+
+    optimizer: str
+    kind: Literal["prior", "data", "scratch", "own"]
+    settings: Settings
+
+
+HEADS: Settings = {"q_heads": 2, "head_layers": 2}
+DETACHED: Settings = {
+    "value_lr": 1e-2,
+    "q_lr": 1e-2,
+    "value_coef": 0.01,
+    "q_coef": 0.01,
+    "detach_value": True,
+    "detach_q": True,
+}
+"""Settings of v and q that do not disturb imitation (`agents.training.presets.IMITATION`)."""
+ATTACHED: Settings = {
+    "value_lr": 1e-3,
+    "q_lr": 1e-3,
+    "value_coef": 0.5,
+    "q_coef": 1.0,
+    "detach_value": False,
+    "detach_q": False,
+}
+"""Settings with which the trunk learns from the errors of v and q, too."""
+AS_IMITATION: Settings = {"top_actions": 16, "critic_warmup": 0, "adam_eps": 1e-8}
+"""Settings of `rejection-transition`. The steps are those of imitation instead of those of the preset for `--init`."""
+Q_FIRST: Settings = {"value_lr": 1e-2, "q_lr": 1e-2, "adam_eps": 1e-8, "detach_value": True, "detach_q": True}
+"""Settings of learners whose policy follows q, so that q must learn faster than in the preset for `--init`."""
+
+LEARNERS: Mapping[str, Learner] = {
+    PRIOR: Learner("imitation", "prior", {}),
+    "imitation": Learner("imitation", "data", DETACHED),
+    "filtered imitation": Learner("rejection", "data", {**DETACHED, "top_fraction": 0.05}),
+    "rejection by transition": Learner("rejection-transition", "data", {**DETACHED, **AS_IMITATION}),
+    "monte carlo": Learner("imitation", "data", {**ATTACHED, "gae_lambda": 1.0, "guide_beta": 32.0}),
+    "ilql": Learner("ilql", "data", {**ATTACHED, "target_q": True, "target_rate": 0.05, "guide_beta": 32.0}),
+    "decision": Learner("decision", "scratch", DETACHED),
+    "rejection": Learner("rejection", "own", {"top_fraction": 0.05}),
+    "guided pi_0": Learner("actde", "own", {"lr": 0.0, **Q_FIRST, "guide_beta": 8.0, "max_grad_norm": 1e6}),
+    "mpo": Learner("mpo", "own", {"lr": 3e-4, **Q_FIRST, "tau": 0.125}),
+    "actde": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST}),
+    "ppo": Learner("ppo", "own", {}),
+}
+
+_ROLLOUT: Settings = {"group_size": 1, "tracker": "none", "save_every": 1000}
+_SMALL: Settings = {**_ROLLOUT, "trunk": "small", "parallel": 16}
+_PRIOR: Settings = {**HEADS, **DETACHED, "lr": 1e-3, "episodes": 8, "iterations": 75}
+_OFFLINE: Settings = {"epochs": 1, "minibatches": 1, "entropy_coef": 0.0, "lr": 1e-3, "episodes": 8, "iterations": 60}
+_OWN: Settings = {"episodes": 16, "iterations": 30}
+_COIN: Settings = {**_SMALL, "max_turns": 20}
+_GAMED: Settings = {**_SMALL, "max_turns": 10, "bonus": 0.2, "bonus_command": "look"}
+_COIN_GAMES, _COIN_TESTS = "textworld:coin?level=5&seed=101..228", "textworld:coin?level=5&seed=2000000000..2000000019"
+_FREE: Settings = {**_ROLLOUT, "trunk": "smollm2", "parallel": 32, "max_turns": 1}
+
+TASKS: Mapping[str, Task] = {
+    "textnav": Task(
+        "Text-Nav: the single house, from start rooms that the training lacks",
+        "textworld:textnav?level=1&seed=1..10",
+        "random:60,expert:40",
+        {**_SMALL, "max_turns": 20},
+        _PRIOR,
+        _OFFLINE,
+        _OWN,
+        " + ".join(f"textworld:textnav?level=1&seed={seed}" for seed in (11, 15, 20, 21)),
+    ),
+    "simple": Task(
+        "One game of `simple`",
+        "textworld:simple?seed=1",
+        "random:80,expert:20",
+        {**_SMALL, "max_turns": 40},
+        _PRIOR,
+        _OFFLINE,
+        _OWN,
+        best=5.0,
+    ),
+    "coin": Task(
+        "Unseen games of `coin`",
+        _COIN_GAMES,
+        "random:128,expert:64",
+        _COIN,
+        _PRIOR,
+        _OFFLINE,
+        _OWN,
+        _COIN_TESTS,
+    ),
+    "quest": Task(
+        "Unseen games of `quest`",
+        "textworld:quest?level=3&seed=101..164",
+        "random:64,expert:64",
+        {**_SMALL, "max_turns": 20},
+        _PRIOR,
+        _OFFLINE,
+        _OWN,
+        "textworld:quest?level=3&seed=2000000000..2000000019",
+    ),
+    "gamed": Task(
+        "A reward that can be gamed: unseen games of `coin`, and 0.2 for each `look`",
+        _COIN_GAMES,
+        "random:128,expert:64",
+        _GAMED,
+        _PRIOR,
+        _OFFLINE,
+        _OWN,
+        _COIN_TESTS,
+        best=1.5,
+        without=("decision",),  # it refuses reward shaping
+    ),
+    "completion": Task(
+        "Completions of SmolLM2, rewarded for cheerful words",
+        "completion",
+        "",
+        _FREE,
+        {"optimizer": "ppo", "train_q": True, **HEADS, "lr": 0.0, "episodes": 64, "iterations": 10},
+        {"epochs": 1, "minibatches": 1, "lr": 3e-4, "episodes": 32, "iterations": 40},
+        {"episodes": 32, "iterations": 40},
+        "completion?prompts=heldout",
+    ),
+}
+
+
+def explicit(task: Task, learner: str, seed: int, prior: Path) -> dict[str, Any]:
+    """Return the settings of a run that are not presets. `prior` is the folder of the run `PRIOR` of the same seed."""
+    optimizer, kind, own = LEARNERS[learner]
+    chosen = {"prior": task.prior, "data": task.offline, "scratch": task.offline, "own": task.own}[kind]
+    values = {"optimizer": optimizer, "game": task.game, "seed": seed, **task.common, **chosen, **own}
+    for name, factor in (("guide_beta", 1 / task.best), ("tau", task.best)):
+        if name in own:
+            values[name] *= factor
+    if task.data and kind != "own":
+        values["data"] = task.data
+    elif kind in ("data", "scratch"):
+        values["data"] = str(prior)
+    if kind in ("data", "own"):
+        values["init"] = str(prior)
+    elif kind == "scratch":
+        values["iterations"] += task.prior["iterations"]
+    return values

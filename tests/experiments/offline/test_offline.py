@@ -1,0 +1,105 @@
+"""The comparison of offline learners in its smallest form: a bandit and the trunk pico."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.offline import __main__ as program
+from experiments.offline import report
+from experiments.offline.contrasts import CONTRASTS, SEEDS, TUNING_SEED
+from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, Task, explicit
+from tests import ROOT
+
+OUT = ROOT / "docs/offline"
+BANDIT = Task(
+    "A bandit",
+    "bandit?arms=red,blue&rewards=0,1",
+    "random:32",
+    {"max_turns": 1, "trunk": "pico", "tracker": "none", "parallel": 16, "group_size": 1},
+    {"episodes": 16, "iterations": 1, "q_heads": 2, "head_layers": 2, "lr": 1e-3},
+    {"episodes": 16, "iterations": 30, "epochs": 1, "minibatches": 1, "lr": 1e-2},
+    {"episodes": 16, "iterations": 1},
+)
+NAMES = (PRIOR, "imitation", "filtered imitation", "decision")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only task is the bandit, with one seed and some of the learners."""
+    for module in (program, report):
+        monkeypatch.setattr(module, "TASKS", {"bandit": BANDIT})
+        monkeypatch.setattr(module, "LEARNERS", {name: LEARNERS[name] for name in NAMES})
+        monkeypatch.setattr(module, "EPISODES", 16)
+    monkeypatch.setattr(program, "SEEDS", (0,))
+
+
+def stored(folder: Path) -> Any:
+    return json.loads((folder / program.RESULTS).read_text())
+
+
+def test_missing_runs_are_completed_once(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, runs = tmp_path / "out", tmp_path / "runs"
+    program.main(out, runs, "bandit")
+    first = stored(out)
+    cells = {name: first["cells"][f"bandit, {name}"]["0"] for name in NAMES}
+    assert cells["filtered imitation"]["score"] > 0.9, "only the won episodes are imitated"
+    assert cells["imitation"]["score"] < 0.8, "half of the episodes are lost"
+    assert cells["filtered imitation"]["kl"] > 0.3 > cells["imitation"]["kl"] > 0.0
+    assert cells["decision"]["score"] > 0.8 > 0.2 > cells["decision"]["wanting_0"]
+    text = (out / program.REPORT).read_text()
+    assert "## A bandit" in text
+
+    changed = stored(out)
+    changed["settings"]["bandit, imitation"]["lr"] = 1.0  # as if the learner had changed since
+    (out / program.RESULTS).write_text(json.dumps(changed))
+    program.main(out, runs, "none")
+    assert "| imitation | recorded play | 0 | not measured yet |" in (out / program.REPORT).read_text()
+    capsys.readouterr()
+    program.main(out, runs, "bandit")
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["bandit, imitation, seed 0"]
+    assert stored(out) == first
+    assert (out / program.REPORT).read_text() == text
+
+
+def test_results_of_another_first_policy_are_dropped(small: None) -> None:
+    empty = program.current({"settings": {}, "cells": {}})
+    names = [f"bandit, {name}" for name in NAMES]
+    assert list(empty["settings"]) == names
+    results = program.Results(settings=empty["settings"], cells={name: {"0": {"won": 1.0}} for name in names})
+    assert program.current(results) == results
+    other = {**empty["settings"], names[0]: {}}
+    assert program.current({**results, "settings": other})["cells"] == {}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_learners_of_a_task_have_equal_data_or_equal_numbers_of_episodes(task: str) -> None:
+    found: dict[str, set[Any]] = {"data": set(), "own": set()}
+    for name, learner in LEARNERS.items():
+        values = explicit(TASKS[task], name, 0, Path(PRIOR))
+        drawn = values["episodes"] * values["iterations"]
+        if learner.kind in found:
+            found[learner.kind].add((values.get("data"), values["init"], values["parallel"], drawn))
+    assert {kind: len(values) for kind, values in found.items()} == {"data": 1, "own": 1}
+
+
+def test_contrasts_and_diverged_runs_are_reported(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "LEARNERS", LEARNERS)
+    won = {"ilql": (1.0, 0.8, 0.9), "filtered imitation": (0.5, 0.2, 0.4)}
+    cells = {
+        f"bandit, {name}": {str(seed): {"won": value} for seed, value in zip(SEEDS, values, strict=True)}
+        for name, values in won.items()
+    } | {"bandit, mpo": {"0": {"error": "the loss is not finite"}}}
+    text = report.report(cells)
+    assert "| ilql - filtered imitation | 3 | 0.53 (0.39 to 0.68) | 0.0039 |" in text
+    assert "| mpo | own play | 1, 1 diverged |  |" in text
+    assert "decision - imitation" not in text
+    assert TUNING_SEED not in SEEDS
+    assert {name for contrast in CONTRASTS for name in contrast} <= set(LEARNERS)
+
+
+def test_the_report_shows_the_results() -> None:
+    assert (OUT / program.REPORT).read_text() == report.report(stored(OUT)["cells"])
