@@ -60,19 +60,20 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor], dic
 def policy_weights(trainer: "Trainer") -> dict[str, Tensor]:
     """Return the model's trained tensors in process 0, and {} in the others. All processes must call this function."""
     dtype = trainer.updater.model.dtype  # shards of a bfloat16 trunk are its float32 master weights
-    sharded = {name: x for name, x in trained_tensors(trainer.updater.model).items() if isinstance(x, DTensor)}
-    weights = _gathered(trained_tensors(trainer.updater.model), trainer)
-    return weights | {name: weights[name].to(dtype) for name in sharded.keys() & weights.keys()}
+    return _gathered(trained_tensors(trainer.updater.model), trainer, dtype)
 
 
-def _gathered(tensors: Mapping[str, Tensor], trainer: "Trainer") -> dict[str, Tensor]:
-    """Gather sharded tensors one after another. The result has all tensors in process 0, and none in the others."""
+def _gathered(tensors: Mapping[str, Tensor], trainer: "Trainer", dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Gather sharded tensors one after another, and convert them to `dtype` if it is not None.
+
+    The result has all tensors in process 0, and none in the others.
+    """
     gathered: dict[str, Tensor] = {}
     with connected():
         for name, tensor in tensors.items():
             all_of_it = whole(tensor)  # by all processes
             if trainer.accelerator.is_main_process:  # the others would waste memory
-                gathered[name] = all_of_it
+                gathered[name] = all_of_it.to(dtype) if dtype and isinstance(tensor, DTensor) else all_of_it
     return gathered
 
 
