@@ -141,13 +141,13 @@ def predict(case: Case) -> dict[str, Any]:
     """Return the prediction for a case: the peak, the phases and the components in MB."""
     from dataclasses import asdict
 
+    from agents.training.memory_estimate import context_of, run_sizes
     from agents.training.memory_forecast import forecast
-    from agents.training.memory_prediction import sizes_of
 
     with random_trunk(case, weights=False) as trunk:
         config = config_of(case, trunk)
         memory = forecast(config, ranks=case.get("shards", 1))
-        predicted = memory.predict(**sizes_of(config, memory.model))
+        predicted = memory.predict(**run_sizes(config, context_of(config, memory.model)))
     parts = {name: size / 1e6 for name, size in asdict(predicted).items()}
     phases = {name: size / 1e6 for name, size in predicted.phases.items()}
     return {"predicted": predicted.peak / 1e6, "phases": phases, "components": parts}

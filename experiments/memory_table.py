@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from agents.model.sharding import trunk_parameters
+from agents.training.memory_estimate import USABLE, context_of, run_sizes
 from agents.training.memory_forecast import forecast
-from agents.training.memory_prediction import MemoryModel, sizes_of
+from agents.training.memory_prediction import MemoryModel
 from agents.training.presets import resolve
 from experiments import program
 from experiments.tables import table
@@ -72,8 +73,6 @@ METHODS = {
 }
 DEVICES = (8, 16, 24, 40, 80, 141)
 """Memory of common GPUs, in GB."""
-SPARE = 0.9
-"""Share of a device that a run may use. Libraries, the game and fragmentation need the rest."""
 SETTINGS = {
     "game": "textworld:coin?level=1&seed=1..3",
     "dtype": "bfloat16",
@@ -92,13 +91,13 @@ def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS
         for method in methods.values():
             config = resolve({**SETTINGS, "trunk": folder, "lora": method.lora})
             model: MemoryModel = forecast(config, ranks=method.shards, by_layer=method.by_layer, on_gpu=True)
-            predicted = model.predict(**sizes_of(config, model.model))
+            predicted = model.predict(**run_sizes(config, context_of(config, model.model)))
             yield predicted.peak / 1e9, sum(p.numel() for p in trunk_parameters(model.model)) / 1e9
 
 
 def cell(gigabytes: float) -> str:
     """Return a peak and, in brackets, the smallest of `DEVICES` onto which it fits."""
-    fitting = [device for device in DEVICES if gigabytes <= SPARE * device]
+    fitting = [device for device in DEVICES if gigabytes <= USABLE * device]
     return f"{gigabytes:,.3g} ({fitting[0]})" if fitting else f"{gigabytes:,.0f}"
 
 
@@ -116,8 +115,8 @@ def document(command: str) -> str:
     return f"""# What fits where
 
 Predicted peak memory of a training run per device, in GB, for well-known decoders. In brackets is the smallest of GPUs
-with {", ".join(map(str, DEVICES[:-1]))} and {DEVICES[-1]} GB that has room for the run and a tenth to spare. Cells
-without brackets fit onto none.
+with {", ".join(map(str, DEVICES[:-1]))} and {DEVICES[-1]} GB that has room for the run and a tenth to spare. A run
+without brackets fits onto none of them.
 
 Command: `{command}  # 2 min`.
 

@@ -274,12 +274,12 @@ def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
     """Return the predicted memory of a run as a JSON value, and as comments of a TOML file."""
     from dataclasses import asdict
 
-    from agents.protocol import AgentError
     from agents.training.memory_forecast import launched_forecast, prediction_lines
+    from agents.training.memory_simulation import UnpredictableError
 
     try:
         predicted, sizes = launched_forecast(config)
-    except AgentError as error:
+    except UnpredictableError as error:
         return {"error": str(error)}, [f"# The memory cannot be predicted: {' '.join(str(error).split())}"]
     numbers = {"peak": predicted.peak, "phases": predicted.phases, "components": asdict(predicted)}
     return {"sizes": sizes, **numbers}, prediction_lines(predicted, sizes)

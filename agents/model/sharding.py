@@ -45,7 +45,7 @@ def sharding_plugin() -> Any:
 
 
 def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
-    """Return the size of what a process holds of the trunk in play, in bytes, in the data type of the passes.
+    """Return the size of the part of the trunk that a process holds in play, in bytes.
 
     By layer, this is the root unit and two layers, of which one is gathered while the other computes.
     """
@@ -143,9 +143,9 @@ def gather_trunk(*models: ActorCritic) -> None:
 def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
     """Let the processes run different numbers of forward passes of `models` in the block, in any order.
 
-    All processes must enter the block together. Before a pass of a trunk that is gathered by layer, the processes agree
-    whose turn it is: the pass of the first model for which a process has one. A process that has none for this model,
-    or that has left the block, takes part with a pass over one token, until all have left.
+    All processes must enter the block together. They also run every pass of a trunk that is gathered by layer together.
+    Before each pass, they agree on the first of `models` of which a process has a pass to run. A process without such a
+    pass runs one over a single token. This ends when all processes have left the block.
 
     The value of the context is a function that returns whether an error has ended a pass or the wait for one. The other
     processes then still wait in that pass, so this one must not communicate any more.
@@ -235,7 +235,10 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
 
 
 def _due(models: Sequence[ActorCritic], own: int | None) -> int | None:
-    """Return the smallest `own` of all processes, or None if all have None. All processes must call this function."""
+    """Return the index of the model whose pass is due: the smallest `own` of all processes, or None if all are None.
+
+    All processes must call this function together.
+    """
     wanted = torch.zeros(len(models), device=models[0].device)
     if own is not None:
         wanted[own] = 1

@@ -285,8 +285,10 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
     """Return the lines of the first `iterations` iterations. Raise `AgentError` if one is damaged or missing."""
-    if not iterations and not is_present(path):
-        return []
+    if not is_present(path):
+        if not iterations:
+            return []
+        raise AgentError(f"{path} is missing: restore the file, or start a new run with --init {path.parent}")
     earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)
     lines = list(complete(earlier, path, each=each))
     if (held := lines[-1].iteration + 1 if lines else 0) != iterations:

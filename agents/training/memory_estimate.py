@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 from games.errors import is_out_of_memory
 
+USABLE = 0.9
+"""Fraction of a device's memory that a run may use. Libraries, the game and fragmentation need the rest."""
 # Peak memory of an update divided by the size of its activations. The heap is fragmented: with glibc, ratios of 1.25 to
 # 1.6 were measured.
 HEAP = 1.6
@@ -192,6 +194,17 @@ def memory_advice(advice: str) -> Iterator[None]:
         raise
 
 
+def context_of(config: TrainConfig, model: ActorCritic) -> int:
+    """Return the maximum length of a stream of a run, in tokens."""
+    return min(config.rollout.context or model.context, model.context)
+
+
+def run_sizes(config: TrainConfig, context: int) -> dict[str, Any]:
+    """Return the settings on which the memory of a run with streams of `context` tokens depends."""
+    parallel = min(config.rollout.parallel, config.rollout.episodes)
+    return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
+
+
 def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
     """Return a function that estimates the memory of a run in bytes.
 
@@ -201,28 +214,26 @@ def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable
     stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
     return partial(
         needs.total,
-        **_sizes(config, context),
+        **run_sizes(config, context),
         recompute=config.update.gradient_checkpointing,
         per_vocabulary=stored if config.rollout.mode == "free" else 0,
     )
 
 
-def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int) -> None:
-    """Raise `AgentError` if a run needs more than `free` bytes. The message suggests settings with which it fits."""
-    need, sizes = needed(needs, config, context=context), _sizes(config, context)
+def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int, advice: str = "") -> None:
+    """Raise `AgentError` if a run needs more than `free` bytes.
+
+    The message suggests settings with which the run fits. `advice` is a further setting, or "" if there is none.
+    """
+    need, sizes = needed(needs, config, context=context), run_sizes(config, context)
     if need() <= free:
         return
     hint = ", or use --gradient-checkpointing" if need(recompute=True) <= free else ""
     raise AgentError(
         f"{sizes['parallel']} live streams of {context} tokens and --micro-batch-tokens {sizes['micro_batch_tokens']} "
         f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
-        f"{_smaller(sizes, need, free)}{hint}"
+        f"{_smaller(sizes, need, free)}{hint}{f', or use {advice}' if advice else ''}"
     )
-
-
-def _sizes(config: TrainConfig, context: int) -> dict[str, int]:
-    parallel = min(config.rollout.parallel, config.rollout.episodes)
-    return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:

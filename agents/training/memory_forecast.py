@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import games
 from agents.config import SCRATCH, TrainConfig
@@ -11,9 +12,9 @@ from agents.model.pretrained import read_trunk_config
 from agents.model.sharding import sharding_plugin
 from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
 from agents.training.game_words import vocabulary_of
-from agents.training.memory_estimate import MEGABYTE
-from agents.training.memory_prediction import MemoryModel, Prediction, sizes_of
-from agents.training.model_setup import needs_copy
+from agents.training.memory_estimate import MEGABYTE, USABLE, capacity, context_of, run_sizes
+from agents.training.memory_prediction import MemoryModel, Prediction
+from agents.training.model_setup import needs_copy, plays_by_layer
 from agents.user_optimizer import build_optimizer
 
 ABOUT = {
@@ -76,10 +77,14 @@ def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     ranks = processes if processes > 1 and sharding_plugin() is not None else 1
-    on_gpu, by_layer = torch.accelerator.is_available(), config.rollout.sharded_play == "layers"
-    memory = forecast(config, ranks=ranks, by_layer=by_layer, on_gpu=on_gpu)
-    sizes = sizes_of(config, memory.model)
-    return memory.predict(**sizes), sizes | {"processes": processes, "shards": ranks}
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    memory = forecast(config, ranks=ranks, on_gpu=device.type != "cpu")
+    sizes = run_sizes(config, context_of(config, memory.model))
+    predicted = memory.predict(**sizes)
+    fits = device.type == "cpu" or predicted.peak <= USABLE * capacity(device)
+    if ranks > 1 and plays_by_layer(config, fits=fits):
+        predicted = replace(memory, by_layer=True).predict(**sizes)
+    return predicted, sizes | {"processes": processes, "shards": ranks}
 
 
 def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[str]:

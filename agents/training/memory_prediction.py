@@ -121,7 +121,7 @@ class MemoryModel:
 
     @property
     def _share_of_trained(self) -> float:
-        """The part of the trained parameters that a process stores."""
+        """Fraction of the trained parameters that a process stores."""
         trunk, trained = trunk_parameters(self.model), [p for p in self.model.parameters() if p.requires_grad]
         stored = sum(p.numel() / (self.ranks if p in trunk else 1) for p in trained)
         return stored / (sum(p.numel() for p in trained) or 1)
@@ -161,12 +161,3 @@ class MemoryModel:
             "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
             "gathered_update": (copies + trained) * root + (2 + trained) * layer,
         }
-
-
-def sizes_of(config: TrainConfig, model: ActorCritic) -> dict[str, Any]:
-    """Return the arguments of `MemoryModel.predict` for a run."""
-    return {
-        "micro_batch_tokens": config.update.micro_batch_tokens,
-        "parallel": min(config.rollout.parallel, config.rollout.episodes),
-        "context": min(config.rollout.context or model.context, model.context),
-    }

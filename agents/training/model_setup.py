@@ -15,7 +15,7 @@ from agents.config import TrainConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.packed_attention import can_pack
 from agents.model.sharding import shard, sharding_plugin, trunk_parameters
-from agents.training.memory_estimate import MemoryNeeds, available, capacity, check_memory, needed
+from agents.training.memory_estimate import USABLE, MemoryNeeds, available, capacity, check_memory, context_of, needed
 from agents.training.updater import make_torch_optimizer
 
 
@@ -52,6 +52,11 @@ def reference_copy(
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
+def plays_by_layer(config: TrainConfig, *, fits: bool) -> bool:
+    """Return whether a sharded trunk is gathered by layer in play. `fits` says whether a device can hold all of it."""
+    return config.rollout.sharded_play == "layers" or (config.rollout.sharded_play == "auto" and not fits)
+
+
 def prepare(
     config: TrainConfig, model: ActorCritic, reference: ActorCritic | None, accelerator: Accelerator, plugin: Any
 ) -> torch.optim.Optimizer:
@@ -59,18 +64,19 @@ def prepare(
 
     Raise `AgentError` if the run does not fit into memory.
     """
-    context = min(config.rollout.context or model.context, model.context)
+    context = context_of(config, model)
     models = [model] if reference is None else [model, reference]
-    needs, processes, by_layer = MemoryNeeds.of(model, config.update), accelerator.num_processes, False
+    needs, processes, by_layer, advice = MemoryNeeds.of(model, config.update), accelerator.num_processes, False, ""
     own_machine = min(processes, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    free = available(accelerator.device, own_machine)
     if plugin is not None:
         moved, offloaded = model.device == accelerator.device, isinstance(plugin.cpu_offload, CPUOffloadPolicy)
         shards = partial(needs.sharded, models, processes=processes, moved=moved, offloaded=offloaded)
-        most = 0.9 * capacity(accelerator.device, own_machine)  # unlike the free memory, equal in all processes
-        fits = needed(shards(), config, context=context)() <= most
-        by_layer = config.rollout.sharded_play == "layers" or (config.rollout.sharded_play == "auto" and not fits)
-        needs = shards(by_layer=by_layer)
-    check_memory(needs, config, context=context, free=available(accelerator.device, own_machine))
+        whole, layers = (needed(shards(by_layer=each), config, context=context)() for each in (False, True))
+        # unlike the free memory, the capacity is equal in all processes
+        by_layer = plays_by_layer(config, fits=whole <= USABLE * capacity(accelerator.device, own_machine))
+        needs, advice = shards(by_layer=by_layer), "--sharded-play layers" if layers <= free else ""
+    check_memory(needs, config, context=context, free=free, advice=advice)
     if config.update.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     if plugin is not None:

@@ -53,6 +53,8 @@ def _check_buffer(optimizer: Optimizer, config: TrainConfig) -> None:
             "--buffer-episodes trains on play of earlier policies: expected an optimizer that learns off policy, such "
             f"as rejection-transition, got {config.run.optimizer}"
         )
+    if config.rollout.buffer_keep == "latest" and not config.rollout.buffer_episodes:
+        raise ConfigError("--buffer-keep latest needs a replay buffer: give --buffer-episodes")
     if config.rollout.buffer_episodes and not config.rollout.own_episodes:
         raise ConfigError("--buffer-episodes keeps own play, but the model does not play: give --data-share below 1")
 
@@ -90,5 +92,7 @@ def _check_guidance(optimizer: Optimizer, config: TrainConfig) -> None:
             f"--guide-beta plays another policy than {name} trains: expected --lr 0, which freezes the policy, or an "
             "optimizer that learns off policy, such as ilql"
         )
-    if config.update.lr == 0 and not config.update.q_lr:
-        raise ConfigError("--lr 0 with --guide-beta trains v and q alone: give --q-lr and --value-lr above 0")
+    if config.update.lr == 0 and (not config.update.q_lr or config.update.value_lr is None):
+        raise ConfigError(
+            "--lr 0 with --guide-beta trains v and q alone: give --q-lr above 0 and --value-lr, which would also be 0"
+        )

@@ -88,7 +88,7 @@ LEARNERS: Mapping[str, Learner] = {
     "ppo": Learner("ppo", "own", {}),
 }
 
-_ROLLOUT: Settings = {"group_size": 1, "tracker": "none", "save_every": 1000}
+_ROLLOUT: Settings = {"group_size": 1, "tracker": "none"}
 _SMALL: Settings = {**_ROLLOUT, "trunk": "small", "parallel": 16}
 _PRIOR: Settings = {**HEADS, **DETACHED, "lr": 1e-3, "episodes": 8, "iterations": 75}
 _OFFLINE: Settings = {"epochs": 1, "minibatches": 1, "entropy_coef": 0.0, "lr": 1e-3, "episodes": 8, "iterations": 60}

@@ -233,7 +233,7 @@ def test_a_run_mixes_data_with_guided_play_and_its_agent_is_guided(tmp_path: Pat
 def test_a_frozen_policy_does_not_change_while_q_learns(tmp_path: Path) -> None:
     """The cheapest form of the tilted prior: any optimizer with lr 0, detached heads and guided play."""
     settings = {"optimizer": "actde", "lr": 0.0, "detach_q": True, "detach_value": True, "guide_beta": 2.0}
-    trained_run(run_config(**settings, q_lr=0.01), tmp_path / "run")
+    trained_run(run_config(**settings, q_lr=0.01, value_lr=0.01), tmp_path / "run")
     before, after = (
         read_tensors(folder / WEIGHTS) for folder in (tmp_path / "run" / INITIAL, newest(tmp_path / "run"))
     )
@@ -253,6 +253,10 @@ def test_a_frozen_policy_does_not_change_while_q_learns(tmp_path: Path) -> None:
         (
             {"optimizer": "actde", "guide_beta": 1.0, "lr": 0.0},
             "--lr 0 with --guide-beta trains v and q alone: give --q",
+        ),
+        (
+            {"optimizer": "actde", "guide_beta": 1.0, "lr": 0.0, "q_lr": 0.01},
+            "--lr 0 with --guide-beta trains v and q alone: give --q-lr above 0 and --value-lr",
         ),
         ({"credit": "command"}, "ilql needs credit per token: expected --credit token, got command"),
         (
