@@ -118,7 +118,7 @@ def _check_settings(run: Path) -> None:
         if not config.run.imports:
             optimizer_class(config.run.optimizer)
     except OptimizerError as error:
-        raise AgentError(f"{run / SETTINGS} is damaged: {error}") from None
+        raise AgentError(f"{run / SETTINGS}: {error}") from None
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:

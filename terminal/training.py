@@ -32,6 +32,7 @@ SHOWN = (
     ("agreement", "labels that were likeliest", "{:z.2f}"),
     ("data_agreement", "recorded tokens that were likeliest", "{:z.2f}"),
     ("kept", "share of episodes imitated", "{:z.2f}"),
+    ("buffer_size", "episodes in the buffer", "{:z.0f}"),
     ("reward", "reward per episode", "{:z.2f}"),
     ("normalized_score", "score / maximum", "{:z.2f}"),
     ("steps", "commands per episode", "{:z.1f}"),

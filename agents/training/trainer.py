@@ -58,7 +58,7 @@ class Trainer:
         notes: notes for the user, such as those about the warm start, one line each.
         sources: add episodes of earlier policies and recorded episodes to each rollout, in this order.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
-        stopped: whether the run has ended because of `stopping`. It is the same in all processes.
+        stopped: whether the run has ended early because of `stopping`. It is the same in all processes.
         progress: the progress of the current iteration in this process.
         failures: failed episodes of all processes, counted when the run ends.
         iteration: number of finished iterations.
@@ -236,7 +236,7 @@ class Trainer:
 
     def _ends(self) -> bool:
         """Return whether the run ends here, which all processes decide together."""
-        self.stopped = any_process(self.stopping)
+        self.stopped = any_process(self.stopping) and not self.finished
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:

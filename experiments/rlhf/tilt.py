@@ -72,11 +72,14 @@ def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
     """Let the agent of a run continue a set of prompts.
 
     Raises:
-        AgentError: the folder holds no run.
+        AgentError: the folder holds no run, or that of an agent that q guides, whose policy is not the network's.
     """
+    config = read_config(folder)
+    if config.rollout.guide_beta:
+        raise AgentError(f"{folder}: expected a run without --guide-beta, got {config.rollout.guide_beta:g}")
     trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed, guide_beta=0.0)
     trained.record = True
-    spec = resolve_stored(read_config(folder).run.game, str(folder))[0]
+    spec = resolve_stored(config.run.game, str(folder))[0]
     texts = load_prompts(prompts)
     with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=seed, parallel=len(texts)) as runner:
         list(runner.play(trained, len(texts)))

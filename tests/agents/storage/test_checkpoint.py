@@ -232,7 +232,7 @@ def test_damaged_settings(run: Path) -> None:
         refused(lambda: resumed(run), "settings.json", says)
         refused(lambda: make_agent(str(run), seed=0), "settings.json", says)
     path.write_text('{"run": {"optimizer": "ppp"}}')
-    refused(lambda: make_agent(str(run), seed=0), "settings.json is damaged: unknown optimizer 'ppp'")
+    refused(lambda: make_agent(str(run), seed=0), "settings.json: unknown optimizer 'ppp'")
     path.write_text('{"run": {"optimizer": "mine", "imports": "mine.py"}}')  # it may have registered the optimizer
     make_agent(str(run), seed=0)
     path.unlink()

@@ -149,6 +149,13 @@ def test_a_run_that_is_stopped_before_its_first_iteration_leaves_nothing(tmp_pat
     assert [path.name for path in (tmp_path / "run").iterdir()] in ([], [".lock"])
 
 
+def test_a_stop_in_the_last_iteration_is_no_stop(tmp_path: Path) -> None:
+    trainer = make_trainer(settings("bandit", iterations=1), tmp_path / "run")
+    for _ in trainer.run():
+        trainer.stopping = True
+    assert trainer.finished and not trainer.stopped
+
+
 def test_a_run_that_cannot_start_does_not_keep_its_folder_locked(tmp_path: Path) -> None:
     wanted, out = settings("bandit"), tmp_path / "run"
     trained(wanted, out)

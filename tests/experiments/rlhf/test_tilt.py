@@ -12,6 +12,9 @@ from torch import Tensor
 from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.runner import EpisodeRunner
+from agents.protocol import AgentError
+from agents.storage.run_folder import SETTINGS
+from agents.training.presets import resolve as resolve_settings
 from agents.training.probe import PromptSpec
 from experiments.rlhf import monte_carlo, tilt
 from experiments.rlhf.monte_carlo import Array, q_estimates, summary
@@ -83,6 +86,13 @@ def test_an_exact_tilt_is_recovered_in_every_weighting(monkeypatch: pytest.Monke
         assert row["slope"] == pytest.approx(1 / TAU, rel=1e-4)
         assert row["r2"] == pytest.approx(1.0, abs=1e-6)
         assert row["spread_log_ratio"] == pytest.approx(row["spread_q"] / TAU, rel=1e-4)
+
+
+def test_a_guided_policy_is_refused(tmp_path: Path) -> None:
+    config = resolve_settings({"game": "completion", "optimizer": "ilql", "guide_beta": 2.0})
+    (tmp_path / SETTINGS).write_text(config.model_dump_json())
+    with pytest.raises(AgentError, match="expected a run without --guide-beta, got 2"):
+        tilt.visit(tmp_path, "heldout")
 
 
 @pytest.mark.parametrize("q_heads", [1, 2])
