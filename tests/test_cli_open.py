@@ -179,7 +179,11 @@ class Flaky(gymnasium.Env):
         (("evaluate", "--agent", "random", "--episodes", "2"), "2 of 2 episodes failed"),
         (("evaluate", "--agent", "random", "--episodes", "1", "--json"), "1 of 1 episodes failed"),
         (("train", "--out", "r", "--iterations", "1"), "3 episodes in a row failed alike"),
-        (("compare", "--out", "c", "--seeds", "0", "--iterations", "1"), "3 episodes in a row failed alike"),
+        pytest.param(
+            ("compare", "--out", "c", "--seeds", "0", "--iterations", "1"),
+            "3 episodes in a row failed alike",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_run_in_which_every_episode_fails_is_an_error(folder: Path, command: tuple[str, ...], reason: str) -> None:

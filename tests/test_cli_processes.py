@@ -66,6 +66,7 @@ def test_both_processes_play_held_out_games(whole: Path) -> None:
     assert (whole / BEST / name).read_bytes() == (same / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(out, *IPD, "--iterations", "2")
@@ -101,7 +102,13 @@ def test_groups_that_cannot_be_divided_among_the_processes_are_refused(tmp_path:
     assert expected in error and "resume with 1 processes" in error
 
 
-@pytest.mark.parametrize("limit", [("--env-steps", "100"), ("--minutes", "0.01"), ("--stop-success", "0.01")])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        ("--env-steps", "100"),
+        *(pytest.param(more, marks=pytest.mark.slow) for more in (("--minutes", "0.01"), ("--stop-success", "0.01"))),
+    ],
+)
 def test_both_processes_reach_a_limit_together(limit: tuple[str, str], tmp_path: Path) -> None:
     game = ("--game", "bandit", "--episodes", "30", "--parallel", "30", "--trunk", "pico")
     train(tmp_path / "run", *game, *limit, "--iterations", "1000")

@@ -187,6 +187,7 @@ def test_compare_writes_a_report_and_trains_no_run_twice(tmp_path: Path) -> None
     assert printed == {"out": str(tmp_path / "report"), **stored}
 
 
+@pytest.mark.slow
 def test_compare_names_runs_that_its_report_leaves_out(tmp_path: Path) -> None:
     words = ("compare", "--out", str(tmp_path), *TINY, "--iterations", "1", "--evaluations", "2", "--optimizers", "ppo")
     assert "leaves out" not in cli(*words, "--seeds", "0-1").stderr

@@ -68,6 +68,7 @@ def test_peers_alternate_and_ratios_are_within_a_round() -> None:
     assert harness.ratios(seconds["a"], seconds["b"]) == {"median": 1.25, "least": 0.5, "most": 2.0}
 
 
+@pytest.mark.slow
 def test_a_tape_has_the_requested_number_of_commands_or_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -138,6 +139,7 @@ def test_growth(tmp_path: Path) -> None:
 
 # the environment of TextWorldExpress does not close the pipe to its Java process
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.slow
 def test_suites_alone_and_behind_our_interface_play_the_same_steps(tmp_path: Path) -> None:
     names = ["express:coin?seed=1&numLocations=3", "textarena:FrozenLake-v0?seed=1&choices=[up],[down],[left],[right]"]
     rows = run(suites, tmp_path / "suites.json", "--games", *names, "--steps", "150")["rows"]
@@ -154,6 +156,7 @@ def test_textworld_alone_and_behind_our_interface_play_the_same_steps_of_a_pddl_
     assert (row["game"], row["compared"], row["differences"]) == (household.NAME, 100, 0)
 
 
+@pytest.mark.slow
 def test_the_gradients_of_a_step_are_sent_once_with_a_number_per_tensor(tmp_path: Path) -> None:
     document = run(communication, tmp_path / "out.json", "--length", "4")
     for trunk in document["trunks"].values():
@@ -237,6 +240,7 @@ def test_both_jobs_of_grpo_have_the_same_numbers_of_completions_and_steps() -> N
     }
 
 
+@pytest.mark.slow
 def test_our_peer_answers_each_line_and_its_completions_form_groups() -> None:
     options = grpo._options(["--peer", sys.executable, "--completions", "4", "--group", "2", "--tokens", "3"])
     job = grpo.own_job(options, "small")
@@ -320,6 +324,7 @@ def test_the_last_100_episodes_count_by_their_share_of_an_iteration() -> None:
     assert learning_time.compared(runs[:1]) == []
 
 
+@pytest.mark.slow
 def test_iterations_in_fresh_processes_are_equal_and_are_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,7 +114,7 @@ def test_a_dry_run_shows_each_value_with_its_origin_and_makes_nothing(command: C
     "words",
     [
         ("--game", "bandit"),
-        ("--optimizer", "imitation", "--trunk", "smollm2", "--max-turns", "none", "--bonus-command", 'say "é"\\'),
+        ("--optimizer", "imitation", "--max-turns", "none", "--bonus-command", 'say "é"\\'),
         ("--kl-coef", "0.1", "--kl-target", "1e-7", "--value-clip-range", "0.3", "--train-q", "--no-detach-q"),
     ],
 )

@@ -252,6 +252,7 @@ def test_a_deletion_that_was_killed_is_completed(run: Path) -> None:
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000001", "000002"]
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_train_in_one_folder(run: Path) -> None:
     """The second one changes nothing, and can resume after the first one."""
     trainer = resumed(run)

@@ -181,6 +181,7 @@ def test_a_wanted_return_of_0_3_yields_0_3(tmp_path: Path) -> None:
         assert share(other, BANDIT, 0.3) < 0.6, "the same test rejects it"
 
 
+@pytest.mark.slow
 def test_a_wanted_return_is_obtained_over_two_turns(tmp_path: Path) -> None:
     player = learned("decision", TWICE, tmp_path / "data")
     assert min(share(player, TWICE, wanted) for wanted in (0.0, 1.0, 2.0)) > 0.85

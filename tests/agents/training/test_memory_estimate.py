@@ -32,7 +32,14 @@ NEEDS = MemoryNeeds(
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
-@pytest.mark.parametrize(("rows", "length", "recompute"), [(4, 1000, False), (1, 2000, False), (4, 1000, True)])
+@pytest.mark.parametrize(
+    ("rows", "length", "recompute"),
+    [
+        (4, 1000, False),
+        pytest.param(1, 2000, False, marks=pytest.mark.slow),
+        pytest.param(4, 1000, True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_estimate_of_an_update_is_near_the_measured_peak(rows: int, length: int, recompute: bool) -> None:
     model, _ = assemble(ModelConfig(trunk="small"), None)
     needs = MemoryNeeds.of(model, UpdateConfig())

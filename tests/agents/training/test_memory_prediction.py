@@ -24,7 +24,9 @@ SIZES: dict[str, Any] = {"parallel": 4, "micro_batch_tokens": 1000, "context": 1
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
-@pytest.mark.parametrize(("rows", "length", "recompute"), [(4, 1000, False), (4, 1000, True)])
+@pytest.mark.parametrize(
+    ("rows", "length", "recompute"), [(4, 1000, False), pytest.param(4, 1000, True, marks=pytest.mark.slow)]
+)
 def test_the_prediction_of_an_update_is_near_the_measured_peak(rows: int, length: int, recompute: bool) -> None:
     model, _ = assemble(ModelConfig(trunk="small"), None)
     memory = memory_of(model, gradient_checkpointing=recompute)
@@ -151,6 +153,7 @@ def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path
     assert predicted[2].activations < predicted[16].activations
 
 
+@pytest.mark.slow
 def test_free_text_needs_room_for_the_vocabulary() -> None:
     model = tiny_model("llama")
     commands, free = (memory_of(model, mode=mode).predict(**SIZES).activations for mode in ("trie", "free"))
@@ -167,6 +170,7 @@ def test_the_prediction_keeps_no_copy_of_the_model() -> None:
     assert not [ref for ref in weights if ref() is not None]
 
 
+@pytest.mark.slow
 def test_further_streams_add_what_simulating_all_of_them_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     simulation = Simulation(tiny_model("llama", positions=64), UpdateConfig(), Loss(), False, False)
     extrapolated = simulation.rollout(parallel=40, context=32)

@@ -164,6 +164,7 @@ def test_recorded_episodes_and_minibatches() -> None:
     assert_sharing_changes_nothing(model, rollout, minibatches=2, epochs=2)
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     """The processes have different trees. Gradients and weights are those of one process with separate streams."""
     workers = start_two(["-m", "tests.helpers.shared_prefixes", "{rank}", "2", str(tmp_path)])

@@ -140,7 +140,9 @@ def test_a_tilted_policy_does_not_move_if_every_reward_is_one(name: str) -> None
     assert found.mean("p:north", "room") == near(before.mean("p:north", "room"), within=0.03)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TILTED, "ilql"])
+@pytest.mark.parametrize(
+    "name", ["actde", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ppo", *TILTED, "ilql"))]
+)
 def test_v_and_q_depend_on_the_observation(name: str) -> None:
     found = train(OBSERVED, name)
     for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
@@ -148,7 +150,7 @@ def test_v_and_q_depend_on_the_observation(name: str) -> None:
         assert found.mean(what, "blue") == near(-1.0)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TILTED, "ilql"])
+@pytest.mark.parametrize("name", [*NAMES, "ilql", *(pytest.param(name, marks=pytest.mark.slow) for name in TILTED)])
 def test_a_later_reward_is_discounted(name: str) -> None:
     found = train(DELAYED, name)
     for what in ("value", "q:north", "q:south") if name != "ppo" else ("value",):
@@ -195,7 +197,12 @@ def test_actde_learns_q_for_each_observation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "spec"), [(FROZEN, POLICY), *((name, spec) for name in TILTED for spec in (POLICY, BOTH))]
+    ("name", "spec"),
+    [
+        (FROZEN, POLICY),
+        *((name, BOTH) for name in TILTED),
+        *(pytest.param(name, POLICY, marks=pytest.mark.slow) for name in TILTED),
+    ],
 )
 def test_a_tilted_policy_ends_at_the_tilted_prior(name: str, spec: ScriptSpec) -> None:
     """Q is 1 and -1, and the initial policy is nearly even, so the better command ends near 1 / (1 + exp(-2 / TAU))."""
@@ -233,7 +240,7 @@ def test_imitation_follows_the_expert_and_learns_its_values(beta: float) -> None
         assert found.mean("q:south", text) == near(worth, within=0.25)
 
 
-@pytest.mark.parametrize("spec", [POLICY, BOTH])
+@pytest.mark.parametrize("spec", [pytest.param(POLICY, marks=pytest.mark.slow), BOTH])
 def test_ilql_finds_the_better_action_and_its_value(spec: ScriptSpec) -> None:
     found = train(spec, "ilql", iterations=18)
     better = {"room": "north", "red": "north", "blue": "south"}
@@ -248,7 +255,7 @@ def test_rejection_finds_the_better_action() -> None:
     assert [found.mean(what, "room") for what in ("value", "q:north")] == near([1.0, 1.0])
 
 
-@pytest.mark.parametrize("spec", [POLICY, BOTH])
+@pytest.mark.parametrize("spec", [pytest.param(POLICY, marks=pytest.mark.slow), BOTH])
 def test_rejection_by_transition_finds_the_better_action(spec: ScriptSpec) -> None:
     """It imitates the better half of the actions."""
     found = train(spec, "rejection-transition", iterations=18)

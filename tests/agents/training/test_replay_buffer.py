@@ -169,6 +169,7 @@ def chance_of_ringing(out: Path, **changes: Any) -> float:
     return last.episode.steps[0].decision.probabilities["ring"]
 
 
+@pytest.mark.slow
 def test_a_win_that_was_found_once_is_still_imitated_many_rollouts_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_names_and_titles_of_tasks_match_their_levels() -> None:
             ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_held_out_games_are_distinct_reserved_and_of_the_test_split(game_cache: Path) -> None:
     found = held_out.find(QUICK, 4)
     assert [level for level, _, _ in found] == [1, 2, 1, 2]

@@ -10,7 +10,7 @@ from experiments.decoders.architectures import ARCHITECTURES, WINDOW
 from experiments.decoders.measure import Agreement
 
 REFUSED = {"bloom", "falcon_h1", "jamba", "lfm2", "mamba", "mpt", "qwen3_next", "recurrent_gemma", "rwkv"}
-SAMPLE = ("cohere2", "gemma3", "gpt_oss", "llama4", "opt", "mistral", "bloom", "mamba")
+SAMPLE = ("gemma3", "opt", "mistral", "bloom", "mamba")
 """Windows and chunks, nested sizes, scales, soft caps, a projection, routers; ALiBi and recurrent layers."""
 
 

@@ -39,6 +39,7 @@ def stored(folder: Path) -> Any:
     return json.loads((folder / program.RESULTS).read_text())
 
 
+@pytest.mark.slow
 def test_missing_runs_are_completed_once(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def test_short_runs_are_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert trials.model.compiled is (rollouts == run_trials.COMPILED_FROM)
 
 
+@pytest.mark.slow
 def test_trials_do_not_touch_each_other() -> None:
     """Each trial of a batch is what it is alone, to rounding; each gradient is clipped by its own norm."""
     both, alone = _trials(3, 4, whitening="batch"), _trials(4, whitening="batch")
@@ -71,6 +72,7 @@ def test_gradients_are_clipped_as_torch_clips_them() -> None:
             torch.testing.assert_close(parameter.grad[trial], one.grad)
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     job = _job()
     assert run_trials.finished(job, tmp_path) is None

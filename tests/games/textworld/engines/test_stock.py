@@ -60,7 +60,11 @@ def unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("game", "infos"),
-    [("simple?level=1&seed=7", INFOS), ("coin?level=5&seed=1", ()), ("cooking?level=4&seed=2", ("policy_commands",))],
+    [
+        pytest.param("simple?level=1&seed=7", INFOS, marks=pytest.mark.slow),
+        ("coin?level=5&seed=1", ()),
+        pytest.param("cooking?level=4&seed=2", ("policy_commands",), marks=pytest.mark.slow),
+    ],
 )
 def test_stock_play_equals_cached_play(game: str, infos: tuple[str, ...], request: pytest.FixtureRequest) -> None:
     cached = play(make_textworld(f"textworld:{game}", infos=infos), 200)

@@ -129,7 +129,9 @@ REDUNDANT = {
 }
 
 
-@pytest.mark.parametrize("name", REDUNDANT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "what" in name else ()) for name in REDUNDANT]
+)
 def test_walkthrough_of_a_foreign_game_is_judged_by_its_outcome(name: str, story: Path) -> None:
     foreign(story)
     record = json.loads(story.with_suffix(".json").read_text())
