@@ -37,8 +37,16 @@ class RunConfig(Config):
     """Random seed of the run."""
     init: str = ""
     """Run or checkpoint whose weights are loaded before training. The KL's reference policy has these weights."""
+    reset_q: bool = False
+    """Start the Q heads untrained instead of from --init. ACTDE then adds reward to the initial policy from q = 0."""
     tracker: TrackerNames = "tensorboard"
     """Trackers that show the metrics: tensorboard, wandb, trackio, several joined by commas, or none."""
+
+    @model_validator(mode="after")
+    def _reset_q_has_an_init(self) -> Self:
+        if self.reset_q and not self.init:
+            raise ConfigError("--reset-q needs --init, whose Q heads it leaves out")
+        return self
 
 
 class ModelConfig(Config):

@@ -172,7 +172,9 @@ def _warm_start(
     if not config.run.init:
         return [], []
     copied = folder.path / INITIAL  # a resumed run loads its own copy
-    return load_weights(model, tokenizer, model_config, copied if copied.exists() else Path(config.run.init))
+    if copied.exists():
+        return load_weights(model, tokenizer, model_config, copied)
+    return load_weights(model, tokenizer, model_config, Path(config.run.init), reset_q=config.run.reset_q)
 
 
 def _agents(

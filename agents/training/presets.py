@@ -159,6 +159,9 @@ WARM_START: dict[str, dict[str, Any]] = {
 QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "advantage": "return"}
 """Settings of `compare --quick`: PPO collapses within few rollouts."""
 
+RESET_Q: dict[str, Any] = {"dueling": True, "critic_warmup": 0}
+"""Preset for --reset-q. The baseline of ACTDE is v at first, and no update of q precedes those of the policy."""
+
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 """Preset for imitation from --init. The learning rate of an untrained model would destroy the policy."""
 
@@ -222,7 +225,8 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     optimizer, init = settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
     resumed = all(name in merged(explicit) for name in FIELDS)  # the run's own copy of the checkpoint is used
-    checkpoint = Layer(f"checkpoint {init}".strip(), _settings_of_checkpoint(init) if init and not resumed else {})
+    stored = _settings_of_checkpoint(init, reset_q=settings["reset_q"]) if init and not resumed else {}
+    checkpoint = Layer(f"checkpoint {init}".strip(), stored)
     trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     result = [
         default,
@@ -237,7 +241,8 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
         if init:
             imitates = optimizer_class(optimizer).labels != "none"
             result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
-    return [*result, checkpoint, *explicit]
+    reset = Layer("preset of --reset-q", RESET_Q if settings["reset_q"] else {})
+    return [*result, reset, checkpoint, *explicit]
 
 
 def of_trunk(trunk: str) -> dict[str, Any]:
@@ -282,7 +287,7 @@ def _game_preset(kind: str, game: str) -> dict[str, Any]:
     return GAMES[kind] | ({"mode": "trie"} if chooses else {})
 
 
-def _settings_of_checkpoint(folder: str) -> dict[str, Any]:
+def _settings_of_checkpoint(folder: str, *, reset_q: bool) -> dict[str, Any]:
     from agents.training.warm_start import settings_of_checkpoint
 
-    return settings_of_checkpoint(Path(folder))
+    return settings_of_checkpoint(Path(folder), reset_q=reset_q)

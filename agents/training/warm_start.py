@@ -1,7 +1,7 @@
 """Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
 The settings in `SAME` must be equal in both runs. By default, the new run takes them and the data type from the
-checkpoint. If the checkpoint has no Q heads, the new run's Q heads start untrained.
+checkpoint. If the checkpoint has no Q heads, or with `--reset-q`, the new run's Q heads start untrained.
 """
 
 import json
@@ -17,12 +17,14 @@ from agents.model.actor_critic import ActorCritic
 from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
 
-SAME = ("trunk", "lora", "head_layers")
+SAME, OF_Q = ("trunk", "lora", "head_layers"), ("q_heads", "dueling")
 
 
 @torch.no_grad()
-def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source: Path) -> tuple[list[str], list[str]]:
-    """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model.
+def load_weights(
+    model: ActorCritic, tokenizer: Any, config: ModelConfig, source: Path, *, reset_q: bool = False
+) -> tuple[list[str], list[str]]:
+    """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model, with `reset_q` those of q not.
 
     Return a tuple: notes for the user, one line each, and the hashes of the games on which the checkpoint was trained.
 
@@ -31,13 +33,13 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
     """
     folder = newest(source)
     about = verify(folder)
-    has_q = bool(about["model"]["q_heads"])
-    _check_config(about["model"], config, source)
+    has_q = bool(about["model"]["q_heads"]) and not reset_q
+    _check_config(about["model"], config, source, with_q=has_q and bool(config.q_heads))
     if read_json(folder / TOKENIZER)["model"] != json.loads(tokenizer.backend_tokenizer.to_str())["model"]:
         # equal shapes do not imply that token ids have the same meaning
         raise AgentError(f"{source} has another vocabulary than this run; start without --init")
     notes = []
-    if config.q_heads and not has_q:
+    if config.q_heads and not about["model"]["q_heads"]:
         notes.append(f"{source} has no Q head: it starts untrained")
     if (dtype := about["model"]["dtype"]) != config.dtype:
         notes.append(
@@ -58,18 +60,17 @@ def load_weights(model: ActorCritic, tokenizer: Any, config: ModelConfig, source
     return notes, list(about.get("trained_on") or ())
 
 
-def settings_of_checkpoint(source: Path) -> dict[str, Any]:
+def settings_of_checkpoint(source: Path, *, reset_q: bool = False) -> dict[str, Any]:
     """Return the model settings and the format of prompts that a run takes from its initial checkpoint."""
     about = verify(newest(source))
     stored = about["model"]
-    q_parts = ("q_heads", "dueling") if stored["q_heads"] else ()
+    q_parts = OF_Q if stored["q_heads"] and not reset_q else ()
     texts = {name: about[name] for name in ("prompt", "return_text") if about.get(name)}
     return {name: stored[name] for name in (*SAME, "dtype", *q_parts)} | texts
 
 
-def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path) -> None:
-    q_parts = ("q_heads", "dueling") if stored["q_heads"] and config.q_heads else ()
-    for name in (*SAME, *q_parts):
+def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path, *, with_q: bool) -> None:
+    for name in (*SAME, *(OF_Q if with_q else ())):
         if stored[name] != getattr(config, name):
             raise AgentError(
                 f"{source} was made with {name}={written(stored[name])}, this run has {name}="

@@ -13,7 +13,9 @@ from agents.protocol import AgentError
 from experiments.compare.variation import Combination, parse_values
 
 # Settings that have no effect if no q is trained.
-Q_SETTINGS = frozenset({"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling", "guide_beta"})
+Q_SETTINGS = frozenset(
+    {"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling", "guide_beta", "reset_q"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

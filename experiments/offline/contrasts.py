@@ -14,5 +14,13 @@ class Contrast(NamedTuple):
     second: str
 
 
-CONTRASTS = (Contrast("ilql", "filtered imitation"), Contrast("decision", "imitation"), Contrast("mpo", "ppo"))
-"""At equal data, at equal data, and at an equal number of own episodes."""
+CONTRASTS = (
+    Contrast("ilql", "filtered imitation"),
+    Contrast("decision", "imitation"),
+    Contrast("mpo", "ppo"),
+    Contrast("actde", "actde with the q of pi_0"),
+)
+"""Two at equal data, and two at an equal number of own episodes.
+
+The last one was added when `actde with the q of pi_0` had been measured on Text-Nav, and before `actde` was.
+"""

@@ -84,7 +84,8 @@ LEARNERS: Mapping[str, Learner] = {
     "rejection": Learner("rejection", "own", {"top_fraction": 0.05}),
     "guided pi_0": Learner("actde", "own", {"lr": 0.0, **Q_FIRST, "guide_beta": 8.0, "max_grad_norm": 1e6}),
     "mpo": Learner("mpo", "own", {"lr": 3e-4, **Q_FIRST, "tau": 0.125}),
-    "actde": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST}),
+    "actde": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST, "q_lr": 1e-4, "reset_q": True}),
+    "actde with the q of pi_0": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST}),
     "ppo": Learner("ppo", "own", {}),
 }
 

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from actde.errors import ConfigError
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, INITIAL, load_agent, newest, read_json, read_tensors, trained_tensors
@@ -109,6 +111,34 @@ def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
         trainer.runner.close()
 
 
+def test_reset_q_leaves_out_q_alone_and_resumes(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    actde = begun(warm_start, tmp_path / "actde", optimizer="actde", q_coef=1.0, q_heads=2)
+    list(actde.run())
+    fresh = begun((actde.config, tmp_path / "actde"), tmp_path / "whole", reset_q=True, dueling=True, q_heads=1)
+    assert fresh.notes == []
+    before = read_tensors(newest(tmp_path / "actde") / "model.safetensors")
+    for name, tensor in trained_tensors(fresh.updater.model).items():
+        assert not tensor.any() if name.startswith("heads.q.") else torch.equal(tensor, before[name])
+    list(fresh.run())
+    short = begun((fresh.config, tmp_path / "actde"), tmp_path / "parts", iterations=1)
+    list(short.run())
+    list(make_trainer(fresh.config, tmp_path / "parts", resume=True).run())
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_actde_adds_no_reward_that_q_knows_and_adds_it_after_reset_q(tmp_path: Path) -> None:
+    """The policy moves by a multiple of q - q_0, so it stays where q_0 is right already."""
+    usual = {"game": GAME, "optimizer": "actde", "tracker": "none", "episodes": 32, "parallel": 32}
+    knowing = presets.resolve(usual | {"trunk": "pico", "lr": 0.0, "q_lr": 0.02, "value_lr": 0.02, "iterations": 40})
+    list(make_trainer(knowing, tmp_path / "knowing").run())
+    rewards = {}
+    for reset in (False, True):
+        wanted = usual | {"init": str(tmp_path / "knowing"), "reset_q": reset, "lr": 0.005, "q_lr": 0.002, "iterations": 20}
+        run = list(make_trainer(presets.resolve(wanted), tmp_path / str(reset)).run())
+        rewards[reset] = np.mean([metrics["reward"] for metrics in run[-5:]])
+    assert rewards[False] == pytest.approx(0.5, abs=0.12) and rewards[True] > 0.8, rewards
+
+
 def test_an_untrained_model_can_be_a_warm_start(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
     trainer = begun((warm_start[0], warm_start[1] / INITIAL), tmp_path / "run", value_coef=0.5)
     assert [metrics["iteration"] for metrics in trainer.run()] == [0, 1]
@@ -170,6 +200,16 @@ def test_a_named_trunk_keeps_the_other_settings_of_the_warm_start(
     monkeypatch.setattr(presets, "_settings_of_checkpoint", lambda _: {"lora": 4, "prompt": "chat", "head_layers": 2})
     config = presets.resolve({"init": "run", "trunk": "smollm2", "head_layers": 1}).flat()
     assert (config["lora"], config["prompt"], config["head_layers"]) == (4, "chat", 1)
+
+
+def test_reset_q_takes_no_settings_of_q_and_needs_a_warm_start(tmp_path: Path) -> None:
+    checkpoint = {"trunk": "pico", "q_heads": 2, "head_layers": 2, "iterations": 1, "optimizer": "actde"}
+    list(make_trainer(presets.resolve({"game": GAME, **checkpoint}), tmp_path / "run").run())
+    usual = {"game": GAME, "optimizer": "actde", "init": str(tmp_path / "run")}
+    found = [presets.resolve(usual | {"reset_q": reset}).model for reset in (False, True)]
+    assert [(model.q_heads, model.dueling, model.head_layers) for model in found] == [(2, False, 2), (1, True, 2)]
+    with pytest.raises(ConfigError, match="--reset-q needs --init"):
+        presets.resolve({"game": GAME, "reset_q": True})
 
 
 def test_the_games_of_the_warm_start_count_as_trained_on(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:

@@ -67,16 +67,10 @@ def test_furniture_stands_in_existing_rooms() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize(
-    "mark",
-    [
-        5,
-        *(
-            pytest.param(more, marks=pytest.mark.slow)
-            for more in ([], {"family": "textnav"}, {"family": "textnav", "settings": 3})
-        ),
-    ],
-)
+OTHER_MARKS: list[Any] = [[], {"family": "textnav"}, {"family": "textnav", "settings": 3}]
+
+
+@pytest.mark.parametrize("mark", [5, *(pytest.param(mark, marks=pytest.mark.slow) for mark in OTHER_MARKS)])
 def test_foreign_record_with_another_mark_is_played_unchanged(mark: Any, tmp_path: Path) -> None:
     made = cached_game("coin", {"level": 2, "seed": 1})
     story = tmp_path / "tw-foreign.z8"
