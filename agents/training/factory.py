@@ -174,7 +174,9 @@ def _warm_start(
     copied = folder.path / INITIAL  # a resumed run loads its own copy
     if copied.exists():
         return load_weights(model, tokenizer, model_config, copied)
-    return load_weights(model, tokenizer, model_config, Path(config.run.init), reset_q=config.run.reset_q)
+    by_q = config.run.optimizer == "actde" and not config.optimizer.recentre_q
+    source, reset_q = Path(config.run.init), config.run.reset_q
+    return load_weights(model, tokenizer, model_config, source, reset_q=reset_q, q_is_baseline=by_q)
 
 
 def _agents(

@@ -22,11 +22,21 @@ SAME, OF_Q = ("trunk", "lora", "head_layers"), ("q_heads", "dueling")
 
 @torch.no_grad()
 def load_weights(
-    model: ActorCritic, tokenizer: Any, config: ModelConfig, source: Path, *, reset_q: bool = False
+    model: ActorCritic,
+    tokenizer: Any,
+    config: ModelConfig,
+    source: Path,
+    *,
+    reset_q: bool = False,
+    q_is_baseline: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model, with `reset_q` those of q not.
+    """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model.
 
     Return a tuple: notes for the user, one line each, and the hashes of the games on which the checkpoint was trained.
+
+    Args:
+        reset_q: whether the Q heads are left untrained.
+        q_is_baseline: whether the optimizer's baseline is q. One of the notes then says what a trained q means for it.
 
     Raises:
         AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
@@ -41,6 +51,8 @@ def load_weights(
     notes = []
     if config.q_heads and not about["model"]["q_heads"]:
         notes.append(f"{source} has no Q head: it starts untrained")
+    if config.q_heads and has_q and q_is_baseline:
+        notes.append(f"actde adds only the reward that the q of {source} lacks; --reset-q starts q untrained")
     if (dtype := about["model"]["dtype"]) != config.dtype:
         notes.append(
             f"{source} was trained in {dtype}, this run computes in {config.dtype}: the policy differs a little"

@@ -102,7 +102,9 @@ def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
     assert actde.notes == [f"{warm_start[1]} has no Q head: it starts untrained"]
     list(actde.run())
     again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
-    assert again.notes == []
+    assert again.notes == [
+        f"actde adds only the reward that the q of {tmp_path / 'actde'} lacks; --reset-q starts q untrained"
+    ]
     wanted = read_tensors(newest(tmp_path / "actde") / "model.safetensors")
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in trained_tensors(again.updater.model).items())
     plain = begun((actde.config, tmp_path / "actde"), tmp_path / "ppo", optimizer="ppo", target_q=False)
@@ -133,7 +135,13 @@ def test_actde_adds_no_reward_that_q_knows_and_adds_it_after_reset_q(tmp_path: P
     list(make_trainer(knowing, tmp_path / "knowing").run())
     rewards = {}
     for reset in (False, True):
-        wanted = usual | {"init": str(tmp_path / "knowing"), "reset_q": reset, "lr": 0.005, "q_lr": 0.002, "iterations": 20}
+        wanted = usual | {
+            "init": str(tmp_path / "knowing"),
+            "reset_q": reset,
+            "lr": 0.005,
+            "q_lr": 0.002,
+            "iterations": 20,
+        }
         run = list(make_trainer(presets.resolve(wanted), tmp_path / str(reset)).run())
         rewards[reset] = np.mean([metrics["reward"] for metrics in run[-5:]])
     assert rewards[False] == pytest.approx(0.5, abs=0.12) and rewards[True] > 0.8, rewards
@@ -197,7 +205,9 @@ def test_a_named_trunk_keeps_the_other_settings_of_the_warm_start(
     stored = settings_of_checkpoint(warm_start[1])
     config = presets.resolve({"init": str(warm_start[1]), "game": GAME, "trunk": stored["trunk"]}).flat()
     assert {name: config[name] for name in stored} == stored
-    monkeypatch.setattr(presets, "_settings_of_checkpoint", lambda _: {"lora": 4, "prompt": "chat", "head_layers": 2})
+    monkeypatch.setattr(
+        presets, "_settings_of_checkpoint", lambda _, **settings: {"lora": 4, "prompt": "chat", "head_layers": 2}
+    )
     config = presets.resolve({"init": "run", "trunk": "smollm2", "head_layers": 1}).flat()
     assert (config["lora"], config["prompt"], config["head_layers"]) == (4, "chat", 1)
 
@@ -238,7 +248,7 @@ def test_imitation_has_its_own_presets_for_text_adventures(monkeypatch: pytest.M
     assert presets.resolve(asked | {"lr": 0.5}).update.lr == 0.5
     small = presets.resolve({"game": asked["game"], "optimizer": "imitation"}).update
     assert (small.lr, small.value_lr) == (1e-3, 1e-2)
-    monkeypatch.setattr(presets, "_settings_of_checkpoint", lambda _: {"trunk": "small"})
+    monkeypatch.setattr(presets, "_settings_of_checkpoint", lambda _, **settings: {"trunk": "small"})
     going_on = {"game": asked["game"], "init": "anywhere", "trunk": "small"}
     for optimizer in ("imitation", "rejection"):
         update = presets.resolve(going_on | {"optimizer": optimizer}).update
