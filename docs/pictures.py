@@ -1,8 +1,8 @@
 """Draw the screens of the command line as pictures: `python docs/pictures.py`.
 
-Each screen is drawn at 120 and at 60 columns, with dark and with light colours. The episodes, transcripts and metrics
-are fixed, and no screen here shows a time that was measured, so that a picture changes only if its screen does. A test
-compares the committed pictures in `docs/pictures` with new ones.
+Each screen is drawn at 120 and at 60 columns, and `watch` with its dark and its light colours. The episodes, transcripts
+and metrics are fixed, and no screen here shows a time that was measured, so that a picture changes only if its screen
+does. A test compares the committed pictures in `docs/pictures` with new ones.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from pathlib import Path
 from unittest import mock
 
 from rich.console import Console
-from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
+from rich.terminal_theme import MONOKAI
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
@@ -33,7 +33,7 @@ from terminal.watcher.app import Watcher  # noqa: E402
 
 FOLDER = DOCS / "pictures"
 WIDTHS = (120, 60)
-THEMES = {"dark": MONOKAI, "light": DEFAULT_TERMINAL_THEME}
+THEMES = ("dark", "light")
 GAME = "textworld:simple?level=1&seed=3"
 COMMANDS = {
     "help": ["--help"],
@@ -138,10 +138,9 @@ def draw(folder: Path) -> None:
 
 
 def export(folder: Path, name: str, title: str, screen: Console) -> None:
-    """Write what a console has recorded as pictures in all themes."""
-    for theme, colours in THEMES.items():
-        picture = screen.export_svg(title=title, theme=colours, clear=False, unique_id=name)
-        (folder / f"{name}-{screen.width}-{theme}.svg").write_text(picture, encoding="utf-8")
+    """Write what a console has recorded as a picture."""
+    picture = screen.export_svg(title=title, theme=MONOKAI, clear=False, unique_id=name)
+    (folder / f"{name}-{screen.width}-dark.svg").write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":
