@@ -1,8 +1,8 @@
 """Draw the screens of the command line as pictures: `python docs/pictures.py`.
 
-Each screen is drawn at 120 and at 60 columns, and `watch` with its dark and its light colours. The episodes, transcripts
-and metrics are fixed, and no screen here shows a time that was measured, so that a picture changes only if its screen
-does. A test compares the committed pictures in `docs/pictures` with new ones.
+Each screen is drawn at 120 and at 60 columns, and `watch` with its dark and its light colours. The episodes,
+transcripts and metrics are fixed, and no screen here shows a time that was measured, so that a picture changes only if
+its screen does. A test compares the committed pictures in `docs/pictures` with new ones.
 """
 
 import asyncio
