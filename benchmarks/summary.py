@@ -49,6 +49,7 @@ def page() -> str:
         _trl_grpo(),
         _floor(),
         _communicated(),
+        _sharded_play(),
         "## Growth of the costs",
         _growth(),
         "## TextWorld",
@@ -105,9 +106,11 @@ def _sharing() -> Iterator[list[str]]:
             yield ["both together", "separate episodes", shown(row["iteration_speedup"]), whole]
     for case in stored("prefix_sharing_processes")["cases"]:
         what = whats[case["case"]].format(case["episodes"])
-        for part, name in (("update", "update"), ("play", "rollout"), ("iteration", "rollout and update")):
+        parts = {"update": "update", "play": "rollout", "iteration": "rollout and update"}
+        for part, name in parts.items() if case["case"] != "completions" else [("update", "update")]:
             about = f"{name} of {what}, shared prefixes, SmolLM2, processor time"
-            target = "3.5" if part == "iteration" else f"{case['targets']['speedup']:g}"
+            whole = "3.5" if case["case"] == "same" else ""
+            target = whole if part == "iteration" else f"{case['targets']['speedup']:g}"
             yield [about, "separate episodes", shown(case["processor"][part]), target]
 
 
@@ -136,6 +139,22 @@ def _processes() -> Iterator[list[str]]:
         what = f"a step of two processes, {trunk['parameters'] / 1e6:.1f} million parameters"
         yield [what, "torch's DDP", shown(trunk["speedup"]), "0.91"]
         yield ["the same with a message per tensor", "torch's DDP", shown(trunk["speedup_of_tensors"]), ""]
+
+
+def _sharded_play() -> str:
+    found = stored("sharded_play")
+    peers = {"layers": "gathered by layer", "tensors": "tensor parallelism of transformers"}
+    parts = [
+        f"{about}, {what}: {shown(case['slowdown'][peer])} times as long,"
+        f" {case['received'][peer] / 1e6:.0f} MB received"
+        for name, about in (("decode", "a token"), ("read", f"{found['about']['settings']['length']} tokens"))
+        for case in (found["cases"][name],)
+        for peer, what in peers.items()
+    ]
+    return filled(
+        "A pass of a model that two processes share, relative to a copy of the model in each process"
+        f" ({found['about']['settings']['rows']} streams per process): {'; '.join(parts)}."
+    )
 
 
 def _communicated() -> str:

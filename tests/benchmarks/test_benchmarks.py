@@ -25,6 +25,7 @@ from benchmarks import (
     learning_time,
     prefix_sharing_processes,
     same_loss,
+    sharded_play,
     suites,
     summary,
     turns,
@@ -164,6 +165,16 @@ def test_the_gradients_of_a_step_are_sent_once_with_a_number_per_tensor(tmp_path
         numbers, tensors = trunk["parameters"], trunk["tensors"]["messages"]
         assert sizes == {"backward": 0, "ours": numbers + tensors, "tensors": numbers, "ddp": numbers}
         assert trunk["ours"]["messages"] == 1 < trunk["ddp"]["messages"] < trunk["tensors"]["messages"]
+
+
+@pytest.mark.slow
+def test_a_pass_by_layer_receives_half_of_the_layers_and_a_split_one_only_states(tmp_path: Path) -> None:
+    document = run(sharded_play, tmp_path / "out.json", "--rows", "1", "--length", "3")
+    layers = 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768)
+    for case, tokens in (("decode", 1), ("read", 3)):
+        found = document["cases"][case]["received"]
+        assert (found["whole"], found["layers"]) == (0, 4 * layers // 2)
+        assert found["tensors"] == 4 * 2 * tokens * 768 * 25  # two sums a layer, and that of the embeddings
 
 
 def test_exponents_of_known_powers() -> None:

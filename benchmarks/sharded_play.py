@@ -1,0 +1,148 @@
+"""Compare three ways to run forward passes of a model in two processes: whole, by layer, and split by tensors.
+
+    python -m benchmarks.sharded_play [--rounds N] [--out FILE]
+
+Two processes on this machine are connected by gloo. Each peer computes the hidden states of --rows streams per process,
+for one more token (`decode`) and for --length tokens (`read`), without a cache:
+
+    whole    each process holds the whole trunk, and runs its own streams
+    layers   each process stores half of the trunk, gathers one layer after the other, and runs its own streams
+             (`train --sharded-play layers`)
+    tensors  tensor parallelism by the plan of transformers: each process stores half of the trunk, and both run the
+             streams of both, each half of each layer
+
+`received` is what a process receives in a pass, in bytes, if each process sends every part once to each other process:
+half of a gathered tensor, and all of a summed one. torch's profiler records the sizes.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.multiprocessing.spawn import spawn
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers.distributed import DistributedConfig
+
+from agents.model.actor_critic import ActorCritic
+from agents.model.heads import Heads
+from agents.model.sharding import gather_trunk, in_step, shard, sharding_plugin
+from benchmarks.harness import alternate, begin, document, parser, ratios, shown, summary, write
+
+PORT = "29541"
+LLAMA = {
+    "hidden_size": 768,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "vocab_size": 8192,
+}
+"""The model: 98 million parameters in float32, of which the layers have 85 million."""
+SUMMED, GATHERED = ("gloo:all_reduce",), ("gloo:all_gather", "gloo:_all_gather_base")
+
+
+def received(peer: Callable[[], object]) -> int:
+    """Return what this process receives in a pass, in bytes."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+        peer()
+    total = 0
+    for event in profile.events():
+        numbers = sum(int(torch.tensor(shape).prod()) for shape in event.input_shapes if shape)
+        if event.name in SUMMED + GATHERED:  # the input of a gathering process is the part that it sends
+            total += 4 * numbers
+    return total
+
+
+def actor_critic(folder: Path) -> ActorCritic:
+    """Return the model in this process, in evaluation mode."""
+    lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return ActorCritic(lm, Heads(LLAMA["hidden_size"], LLAMA["vocab_size"], q_heads=0, tied=True)).eval()
+
+
+def stored(model: torch.nn.Module) -> int:
+    """Return the size of the parameters that this process stores, in bytes."""
+    return sum((p.to_local() if isinstance(p, DTensor) else p).nbytes for p in model.parameters())
+
+
+@torch.no_grad()
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the seconds of all rounds, the bytes of a pass and the stored bytes of each peer, for both cases."""
+    begin(options.threads)
+    whole, layers = actor_critic(folder), actor_critic(folder)
+    shard(layers, sharding_plugin(), torch.device("cpu"), by_layer=True)
+    size = {"whole": stored(whole), "layers": stored(layers)}
+    gather_trunk(layers)
+    plan = DistributedConfig(tp_plan="auto")
+    tensors = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, distributed_config=plan).eval()
+    size["tensors"] = stored(tensors)
+    rank, results = torch.distributed.get_rank(), dict[str, Any]()
+    for case, length in (("decode", 1), ("read", options.length)):
+        both = torch.arange(2 * options.rows * length).reshape(2 * options.rows, length) % LLAMA["vocab_size"]
+        own = both[rank * options.rows :][: options.rows]
+
+        def by_layer(own: Tensor = own) -> Tensor:
+            with in_step(layers):
+                return layers.hidden_states(own, use_cache=False)
+
+        peers: dict[str, Callable[[], Tensor]] = {
+            "whole": lambda own=own: whole.hidden_states(own, use_cache=False),
+            "layers": by_layer,
+            "tensors": lambda both=both: tensors.model(both, use_cache=False).last_hidden_state,
+        }
+        wanted = peers["whole"]()
+        for name, found in (("layers", peers["layers"]()), ("tensors", peers["tensors"]()[rank * options.rows :])):
+            torch.testing.assert_close(found[: options.rows], wanted, rtol=1e-4, atol=1e-4, msg=name)
+        times = alternate(peers, options.rounds)
+        results[case] = {
+            "seconds": {peer: summary(seconds) for peer, seconds in times.items()},
+            "slowdown": {peer: ratios(times[peer], times["whole"]) for peer in ("layers", "tensors")},
+            "received": {peer: received(one) for peer, one in peers.items()},
+        }
+    return {"stored": size, "cases": results}
+
+
+def work(rank: int, folder: Path, options: argparse.Namespace, arguments: Sequence[str] | None) -> None:
+    """Measure as one of two processes. Process 0 writes the results."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": PORT, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    found = measure(folder, options)
+    if rank == 0:
+        write(options.out, document("sharded_play", options, arguments, **found))
+        print("\n".join(lines(found)))
+    torch.distributed.destroy_process_group()
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """Return the results as text, one line for each case and peer."""
+    return [
+        f"{case:7} {peer:8} {1000 * row['seconds'][peer]['median']:8.1f} ms"
+        f" {row['received'][peer] / 1e6:8.2f} MB received {found['stored'][peer] / 1e6:6.0f} MB stored"
+        + (f"  {shown(row['slowdown'][peer])} times as long as whole" if peer in row["slowdown"] else "")
+        for case, row in found["cases"].items()
+        for peer in row["seconds"]
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=16, help="streams per process")
+    options.add_argument("--length", type=int, default=64, help="tokens of a stream that is read")
+    options.set_defaults(threads=1, rounds=5)
+    chosen = options.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        LlamaForCausalLM(LlamaConfig(**LLAMA)).save_pretrained(folder)
+        spawn(work, (Path(folder), chosen, arguments), nprocs=2)  # type: ignore[no-untyped-call]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
