@@ -20,6 +20,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def stored(model: torch.nn.Module) -> int:
     return sum((p.to_local() if isinstance(p, DTensor) else p).nbytes for p in model.parameters())
 
 
+def by_layer(model: ActorCritic, tokens: Tensor) -> Tensor:
+    """Run a pass over this process's own streams."""
+    with in_step(model):
+        return model.hidden_states(tokens, use_cache=False)
+
+
+def by_tensors(model: Any, tokens: Tensor) -> Tensor:
+    """Run a pass over the streams of both processes."""
+    states: Tensor = model.model(tokens, use_cache=False).last_hidden_state
+    return states
+
+
 @torch.no_grad()
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the seconds of all rounds, the bytes of a pass and the stored bytes of each peer, for both cases."""
@@ -87,14 +100,10 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         both = torch.arange(2 * options.rows * length).reshape(2 * options.rows, length) % LLAMA["vocab_size"]
         own = both[rank * options.rows :][: options.rows]
 
-        def by_layer(own: Tensor = own) -> Tensor:
-            with in_step(layers):
-                return layers.hidden_states(own, use_cache=False)
-
         peers: dict[str, Callable[[], Tensor]] = {
-            "whole": lambda own=own: whole.hidden_states(own, use_cache=False),
-            "layers": by_layer,
-            "tensors": lambda both=both: tensors.model(both, use_cache=False).last_hidden_state,
+            "whole": partial(whole.hidden_states, own, use_cache=False),
+            "layers": partial(by_layer, layers, own),
+            "tensors": partial(by_tensors, tensors, both),
         }
         wanted = peers["whole"]()
         for name, found in (("layers", peers["layers"]()), ("tensors", peers["tensors"]()[rank * options.rows :])):

@@ -160,7 +160,7 @@ QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "ad
 """Settings of `compare --quick`: PPO collapses within few rollouts."""
 
 RESET_Q: dict[str, Any] = {"dueling": True, "critic_warmup": 0}
-"""Preset for --reset-q. The baseline of ACTDE is v at first, and no update of q precedes those of the policy."""
+"""Preset for --reset-q. ACTDE then starts as PPO, because no update of q precedes those of the policy."""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 """Preset for imitation from --init. The learning rate of an untrained model would destroy the policy."""

@@ -36,7 +36,7 @@ def load_weights(
 
     Args:
         reset_q: whether the Q heads are left untrained.
-        q_is_baseline: whether the optimizer's baseline is q. One of the notes then says what a trained q means for it.
+        q_is_baseline: whether the optimizer's baseline is q. One of the notes then says what a learned q can do.
 
     Raises:
         AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
@@ -52,7 +52,7 @@ def load_weights(
     if config.q_heads and not about["model"]["q_heads"]:
         notes.append(f"{source} has no Q head: it starts untrained")
     if config.q_heads and has_q and q_is_baseline:
-        notes.append(f"actde adds only the reward that the q of {source} lacks; --reset-q starts q untrained")
+        notes.append(f"actde starts with the q of {source}, and may lose what its policy has learned; see --reset-q")
     if (dtype := about["model"]["dtype"]) != config.dtype:
         notes.append(
             f"{source} was trained in {dtype}, this run computes in {config.dtype}: the policy differs a little"

@@ -103,7 +103,7 @@ def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
     list(actde.run())
     again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
     assert again.notes == [
-        f"actde adds only the reward that the q of {tmp_path / 'actde'} lacks; --reset-q starts q untrained"
+        f"actde starts with the q of {tmp_path / 'actde'}, and may lose what its policy has learned; see --reset-q"
     ]
     wanted = read_tensors(newest(tmp_path / "actde") / "model.safetensors")
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in trained_tensors(again.updater.model).items())
