@@ -248,6 +248,8 @@ def _command_line_error(error: typer.TyperException) -> str:
     if hasattr(error, "possibilities") and hasattr(error, "option_name"):
         return _unknown_option(error.option_name, getattr(error, "ctx", None))
     message, cause = error.format_message(), error.__cause__
+    if message.startswith("Got unexpected extra argument") and (context := getattr(error, "ctx", None)):
+        return f"{message}; list the options: {help_page.typed(context)} --help"
     refused = re.fullmatch(r"Invalid value for '(.+)': Input should be (.+?)(, unable to parse .+)?", message)
     if refused is None or not isinstance(cause, ValidationError):
         return message
@@ -280,11 +282,8 @@ def _unknown_option(option: str, context: Any) -> str:
     if others and not same:
         return f"{message}; it is an option of {', '.join(others)}"
     near = " or ".join(known[name] for name in same or closest(word, known))
-    return (
-        f"{message}; did you mean {near}?"
-        if near
-        else f"{message}; list the options: {help_page.typed(context)} --help"
-    )
+    advice = f"did you mean {near}?" if near else f"list the options: {help_page.typed(context)} --help"
+    return f"{message}; {advice}"
 
 
 def _options(command: Any) -> list[str]:

@@ -35,6 +35,7 @@ threading.Thread(target=time.sleep, args=(1000,), name="lazy").start()
         (["train", "--lr", "1", "--lr", "2", "--lr=3"], "--lr was given 3 times; expected one value$"),
         (["train", "--detach-q", "--no-detach-q"], "--detach-q/--no-detach-q was given twice; expected it once$"),
         (["play", "--episods", "3"], "No such option.*--episodes"),
+        (["train", "--resume", "runs/x"], r"unexpected extra argument.*runs/x.*list the options: .* train --help"),
         (["play", "--episodes", "0"], "--episodes must be greater than or equal to 1, got 0$"),
         (["evaluate", "--episodes", "1000000000"], "--episodes must be less than or equal to 1000000, got 1000000000$"),
         (["play", "--step-seconds", "0"], "--step-seconds must be greater than or equal to 0.001, got 0$"),
