@@ -14,7 +14,8 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
-from torch.distributed.checkpoint import HuggingFaceStorageReader, load
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from agents.storage.checkpoint import BEST, INITIAL, TRAINING, WEIGHTS, checkpoints, read_stored, verify
 from agents.storage.tensor_files import read_whole
