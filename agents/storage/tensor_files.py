@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -97,13 +98,12 @@ class ShardFile:
 
     file: str
     tensors: Mapping[str, DTensor]
-    dtype: torch.dtype | None
-    rank: int
-    processes: int
+    dtype: torch.dtype | None = None
 
     @property
     def name(self) -> str:
-        return f"{Path(self.file).stem}-shard-{self.rank + 1:05d}-of-{self.processes:05d}.safetensors"
+        run = PartialState()
+        return f"{Path(self.file).stem}-shard-{run.process_index + 1:05d}-of-{run.num_processes:05d}.safetensors"
 
     def check(self) -> None:
         """Raise `DivergenceError` if a number of this process is not finite."""

@@ -130,11 +130,10 @@ def save_policy(
         DivergenceError: a tensor of any process is not finite. Nothing is written.
     """
     accelerator, model = trainer.accelerator, trainer.updater.model
-    place = accelerator.process_index, accelerator.num_processes
     weights, of_trunk = divided(trained_tensors(model))
     others, of_training = divided(training or {})
     # the shards of a bfloat16 trunk are float32 master weights
-    own = [ShardFile(WEIGHTS, of_trunk, model.dtype, *place), ShardFile(TRAINING, of_training, None, *place)]
+    own = [ShardFile(WEIGHTS, of_trunk, model.dtype), ShardFile(TRAINING, of_training)]
 
     def check() -> None:
         check_finite(weights | others)

@@ -14,7 +14,10 @@ WHOLE = {"a": torch.arange(10.0).view(5, 2), "b": torch.arange(3).to(torch.bfloa
 
 
 def split(folder: Path, count: int, **changed: Tensor) -> list[str]:
-    """Write the files of `count` processes, with the rows of FSDP. Replace the tensors of the last file by `changed`."""
+    """Write the files of `count` processes, each with the rows that FSDP gives it, and return their names.
+
+    `changed` replaces tensors of the last file.
+    """
     names = [f"model-shard-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
     for rank, name in enumerate(names):
         parts = {key: x.tensor_split([min(len(x), -(-len(x) // count) * r) for r in range(1, count)])[rank]
