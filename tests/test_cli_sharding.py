@@ -1,5 +1,6 @@
 """`train` with a sharded trunk: launched by accelerate, resumed by other numbers of processes, and saved as ever."""
 
+import json
 import shlex
 import shutil
 import signal
@@ -13,12 +14,13 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from agents.storage.checkpoint import BEST, INITIAL, TRAINING, WEIGHTS, checkpoints, read_stored, verify
+from agents.storage.checkpoint import AGENT, BEST, INITIAL, TRAINING, WEIGHTS, checkpoints, read_stored, verify
 from agents.storage.tensor_files import read_whole
+from games.files import sha256
 from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.command_line import cli
@@ -130,6 +132,20 @@ def test_one_process_uses_the_shards_of_two(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert f"{names[1]} {problem}" in done.stderr
         (newest / names[1]).unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_a_part_that_only_one_process_reads_is_refused_by_both(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_two("train", "--out", str(run), *IPD, "--iterations", "4", sharded=True)
+    newest, name = checkpoints(run)[-1], "model-shard-00002-of-00002.safetensors"
+    save_file({key: torch.full_like(x, torch.nan) for key, x in load_file(newest / name).items()}, newest / name)
+    about = json.loads((newest / AGENT).read_text())
+    about["files"][name] = sha256(newest / name)
+    (newest / AGENT).write_text(json.dumps({**about, "digest": ""}))
+    streams = run_two("train", "--out", str(run), "--resume", "--iterations", "4", sharded=True)
+    assert f"{name} cannot be used: lm.transformer.wte.weight is not finite" in "".join(streams[0])
+    assert [path.name for path in sorted(newest.parent.iterdir())] == ["000002", "000004", "damaged-000004"]
 
 
 @pytest.mark.slow
