@@ -87,7 +87,7 @@ def write_agent(
 
     Args:
         weights: the finite tensors of `trained_tensors` that are not sharded.
-        shards: names and hashes of the files that `write_shard` has written into the folder.
+        shards: names and hashes of the files that `ShardFile.write` has written into the folder.
     """
     write_tensors(folder / WEIGHTS, weights)
     (folder / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")

@@ -178,5 +178,6 @@ def _want_best_return(trainer: "Trainer", best: float) -> None:
     returns.wanted = best
     if not trainer.iteration:  # the initial agent was saved without it
         initial = trainer.folder.path / INITIAL
-        trained_on = in_all_processes(lambda: read_json(initial / AGENT)["trained_on"])
+        is_main = trainer.accelerator.is_main_process
+        trained_on = in_all_processes(lambda: read_json(initial / AGENT)["trained_on"] if is_main else [])
         save_policy(trainer, initial, trained_on=trained_on)

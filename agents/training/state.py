@@ -178,9 +178,8 @@ def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str
     """Write the newest checkpoint with the results of `state_of`, and delete old ones. All processes must call this."""
     run = trainer.folder
     in_main_process(trainer.accelerator, run.sync)
-    save_policy(
-        trainer, run.checkpoint(trainer.iteration), trained_on=trainer.trained_on, training=tensors, state=state
-    )
+    folder = run.checkpoint(trainer.iteration)
+    save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
     in_main_process(trainer.accelerator, run.prune)
 
 
