@@ -1,5 +1,6 @@
 """`train` with a sharded trunk: launched by accelerate, resumed by other numbers of processes, and saved as ever."""
 
+import json
 import shlex
 import shutil
 import signal
@@ -13,9 +14,13 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.checkpoint.state_dict_loader import load
 
-from agents.storage.checkpoint import BEST, INITIAL, checkpoints
+from agents.storage.checkpoint import AGENT, BEST, INITIAL, TRAINING, WEIGHTS, checkpoints, read_stored, verify
+from agents.storage.tensor_files import read_whole
+from games.files import sha256
 from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.command_line import cli
@@ -28,12 +33,12 @@ IPD = ("--game", "ipd", "--episodes", "3", "--parallel", "3", "--trunk", "pico",
 SGD = (*IPD, "--torch-optimizer", "sgd", "--lr", "0.05")
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(checkpoints(run)[-1] / "model.safetensors")
+def tensors(folder: Path, file: str) -> dict[str, torch.Tensor]:
+    return {name: read_whole(tensor) for name, tensor in read_stored(folder, file, verify(folder)).items()}
 
 
 def assert_same_weights(run: Path, other: Path) -> None:
-    found, expected = weights(run), weights(other)
+    found, expected = (tensors(checkpoints(each)[-1], WEIGHTS) for each in (run, other))
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         assert float((found[name] - tensor).norm()) <= 1e-5 * float(tensor.norm()) + 1e-7, name
@@ -41,11 +46,12 @@ def assert_same_weights(run: Path, other: Path) -> None:
 
 def assert_same_files(run: Path, other: Path) -> None:
     assert metrics(run) == metrics(other)
-    for name in ("model.safetensors", "training.safetensors"):
-        assert (checkpoints(run)[-1] / name).read_bytes() == (checkpoints(other)[-1] / name).read_bytes()
-    for checkpoint in (INITIAL, BEST):
-        name = f"{checkpoint}/model.safetensors"
-        assert (run / name).read_bytes() == (other / name).read_bytes()
+    for place in (INITIAL, BEST, checkpoints(other)[-1].relative_to(other)):
+        folder, like = run / place, other / place
+        files = sorted(path.name for path in like.glob("*.safetensors"))
+        assert files == sorted(path.name for path in folder.glob("*.safetensors"))
+        for name in files:
+            assert (folder / name).read_bytes() == (like / name).read_bytes(), folder / name
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.stem))
@@ -99,6 +105,50 @@ def test_a_trunk_that_is_gathered_by_layer_gives_the_same_run(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_one_process_uses_the_shards_of_two(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_two("train", "--out", str(run), *IPD, "--iterations", "2", sharded=True)
+    names = [f"{kind}-shard-0000{number}-of-00002.safetensors" for kind in ("model", "training") for number in (1, 2)]
+    newest = checkpoints(run)[-1]
+    assert all((newest / name).is_file() for name in names) and all((run / BEST / name).is_file() for name in names[:2])
+    assert all(name.startswith("heads.") for name in load_file(newest / WEIGHTS))
+    whole = tensors(newest, WEIGHTS) | tensors(newest, TRAINING)
+    found = {name: torch.empty_like(tensor) for name, tensor in whole.items()}
+    with pytest.warns(UserWarning, match="load in a single process"):
+        load(found, storage_reader=HuggingFaceStorageReader(str(newest)), no_dist=True)
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+    for words in (
+        ("evaluate", "--agent", str(run), "--game", "ipd", "--episodes", "2"),
+        ("export", str(run), "--to", str(tmp_path / "exported")),
+        ("train", "--out", str(tmp_path / "warm"), "--init", str(run), *IPD, "--iterations", "1"),
+    ):
+        done = cli(*words)
+        assert done.returncode == 0, done.stderr
+    exported = load_file(tmp_path / "exported" / WEIGHTS)
+    assert exported and all(torch.equal(tensor, whole[f"lm.{name}"]) for name, tensor in exported.items())
+    (newest / names[1]).write_bytes(bytes((newest / names[1]).stat().st_size))
+    for problem in ("is damaged: its SHA-256 differs", "is missing; the checkpoint is incomplete"):
+        done = cli("play", "--agent", str(newest), "--game", "ipd", "--episodes", "1")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert f"{names[1]} {problem}" in done.stderr
+        (newest / names[1]).unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_a_part_that_only_one_process_reads_is_refused_by_both(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_two("train", "--out", str(run), *IPD, "--iterations", "4", sharded=True)
+    newest, name = checkpoints(run)[-1], "model-shard-00002-of-00002.safetensors"
+    save_file({key: torch.full_like(x, torch.nan) for key, x in load_file(newest / name).items()}, newest / name)
+    about = json.loads((newest / AGENT).read_text())
+    about["files"][name] = sha256(newest / name)
+    (newest / AGENT).write_text(json.dumps({**about, "digest": ""}))
+    streams = run_two("train", "--out", str(run), "--resume", "--iterations", "4", sharded=True)
+    assert f"{name} cannot be used: lm.transformer.wte.weight is not finite" in "".join(streams[0])
+    assert [path.name for path in sorted(newest.parent.iterdir())] == ["000002", "000004", "damaged-000004"]
+
+
+@pytest.mark.slow
 def test_two_one_and_two_processes_continue_each_other(tmp_path: Path) -> None:
     sharded, replicas = tmp_path / "sharded", tmp_path / "replicas"
     for run, how in ((sharded, True), (replicas, False)):
@@ -121,10 +171,10 @@ def test_moments_of_replicas_are_continued_by_shards(tmp_path: Path) -> None:
     replicas, sharded = tmp_path / "replicas", tmp_path / "sharded"
     run_two("train", "--out", str(replicas), *IPD, "--iterations", "2")
     shutil.copytree(replicas, sharded)
-    state = load_file(checkpoints(replicas)[-1] / "training.safetensors")
+    state = tensors(checkpoints(replicas)[-1], TRAINING)
     for run, how in ((sharded, True), (replicas, False)):
         run_two("train", "--out", str(run), "--resume", "--iterations", "4", sharded=how)
-        found = load_file(checkpoints(run)[-1] / "training.safetensors")
+        found = tensors(checkpoints(run)[-1], TRAINING)
         assert {name: tensor.shape for name, tensor in found.items()} == {n: x.shape for n, x in state.items()}
 
 

@@ -30,12 +30,14 @@ class ActorCritic(nn.Module):
 
     Attributes:
         gathered_by_layer: whether the trunk is sharded and gathered by layer (`agents.model.sharding`).
+        shards: the sharded parameters by name. `parameters()` has gathered ones instead while the trunk is gathered.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
         super().__init__()
         self.lm: Any = lm
         self.heads, self.noisy_trunk, self.gathered_by_layer = heads, noisy_trunk, False
+        self.shards: dict[str, nn.Parameter] = {}
         self.logit_transform = LogitTransform()
         self._converted: tuple[tuple[int, int] | None, Tensor]
         self.forget_conversions()

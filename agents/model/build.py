@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from agents.config import SCRATCH, ModelConfig
 from agents.model.actor_critic import ActorCritic
@@ -50,7 +50,7 @@ def assemble(
 
 
 def build_model(
-    config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int, tensors: Mapping[str, Tensor]
+    config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int, sizes: Sequence[int]
 ) -> ActorCritic:
     """Build the model that a checkpoint describes. The caller loads the checkpoint's weights afterwards.
 
@@ -58,7 +58,7 @@ def build_model(
         trunk_config: configuration of the trunk in the `transformers` library. If None, the pretrained trunk is loaded,
             because the checkpoint holds only an adapter.
         vocabulary: number of tokens of the checkpoint's tokenizer.
-        tensors: the checkpoint's weights, which limit the size of the model.
+        sizes: the size of each tensor of the checkpoint's weights in bytes. They limit the size of the model.
 
     Raises:
         AgentError: `trunk_config` is invalid or does not fit the tokenizer or the weights, or the pretrained trunk is
@@ -71,8 +71,7 @@ def build_model(
     known = trunk_config_of(trunk_config, "the checkpoint's config", ours=True)
     if config.trunk in SCRATCH and known.vocab_size != vocabulary:
         raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    check_size(AutoModelForCausalLM, known, "the checkpoint's config", len(tensors), size)
+    check_size(AutoModelForCausalLM, known, "the checkpoint's config", len(sizes), sum(sizes))
     lm = AutoModelForCausalLM.from_config(known)
     return _with_heads(lm.to(getattr(torch, config.dtype)), config)
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin, parse_flag_from_env
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from agents.model.actor_critic import ActorCritic
@@ -103,8 +103,9 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
         unit.set_gradient_divide_factor(1.0)  # the loss is already divided by the number of actions of all processes
         unit.set_force_sum_reduction_for_comms(True)  # gloo has no other reduction
         unit.set_reduce_scatter_unused_params(True)  # otherwise, processes would have to use the same parameters
-    for parameter in model.parameters() if with_masters else ():
-        if isinstance(parameter, DTensor) and parameter.requires_grad:
+    model.shards = {name: parameter for parameter, name in trunk_parameters(model).items()}
+    for parameter in model.shards.values() if with_masters else ():
+        if parameter.requires_grad:
             parameter.is_master = True  # type: ignore[attr-defined]
 
 
@@ -210,14 +211,6 @@ def local(tensor: Tensor) -> Tensor:
 def whole(tensor: Tensor) -> Tensor:
     """Gather a sharded tensor on the CPU, in all processes together. Any other tensor is returned unchanged."""
     return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
-
-
-def part_for(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """Return the part of a whole tensor that this process stores if `parameter`, of the same shape, is sharded."""
-    if not isinstance(parameter, DTensor):
-        return tensor
-    shards = distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
-    return shards.to(parameter.device)
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:

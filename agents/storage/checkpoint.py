@@ -6,7 +6,8 @@
     training.safetensors    in a run: state of the torch optimizer and of the random-number generator
     state.json              in a run: counters
 
-The hash of every file is checked before the checkpoint is used. No file is unpickled.
+The tensors of a sharded trunk that is trained are in further files (`agents.storage.tensor_files`). The hash of every
+file is checked before the checkpoint is used. No file is unpickled.
 """
 
 import json
@@ -17,8 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from agents.config import ModelConfig
@@ -26,13 +26,13 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, build_model
 from agents.model.finite_check import check_finite
-from agents.model.sharding import part_for
 from agents.model.trunk_config import known_entries, library_errors
-from agents.protocol import AgentError, DivergenceError
+from agents.protocol import AgentError
 from agents.storage.schema import AgentFile
+from agents.storage.tensor_files import StoredTensor, part_for, read_shards, tensor_errors, write_tensors
 from agents.text.prompt import prompt_format
 from agents.text.return_text import ReturnText
-from games.errors import described, naming
+from games.errors import described
 from games.files import atomic_folder, json_hash, sha256
 from games.untrusted_files import MAX_BYTES, check_regular, read_object, validated
 
@@ -50,7 +50,6 @@ def save_agent(
     config: ModelConfig,
     description: Mapping[str, Any],
     *,
-    weights: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
@@ -60,33 +59,55 @@ def save_agent(
     Args:
         description: JSON values that describe the agent (name, prompt, mode, context) and its training. For a model
             that is no agent, such as a reward model, `kind` says what it is.
-        weights: the result of `trained_tensors`, for a sharded model, gathered. If None, it is taken from the model.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training, state: tensors and JSON values of the training state.
 
     Raises:
         DivergenceError: a tensor is not finite. Nothing is written.
     """
-    weights = {name: x.to(dtype or x.dtype) for name, x in (weights or trained_tensors(model)).items()}
+    weights = {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()}
     check_finite(weights | dict(training or {}))
     with atomic_folder(folder) as work:
-        _write_tensors(work / WEIGHTS, weights)
-        (work / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-        if training is not None:
-            _write_tensors(work / TRAINING, training)
-            _write_json(work / STATE, dict(state or {}))
-        # the settings of the tokenizer that its JSON file does not store
-        roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "bos_token", "eos_token")}
-        roles["chat_template"] = getattr(tokenizer, "chat_template", None)
-        about = {
-            "format": FORMAT,
-            **description,
-            "model": config.model_dump(),
-            "config": None if config.lora else known_entries(model.base.config),
-            "tokenizer": {**roles, "split_special_tokens": getattr(tokenizer, "split_special_tokens", False)},
-            "files": {path.name: sha256(path) for path in sorted(work.iterdir())},
-        }
-        _write_json(work / AGENT, about | {"digest": _digest(about)})
+        write_agent(work, model, tokenizer, config, description, weights=weights, training=training, state=state)
+
+
+def write_agent(
+    folder: Path,
+    model: ActorCritic,
+    tokenizer: Any,
+    config: ModelConfig,
+    description: Mapping[str, Any],
+    *,
+    weights: Mapping[str, Tensor],
+    training: Mapping[str, Tensor] | None,
+    state: Mapping[str, Any] | None,
+    shards: Mapping[str, str] | None = None,
+) -> None:
+    """Write the files of a checkpoint into an existing folder. The other arguments are those of `save_agent`.
+
+    Args:
+        weights: the finite tensors of `trained_tensors` that are not sharded.
+        shards: names and hashes of the files that `ShardFile.write` has written into the folder.
+    """
+    write_tensors(folder / WEIGHTS, weights)
+    (folder / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+    if training is not None:
+        write_tensors(folder / TRAINING, training)
+        _write_json(folder / STATE, dict(state or {}))
+    # the settings of the tokenizer that its JSON file does not store
+    roles = {role: getattr(tokenizer, role) for role in ("pad_token", "unk_token", "bos_token", "eos_token")}
+    roles["chat_template"] = getattr(tokenizer, "chat_template", None)
+    hashes = dict(shards or {})
+    hashes |= {path.name: sha256(path) for path in folder.iterdir() if path.name not in hashes}
+    about = {
+        "format": FORMAT,
+        **description,
+        "model": config.model_dump(),
+        "config": None if config.lora else known_entries(model.base.config),
+        "tokenizer": {**roles, "split_special_tokens": getattr(tokenizer, "split_special_tokens", False)},
+        "files": dict(sorted(hashes.items())),
+    }
+    _write_json(folder / AGENT, about | {"digest": _digest(about)})
 
 
 def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
@@ -124,14 +145,14 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
     """
     from transformers import PreTrainedTokenizerFast
 
-    config, tensors = ModelConfig(**about["model"]), read_tensors(folder / WEIGHTS)
+    config, tensors = ModelConfig(**about["model"]), read_stored(folder, WEIGHTS, about)
     with library_errors(f"{folder / TOKENIZER} is no tokenizer"):
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_file=str(folder / TOKENIZER), clean_up_tokenization_spaces=False, **about["tokenizer"]
         )
     try:
         with library_errors(f"{folder / AGENT} does not describe a model that can be built"):
-            model = build_model(config, about["config"], len(tokenizer), tensors)
+            model = build_model(config, about["config"], len(tokenizer), [tensor.nbytes for tensor in tensors.values()])
     except AgentError as error:
         if about["config"] is not None:
             raise
@@ -206,17 +227,20 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
 
 
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
-    """Return the tensors that training changes, by name: parameters that require gradients, and target Q heads."""
+    """Return the tensors that training changes, by name: parameters that require gradients, and target Q heads.
+
+    Those of a sharded trunk are sharded, even while the trunk is gathered.
+    """
     return {
-        name: parameter
+        name: model.shards.get(name, parameter)
         for name, parameter in model.named_parameters()
         if parameter.requires_grad or name.startswith("heads.target_q")
     }
 
 
 @torch.no_grad()
-def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copy the saved result of `trained_tensors` into a model of the same configuration.
+def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source: Path) -> None:
+    """Copy the saved result of `trained_tensors` into a model of the same configuration. It must not be gathered.
 
     Raises:
         AgentError: the names or shapes of the tensors differ from the model's.
@@ -231,17 +255,21 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, Tensor], source: Path
         parameter.copy_(part_for(tensors[name], parameter))
 
 
+def read_stored(folder: Path, file: str, about: Mapping[str, Any]) -> dict[str, StoredTensor]:
+    """Read the tensors of a verified checkpoint that belong to `file`. Those of a sharded trunk are only opened.
+
+    `about` is the result of `verify`. Raise `AgentError` if a file is damaged or not finite.
+    """
+    return {**read_tensors(folder / file), **read_shards(folder, file, about["files"])}
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file. Raise `AgentError` if it is missing, damaged or not finite."""
     check_regular(path, AgentError)
-    try:
+    with tensor_errors(path):
         tensors = load_file(path)
         check_finite(tensors)
         return tensors
-    except DivergenceError as error:
-        raise AgentError(f"{path} cannot be used: {error}; use an earlier checkpoint") from None
-    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise AgentError(f"{path} is not a complete safetensors file: {described(error)}") from None
 
 
 @contextmanager
@@ -249,6 +277,8 @@ def loading_tensors(source: Path) -> Iterator[None]:
     """Convert errors in the block to `AgentError`. They mean that an intact file holds tensors that do not fit."""
     try:
         yield
+    except AgentError:
+        raise
     except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
         raise AgentError(f"{source} is of another run: {described(error)}; use another copy") from error
 
@@ -256,15 +286,6 @@ def loading_tensors(source: Path) -> Iterator[None]:
 def read_json(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file. Raise `AgentError` if the file is missing or damaged, or holds no JSON object."""
     return read_object(path, error=AgentError)
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write the tensors without a second copy in memory. Raise OSError if the disk is full or fails."""
-    path.touch()
-    mode = path.stat().st_mode
-    with naming(path):
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    path.chmod(mode)  # `save_file` replaces the file by one that only its owner can read
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

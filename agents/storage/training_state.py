@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from actde.config import option
 from actde.errors import ConfigError
 from agents.config import TrainConfig, flatten
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, STATE, TRAINING, WEIGHTS, read_json, read_tensors, verify
+from agents.storage.checkpoint import AGENT, STATE, TRAINING, WEIGHTS, read_json, read_stored, verify
 from agents.storage.run_folder import CHANGEABLE, SETTINGS
 from agents.storage.schema import TrainingState
+from agents.storage.tensor_files import StoredTensor
 from games.untrusted_files import validated
 
 
@@ -20,8 +19,8 @@ class StoredTraining(NamedTuple):
     """A checkpoint's counters, model weights, and tensors of the torch optimizer and the random generators."""
 
     state: TrainingState
-    weights: dict[str, Tensor]
-    tensors: dict[str, Tensor]
+    weights: dict[str, StoredTensor]
+    tensors: dict[str, StoredTensor]
 
 
 def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
@@ -30,11 +29,12 @@ def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
     Raises:
         AgentError: a file is missing or damaged, or belongs to another run or iteration.
     """
-    _check_settings(verify(folder).get("made_by", {}), config, folder)
+    about = verify(folder)
+    _check_settings(about.get("made_by", {}), config, folder)
     state = validated(TrainingState, read_json(folder / STATE), str(folder / STATE), AgentError)
     if folder.name != f"{state.iteration:06d}":
         raise AgentError(f"{folder / STATE} is damaged: it is of iteration {state.iteration}; use another copy")
-    return StoredTraining(state, read_tensors(folder / WEIGHTS), read_tensors(folder / TRAINING))
+    return StoredTraining(state, read_stored(folder, WEIGHTS, about), read_stored(folder, TRAINING, about))
 
 
 def _check_settings(stored: Mapping[str, Any], config: TrainConfig, folder: Path) -> None:

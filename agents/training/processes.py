@@ -5,11 +5,13 @@ Except `connected`, these functions wait for all processes: each process must ca
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed
+from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed import DistNetworkError, DistStoreError
@@ -19,6 +21,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.sharding import in_step
 from agents.protocol import AgentError, LostProcessError
 from games.errors import GameError
+from games.files import atomic_folder
 
 T = TypeVar("T")
 OURS = ("actde", "agents", "games", "builtins")
@@ -117,6 +120,24 @@ def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
     if first is not None:
         raise first
     return result  # type: ignore[return-value]  # no error, so there is a result
+
+
+def in_main_process(accelerator: Accelerator, work: Callable[[], None]) -> None:
+    """Call `work` in process 0. If it raises an error there, raise this error in all processes."""
+    in_all_processes(work if accelerator.is_main_process else lambda: None)
+
+
+@contextmanager
+def shared_folder(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
+    """Yield an empty folder that all processes fill. If the block succeeds in all of them, it replaces `folder`.
+
+    In the block, errors must be raised in all processes, for example by `in_all_processes`.
+    """
+    with ExitStack() as stack:
+        is_main = accelerator.is_main_process
+        own = in_all_processes(lambda: stack.enter_context(atomic_folder(folder)) if is_main else folder)
+        yield gather(own)[0]
+        in_all_processes(stack.close)
 
 
 def _portable(error: BaseException) -> BaseException:

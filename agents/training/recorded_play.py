@@ -29,7 +29,7 @@ from agents.training.memory_estimate import memory_advice
 from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
 from agents.training.rollout import Rollout
-from agents.training.state import policy_weights, save_policy
+from agents.training.state import save_policy
 from games.files import atomic_write
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _want_best_return(trainer: "Trainer", best: float) -> None:
         return
     returns.wanted = best
     if not trainer.iteration:  # the initial agent was saved without it
-        weights, initial = policy_weights(trainer), trainer.folder.path / INITIAL
-        in_all_processes(
-            lambda: save_policy(trainer, initial, weights, trained_on=read_json(initial / AGENT)["trained_on"])
-        )
+        initial = trainer.folder.path / INITIAL
+        is_main = trainer.accelerator.is_main_process
+        trained_on = in_all_processes(lambda: read_json(initial / AGENT)["trained_on"] if is_main else [])
+        save_policy(trainer, initial, trained_on=trained_on)

@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
-from agents.model.sharding import whole
+from agents.model.finite_check import check_finite
 from agents.play.metrics import RECENT
 from agents.storage.checkpoint import (
     BEST,
     INITIAL,
     TRAINING,
+    WEIGHTS,
     load_tensors,
     loading_tensors,
-    save_agent,
     trained_tensors,
+    write_agent,
 )
 from agents.storage.run_folder import ProcessesError
+from agents.storage.tensor_files import ShardFile, divided, read_whole
 from agents.storage.training_state import read_training
 from agents.training.held_out import Best
-from agents.training.processes import any_process, connected, gather, in_all_processes
+from agents.training.processes import any_process, gather, in_all_processes, in_main_process, shared_folder
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
 
-def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    """Return a tuple: the content of `state.json`, the tensors of `training.safetensors`, and the policy's weights.
+def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a tuple: the content of `state.json`, and the tensors of `training.safetensors`, some perhaps sharded.
 
     All processes must call this function. Each has its own episodes and its own random generator.
     """
@@ -53,28 +54,7 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor], dic
     if trainer.held_out and trainer.held_out.best:
         state["best"] = trainer.held_out.best._asdict()
     random_states = {"torch_rng": torch.stack(gather(torch.get_rng_state()))}
-    tensors = _gathered(torch_optimizer_tensors(trainer.updater.torch_optimizer), trainer)
-    return state, tensors | random_states, policy_weights(trainer)
-
-
-def policy_weights(trainer: "Trainer") -> dict[str, Tensor]:
-    """Return the model's trained tensors in process 0, and {} in the others. All processes must call this function."""
-    dtype = trainer.updater.model.dtype  # shards of a bfloat16 trunk are its float32 master weights
-    return _gathered(trained_tensors(trainer.updater.model), trainer, dtype)
-
-
-def _gathered(tensors: Mapping[str, Tensor], trainer: "Trainer", dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """Gather sharded tensors one after another, and convert them to `dtype` if it is not None.
-
-    The result has all tensors in process 0, and none in the others.
-    """
-    gathered: dict[str, Tensor] = {}
-    with connected():
-        for name, tensor in tensors.items():
-            all_of_it = whole(tensor)  # by all processes
-            if trainer.accelerator.is_main_process:  # the others would waste memory
-                gathered[name] = all_of_it.to(dtype) if dtype and isinstance(tensor, DTensor) else all_of_it
-    return gathered
+    return state, torch_optimizer_tensors(trainer.updater.torch_optimizer) | random_states
 
 
 def load_state(trainer: "Trainer", folder: Path) -> None:
@@ -92,7 +72,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     rank = trainer.accelerator.process_index
     load_tensors(trainer.updater.model, weights, folder)
     with loading_tensors(folder / TRAINING):
-        random_states = tensors.pop("torch_rng")
+        random_states = read_whole(tensors.pop("torch_rng"))
         if rank < len(random_states):
             torch.set_rng_state(random_states[rank].clone())  # torch would read the whole storage of a view
         else:
@@ -132,16 +112,57 @@ def _next_episode(trainer: "Trainer", saved: list[int], folder: Path) -> int:
 
 
 def save_policy(
-    trainer: "Trainer", folder: Path, weights: Mapping[str, Tensor], *, trained_on: list[str], **training: Any
+    trainer: "Trainer",
+    folder: Path,
+    *,
+    trained_on: Sequence[str],
+    training: Mapping[str, Tensor] | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint of the current policy in process 0.
+    """Write a checkpoint of the current policy. All processes must call this function.
 
-    `weights` are the result of `policy_weights`. `training` holds further keyword arguments of `save_agent`.
+    Each process writes its part of the sharded tensors, and process 0 writes everything else.
+
+    Args:
+        training, state: the result of `state_of`, for a checkpoint of the training.
+
+    Raises:
+        DivergenceError: a tensor of any process is not finite. Nothing is written.
     """
-    if not trainer.accelerator.is_main_process:
-        return
+    accelerator, model = trainer.accelerator, trainer.updater.model
+    weights, of_trunk = divided(trained_tensors(model))
+    others, of_training = divided(training or {})
+    # the shards of a bfloat16 trunk are float32 master weights
+    own = [ShardFile(WEIGHTS, of_trunk, model.dtype), ShardFile(TRAINING, of_training)]
+
+    def check() -> None:
+        check_finite(weights | others)
+        for file in own:
+            file.check()
+
+    in_all_processes(check)
+    with shared_folder(folder, accelerator) as work:
+        hashes = in_all_processes(lambda: {file.name: file.write(work) for file in own if file.tensors})
+        shards = {name: digest for each in gather(hashes) for name, digest in each.items()}
+        in_main_process(
+            accelerator,
+            lambda: write_agent(
+                work,
+                model,
+                trainer.tokenizer,
+                trainer.model_config,
+                _description(trainer, trained_on),
+                weights=weights,
+                training=None if training is None else others,
+                state=state,
+                shards=shards,
+            ),
+        )
+
+
+def _description(trainer: "Trainer", trained_on: Sequence[str]) -> dict[str, Any]:
     returns = trainer.agent.prompt.returns
-    description = {
+    return {
         "name": trainer.config.run.optimizer,
         "prompt": trainer.agent.prompt.name,
         "mode": trainer.agent.mode,
@@ -149,29 +170,24 @@ def save_policy(
         **({} if returns is None else {"return_text": returns.place, "wanted_return": returns.wanted}),
         "guide_beta": trainer.agent.guide_beta,
         "made_by": trainer.config.model_dump(),
-        "trained_on": trained_on,
+        "trained_on": list(trained_on),
     }
-    model, tokenizer = trainer.updater.model, trainer.tokenizer
-    save_agent(folder, model, tokenizer, trainer.model_config, description, weights=weights, **training)
 
 
-def save_checkpoint(
-    trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor], weights: dict[str, Tensor]
-) -> None:
-    """Write the newest checkpoint with the results of `state_of` in process 0, and delete old ones."""
-    if trainer.accelerator.is_main_process:
-        trainer.folder.sync()
-        folder = trainer.folder.checkpoint(trainer.iteration)
-        save_policy(trainer, folder, weights, trained_on=trainer.trained_on, training=tensors, state=state)
-        trainer.folder.prune()
+def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write the newest checkpoint with the results of `state_of`, and delete old ones. All processes must call this."""
+    run = trainer.folder
+    in_main_process(trainer.accelerator, run.sync)
+    folder = run.checkpoint(trainer.iteration)
+    save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
+    in_main_process(trainer.accelerator, run.prune)
 
 
 def save_initial(trainer: "Trainer", trained_on: Sequence[str]) -> None:
     """Save the initial policy unless the run's folder has it. All processes must call this function."""
     folder = trainer.folder.path / INITIAL
     if any_process(trainer.accelerator.is_main_process and not folder.exists()):
-        weights = policy_weights(trainer)
-        in_all_processes(lambda: save_policy(trainer, folder, weights, trained_on=list(trained_on)))
+        save_policy(trainer, folder, trained_on=trained_on)
 
 
 def is_best(trainer: "Trainer") -> bool:
@@ -183,5 +199,4 @@ def is_best(trainer: "Trainer") -> bool:
 def save_best(trainer: "Trainer") -> None:
     """Save the current policy if its evaluation is the best one so far. All processes must call this function."""
     if is_best(trainer):
-        weights, folder = policy_weights(trainer), trainer.folder.path / BEST
-        in_all_processes(lambda: save_policy(trainer, folder, weights, trained_on=trainer.trained_on))
+        save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)

@@ -33,7 +33,7 @@ from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import peak_memory
 from agents.training.probe import Probe
-from agents.training.processes import any_process, gather, in_all_processes
+from agents.training.processes import any_process, gather, in_all_processes, in_main_process
 from agents.training.progress import Progress
 from agents.training.rollout import EpisodeSource, Rollout, joined, play_rollout, rollout_metrics, with_advantages
 from agents.training.rollout_batch import RolloutBatch
@@ -106,7 +106,7 @@ class Trainer:
             raise
 
     def _start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        damaged = in_all_processes(self._resume) if resume else {}
+        damaged = self._resume() if resume else {}
         self.updater.gather()
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
@@ -286,11 +286,10 @@ class Trainer:
         A new best policy is saved after the checkpoint. A resumed run therefore knows the evaluation of the saved one.
         """
         state, self.saved = state_of(self), self.iteration
-        in_all_processes(lambda: save_checkpoint(self, *state))
+        save_checkpoint(self, *state)
         save_best(self)
 
     def _resume(self) -> dict[Path, str]:
-        """Load the newest intact checkpoint. Return the damaged ones; see `RunFolder.load_newest`."""
-        if self.accelerator.is_main_process:
-            self.folder.lock()
-        return self.folder.load_newest(lambda checkpoint: load_state(self, checkpoint))
+        """Load the newest checkpoint that is intact for all processes. Return the damaged ones, as `load_newest`."""
+        in_main_process(self.accelerator, self.folder.lock)
+        return self.folder.load_newest(lambda checkpoint: in_all_processes(lambda: load_state(self, checkpoint)))

@@ -21,7 +21,8 @@ from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.finite_check import check_finite
 from agents.model.packed_attention import can_pack
-from agents.model.sharding import clip_gradients, gather_trunk, in_step, is_sharded, part_for, sharded
+from agents.model.sharding import clip_gradients, gather_trunk, in_step, is_sharded, sharded
+from agents.storage.tensor_files import StoredTensor, part_for
 from agents.training.auxiliary_loss import LMSample
 from agents.training.frozen_trunk import trunk_runs_once
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
@@ -103,7 +104,7 @@ def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str,
     return moments | {f"torch_optimizer.{index}.master": x for index, x in master_weights(torch_optimizer)}
 
 
-def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, StoredTensor]) -> None:
     """Restore the state of a torch optimizer from the tensors of `torch_optimizer_tensors`.
 
     Raise ValueError if the tensors are those of another torch optimizer or of another model.
@@ -113,10 +114,9 @@ def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mappin
     for key, tensor in tensors.items():
         match key.split("."):
             case ["torch_optimizer", number, name] if number.isdecimal() and int(number) < len(parameters):
-                shape = () if name == "step" else parameters[int(number)].shape
-                if tensor.shape != shape or not tensor.isfinite().all():
-                    raise ValueError(f"{key} is {list(tensor.shape)}, expected finite numbers of shape {list(shape)}")
-                state[int(number)][name] = tensor if name == "step" else part_for(tensor, parameters[int(number)])
+                if tensor.shape != (shape := () if name == "step" else parameters[int(number)].shape):
+                    raise ValueError(f"{key} is {list(tensor.shape)}, expected {list(shape)}")
+                state[int(number)][name] = part_for(tensor, parameters[int(number)])
             case _:
                 raise ValueError(f"expected no tensor {key!r:.60}")
     for index, master in master_weights(torch_optimizer):

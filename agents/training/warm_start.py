@@ -15,7 +15,8 @@ from actde.config import option, written
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.protocol import AgentError
-from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_tensors, verify
+from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_stored, verify
+from agents.storage.tensor_files import part_for
 
 SAME, OF_Q = ("trunk", "lora", "head_layers"), ("q_heads", "dueling")
 
@@ -59,7 +60,7 @@ def load_weights(
         )
     if "trained_on" not in about:
         notes.append(f"{source} does not record the games on which it was trained")
-    tensors = read_tensors(folder / WEIGHTS)
+    tensors = read_stored(folder, WEIGHTS, about)
     for name, parameter in model.named_parameters():
         of_q = name.startswith(("heads.q.", "heads.target_q."))
         if (of_q and not has_q) or not (of_q or parameter.requires_grad):
@@ -68,7 +69,7 @@ def load_weights(
         if tensor is None or tensor.shape != parameter.shape:
             state = "is missing" if tensor is None else f"is {list(tensor.shape)}"
             raise AgentError(f"{source} does not fit: {name} {state}, but the model needs {list(parameter.shape)}")
-        parameter.copy_(tensor)
+        parameter.copy_(part_for(tensor, parameter))
     return notes, list(about.get("trained_on") or ())
 
 

@@ -42,7 +42,6 @@ from benchmarks.faults.rank_cases import (
 )
 from benchmarks.faults.rank_launch import Launch
 
-FILES = ("model.safetensors", "training.safetensors")
 TIMES = re.compile("second|peak_memory")
 Content = dict[str, Any]
 
@@ -56,7 +55,7 @@ def content(run: Path) -> Content:
         "metrics": [{name: value for name, value in line.items() if not TIMES.search(name)} for line in lines],
         "transcripts": (run / "transcripts.jsonl").read_bytes(),
         "state": {name: value for name, value in state.items() if not TIMES.search(name)},
-        **{name: (last / name).read_bytes() for name in FILES},
+        **{path.name: path.read_bytes() for path in last.glob("*.safetensors")},
     }
 
 

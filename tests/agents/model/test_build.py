@@ -78,4 +78,4 @@ def test_invalid_configurations_are_refused(config: ModelConfig, message: str) -
 )
 def test_a_config_that_fits_no_model_is_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(AgentError, match=message):
-        build_model(ModelConfig(trunk="pico"), config, 3, {})
+        build_model(ModelConfig(trunk="pico"), config, 3, [])

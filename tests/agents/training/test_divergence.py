@@ -98,7 +98,8 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_read(
     with pytest.raises(DivergenceError, match="is not finite"):
         trainer.save()
     load_agent(tmp_path / "run")  # the checkpoint from before
-    monkeypatch.setattr("agents.storage.checkpoint.check_finite", lambda tensors: None)
+    for module in ("storage.checkpoint", "training.state"):
+        monkeypatch.setattr(f"agents.{module}.check_finite", lambda tensors: None)
     save_agent(tmp_path / "bad", trainer.updater.model, trainer.tokenizer, trainer.model_config, ABOUT)
     trainer.save()
     monkeypatch.undo()

@@ -75,3 +75,24 @@ def test_no_process_holds_the_whole_model_while_it_is_loaded(tmp_path: Path) -> 
     largest = max(float((tmp_path / f"{rank}.txt").read_text()) for rank in range(2))
     parts = weights + weights / 2  # half of the float32 master weights, and half of the bfloat16 copy
     assert 0.9 * parts < largest < 1.2 * parts
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="private memory is read from Linux")
+def test_no_process_gathers_the_model_to_save_it(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 400, "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}
+    trunk = LlamaForCausalLM(LlamaConfig(**sizes, num_hidden_layers=6, max_position_embeddings=128))
+    trunk.to(torch.bfloat16).save_pretrained(tmp_path / "trunk")
+    byte_tokenizer().save_pretrained(tmp_path / "trunk")
+    names = [str(tmp_path / name) for name in ("trunk", "run", "{rank}.txt")]
+    finish(start_two(["-m", "tests.helpers.sharded_saving", *names], sharded=True), timeout=300)
+    results = [json.loads((tmp_path / f"{rank}.txt").read_text()) for rank in range(2)]
+    shards = [f"{file}-shard-0000{number}-of-00002.safetensors" for file in ("model", "training") for number in (1, 2)]
+    files = ["agent.json", "model.safetensors", "state.json", "tokenizer.json", "training.safetensors", *shards]
+    for result in results:
+        assert result["saving"] < 0.2 * result["parts"], "gathered, process 0 needs 1.5 times its parts"
+        assert result["loading"] < result["parts"], "new moments take two thirds"
+        full, diverged = result["errors"]
+        assert full.startswith("OSError: [Errno 28] No space left on device") and f"{shards[1]}'" in full
+        assert diverged == "DivergenceError: lm.model.embed_tokens.weight is not finite"
+        assert result["files"] == sorted(["000001", *(f"000001/{name}" for name in files)])
