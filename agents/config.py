@@ -38,7 +38,7 @@ class RunConfig(Config):
     init: str = ""
     """Run or checkpoint whose weights are loaded before training. The KL's reference policy has these weights."""
     reset_q: bool = False
-    """Start the Q heads untrained instead of from --init, and q as v (--dueling)."""
+    """Start the Q heads untrained instead of from --init. The preset then starts q as v (--dueling)."""
     tracker: TrackerNames = "tensorboard"
     """Trackers that show the metrics: tensorboard, wandb, trackio, several joined by commas, or none."""
 

@@ -56,7 +56,9 @@ def received(peer: Callable[[], object]) -> int:
     total = 0
     for event in profile.events():
         numbers = sum(int(torch.tensor(shape).prod()) for shape in event.input_shapes if shape)
-        if event.name in SUMMED + GATHERED:  # the input of a gathering process is the part that it sends
+        if (
+            event.name in SUMMED + GATHERED
+        ):  # the recorded size of a gathering is that of a process's own part, which is half
             total += 4 * numbers
     return total
 

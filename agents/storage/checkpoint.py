@@ -37,6 +37,7 @@ from games.files import atomic_folder, json_hash, sha256
 from games.untrusted_files import MAX_BYTES, check_regular, read_object, validated
 
 FORMAT = 2
+LONGEST_NAME = 60  # characters of a file's name; systems refuse names of more than 255 bytes
 AGENT, WEIGHTS, TOKENIZER = "agent.json", "model.safetensors", "tokenizer.json"
 STATE, TRAINING = "state.json", "training.safetensors"
 FOLDER = "checkpoints"  # a run's subfolder of checkpoints, each named by its number of finished iterations
@@ -217,7 +218,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
         raise AgentError(f"{folder} holds a model of the kind {stored!r}, not {kind!r}")
     for name, expected in about["files"].items():
         path = folder / name
-        if Path(name).name != name or not path.is_file():
+        if Path(name).name != name or len(name) > LONGEST_NAME or not path.is_file():
             raise AgentError(f"{path} is missing; the checkpoint is incomplete, use another copy")
         if path.suffix == ".json" and path.stat().st_size > MAX_BYTES:
             raise AgentError(f"{path} is damaged: expected at most {MAX_BYTES:,} bytes; use another copy")

@@ -24,7 +24,7 @@ are therefore the same as those of an uninterrupted run.
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -145,19 +145,20 @@ class RunFolder:
             if (self.path / name).is_file():
                 sync(self.path / name)
 
-    def load_newest(self, load: Callable[[Path], None]) -> dict[Path, str]:
-        """Load the newest intact checkpoint, if there is a checkpoint.
+    def all_checkpoints(self) -> list[Path]:
+        """Return the folders of the run's checkpoints, newest first. Some may be damaged."""
+        return sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True)
 
-        Return a dict that maps each newer checkpoint, all of them damaged, to a description of the damage.
+    def load_newest(self, saved: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
+        """Load the newest intact one of the checkpoints `saved`, newest first, if there are any.
+
+        Return a dict of the newer ones and their damage. Raise `AgentError` if all are damaged.
 
         Args:
             load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.
-
-        Raises:
-            AgentError: all checkpoints are damaged.
         """
         damaged: dict[Path, str] = {}
-        for folder in sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True):
+        for folder in saved:
             try:
                 load(folder)
             except ProcessesError:
@@ -182,7 +183,7 @@ class RunFolder:
 
     def prune(self) -> None:
         """Delete all but the two newest checkpoints, also those that a killed process has deleted in part."""
-        for old in sorted((self.path / FOLDER).glob("[0-9]*"))[:-2]:
+        for old in self.all_checkpoints()[2:]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:

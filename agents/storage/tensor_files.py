@@ -184,14 +184,17 @@ def part_for(stored: StoredTensor, parameter: Tensor) -> Tensor:
         return read_whole(stored)
     place = part_of(parameter)
     rows = stored[place.offsets[0] : place.offsets[0] + place.sizes[0]]
-    return DTensor.from_local(
-        rows.to(parameter.device, copy=True),  # otherwise, a view would keep the whole tensor
+    shards = DTensor.from_local(
+        rows.clone(),  # otherwise, a view would keep the whole tensor
         parameter.device_mesh,
         parameter.placements,
         run_check=False,
         shape=parameter.shape,
         stride=parameter.stride(),
     )
+    return shards.to(
+        parameter.device
+    )  # `from_local` moves the rows to the mesh's device, although they may be offloaded
 
 
 def part_of(tensor: DTensor) -> ChunkStorageMetadata:

@@ -81,7 +81,7 @@ def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
     memory = forecast(config, ranks=ranks, on_gpu=device.type != "cpu")
     sizes = run_sizes(config, context_of(config, memory.model))
     predicted = memory.predict(**sizes)
-    fits = device.type == "cpu" or predicted.peak <= USABLE * capacity(device)
+    fits = predicted.peak <= USABLE * capacity(device, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
     if ranks > 1 and plays_by_layer(config, fits=fits):
         predicted = replace(memory, by_layer=True).predict(**sizes)
     return predicted, sizes | {"processes": processes, "shards": ranks}

@@ -16,6 +16,10 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
     """
     if optimizer.trains_q and not config.model.q_heads:
         raise ConfigError(f"{config.run.optimizer} trains q: expected --q-heads 1 or 2, got 0")
+    if config.run.reset_q and not optimizer.trains_q:
+        raise ConfigError(
+            f"--reset-q needs q: leave it out, or give --train-q, because {config.run.optimizer} trains none"
+        )
     group_size, episodes = config.rollout.group_size, config.rollout.episodes
     if optimizer.needs_groups and (group_size < 2 or episodes % group_size):
         raise ConfigError(

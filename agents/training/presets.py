@@ -159,8 +159,8 @@ WARM_START: dict[str, dict[str, Any]] = {
 QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "advantage": "return"}
 """Settings of `compare --quick`: PPO collapses within few rollouts."""
 
-RESET_Q: dict[str, Any] = {"dueling": True, "critic_warmup": 0}
-"""Preset for --reset-q. ACTDE then starts as PPO, because no update of q precedes those of the policy."""
+RESET_Q: dict[str, Any] = {"dueling": True}
+"""Preset for --reset-q. ACTDE did not learn with a q that started at 0 without v (NOTES.md)."""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 """Preset for imitation from --init. The learning rate of an untrained model would destroy the policy."""

@@ -132,12 +132,22 @@ def shared_folder(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
     """Yield an empty folder that all processes fill. If the block succeeds in all of them, it replaces `folder`.
 
     In the block, errors must be raised in all processes, for example by `in_all_processes`.
+
+    Raises:
+        AgentError: a process does not see the folder of process 0.
     """
     with ExitStack() as stack:
         is_main = accelerator.is_main_process
         own = in_all_processes(lambda: stack.enter_context(atomic_folder(folder)) if is_main else folder)
-        yield gather(own)[0]
+        work = gather(own)[0]
+        in_all_processes(lambda: _check_shared(work))
+        yield work
         in_all_processes(stack.close)
+
+
+def _check_shared(folder: Path) -> None:
+    if not folder.is_dir():
+        raise AgentError(f"{folder} of process 0 is not visible in all processes: --out must be on shared storage")
 
 
 def _portable(error: BaseException) -> BaseException:

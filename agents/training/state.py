@@ -86,8 +86,8 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     trainer.runner.continuations = {slot: dict(each) for slot, each in continued.items()}
     trainer.recent = deque(state.recent, maxlen=RECENT)
     trainer.schedule.load_state_dict(dict(state.level_schedule))
-    if trainer.held_out and state.best:
-        trainer.held_out.best = Best(state.best.iteration, state.best.value)
+    if trainer.held_out:  # a newer checkpoint, which another process found damaged, may have been loaded before
+        trainer.held_out.best = Best(state.best.iteration, state.best.value) if state.best else None
     with one_line_errors(trainer.updater.optimizer):
         trainer.updater.optimizer.load_state_dict(state.optimizer)
 
@@ -132,8 +132,8 @@ def save_policy(
     accelerator, model = trainer.accelerator, trainer.updater.model
     weights, of_trunk = divided(trained_tensors(model))
     others, of_training = divided(training or {})
-    # the shards of a bfloat16 trunk are float32 master weights
-    own = [ShardFile(WEIGHTS, of_trunk, model.dtype), ShardFile(TRAINING, of_training)]
+    # weights are stored in the trunk's data type; the shards of a trained bfloat16 trunk are its float32 master weights
+    own = [ShardFile(WEIGHTS, of_trunk, getattr(torch, trainer.model_config.dtype)), ShardFile(TRAINING, of_training)]
 
     def check() -> None:
         check_finite(weights | others)

@@ -292,4 +292,6 @@ class Trainer:
     def _resume(self) -> dict[Path, str]:
         """Load the newest checkpoint that is intact for all processes. Return the damaged ones, as `load_newest`."""
         in_main_process(self.accelerator, self.folder.lock)
-        return self.folder.load_newest(lambda checkpoint: in_all_processes(lambda: load_state(self, checkpoint)))
+        # storage that machines share may list a new checkpoint later on some of them
+        saved = gather(self.folder.all_checkpoints())[0]
+        return self.folder.load_newest(saved, lambda one: in_all_processes(lambda: load_state(self, one)))

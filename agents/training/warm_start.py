@@ -88,4 +88,5 @@ def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path, 
             raise AgentError(
                 f"{source} was made with {name}={written(stored[name])}, this run has {name}="
                 f"{written(getattr(config, name))}; use the same {option(name)}, or no --init"
+                f"{', or --reset-q' if name in OF_Q else ''}"
             )

@@ -1,4 +1,4 @@
-"""The seeds and the contrasts of the comparison, which were fixed before the first run of these seeds."""
+"""The seeds and the contrasts of the comparison. All but one were fixed before the first run of these seeds."""
 
 from typing import NamedTuple
 
@@ -22,5 +22,5 @@ CONTRASTS = (
 )
 """Two at equal data, and two at an equal number of own episodes.
 
-The last one was added when `actde with the q of pi_0` had been measured on Text-Nav, and before `actde` was.
+The last one was added after the runs of `actde with the q of pi_0` on Text-Nav, and before those of `actde`.
 """

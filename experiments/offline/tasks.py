@@ -72,6 +72,8 @@ AS_IMITATION: Settings = {"top_actions": 16, "critic_warmup": 0, "adam_eps": 1e-
 """Settings of `rejection-transition`. The steps are those of imitation instead of those of the preset for `--init`."""
 Q_FIRST: Settings = {"value_lr": 1e-2, "q_lr": 1e-2, "adam_eps": 1e-8, "detach_value": True, "detach_q": True}
 """Settings of learners whose policy follows q, so that q must learn faster than in the preset for `--init`."""
+FROM_V: Settings = {"reset_q": True, "critic_warmup": 0}
+"""Settings with which q starts as v, and v, q and the policy are trained from the first rollout on."""
 
 LEARNERS: Mapping[str, Learner] = {
     PRIOR: Learner("imitation", "prior", {}),
@@ -84,7 +86,7 @@ LEARNERS: Mapping[str, Learner] = {
     "rejection": Learner("rejection", "own", {"top_fraction": 0.05}),
     "guided pi_0": Learner("actde", "own", {"lr": 0.0, **Q_FIRST, "guide_beta": 8.0, "max_grad_norm": 1e6}),
     "mpo": Learner("mpo", "own", {"lr": 3e-4, **Q_FIRST, "tau": 0.125}),
-    "actde": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST, "q_lr": 1e-4, "reset_q": True}),
+    "actde": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST, "q_lr": 1e-4, **FROM_V}),
     "actde with the q of pi_0": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST}),
     "ppo": Learner("ppo", "own", {}),
 }

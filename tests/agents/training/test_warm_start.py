@@ -220,6 +220,10 @@ def test_reset_q_takes_no_settings_of_q_and_needs_a_warm_start(tmp_path: Path) -
     assert [(model.q_heads, model.dueling, model.head_layers) for model in found] == [(2, False, 2), (1, True, 2)]
     with pytest.raises(ConfigError, match="--reset-q needs --init"):
         presets.resolve({"game": GAME, "reset_q": True})
+    with pytest.raises(
+        ConfigError, match="--reset-q needs q: leave it out, or give --train-q, because ppo trains none"
+    ):
+        make_trainer(presets.resolve(usual | {"reset_q": True, "optimizer": "ppo"}), tmp_path / "ppo")
 
 
 def test_the_games_of_the_warm_start_count_as_trained_on(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
