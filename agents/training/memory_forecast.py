@@ -77,7 +77,7 @@ def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     ranks = processes if processes > 1 and sharding_plugin() is not None else 1
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     memory = forecast(config, ranks=ranks, on_gpu=device.type != "cpu")
     sizes = run_sizes(config, context_of(config, memory.model))
     predicted = memory.predict(**sizes)
