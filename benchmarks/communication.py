@@ -26,7 +26,7 @@ from benchmarks.harness import alternate, begin, document, parser, ratios, shown
 
 VOCABULARY = {"small": 2000, "wide": 20_000}
 """Name of a trunk -> its number of words. The first has about 0.7 million parameters, the second 3 million."""
-PORT = "29531"
+PORT, REDUCED = "29531", "gloo:all_reduce"
 
 
 def step(model: nn.Module, tokens: torch.Tensor, reduce: Callable[[], None]) -> None:
@@ -42,14 +42,14 @@ def each_tensor(model: nn.Module) -> None:
         torch.distributed.all_reduce(parameter.grad)
 
 
-def messages(peer: Callable[[], None]) -> dict[str, int]:
-    """Return the number and the size of the tensors that a step reduces, in bytes."""
+def messages(peer: Callable[[], object], kinds: Sequence[str] = (REDUCED,)) -> dict[str, int]:
+    """Return the number and the size in bytes of the float32 tensors that this process sends in messages of `kinds`."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
         peer()
     sizes = [
         sum(int(torch.tensor(shape).prod()) for shape in event.input_shapes if shape)
         for event in profile.events()
-        if event.name == "gloo:all_reduce"
+        if event.name in kinds
     ]
     return {"messages": len(sizes), "bytes": 4 * sum(sizes)}
 

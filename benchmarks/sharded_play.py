@@ -12,7 +12,7 @@ for one more token (`decode`) and for --length tokens (`read`), without a cache:
              streams of both, each half of each layer
 
 `received` is what a process receives in a pass, in bytes, if each process sends every part once to each other process:
-half of a gathered tensor, and all of a summed one. torch's profiler records the sizes.
+half of a gathered tensor, and all of a summed one. It is as much as the process sends (`benchmarks.communication`).
 """
 
 import argparse
@@ -35,6 +35,7 @@ from transformers.distributed import DistributedConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
 from agents.model.sharding import gather_trunk, in_step, shard, sharding_plugin
+from benchmarks.communication import REDUCED, messages
 from benchmarks.harness import alternate, begin, document, parser, ratios, shown, summary, write
 
 PORT = "29541"
@@ -46,21 +47,7 @@ LLAMA = {
     "vocab_size": 8192,
 }
 """The model: 98 million parameters in float32, of which the layers have 85 million."""
-SUMMED, GATHERED = ("gloo:all_reduce",), ("gloo:all_gather", "gloo:_all_gather_base")
-
-
-def received(peer: Callable[[], object]) -> int:
-    """Return what this process receives in a pass, in bytes."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
-        peer()
-    total = 0
-    for event in profile.events():
-        numbers = sum(int(torch.tensor(shape).prod()) for shape in event.input_shapes if shape)
-        if (
-            event.name in SUMMED + GATHERED
-        ):  # the recorded size of a gathering is that of a process's own part, which is half
-            total += 4 * numbers
-    return total
+KINDS = (REDUCED, "gloo:all_gather", "gloo:_all_gather_base")
 
 
 def actor_critic(folder: Path) -> ActorCritic:
@@ -114,7 +101,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         results[case] = {
             "seconds": {peer: summary(seconds) for peer, seconds in times.items()},
             "slowdown": {peer: ratios(times[peer], times["whole"]) for peer in ("layers", "tensors")},
-            "received": {peer: received(one) for peer, one in peers.items()},
+            "received": {peer: messages(one, KINDS)["bytes"] for peer, one in peers.items()},
         }
     return {"stored": size, "cases": results}
 

@@ -12,7 +12,7 @@ from actde.registry import optimizer_class
 from agents.protocol import AgentError
 from experiments.compare.variation import Combination, parse_values
 
-# Settings of runs that train q.
+# Settings that are left out of runs that train no q.
 Q_SETTINGS = frozenset(
     {"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling", "guide_beta", "reset_q"}
 )

@@ -130,6 +130,10 @@ def test_weights_of_another_model(run: Path) -> None:
         ({"model": {"trunk": "pico", "wings": 2}}, "wings"),
         ({"config": {"model_type": "no such model"}}, "decoders"),
         ({"prompt": "sung"}, "sung"),
+        (
+            {"files": {"é" * 300: "", "model.safetensors": "", "tokenizer.json": ""}},
+            "is missing; the checkpoint is incomplete",
+        ),
     ],
 )
 def test_a_description_of_something_else(run: Path, change: dict[str, Any], says: str) -> None:

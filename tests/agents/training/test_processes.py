@@ -2,10 +2,12 @@
 
 import copy
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch.distributed import DistNetworkError
 
@@ -16,6 +18,16 @@ from games import FatalGameError
 from tests.helpers.models import assert_close
 from tests.helpers.one_of_two import work
 from tests.helpers.processes import finish, start_two
+
+
+def test_storage_that_a_process_does_not_see_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "atomic_folder", lambda folder: nullcontext(folder / "elsewhere"))
+    with (
+        pytest.raises(AgentError, match=r"elsewhere of process 0 is not visible .*: --out must be on shared storage"),
+        processes.shared_folder(tmp_path, Accelerator(cpu=True)),
+    ):
+        raise AssertionError("the block is entered")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
