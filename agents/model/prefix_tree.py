@@ -12,6 +12,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_SHARING = 1.5
+"""Streams are packed if they have this many times the tokens of their tree. Attention in a packed row is slower."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixTree:
@@ -57,13 +60,18 @@ def lexicographic_order(streams: Sequence[NDArray[np.int64]]) -> list[int]:
 
 def shared_prefixes(streams: Sequence[NDArray[np.int64]]) -> list[int]:
     """Return the number of tokens that each stream has in common with the previous one. The first number is 0."""
-    return [0, *map(_shared, streams[:-1], streams[1:])]
+    return [0, *map(_shared, streams[:-1], streams[1:])][: len(streams)]
 
 
 def _shared(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
     length = min(len(one), len(other))
     different = one[:length] != other[:length]
     return int(different.argmax()) if different.any() else length
+
+
+def sharing_pays(streams: Sequence[NDArray[np.int64]], nodes: int) -> bool:
+    """Return whether packing streams saves enough tokens. Their prefix tree has `nodes` nodes."""
+    return sum(map(len, streams)) >= LEAST_SHARING * nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

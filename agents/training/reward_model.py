@@ -4,19 +4,24 @@ The reward r(prompt, completion) is the mean of the value head's outputs at the 
 token after it. With 500 preferences, this mean generalises better than the output at the end token alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
+from agents.model.packed_attention import can_pack, packed_states
+from agents.model.prefix_tree import PrefixTree, group_by_prefix, sharing_pays
+from agents.model.tree_decoder import group_by_length
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, load_model, newest, read_json, save_agent, verify
 from agents.text.stream_tokenizer import StreamTokenizer
+from agents.training.rollout_batch import Indices, padded
 
 KIND = "reward model"
 MAX_TOKENS = 512
@@ -29,7 +34,7 @@ MICRO_BATCH_TOKENS = 2048
 class EncodedText:
     """The tokens of a prompt, its completion and an end token. The last `scored` of them follow the prompt."""
 
-    tokens: list[int]
+    tokens: Indices
     scored: int
 
 
@@ -51,7 +56,7 @@ class RewardModel:
         """Return the reward of each completion. This is a `games.completion.Scorer`."""
         texts = [self.encode(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
         rewards = torch.empty(len(texts))
-        for rows in batches_by_length([len(text.tokens) for text in texts], MICRO_BATCH_TOKENS):
+        for rows in self._batches([text.tokens for text in texts]):
             rewards[rows] = self.rewards([texts[row] for row in rows]).cpu()
         return [float(reward) for reward in rewards]
 
@@ -59,35 +64,36 @@ class RewardModel:
         end = self.tokenizer.eos_token_id
         scored = self.pieces.encode(completion) + (self.pieces.encode("\n") if end is None else [end])
         tokens = (self.pieces.begin(prompt) + scored)[-self.max_tokens :]
-        return EncodedText(tokens=tokens, scored=min(len(scored), len(tokens)))
+        return EncodedText(tokens=np.array(tokens, dtype=np.int64), scored=min(len(scored), len(tokens)))
 
     def rewards(self, texts: Sequence[EncodedText]) -> Tensor:
-        """Return the rewards of texts. The shape is [N]."""
+        """Return the rewards of texts. The shape is [N]. Texts share the passes over their common prefixes."""
         ends = torch.tensor([len(text.tokens) for text in texts])[:, None]
         scored = torch.tensor([text.scored for text in texts])[:, None]
-        tokens = torch.zeros(len(texts), int(ends.max()), dtype=torch.long)
-        for row, text in zip(tokens, texts, strict=True):
-            row[: len(text.tokens)] = torch.tensor(text.tokens)
-        place = torch.arange(tokens.shape[1])
+        place = torch.arange(int(ends.max()))
         weights = ((place >= ends - scored) & (place < ends)) / scored  # [N, L]
-        device = self.model.device
+        values = self._values([text.tokens for text in texts])
+        return (values * weights.to(values.device)).sum(1)
+
+    def _values(self, streams: Sequence[Indices]) -> Tensor:
+        """Return the value head's output at each token. The shape is [N, L]. Numbers in the padding mean nothing."""
+        if can_pack(self.model) and sharing_pays(streams, len((tree := PrefixTree.of(streams)).tokens)):
+            with packed_states(self.model, tree) as states:
+                return self.model.heads.values(states)[0, torch.from_numpy(tree.nodes).to(states.device)]
         # padding on the right does not change the other hidden states, because the trunk is causal
-        hidden = self.model.hidden_states(tokens.to(device), use_cache=False)
-        return (self.model.heads.values(hidden) * weights.to(device)).sum(1)
+        tokens = torch.from_numpy(padded(streams)).to(self.model.device)
+        return self.model.heads.values(self.model.hidden_states(tokens, use_cache=False))
 
-
-def batches_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Return batches of the indices of `lengths`, each with texts of similar length.
-
-    A batch has at most `tokens` tokens including padding. A longer text forms a batch of its own.
-    """
-    batches = list[list[int]]()
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= tokens:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
+    def _batches(self, streams: Sequence[Indices]) -> Iterator[list[int]]:
+        """Split streams, given as indices, into batches that share prefixes and batches of similar length."""
+        alone = list[int]()
+        for group in group_by_prefix(streams, [0] * len(streams), budget=MICRO_BATCH_TOKENS):
+            if can_pack(self.model) and sharing_pays([streams[index] for index in group.rows], group.nodes):
+                yield group.rows
+            else:
+                alone += group.rows
+        for rows in group_by_length([len(streams[index]) for index in alone], budget=MICRO_BATCH_TOKENS):
+            yield [alone[row] for row in rows]
 
 
 def check_folder(folder: Path) -> None:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.build import assemble
 from agents.model.finite_check import check_finite
+from agents.model.tree_decoder import group_by_length
 from agents.protocol import AgentError, DivergenceError
 from agents.text.preferences import Preference
 from agents.training.master_weights import stepped
 from agents.training.reward_checkpoint import RewardCheckpoint
-from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, batches_by_length
+from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel
 from agents.training.updater import make_torch_optimizer, set_learning_rates
 
 Progress = Callable[[str, float, float], None]
@@ -206,7 +207,7 @@ def _gradient_step(
     total = 0.0
     torch_optimizer.zero_grad()
     lengths = [max(len(text.tokens) for text in pair) for pair in pairs]
-    for rows in batches_by_length(lengths, MICRO_BATCH_TOKENS // 2):
+    for rows in group_by_length(lengths, budget=MICRO_BATCH_TOKENS // 2):
         texts = [pairs[row][which] for which in (0, 1) for row in rows]
         chosen, rejected = reward_model.rewards(texts).chunk(2)
         loss = bradley_terry_loss(chosen, rejected).sum()

@@ -25,13 +25,11 @@ from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.head_outputs import Choices, HeadOutputs, pad_alternatives
 from agents.model.packed_attention import packed_states
-from agents.model.prefix_tree import PrefixTree, group_by_prefix
+from agents.model.prefix_tree import PrefixTree, group_by_prefix, sharing_pays
 from agents.model.tree_decoder import group_by_length, pass_overhead
 
 Credit = Literal["token", "command"]
 Indices: TypeAlias = NDArray[np.int64]
-# Streams are packed if they have this many times the tokens of their prefix tree. Attention in a packed row is slower.
-LEAST_SHARING = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +174,7 @@ class RolloutBatch:
         index = self._tensor(np.concatenate(choices), torch.int64)
         return MicroBatch(
             segments=tuple(rows),
-            tokens=self._tensor(_padded(streams) if tree is None else tree.tokens[None], torch.int64),
+            tokens=self._tensor(padded(streams) if tree is None else tree.tokens[None], torch.int64),
             tree=tree,
             choices=Choices(
                 rows=self._tensor(where[0], torch.int64),
@@ -206,7 +204,7 @@ class RolloutBatch:
             streams = [self.segments[row].tokens for row in rows]
             choices = [len(self.segments[row].choices) for row in rows]
             for group in group_by_prefix(streams, choices, budget=budget):
-                if sum(len(streams[index]) for index in group.rows) >= LEAST_SHARING * group.nodes:
+                if sharing_pays([streams[index] for index in group.rows], group.nodes):
                     packed = [rows[index] for index in group.rows]
                     shared.update(packed)
                     yield self.micro_batch(packed, packed=True)
@@ -275,11 +273,11 @@ def _locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple
     return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 
 
-def _padded(streams: Sequence[Indices]) -> Indices:
+def padded(streams: Sequence[Indices]) -> Indices:
     """Return the streams as one array, padded with 0 to the longest stream."""
     tokens = np.zeros((len(streams), max(map(len, streams))), dtype=np.int64)
-    for padded, stream in zip(tokens, streams, strict=True):
-        padded[: len(stream)] = stream
+    for row, stream in zip(tokens, streams, strict=True):
+        row[: len(stream)] = stream
     return tokens
 
 

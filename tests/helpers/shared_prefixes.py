@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from actde import OptimizerConfig
-from agents.training import rollout_batch
+from agents.model import prefix_tree
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import tiny_model
 from tests.helpers.random_rollouts import random_rollout
@@ -50,7 +50,7 @@ def work(rank: int, count: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    rollout_batch.LEAST_SHARING = 1.0
+    prefix_tree.LEAST_SHARING = 1.0
     work(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

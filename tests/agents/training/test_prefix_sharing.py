@@ -14,12 +14,11 @@ from torch import Tensor
 
 from actde import OptimizerConfig, optimizer_names
 from agents.config import ModelConfig, UpdateConfig
-from agents.model import packed_attention
+from agents.model import packed_attention, prefix_tree
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.model.cpu_attention import use_blockwise_attention
 from agents.model.heads import Heads
-from agents.training import rollout_batch
 from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import MicroBatch, RolloutBatch
 from experiments.decoders.architectures import WINDOW, tiny_decoder
@@ -35,7 +34,7 @@ OFF = "off"
 
 @pytest.fixture(autouse=True)
 def any_sharing_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout_batch, "LEAST_SHARING", 1.0)
+    monkeypatch.setattr(prefix_tree, "LEAST_SHARING", 1.0)
 
 
 @contextmanager
@@ -198,7 +197,7 @@ def test_the_reference_policy(free: bool) -> None:
 
 
 def test_off_and_dropout_and_different_streams_use_separate_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout_batch, "LEAST_SHARING", 1.2)
+    monkeypatch.setattr(prefix_tree, "LEAST_SHARING", 1.2)
     rng = np.random.default_rng(0)
     different = [segment_of(i, rng.integers(0, VOCABULARY, 20), rng, free=False) for i in range(4)]
     for packed, model, rollout, settings in (

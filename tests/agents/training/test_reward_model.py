@@ -2,21 +2,25 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from agents.config import ModelConfig
+from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
+from agents.model.packed_attention import can_pack
+from agents.model.prefix_tree import PrefixTree, sharing_pays
 from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, save_agent
 from agents.training.reward_model import (
     RewardModel,
-    batches_by_length,
     check_folder,
     load_reward_model,
     save_reward_model,
 )
+from agents.training.reward_training import bradley_terry_loss
 from tests.helpers.models import tiny_model, tokenizer
 from tests.helpers.preferences import save_trunk
 
@@ -85,14 +89,51 @@ def test_a_reward_is_the_mean_of_the_heads_outputs_after_the_prompt() -> None:
     reward_model = RewardModel(tiny_model(q_heads=0), tokenizer())
     (reward,) = reward_model(["you see a"], [" red key"])
     model, tokens = reward_model.model, reward_model.encode("you see a", " red key").tokens
-    values = model.heads.values(model.hidden_states(torch.tensor([tokens]), use_cache=False))[0]
+    values = model.heads.values(model.hidden_states(torch.from_numpy(tokens)[None], use_cache=False))[0]
     assert len(values) == 6
     assert reward == pytest.approx(values[3:].mean().item(), abs=1e-6)
 
 
-def test_batches_hold_texts_of_similar_length() -> None:
-    assert batches_by_length([3, 9, 3, 1, 2, 30], 10) == [[3, 4, 0], [2], [1], [5]]
-    assert batches_by_length([], 10) == []
+def test_the_prompt_of_many_completions_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reward_model = RewardModel(tiny_model(q_heads=0), tokenizer())
+    texts = [" key", " red key", "", " key red key", " north", " a"]
+    prompts = len(texts) * ["you see a red key " * 3]
+    read: list[int] = []
+    hidden_states = ActorCritic.hidden_states
+
+    def counted(model: ActorCritic, tokens: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        read.append(tokens.numel())
+        return hidden_states(model, tokens, **kwargs)
+
+    reward_model(prompts, texts)  # checks once whether the trunk can share prefixes
+    monkeypatch.setattr(ActorCritic, "hidden_states", counted)
+    shared = reward_model(prompts, texts)
+    assert read == [15 + 2 + 3 + 1 + 3 + 2 + 2], (
+        "the prompt, and the completions, of which two begin with the same word"
+    )
+    monkeypatch.setattr("agents.training.reward_model.can_pack", lambda model: False)
+    assert reward_model(prompts, texts) == pytest.approx(shared, abs=1e-5)
+    assert sum(read[1:]) > 6 * 15
+
+
+def test_shared_prompts_have_the_gradient_of_separate_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    reward_model = RewardModel(tiny_model(q_heads=0).train(), tokenizer())
+    texts = [reward_model.encode("you see a red key " * 3, text) for text in [" key", " red key", " north", " red a"]]
+    tree = PrefixTree.of([text.tokens for text in texts])
+    assert sharing_pays([text.tokens for text in texts], len(tree.tokens)) and can_pack(reward_model.model)
+
+    def gradients() -> dict[str, torch.Tensor]:
+        reward_model.model.zero_grad()
+        bradley_terry_loss(*reward_model.rewards(texts).chunk(2)).sum().backward()  # type: ignore[no-untyped-call]
+        named = reward_model.model.named_parameters()
+        return {name: parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
+
+    shared = gradients()
+    monkeypatch.setattr("agents.training.reward_model.can_pack", lambda model: False)
+    separate = gradients()
+    assert shared.keys() == separate.keys() and len(shared) > 10
+    for name, gradient in separate.items():
+        assert (shared[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
 @pytest.mark.parametrize("saved", [2], indirect=True)
