@@ -54,6 +54,8 @@ def load_weights(
         notes.append(f"{source} has no Q head: it starts untrained")
     if config.q_heads and has_q and q_is_baseline:
         notes.append(f"actde starts with the q of {source}, and may lose what its policy has learned; see --reset-q")
+    if config.q_heads and q_is_baseline and not has_q and not config.dueling:
+        notes.append("q starts at 0 instead of v, so actde may lose what its policy has learned; see --dueling")
     if (dtype := about["model"]["dtype"]) != config.dtype:
         notes.append(
             f"{source} was trained in {dtype}, this run computes in {config.dtype}: the policy differs a little"

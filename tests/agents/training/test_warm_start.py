@@ -23,6 +23,7 @@ from tests.agents.training.test_trainer import assert_same_run
 from tests.helpers.models import KINDS, tiny_lm, tokenizer
 
 GAME = "bandit?prompt=you see a&arms=red,blue&rewards=1,0"
+Q_AT_0 = "q starts at 0 instead of v, so actde may lose what its policy has learned; see --dueling"
 STILL = {"gamma": 1.0, "kl_coef": 0.3, "value_coef": 0.0, "q_coef": 0.0}
 
 
@@ -99,7 +100,7 @@ def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
     warm_start: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     actde = begun(warm_start, tmp_path / "actde", optimizer="actde", target_q=True)
-    assert actde.notes == [f"{warm_start[1]} has no Q head: it starts untrained"]
+    assert actde.notes == [f"{warm_start[1]} has no Q head: it starts untrained", Q_AT_0]
     list(actde.run())
     again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
     assert again.notes == [
@@ -126,6 +127,9 @@ def test_reset_q_leaves_out_q_alone_and_resumes(warm_start: tuple[TrainConfig, P
     list(short.run())
     list(make_trainer(fresh.config, tmp_path / "parts", resume=True).run())
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
+    without_v = begun((actde.config, tmp_path / "actde"), tmp_path / "q alone", reset_q=True)
+    assert without_v.notes == [Q_AT_0]
+    without_v.runner.close()
 
 
 def test_actde_adds_no_reward_that_q_knows_and_adds_it_after_reset_q(tmp_path: Path) -> None:
