@@ -40,7 +40,8 @@ from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.players import Player, tokens_in
 
 SIDES = ("auto", "off")
-GROUP, PROMPT, COMPLETION = 8, 300, 32  # of the case `completions`: group size, lengths in tokens
+SHAPE = (8, 300, 32)
+"""Of the case `completions`: completions of a prompt, and tokens of the prompt and of a completion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ class Bench:
             for side in SIDES
         }
         settings = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0, "epochs": 1, "minibatches": options.minibatches}
-        settings |= {"optimizer": "actde" if case.games else "grpo", "group_size": 1 if case.games else GROUP}
+        settings |= {"optimizer": "actde" if case.games else "grpo", "group_size": 1 if case.games else SHAPE[0]}
         settings |= {"trunk": "small" if "small" in options.agent else "smollm2", "dtype": "float32"}
         settings |= {"episodes": episodes, "micro_batch_tokens": options.micro_tokens}
         parts: dict[str, Any] = {"model": agent.model, "tokenizer": agent.tokenizer}
@@ -104,21 +105,21 @@ class Bench:
         return RolloutBatch(agent.take_segments(), credit="token")
 
 
-def completions(agent: LanguageModelAgent, episodes: int) -> RolloutBatch:
-    """Return a rollout of random completions, chosen from the whole vocabulary."""
-    rng, segments = np.random.default_rng(0), list[Segment]()
+def completions(agent: LanguageModelAgent, episodes: int, shape: tuple[int, int, int] = SHAPE) -> RolloutBatch:
+    """Return a rollout of random completions, chosen from the whole vocabulary. `shape` is as in `SHAPE`."""
+    rng, segments, (group, prompt_length, length) = np.random.default_rng(0), list[Segment](), shape
     for episode in range(episodes):
-        if episode % GROUP == 0:
-            prompt = rng.integers(0, agent.model.vocabulary, PROMPT)
-        tokens = np.concatenate([prompt, rng.integers(0, agent.model.vocabulary, COMPLETION)])
+        if episode % group == 0:
+            prompt = rng.integers(0, agent.model.vocabulary, prompt_length)
+        tokens = np.concatenate([prompt, rng.integers(0, agent.model.vocabulary, length)])
         numbers: dict[str, Any] = dict.fromkeys(("logprob", "value", "q_value", "entropy"), 0.0)
         numbers["reward"] = float(rng.normal())
         choices = [
             Choice(position=place - 1, turn=0, alternatives=(int(tokens[place]),), chosen=0, **numbers)
-            for place in range(PROMPT, len(tokens))
+            for place in range(prompt_length, len(tokens))
         ]
         segments.append(Segment(episode=episode, tokens=tokens[:-1], choices=tuple(choices), whole_vocabulary=True))
-    return RolloutBatch(segments, credit="token", group_size=GROUP)
+    return RolloutBatch(segments, credit="token", group_size=group)
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:

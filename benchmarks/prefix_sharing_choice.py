@@ -1,0 +1,156 @@
+"""Compare the automatic choice between shared prefixes and separate episodes with both options, on 50 rollouts.
+
+    python -m benchmarks.prefix_sharing_choice [--rounds 3] [--out FILE]
+
+A trained and an untrained small trunk play text adventures: one game, four games or sixteen games in sixteen episodes
+of at most 20 turns. The other rollouts are groups of random completions of prompts. Half of the rollouts are learned in
+one gradient step, the other half in four.
+
+In each round, the same update is made with every option: `off` (all episodes separate), `packed` (every micro-batch is
+a prefix tree) and `auto` (the choice of `train`). Times are seconds of the processor. The cost of the choice is the
+fastest round of `auto`, divided by the fastest round of the better option.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+from unittest.mock import patch
+
+import games
+from agents.language_model.agent import LanguageModelAgent
+from agents.model import prefix_tree
+from agents.model.actor_critic import ActorCritic
+from agents.play.runner import EpisodeRunner
+from agents.registry import SHIPPED
+from agents.storage.checkpoint import load_agent
+from agents.training.rollout_batch import RolloutBatch
+from benchmarks import harness
+from benchmarks.players import Player, tokens_in
+from benchmarks.prefix_sharing import completions
+
+SIDES = ("off", "packed", "auto")
+EPISODES, TURNS = 16, 20
+ADVENTURES = ("simple", "coin?level=5", "quest?level=3", "cooking", "treasure?level=3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of rollout. Without `games`, it consists of completions.
+
+    Attributes:
+        trained: whether a shipped agent plays, and not an untrained one.
+        shape: number of completions of a prompt, and tokens of the prompt and of a completion.
+        minibatches: number of gradient steps.
+    """
+
+    name: str
+    games: tuple[str, ...] = ()
+    trained: bool = True
+    shape: tuple[int, int, int] = (1, 1, 1)
+    minibatches: int
+
+
+def kinds() -> Iterator[Kind]:
+    """Yield the 50 kinds of rollouts."""
+    steps = [1, 4]
+    adventures = [*product((True, False), ADVENTURES, (1, 4, 16)), *product((True, False), ["coin?level=1"], (1, 4))]
+    for trained, name, count in adventures:
+        separator = "&" if "?" in name else "?"
+        specs = tuple(f"textworld:{name}{separator}seed={seed}" for seed in range(1, count + 1))
+        label = f"{'trained' if trained else 'untrained'}, {name}, {count} games"
+        yield Kind(name=label, games=specs, trained=trained, minibatches=(steps := steps[::-1])[0])
+    for shape in product((2, 4, 8, 16), (20, 300), (16, 64)):
+        label = "{} completions, prompt of {}, {} tokens".format(*shape)
+        yield Kind(name=label, shape=shape, minibatches=(steps := steps[::-1])[0])
+
+
+def players(kind: Kind) -> tuple[LanguageModelAgent, dict[str, Player]]:
+    """Return the agent that plays, and for each option a player that learns. All share a model."""
+    agent = load_agent(SHIPPED / "actde-small", seed=0)
+    agent.model.float()
+    if not kind.trained:
+        untrain(agent.model)
+    settings: dict[str, Any] = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0, "epochs": 1, "minibatches": kind.minibatches}
+    settings |= {"optimizer": "actde" if kind.games else "grpo", "group_size": 1 if kind.games else kind.shape[0]}
+    settings |= {"trunk": "small", "dtype": "float32", "episodes": EPISODES}
+    made = {
+        side: Player(
+            settings | {"prefix_sharing": "off" if side == "off" else "auto"},
+            model=agent.model,
+            tokenizer=agent.tokenizer,
+        )
+        for side in SIDES
+    }
+    recorder = LanguageModelAgent(
+        agent.model, agent.tokenizer, prompt=agent.prompt, context=agent.context, record=True, share_prefixes=True
+    )
+    return recorder, made
+
+
+def untrain(model: ActorCritic) -> None:
+    """Draw the weights of the trunk again, so that the policy is nearly uniform."""
+    for parameter in model.lm.parameters():
+        if parameter.dim() > 1:
+            parameter.data.normal_(std=0.02)
+
+
+def rollout(kind: Kind, agent: LanguageModelAgent) -> RolloutBatch:
+    """Return the recorded rollout of a kind."""
+    if not kind.games:
+        return completions(agent, EPISODES, shape=kind.shape)
+    specs = [spec for name in kind.games for spec in games.resolve(name)]
+    group = max(1, EPISODES // len(specs))
+    runner = EpisodeRunner(specs, seed=0, parallel=EPISODES, max_turns=TURNS, group_size=group)
+    with runner, agent.model.mode(training=False):
+        for _ in runner.play(agent, EPISODES):
+            pass
+    return RolloutBatch(agent.take_segments(), credit="token")
+
+
+def measure(kind: Kind, rounds: int) -> dict[str, Any]:
+    """Return the seconds of every option in every round, and the cost of the choice."""
+    agent, made = players(kind)
+    recorded, sharing = rollout(kind, agent), dict[str, float]()
+
+    def update(side: str) -> float:
+        begun = time.process_time()
+        with patch.object(prefix_tree, "LEAST_SHARING", 0.0 if side == "packed" else prefix_tree.LEAST_SHARING):
+            sharing[side] = made[side].update(recorded)["prefix_sharing"]
+        return time.process_time() - begun
+
+    peers: dict[str, Callable[[], object]] = {side: lambda side=side: update(side) for side in SIDES}  # type: ignore[misc]
+    fastest = {side: min(seconds) for side, seconds in harness.alternate(peers, rounds).items()}
+    return {
+        "rollout": kind.name,
+        "minibatches": kind.minibatches,
+        "tokens": tokens_in(recorded),
+        "sharing": {side: sharing[side] for side in SIDES[1:]},
+        "seconds": fastest,
+        "cost": fastest["auto"] / min(fastest["off"], fastest["packed"]),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    options = harness.parser(__doc__).parse_args(arguments)
+    harness.begin(options.threads)
+    print(f"{'':46} {'tokens':>7} {'sharing':>8} {'off, s':>8} {'packed':>8} {'auto':>8} {'cost':>6}")
+    rows = []
+    for kind in kinds():
+        rows.append(row := measure(kind, options.rounds))
+        seconds = "".join(f" {row['seconds'][side]:8.3f}" for side in SIDES)
+        print(
+            f"{kind.name:46} {row['tokens']:7} {row['sharing']['packed']:8.2f}{seconds} {row['cost']:6.2f}", flush=True
+        )
+    costs = [row["cost"] for row in rows]
+    above = sum(cost > 1.05 for cost in costs)
+    print(f"cost: {harness.shown(harness.summary(costs))}, above 1.05 in {above} of {len(rows)} rollouts")
+    harness.write(options.out, harness.document("prefix_sharing_choice", options, arguments, rows=rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
