@@ -211,8 +211,8 @@ def _shared() -> str:
     return filled(
         "Shared prefixes: the factor by which the number of computed tokens decreases, and the update's peak memory"
         f" relative to separate episodes (target for `same`: at most 0.5): {'; '.join(parts)}. Peak memory of a rollout"
-        f" and its update with SmolLM2, without the model: {'; '.join(large)}. Time of an update with the automatic choice"
-        f" between sharing and separate episodes, relative to the better of both, in {len(costs)} rollouts:"
+        f" and its update with SmolLM2, without the model: {'; '.join(large)}. Time of an update with the automatic"
+        f" choice between sharing and separate episodes, relative to the better of both, in {len(costs)} rollouts:"
         f" {shown(harness.summary(costs))} (target: at most 1.05; at most that in {sum(c <= 1.05 for c in costs)})."
     )
 
