@@ -22,7 +22,7 @@ CASES = {
 class Bandit(TextGame):
     """A one-turn game: continue the prompt with one of the arms and earn the reward of that arm.
 
-    `case` names one of the post's cases. `prompt`, `arms`, `rewards` and `policy` replace parts of the case. `policy`
+    `case` is a key of `CASES`. `prompt`, `arms`, `rewards` and `policy` replace parts of the case. `policy`
     holds the probability of each arm before training. If `arms` is given without `policy`, the policy is uniform. The
     game only reports the policy, as `info["initial_policy"]`.
 

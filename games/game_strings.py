@@ -63,7 +63,7 @@ def resolve_stored(game: str, where: str) -> list[GameSpec]:
 
 
 def make_textworld(game: str, **keywords: Any) -> "TextWorld":
-    """Make the one TextWorld game that a GAME string names, as the entry point of `actde/TextWorld-v0`.
+    """Make the one TextWorld game that a GAME string names (entry point of `actde/TextWorld-v0`).
 
     `keywords` are passed to `games.textworld.env.TextWorld`.
     """

@@ -67,7 +67,7 @@ def typed(ctx: Any) -> str:
 
 
 def default(value: object) -> str:
-    """Return the remark of a help page on a default value, or "" if the default is an empty text."""
+    """Return "default: VALUE" for a help page, or "" if the value is an empty string."""
     return f"default: {value}" if value != "" else ""
 
 

@@ -183,10 +183,10 @@ def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
 
 
 def can_pack(model: ActorCritic) -> bool:
-    """Return whether the hidden states of a packed row are those of separate streams, in the model's current mode.
+    """Return whether a packed row gives the same hidden states as separate streams, in the model's current mode.
 
-    They are not if dropout is active, because a shared token would have the same noise in all streams. They may not be
-    if a layer computes anything but ordinary attention through the interface of the `transformers` library.
+    It does not if dropout is active, because a shared token would have the same noise in all streams. It may not if a
+    layer computes anything but ordinary attention through the interface of the `transformers` library.
     """
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False

@@ -151,7 +151,7 @@ class Place(NamedTuple):
 
 
 class Index(NamedTuple):
-    """What is known of each of N episodes: its line, its game as a number, its return, and whether it was won."""
+    """Of each of N episodes: the byte offset of its line, a number for its game, its return, and whether it was won."""
 
     offsets: NDArray[np.int64]
     games: NDArray[np.int64]

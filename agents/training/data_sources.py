@@ -59,7 +59,7 @@ class ExpertAgent:
 def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
     """Raise `AgentError` if a source of recorded play cannot be used. The arguments are those of `recorded_episodes`.
 
-    A transcript must be a file that can be opened. For random:N and expert:N, one command is played.
+    A transcript must be a file that can be opened. random:N and expert:N play one command as a test.
     """
     for name in source_names(config.rollout.data):
         if GENERATED.fullmatch(name):

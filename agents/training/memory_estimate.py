@@ -164,7 +164,7 @@ def available(device: torch.device, processes: int = 1) -> int:
 
 
 def capacity(device: torch.device, processes: int = 1) -> int:
-    """Return the memory of the device for one of the run's `processes` processes on this machine, in bytes."""
+    """Return a process's total memory in bytes: its GPU's, or 1/`processes` of the machine's RAM."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     import psutil

@@ -212,7 +212,7 @@ class RolloutBatch:
             yield self.micro_batch(alike)
 
     def batch(self, *, with_q: bool) -> Batch:
-        """Return the recorded numbers of each action. Each tensor has the shape [B, T].
+        """Return the recorded numbers: tensors [B, T] over actions, but `episodes` and `groups` are [B].
 
         If `with_q` is True, q is included. This requires that the model had Q heads during the rollout.
         """

@@ -35,7 +35,7 @@ OF_THE_AGENT = frozenset({"success", "recent_success"})
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
     """Return the configuration of each run. Errors in names and values are raised before the first run starts.
 
-    `common` contains the settings that all runs share and that are not defaults.
+    `common` contains the shared settings that are not defaults. `tests` is the GAME string of the test games.
     """
     if tests:
         games.resolve(tests)

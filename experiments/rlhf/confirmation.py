@@ -1,6 +1,4 @@
-"""Train the confirmation: the cells (combinations of settings) chosen by the screening, with a reward model.
-
-The seeds are new.
+"""Confirm the screening: train its selected cells (combinations of settings) with new seeds and a reward model.
 
 python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
 python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm

@@ -11,8 +11,8 @@ from actde.returns import AllReduce, no_reduce
 class ScaledPPO(PPO):
     """PPO whose advantages are as large as those of ACTDE: a control for the size of the steps.
 
-    The advantages of each rollout are multiplied by mean |A(q)| / mean |A(v)|, so ACTDE's smaller errors shrink these
-    advantages, too. q is trained as in ACTDE. AdamW hides a constant factor, but not a factor that changes.
+    The advantages of each rollout are multiplied by mean |A(q)| / mean |A(v)|, so they shrink with those of
+    ACTDE. q is trained as in ACTDE. AdamW hides a constant factor, but not a factor that changes.
     """
 
     name = "ppo-scaled"

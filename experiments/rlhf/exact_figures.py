@@ -66,7 +66,7 @@ def policy_figure(runs: Runs, path: Path) -> None:
 
 
 def drawn_figure(runs: Runs, path: Path) -> None:
-    """Draw the advantages and the log odds of the paid word, and its probability at other learning rates."""
+    """Draw the paid word's advantage, its log odds and, at other learning rates of v and q, its probability."""
     drawing, (left, middle, right) = make_figure(1, 3, width=13)
     index = TASKS["weddings"].index("focus")
     for method in ("ppo", "actde", "pg", "actde-sgd", "corrected-sgd", "pg-kl"):

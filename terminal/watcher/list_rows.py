@@ -57,8 +57,7 @@ def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *,
 def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
     """Return a row of the list from the texts of its columns. The game takes the width that is left.
 
-    In a row that is narrow, or too narrow for its game, the GAME string has neither the prefix of TextWorld's games nor
-    the level, which has its own column.
+    If the row is narrow or the GAME string does not fit, `short_game` shortens it.
     """
     wide = width >= WIDE - 1
     cells = {

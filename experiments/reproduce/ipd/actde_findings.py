@@ -110,7 +110,7 @@ def read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure one claim about all other payoff matrices, because the post does not say which of them it shows."""
+    """Measure one claim on all `OTHER_MATRICES`, because the post does not say which payoff matrix it shows."""
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(one.reaches(LONG) for one in arms):
         return {}
@@ -125,7 +125,7 @@ def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
 
 
 def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a table of the other payoff matrices with enough trials, or an empty list if there are none."""
+    """Return a table of the `OTHER_MATRICES` whose trials reach step `LONG`, or an empty list."""
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
     rows = []
     for one in (curves[arm.name] for arm in OTHER_MATRICES):

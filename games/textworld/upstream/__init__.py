@@ -8,11 +8,11 @@ TextWorld describes a game: its rules, facts and quests. A "trace" is a line in 
     start             parsing the rules at every load                        it takes most of the time of loading a game
                       playing `look` and `inventory` at every step           it takes most of the time of a step
                       the order in which rule files are read                 the order differs between machines
-    compile           Inform 7 with an index and a home folder               the index takes longer than the story
+    compile           Inform 7's index and access to the home folder         indexing takes longer than compiling
     fast_chaining     the inner loops of the search for quests               they take minutes in a world of 20 rooms
     rule_simulation   compiling and playing a game for its walkthrough       it costs as much as the final compilation
-    opcodes           two opcodes of Jericho's interpreter                   stories do not end, or crash it
-    interpreter       Jericho's step                                         it computes a score and a victory flag
+    opcodes           two opcodes of Jericho's interpreter                   one does not halt, the other crashes
+    interpreter       Jericho's step                                         it computes a score that nobody reads
     rule_matching     State.all_assignments                                  it takes most of the time of a step
     quest_progress    QuestProgression, EventProgression                     they change in place and cannot be stored
     game_state        GameProgression, Inform7Game.detect_action             they change in place and cannot be stored

@@ -97,8 +97,8 @@ def _apply(self: Any, node: Any, action: Any) -> Any:
 class _Constraints:
     """The constraints of one search, indexed by the signatures of the facts that can break them.
 
-    A constraint of TextWorld is broken if all its preconditions hold at once. A mapping assigns a different thing to
-    each placeholder.
+    A constraint of TextWorld is broken if all its preconditions hold at once, with a different thing for each
+    placeholder.
     """
 
     def __init__(self, chainer: Any) -> None:
