@@ -95,7 +95,7 @@ def module_of(function: Callable[..., object]) -> str:
 
 
 def note(line: str) -> None:
-    """Print a line to standard error. In a worker process, the parent prints it, so that it appears above a bar."""
+    """Print a line to standard error. In a worker process, the parent prints it, above its progress bar."""
     (_send or sys.stderr.write)(f"{line}\n")
 
 

@@ -1,8 +1,8 @@
 """The language-model agent, which plays text games with the policy of an `ActorCritic`.
 
 The text and the commands of an episode form one growing token stream. In each turn, the model reads only the new tokens
-of all live episodes, because the keys and values of earlier tokens stay in a cache, and reads what several episodes
-have in common only once. In the mode `trie`, the agent chooses among the admissible commands with exact probabilities.
+of all live episodes, because the keys and values of earlier tokens stay in a cache. A prefix that episodes share is
+read once. In the mode `trie`, the agent chooses among the admissible commands with exact probabilities.
 In the mode `free`, it generates any text. With `record`, it stores choices and segments for the update;
 `agents.language_model.token_stream` defines both.
 """
@@ -73,7 +73,7 @@ class LanguageModelAgent:
             record: store finished segments for `take_segments`.
             max_command_tokens: maximum length of a text in `free` mode, in tokens. The entry `max_tokens` of a game's
                 info overrides this length.
-            share_prefixes: read what several episodes have in common only once. This does not change the policy.
+            share_prefixes: read a prefix that episodes share once. This does not change the policy.
             random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
             guide_beta: weight of q in the policy, per unit of reward (see `guided_logprobs`). With 0, q has no effect.
 

@@ -112,9 +112,9 @@ def sample_command(
     top_p: float = 1.0,
     random_share: float = 0.0,
 ) -> tuple[Decision, int]:
-    """Sample a command, which is any command with probability `random_share`. If `rng` is None, take the most probable.
+    """Sample a command, with probability `random_share` uniformly. If `rng` is None, take the most probable.
 
-    The other arguments do not change the probabilities in the decision, which are those of the policy.
+    The decision holds the probabilities of the policy before `temperature`, `top_p` and `random_share`.
 
     Returns:
         A tuple (decision, index), with the index of the command among `names`.

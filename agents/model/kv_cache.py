@@ -173,7 +173,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
     def _longest_prefix(self, tokens: NDArray[np.int64], start: int) -> tuple[int, int]:
         """Return a tuple: the row that begins with most of the `tokens`, and their number.
 
-        Only rows that continue a stream of `start` entries count. If there is none, the number is 0.
+        Rows with another token at position `start` are ignored. If no row is left, return (-1, 0).
         """
         width = min(len(tokens), self._tokens.shape[1])
         if start >= width:

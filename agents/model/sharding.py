@@ -127,10 +127,10 @@ def shard_again(*models: nn.Module) -> None:
 
 
 def gather_trunk(*models: ActorCritic) -> None:
-    """Gather the trunk in all processes, which must call this function together, until `shard_again` is called.
+    """Gather the trunk until `shard_again` is called. All processes must call this function together.
 
-    Forward passes need no communication then, except those of a trunk that is gathered by layer, of which only the root
-    unit is gathered here. Nothing happens if the model is not sharded.
+    Forward passes then need no communication. If a trunk is gathered by layer, only its root unit is gathered here, and
+    its passes still communicate. Nothing happens if the model is not sharded.
     """
     for model in models:
         units = _units(model)

@@ -55,8 +55,8 @@ def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iter
     """Yield the lines. Raise `AgentError` as soon as one proves to be missing, repeated or out of order.
 
     Iterations must count up from 0, with `each` lines per iteration. If `each` is None, every iteration must have as
-    many lines as the first one. In the folder of a run, an iteration may also have those of another number of
-    processes, because a run may be resumed with another number.
+    many lines as the first one. In a run's folder, it may also have a multiple of one process's lines, because a run
+    may be resumed with another number of processes.
     """
     order = IterationOrder(path, each)
     for line in lines:

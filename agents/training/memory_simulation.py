@@ -51,7 +51,7 @@ class UnpredictableError(AgentError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What the loss of a run computes.
+    """The outputs that the loss of a run needs.
 
     Attributes:
         whole_vocabulary: whether the agent chooses among all tokens.
@@ -71,7 +71,7 @@ class Simulation:
     Attributes:
         model: a real model, or one on the meta device. It is copied and not changed.
         config: settings of the update, such as the torch optimizer.
-        loss: what the loss of the run computes.
+        loss: the outputs that the loss needs.
         recompute: whether gradient checkpointing is on.
         on_gpu: whether the torch optimizer works as on a GPU, where it updates all parameters at once.
     """

@@ -79,10 +79,10 @@ class Probe:
         self.agent = agent.twin(seed=seed, record=True)
 
     def measure(self) -> dict[str, Any]:
-        """Return the texts of one probe and their measures, which include those of `text_measures`.
+        """Continue every prompt once. Return the texts, their `text_measures` and other measures.
 
         `reward` and `true_reward` are means over texts. `entropy` and `kl` (to the reference policy) are means over
-        tokens, in nats. If the policy is guided by q, `kl` is estimated from the sampled tokens. `kl_text` is the KL of
+        tokens, in nats. With `guide_beta`, `kl` is estimated from the sampled tokens. `kl_text` is the KL of
         a whole text, averaged over texts. `perplexity` is the perplexity of the texts under the reference policy.
         """
         model = self.agent.model

@@ -39,9 +39,9 @@ class ReplayBuffer:
         config: the settings of the run.
         agent: the agent that plays. Its model is the one that is trained.
         specs: the games of the run.
-        labels: as `Optimizer.labels`. With "expert", only episodes with an expert are kept, and only the expert's
-            commands are imitated. With "best", kept and new episodes are ranked together. With "return", all commands
-            are imitated. With "none" and "recorded", no command is labelled, as in new play.
+        labels: the commands to imitate. With "expert", only episodes with an expert are kept, and only the expert's
+            commands are imitated. With "best", the best of the kept and new episodes are imitated. With "return", all
+            commands are imitated. With "none" and "recorded", none is.
 
     Attributes:
         episodes: the kept episodes, ordered by time.

@@ -93,7 +93,7 @@ class PairedAgent:
 
 
 def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of a turn's n branching nodes, given the outputs of the trained and of the initial agent."""
+    """Return the arrays of `Nodes` for one turn, from the outputs of the trained and of the initial agent."""
     q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
     policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # normalise to 16 digits
     return reach_probabilities(mine.trie, policy), policy, initial, q

@@ -73,8 +73,8 @@ class Claim:
         claim: what the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like
             $name.
         criterion: the condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition.
-        post: the post's number or word. If `comparison` is set, `post` holds the digits that the post prints, as text.
-        comparison: if None, `Measurement.holds` decides the verdict.
+        post: the post's number or word. With a `comparison`, it is the printed digits as text.
+        comparison: the test, a key of `CRITERIA`. If None, `Measurement.holds` decides.
         of_post: False if we added the claim. `post` is then None.
         testable: False if the claim cannot be tested here, for the reason in `criterion`.
     """

@@ -52,9 +52,9 @@ def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measu
 
 
 def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float]:
-    """Return a tuple: the measure of `one` and that of `other`, each where its run first reaches the level.
+    """Return `measure` of `one` and of `other`, each where its run first reaches the level of `axis`.
 
-    The runs have the same seed, and the level is that of the module's docstring.
+    The runs have the same seed. The module's docstring defines the level.
     """
     start = one["probes"][0][axis]
     highest = min(max(probe[axis] for probe in run["probes"]) for run in (one, other))

@@ -51,7 +51,7 @@ def punished(kind: type[Tabular], rewards: Array) -> float:
 
 
 def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
-    """Measure the share of seeds in which PPO samples the rare sentence, for a claim that ACTDE's share is larger."""
+    """Measure the share of seeds in which PPO samples "at Chuck-E-Cheese". The claim holds if ACTDE's is larger."""
     starts = [int(seed) for seed in rng.integers(2**32, size=seeds)]
     ppo, actde = (np.array([finds(kind, seed, episodes) for seed in starts]) for kind in (TabularPPO, TabularACTDE))
     share, idle = over_seeds(actde, unit=True)["ours"], 1 - (1 - 0.5 * RARE) ** episodes

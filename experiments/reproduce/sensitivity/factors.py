@@ -58,7 +58,7 @@ def change(curves: Mapping[str, Series], switch: str) -> Measurement:
 
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a paragraph and a table of the cells that were run, or an empty list if none was run."""
+    """Return a paragraph and a table of the combinations that were run, or [] if none was run."""
     heads = ("whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect",
              "entropy (nats)", "below .1 nats")  # fmt: skip
     rows = []

@@ -27,7 +27,7 @@ from games.textworld.upstream import patched, patches_enabled
 def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
     """Return TextWorld's environment for `story`, a `.z8` file whose name begins with `tw-`.
 
-    `infos` are names of fields of TextWorld's `EnvInfos`. If `fast` is false, the start is not patched.
+    `infos` are names of fields of TextWorld's `EnvInfos`. `fast` skips TextWorld's repeated work.
     """
     import textworld
 
