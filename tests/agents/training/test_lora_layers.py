@@ -14,6 +14,7 @@ from agents.config import ModelConfig, TrainConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.model.build import assemble
 from agents.model.lower_layers import decoder_layers, frozen_layers
+from agents.model.packed_attention import can_pack
 from agents.protocol import AgentError
 from agents.storage.checkpoint import WEIGHTS, load_agent, newest, read_tensors
 from agents.storage.export import export_agent
@@ -64,8 +65,7 @@ def tokens_by_layer(model: Any) -> list[int]:
         return count
 
     for index, layer in enumerate(decoder_layers(model)):
-        first = next(module for module in layer.modules() if "Norm" in type(module).__name__)
-        first.register_forward_pre_hook(counting(index))
+        layer.get_submodule("input_layernorm").register_forward_pre_hook(counting(index))
     return counts
 
 
@@ -73,9 +73,10 @@ def updates(model: Any, monkeypatch: pytest.MonkeyPatch, name: str = "actde", **
     """Return the gradients and the metrics of a plain update, and of one that keeps the lower layers' states."""
     rollout = settings.pop("rollout", None) or random_rollout()
     given = {"epochs": 2, "minibatches": 2, "learning": LEARNING} | settings
-    found = []
+    found, heads = [], deepcopy(model.heads.state_dict())  # updates move the target Q heads
     for plain in (True, False):
         kept = Kept(model)
+        model.heads.load_state_dict(heads)
         with monkeypatch.context() as patch:
             if plain:
                 patch.setattr(frozen_trunk, "frozen_layers", lambda model: 0)
@@ -127,9 +128,8 @@ def test_free_text_the_lm_loss_and_gradient_checkpointing(folders: Any, monkeypa
 def test_bfloat16_and_the_dropout_of_the_adapter(kind: str, folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"dtype": "bfloat16"} if kind == "bfloat16" else {"dropout": 0.3}
     model = adapted(folders("llama"), **changes)
-    (wanted, _), (steps, _) = updates(model, monkeypatch, prefix_sharing="off", learning=OptimizerConfig(gamma=0.9))
-    for ours, theirs in zip(steps, wanted, strict=True):
-        assert all(torch.allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-6) for name in theirs)
+    assert kind == "bfloat16" or not can_pack(model), "the dropout is active"
+    assert_kept_states_change_nothing(model, monkeypatch, prefix_sharing="off")
 
 
 def test_a_frozen_copy_of_the_initial_policy_uses_the_kept_states(
@@ -231,7 +231,8 @@ def test_a_run_is_resumed_played_exported_and_continued(folders: Any, tmp_path: 
     from peft import PeftModel
 
     base, _ = assemble(ModelConfig(trunk=folders("llama")), None)
-    peft = PeftModel.from_pretrained(base.lm, tmp_path / "adapter")
+    with pytest.warns(FutureWarning):  # peft uses a name that transformers deprecates
+        peft = PeftModel.from_pretrained(base.lm, tmp_path / "adapter")
     with torch.no_grad():
         assert torch.allclose(merged.hidden_states(tokens, use_cache=False), states, atol=1e-5)
         found = peft.get_base_model().get_decoder()(tokens, use_cache=False).last_hidden_state
