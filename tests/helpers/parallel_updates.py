@@ -85,8 +85,10 @@ def work(rank: int, count: int, out: Path, cases: tuple[str, ...]) -> None:
         dtype: Any = "bfloat16" if mode == ["bfloat16"] else "float32"
         if (name := f"{kind}-{weights}-{dtype}") not in models:
             torch.manual_seed(0)
-            adapter = {"full": {}, "lora": {"lora": 2}, "upper": {"lora": 2, "lora_layers": 1}}[weights]
-            config = ModelConfig(trunk=str(out / kind), **adapter, dtype=dtype, q_heads=2, target_q=True)
+            lora, upper = 0 if weights == "full" else 2, 1 if weights == "upper" else None
+            config = ModelConfig(
+                trunk=str(out / kind), lora=lora, lora_layers=upper, dtype=dtype, q_heads=2, target_q=True
+            )
             models[name], _ = assemble(config, None)
             for parameter in models[name].heads.parameters():
                 torch.nn.init.normal_(parameter, std=0.3)

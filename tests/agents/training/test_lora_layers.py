@@ -47,7 +47,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def adapted(folder: str, **settings: Any) -> Any:
     """A model in training mode, whose adapter and heads are not zero."""
     torch.manual_seed(0)
-    model, _ = assemble(ModelConfig(**({"trunk": folder, "lora": 2, "lora_layers": 1} | settings)), None)
+    given = {"trunk": folder, "lora": 2, "lora_layers": 1} | settings
+    model, _ = assemble(ModelConfig.model_validate(given), None)
     for name, parameter in model.named_parameters():
         if "lora_" in name or name.startswith("heads."):
             nn.init.normal_(parameter, std=0.3)
@@ -72,7 +73,7 @@ def tokens_by_layer(model: Any) -> list[int]:
 def updates(model: Any, monkeypatch: pytest.MonkeyPatch, name: str = "actde", **settings: Any) -> Any:
     """Return the gradients and the metrics of a plain update, and of one that keeps the lower layers' states."""
     rollout = settings.pop("rollout", None) or random_rollout()
-    given = {"epochs": 2, "minibatches": 2, "learning": LEARNING} | settings
+    given: dict[str, Any] = {"epochs": 2, "minibatches": 2, "learning": LEARNING} | settings
     found, heads = [], deepcopy(model.heads.state_dict())  # updates move the target Q heads
     for plain in (True, False):
         kept = Kept(model)
@@ -260,6 +261,10 @@ def test_a_run_of_an_older_version_is_continued(folders: Any, tmp_path: Path, mo
 
 
 def test_the_predicted_memory_is_that_of_the_upper_layers(folders: Any) -> None:
-    sizes = {"parallel": 2, "micro_batch_tokens": 64, "context": 32}
-    few, many = (forecast(run_config(folders("gemma3_text"), lora_layers=n)).predict(**sizes) for n in (1, 4))
+    few, many = (
+        forecast(run_config(folders("gemma3_text"), lora_layers=layers)).predict(
+            parallel=2, micro_batch_tokens=64, context=32
+        )
+        for layers in (1, 4)
+    )
     assert few.activations < 0.6 * many.activations and few.moments < many.moments
