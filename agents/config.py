@@ -56,6 +56,8 @@ class ModelConfig(Config):
     """Language model: pico, small, smollm2, or the name or folder of a decoder model of the transformers library."""
     lora: Annotated[int, Field(ge=0, le=4096)] = 0
     """Rank of a LoRA adapter on a pretrained trunk; 0 trains the whole trunk."""
+    lora_layers: PositiveInt | None = None
+    """Number of upper layers that the adapter adapts; the update computes the others once per rollout. none: all."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Data type of the trunk. The heads, and the master weights of a trunk trained in full, are always float32."""
     dropout: BelowOne = 0.0
@@ -78,6 +80,12 @@ class ModelConfig(Config):
     def _absolute(cls, trunk: str) -> str:
         """Make the path of a folder absolute, so that the trunk is found from any folder."""
         return trunk if trunk in (*SCRATCH, SMOLLM2) or not Path(trunk).is_dir() else str(Path(trunk).absolute())
+
+    @model_validator(mode="after")
+    def _layers_of_an_adapter(self) -> Self:
+        if self.lora_layers and not self.lora:
+            raise ConfigError(f"--lora-layers {self.lora_layers} needs an adapter (--lora), such as --lora 16")
+        return self
 
 
 class RewardConfig(Config):

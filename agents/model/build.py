@@ -15,6 +15,7 @@ from agents.config import SCRATCH, ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.cpu_attention import use_blockwise_attention
 from agents.model.heads import Heads
+from agents.model.lower_layers import decoder_layers
 from agents.model.pretrained import load_pretrained
 from agents.model.tree_decoder import check_cache
 from agents.model.trunk_config import check_size, trunk_config_of
@@ -183,7 +184,7 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
         lora_alpha=2 * config.lora,
         lora_dropout=config.dropout,
         target_modules="all-linear",
-        exclude_modules=_not_adapted(model, (nn.Linear, Conv1D)),
+        exclude_modules=_not_adapted(model, (nn.Linear, Conv1D), config.lora_layers),
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.lm.modules()),
         task_type="CAUSAL_LM",
     )
@@ -197,12 +198,18 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
 
 
 @torch.no_grad()
-def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...]) -> list[str]:
-    """Return the names of linear layers that get no adapter.
+def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...], upper: int | None) -> list[str]:
+    """Return the names of linear layers that get no adapter. With `upper`, only the `upper` last layers get one.
 
     peft cannot adapt mixture-of-experts routers that return several tensors. Layers outside the decoder, such as those
     of a vision encoder, read no text, so an adapter would have no effect there.
     """
+    layers = decoder_layers(model)
+    if upper and not layers:
+        raise AgentError(f"--lora-layers cannot be used: {type(model.base).__name__} has no list of layers")
+    if upper and upper > len(layers):
+        raise AgentError(f"--lora-layers {upper} is more than the trunk's {len(layers)} layers; choose fewer")
+    adapted = {module for layer in layers[-upper:] for module in layer.modules()} if upper else {*model.lm.modules()}
     routers, decoder = set[nn.Module](), set(model.decoder.modules())
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -215,4 +222,4 @@ def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...]) -> lis
     for hook in hooks:
         hook.remove()
     named = ((name, module) for name, module in model.lm.named_modules() if isinstance(module, linear))
-    return [name for name, module in named if module in routers or module not in decoder]
+    return [name for name, module in named if module in routers or module not in decoder & adapted]

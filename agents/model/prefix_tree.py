@@ -7,11 +7,12 @@ replace all streams (see `agents.model.packed_attention`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+Indices: TypeAlias = NDArray[np.int64]
 LEAST_SHARING = 1.5
 """Streams are packed if they have this many times the tokens of their tree. Attention in a packed row is slower."""
 
@@ -50,6 +51,14 @@ class PrefixTree:
             size += len(new)
         ends[path] = size
         return cls(tokens=tokens[:size], depths=depths[:size], ends=ends[:size], nodes=nodes)
+
+
+def locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
+    """Return the rows and positions in a batch of positions [n] of its streams `rows` [n].
+
+    With `tree`, the batch is one row with the nodes of this tree. Otherwise, its rows are the streams.
+    """
+    return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 
 
 def lexicographic_order(streams: Sequence[NDArray[np.int64]]) -> list[int]:

@@ -16,12 +16,12 @@ from torch import Tensor
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.packed_attention import can_pack, packed_states
-from agents.model.prefix_tree import PrefixTree, group_by_prefix, sharing_pays
+from agents.model.prefix_tree import Indices, PrefixTree, group_by_prefix, sharing_pays
 from agents.model.tree_decoder import group_by_length
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, load_model, newest, read_json, save_agent, verify
 from agents.text.stream_tokenizer import StreamTokenizer
-from agents.training.rollout_batch import Indices, padded
+from agents.training.rollout_batch import padded
 
 KIND = "reward model"
 MAX_TOKENS = 512

@@ -13,23 +13,23 @@ choices. The v of the action is the v of its first choice. The q of the action i
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from actde import Batch, Outputs
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.head_outputs import Choices, HeadOutputs, pad_alternatives
+from agents.model.lower_layers import FrozenStates, upper_layers_only
 from agents.model.packed_attention import packed_states
-from agents.model.prefix_tree import PrefixTree, group_by_prefix, sharing_pays
+from agents.model.prefix_tree import Indices, PrefixTree, group_by_prefix, locate, sharing_pays
 from agents.model.tree_decoder import group_by_length, pass_overhead
+from agents.training.frozen_states import RolloutStates
 
 Credit = Literal["token", "command"]
-Indices: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,7 @@ class MicroBatch:
         actions: T, the maximum number of actions per row in the rollout.
         labels: [N] index of the token to imitate among the alternatives, or -1 for choices without such a token. None
             if no choice of the rollout has a token to imitate.
-        states: [N, d] hidden states at the choices, if they are known (`RolloutBatch.states`). The choices then are in
-            one row, at the positions 0..N-1.
+        frozen: hidden states at `tokens` that no gradient step changes (`RolloutBatch.frozen`), or None.
     """
 
     segments: tuple[int, ...]
@@ -66,26 +65,27 @@ class MicroBatch:
     last: Tensor
     actions: int
     labels: Tensor | None = None
-    states: Tensor | None = None
+    frozen: FrozenStates | None = None
 
     @contextmanager
     def hidden_states(self, model: ActorCritic) -> Iterator[Tensor]:
         """Run the trunk and provide the last hidden states of `tokens`. The shape is [b, L, d] or [1, P, d].
 
-        With known hidden states, provide these, [1, N, d]. With gradient checkpointing, the backward pass must also run
+        Layers whose hidden states are known are skipped. With gradient checkpointing, the backward pass must also run
         within the context.
         """
-        if self.states is not None:
-            yield self.states[None]
+        if self.frozen is not None and self.frozen.layers is None:
+            yield self.frozen.states
         elif self.tree is None:
-            yield model.hidden_states(self.tokens, use_cache=False)
+            with upper_layers_only(model, self.frozen):
+                yield model.hidden_states(self.tokens, use_cache=False)
         else:
-            with packed_states(model, self.tree) as states:
+            with upper_layers_only(model, self.frozen), packed_states(model, self.tree) as states:
                 yield states.float()  # the gradients of many choices at a node are summed in float32
 
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
         """Return the index in `tokens`, and in the hidden states, of positions [n] of the streams of rows [n]."""
-        row_index, position = (torch.from_numpy(index) for index in _locate(self.tree, rows, positions))
+        row_index, position = (torch.from_numpy(index) for index in locate(self.tree, rows, positions))
         return row_index.to(self.tokens.device), position.to(self.tokens.device)
 
     def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
@@ -156,8 +156,8 @@ class RolloutBatch:
         """[N, K] log-probabilities of the reference policy, nats. None unless a KL is needed."""
         self.ref_states: Tensor | None = None
         """[N, d] hidden states of the reference policy. None unless a KL over the whole vocabulary is needed."""
-        self.states: Tensor | None = None
-        """[N, d] hidden states of the model at all choices. None unless the trunk is frozen (`frozen_trunk`)."""
+        self.frozen: RolloutStates | None = None
+        """Hidden states that no gradient step changes. None unless layers are frozen (`frozen_trunk`)."""
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -166,15 +166,14 @@ class RolloutBatch:
         """Return the segments with the indices `rows`: padded to the longest of them, or packed."""
         streams = [self.segments[row].tokens for row in rows]
         tree = PrefixTree.of(streams) if packed else None
+        tokens = self._tensor(padded(streams) if tree is None else tree.tokens[None], torch.int64)
         choices = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
         own_rows = np.repeat(np.arange(len(rows)), [len(indices) for indices in choices])
-        where = _locate(tree, own_rows, self._positions[np.concatenate(choices)])
-        if self.states is not None:
-            where = np.zeros_like(own_rows), np.arange(len(own_rows))
+        where = locate(tree, own_rows, self._positions[np.concatenate(choices)])
         index = self._tensor(np.concatenate(choices), torch.int64)
         return MicroBatch(
             segments=tuple(rows),
-            tokens=self._tensor(padded(streams) if tree is None else tree.tokens[None], torch.int64),
+            tokens=tokens,
             tree=tree,
             choices=Choices(
                 rows=self._tensor(where[0], torch.int64),
@@ -190,7 +189,7 @@ class RolloutBatch:
             last=self._last[index],
             actions=self.actions,
             labels=None if self._labels is None else self._labels[index],
-            states=None if self.states is None else self.states[index],
+            frozen=None if self.frozen is None else self.frozen.of(tokens.shape, rows, tree),
         )
 
     def micro_batches(self, rows: Sequence[int], budget: int, *, share_prefixes: bool) -> Iterator[MicroBatch]:
@@ -200,7 +199,7 @@ class RolloutBatch:
         has at most `budget` choices. A segment that exceeds the budget forms a micro-batch of its own.
         """
         shared = set[int]()
-        if share_prefixes and self.states is None:
+        if share_prefixes and (self.frozen is None or self.frozen.layers is not None):
             streams = [self.segments[row].tokens for row in rows]
             choices = [len(self.segments[row].choices) for row in rows]
             for group in group_by_prefix(streams, choices, budget=budget):
@@ -266,11 +265,6 @@ def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> It
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
-
-
-def _locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
-    """Return the rows and positions in the tensors of a micro-batch of positions [n] of the streams of `rows` [n]."""
-    return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 
 
 def padded(streams: Sequence[Indices]) -> Indices:

@@ -24,7 +24,7 @@ from agents.model.packed_attention import can_pack
 from agents.model.sharding import clip_gradients, gather_trunk, in_step, is_sharded, sharded
 from agents.storage.tensor_files import StoredTensor, part_for
 from agents.training.auxiliary_loss import LMSample
-from agents.training.frozen_trunk import trunk_runs_once
+from agents.training.frozen_trunk import computed_tokens, keep_lower_states, trunk_runs_once
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.memory_estimate import SMALLER_UPDATE, memory_advice
 from agents.training.processes import connected, gather, sum_gradients
@@ -184,6 +184,7 @@ class Updater:
         """
         progress = progress or Progress()
         progress.begin("update", self.config.epochs * sum(len(segment.tokens) for segment in rollout.segments))
+        computed = keep_lower_states(self, rollout)
         if self.optimizer.needs_reference:  # the KL is used or measured
             with connected(), in_step(self.reference.copy or self.model):
                 self.reference.read(rollout)
@@ -192,8 +193,8 @@ class Updater:
             targets = self.optimizer.targets(batch, all_reduce=self.all_reduce)
             summary = self.optimizer.summary(batch, targets, all_reduce=self.all_reduce)
         totals: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.model.device))
-        with connected(), sharded(*self.models), trunk_runs_once(self, rollout) as computed:
-            totals["prefix_sharing.computed"] += computed
+        with connected(), sharded(*self.models), trunk_runs_once(self, rollout) as read:
+            totals["prefix_sharing.computed"] += computed + read
             for rows in self._steps(len(rollout), rng):
                 sampled = self.config.lm_loss_tokens
                 sample = LMSample.draw(rollout, rows, sampled, rng) if self.config.lm_loss_coef else None
@@ -255,9 +256,8 @@ class Updater:
                 weighted = choices if name == "choices" else value * choices
                 totals[name] = totals[name] + weighted
             tokens = sum(len(rollout.segments[row].tokens) for row in part.segments)
-            computed = 0 if part.states is not None else tokens if part.tree is None else len(part.tree.tokens)
-            totals["prefix_sharing.tokens"] = totals["prefix_sharing.tokens"] + tokens
-            totals["prefix_sharing.computed"] = totals["prefix_sharing.computed"] + computed
+            totals["prefix_sharing.tokens"] += tokens
+            totals["prefix_sharing.computed"] += computed_tokens(rollout, part, self.model)
             progress.done += tokens
         self._sum_gradients()
         norm = clip_gradients(stepped(self.torch_optimizer), self.config.max_grad_norm)

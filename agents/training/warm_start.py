@@ -18,7 +18,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_stored, verify
 from agents.storage.tensor_files import part_for
 
-SAME, OF_Q = ("trunk", "lora", "head_layers"), ("q_heads", "dueling")
+SAME, OF_Q = ("trunk", "lora", "lora_layers", "head_layers"), ("q_heads", "dueling")
 
 
 @torch.no_grad()
@@ -78,7 +78,7 @@ def load_weights(
 def settings_of_checkpoint(source: Path, *, reset_q: bool = False) -> dict[str, Any]:
     """Return the model settings and the format of prompts that a run takes from its initial checkpoint."""
     about = verify(newest(source))
-    stored = about["model"]
+    stored = ModelConfig(**about["model"]).model_dump()
     q_parts = OF_Q if stored["q_heads"] and not reset_q else ()
     texts = {name: about[name] for name in ("prompt", "return_text") if about.get(name)}
     return {name: stored[name] for name in (*SAME, "dtype", *q_parts)} | texts
@@ -86,9 +86,9 @@ def settings_of_checkpoint(source: Path, *, reset_q: bool = False) -> dict[str, 
 
 def _check_config(stored: Mapping[str, Any], config: ModelConfig, source: Path, *, with_q: bool) -> None:
     for name in (*SAME, *(OF_Q if with_q else ())):
-        if stored[name] != getattr(config, name):
+        if stored.get(name) != getattr(config, name):
             raise AgentError(
-                f"{source} was made with {name}={written(stored[name])}, this run has {name}="
+                f"{source} was made with {name}={written(stored.get(name))}, this run has {name}="
                 f"{written(getattr(config, name))}; use the same {option(name)}, or no --init"
                 f"{', or --reset-q' if name in OF_Q else ''}"
             )

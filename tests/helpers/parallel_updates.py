@@ -28,7 +28,7 @@ from agents.training.updater import make_torch_optimizer
 from tests.helpers.random_rollouts import random_rollout
 from tests.helpers.updates import learn, updater
 
-QUICK = ("llama-full-actde", "gpt_neox-lora-grpo-free")
+QUICK = ("llama-full-actde", "gpt_neox-lora-grpo-free", "llama-upper-ppo")
 CASES = (
     *("-".join(names) for names in product(("llama", "gpt_neox", "qwen2"), ("full", "lora"),
                                             ("ppo", "actde", "grpo", "imitation"))),
@@ -85,8 +85,9 @@ def work(rank: int, count: int, out: Path, cases: tuple[str, ...]) -> None:
         dtype: Any = "bfloat16" if mode == ["bfloat16"] else "float32"
         if (name := f"{kind}-{weights}-{dtype}") not in models:
             torch.manual_seed(0)
+            lora, upper = 0 if weights == "full" else 2, 1 if weights == "upper" else None
             config = ModelConfig(
-                trunk=str(out / kind), lora=2 * (weights == "lora"), dtype=dtype, q_heads=2, target_q=True
+                trunk=str(out / kind), lora=lora, lora_layers=upper, dtype=dtype, q_heads=2, target_q=True
             )
             models[name], _ = assemble(config, None)
             for parameter in models[name].heads.parameters():

@@ -11,6 +11,7 @@ from actde import OptimizerConfig
 from agents.model.actor_critic import ActorCritic
 from agents.storage.checkpoint import TRAINING, WEIGHTS, newest, read_tensors
 from agents.training import frozen_trunk
+from agents.training.frozen_states import RolloutStates
 from agents.training.frozen_trunk import trains_heads_alone
 from agents.training.rollout_batch import RolloutBatch
 from tests.agents.training.test_trainer import assert_same_run, settings, trained
@@ -92,21 +93,20 @@ def test_the_gradients_of_the_heads_are_those_of_an_update_that_runs_the_trunk_i
     for each in measures:
         del each["grad_norm"], each["prefix_sharing"]
     assert measures[1] == pytest.approx(measures[0], rel=1e-4, abs=1e-6)
-    assert rollout.states is None and [p.requires_grad for p in model.parameters()] == trained
+    assert rollout.frozen is None and [p.requires_grad for p in model.parameters()] == trained
 
 
 def test_hidden_states_of_other_choices_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     model = frozen_model()
     rollout, kept = rollout_of(model), [Kept(model), HeadsAlone(model)]
     learn(updater(model, torch_optimizer=kept[0]), rollout)
-    right = RolloutBatch.micro_batch
+    right = RolloutStates.of
 
-    def shifted(self: RolloutBatch, rows: Any, **settings: Any) -> Any:
-        if self.states is not None:
-            self.states = self.states.roll(1, 0)
-        return right(self, rows, **settings)
+    def shifted(self: RolloutStates, *arguments: Any) -> Any:
+        self._states = self._states.roll(1, 0)
+        return right(self, *arguments)
 
-    monkeypatch.setattr(RolloutBatch, "micro_batch", shifted)
+    monkeypatch.setattr(RolloutStates, "of", shifted)
     learn(updater(model, torch_optimizer=kept[1]), rollout)
     with pytest.raises(AssertionError):
         assert_equal_to_rounding(kept[1].steps, of_heads(kept[0].steps))

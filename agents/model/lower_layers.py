@@ -1,0 +1,116 @@
+"""Runs the lower layers and the upper layers of a decoder in separate passes.
+
+If an adapter is in the upper layers alone, the hidden states after the lower layers never change. They are computed
+once, and further passes run the upper layers on them. A layer is skipped by replacing its `forward`. The decoder still
+computes the embeddings and the masks, and the indices of layers, by which some decoders choose a kind of attention,
+stay the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from agents.model.actor_critic import ActorCritic
+from games.errors import is_out_of_memory
+
+_verified: WeakKeyDictionary[ActorCritic, dict[int, bool]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenStates:
+    """Hidden states [B, L, d] after the lowest `layers` layers or, if `layers` is None, the last hidden states."""
+
+    layers: int | None
+    states: Tensor
+
+
+def decoder_layers(model: ActorCritic) -> list[nn.Module]:
+    """Return the decoder's layers, lowest first, or [] if they are not in one list."""
+    children = model.decoder.children() if isinstance(model.decoder, nn.Module) else ()
+    lists = [m for m in children if isinstance(m, nn.ModuleList) and len(m) == model.layers > 0]
+    return list(lists[0]) if len(lists) == 1 else []
+
+
+def frozen_layers(model: ActorCritic) -> int:
+    """Return the number of lower layers that can be skipped, because no trained parameter affects their outputs.
+
+    It is 0 if the trunk has noise, or if hidden states would differ, for example because upper layers use keys of lower
+    ones.
+    """
+    layers = decoder_layers(model)
+    trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}
+    above = [index for index, layer in enumerate(layers) if not trained.isdisjoint(layer.parameters())]
+    in_layers = {parameter for layer in layers for parameter in layer.parameters()}
+    if not above or not above[0] or model.noisy_trunk or not trained <= in_layers:
+        return 0
+    known = _verified.setdefault(model, {})
+    if above[0] not in known:
+        known[above[0]] = _verify(model, above[0])
+    return above[0] if known[above[0]] else 0
+
+
+@contextmanager
+def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Tensor]]:
+    """Run only the lowest `count` layers in the passes within the context.
+
+    The value of the context is a list, to which each pass adds the hidden states after these layers. If `count` is
+    None, nothing is changed or added.
+    """
+    layers, found = decoder_layers(model), list[Tensor]()
+    if count is None:
+        yield found
+        return
+    hook = layers[count - 1].register_forward_hook(lambda module, inputs, output: found.append(output))
+    try:
+        with _returning(found, layers[count:]):
+            yield found
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def upper_layers_only(model: ActorCritic, lower: FrozenStates | None) -> Iterator[None]:
+    """Run only the layers above `lower.layers` in the passes within the context, on `lower.states` [B, L, d].
+
+    With gradient checkpointing, the backward pass must also run within the context. If `lower` is None, nothing is
+    changed.
+    """
+    with _returning([lower.states], decoder_layers(model)[: lower.layers]) if lower else nullcontext():
+        yield
+
+
+@contextmanager
+def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Let `layers` return the last of `outputs` within the context, instead of computing."""
+    for layer in layers:
+        layer.forward = lambda *inputs, **kwargs: outputs[-1]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+@torch.no_grad()
+def _verify(model: ActorCritic, count: int) -> bool:
+    """Compare two passes, over the lowest `count` layers and over the others, with a pass over all layers."""
+    tokens = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]], device=model.device)  # every vocabulary has two tokens
+    try:
+        with model.mode(training=False):
+            plain = model.hidden_states(tokens, use_cache=False)
+            with lower_layers_only(model, count) as found:
+                model.hidden_states(tokens, use_cache=False)
+            if not isinstance(found[0], Tensor) or found[0].shape[:2] != tokens.shape or found[0].dim() != 3:
+                return False  # some decoders return tuples, or several states per token
+            with upper_layers_only(model, FrozenStates(count, found[0])):
+                states = model.hidden_states(tokens, use_cache=False)
+    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    difference = float(((states - plain).norm(dim=-1) / plain.norm(dim=-1)).max())
+    return difference < (1e-4 if model.dtype == torch.float32 else 0.01)

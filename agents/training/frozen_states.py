@@ -1,0 +1,48 @@
+"""Hidden states that no gradient step changes, for all tokens of a rollout (see `agents.training.frozen_trunk`)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.model.lower_layers import FrozenStates
+from agents.model.prefix_tree import Indices, PrefixTree, locate
+
+
+class RolloutStates:
+    """Stores the hidden states of the streams of a rollout, and provides those of a micro-batch.
+
+    Args:
+        streams: the token ids of each stream.
+        layers: number of lower layers after which the hidden states are, or None for the last hidden states. Unlike
+            the states of lower layers, these are stored in float32.
+    """
+
+    def __init__(self, streams: Sequence[Indices], layers: int | None) -> None:
+        self.layers, self._lengths = layers, np.array([len(stream) for stream in streams])
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._states = torch.empty(0)  # [total number of tokens, d]
+
+    def store(self, states: Tensor, rows: Sequence[int], tree: PrefixTree | None) -> None:
+        """Store the hidden states [b, L, d] of the streams `rows` or, if `tree` is not None, those of its nodes."""
+        if not len(self._states):
+            dtype = torch.float32 if self.layers is None else states.dtype
+            self._states = states.new_empty(int(self._lengths.sum()), states.shape[2], dtype=dtype)
+        index, places = self._tokens(rows, tree)
+        row, position = (torch.from_numpy(place).to(states.device) for place in places)
+        self._states[torch.from_numpy(index).to(states.device)] = states[row, position].to(self._states.dtype)
+
+    def of(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
+        """Return the hidden states of a micro-batch whose tokens have this shape. Those of padding are arbitrary."""
+        indices = np.zeros(shape, dtype=np.int64)
+        index, places = self._tokens(rows, tree)
+        indices[places] = index
+        return FrozenStates(self.layers, self._states[torch.from_numpy(indices).to(self._states.device)])
+
+    def _tokens(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
+        """Return the indices [n] of all tokens of the streams `rows`, and the places of the tokens in a micro-batch."""
+        which = np.asarray(rows)
+        own = np.repeat(np.arange(len(which)), self._lengths[which])
+        positions = np.concatenate([np.arange(length) for length in self._lengths[which]])
+        return self._starts[which][own] + positions, locate(tree, own, positions)
