@@ -35,7 +35,7 @@ OTHER: dict[str, Any] = {
 
 
 def test_names_are_unique_over_all_groups() -> None:
-    assert sum(len(group.model_fields) for group in GROUPS.values()) == len(GROUP_OF) == len(FIELDS) == 103
+    assert sum(len(group.model_fields) for group in GROUPS.values()) == len(GROUP_OF) == len(FIELDS) == 104
     names = {"run", "model", "rollout", "reward", "imitation", "update", "optimizer", "budget", "probe", "evaluation"}
     assert set(GROUPS) == names
     assert {GROUP_OF[name] for name in OTHER} == set(GROUPS)

@@ -44,7 +44,7 @@ def test_help_shows_few_settings_and_help_all_every_one(command: Command) -> Non
     assert re.search("--help-all +Show all options", text)
     assert command("train", "-h") == (0, text, "")
     every = command("train", "--help-all")[1]
-    assert set(shown(every)) == set(FIELDS) - {"imports"} and len(FIELDS) == 103
+    assert set(shown(every)) == set(FIELDS) - {"imports"} and len(FIELDS) == 104
     assert all(len(line) <= 100 for line in every.splitlines())
     assert "default: ()" not in every
     for option in ("--out RUN", "--import CODE", "--resume", "--config FILE", "--dry-run", "--json"):
