@@ -95,7 +95,7 @@ class MemoryModel:
         A micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
         """
         recompute = self.config.update.gradient_checkpointing if recompute is None else recompute
-        simulation = Simulation(self.model, self.config.update, self.loss, recompute, self.on_gpu)
+        simulation = Simulation(self.model, self.config.update, self.loss, recompute, self.on_gpu, self.ranks > 1)
         rows = max(1, micro_batch_tokens // context)
         cache, play = self._once(simulation.rollout, parallel=parallel, context=context)
         activations = self._once(simulation.update, recompute, rows=rows, context=context)
@@ -152,12 +152,13 @@ class MemoryModel:
     def _gathered(self) -> dict[str, float]:
         """Return what shards need while they are gathered: in play, and in updates the root unit and two layers.
 
-        The root unit has as many bytes of gradients again, before they are summed over the processes.
+        A layer has as many bytes of gradients again, before they are summed over the processes. Those of the root unit
+        are part of the activations (`Simulation.update`).
         """
         root, layer = unit_bytes(self.model)
         copies = 2 if self.copied else 1
         trained = any(parameter.requires_grad for parameter in trunk_parameters(self.model))
         return {
             "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
-            "gathered_update": (copies + trained) * root + (2 + trained) * layer,
+            "gathered_update": copies * root + (2 + trained) * layer,
         }

@@ -2,11 +2,13 @@
 
 import gc
 import weakref
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.profiler import profile
 
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
@@ -177,3 +179,14 @@ def test_further_streams_add_what_simulating_all_of_them_adds(monkeypatch: pytes
     monkeypatch.setattr(memory_simulation, "STREAMS", 40)
     assert extrapolated == pytest.approx(simulation.rollout(parallel=40, context=32), rel=0.01)
     assert memory_of(tiny_model("llama")).predict(**SIZES | {"parallel": 1_000_000}).cache > 1e9
+
+
+def test_the_gradient_of_an_index_is_counted_as_torch_allocates_it() -> None:
+    weight, index = torch.zeros(1000, 10, requires_grad=True), torch.zeros(5, 2, dtype=torch.int64)
+    with LiveBytes() as memory:
+        weight[index].sum().backward()
+    with profile(profile_memory=True) as profiler:
+        torch.zeros(1000, 10, requires_grad=True)[index].sum().backward()
+    events = [event.nbytes() for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    allocated = max(accumulate(events)) - weight.nbytes
+    assert memory.peak == pytest.approx(allocated, rel=0.05) == pytest.approx(weight.nbytes, rel=0.05)
