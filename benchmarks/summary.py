@@ -3,8 +3,9 @@
 python -m benchmarks.summary
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks import environment_summary, harness
 from benchmarks.harness import filled, shown, stored
@@ -50,6 +51,7 @@ def page() -> str:
         _floor(),
         _communicated(),
         _sharded_play(),
+        _memory(),
         "## Growth of the costs",
         _growth(),
         "## TextWorld",
@@ -155,6 +157,29 @@ def _sharded_play() -> str:
         "A pass of a model that two processes share, relative to a copy of the model in each process"
         f" ({found['about']['settings']['rows']} streams per process): {'; '.join(parts)}."
     )
+
+
+def _memory() -> str:
+    cases = stored("memory_model")["cases"]
+    early = {name: case.get("first", case) for name, case in cases.items()}
+
+    def within(found: Mapping[str, Any]) -> str:
+        ratios = [case["ratio"] for case in found.values() if "ratio" in case]
+        near = sum(abs(ratio - 1) <= 0.1 for ratio in ratios)
+        return f"{near} of {len(ratios)} within 10% ({min(ratios):.2f}-{max(ratios):.2f})"
+
+    rows = [
+        [name, *(f"{case[kind]:,.0f}" if kind in case else "-" for kind in ("predicted", "measured")), *ratios]
+        for name, case in cases.items()
+        for ratios in [[f"{found['ratio']:.2f}" if "ratio" in found else "-" for found in (case, early[name])]]
+    ]
+    about = (
+        "Peak memory of short training runs on a CPU, in MB, as `train --dry-run` predicts it and as measured. The last"
+        " column is the ratio for the first prediction of each case, which was committed before it was measured."
+        f" Present predictions: {within(cases)}. First predictions: {within(early)}."
+    )
+    head = ("run", "predicted", "measured", "predicted / measured", "first prediction")
+    return f"{filled(about)}\n\n{table(head, rows)}"
 
 
 def _communicated() -> str:
