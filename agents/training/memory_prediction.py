@@ -36,6 +36,7 @@ class Prediction:
         activations: the tensors of the largest micro-batch at the peak of its forward and backward passes.
         step: the temporary tensors of a gradient step.
         gathered_play, gathered_update: with shards, what is gathered during play and during the update.
+        gathering: with shards, the root unit and the message that gathers it, before there are activations.
     """
 
     weights: float
@@ -49,6 +50,7 @@ class Prediction:
     step: float
     gathered_play: float = 0.0
     gathered_update: float = 0.0
+    gathering: float = 0.0
 
     @property
     def phases(self) -> dict[str, float]:
@@ -56,7 +58,7 @@ class Prediction:
         state = self.weights + self.reference + self.moments + self.master_weights
         return {
             "rollout": state + self.cache + self.play + self.gathered_play,
-            "update": state + self.gradients + self.activations + self.gathered_update,
+            "update": state + self.gradients + max(self.activations + self.gathered_update, self.gathering),
             "step": state + self.gradients + self.step + self.gathered_update,
         }
 
@@ -150,7 +152,7 @@ class MemoryModel:
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return what shards need while they are gathered: in play, and in updates the root unit and two layers.
+        """Return what shards need: in play, in updates (the root unit and two layers), and while the root is gathered.
 
         A layer has as many bytes of gradients again, before they are summed over the processes. Those of the root unit
         are part of the activations (`Simulation.update`).
@@ -161,4 +163,5 @@ class MemoryModel:
         return {
             "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
             "gathered_update": copies * root + (2 + trained) * layer,
+            "gathering": (copies + 1) * root,
         }

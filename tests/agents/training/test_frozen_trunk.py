@@ -130,8 +130,8 @@ def test_zeros_are_not_sent_for_a_policy_that_is_frozen(dtype: torch.dtype, monk
     model.lm.to(dtype)
     monkeypatch.setattr(Accelerator, "num_processes", 2)
     monkeypatch.setattr(updates, "sum_gradients", lambda some: sent.append([p.numel() for p in some]))
-    rollout, config = rollout_of(model), {"lr": 0.0, "value_lr": 0.1, "q_lr": 0.1}
-    learn(updater(model, **config), rollout)
+    rollout = rollout_of(model)
+    learn(updater(model, lr=0.0, value_lr=0.1, q_lr=0.1), rollout)
     learn(updater(model), rollout)
     heads = sum(p.numel() for p in model.heads.parameters() if p.requires_grad)
     assert list(map(sum, sent)) == [heads, sum(p.numel() for p in model.parameters() if p.requires_grad)]
