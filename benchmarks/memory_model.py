@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = json.loads(options.out.read_text())["cases"]
     for name in options.only.split(",") if options.only else cases:
         if not options.measure or options.tuning:
-            rows[name] = {"settings": cases[name], **predict(cases[name])}
+            first = {"first": rows[name]["first"]} if "first" in rows.get(name, {}) else {}
+            rows[name] = {"settings": cases[name], **predict(cases[name]), **first}
         if options.measure:
             found = measure(cases[name], {} if options.default_allocator else THRESHOLD)
             kind = "_default" if options.default_allocator else ""
