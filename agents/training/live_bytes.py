@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -13,6 +14,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A context in which the storages of all results of torch operations are counted until they are freed.
 
     Memory that an operation allocates internally and frees before it returns is not counted.
+
+    Within a backward pass, `index_put` works in place. Without this class, torch also computes the gradient of an index
+    in place, but it copies the gradient while a dispatch mode is active.
 
     Attributes:
         live: size of the counted storages that exist now, in bytes.
@@ -39,6 +43,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if function is torch.ops.aten.index_put.default and torch._C._current_graph_task_id() >= 0:
+            function = torch.ops.aten.index_put_.default
         result = function(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):

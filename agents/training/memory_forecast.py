@@ -29,6 +29,7 @@ ABOUT = {
     "step": "temporary tensors of a gradient step",
     "gathered_play": "shards gathered during play",
     "gathered_update": "shards gathered during the update",
+    "gathering": "shards and their message, before the activations",
 }
 """The components of a `Prediction`."""
 

@@ -36,6 +36,7 @@ class Prediction:
         activations: the tensors of the largest micro-batch at the peak of its forward and backward passes.
         step: the temporary tensors of a gradient step.
         gathered_play, gathered_update: with shards, what is gathered during play and during the update.
+        gathering: with shards, the root unit and the message that gathers it, before there are activations.
     """
 
     weights: float
@@ -49,6 +50,7 @@ class Prediction:
     step: float
     gathered_play: float = 0.0
     gathered_update: float = 0.0
+    gathering: float = 0.0
 
     @property
     def phases(self) -> dict[str, float]:
@@ -56,7 +58,7 @@ class Prediction:
         state = self.weights + self.reference + self.moments + self.master_weights
         return {
             "rollout": state + self.cache + self.play + self.gathered_play,
-            "update": state + self.gradients + self.activations + self.gathered_update,
+            "update": state + self.gradients + max(self.activations + self.gathered_update, self.gathering),
             "step": state + self.gradients + self.step + self.gathered_update,
         }
 
@@ -95,7 +97,7 @@ class MemoryModel:
         A micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
         """
         recompute = self.config.update.gradient_checkpointing if recompute is None else recompute
-        simulation = Simulation(self.model, self.config.update, self.loss, recompute, self.on_gpu)
+        simulation = Simulation(self.model, self.config.update, self.loss, recompute, self.on_gpu, self.ranks > 1)
         rows = max(1, micro_batch_tokens // context)
         cache, play = self._once(simulation.rollout, parallel=parallel, context=context)
         activations = self._once(simulation.update, recompute, rows=rows, context=context)
@@ -150,14 +152,16 @@ class MemoryModel:
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return what shards need while they are gathered: in play, and in updates the root unit and two layers.
+        """Return what shards need: in play, in updates (the root unit and two layers), and while the root is gathered.
 
-        The root unit has as many bytes of gradients again, before they are summed over the processes.
+        A layer has as many bytes of gradients again, before they are summed over the processes. Those of the root unit
+        are part of the activations (`Simulation.update`).
         """
         root, layer = unit_bytes(self.model)
         copies = 2 if self.copied else 1
         trained = any(parameter.requires_grad for parameter in trunk_parameters(self.model))
         return {
             "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
-            "gathered_update": (copies + trained) * root + (2 + trained) * layer,
+            "gathered_update": copies * root + (2 + trained) * layer,
+            "gathering": (copies + 1) * root,
         }

@@ -10,7 +10,7 @@ the difference. A decoder with different layers is simulated as a whole.
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -27,6 +27,7 @@ from agents.model.head_outputs import Choices
 from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
+from agents.training.decoder_layers import equal_layers, first_layers_only, remaining_layers, root_parameters
 from agents.training.live_bytes import LiveBytes
 from agents.training.master_weights import stepped
 from agents.training.updater import make_torch_optimizer
@@ -74,6 +75,8 @@ class Simulation:
         loss: the outputs that the loss needs.
         recompute: whether gradient checkpointing is on.
         on_gpu: whether the torch optimizer works as on a GPU, where it updates all parameters at once.
+        sharded: whether the trunk is sharded in the run. A process then holds the whole gradients of the embeddings
+            from their computation to the end of the backward pass, when they are summed.
     """
 
     model: ActorCritic
@@ -81,6 +84,7 @@ class Simulation:
     loss: Loss
     recompute: bool
     on_gpu: bool
+    sharded: bool = False
 
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
         """Return a tuple: the size of the key/value cache of `parallel` streams, and of other tensors at the peak.
@@ -108,7 +112,10 @@ class Simulation:
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             if self.recompute:
                 fake.enable_gradient_checkpointing()
-            _set_gradients(make_torch_optimizer(fake, self.config))
+            if self.sharded:
+                _set_gradients({p for p in fake.parameters() if p.requires_grad} - root_parameters(fake))
+            else:
+                _set_gradients(stepped(make_torch_optimizer(fake, self.config)))
             memory.reset_peak()
             before = memory.live
             with _peak_before_last_layer(fake, memory) as early:
@@ -127,7 +134,7 @@ class Simulation:
             torch_optimizer = make_torch_optimizer(fake, self.config)
             for group in torch_optimizer.param_groups if self.on_gpu else ():
                 group["foreach"] = True
-            _set_gradients(torch_optimizer)
+            _set_gradients(stepped(torch_optimizer))
             torch_optimizer.step()  # creates the moments
             memory.reset_peak()
             clip_grad_norm_(stepped(torch_optimizer), 1.0)
@@ -143,10 +150,10 @@ class Simulation:
 
     def _measured(self, measure: Measure) -> list[tuple[int, ...]]:
         """Return the results of `measure` for the simulated numbers of layers, or for the whole model alone."""
-        layers, results = _equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
+        layers, results = equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
         for count in (None,) if layers is None else SIMULATED:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
-            with _first_layers_only(layers, count):
+            with first_layers_only(layers, count):
                 fake = _fake_copy(self.model, mode)
             with _without_packed_rows(), warnings.catch_warnings(), mode, LiveBytes() as memory:
                 warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
@@ -168,29 +175,6 @@ def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
             is_parameter = isinstance(tensor, nn.Parameter)
             fakes[id(tensor)] = nn.Parameter(fake, requires_grad=tensor.requires_grad) if is_parameter else fake
     return copy.deepcopy(model, fakes)
-
-
-def _equal_layers(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the list of the decoder's layers, or None if they are not alike."""
-    lists = [m for m in model.decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == model.layers]
-    if len(lists) != 1:
-        return None
-    shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in lists[0]]
-    return lists[0] if all(shape == shapes[0] for shape in shapes) else None
-
-
-@contextmanager
-def _first_layers_only(layers: nn.ModuleList | None, count: int | None) -> Iterator[None]:
-    """Remove all but the first `count` layers within the context."""
-    if layers is None:
-        yield
-        return
-    every = layers._modules
-    layers._modules = dict(list(every.items())[:count])
-    try:
-        yield
-    finally:
-        layers._modules = every
 
 
 @contextmanager
@@ -221,7 +205,7 @@ def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[li
             if isinstance(value, Tensor) and value.requires_grad:
                 value.register_hook(note)  # type: ignore[no-untyped-call]
 
-    layers = _remaining_layers(fake)
+    layers = remaining_layers(fake)
     hook = layers[-1].register_forward_pre_hook(attach, with_kwargs=True) if layers else None
     yield peaks
     if hook:
@@ -234,7 +218,7 @@ def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedC
     fake.train(False)
     new = max(1, min(TURN_TOKENS, context // 4))
     cache = RaggedCache(fake.layers)
-    cache.layers = cache.layers[: len(_remaining_layers(fake)) or None]
+    cache.layers = cache.layers[: len(remaining_layers(fake)) or None]
     rows = [cache.add_row() for _ in range(parallel)]
     hidden = torch.empty(0)
     for end in (context * 3 // 4, context):
@@ -248,16 +232,9 @@ def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedC
     return cache
 
 
-def _remaining_layers(fake: ActorCritic) -> list[nn.Module]:
-    """Return the layers of a model from which layers may have been removed. Empty if there is no list of layers."""
-    modules = fake.decoder.modules() if isinstance(fake.decoder, nn.Module) else ()
-    lists = [m for m in modules if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]
-    return list(max(lists, key=len, default=[]))
-
-
-def _set_gradients(torch_optimizer: torch.optim.Optimizer) -> None:
-    """Set all gradients, which exist at the second micro-batch of a step."""
-    for parameter in stepped(torch_optimizer):
+def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Set the gradients that exist at the second micro-batch of a step."""
+    for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
 
 

@@ -286,11 +286,11 @@ class Updater:
     def _sum_gradients(self) -> None:
         """Sum the gradients of replicated parameters over processes. The backward pass has summed those of shards.
 
-        The sum is not divided by the number of processes, because each loss is already divided by the number of actions
-        of all processes.
+        The sum is not divided, because each loss is already divided by the number of actions of all processes.
         """
         if self.accelerator.num_processes > 1:
-            sum_gradients(p for p in stepped(self.torch_optimizer) if not isinstance(p, DTensor))
+            replicated = (p for p in stepped(self.torch_optimizer) if not isinstance(p, DTensor))
+            sum_gradients(p for p in replicated if getattr(p, "rounded", p).requires_grad)
 
     def _means(self, totals: dict[str, Tensor]) -> dict[str, float]:
         norm = totals.pop("grad_norm")

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from actde import OptimizerConfig
 from agents.model.actor_critic import ActorCritic
 from agents.storage.checkpoint import TRAINING, WEIGHTS, newest, read_tensors
 from agents.training import frozen_trunk
+from agents.training import updater as updates
 from agents.training.frozen_states import RolloutStates
 from agents.training.frozen_trunk import trains_heads_alone
 from agents.training.rollout_batch import RolloutBatch
@@ -120,6 +122,19 @@ def test_the_trunk_reads_each_token_once() -> None:
     assert tokens_read(model, Kept(model), rollout, epochs=3, minibatches=2) == 3 * tokens, "a policy that learns"
     measures = learn(updater(model, torch_optimizer=HeadsAlone(model), epochs=3, prefix_sharing="off"), rollout)
     assert measures["prefix_sharing"] == 3.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_zeros_are_not_sent_for_a_policy_that_is_frozen(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sent = frozen_model(), list[list[int]]()
+    model.lm.to(dtype)
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    monkeypatch.setattr(updates, "sum_gradients", lambda some: sent.append([p.numel() for p in some]))
+    rollout = rollout_of(model)
+    learn(updater(model, lr=0.0, value_lr=0.1, q_lr=0.1), rollout)
+    learn(updater(model), rollout)
+    heads = sum(p.numel() for p in model.heads.parameters() if p.requires_grad)
+    assert list(map(sum, sent)) == [heads, sum(p.numel() for p in model.parameters() if p.requires_grad)]
 
 
 def test_dropout_and_a_rate_of_the_policy_run_the_trunk_in_every_step() -> None:

@@ -2,17 +2,19 @@
 
 import gc
 import weakref
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.profiler import profile
 
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, meta_model
 from agents.model.heads import Heads
-from agents.model.sharding import trunk_parameters
+from agents.model.sharding import trunk_parameters, unit_bytes
 from agents.training import memory_simulation
 from agents.training.live_bytes import LiveBytes
 from agents.training.memory_simulation import Loss, Simulation, _backward
@@ -95,7 +97,8 @@ def test_shards_divide_the_trunk_and_gather_it_for_play() -> None:
     heads = sum(parameter.nbytes for parameter in model.heads.parameters())
     trunk = whole.gradients - heads
     assert half.gradients == trunk / 2 + heads and half.moments == 2 * half.gradients
-    assert half.gathered_play == trunk and half.gathered_update > 0
+    embeddings = 2 * unit_bytes(model)[0]  # the shards and the message that gathers them
+    assert (half.gathered_play, half.gathering) == (trunk, embeddings) and half.gathered_update > 0
 
 
 def test_a_frozen_copy_has_no_master_weights() -> None:
@@ -177,3 +180,25 @@ def test_further_streams_add_what_simulating_all_of_them_adds(monkeypatch: pytes
     monkeypatch.setattr(memory_simulation, "STREAMS", 40)
     assert extrapolated == pytest.approx(simulation.rollout(parallel=40, context=32), rel=0.01)
     assert memory_of(tiny_model("llama")).predict(**SIZES | {"parallel": 1_000_000}).cache > 1e9
+
+
+def test_the_gradient_of_an_index_is_counted_as_torch_allocates_it() -> None:
+    weight, index = torch.zeros(1000, 10, requires_grad=True), torch.zeros(5, 2, dtype=torch.int64)
+    with LiveBytes() as memory:
+        torch.autograd.backward(weight[index].sum())
+    with profile(profile_memory=True) as profiler:
+        torch.autograd.backward(torch.zeros(1000, 10, requires_grad=True)[index].sum())
+    events = [event.nbytes() for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    allocated = max(accumulate(events)) - weight.nbytes
+    assert memory.peak == pytest.approx(allocated, rel=0.05) == pytest.approx(weight.nbytes, rel=0.05)
+
+
+def test_the_whole_gradients_of_sharded_embeddings_are_kept_to_the_end_of_the_backward_pass() -> None:
+    model = tiny_model("llama")
+    whole, sharded = (
+        Simulation(model, UpdateConfig(), Loss(whole_vocabulary=True), False, False, sharded=each)
+        for each in (False, True)
+    )
+    root = unit_bytes(model)[0]
+    grown = sharded.update(rows=1, context=4) - whole.update(rows=1, context=4)
+    assert 0 < grown <= root

@@ -1,0 +1,44 @@
+"""The layers of a decoder, of which a simulation removes some."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from agents.model.actor_critic import ActorCritic
+from agents.model.sharding import trunk_parameters
+
+
+def equal_layers(model: ActorCritic) -> nn.ModuleList | None:
+    """Return the list of the decoder's layers, or None if they are not alike."""
+    lists = [m for m in model.decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == model.layers]
+    if len(lists) != 1:
+        return None
+    shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in lists[0]]
+    return lists[0] if all(shape == shapes[0] for shape in shapes) else None
+
+
+@contextmanager
+def first_layers_only(layers: nn.ModuleList | None, count: int | None) -> Iterator[None]:
+    """Remove all but the first `count` layers within the context."""
+    if layers is None:
+        yield
+        return
+    every = layers._modules
+    layers._modules = dict(list(every.items())[:count])
+    try:
+        yield
+    finally:
+        layers._modules = every
+
+
+def remaining_layers(fake: ActorCritic) -> list[nn.Module]:
+    """Return the layers of a model from which layers may have been removed. Empty if there is no list of layers."""
+    modules = fake.decoder.modules() if isinstance(fake.decoder, nn.Module) else ()
+    lists = [m for m in modules if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]
+    return list(max(lists, key=len, default=[]))
+
+
+def root_parameters(fake: ActorCritic) -> set[nn.Parameter]:
+    """Return the parameters of the trunk that are in no layer, such as embeddings."""
+    return trunk_parameters(fake).keys() - {p for layer in remaining_layers(fake) for p in layer.parameters()}

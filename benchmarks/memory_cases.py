@@ -1,0 +1,152 @@
+"""The runs whose memory `benchmarks.memory_model` predicts and measures."""
+
+from typing import Any
+
+COIN = {"game": "textworld:coin?level=5&seed=1..50", "max_turns": 8, "optimizer": "ppo", "epochs": 1, "minibatches": 2}
+"""Commands of a text adventure. Episodes are longer than the context, so streams fill it."""
+BASE: dict[str, Any] = {"iterations": 1, "prefix_sharing": "off", "tracker": "none", **COIN}
+SMOLLM2 = {"trunk": "smollm2", "dtype": "float32", "parallel": 4, "episodes": 4}
+SMALL = {"trunk": "small", "lora": 0, "parallel": 16, "episodes": 16}
+NEOX = {
+    "model_type": "gpt_neox",
+    "vocab_size": 49152,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 16,
+    "max_position_embeddings": 2048,
+}
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 49152,
+    "hidden_size": 768,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 2048,
+}
+TINY = {
+    "hidden_size": 4,
+    "intermediate_size": 4,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+}
+RANDOM = {"trunk": "random", "dtype": "float32", "parallel": 4, "episodes": 4}
+FEW = {"max_turns": 4, "context": 256, "micro_batch_tokens": 512}
+QWEN2 = {
+    "model_type": "qwen2",
+    "vocab_size": 49152,
+    "hidden_size": 896,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+}
+TEXTS = {
+    "game": "completion?reward=length&max_tokens=112&newlines=true",
+    "context": 128,
+    "micro_batch_tokens": 256,
+    "parallel": 4,
+    "episodes": 8,
+    "group_size": 4,
+}
+"""Texts of free choice among all tokens."""
+
+Case = dict[str, Any]
+CASES: dict[str, Case] = {
+    "smollm2-lora": {**SMOLLM2, "lora": 16, "context": 256, "micro_batch_tokens": 512},
+    "smollm2-lora-checkpointing": {
+        **SMOLLM2,
+        "lora": 16,
+        "context": 256,
+        "micro_batch_tokens": 512,
+        "gradient_checkpointing": True,
+    },
+    "smollm2-full-sharing": {**SMOLLM2, "lora": 0, "context": 256, "micro_batch_tokens": 512, "prefix_sharing": "auto"},
+    "smollm2-lora-bfloat16": {
+        **SMOLLM2,
+        "lora": 16,
+        "dtype": "bfloat16",
+        "context": 128,
+        "micro_batch_tokens": 128,
+        "parallel": 2,
+        "episodes": 2,
+    },
+    "small": {**SMALL, "max_turns": 60, "context": 1024, "micro_batch_tokens": 8192},
+    "small-checkpointing": {
+        **SMALL,
+        "max_turns": 60,
+        "context": 1024,
+        "micro_batch_tokens": 8192,
+        "gradient_checkpointing": True,
+    },
+    "neox-full-checkpointing": {
+        **RANDOM,
+        "of": NEOX,
+        "lora": 0,
+        "context": 256,
+        "micro_batch_tokens": 512,
+        "gradient_checkpointing": True,
+    },
+    "neox-lora-kl": {**RANDOM, "of": NEOX, "lora": 8, "context": 256, "micro_batch_tokens": 512, "kl_coef": 0.1},
+    "llama-full-kl-copy": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 512, "kl_coef": 0.1},
+    "llama-full-two-shards": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 512, "shards": 2},
+    "smollm2-lora-actde": {**SMOLLM2, **FEW, "lora": 8, "optimizer": "actde"},
+    "smollm2-lora-sharing": {**SMOLLM2, **FEW, "lora": 16, "micro_batch_tokens": 1024, "prefix_sharing": "auto"},
+    "smollm2-full-bfloat16": {
+        **SMOLLM2,
+        **FEW,
+        "lora": 0,
+        "dtype": "bfloat16",
+        "context": 192,
+        "micro_batch_tokens": 192,
+        "parallel": 2,
+        "episodes": 2,
+    },
+    "neox-full": {**RANDOM, **FEW, "of": {**NEOX, "num_hidden_layers": 4}, "lora": 0},
+    "neox-lora-checkpointing": {
+        **RANDOM,
+        **FEW,
+        "of": {**NEOX, "num_hidden_layers": 8},
+        "lora": 16,
+        "micro_batch_tokens": 1024,
+        "gradient_checkpointing": True,
+    },
+    "llama-lora-kl-two-shards": {
+        **RANDOM,
+        **FEW,
+        "of": {**LLAMA, "num_hidden_layers": 6},
+        "lora": 8,
+        "kl_coef": 0.1,
+        "shards": 2,
+    },
+    "qwen2-lora": {**RANDOM, **FEW, "of": QWEN2, "lora": 16},
+    "qwen2-full-kl-copy": {**RANDOM, **FEW, "of": QWEN2, "lora": 0, "kl_coef": 0.1},
+    "completions-smollm2-lora": {**SMOLLM2, **TEXTS, "lora": 16, "optimizer": "grpo"},
+    "completions-llama-full-kl": {
+        **RANDOM,
+        **TEXTS,
+        "of": {**LLAMA, "num_hidden_layers": 6},
+        "lora": 0,
+        "optimizer": "ppo",
+        "kl_coef": 0.1,
+    },
+}
+"""Settings of each case. `of` is the configuration of a trunk with random weights, `shards` the number of processes."""
+TUNING: dict[str, Case] = {
+    "llama-full": {**RANDOM, "of": LLAMA, "lora": 0, "context": 256, "micro_batch_tokens": 512},
+    "llama-lora": {**RANDOM, "of": LLAMA, "lora": 8, "context": 256, "micro_batch_tokens": 512},
+    "llama-small-shards": {
+        **RANDOM,
+        "of": {**LLAMA, "num_hidden_layers": 4},
+        "lora": 0,
+        "context": 256,
+        "micro_batch_tokens": 512,
+        "shards": 2,
+    },
+}
+"""Cases on which the model and the measurement were developed. They are not part of the report."""
