@@ -57,7 +57,8 @@ def _front_matter(trunk: str, base: str | None) -> str:
 def _origin(about: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
     made_by, model = about.get("made_by", {}), about["model"]
     run = made_by.get("run", {})
-    where = f" on the upper {count} layers" if (count := model.get("lora_layers")) else ""
+    count = model.get("lora_layers")
+    where = f" on the upper {f'{count} layers' if count > 1 else 'layer'}" if count else ""
     trained = f"a LoRA adapter of rank {model['lora']}{where}" if model["lora"] else "the whole model"
     weights = "random weights" if model["trunk"] in SCRATCH else "pretrained weights"
     q_heads = f" and {model['q_heads']} Q head{'s' * (model['q_heads'] > 1)}" if model["q_heads"] else ""

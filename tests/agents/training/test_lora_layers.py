@@ -226,7 +226,7 @@ def test_a_run_is_resumed_played_exported_and_continued(folders: Any, tmp_path: 
     with torch.no_grad():
         states = played.model.hidden_states(tokens, use_cache=False)
     export_agent(whole, tmp_path / "exported")
-    assert "on the upper 1 layers" in (tmp_path / "exported" / "README.md").read_text()
+    assert "on the upper layer" in (tmp_path / "exported" / "README.md").read_text()
     merged, _ = assemble(ModelConfig(trunk=str(tmp_path / "exported")), None)
     export_agent(whole, tmp_path / "adapter", adapter=True)
     from peft import PeftModel
