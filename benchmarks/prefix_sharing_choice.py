@@ -7,8 +7,8 @@ of at most 20 turns. The other rollouts are groups of random completions of prom
 one gradient step, the other half in four.
 
 In each round, the same update is made with every option: `off` (all episodes separate), `packed` (every micro-batch is
-a prefix tree) and `auto` (the choice of `train`). Times are seconds of the processor. The cost of the choice is the
-fastest round of `auto`, divided by the fastest round of the better option.
+a prefix tree) and `auto` (the choice of `train`). Times are seconds of the processor. A short update has more rounds.
+The cost of the choice is the fastest round of `auto`, divided by the fastest round of the better option.
 """
 
 import sys
@@ -33,6 +33,7 @@ from benchmarks.prefix_sharing import completions
 
 SIDES = ("off", "packed", "auto")
 EPISODES, TURNS = 16, 20
+SECONDS, MOST_ROUNDS = 3.0, 20  # each option has as many rounds as fit into these seconds, at most 20
 ADVENTURES = ("simple", "coin?level=5", "quest?level=3", "cooking", "treasure?level=3")
 
 
@@ -122,6 +123,8 @@ def measure(kind: Kind, rounds: int) -> dict[str, Any]:
         return time.process_time() - begun
 
     peers: dict[str, Callable[[], object]] = {side: lambda side=side: update(side) for side in SIDES}  # type: ignore[misc]
+    update("off")
+    rounds = max(rounds, min(MOST_ROUNDS, round(SECONDS / update("off"))))
     fastest = {side: min(seconds) for side, seconds in harness.alternate(peers, rounds).items()}
     return {
         "rollout": kind.name,
