@@ -57,7 +57,7 @@ class ModelConfig(Config):
     lora: Annotated[int, Field(ge=0, le=4096)] = 0
     """Rank of a LoRA adapter on a pretrained trunk; 0 trains the whole trunk."""
     lora_layers: PositiveInt | None = None
-    """Number of upper layers that the adapter adapts; the update computes the others once per rollout. none: all."""
+    """Number of upper layers that the adapter adapts; updates compute the others once, if they can. none: all."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Data type of the trunk. The heads, and the master weights of a trunk trained in full, are always float32."""
     dropout: BelowOne = 0.0

@@ -5,8 +5,9 @@ minus the resident memory after the same run of a tiny trunk, in another process
 optimizer and number of processes, so the difference covers what the prediction counts: the tensors of the model, the
 rollout, the update, the gradient step and the checkpoint. `MALLOC_MMAP_THRESHOLD_=131072` returns the memory of large
 tensors to the system as soon as they are freed; `--default-allocator` measures without this setting. Each case takes
-two gradient steps, of which the first creates the moments. All weights are read before the run, because the system
-reads mapped weights from the file only when they are used, and a run does not use the embeddings of most words.
+two gradient steps, of which the first creates the moments. Without shards, all weights are read before the run, because
+the system reads mapped weights from the file only when they are used, and a run does not use the embeddings of most
+words.
 
 A case has two results. `first` is the prediction that was committed before the case was measured, and the measurement
 of that time. For cases with `first`, the other numbers are those of a later model, so they test it less strictly. The
@@ -35,6 +36,7 @@ from benchmarks.memory_cases import BASE, CASES, LLAMA, TINY, TUNING, Case
 
 THRESHOLD = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 KEPT = ("program", "prefix_sharing", "tokens")
+FIRST = ("predicted", "measured", "ratio")
 """Further measurements: memory of the tiny run in MB, and the largest number of tokens of a micro-batch."""
 PROJECT = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 """The environment variable with which a child finds this package, because the current folder may not be on its path."""
@@ -83,7 +85,11 @@ def predict(case: Case) -> dict[str, Any]:
 
 
 def measure(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
-    """Run a case and its tiny run in fresh processes with these environment variables. Return the differences in MB."""
+    """Run a case and its tiny run in fresh processes with these environment variables.
+
+    Return `load` and `run`, the peaks above the tiny run's `program`, in MB; `prefix_sharing`; and `tokens`, those of
+    the largest micro-batch.
+    """
     tiny, own = _run(tiny_of(case), settings), _run(case, settings)
     program = tiny["resident"]
     return {"load": own["load"] - program, "run": own["run"] - program, "program": program} | {
@@ -172,8 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = json.loads(options.out.read_text())["cases"]
     for name in options.only.split(",") if options.only else cases:
         if not options.measure or options.tuning:
-            first = {"first": rows[name]["first"]} if "first" in rows.get(name, {}) else {}
-            rows[name] = {"settings": cases[name], **predict(cases[name]), **first}
+            before = rows.get(name, {})
+            first = before.get("first") or ({key: before[key] for key in FIRST} if "measured" in before else None)
+            rows[name] = {"settings": cases[name], **predict(cases[name])} | ({"first": first} if first else {})
         if options.measure:
             found = measure(cases[name], {} if options.default_allocator else THRESHOLD)
             kind = "_default" if options.default_allocator else ""

@@ -6,18 +6,21 @@ A trained and an untrained small trunk play text adventures: one game, four game
 of at most 20 turns. The other rollouts are groups of random completions of prompts. Half of the rollouts are learned in
 one gradient step, the other half in four.
 
-In each round, the same update is made with every option: `off` (all episodes separate), `packed` (every micro-batch is
-a prefix tree) and `auto` (the choice of `train`). Times are seconds of the processor. A short update has more rounds.
-The cost of the choice is the fastest round of `auto`, divided by the fastest round of the better option.
+In each round, the same update is made with every option, in random order: `off` (all episodes separate), `packed`
+(every micro-batch is a prefix tree) and `auto` (the choice of `train`). Times are seconds of the processor. A short
+update has more rounds. The cost of the choice is the fastest round of `auto`, divided by the fastest round of the
+better option.
 """
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 from unittest.mock import patch
+
+import numpy as np
 
 import games
 from agents.language_model.agent import LanguageModelAgent
@@ -33,6 +36,7 @@ from benchmarks.prefix_sharing import completions
 
 SIDES = ("off", "packed", "auto")
 EPISODES, TURNS = 16, 20
+SEED = 51  # of the first game; the threshold was chosen on games from seed 1 on
 SECONDS, MOST_ROUNDS = 3.0, 20  # each option has as many rounds as fit into these seconds, at most 20
 ADVENTURES = ("simple", "coin?level=5", "quest?level=3", "cooking", "treasure?level=3")
 
@@ -60,7 +64,7 @@ def kinds() -> Iterator[Kind]:
     adventures = [*product((True, False), ADVENTURES, (1, 4, 16)), *product((True, False), ["coin?level=1"], (1, 4))]
     for trained, name, count in adventures:
         separator = "&" if "?" in name else "?"
-        specs = tuple(f"textworld:{name}{separator}seed={seed}" for seed in range(1, count + 1))
+        specs = tuple(f"textworld:{name}{separator}seed={seed}" for seed in range(SEED, SEED + count))
         label = f"{'trained' if trained else 'untrained'}, {name}, {count} games"
         yield Kind(name=label, games=specs, trained=trained, minibatches=(steps := steps[::-1])[0])
     for shape in product((2, 4, 8, 16), (20, 300), (16, 64)):
@@ -122,10 +126,13 @@ def measure(kind: Kind, rounds: int) -> dict[str, Any]:
             sharing[side] = made[side].update(recorded)["prefix_sharing"]
         return time.process_time() - begun
 
-    peers: dict[str, Callable[[], object]] = {side: lambda side=side: update(side) for side in SIDES}  # type: ignore[misc]
-    update("off")
-    rounds = max(rounds, min(MOST_ROUNDS, round(SECONDS / update("off"))))
-    fastest = {side: min(seconds) for side, seconds in harness.alternate(peers, rounds).items()}
+    first = [update(side) for side in SIDES]
+    rounds, rng = max(rounds, min(MOST_ROUNDS, round(SECONDS / first[0]))), np.random.default_rng(0)
+    seconds: harness.Times = {side: [] for side in SIDES}
+    for _ in range(rounds):
+        for side in rng.permutation(SIDES):  # an option must not always follow the same one
+            seconds[side].append(update(side))
+    fastest = {side: min(times) for side, times in seconds.items()}
     return {
         "rollout": kind.name,
         "minibatches": kind.minibatches,

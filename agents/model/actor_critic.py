@@ -105,7 +105,8 @@ class ActorCritic(nn.Module):
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass if the model is in training mode and uses no key/value cache."""
         newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
-        getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")()
+        enable = getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")
+        enable({"use_reentrant": False})  # otherwise, an input without gradient would leave a layer without gradients
 
     def without_adapter(self) -> AbstractContextManager[Any]:
         """Return a context manager that disables the adapter, if any."""

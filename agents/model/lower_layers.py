@@ -28,11 +28,16 @@ class FrozenStates:
     states: Tensor
 
 
-def decoder_layers(model: ActorCritic) -> list[nn.Module]:
-    """Return the decoder's layers, lowest first, or [] if they are not in one list."""
+def layer_list(model: ActorCritic) -> nn.ModuleList | None:
+    """Return the list of the decoder's layers, or None if it has not exactly one such list."""
     children = model.decoder.children() if isinstance(model.decoder, nn.Module) else ()
     lists = [m for m in children if isinstance(m, nn.ModuleList) and len(m) == model.layers > 0]
-    return list(lists[0]) if len(lists) == 1 else []
+    return lists[0] if len(lists) == 1 else None
+
+
+def decoder_layers(model: ActorCritic) -> list[nn.Module]:
+    """Return the decoder's layers, lowest first, or [] if they are not in one list."""
+    return list(layer_list(model) or ())
 
 
 def frozen_layers(model: ActorCritic) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices: TypeAlias = NDArray[np.int64]
-LEAST_SHARING = 1.5
+LEAST_SHARING = 1.25
 """Streams are packed if they have this many times the tokens of their tree. Attention in a packed row is slower."""
 
 

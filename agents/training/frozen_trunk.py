@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def trains_heads_alone(updater: "Updater") -> bool:
-    """Return whether the hidden states at choices are the same in all gradient steps and need no gradient.
+    """Return whether the last hidden states are the same in all gradient steps and need no gradient.
 
     This is the case if only the heads have a learning rate and the trunk has no dropout. A sharded trunk and the
-    auxiliary next-token loss, which needs other hidden states, are not supported.
+    auxiliary next-token loss are not supported.
     """
     rates = {"policy": 0.0, "value": 0.0, "q": 0.0}
     groups = updater.torch_optimizer.param_groups
@@ -42,7 +42,7 @@ def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
 
     The reference policy and all epochs then run the upper layers alone. Nothing is done if no adapter is in the upper
     layers alone (`frozen_layers`), if the trunk is sharded, or if the reference policy has other lower layers. Return
-    the number of tokens that were read, as in `computed_tokens`.
+    the number of tokens that were read, as in `computed_tokens`. `trunk_runs_once` frees the states.
     """
     model, reference = updater.model, updater.reference.copy
     if is_sharded(model) or trains_heads_alone(updater) or not (layers := frozen_layers(model)):
@@ -56,9 +56,9 @@ def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
 def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float]:
     """Compute the last hidden states once, and keep them in `rollout` within the context.
 
-    The parameters of the policy require no gradient within the context. If `trains_heads_alone` is False, nothing is
-    done. The value of the context is the number of tokens that the trunk read. After the context, `rollout` keeps no
-    hidden states.
+    The parameters of the policy require no gradient within the context. The value of the context is the number of
+    tokens that the trunk read. If `trains_heads_alone` is False, nothing is computed. After the context, `rollout` has
+    neither these hidden states nor those of `keep_lower_states`.
     """
     frozen, computed = list[nn.Parameter](), 0.0
     if trains_heads_alone(updater):
@@ -76,7 +76,7 @@ def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float
 
 
 def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic) -> float:
-    """Return the number of tokens that a pass over `part` computes, where skipped layers count as their share."""
+    """Return the number of tokens that a pass over `part` computes, each as the share of the layers that run."""
     own = sum(len(rollout.segments[row].tokens) for row in part.segments)
     computed = own if part.tree is None else len(part.tree.tokens)
     if part.frozen is None:

@@ -33,7 +33,8 @@ class Prediction:
         gradients: all gradients, in float32.
         cache: the rollout's key/value cache.
         play: the other tensors of the rollout, at its peak.
-        activations: the tensors of the largest micro-batch at the peak of its forward and backward passes.
+        activations: the tensors of the largest micro-batch at the peak of its forward and backward passes; with shards,
+            also the gradients of the parameters that are in no layer.
         step: the temporary tensors of a gradient step.
         gathered_play, gathered_update: with shards, what is gathered during play and during the update.
         gathering: with shards, the root unit and the message that gathers it, before there are activations.

@@ -27,9 +27,9 @@ from agents.model.head_outputs import Choices
 from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
-from agents.training.decoder_layers import equal_layers, first_layers_only, remaining_layers, root_parameters
 from agents.training.live_bytes import LiveBytes
 from agents.training.master_weights import stepped
+from agents.training.simulated_layers import equal_layers, first_layers_only, remaining_layers, root_parameters
 from agents.training.updater import make_torch_optimizer
 
 STREAMS = 16
@@ -107,7 +107,10 @@ class Simulation:
         return cache, others
 
     def update(self, *, rows: int, context: int) -> float:
-        """Return the peak size of the tensors of a micro-batch of `rows` streams, without the gradients."""
+        """Return the peak size of the tensors of a micro-batch of `rows` streams.
+
+        Gradients of parameters do not count, except, with shards, those of parameters that are in no layer.
+        """
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             if self.recompute:

@@ -16,24 +16,10 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import load_agent, save_agent, trained_tensors
 from agents.training.memory_estimate import MemoryNeeds
 from experiments.decoders.architectures import POSITIONS, WINDOW
-from experiments.decoders.measure import save
 from tests.helpers.models import assert_close
 
 TOKENS = torch.tensor([[(7 * n) % 250 for n in range(3 * WINDOW)]])
 ABOUT = {"name": "x", "prompt": "plain", "mode": "trie", "context": 64}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A function that returns the folder of a tiny decoder."""
-    base = tmp_path_factory.mktemp("decoders")
-
-    def folder(name: str) -> str:
-        if not (base / name).exists():
-            save(name, base / name)
-        return str(base / name)
-
-    return folder
 
 
 def assembled(folder: str, **settings: Any) -> tuple[ActorCritic, Any]:

@@ -22,26 +22,12 @@ from agents.training import frozen_states, frozen_trunk
 from agents.training.factory import make_trainer
 from agents.training.memory_forecast import forecast
 from agents.training.presets import resolve
-from experiments.decoders.measure import save
 from tests.agents.training.test_trainer import assert_same_run, trained
 from tests.helpers.random_rollouts import random_rollout
 from tests.helpers.updates import Kept, learn, updater
 
 DECODERS = ("llama", "gpt_neox", "gpt2", "gemma3_text")
 LEARNING = OptimizerConfig(gamma=0.9, value_coef=0.5, entropy_coef=0.1, kl_coef=0.2)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A function that returns the folder of a tiny decoder."""
-    base = tmp_path_factory.mktemp("decoders")
-
-    def folder(name: str) -> str:
-        if not (base / name).exists():
-            save(name, base / name)
-        return str(base / name)
-
-    return folder
 
 
 def adapted(folder: str, **settings: Any) -> Any:

@@ -23,7 +23,7 @@ from tests.agents.training.test_trainer import assert_same_run
 from tests.helpers.models import KINDS, tiny_lm, tokenizer
 
 GAME = "bandit?prompt=you see a&arms=red,blue&rewards=1,0"
-Q_AT_0 = "q starts at 0 instead of v, so actde may lose what its policy has learned; see --dueling"
+Q_AT_0 = "q starts untrained and not at v, so actde may lose what its policy has learned; see --dueling"
 STILL = {"gamma": 1.0, "kl_coef": 0.3, "value_coef": 0.0, "q_coef": 0.0}
 
 

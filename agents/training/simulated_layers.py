@@ -1,4 +1,4 @@
-"""The layers of a decoder, of which a simulation removes some."""
+"""Simulations of a decoder from which layers are removed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,16 +6,15 @@ from contextlib import contextmanager
 from torch import nn
 
 from agents.model.actor_critic import ActorCritic
+from agents.model.lower_layers import layer_list
 from agents.model.sharding import trunk_parameters
 
 
 def equal_layers(model: ActorCritic) -> nn.ModuleList | None:
     """Return the list of the decoder's layers, or None if they are not alike."""
-    lists = [m for m in model.decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == model.layers]
-    if len(lists) != 1:
-        return None
-    shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in lists[0]]
-    return lists[0] if all(shape == shapes[0] for shape in shapes) else None
+    layers = layer_list(model)
+    shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in layers or ()]
+    return layers if all(shape == shapes[0] for shape in shapes) else None
 
 
 @contextmanager
