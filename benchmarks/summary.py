@@ -232,10 +232,13 @@ def _shared() -> str:
     rows = stored("prefix_sharing")["rows"]
     parts = [f"`{row['case']}` {row['sharing']:.1f} and {row['memory']:.2f}" for row in rows]
     large = [f"`{case['case']}` {shown(case['added'])}" for case in stored("prefix_sharing_processes")["cases"]]
+    costs = [row["cost"] for row in stored("prefix_sharing_choice")["rows"]]
     return filled(
         "Shared prefixes: the factor by which the number of computed tokens decreases, and the update's peak memory"
         f" relative to separate episodes (target for `same`: at most 0.5): {'; '.join(parts)}. Peak memory of a rollout"
-        f" and its update with SmolLM2, without the model: {'; '.join(large)}."
+        f" and its update with SmolLM2, without the model: {'; '.join(large)}. Time of an update with the automatic"
+        f" choice between sharing and separate episodes, relative to the better of both, in {len(costs)} rollouts:"
+        f" {shown(harness.summary(costs))} (target: at most 1.05; reached in {sum(cost <= 1.05 for cost in costs)})."
     )
 
 
