@@ -30,14 +30,15 @@ class ACTDE(Optimizer):
     At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). This is the case with
     a single action, with a Q head that ignores the action, and before training if v and q start at 0.
 
-    With `recentre_q`, the q of the invariant replaces the q of the Q head. It follows from the current policy:
+    With `recentre_q`, b_t does not come from the Q head. It is the q that the equation of the logits above implies for
+    the current policy, with tau = alpha / b and a term c that does not depend on the action:
 
         b_t = c(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t)),    c = v - tau KL(pi || pi_ref)
 
-    The advantage is G_t - b_t. c makes v the policy's mean of b. By the identity in `actde/expected_update.py`, the
-    expected gradient then equals that of PPO with the penalty tau KL in the loss, for any network. It rests only at
-    softmax(log pi_ref + Q^pi / tau), and leads back to this policy after a disturbance. As in ACTDE, and unlike in that
-    PPO, the sampled errors also vanish there, because G and v contain no KL. q is trained, but only as a measurement.
+    The advantage is G_t - b_t. With this c, the policy's mean of b_t is v. By the identity in
+    `actde/expected_update.py`, the expected gradient then equals that of PPO with the penalty tau KL in the loss, for
+    any network. The policy rests only at softmax(log pi_ref + Q^pi / tau), and returns there after a disturbance. The
+    sampled errors vanish there, as in ACTDE but not in that PPO, because G and v contain no KL. q is only measured.
 
     Other settings change the policy to which ACTDE converges:
 

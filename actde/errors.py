@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from actde.synonyms import synonyms
 
 LISTED = 20
-"""Number of known names above which the error for a name that resembles one of them does not list all."""
+"""Maximum number of known names that an error lists in addition to a suggestion. If more are known, none is listed."""
 
 
 class OptimizerError(ValueError):
@@ -31,9 +31,9 @@ class ResultError(OptimizerError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name. Its message suggests the closest known name.
+    """Return the error for an unknown name. Its message suggests the closest known name, if one is close.
 
-    It also lists the known names, unless there are many and one of them is close.
+    The message also lists all known names, unless it has a suggestion and there are more than `LISTED`.
     """
     names = sorted(known)
     near = " or ".join(map(repr, closest(str(name), names)))

@@ -5,7 +5,7 @@ mean, A = Q - q is the expected error of ACTDE, and <x> = sum_a pi(a) x(a). Test
 
 **Rest points.** The expected step of the logits is E[(G - q(a)) grad log pi(a)] = pi (A - <A>), element by element. The
 step is 0 if A is constant over the actions. Hence every pair (pi, q = Q^pi) is a rest point of ACTDE, in any MDP. The
-rule of `actde/tabular.py` moves only the logit of the action, by pi A in expectation. It rests only at A = 0.
+rule of `actde/tabular.py` moves only the logit of the taken action, by pi A in expectation. It rests only at A = 0.
 
 **Link to PPO with a KL penalty.** If q = c(s) + tau log(pi / pi_ref) for any c, ACTDE's expected step is that of the
 policy gradient with the penalty tau KL(pi || pi_ref), in every state and for any parameters of pi:

@@ -13,7 +13,7 @@ from actde.optimizer import Labels
 class ILQL(Imitation):
     """Implicit language Q-learning, Snell et al. (2022), after implicit Q-learning, Kostrikov et al. (2021).
 
-    The choices are those of recorded play, and may be those of any policy. The losses of a choice are
+    The choices come from recorded play of any policy. The losses of a choice are
 
         policy loss = -log pi(a | s),                        at recorded choices (behaviour cloning)
         q loss      = sum_h (q_h(s, a) - r - gamma v(s'))^2

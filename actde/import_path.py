@@ -1,10 +1,10 @@
-"""Keep files of the current folder off the import path of our programs. All packages with such programs import this.
+"""Keeps the current folder off the import path of our programs.
 
 `python -m` puts the current folder first on the import path, where a file such as `json.py` would replace a module.
 This module removes the current folder, but it comes too late for the dozen modules, such as `collections`, that Python
 imports before ours. Only `python -P -m`, the script `actde` and `python FOLDER/cli.py` are fully protected.
 
-Our packages must import this module before any other one.
+Each package in `PROGRAMS` must import `actde`, which imports this module first, before any other module.
 """
 
 import os
@@ -15,7 +15,7 @@ PROGRAMS = ("actde", "agents", "benchmarks", "experiments")  # packages with mod
 
 
 def protect_imports() -> None:
-    """Set variables: child processes do not import from the current folder, and Hugging Face libraries are offline."""
+    """Set environment variables: children do not import from the current folder, Hugging Face libraries are offline."""
     os.environ |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
 
 

@@ -219,7 +219,7 @@ class Optimizer(ABC):
     # Check of results: a failure is a mistake in the subclass
 
     def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
-        """Raise `ResultError` if `result` is no float tensor like `mask` or, with `finite`, not finite at a choice."""
+        """Raise `ResultError` unless `result` is a float tensor like `mask` and, with `finite`, finite at choices."""
         owner, shape = f"class {type(self).__name__}", list(mask.shape)
         if not isinstance(result, Tensor):
             got = "None" if result is None else type(result).__name__

@@ -15,8 +15,8 @@ class QAE(GRPO):
 
     The notation is that of `GRPO`. Q_K is the K-quantile of the group's rewards: the smallest reward R_j such that at
     least a fraction K of the episodes has a reward of at most R_j. K is the setting `quantile`. If rewards are 0 and 1
-    and a fraction p of a group earns 1, then Q_K is 0 for p <= 1 - K, so that only successes have an advantage.
-    Otherwise it is 1, so that only failures have an advantage. The mean, in contrast, gives an advantage to all.
+    and a fraction p of a group earns 1, then Q_K is 0 for p <= 1 - K, so that only successes have an advantage other
+    than 0. Otherwise Q_K is 1, so that only failures have one. With the mean as baseline, all have one if 0 < p < 1.
     """
 
     name = "qae"

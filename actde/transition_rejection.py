@@ -19,10 +19,10 @@ class TransitionRejection(Optimizer):
 
         policy loss = -log pi(a_t | s_t), averaged over these actions.
 
-    The KL is part of the score if `kl_place` is "reward". G_t contains no KL, unlike the returns to which v is fitted.
-    v bootstraps the return at the end of a truncated episode, and of a segment whose stream was cut. With credit per
+    The score contains the KL only if `kl_place` is "reward". G_t never contains it, unlike the returns to which v is
+    fitted. At the end of a truncated episode, or of a segment that was cut, G_t is bootstrapped with v. With credit per
     command, an action is a whole turn, as in that code, and its log-probabilities are sums over its tokens. Each
-    process takes the best actions of its own play. A caller that keeps episodes of earlier rollouts adds them to the
+    process imitates the best actions of its own play. A caller that keeps episodes of earlier rollouts adds them to the
     batch, with the log-probabilities of the current policy as log pi_old.
 
     With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
@@ -49,10 +49,10 @@ class TransitionRejection(Optimizer):
         return lambda_advantages(rewards, batch.discounts, 1.0) + kl_penalties
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return the returns of the base class, and as advantages the weights of the actions.
+        """Return targets with the returns of the base class. The advantages are the weights of the actions.
 
-        The weights of rejected actions are 0. Those of imitated actions are equal, and their mean over all actions of
-        all processes is 1.
+        Imitated actions have equal weights, and all other actions have the weight 0. The mean weight over all actions
+        of all processes is 1.
         """
         returns = super().targets(batch, all_reduce=all_reduce).returns
         weights = _best(self.scores(batch), batch.mask, self.config.top_actions).to(returns.dtype)

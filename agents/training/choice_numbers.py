@@ -1,4 +1,4 @@
-"""The current model's numbers at the choices of streams that it did not play itself."""
+"""Evaluates the current model at the choices of streams that it did not play itself."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,9 +22,10 @@ from agents.training.rollout_batch import RolloutBatch
 def evaluate_choices(
     model: ActorCritic, update: UpdateConfig, segments: Sequence[Segment]
 ) -> tuple[list[Choice], list[bool]]:
-    """Return a tuple: all choices with the model's numbers, and whether each labelled token is the likeliest.
+    """Return a tuple: all choices with the model's results, and whether each label is the likeliest alternative.
 
-    Choices among all tokens have no entry in the second list. `update` holds the settings of the forward passes.
+    The results are the log-probability, v, q and entropy. The second list has an entry for each choice with a label,
+    except in segments with `whole_vocabulary`. `update` holds the settings of the forward passes.
     """
     rollout = RolloutBatch(segments, credit="token", device=model.device)
     numbers = torch.zeros(int(rollout.offsets[-1]), 5, device=rollout.device)
@@ -48,11 +49,11 @@ def evaluate_choices(
 def evaluated_streams(
     model: ActorCritic, update: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
 ) -> tuple[list[Segment], list[bool]]:
-    """Return a tuple: the segments of all episodes with the model's numbers, and the list of `evaluate_choices`.
+    """Return a tuple: the segments of all episodes with the model's results, and the second list of `evaluate_choices`.
 
     Args:
         streams: for each episode the result of `StreamRecorder.record`.
-        truncated: for each episode whether its last choice marks the final state.
+        truncated: for each episode whether it was truncated. Its last choice then marks the final state.
     """
     if not (everything := [segment for stream in streams for segment in stream]):
         return [], []

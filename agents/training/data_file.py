@@ -1,7 +1,7 @@
 """The token streams of recorded play in the folder of a run, `data.jsonl`.
 
-Each line of the file is an episode, and the last line is their number. Writing and reading need little memory, because
-they hold one episode at a time and an index of the file.
+Each line of the file is an episode, except the last line, which is the number of episodes. Writing and reading need
+little memory, because only one episode at a time and an index of the file are in memory.
 """
 
 import codecs
@@ -27,7 +27,7 @@ from games.untrusted_files import first_error, read_raw_lines
 MAX_LINE = 64_000_000
 """Maximum bytes of an episode's line."""
 Prompts: TypeAlias = Mapping[str, tuple[str, str]]
-"""The texts before and after a command, by the name of the game. The entry "" holds those of any other game."""
+"""Maps the name of a game to the texts before and after a command. The key "" stands for all other games."""
 _CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -64,8 +64,8 @@ class Converter:
             command.
 
     Attributes:
-        episodes, turns: number of episodes, and of their turns. Episodes without a command to imitate are left out.
-        foreign: number of turns whose command was not admissible.
+        episodes, turns: number of episodes, and of their turns. Episodes without a choice to learn from are left out.
+        foreign: number of turns whose command was not admissible, in the mode `trie`.
         other_games: number of episodes whose game is not in `prompts`.
     """
 
@@ -74,7 +74,7 @@ class Converter:
         self.episodes = self.turns = self.foreign = self.other_games = 0
 
     def lines(self, episodes: Iterator[Episode]) -> Iterator[str]:
-        """Yield the lines of the file. Raise `AgentError` if there is no command to imitate."""
+        """Yield the lines of the file. Raise `AgentError` if there is no choice to learn from."""
         for episode in episodes:
             segments = self.segments(episode) if episode.steps else []
             if self._is_useful(segments):
@@ -114,7 +114,7 @@ class Converter:
         }
 
     def segments(self, episode: Episode) -> list[Segment]:
-        """Return the segments of an episode, in order of time. The model's numbers are 0."""
+        """Return the segments of an episode, in order of time. The model has not evaluated their choices."""
         prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
         rewards = [0.0, *(step.reward for step in episode.steps)]
         turns = [
@@ -197,7 +197,7 @@ def read_row(path: Path, place: Place, vocabulary: int) -> EpisodeRow:
 
 
 def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> list[Segment]:
-    """Return the segments of an episode, which gets the number `episode`. The model's numbers are 0."""
+    """Return the segments of a row, with the episode number `episode`. The model has not evaluated their choices."""
     return [
         Segment(
             episode=episode,

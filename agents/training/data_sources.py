@@ -1,4 +1,4 @@
-"""Sources of recorded play: transcripts, and episodes that the random player or the expert plays first."""
+"""Sources of recorded play: transcripts, and episodes that a random player or an expert plays before training."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ class ExpertAgent:
     """Plays the expert's commands, and random commands at the turns for which the expert has none.
 
     Raises:
-        AgentError: an episode ends in which the expert had no command.
+        AgentError: the expert had no command in a whole episode.
     """
 
     name = "expert"
@@ -72,7 +72,7 @@ def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
 
 
 def transcript_path(source: str) -> Path:
-    """Return the transcript of a run's folder or of saved episodes, or the file itself."""
+    """Return the path of the transcript: `source` itself, or the transcript in `source` if it is a folder."""
     path = Path(source)
     return path / transcript.NAME if path.is_dir() else path
 

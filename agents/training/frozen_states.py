@@ -15,8 +15,8 @@ class RolloutStates:
 
     Args:
         streams: the token ids of each stream.
-        layers: number of lower layers after which the hidden states are, or None for the last hidden states. Unlike
-            the states of lower layers, these are stored in float32.
+        layers: number of lower layers. The hidden states after these layers are stored, in their own data type. If
+            None, the last hidden states are stored, in float32.
     """
 
     def __init__(self, streams: Sequence[Indices], layers: int | None) -> None:
@@ -25,7 +25,7 @@ class RolloutStates:
         self._states = torch.empty(0)  # [total number of tokens, d]
 
     def store(self, states: Tensor, rows: Sequence[int], tree: PrefixTree | None) -> None:
-        """Store the hidden states [b, L, d] of the streams `rows` or, if `tree` is not None, those of its nodes."""
+        """Store the hidden states of the streams `rows`: [b, L, d] or, at the nodes of `tree`, [1, P, d]."""
         if not len(self._states):
             dtype = torch.float32 if self.layers is None else states.dtype
             self._states = states.new_empty(int(self._lengths.sum()), states.shape[2], dtype=dtype)
@@ -34,14 +34,14 @@ class RolloutStates:
         self._states[torch.from_numpy(index).to(states.device)] = states[row, position].to(self._states.dtype)
 
     def of(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
-        """Return the hidden states of a micro-batch whose tokens have this shape. Those of padding are arbitrary."""
+        """Return the hidden states of the streams `rows` for tokens of this shape. They are arbitrary at padding."""
         indices = np.zeros(shape, dtype=np.int64)
         index, places = self._tokens(rows, tree)
         indices[places] = index
         return FrozenStates(self.layers, self._states[torch.from_numpy(indices).to(self._states.device)])
 
     def _tokens(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
-        """Return the indices [n] of all tokens of the streams `rows`, and the places of the tokens in a micro-batch."""
+        """Return the indices [n] in `_states` of all tokens of the streams `rows`, and the places in a micro-batch."""
         which = np.asarray(rows)
         own = np.repeat(np.arange(len(which)), self._lengths[which])
         positions = np.concatenate([np.arange(length) for length in self._lengths[which]])

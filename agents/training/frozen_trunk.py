@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def trains_heads_alone(updater: "Updater") -> bool:
     """Return whether the last hidden states are the same in all gradient steps and need no gradient.
 
-    This is the case if only the heads have a learning rate and the trunk has no dropout. A sharded trunk and the
-    auxiliary next-token loss are not supported.
+    This is the case if only the heads have a learning rate above 0 and the trunk has no dropout. With a sharded trunk
+    or with the auxiliary next-token loss, the result is False.
     """
     rates = {"policy": 0.0, "value": 0.0, "q": 0.0}
     groups = updater.torch_optimizer.param_groups
@@ -38,11 +38,11 @@ def trains_heads_alone(updater: "Updater") -> bool:
 
 
 def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
-    """Compute the hidden states of the layers below the adapter once, and keep them in `rollout`.
+    """Compute the hidden states of the layers below the adapter once, and store them in `rollout`.
 
-    The reference policy and all epochs then run the upper layers alone. Nothing is done if no adapter is in the upper
-    layers alone (`frozen_layers`), if the trunk is sharded, or if the reference policy has other lower layers. Return
-    the number of tokens that were read, as in `computed_tokens`. `trunk_runs_once` frees the states.
+    The reference policy and all epochs then run the upper layers alone. `trunk_runs_once` frees the states. Nothing is
+    computed if `frozen_layers` is 0, if `trains_heads_alone` is True, if the trunk is sharded, or if the reference
+    policy has other lower layers. Return the number of computed tokens, weighted as in `computed_tokens`.
     """
     model, reference = updater.model, updater.reference.copy
     if is_sharded(model) or trains_heads_alone(updater) or not (layers := frozen_layers(model)):
@@ -54,11 +54,11 @@ def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
 
 @contextmanager
 def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float]:
-    """Compute the last hidden states once, and keep them in `rollout` within the context.
+    """If only the heads are trained, compute the last hidden states once, and store them in `rollout`.
 
-    The parameters of the policy require no gradient within the context. The value of the context is the number of
-    tokens that the trunk read. If `trains_heads_alone` is False, nothing is computed. After the context, `rollout` has
-    neither these hidden states nor those of `keep_lower_states`.
+    The parameters of the policy then require no gradient within the context. The value of the context is the number of
+    tokens that the trunk computed. It is 0 if `trains_heads_alone` is False. When the context ends, these hidden states
+    and those of `keep_lower_states` are freed.
     """
     frozen, computed = list[nn.Parameter](), 0.0
     if trains_heads_alone(updater):
@@ -76,7 +76,7 @@ def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float
 
 
 def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic) -> float:
-    """Return the number of tokens that a pass over `part` computes, each as the share of the layers that run."""
+    """Return the number of tokens that a pass over `part` computes, weighted by the share of the layers that run."""
     own = sum(len(rollout.segments[row].tokens) for row in part.segments)
     computed = own if part.tree is None else len(part.tree.tokens)
     if part.frozen is None:
@@ -88,7 +88,7 @@ def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic)
 def _read(model: ActorCritic, config: UpdateConfig, rollout: RolloutBatch, layers: int | None) -> float:
     """Set `rollout.frozen` to the states after the lowest `layers` layers, or to the last hidden states.
 
-    Return the number of tokens that were read, as in `computed_tokens`.
+    Return the number of tokens that were computed, weighted as in `computed_tokens`.
     """
     computed, kept = 0.0, RolloutStates([segment.tokens for segment in rollout.segments], layers)
     with model.mode(training=False):

@@ -1,7 +1,7 @@
-"""Returns in the text of a run: which return its own play wants, and the return that the play obtained.
+"""Prompts that state returns, for the optimizer `decision`.
 
-The optimizer `decision` learns from text that states the return that followed. The model's own play stated the wanted
-return instead, so its streams are written again before the update, as recorded play is.
+The optimizer learns from text that states the return that followed. While the model plays, the text states the wanted
+return instead. Before the update, the streams of these episodes are therefore written again, with the obtained return.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ def prompt_of(config: TrainConfig, tokenizer: Any, optimizer: Optimizer) -> Prom
 def with_return_words(
     optimizer: Optimizer, vocabulary: Sequence[str] | None, further: Sequence[str]
 ) -> tuple[Sequence[str] | None, Sequence[str]]:
-    """Return the arguments of `assemble` with the words that state returns, if the optimizer learns from returns."""
+    """Return (vocabulary, further) for `assemble`, plus the words that state returns if the optimizer needs them."""
     words = [text for place in ("turn", "prefix") for text in ReturnText(place=place).words]
     if optimizer.labels != "return":
         return vocabulary, further
@@ -40,7 +40,7 @@ def with_return_words(
 
 
 def prompts_of(specs: Iterable[games.GameSpec]) -> Prompts:
-    """Return the texts around the commands of these games. Other games get those of the first one."""
+    """Return the texts around the commands of these games. The texts of the first game apply to all other games."""
     kinds: dict[tuple[str, str], games.GameSpec] = {}
     prompts = {spec.name: _texts(kinds.setdefault((spec.kind, spec.target), spec)) for spec in specs}
     return prompts | {"": next(iter(prompts.values()))}
@@ -59,7 +59,7 @@ def with_obtained_returns(
 ) -> list[Segment]:
     """Return the segments of the agent's own play, whose text states the return that the episode obtained.
 
-    All choices are labelled. The numbers of the choices are those of the current model for the new text.
+    All choices are labelled. The current model has evaluated them with the new text.
 
     Args:
         specs: the games that were played.

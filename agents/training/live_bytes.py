@@ -15,8 +15,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Memory that an operation allocates internally and frees before it returns is not counted.
 
-    Within a backward pass, `index_put` works in place. Without this class, torch also computes the gradient of an index
-    in place, but it copies the gradient while a dispatch mode is active.
+    Within a backward pass, `index_put` works in place. In a real run, torch also computes the gradient of an index in
+    place, but while a dispatch mode such as this one is active, torch would copy the gradient.
 
     Attributes:
         live: size of the counted storages that exist now, in bytes.

@@ -1,6 +1,6 @@
 """Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
 
-If the memory is full later nevertheless, `memory_advice` adds to the error which settings need less memory.
+If memory runs out later nevertheless, `memory_advice` adds to the error which settings need less memory.
 
 The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
 update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
@@ -107,7 +107,7 @@ class MemoryNeeds:
         Args:
             models: the trained model and, if there is one, the frozen copy of the initial policy.
             moved: whether the device already holds the models.
-            offloaded: whether the parts are in the memory of the machine instead of the device's.
+            offloaded: whether the parts are in CPU memory instead of on the device.
             by_layer: whether the trunk is gathered by layer in play.
         """
         parameters = [parameter for model in models for parameter in model.parameters()]
@@ -173,10 +173,7 @@ def capacity(device: torch.device, processes: int = 1) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the largest memory that this process has used so far, in bytes: that of a GPU, or of the process itself.
-
-    On a GPU, this is the largest memory that tensors of this process occupied at any one time.
-    """
+    """Return the peak memory of this process so far in bytes: of its tensors on a GPU, or else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -185,7 +182,7 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add `advice` as a note to an error of the block that says that the memory is full. Can be used as a decorator."""
+    """Add the note `advice` to an out-of-memory error that the block raises. Can be used as a decorator."""
     try:
         yield
     except BaseException as error:

@@ -31,7 +31,7 @@ ABOUT = {
     "gathered_update": "shards gathered during the update",
     "gathering": "shards and their message, before the activations",
 }
-"""The components of a `Prediction`."""
+"""Descriptions of the components of a `Prediction`."""
 
 
 def forecast(
@@ -73,7 +73,7 @@ def forecast(
 
 
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
-    """Return the prediction for this machine and for the processes of `accelerate launch`, with its sizes."""
+    """Return a tuple: the prediction for this machine and `accelerate launch`, and the sizes that it assumes."""
     import torch
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -100,6 +100,6 @@ def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[st
 
 
 def _words(config: TrainConfig) -> int:
-    """Return the number of tokens of a new trunk. Words that only random play would find are not counted."""
+    """Return the vocabulary size of a new trunk, without words that only random play would find."""
     words = vocabulary_of(games.resolve(config.run.game))
     return len(word_tokenizer(textworld_vocabulary() if words is None else words, specials=words is None))

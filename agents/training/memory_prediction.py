@@ -2,9 +2,8 @@
 
 The weights, gradients, moments and master weights are counted. The rest comes from a simulation with fake tensors
 (`agents.training.memory_simulation`), so a model on torch's meta device is enough, and nothing is allocated. The
-prediction is the largest sum over the tensors that exist at one time. What libraries, the Python program and the memory
-allocator need is not part of it. The check before a run is a quicker estimate, which includes the allocator
-(`agents.training.memory_estimate`).
+prediction is the largest sum over the tensors that exist at one time. It excludes libraries, the Python program and the
+memory allocator. The check before a run (`agents.training.memory_estimate`) is quicker and includes the allocator.
 """
 
 from collections.abc import Callable
@@ -23,10 +22,10 @@ from agents.training.memory_simulation import Loss, Simulation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Peak memory of a run on one device, in bytes.
+    """Peak memory of a run on one device, in bytes. Shards and their units are those of `agents.model.sharding`.
 
     Attributes:
-        weights: parameters and buffers of the trunk, the adapter and the heads; with shards, a process's part.
+        weights: parameters and buffers of the trunk, the adapter and the heads; with shards, one process's part.
         reference: the frozen copy of the initial policy.
         moments: the torch optimizer's moments.
         master_weights: the float32 copy of a bfloat16 trunk that is trained in full.
@@ -36,8 +35,9 @@ class Prediction:
         activations: the tensors of the largest micro-batch at the peak of its forward and backward passes; with shards,
             also the gradients of the parameters that are in no layer.
         step: the temporary tensors of a gradient step.
-        gathered_play, gathered_update: with shards, what is gathered during play and during the update.
-        gathering: with shards, the root unit and the message that gathers it, before there are activations.
+        gathered_play: with shards, the gathered parameters during play.
+        gathered_update: with shards, the gathered parameters and a layer's gradients during the update.
+        gathering: with shards, the root units and the message that gathers one of them, before there are activations.
     """
 
     weights: float
@@ -106,7 +106,7 @@ class MemoryModel:
         return Prediction(**self._fixed, cache=cache, play=play, activations=activations, step=step)
 
     def _once(self, simulate: Callable[..., Any], *key: object, **sizes: int) -> Any:
-        """Return the result of a simulation, which is run once for the same arguments."""
+        """Return the result of a simulation. It is stored, so that the same arguments are simulated only once."""
         where = (simulate.__name__, *key, *sizes.items())
         if where not in self._simulated:
             self._simulated[where] = simulate(**sizes)
@@ -153,10 +153,10 @@ class MemoryModel:
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return what shards need: in play, in updates (the root unit and two layers), and while the root is gathered.
+        """Return the components of a `Prediction` that only shards need.
 
-        A layer has as many bytes of gradients again, before they are summed over the processes. Those of the root unit
-        are part of the activations (`Simulation.update`).
+        In an update, they hold the root units, two layers and, if the trunk is trained, a layer's gradients before they
+        are summed over the processes. The root unit's gradients are part of the activations (`Simulation.update`).
         """
         root, layer = unit_bytes(self.model)
         copies = 2 if self.copied else 1

@@ -89,7 +89,7 @@ class Simulation:
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
         """Return a tuple: the size of the key/value cache of `parallel` streams, and of other tensors at the peak.
 
-        Streams are alike, so at most 16 are simulated. Further ones add as much as the last eight of these.
+        Streams are alike, so at most 16 are simulated. Each further stream adds the mean of the last eight of these.
         """
         if parallel > STREAMS:
             half, whole = (self.rollout(parallel=number, context=context) for number in (STREAMS // 2, STREAMS))
@@ -109,7 +109,7 @@ class Simulation:
     def update(self, *, rows: int, context: int) -> float:
         """Return the peak size of the tensors of a micro-batch of `rows` streams.
 
-        Gradients of parameters do not count, except, with shards, those of parameters that are in no layer.
+        With shards, the gradients of parameters outside the layers count. Other gradients of parameters do not.
         """
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
@@ -236,7 +236,7 @@ def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedC
 
 
 def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Set the gradients that exist at the second micro-batch of a step."""
+    """Set gradients, which exist in a real step from the second micro-batch on."""
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
 

@@ -41,7 +41,7 @@ def reference_copy(
 ) -> ActorCritic | None:
     """Return a frozen copy of the initial policy, or None if it is not needed.
 
-    The copy shares `model`'s frozen parameters or, if both will be sharded, the memory of its trunk until then.
+    The copy shares `model`'s frozen parameters or, if both will be sharded, the memory of the whole trunk until then.
     """
     if not needs_copy(config, optimizer):
         return None
@@ -87,7 +87,7 @@ def prepare(
 
 
 def _verify_packing(model: ActorCritic, config: TrainConfig) -> None:
-    """Let `can_pack` verify the model, which may fail within a layer. FSDP could not continue after that."""
+    """Run the verification of `can_pack` before FSDP, which could not continue after a failure within a layer."""
     for training in (True, False) if config.update.prefix_sharing == "auto" else ():
         with model.mode(training=training):
             can_pack(model)

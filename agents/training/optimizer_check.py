@@ -64,10 +64,10 @@ def _check_buffer(optimizer: Optimizer, config: TrainConfig) -> None:
 
 
 def _check_returns(config: TrainConfig) -> None:
-    """Raise `ConfigError` if the model would want an unknown return, or if its own play cannot be written again.
+    """Raise `ConfigError` if no wanted return is known, or if the model's own play cannot be written again.
 
-    Reward shaping is refused, too: agents are evaluated without it, so they would subtract other rewards than in
-    training from the return that they want.
+    Reward shaping is also an error. An agent subtracts the rewards that it received from the wanted return, and these
+    rewards would differ in evaluations, which have no shaping.
     """
     rollout, name = config.rollout, config.run.optimizer
     shaping = RewardConfig(bonus_command=config.reward.bonus_command)
@@ -83,7 +83,7 @@ def _check_returns(config: TrainConfig) -> None:
 
 
 def _check_guidance(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Raise `ConfigError` if q is to guide the policy and is not trained, or if the optimizer cannot allow it."""
+    """Raise `ConfigError` if q is to guide the policy, but the settings or the optimizer do not allow this."""
     if not config.rollout.guide_beta:
         return
     name = config.run.optimizer

@@ -48,7 +48,7 @@ def sample_preferences(
         judge: name of the reward that compares the completions (see `games.completion.rewards`).
         seed: seed of the prompts. The agent has its own seed.
         on_preference: function that receives each preference.
-        earlier: the first batches, if an earlier call with the same arguments has passed them to `on_batch`.
+        earlier: batches that an earlier call with the same arguments passed to `on_batch`. They are used first.
         on_batch: function that receives each batch that is sampled in this call.
 
     Raises:

@@ -1,7 +1,7 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A configuration is merged from layers, of which later ones override earlier ones: the defaults, the presets of the game,
-of the trunk, of both, of the optimizer and of a warm start, the settings of the checkpoint of --init, the user's own.
+A configuration is merged from layers. Later layers override earlier ones: the defaults; the presets of the game, the
+trunk, both together, the optimizer, --init and --reset-q; the settings of the checkpoint of --init; the user's own.
 """
 
 import tomllib
@@ -157,10 +157,10 @@ WARM_START: dict[str, dict[str, Any]] = {
 """Presets by trunk, for reinforcement learning on text adventures that starts from --init."""
 
 QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "advantage": "return"}
-"""Settings of `compare --quick`: PPO collapses within few rollouts."""
+"""Settings of `compare --quick`, with which PPO collapses within a few rollouts."""
 
 RESET_Q: dict[str, Any] = {"dueling": True}
-"""Preset for --reset-q. ACTDE did not learn with a q that started at 0 without v (NOTES.md)."""
+"""Preset for --reset-q. With dueling heads, q starts at v. ACTDE did not learn if q started at 0 (NOTES.md)."""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 """Preset for imitation from --init. The learning rate of an untrained model would destroy the policy."""

@@ -52,7 +52,7 @@ def gather(value: T) -> list[T]:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over all processes. A gradient that only some processes have is 0 in the others.
+    """Replace each gradient by its sum over all processes. A gradient that a process lacks counts as 0.
 
     A gradient that no process has remains None, so that the torch optimizer skips the parameter, as in a run of one
     process. All processes must pass the same parameters. Gradients are copied into buckets, so that few large messages
@@ -100,12 +100,12 @@ def any_process(value: bool) -> bool:
 def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
     """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
 
-    `models` are those of which `work` runs forward passes, which some processes may do more often than others.
+    The error is a user's mistake, an OSError, such as that of a full disk, or Ctrl-C. If several processes raise
+    errors, all raise the error of the lowest rank. Any other exception is a bug. Only the process with the bug raises
+    it, and the others raise `LostProcessError`. The same applies to any error in a forward pass that all processes run
+    together.
 
-    This applies to users' mistakes, to OSErrors, such as that of a full disk, and to Ctrl-C. If several processes raise
-    errors, all raise that of the lowest rank, so that all handle the same error. Any other exception is a bug. Only the
-    process with the bug raises it, and the others raise `LostProcessError`. The same applies to Ctrl-C during a forward
-    pass that all processes run together.
+    `work` may run forward passes of `models`. The number of passes may differ between processes (`in_step`).
     """
     result: T | None = None
     error: BaseException | None = None
@@ -129,7 +129,7 @@ def in_main_process(accelerator: Accelerator, work: Callable[[], None]) -> None:
 
 @contextmanager
 def shared_folder(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
-    """Yield an empty folder that all processes fill. If the block succeeds in all of them, it replaces `folder`.
+    """Yield an empty folder that all processes fill. It replaces `folder` if the block succeeds in all processes.
 
     In the block, errors must be raised in all processes, for example by `in_all_processes`.
 
@@ -151,6 +151,6 @@ def _check_shared(folder: Path) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return the error. If a user's code defines its class, return one of our base class, which all processes know."""
+    """Return the error or, if a user's code defines its class, an error of a base class that all processes know."""
     ours = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in OURS)
     return error if type(error) is ours else ours(str(error))

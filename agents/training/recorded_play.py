@@ -89,7 +89,7 @@ class RecordedPlay:
 
     @memory_advice("lower --micro-batch-tokens")
     def segments(self, earlier: int, progress: Progress) -> tuple[list[Segment], Metrics]:
-        """Return the segments of a rollout's episodes, with the numbers of the current model, and metrics.
+        """Return the segments of a rollout's episodes, evaluated by the current model, and metrics.
 
         `earlier` is the number of rollouts of all processes before this iteration.
 
@@ -111,7 +111,7 @@ class RecordedPlay:
         return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of a rollout with the segments and metrics of `segments`."""
+        """Return a copy of a rollout to which the segments and metrics of `segments` are added."""
         segments, metrics = self.segments(earlier, progress)
         return played.with_segments([*segments, *played.segments], metrics)
 
@@ -171,7 +171,7 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
 
 
 def _want_best_return(trainer: "Trainer", best: float) -> None:
-    """Let an agent that wants no return yet want the best one of the recorded play."""
+    """If the agent's prompt states returns but has no wanted return yet, set the wanted return to `best`."""
     returns = trainer.agent.prompt.returns
     if returns is None or returns.wanted is not None:
         return

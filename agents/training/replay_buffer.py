@@ -41,7 +41,7 @@ class ReplayBuffer:
         specs: the games of the run.
         labels: the commands to imitate. With "expert", only episodes with an expert are kept, and only the expert's
             commands are imitated. With "best", the best of the kept and new episodes are imitated. With "return", all
-            commands are imitated. With "none" and "recorded", none is.
+            commands are imitated. With "none" and "recorded", no command is imitated.
 
     Attributes:
         episodes: the kept episodes, ordered by time.
@@ -75,9 +75,9 @@ class ReplayBuffer:
 
     @memory_advice("lower --buffer-episodes or --micro-batch-tokens")
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of a rollout with the segments of the kept episodes, and add its episodes to the buffer.
+        """Return a copy of a rollout with the segments of the kept episodes. Then add its own episodes to the buffer.
 
-        The kept episodes get negative numbers. The metric `buffer_size` is their number.
+        In the copy, the kept episodes have negative numbers. The metric `buffer_size` is the number of kept episodes.
         """
         size = len(self.episodes)
         progress.begin("buffer", size)
@@ -102,11 +102,11 @@ class ReplayBuffer:
 
 
 def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float) -> list[int]:
-    """Return the indices of the episodes that a buffer of this size keeps, in order.
+    """Return the indices of the `size` episodes that a buffer keeps, in increasing order.
 
-    With `keep` = "best", the best episode of each game comes first, then the second best of each game, and so on. Among
-    those of equal rank, and within a game, the higher discounted return comes first, and of equal returns the later
-    episode. The result does not depend on how many episodes are added at a time.
+    With `keep` = "best", the best episode of each game is kept first, then the second best of each game, and so on.
+    Episodes of a game, and episodes of equal rank, are compared by their discounted returns. If these are equal, the
+    later episode is better. The result does not depend on how many episodes are added at a time.
     """
     everything = range(len(episodes))
     if keep == "latest":

@@ -76,7 +76,7 @@ class RewardModel:
         return (values * weights.to(values.device)).sum(1)
 
     def _values(self, streams: Sequence[Indices]) -> Tensor:
-        """Return the value head's output at each token. The shape is [N, L]. Numbers in the padding mean nothing."""
+        """Return the value head's output at each token. The shape is [N, L]. Outputs at padding are arbitrary."""
         if can_pack(self.model) and sharing_pays(streams, len((tree := PrefixTree.of(streams)).tokens)):
             with packed_states(self.model, tree) as states:
                 return self.model.heads.values(states)[0, torch.from_numpy(tree.nodes).to(states.device)]
@@ -85,7 +85,7 @@ class RewardModel:
         return self.model.heads.values(self.model.hidden_states(tokens, use_cache=False))
 
     def _batches(self, streams: Sequence[Indices]) -> Iterator[list[int]]:
-        """Split streams, given as indices, into batches that share prefixes and batches of similar length."""
+        """Yield the indices of the streams of each batch. Streams of a batch share prefixes or have similar lengths."""
         alone = list[int]()
         for group in group_by_prefix(streams, [0] * len(streams), budget=MICRO_BATCH_TOKENS):
             if can_pack(self.model) and sharing_pays([streams[index] for index in group.rows], group.nodes):

@@ -44,7 +44,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, rewards: Sequence[tuple[float, float]]) -> "Accuracy":
-        """Return the accuracy for tuples (reward of the chosen text, of the rejected text). Equal rewards are wrong."""
+        """Return the accuracy for tuples (reward of chosen text, of rejected text). Equal rewards count as wrong."""
         from scipy.stats import binomtest
 
         correct, pairs = sum(chosen > rejected for chosen, rejected in rewards), len(rewards)

@@ -31,8 +31,8 @@ class Rollout:
         episodes: the episodes, ordered by number.
         segments: the episodes' token streams in segments, for the update; [] if they are not needed any more.
         tokens: number of tokens of all segments.
-        separate_tokens: number of tokens that separate episodes would read.
-        computed_tokens: number of tokens that the model computed.
+        separate_tokens: number of tokens that the model would have computed if the episodes shared no prefixes.
+        computed_tokens: number of tokens that the model has computed.
         strategies: number of commands of each strategy.
         label_metrics: metrics of the labels for imitation.
         next_episode: number of the next episode of this process.
@@ -59,7 +59,7 @@ class EpisodeSource(Protocol):
     """Adds episodes of other policies to a rollout."""
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of a rollout with further segments, which hold the numbers of the current model.
+        """Return a copy of a rollout with further segments, which the current model has evaluated.
 
         `earlier` is the number of rollouts of all processes before this iteration.
         """

@@ -42,7 +42,7 @@ class MicroBatch:
         segments: the indices of the b segments in the rollout.
         tokens: [b, L] token ids, padded on the right with 0. If the micro-batch is packed, [1, P] tokens of `tree`.
         tree: the prefix tree of the streams, if the micro-batch is packed. Otherwise None.
-        choices: the choices. Their rows and positions are those of the tokens in `tokens`.
+        choices: the choices. Their rows and positions are indices into `tokens`.
         rows: [N] row (0..b-1) of each choice's segment.
         choice_index: [N] index of each choice in the rollout.
         action_index: [N] index of the action (0..T-1) to which each choice belongs.
@@ -84,7 +84,7 @@ class MicroBatch:
                 yield states.float()  # the gradients of many choices at a node are summed in float32
 
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
-        """Return the index in `tokens`, and in the hidden states, of positions [n] of the streams of rows [n]."""
+        """Return the indices in `tokens`, and in the hidden states, of `positions` [n] in the streams `rows` [n]."""
         row_index, position = (torch.from_numpy(index) for index in locate(self.tree, rows, positions))
         return row_index.to(self.tokens.device), position.to(self.tokens.device)
 

@@ -1,4 +1,4 @@
-"""Simulations of a decoder from which layers are removed."""
+"""Removes layers of a decoder for simulations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

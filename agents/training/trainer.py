@@ -118,7 +118,7 @@ class Trainer:
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
     def _create(self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None) -> None:
-        """Prepare the folder, with the arguments of `RunFolder.set_aside` and `truncate`. A new run has no totals."""
+        """Prepare the folder. `set_aside` and `truncate` of `RunFolder` take the arguments. A new run has no totals."""
         if self.accelerator.is_main_process:
             if totals:
                 self.folder.truncate(self.iteration, totals)
@@ -180,7 +180,7 @@ class Trainer:
     def iterate(self) -> Metrics:
         """Collect one rollout, update the model, and return the metrics of this iteration.
 
-        The held-out games are played before the first iteration, and after each iteration with a due evaluation.
+        The held-out games are played before the first iteration, and after an iteration if an evaluation is due.
         """
         initial = {} if self.iteration else self._evaluate()
         begin = time.perf_counter()
@@ -240,7 +240,7 @@ class Trainer:
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:
-        """Play one rollout. If this fails in one process, undo the rollout in all processes, and raise the error."""
+        """Play one rollout. If a game or the agent fails in a process, undo the rollout in all, and raise the error."""
         before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             return in_all_processes(self._play_own, *self.updater.models)
@@ -283,14 +283,14 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints.
 
-        A new best policy is saved after the checkpoint. A resumed run therefore knows the evaluation of the saved one.
+        A new best policy is saved after the checkpoint, so that a resumed run knows the evaluation of this policy.
         """
         state, self.saved = state_of(self), self.iteration
         save_checkpoint(self, *state)
         save_best(self)
 
     def _resume(self) -> dict[Path, str]:
-        """Load the newest checkpoint that is intact for all processes. Return the damaged ones, as `load_newest`."""
+        """Load the newest checkpoint that is intact for all processes. Return the result of `load_newest`."""
         in_main_process(self.accelerator, self.folder.lock)
         # storage that machines share may list a new checkpoint later on some of them
         saved = gather(self.folder.all_checkpoints())[0]

@@ -284,7 +284,7 @@ class Updater:
         yield from [(min(own, key=lambda part: part.tokens.numel()), True)] * missing
 
     def _sum_gradients(self) -> None:
-        """Sum the gradients of replicated parameters over processes. The backward pass has summed those of shards.
+        """Sum the gradients of replicated parameters over processes. The backward pass already sums those of shards.
 
         The sum is not divided, because each loss is already divided by the number of actions of all processes.
         """

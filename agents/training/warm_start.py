@@ -37,7 +37,7 @@ def load_weights(
 
     Args:
         reset_q: whether the Q heads are left untrained.
-        q_is_baseline: whether the optimizer's baseline is q. One of the notes then says what a learned q can do.
+        q_is_baseline: whether the optimizer's baseline is q. A note then warns if this q may harm the loaded policy.
 
     Raises:
         AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
