@@ -19,7 +19,7 @@ def scorer(reward: str) -> Scorer:
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the scorer of a `rm` or `hf` term. A folder's model stays in a cache until the folder is replaced.
+    """Return the scorer of a reward's term that names a model folder. The model is cached until the folder changes.
 
     * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
     * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)

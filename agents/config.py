@@ -209,7 +209,7 @@ class BudgetConfig(Config):
     """Rollouts between checkpoints."""
 
     def reached(self, **values: float) -> str | None:
-        """Return the first name in `values` whose value has reached the limit of this name, or None if none has."""
+        """Return the name of the first of these values that has reached the limit of the same name, or None."""
         limits = {name: getattr(self, name) for name in values}
         return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
@@ -262,7 +262,7 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the groups of a settings file into one dict. Check the names (ConfigError), but not the values."""
+    """Merge the groups of a settings file into one dict. Raise ConfigError for a wrong name. Values are not checked."""
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
         if name not in known:

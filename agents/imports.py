@@ -25,7 +25,7 @@ def load_imports(entries: str) -> None:
 
 
 def optimizer_name(text: str) -> str:
-    """Return the name of an optimizer. If `text` is of the form `path/file.py:Class`, register the class first."""
+    """Return the name of an optimizer. If `text` names a class, as in `path/file.py:Class`, register it first."""
     if text.endswith(".py") and Path(text).expanduser().is_file():
         raise GameError(ask_for_class(text, BASES))
     from actde import OptimizerError, optimizer_names, register

@@ -72,8 +72,8 @@ class Decision:
         probabilities: pi(command | history) of every admissible command, summing to 1.
         value: v(s), in units of shaped reward.
         q_values: q(s, command) of every admissible command, in units of shaped reward.
-        entropy: entropy of pi over the admissible commands, nats. In free generation, the sum of the entropies of the
-            text's tokens. The expectation of this sum is the entropy of pi over texts.
+        entropy: entropy of pi over the admissible commands, nats. In free generation, the sum of the entropies of pi
+            at the tokens of the text. The expectation of this sum is the entropy of pi over texts.
         tokens: the tokens of a generated text, in order.
         by_expert: whether an expert chose the command. All other fields are the agent's own.
     """

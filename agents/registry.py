@@ -45,9 +45,9 @@ def make_agent(
 
     Args:
         greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
-        guide_beta: weight of q in the policy of a language model, or None for that of its training.
-        wanted_return: the return that an agent of the optimizer `decision` wants, in units of reward. If None, the best
-            return of its data.
+        guide_beta: weight of q in the policy of a language model. If None, the weight of its training is used.
+        wanted_return: return that an agent of the optimizer `decision` aims at, in units of reward. If None, that of
+            its training, which is the best return in its data by default.
         ask: function that returns a person's command for a turn. The human agent requires it.
         notify: function that receives a one-line message if another agent replaces the named one.
 
@@ -106,9 +106,9 @@ def _build(
 
 
 def _check_settings(run: Path) -> None:
-    """Raise `AgentError` if the settings of a run are missing or damaged, although its checkpoints suffice for play.
+    """Raise `AgentError` if the settings of a run are missing or damaged. Play needs only the run's checkpoints.
 
-    The name of an optimizer is checked unless the run imported code, which may have registered it.
+    The optimizer's name must be known, unless the run imported code, which may have registered it.
     """
     from actde import OptimizerError, optimizer_class
     from agents.storage.run_folder import SETTINGS, read_config
@@ -165,9 +165,9 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
 
 
 def trained_folder(name_or_folder: str) -> Path:
-    """Return the folder of a shipped agent, which no fallback replaces, or else `name_or_folder` itself.
+    """Return the folder of a shipped agent, never that of its fallback, or else `name_or_folder` itself.
 
-    Raise `AgentError` if there is no such folder, or if the agent of this name has no trained weights.
+    Raise `AgentError` if the agent has no trained weights, or if `name_or_folder` is neither an agent nor a folder.
     """
     name = name_or_folder
     if name in NAMES and name not in TRAINED:

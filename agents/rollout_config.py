@@ -11,7 +11,7 @@ from actde.errors import ConfigError
 from agents.measurement_config import Count, PositiveFraction, Size
 
 GENERATED = re.compile(r"(?P<player>random|expert):(?P<episodes>[1-9][0-9]{0,8})")
-"""A source of recorded play that is played when the run starts."""
+"""Matches a source whose episodes are played when the run starts, such as `random:20` (see `RolloutConfig.data`)."""
 
 
 def source_names(text: str) -> tuple[str, ...]:

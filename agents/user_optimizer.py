@@ -73,7 +73,7 @@ def _place(file: str, line: int | None) -> str:
 
 
 def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
-    """Return a hint to set a flag such as `needs_q`, if the code reads a tensor that is None without it.
+    """Return a hint to set a flag such as `needs_q`, if the code reads a tensor that is None without this flag.
 
     Otherwise, return "".
     """

@@ -73,7 +73,7 @@ class LanguageModelAgent:
             record: store finished segments for `take_segments`.
             max_command_tokens: maximum length of a text in `free` mode, in tokens. The entry `max_tokens` of a game's
                 info overrides this length.
-            share_prefixes: read a prefix that episodes share once. This does not change the policy.
+            share_prefixes: read each prefix that several episodes share only once. This does not change the policy.
             random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
             guide_beta: weight of q in the policy, per unit of reward (see `guided_logprobs`). With 0, q has no effect.
 
@@ -210,7 +210,7 @@ class LanguageModelAgent:
 
     @cached_property
     def text_ends(self) -> tuple[frozenset[int], frozenset[int]]:
-        """A tuple (a, b) of the tokens that end a text in `free` mode: a if it may contain newlines, b if not."""
+        """Two sets of tokens that end a text in `free` mode: for texts that may contain newlines, and for others."""
         return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
@@ -276,7 +276,7 @@ class LanguageModelAgent:
         ]
 
     def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
-        """Return the text of the choices from index `first_choice` on. End an unfinished text with the terminator."""
+        """Return the decision for the text that starts at choice `first_choice`. Terminate the text if unfinished."""
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         self._writer.tokens += len(chosen)

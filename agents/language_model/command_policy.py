@@ -27,8 +27,8 @@ class TurnOutputs:
 
     Attributes:
         trie: trie of the admissible commands.
-        tree: input of the forward pass, or None if nothing was read for this turn: it has no choice, or the outputs are
-            those of an equal stream.
+        tree: input of the forward pass. None if the turn needed no pass: it has no choice, or its outputs are those of
+            an equal stream.
         logprobs: [n, K] log-probabilities of the alternatives, nats. Padding is -inf.
         values: [n] v(s), units of reward.
         q_values: [n, K] q(s, token), units of reward; see `HeadOutputs.recorded_q`.
@@ -112,7 +112,7 @@ def sample_command(
     top_p: float = 1.0,
     random_share: float = 0.0,
 ) -> tuple[Decision, int]:
-    """Sample a command, with probability `random_share` uniformly. If `rng` is None, take the most probable.
+    """Sample a command from the policy or, with probability `random_share`, uniformly. If `rng` is None, be greedy.
 
     The decision holds the probabilities of the policy before `temperature`, `top_p` and `random_share`.
 
@@ -149,8 +149,8 @@ def choices_for_command(
 ) -> list[Choice]:
     """Return the choices that lead to a command, in order.
 
-    If `label` is given, each choice up to and including the first at which the two commands differ is labelled with the
-    token to imitate. Later choices get no label, because the command to imitate does not reach their states.
+    With `label`, the choices are labelled with tokens of the command to imitate, up to and including the first choice
+    at which the played command deviates. Later choices get none, because the command to imitate does not reach them.
 
     Args:
         outputs: the head outputs of the turn.

@@ -1,7 +1,7 @@
 """Token streams of recorded play: the segments that an agent would have recorded if it had played these commands.
 
-Recording needs no model. The segments therefore hold zeros in place of the model's numbers, and a recorded choice at
-the end of a truncated episode marks the final state, whose value is bootstrapped. `evaluated` fills in the numbers.
+Recording needs no model. The segments therefore hold zeros in place of the model's numbers, which `evaluated` fills in.
+If an episode was truncated, an additional last choice marks the final state, whose value is bootstrapped.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from agents.text.prompt import PromptFormat
 class StreamRecorder:
     """Converts recorded episodes to segments. The arguments are those of `LanguageModelAgent`.
 
-    In the mode `trie`, a recorded command that is not admissible becomes part of the stream, but it is no choice. In
-    the mode `free`, each token of a command is a choice, and so is the first token that ends it. If the game has no
+    In the mode `trie`, a recorded command that is not admissible is part of the stream, but has no choices. In the mode
+    `free`, each token of a command is a choice, and so is the first token of the terminator. If the game has no
     terminator, the end of a text is no choice, because a transcript does not tell how the text ended.
     """
 
@@ -89,7 +89,7 @@ class StreamRecorder:
 
 
 def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncated: bool) -> list[Segment]:
-    """Return the segments of an episode with the model's numbers, without the choice that marks the final state.
+    """Return the segments of an episode with the model's numbers. A choice that marks the final state is removed.
 
     Args:
         segments: the result of `StreamRecorder.record`.

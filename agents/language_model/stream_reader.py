@@ -7,8 +7,8 @@ three cases:
 * If a stream and its admissible commands occurred before, the earlier outputs of the heads are used.
 * If only the beginning of a stream occurred before, the row of the cache that holds it is copied.
 
-The cache has as many rows as there were live episodes at once, so it needs no more memory than separate streams. The
-row that was used least recently is overwritten first.
+The cache has at most as many rows as episodes were ever live at once, so it needs no more memory than separate streams.
+The row that was used least recently is overwritten first.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,16 @@ MAX_OUTPUTS = 2048
 class StreamReader:
     """Reads streams through a key/value cache.
 
-    With dropout, each stream is read separately, because equal streams then have different outputs. What was read is
-    not used again after a gradient step, or after the model's training mode was changed. After other changes, such as
-    an adapter that is switched off or weights that are changed through `.data`, call `forget`.
+    With dropout, each stream is read separately, because equal streams then have different outputs. After a gradient
+    step or a change of the training mode, earlier results are not used for new episodes. Call `forget` after any other
+    change of the model, such as an adapter that is switched off or weights that are changed through `.data`.
 
     Args:
         share: whether common prefixes are read only once.
 
     Attributes:
-        tokens: number of tokens that separate streams would have read so far.
-        computed: number of tokens that the model has computed so far.
+        tokens: number of tokens that the model would have read so far without sharing.
+        computed: number of these tokens that the model has computed.
     """
 
     def __init__(self, model: ActorCritic, *, share: bool = True) -> None:
@@ -58,7 +58,7 @@ class StreamReader:
         self._version = self._model_version()
 
     def begin(self, live: int) -> None:
-        """Prepare for a new episode. `live` is the number of live episodes, with the new one."""
+        """Prepare for a new episode. `live` is the number of live episodes, including the new one."""
         if self._version != (version := self._model_version()):
             self._version = version
             self._outputs, self._values = {}, {}
@@ -159,9 +159,9 @@ class StreamReader:
         return TreeInput(row=state.row, tokens=unread, trie=trie)
 
     def _distinct(self, keys: Sequence[object]) -> tuple[list[int], list[int]]:
-        """Return a tuple (index, places): for each key its index among the different keys, and where these occur first.
+        """Return a tuple: each key's index among the distinct keys, and the place where each distinct key first occurs.
 
-        Without sharing, all keys count as different.
+        Without sharing, all keys count as distinct.
         """
         if not self._shares:
             return list(range(len(keys))), list(range(len(keys)))
@@ -172,12 +172,12 @@ class StreamReader:
         return [number[key] for key in keys], list(places.values())
 
     def _count(self, state: EpisodeState) -> None:
-        """Count the tokens that separate streams would read now."""
+        """Count the tokens that the model would read now without sharing."""
         self.tokens += len(state.stream.tokens) - state.seen
         state.seen = len(state.stream.tokens)
 
     def _model_version(self) -> tuple[object, ...]:
-        """Return a value that differs after a gradient step, and in the other training mode."""
+        """Return a value that changes with every gradient step and with the training mode."""
         parameters = [
             (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version)
             for parameter in self.model.parameters()

@@ -1,7 +1,7 @@
 """Extends token streams by the texts of a game, and builds the tries of its commands.
 
-No model is needed. The agent writes the streams of its live episodes in this way, and recorded play becomes the same
-streams (see `agents.language_model.recorded_streams`).
+No model is needed. Both the agent and `agents.language_model.recorded_streams` use this module, so live and recorded
+episodes become the same streams.
 """
 
 from typing import Any

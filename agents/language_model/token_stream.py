@@ -150,8 +150,8 @@ class EpisodeState:
     """State of a live episode, including the game's prompt and the episode's row of the key/value cache.
 
     `row` is None until the model reads the stream. An episode that repeats an earlier one may never need a row. `seen`
-    is the number of tokens that a separate stream would have read so far. `remaining` is the wanted return minus the
-    rewards so far.
+    is the number of tokens that the model would have read so far without sharing. `remaining` is the wanted return
+    minus the rewards so far.
     """
 
     stream: TokenStream

@@ -30,7 +30,7 @@ class ActorCritic(nn.Module):
 
     Attributes:
         gathered_by_layer: whether the trunk is sharded and gathered by layer (`agents.model.sharding`).
-        shards: the sharded parameters by name. `parameters()` has gathered ones instead while the trunk is gathered.
+        shards: the sharded parameters by name. While the trunk is gathered, `parameters()` has gathered ones instead.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
@@ -136,8 +136,8 @@ class ActorCritic(nn.Module):
     ) -> HeadOutputs:
         """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
 
-        `distinct` holds the different tokens [U] and the index [N, K] of each alternative among them. If it is None,
-        they are determined.
+        `distinct` holds the distinct tokens [U] and the index [N, K] of each alternative among them. If it is None, it
+        is computed from `alternatives`.
         """
         tokens, index = distinct or torch.unique(alternatives.clamp_min(0), return_inverse=True)
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]

@@ -29,11 +29,11 @@ def assemble(
 ) -> tuple[ActorCritic, Any]:
     """Build an untrained model and its tokenizer, and return them as a tuple (model, tokenizer).
 
-    The tokens of the trunks `pico` and `small` are words. Pretrained trunks have a tokenizer and ignore both arguments.
+    The tokens of the trunks `pico` and `small` are words. Pretrained trunks ignore `vocabulary` and `further`.
 
     Args:
         vocabulary: all words that the games can print. If None, TextWorld's words and those of `further` are used.
-        further: texts with additional words.
+        further: texts with words beyond TextWorld's.
 
     Raises:
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.

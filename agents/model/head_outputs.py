@@ -36,7 +36,7 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """[N, K] minimum of q over the target heads, or over the Q heads without target heads. None without Q heads."""
+        """[N, K] minimum of q over the target heads or, if there are none, over the Q heads. None without Q heads."""
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 

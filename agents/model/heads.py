@@ -116,8 +116,8 @@ class Heads(nn.Module):
     def chosen_q_logprobs(self, hidden: Tensor, chosen: Tensor, embedding: Tensor, *, rows: int = 64) -> Tensor:
         """Return log softmax(q) of the tokens `chosen` [N] for each of the H Q heads. The shape is [N, H].
 
-        The softmax is over the whole vocabulary, and `embedding` [V, d] is its output embedding. q of `rows` choices at
-        a time is in memory, because the backward pass computes it again.
+        The softmax is over the whole vocabulary, whose output embedding is `embedding` [V, d]. Memory holds q of only
+        `rows` choices at a time, because the backward pass recomputes q.
         """
         tokens = torch.arange(len(embedding), device=hidden.device)
 

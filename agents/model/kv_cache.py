@@ -99,9 +99,9 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """A cache whose rows have individual lengths. The caller appends the tokens whose keys and values it has written.
+    """A cache whose rows have individual lengths. A forward pass writes entries, and `append` then makes them valid.
 
-    Rows that are free keep their entries until `add_row` reuses them, so that later streams can copy a prefix.
+    A free row keeps its entries until `add_row` reuses the row, so that later streams can copy a prefix.
 
     Attributes:
         lengths: for each row, the number of its valid entries.
@@ -129,7 +129,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free.append(row)
 
     def append(self, row: int, tokens: Sequence[int]) -> None:
-        """Count the tokens, whose keys and values follow the valid entries of the row, as valid entries."""
+        """Mark the entries of these tokens as valid. They directly follow the entries that are already valid."""
         start, end = self.lengths[row], self.lengths[row] + len(tokens)
         if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
             rows, positions = self._tokens.shape
@@ -167,11 +167,11 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return row
 
     def hide(self) -> None:
-        """Prevent that the present entries are copied to other rows, because the model has changed."""
+        """Prevent `extend` from copying the present entries to other rows. Call this if the model has changed."""
         self._tokens[:] = NO_TOKEN
 
     def _longest_prefix(self, tokens: NDArray[np.int64], start: int) -> tuple[int, int]:
-        """Return a tuple: the row that begins with most of the `tokens`, and their number.
+        """Return a tuple: the row that has the longest prefix in common with `tokens`, and the length of this prefix.
 
         Rows with another token at position `start` are ignored. If no row is left, return (-1, 0).
         """

@@ -2,8 +2,7 @@
 
 If an adapter is in the upper layers alone, the hidden states after the lower layers never change. They are computed
 once, and further passes run the upper layers on them. A layer is skipped by replacing its `forward`. The decoder still
-computes the embeddings and the masks, and the indices of layers, by which some decoders choose a kind of attention,
-stay the same.
+computes the embeddings and the masks. The layers keep their indices, by which some decoders choose a kind of attention.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,8 +42,8 @@ def decoder_layers(model: ActorCritic) -> list[nn.Module]:
 def frozen_layers(model: ActorCritic) -> int:
     """Return the number of lower layers that can be skipped, because no trained parameter affects their outputs.
 
-    It is 0 if the trunk has noise, or if hidden states would differ, for example because upper layers use keys of lower
-    ones.
+    Return 0 if the trunk has dropout, if parameters outside of the layers are trained, or if separate passes would
+    change the hidden states, for example because upper layers use keys of lower layers.
     """
     layers = decoder_layers(model)
     trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}
@@ -102,7 +101,7 @@ def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[N
 
 @torch.no_grad()
 def _verify(model: ActorCritic, count: int) -> bool:
-    """Compare two passes, over the lowest `count` layers and over the others, with a pass over all layers."""
+    """Return whether a pass over the lowest `count` layers and one over the others equal a pass over all layers."""
     tokens = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]], device=model.device)  # every vocabulary has two tokens
     try:
         with model.mode(training=False):

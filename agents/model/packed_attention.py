@@ -66,7 +66,7 @@ class PackedAttention:
         self._blocks: list[tuple[Tensor, list[Block]]] = []
 
     def mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
-        """Return a tensor that stands for the mask of a kind of layer. It takes no memory, and `attend` recognises it.
+        """Return a placeholder for the mask of a kind of layer, by which `attend` finds the blocks of queries.
 
         The signature follows the mask interface of the `transformers` library. `mask_function` describes causal
         attention, sliding windows and chunks.
@@ -185,8 +185,8 @@ def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
 def can_pack(model: ActorCritic) -> bool:
     """Return whether a packed row gives the same hidden states as separate streams, in the model's current mode.
 
-    It does not if dropout is active, because a shared token would have the same noise in all streams. It may not if a
-    layer computes anything but ordinary attention through the interface of the `transformers` library.
+    With active dropout, the states differ, because a shared token would have the same noise in all streams. They may
+    also differ if a layer computes anything but ordinary attention through the interface of the `transformers` library.
     """
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False
@@ -198,7 +198,7 @@ def can_pack(model: ActorCritic) -> bool:
 
 @torch.no_grad()
 def _verify(model: ActorCritic) -> bool:
-    """Compare a packed row with separate streams, on a small tree. Random-number generators keep their states."""
+    """Return whether packing keeps the hidden states of a few streams. Random-number generators are left unchanged."""
     streams = [np.array([0, 1, 1, *end], dtype=np.int64) for end in product((0, 1), repeat=4)]
     tree = PrefixTree.of(streams)
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Indices: TypeAlias = NDArray[np.int64]
 LEAST_SHARING = 1.25
-"""Streams are packed if they have this many times the tokens of their tree. Attention in a packed row is slower."""
+"""Streams are packed if they have at least this many tokens per node of their tree. Packed attention is slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,10 @@ class PrefixTree:
 
 
 def locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
-    """Return the rows and positions in a batch of positions [n] of its streams `rows` [n].
+    """Return where tokens are in a batch: their rows [n] and positions [n] in it.
 
-    With `tree`, the batch is one row with the nodes of this tree. Otherwise, its rows are the streams.
+    The arguments `rows` [n] and `positions` [n] hold each token's stream and its position in this stream. With `tree`,
+    the batch is one row with the nodes of this tree. Otherwise, the rows of the batch are the streams.
     """
     return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 

@@ -193,7 +193,7 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 
 def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the descriptions of added tokens, to be checked: `tokenizers` prints unknown keys on standard output."""
+    """Yield the descriptions of added tokens, whose unknown keys `tokenizers` would print on standard output."""
     files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
     tokenizer, settings, roles = (found if isinstance(found := documents.get(name), dict) else {} for name in files)
     listed, by_id = tokenizer.get("added_tokens"), settings.get("added_tokens_decoder")

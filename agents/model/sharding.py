@@ -117,7 +117,7 @@ def is_sharded(model: nn.Module) -> bool:
 def shard_again(*models: nn.Module) -> None:
     """Free the gathered trunks. The root units of all models but the first remain gathered.
 
-    The gradient steps of the first model need no more than the lm_head of another model, the reference policy.
+    The first model is trained. Its gradient steps need the lm_head of the reference policy, if that is another model.
     """
     for model in models:
         for unit in _units(model):
@@ -144,12 +144,12 @@ def gather_trunk(*models: ActorCritic) -> None:
 def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
     """Let the processes run different numbers of forward passes of `models` in the block, in any order.
 
-    All processes must enter the block together. They also run every pass of a trunk that is gathered by layer together.
-    Before each pass, they agree on the first of `models` of which a process has a pass to run. A process without such a
-    pass runs one over a single token. This ends when all processes have left the block.
+    All processes must enter the block together. Every pass of a trunk that is gathered by layer needs all processes.
+    Before each such pass, they agree on the first of `models` for which any process has a pass to run. A process that
+    has none for this model runs a pass over a single token. This ends when all processes have left the block.
 
-    The value of the context is a function that returns whether an error has ended a pass or the wait for one. The other
-    processes then still wait in that pass, so this one must not communicate any more.
+    The value of the context is a function. It returns True if an error has ended a pass of this process, or its wait
+    for a pass. The other processes then still wait, so this process must not communicate any more.
     """
     layered = [model for model in models if model.gathered_by_layer]
     passes = [model.hidden_states for model in layered]
@@ -214,7 +214,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale the gradients as torch's `clip_grad_norm_`, and return their norm. Some of them may be sharded."""
+    """Clip the gradients as torch's `clip_grad_norm_` does, and return their norm. Some gradients may be sharded."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     shards = [gradient for gradient in gradients if isinstance(gradient, DTensor)]
     if not shards:

@@ -1,7 +1,7 @@
 """The record of a finished episode and its JSON form.
 
-The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episode`. It holds the field `by_expert` of a
-decision only if it is True.
+The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episode`. The field `by_expert` of a decision
+is left out if it is False.
 """
 
 import json

@@ -55,8 +55,8 @@ def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iter
     """Yield the lines. Raise `AgentError` as soon as one proves to be missing, repeated or out of order.
 
     Iterations must count up from 0, with `each` lines per iteration. If `each` is None, every iteration must have as
-    many lines as the first one. In a run's folder, it may also have a multiple of one process's lines, because a run
-    may be resumed with another number of processes.
+    many lines as the first one or, in the folder of a run, a multiple of the lines of one process. A run may be resumed
+    with another number of processes.
     """
     order = IterationOrder(path, each)
     for line in lines:
@@ -93,7 +93,7 @@ class IterationOrder:
 
 
 def _episodes_of_a_process(folder: Path) -> int | None:
-    """Return the number of episodes that each process of a run plays in an iteration, or None without a run."""
+    """Return the number of episodes that each process of a run plays in an iteration. None without valid settings."""
     from agents.rollout_config import RolloutConfig
 
     path = folder / "settings.json"

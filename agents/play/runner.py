@@ -4,8 +4,8 @@ A slot is a place for one live episode. The game and the seed of episode i depen
 the number of slots. There is one exception. If the last info of an episode has the key `continuation`, and the next
 episode in the same slot plays the same game, this next episode continues where the last one ended.
 
-Games that run in child processes, which is the case if `GameSpec.step_seconds` is set, take their steps at the same
-time. A thread for each slot waits for the process of its game.
+If `GameSpec.step_seconds` is set, games run in child processes and take their steps at the same time. A thread for each
+slot waits for the process of its game.
 """
 
 import threading
@@ -25,7 +25,7 @@ from games.failures import Failures, error_kind
 
 T = TypeVar("T")
 IDLE_GAMES = 64
-"""Maximum number of open idle environments (at least `parallel`). Resetting one is faster than loading its game."""
+"""Maximum number of open idle environments (`parallel` if larger). Resetting one is faster than loading its game."""
 IDLE_PROCESSES = 16
 """The same maximum for environments that run in child processes, which need more memory."""
 
@@ -43,7 +43,7 @@ class EpisodeRunner:
         infos: entries of the info to request from the games, which compute them only on request.
         first_episode: number of the first episode.
         group_size: number of consecutive episodes that play the same game with the same seed.
-        advice: end of the error message for a game that offers no commands to an agent that chooses among them.
+        advice: end of the error message if a game offers no commands, but the agent must choose among them.
 
     Raises:
         AgentError: `specs` is empty, or `parallel` is below 1.
@@ -188,7 +188,7 @@ class EpisodeRunner:
         return started
 
     def _start(self, slot: int, index: int, *, needs_commands: bool) -> LiveEpisode | games.EpisodeError:
-        """Start an episode in this slot, or return the error for which it cannot start.
+        """Start an episode in this slot, or return the error that prevents its start.
 
         A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
         """

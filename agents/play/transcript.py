@@ -28,13 +28,13 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """The numbers of the iteration, counted from 1 and only in a training run, and of the episode."""
+        """Text with the number of the episode and, in a training run, that of the iteration, counted from 1."""
         iteration = f"iteration {self.iteration + 1}, " if self.of_run else ""
         return f"{iteration}episode {self.episode.index}"
 
 
 def is_of_run(path: Path) -> bool:
-    """Return whether a transcript is of a training run, whose folder has settings, or may become one."""
+    """Return whether a transcript may be of a training run: False if `play` or `evaluate` saved it."""
     return path.name != NAME or not path.exists() or (path.parent / "settings.json").exists()
 
 
@@ -46,7 +46,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 def recorder(folder: Path) -> Callable[[Episode], None]:
     """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
 
-    `recorder` and the function raise `AgentError` if the folder already has a transcript or is a file.
+    `recorder` and this call raise `AgentError` if a transcript already exists, and `recorder` if the folder is a file.
     """
     path, created = folder / NAME, False
     taken = AgentError(f"{path} already exists; choose another folder")

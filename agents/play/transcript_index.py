@@ -136,7 +136,7 @@ class TranscriptIndex:
             self._order.finish()
 
     def is_replaced(self) -> bool:
-        """Return whether the file was replaced after it was read, as a resumed run does."""
+        """Return whether the file was replaced or shortened after it was read. Resuming a run replaces it."""
         if not self._lines or not self.path.is_file():
             return False
         status = self.path.stat()

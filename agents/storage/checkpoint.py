@@ -163,7 +163,7 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
 
 
 def returns_of(about: Mapping[str, Any]) -> ReturnText | None:
-    """Return how an agent states returns and the return that it wants, or None if it states none."""
+    """Return how an agent states returns, and which return it wants. Return None if its prompts state no return."""
     place = about.get("return_text")
     return None if place is None else ReturnText(place=place, wanted=about.get("wanted_return"))
 
@@ -200,7 +200,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
 
     Args:
-        kind: what the folder must hold: an agent, a reward model or the training of one.
+        kind: what the folder must hold: an agent, a reward model or the training state of a reward model.
 
     Raises:
         AgentError: the folder is not a checkpoint of this kind and format, or a file is missing or damaged.
@@ -241,7 +241,7 @@ def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source: Path) -> None:
-    """Copy the saved result of `trained_tensors` into a model of the same configuration. It must not be gathered.
+    """Copy the saved result of `trained_tensors` into a model of the same configuration, which must not be gathered.
 
     Raises:
         AgentError: the names or shapes of the tensors differ from the model's.

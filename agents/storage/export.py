@@ -38,8 +38,8 @@ def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, 
     Return a dict of JSON values that describes the export.
 
     Args:
-        adapter: write the LoRA adapter in the format of peft, instead of a whole model. An adapter of a bfloat16 trunk
-            is otherwise merged into float32 weights, because rounding would change the policy.
+        adapter: write only the LoRA adapter, in the format of peft. If False, an adapter is merged into float32
+            weights, because rounding to bfloat16 would change the policy.
 
     Raises:
         AgentError: `to` exists, the checkpoint cannot be used, or `adapter` is true but the agent has no adapter.

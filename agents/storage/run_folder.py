@@ -14,8 +14,8 @@
                         damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
 
-In the files, iterations are counted from 0, like TensorBoard's steps. Commands count them from 1, so that checkpoint
-000010 is the one after iteration 10.
+Metrics and transcripts count iterations from 0, like TensorBoard's steps. Probes state the number of finished
+iterations. Commands and `diverged.json` count from 1, so that checkpoint 000010 is the one after iteration 10.
 
 When a run is resumed, the lines that were written after its newest checkpoint are deleted. The files of a resumed run
 are therefore the same as those of an uninterrupted run.
@@ -95,7 +95,7 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Raise PathError if a write in the block fails because somebody changed the folder. Unlock it at the end."""
+        """Unlock the folder after the block. Raise PathError if a write fails because somebody changed the folder."""
         try:
             with noticing_changes(self.path):
                 yield
@@ -150,11 +150,12 @@ class RunFolder:
         return sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True)
 
     def load_newest(self, saved: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
-        """Load the newest intact one of the checkpoints `saved`, newest first, if there are any.
+        """Load the newest intact checkpoint, if any was saved. Return a dict from each newer one to its error message.
 
-        Return a dict of the newer ones and their damage. Raise `AgentError` if all are damaged.
+        Raise `AgentError` if all are damaged.
 
         Args:
+            saved: folders of the checkpoints, newest first.
             load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.
         """
         damaged: dict[Path, str] = {}
@@ -248,7 +249,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def changed_setting(path: Path, config: TrainConfig) -> str | None:
-    """Describe a setting that differs from the run in a folder and that a resumed run cannot change, or return None."""
+    """Return a sentence about a setting that differs from the run's and must not change, or None if there is none."""
     before = read_config(path).flat()
     for name, value in config.flat().items():
         if name not in CHANGEABLE and value != before[name]:

@@ -96,7 +96,7 @@ class ScheduleState(Stored):
 
 
 class BestState(Stored):
-    """The best evaluation of a run: its number of finished iterations and its value."""
+    """The best evaluation of a run: the number of finished iterations before it, and its value."""
 
     iteration: Count
     value: float
@@ -105,7 +105,7 @@ class BestState(Stored):
 class TrainingState(Stored):
     """The content of `state.json`, the state of a training run after `iteration` iterations.
 
-    If `rollouts` is missing, all iterations had as many processes as the checkpoint.
+    `rollouts` counts those of all processes. If it is missing, all iterations had as many processes as the checkpoint.
     """
 
     iteration: Count

@@ -6,8 +6,8 @@ Each process of a run with a sharded trunk writes its own rows of each sharded t
     training-shard-00001-of-00002.safetensors       the rows of the torch optimizer's state and of the master weights
 
 The rows of all files, in the order of their names, are the whole tensor. The format is that of torch's distributed
-checkpoint, whose `HuggingFaceStorageReader` reads these files. The project does not use it, because it ignores missing
-rows and prints a traceback if a file is damaged. torch's writer needs memory for a copy of the file.
+checkpoint, whose `HuggingFaceStorageReader` reads these files. The project does not use that reader, which ignores
+missing rows and prints a traceback if a file is damaged, nor torch's writer, which needs memory for a copy of the file.
 """
 
 import json
@@ -92,7 +92,7 @@ class ShardFile:
     """A file with this process's rows of sharded tensors.
 
     Attributes:
-        file: the file that holds the tensors of a trunk that is not sharded, such as "model.safetensors".
+        file: name of the corresponding file for a trunk that is not sharded, such as "model.safetensors".
         dtype: data type of the stored rows. If None, it is that of the tensors.
     """
 
@@ -106,7 +106,7 @@ class ShardFile:
         return f"{Path(self.file).stem}-shard-{run.process_index + 1:05d}-of-{run.num_processes:05d}.safetensors"
 
     def check(self) -> None:
-        """Raise `DivergenceError` if a number of this process is not finite."""
+        """Raise `DivergenceError` if a number in this process's rows is not finite."""
         for name, rows in self._rows():
             check_finite({name: rows})
 
@@ -176,9 +176,9 @@ def read_whole(stored: StoredTensor) -> Tensor:
 
 
 def part_for(stored: StoredTensor, parameter: Tensor) -> Tensor:
-    """Return what this process keeps of a stored tensor, which has the shape of `parameter` or is a step count.
+    """Return the part of a stored tensor that this process keeps: its own rows, if `parameter` is sharded, or else all.
 
-    This is its part of the tensor if `parameter` is sharded, and otherwise the whole tensor.
+    The stored tensor has the shape of `parameter`, or is a step count, of which every process keeps the whole.
     """
     if not isinstance(parameter, DTensor) or not stored.shape:
         return read_whole(stored)

@@ -28,7 +28,7 @@ class PromptFormat:
 
     `opening` precedes the first observation, and `before_observation` the later ones. `prompt` stands between an
     observation and a command, and `terminator` ends a command. If `prompt` or `terminator` is None, the text of the
-    game is used. `returns` states a return in each turn, or is None.
+    game is used. `returns` adds the text of a return to observations, or is None.
     """
 
     name: str
@@ -50,7 +50,7 @@ class PromptFormat:
         return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the prompt's trailing spaces and the command, which share a token, as in " go", in many tokenizers."""
+        """Return the prompt's trailing spaces and the command. Many tokenizers join a space and a word in one token."""
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
@@ -70,7 +70,7 @@ FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation
 
 
 def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) -> PromptFormat:
-    """Return the format with this name for a tokenizer of the `transformers` library. `returns` becomes its field.
+    """Return the format with this name for a tokenizer of the `transformers` library, with `returns` as its field.
 
     Raises:
         AgentError: the name is unknown, or the tokenizer has no chat template that the format `chat` can use.

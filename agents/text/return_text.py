@@ -27,8 +27,8 @@ class ReturnText:
     def added_to(self, observation: str, remaining: float, *, first: bool, game_prompt: str) -> str:
         """Return an observation with the return `remaining`, the sum of the rewards from this turn on.
 
-        With a prompt, the return stands before the prompt, so that streams with different returns share the opening
-        text. Without a prompt, a command continues the observation, so the return stands before the observation.
+        If `place` is "turn", the return stands after the observation, so that streams with different returns share the
+        opening text. Without a prompt, it stands before the observation, because a command continues the observation.
         """
         if self.place == "prefix":
             return f"This play through has a return of {number(remaining)}\n{observation}" if first else observation

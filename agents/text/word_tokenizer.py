@@ -61,7 +61,7 @@ def known_words(backend: Mapping[str, Any]) -> list[str]:
 
 @cache
 def textworld_vocabulary() -> tuple[str, ...]:
-    """Return all words that a TextWorld game of the five game families can print, sorted."""
+    """Return all words that TextWorld's games can print, sorted."""
     text = (files("agents") / "data" / "textworld_words.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if not line.startswith("#"))
 
