@@ -28,7 +28,7 @@ ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d+)")
 LOCAL = "local"
 """The address that starts Ray on this machine."""
 RETRIES = 10
-"""Number of times that Ray runs a job again whose process was lost. The loss of a machine counts as well."""
+"""Maximum number of times that Ray runs a job again after the loss of its process or machine."""
 STORE = 100_000_000
 """Bytes of shared memory of a Ray that is started here. The results of jobs are small."""
 
@@ -109,9 +109,9 @@ class ClusterPool:
 def open_pool(
     workers: int | None, cluster: str | None, shared: Path, *, cpus: int = 1, gpus: bool = False
 ) -> WorkerPool | ClusterPool:
-    """Return a pool of `workers` processes of this machine or, if `cluster` is an address, of the cluster.
+    """Return a `WorkerPool` of `workers` processes or, if `cluster` is an address, a `ClusterPool`.
 
-    The other arguments are those of `ClusterPool`. Raise GameError if `workers` is given with a cluster.
+    The other arguments are those of `ClusterPool`. Raise GameError if both `workers` and `cluster` are given.
     """
     if cluster is None:
         return WorkerPool(workers)
@@ -160,7 +160,10 @@ def _connect(address: str, cpus: int) -> Any:
 def _run_in_folder(
     call: tuple[str, str, tuple[Any, ...], Mapping[str, Any]], folder: Path, mark: Path
 ) -> tuple[list[str], bool, Any]:
-    """In a task, run a job in the current folder of the command. Return its notes and the result of `run_job`."""
+    """In a task of Ray, run a job in `folder`. Return a tuple (notes, whether the job succeeded, its result or error).
+
+    If this machine has no `folder` or no file `mark`, the storage is not shared, and the error is a GameError.
+    """
     notes: list[str] = []
     send_notes(notes.append)
     if not (folder.is_dir() and mark.is_file()):

@@ -92,7 +92,7 @@ def package_as_file(text: str) -> str:
 
 
 def find_nearby(head: str) -> str | None:
-    """Return `head` with a path in place of its module, if that is a file or package in the current folder."""
+    """Return `path/file.py:Name` for `module:Name` if the current folder holds this module, and otherwise None."""
     source, _, name = head.partition(":")
     path = source.replace(".", "/")
     with suppress(OSError):  # the name is too long

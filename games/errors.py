@@ -110,7 +110,7 @@ def noticing_changes(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError in the block that names no file, such as one from writing to a full disk.
+    """Add `path` to an OSError from the block if the error names no file, as after a write to a full disk.
 
     Libraries written in Rust raise other exception classes. If the message contains an `os error` number, the exception
     is converted to the OSError with this number.

@@ -30,9 +30,9 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
     """Adapts an environment to the rules of `games`.
 
     Observations become text (see `games.external_values.as_text`). Missing entries of the info get their defaults: no
-    admissible commands, the sum of the rewards as score, not lost, and the number of commands as moves. If the info has
-    no `won`, the last `won` of the episode is used. Before the first one, `won` is False after a loss, and otherwise
-    None. As in our games, a step before `reset`, after the end or after a failure raises
+    admissible commands, the sum of the rewards as score, not lost, and the number of commands as moves. `won` is the
+    last value that the environment has reported in the episode. Until it reports one, `won` is False after a loss, and
+    otherwise None. As in our games, a step before `reset`, after the end or after a failure raises
     `gymnasium.error.ResetNeeded`.
 
     Args:

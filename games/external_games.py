@@ -107,7 +107,7 @@ def make(
 
     Args:
         game: the result of `find`.
-        settings: values by the names of `parameters`.
+        settings: the values of the settings by name (see `parameters`).
         max_turns: turn limit. It is passed to a constructor that has an argument `max_turns`. Otherwise Gymnasium's
             `TimeLimit` applies it.
 

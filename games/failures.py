@@ -11,8 +11,8 @@ ALIKE = 3
 IN_A_ROW = 10
 """Play stops after this number of consecutive failures of any kind.
 
-Both numbers are for one episode at a time. With `live` episodes at a time, `live - 1` more may fail at their end: the
-others are still being played when the first ones of a flaky game fail.
+If `live` episodes are played at a time, both numbers are `live - 1` higher, because the other episodes are already
+running when the first episode of a flaky game fails. The numbers for failures to start are not raised.
 """
 ADVICE = "correct the game, or choose another"
 
@@ -47,8 +47,8 @@ class Failures:
     def started(self) -> None:
         """Record that an episode has started, which ends a row of failed starts.
 
-        Failed starts are counted apart from other failures, because several episodes are live at once. Many starts may
-        fail before any live episode ends.
+        Failed starts are counted apart from other failures, because many starts may fail before any live
+        episode ends.
         """
         self._failed_starts = []
 
@@ -61,7 +61,7 @@ class Failures:
             at_start: whether the episode could not start.
 
         Raises:
-            FatalGameError: too many failures in a row have the same kind (`ALIKE`), or too many failed in a row
+            FatalGameError: too many episodes in a row failed with the same kind (`ALIKE`), or with any kinds
                 (`IN_A_ROW`).
         """
         self.episodes += 1

@@ -1,8 +1,8 @@
 """The cache folder, file locks, atomic writes, temporary folders and hashes of files.
 
-A killed process leaves temporary files behind. Those beside an output file or folder are removed by the next process
-that acquires the lock of this output. Each process also has a scratch folder in the system's temporary folder. A later
-process removes it once no running process holds its lock.
+A killed process leaves temporary files behind. The next process that acquires the lock of an output file or folder
+removes the temporary files beside this output. Each process also has a scratch folder in the system's temporary folder.
+If the process is killed, a later process removes the scratch folder.
 """
 
 import atexit
@@ -46,7 +46,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Convert an OSError that the user's disk or path causes in the block to a FilesError with a one-line message."""
+    """Convert an OSError from the block to a one-line FilesError if the user's disk or path causes the error."""
     try:
         yield
     except OSError as error:
@@ -104,12 +104,12 @@ def is_locked(path: Path) -> bool:
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
     """Hold the lock of an output folder, or of files in it, inside the block.
 
-    Create the folder if necessary. Temporary files that killed processes left in the folder are removed. The block may
-    acquire the same lock again.
+    Create the folder if necessary. Remove temporary files that killed processes have left for this output. The block
+    may acquire the same lock again.
 
     Args:
         names: names of the output files, of which the first determines the lock. Without names, lock the whole folder.
-        wait: wait for another process that holds the lock. Otherwise, raise FilesError.
+        wait: whether to wait if another process holds the lock. If false, raise FilesError instead.
     """
     is_new = not folder.exists()
     create_folder(folder)
@@ -135,9 +135,9 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def building(path: Path) -> Iterator[None]:
-    """Hold the lock of `path`, which threads and processes share, in the block.
+    """Hold the lock of `path` in the block. The lock excludes other threads and processes.
 
-    First remove old temporary files.
+    Temporary files that killed processes have left for `path` are removed first.
     """
     create_folder(path.parent)
     with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_changes(path.parent):
@@ -151,7 +151,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove temporary files and folders from `folder`: those made for `names`, or all.
+    """Remove the temporary files and folders in `folder` that were made for `names`, or all of them without names.
 
     The caller holds the lock.
     """

@@ -104,7 +104,7 @@ class GameSpec:
 def offers_commands(spec: GameSpec) -> bool:
     """Return whether a game offers admissible commands at its start.
 
-    All kinds but `suite` are made and reset.
+    The game is made and reset, unless its kind is `suite`.
     """
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)

@@ -55,7 +55,7 @@ def resolve_stored(game: str, where: str) -> list[GameSpec]:
     """Return the specs of a GAME string that a run or an agent has stored, as `resolve` does.
 
     Raises:
-        GameError: the GAME string needs code that the user has not named. The message calls the string's place `where`.
+        GameError: the GAME string needs code that the user has not named. The message begins with `where`.
     """
     if unnamed := sorted(code_in(game) - set(named_code())):
         raise GameError(f"{where} needs code that is imported only if you name it: {', '.join(unnamed)}")
@@ -155,10 +155,10 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
 
 
 def _our_name(head: str) -> str:
-    """Return the short name of our game if `head` is its Gymnasium id or class.
+    """Return the short name of one of our games if `head` is the Gymnasium id or the class of the game.
 
-    Otherwise return `head`. The path of a package becomes the path of its `__init__.py`. Each of our games thus has one
-    name, and each file of code one path, so that `code_in` recognizes the code that a GAME names.
+    Otherwise return `head`, with the path of a package replaced by that of its `__init__.py`. `code_in` relies on this:
+    each of our games has only one name, and each file of code only one path.
     """
     head = package_as_file(head)
     path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
@@ -181,7 +181,7 @@ def _with_seeds(
 ) -> list[GameSpec]:
     """Return a spec for each seed.
 
-    Without a seed in `query` or a default, return one spec, whose episodes differ.
+    If neither `query` nor a default gives a seed, return one spec without a seed, whose episodes differ.
     """
     words = split_query(query, target)
     fixed = seed.kind == "int" and (seed.name in words or seed.default is not None)

@@ -138,7 +138,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call the method `name` of each environment and return the results. Return other attributes as they are."""
+        """Call the method `name` of each environment and return the results, or the values of an attribute `name`."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 

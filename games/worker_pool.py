@@ -22,7 +22,7 @@ from games.errors import GameError, is_out_of_memory
 P = ParamSpec("P")
 T = TypeVar("T")
 _send: Callable[[str], None] | None = None
-"""In a worker process, sends a text to its parent, which prints it."""
+"""In a worker process, the function that sends a text to the parent process, which prints the text."""
 KEPT = "finished work is kept, and the same command continues"
 
 

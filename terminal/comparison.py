@@ -62,7 +62,7 @@ def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None
 
 
 def results_table(rows: Rows) -> Table:
-    """Return a table with one line per optimizer and varied value: means over the runs, and below them intervals.
+    """Return a table with a row for each optimizer and varied value. A cell shows the mean over runs and its interval.
 
     The columns `won` and `greedy` show the share of won episodes, with sampled commands and with greedy ones.
     """

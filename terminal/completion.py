@@ -1,7 +1,4 @@
-"""Shell completion for the script `actde`.
-
-Its functions return the values that an option can be completed to.
-"""
+"""Shell completion for the script `actde`: functions that return the possible completions of an option's value."""
 
 import os
 import sys
@@ -18,9 +15,9 @@ BREAKS = frozenset("=:@")
 
 @contextmanager
 def whole_words() -> Iterator[None]:
-    """Let the command line in the block complete whole words for bash, which splits them at `BREAKS`.
+    """Join the words that bash has split at `BREAKS`, while the command line in the block completes the last word.
 
-    Bash replaces only the last part of the word. Therefore, the parts before it are removed from the printed
+    Bash replaces only the last part of a split word. The earlier parts are therefore removed from the printed
     completions.
     """
     if os.environ.get(VARIABLE) != "complete_bash":
@@ -58,7 +55,7 @@ def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
 
 
 def typed_command() -> list[str]:
-    """Return a list of the one command that was typed, such as ["train"], or [] if there is none.
+    """Return the typed command as a list of one word, such as ["train"], or [] if no command was typed.
 
     If a shell has started this process to complete a command line, that command line is read. Otherwise, this process's
     own command line is read.

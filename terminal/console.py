@@ -26,7 +26,7 @@ MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `torchrun` st
 
 
 def discard(stream: IO[str]) -> None:
-    """Send what is still written to a stream to the null device."""
+    """Redirect a stream to the null device, which discards all further output."""
     with suppress(OSError, ValueError):  # the stream is not a file
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -34,7 +34,7 @@ def discard(stream: IO[str]) -> None:
 
 
 class _Console(Console):
-    """A console that ends the program silently if the reader of its stream has closed it."""
+    """A console that ends the program silently if it prints to a pipe that the reader has closed."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -153,7 +153,7 @@ def typed() -> str:
 def command_line(*words: str) -> str:
     """Return a shell command that runs this program with the arguments `words`, started as this process was.
 
-    In a run of several processes, `train` is started by `torchrun`, or by `accelerate launch` with a sharded trunk.
+    In a run of several processes, `torchrun` starts `train` or, if the trunk is sharded, `accelerate launch` does.
     """
     script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"

@@ -59,7 +59,7 @@ USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError
 
 
 def run(app: Callable[..., object]) -> NoReturn:
-    """Run the command line, and exit with its status. If the reader of its output has closed it, exit silently."""
+    """Run the command line, and exit with its status. If the reader of the output has closed it, exit silently."""
     try:
         _run(app)
     except BrokenPipeError:
@@ -173,7 +173,7 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
 
 
 def _fail_without_memory(error: BaseException) -> NoReturn:
-    """Print that the memory is full, with the notes of the error as advice, in the process that has no memory left."""
+    """Print that the memory is full, with the error's notes as advice, and exit. Processes of any rank print this."""
     error.__traceback__ = None  # its frames hold memory
     message = ", or ".join([MEMORY_FULL, *getattr(error, "__notes__", ())])
     fail(message, 1, ranks=(os.environ.get("LOCAL_RANK", "0"),), at_once=True)
@@ -191,9 +191,9 @@ def _disk_problem(error: OSError) -> str | None:
 
 
 def _discard_unread() -> bool:
-    """Flush the standard streams. Discard the output of those whose readers have closed them.
+    """Flush the standard streams. If the reader of a stream has closed it, discard the stream's further output.
 
-    Return whether there are such streams. Their output is discarded because Python flushes the streams again at exit.
+    Return whether there is such a stream. Without this, Python's own flush at exit would report an error.
     """
     unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
     for stream in unread:
@@ -213,7 +213,7 @@ def _is_unread(stream: TextIO) -> bool:
 
 
 def _open_streams() -> None:
-    """Open closed standard streams on the null device, so that no file receives what they print."""
+    """Open closed standard streams on the null device. Otherwise, a file opened later could receive their output."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

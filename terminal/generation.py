@@ -51,7 +51,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[str, Any]:
     """Crawl up to `limit` states of each game in the folder, and show the progress.
 
-    A note names larger games. Return a dict: name of the game file -> fields of its `Crawled` result.
+    Print a note for each game with more states. Return a dict: name of the game file -> fields of its `Crawled` result.
     """
     crawled: dict[str, Any] = {}
     stopped = "stopped; the games are kept, and the same command crawls them again"

@@ -109,7 +109,7 @@ def parsed(words: Mapping[str, Any]) -> Values:
 def explicit_layers(given: Values, own: Values) -> "list[Layer]":
     """Return the user's settings as layers: the resumed run, the --config file, the options.
 
-    Later layers override.
+    Later layers override earlier ones.
     """
     from agents.imports import load_imports, merge_imports, source_of
     from agents.training import presets
@@ -167,7 +167,7 @@ def _with_code(values: Mapping[str, Any]) -> Values:
 def _check_code(folder: Path, stored: Values, named: Values) -> None:
     """Raise AgentError unless the user named all code that the resumed run needs.
 
-    Its file or module is enough.
+    To name a class, its file or module is enough.
     """
     from agents.imports import source_of
     from agents.protocol import AgentError

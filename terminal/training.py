@@ -100,7 +100,7 @@ def panel(
 ) -> RenderableType:
     """Return a panel of this width with the spent budget of a run, its latest metrics, and their history.
 
-    `foot` are lines below them. The last of these lines is dim.
+    `foot` holds lines for the bottom of the panel. The last of these lines is dim.
     """
     below = [Text(line, style="dim" if line is foot[-1] else "bold yellow") for line in foot]
     if not history:
@@ -246,7 +246,7 @@ def stop_line(trainer: "Trainer") -> str:
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
     """Return the trainer's notes, with one more if the user gave a `context` that exceeds the model's.
 
-    A `context` from the defaults, a preset, a checkpoint or the settings of a resumed run was not given now.
+    A `context` from the defaults, a preset, a checkpoint or the settings of a resumed run does not count as given.
     """
     from agents.storage.run_folder import SETTINGS
 

@@ -1,7 +1,4 @@
-"""Read the prompts of the completion game from the shipped sets or the user's files.
-
-They are also called openings.
-"""
+"""Read the prompts of the completion game, also called openings, from a shipped set or a file of the user."""
 
 from pathlib import Path
 

@@ -31,7 +31,7 @@ class TextObservation(Observation):
 class ServedGame(Environment[TextAction, TextObservation, State]):
     """The session of one client.
 
-    A reset without a seed begins the next game. A seed selects game `seed` % n of n.
+    A reset without a seed begins the next game. With a seed, it begins game `seed` % n of the n games.
     """
 
     SUPPORTS_CONCURRENT_SESSIONS = True

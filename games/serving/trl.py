@@ -59,7 +59,7 @@ class ToolEnvironment:
         return self._reward
 
     def _close(self) -> None:
-        """Close the environment, which may hold a process, and forget it, because many cannot be reset once closed."""
+        """Close the environment, which may own a process. Discard it, because many cannot be reset after `close`."""
         if self._env is not None:
             self._env.close()
             self._env = None

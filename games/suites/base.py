@@ -10,7 +10,7 @@ MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own
 
 
 class SuiteGame(TextGame):
-    """A game of another suite. The first argument of a subclass is the suite's own name of the game.
+    """A game of another suite. The first constructor argument of a subclass is the suite's own name of the game.
 
     The setting `seed` selects one of the games with this name.
     """

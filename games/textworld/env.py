@@ -62,8 +62,8 @@ class TextWorld(TextGame):
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
     `objective`. The first info also holds `extra.walkthrough`. The argument `infos` names further entries:
 
-    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive.
-      `policy_commands` and `intermediate_reward` are empty in cooking games with the setting `drop`.
+    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive. In cooking games
+      with the setting `drop`, `policy_commands` is empty, and `intermediate_reward` is 0 until the end.
     * `feedback` and `last_command`, which describe the last turn.
     * `command_templates`, `verbs`, `entities` and `typed_entities`, which are constant.
 

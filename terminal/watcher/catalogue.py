@@ -1,4 +1,4 @@
-"""The episodes of the watched runs, and those of them that the list shows."""
+"""The episodes of the watched runs, and the filtered episodes that the list shows."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
         restart: whether the run's transcript was replaced, so that all of its earlier episodes are gone.
         places: the episodes.
         wanted: the filter at the time of reading.
-        kept: the episodes that it matches.
+        kept: the episodes that `wanted` matches.
     """
 
     run: int
@@ -125,7 +125,7 @@ def labels(paths: Sequence[Path]) -> list[str]:
 def first_difference(one: Episode, other: Episode) -> int | None:
     """Return the first turn, counted from 0, at which two episodes of a game differ in text or command, or None.
 
-    If one episode is the beginning of the other, this is the turn after its last.
+    If one episode is a prefix of the other, this is the turn after the last one of the shorter episode.
     """
     pairs = zip(one.steps, other.steps, strict=False)
     for turn, (a, b) in enumerate(pairs):

@@ -72,7 +72,10 @@ def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[st
 
 
 def short_game(game: str, width: int) -> str:
-    """Remove the level from a GAME string. If it is longer than `width`, cut its name and keep only its seed."""
+    """Return a GAME string without its prefix `textworld:` and its level.
+
+    If the result is still wider than `width` and has a seed, cut the name, and keep no setting but the seed.
+    """
     name, _, query = game.removeprefix("textworld:").partition("?")
     settings = [setting for setting in query.split("&") if setting and not setting.startswith("level=")]
     short = "?".join([name, *(["&".join(settings)] if settings else [])])

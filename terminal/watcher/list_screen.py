@@ -27,7 +27,7 @@ POLL_SECONDS = 1.0
 class ListScreen(Screen[None]):
     """The list of episodes that the filter matches.
 
-    The cursor stays on the last one until the user moves it.
+    The cursor stays on the last episode until the user moves the cursor.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

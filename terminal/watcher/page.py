@@ -150,7 +150,7 @@ def _signed(value: float | None) -> str:
 
 
 def _plots(episode: Episode) -> list[dict[str, str]]:
-    """Return the curves of v, q and reward as SVG paths in a square of 100 x 100, with the y coordinate of 0 in it."""
+    """Return the curves of v, q and reward as SVG paths in a square of 100 x 100, with the y coordinate of value 0."""
     plots = []
     for name, values in series(episode).values.items():
         if not (known := [(index, value) for index, value in enumerate(values) if value is not None]):

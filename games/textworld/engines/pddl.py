@@ -24,9 +24,9 @@ SEARCH_SECONDS = 10
 class PddlEngine:
     """Plays the game in the file `story`. Use this engine in a child process, because a game can crash the planner.
 
-    `infos` may name `policy_commands` and `intermediate_reward`. If one is named and the file has no walkthrough, the
-    planner computes one from the initial state. If a search fails, `policy_commands` stays empty until the next
-    episode.
+    `infos` may name `policy_commands` and `intermediate_reward`. If it names either and the file has no walkthrough,
+    the planner computes a walkthrough from the initial state. If a search fails, `policy_commands` stays empty until
+    the next episode.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:

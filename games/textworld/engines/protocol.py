@@ -92,8 +92,8 @@ def game_info(game: Any) -> GameInfo:
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
     """Return the intermediate reward of a command: 1, 0 or -1.
 
-    `before` is a sequence that wins the game from the state before the command, and `after` one that wins it from the
-    state after the command. Each is None if TextWorld knows none. The first rule that applies decides:
+    `before` and `after` are the actions that win from the states before and after the command. Each is None if
+    TextWorld knows no such actions. The first rule that applies decides:
 
     1. A command that wins the game earns 1, and a command that loses it earns -1.
     2. If `before` is None, the reward is 0.

@@ -57,8 +57,8 @@ def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
 class SubprocessEngine:
     """Plays `story` with the engine `inner` in a child process.
 
-    `loading` limits the wall time of loading the game and of each reset, and `seconds` that of each command, both in
-    seconds. Raise GameError if a limit is exceeded.
+    `loading` is the time limit for loading the game and for each reset, in seconds. `seconds` is the time limit for
+    each command. Raise GameError if a limit is exceeded.
     """
 
     _child: Child | None = None

@@ -1,10 +1,10 @@
 """Generate curricula, which are folders of games with a manifest.
 
 Several processes make the games. Each level has a fixed sequence of candidate seeds. A candidate is accepted if
-TextWorld can make its game, the game's canonical hash belongs to the requested split, and no earlier game has the same
-hash. The contents of a folder therefore depend on the request alone. Neither the number of processes nor an
-interruption has an effect: `journal.jsonl` stores the verdict on each candidate until the curriculum is complete, so
-that the same request resumes.
+TextWorld can make its game, the game belongs to the requested split (`manifest.split_of`), and no earlier game has the
+same canonical hash. The contents of a folder therefore depend on the request alone, not on the number of processes or
+on interruptions. Until the curriculum is complete, `journal.jsonl` stores the verdict on each candidate, so that the
+same request resumes.
 """
 
 from __future__ import annotations
@@ -166,8 +166,9 @@ def _candidates(
 ) -> Iterator[dict[str, Any]]:
     """Yield the verdict on each candidate of a level, endlessly.
 
-    Its entry `work` is the path of the story, if made. The pool has twice as many jobs as processes, so that no process
-    waits for a slow candidate. Closing the generator cancels the jobs that have not begun.
+    The entry `work` of a verdict is the path to which `judge` writes the story. The pool has twice as many jobs as
+    processes, so that no process waits for a slow candidate. Closing the generator cancels the jobs that have not
+    begun.
     """
     ahead: deque[tuple[str, Any]] = deque()
     number = 0

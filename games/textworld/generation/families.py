@@ -55,7 +55,7 @@ class Family:
         )
 
     def complete(self, given: Values) -> dict[str, Value]:
-        """Return all settings of a game, with the level's preset for those that `given` omits.
+        """Return all settings of a game: the values in `given`, and the level's preset for all others.
 
         Raise GameError if the level is excluded.
         """

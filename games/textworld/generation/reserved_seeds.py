@@ -1,8 +1,8 @@
-"""The seeds that training must not use.
+"""Seeds that training must not use, because they are reserved for the evaluation card.
 
-They are reserved for the evaluation card. The evaluation card (`evaluate --card`) is a benchmark of fixed tasks. In a
-family with few games, a training seed may give the same game as a reserved seed. Most tasks therefore use only games
-whose hash assigns them to the test split. The card also reports how many of its games an agent was trained on.
+The evaluation card (`evaluate --card`) is a benchmark of fixed tasks. In a family with few games, a training seed may
+give the same game as a reserved seed. Most tasks therefore use only games whose hash assigns them to the test split.
+The card also reports how many of its games an agent was trained on.
 """
 
 from __future__ import annotations

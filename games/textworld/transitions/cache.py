@@ -78,7 +78,7 @@ class TransitionCache:
     def _is_audited(self) -> bool:
         """Return whether to audit the next episode.
 
-        If f is the fraction to audit, every (1/f)-th episode of all games is audited, the first after 1/(2f) episodes.
+        For a fraction f, this is about every (1/f)-th episode of all games, beginning with number 1/(2f), rounded up.
         """
         share = audit_share()
         with self._lock:

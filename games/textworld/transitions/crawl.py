@@ -19,7 +19,7 @@ STATES = 5_000
 class Crawled:
     """The result of a crawl: the number of states that were found and the number of responses that were stored.
 
-    Ends of the game do not count as states. `complete` states whether all responses to admissible commands are stored.
+    Ends of the game do not count as states. `complete` is true if all responses to admissible commands are stored.
     """
 
     states: int

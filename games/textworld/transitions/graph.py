@@ -264,8 +264,8 @@ class TransitionGraph:
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
     """Return the edge of a command that ends the game after `moves` moves, or None if it cannot be stored.
 
-    The last text may state the number of turns, which differs between episodes. It can be stored if it contains either
-    one phrase `in N turns` with N = `moves` + 1, or no such phrase and no number `moves` + 1.
+    The last text may state the number of turns, which differs between episodes. It can be stored if its only phrase
+    `in N turns` has N = `moves` + 1, or if it contains neither such a phrase nor the number `moves` + 1.
     """
     text, counts = response.text, list(TURNS.finditer(response.text))
     if not counts and not re.search(rf"\b{moves + 1}\b", text):

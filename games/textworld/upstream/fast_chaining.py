@@ -39,7 +39,7 @@ def quicker_chaining() -> Iterator[None]:
 
 
 def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
-    """Initialise TextWorld's `_PartialAction`. Strings in the sort key give the same order as objects, but faster."""
+    """Initialise TextWorld's `_PartialAction`. A sort key of strings gives the same order as objects, but is faster."""
     self.node, self.rule, self.mapping = node, rule, mapping
     absent = sorted((ph.name, ph.type) for ph, var in mapping.items() if var is None)
     present = sorted((ph.name, ph.type, var.name, var.type) for ph, var in mapping.items() if var is not None)

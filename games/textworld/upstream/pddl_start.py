@@ -42,10 +42,7 @@ EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
 def start(game: PddlGame) -> Any:
-    """Return TextWorld's environment for a `.tw-pddl` game.
-
-    Its things are named by `display_names`.
-    """
+    """Return TextWorld's environment for a `.tw-pddl` game. The things of the game are named by `display_names`."""
     import textworld
     from textworld.envs.pddl import PddlEnv
 
@@ -108,7 +105,7 @@ def display_names(ids: Iterable[str]) -> dict[str, str]:
     """Return the names that ALFWorld shows for the ids of its things: id -> name.
 
     The id `mug_bar_3_bar_4` consists of a kind and a place. Its name is the kind and a number, such as `mug 1`. The
-    numbers of a kind count down in the order of the ids. An id without `_bar_` is no id of ALFWorld.
+    numbers of a kind count down in the order of the ids. An id without `_bar_` is not from ALFWorld and is omitted.
     """
     kinds = {
         name: name.split("_bar_")[0] + ("basin" if "basin" in name else "") for name in sorted(ids) if "_bar_" in name

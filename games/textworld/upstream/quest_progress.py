@@ -174,7 +174,7 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Return a tuple (whether `action` changes the tree, whether it can be reversed, the tree after it)."""
+        """Return a tuple (whether `action` changes the tree, whether the change is reversible, the tree afterwards)."""
         key = (tree.key, action)
         if key not in self._played:
             copy = tree.tree.copy()

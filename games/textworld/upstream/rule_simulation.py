@@ -100,7 +100,7 @@ def without_compiling() -> AbstractContextManager[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return a tuple (event, actions up to the one that triggers it) for each winning event of the walkthrough.
+    """Return a tuple (event, actions up to the triggering one) for each winning event that the walkthrough triggers.
 
     As in TextWorld, only the first of several equal events is listed.
     """
