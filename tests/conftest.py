@@ -61,7 +61,7 @@ def leaves_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], leaves_threads: None) -> Command:
-    """Run the command line in this process: status, standard output, standard error without progress."""
+    """A function that runs the command line in this process. It returns status, output, and errors without progress."""
     import cli
     from tests.helpers.command_line import without_progress
 

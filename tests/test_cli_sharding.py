@@ -1,4 +1,4 @@
-"""`train` with a sharded trunk: launched by accelerate, resumed by other numbers of processes, and saved as ever."""
+"""`train` with a sharded trunk: launched by accelerate, resumed by other numbers of processes, and exported by one."""
 
 import json
 import shlex

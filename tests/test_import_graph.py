@@ -60,7 +60,7 @@ def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def imports(name: str) -> set[str]:
-    """Our modules that a module imports, anywhere in its code."""
+    """Our modules that a module imports at run time, also inside functions."""
     found = set()
     for node in run_time_nodes(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
@@ -75,7 +75,7 @@ GRAPH = {name: imports(name) for name in MODULES}
 
 
 def subpackage(name: str) -> str | None:
-    """The subpackage of the table that holds a module."""
+    """The subpackage in SUBPACKAGES that contains a module, or None."""
     return next((package for package in SUBPACKAGES if name == package or name.startswith(package + ".")), None)
 
 

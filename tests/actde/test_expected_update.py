@@ -121,7 +121,7 @@ def test_the_penalised_gradient_rests_only_at_the_limit(seed: int, tau: float) -
 @some
 @given(seeds, st.floats(0.05, 1), st.floats(0.05, 1))
 def test_the_invariant_of_a_centred_q_holds_for_the_gradient_of_log_pi(seed: int, alpha: float, b: float) -> None:
-    """Samples of any behaviour policy, noisy targets, and any v."""
+    """It holds for samples of any behaviour policy, noisy targets and any v."""
     mdp = MDP(seed)
     rng, start, h_0 = mdp.rng, np.log(mdp.reference), mdp.rng.normal(size=mdp.policy.shape)
     logits, h = start.copy(), h_0.copy()

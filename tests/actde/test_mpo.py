@@ -1,4 +1,4 @@
-"""MPO and re-centred ACTDE: where their gradients vanish, and whose gradients they are."""
+"""MPO and re-centred ACTDE: where their gradients vanish, and which other losses have the same gradients."""
 
 from typing import Any
 
@@ -28,10 +28,10 @@ def policies(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 def losses(
     name: str, logits: Tensor, reference: Tensor, q: Tensor, *, value: float | None = None, **values: Any
 ) -> tuple[Tensor, Tensor]:
-    """Return the policy's loss and advantages [A, 1] of a bandit in which every action was tried once.
+    """Return the policy loss and the advantages [A, 1] of a bandit in which every action was tried once.
 
-    The reward of an action is its q. The loss contains a KL penalty if there is one. v is the policy's mean of q, if
-    `value` is None.
+    The reward of an action is its q. The loss includes `kl_coef` times the KL. If `value` is None, v is the policy's
+    mean of q.
     """
     policy = logits.softmax(0)
     logprobs = policy.log()
@@ -102,7 +102,7 @@ def test_both_rest_at_the_tilted_prior_and_return_to_it(seed: int, tau: float) -
 def test_the_expected_step_of_recentred_actde_is_that_of_ppo_with_the_kl_in_the_loss(
     seed: int, tau: float, value: float
 ) -> None:
-    """For any v, because it is the same for all actions."""
+    """This holds for any v, because v is the same for all actions."""
     state = policies(seed)
     ours = step("actde", *state, tau=tau, recentre_q=True, value=value)
     torch.testing.assert_close(ours, step("ppo", *state, kl_coef=tau))

@@ -141,7 +141,7 @@ def test_the_order_of_the_segments_changes_nothing(name: str, variant: dict[str,
 @every_optimizer
 @every_variant
 def test_micro_batches_add_up_to_the_batch(name: str, variant: dict[str, Any]) -> None:
-    """Losses and gradients add up given the batch's count; measures average with weights `choices`."""
+    """Given the whole batch's count, losses and gradients add up. Metrics average with the weights `choices`."""
     optimizer, batch = made(name, **variant), random_batch(5, LENGTHS)
     outputs, targets = random_outputs(batch), optimizer.targets(batch)
     whole, measures = optimizer.loss(batch, targets, outputs)

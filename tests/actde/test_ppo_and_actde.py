@@ -71,7 +71,7 @@ EVEN = [1 / 3, 1 / 3, 1 / 3]
 def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_dominates_in_actde_once_q_is_learned(
     penalty: str, first: list[float]
 ) -> None:
-    """A bandit whose best policy under the penalty, softmax(log first + r / weight), is 1/2, 1/4, 1/4."""
+    """The rewards r make 1/2, 1/4, 1/4 the best policy under the penalty, softmax(log first + r / weight)."""
     weight, actions = 0.3, torch.tensor([0, 0, 1, 2])
     reference = torch.log(torch.tensor(first, dtype=torch.float64))
     best = torch.log(torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64))
@@ -79,7 +79,7 @@ def test_a_penalty_in_the_loss_balances_the_reward_in_ppo_and_dominates_in_actde
     column = rewards[actions, None]
 
     def push(name: str, policy: Tensor) -> Tensor:
-        """The loss's gradient in the logits; v and q know the rewards, actions were tried as `best` says."""
+        """Return the loss's gradient in the logits. q is exact. v and the counts of actions are those of `best`."""
         logits = policy.clone().requires_grad_()
         logprobs = torch.log_softmax(logits, dim=0)
         batch = Batch(

@@ -26,7 +26,7 @@ def returns_of(batch: Batch, gae_lambda: float) -> Tensor:
 
 
 def forward_view(batch: Batch, row: int, gae_lambda: float) -> list[float]:
-    """Lambda-returns by their definition: the (1 - lambda) lambda^(n-1) mean of all n-step returns."""
+    """Return lambda-returns by definition: means of all n-step returns with weights (1 - lambda) lambda^(n-1)."""
     length = int(batch.mask[row].sum())
     reward: list[float] = batch.rewards[row].tolist()
     discount: list[float] = batch.discounts[row].tolist()

@@ -71,7 +71,7 @@ STEP = st.builds(Fraction, st.integers(1, 7), st.just(7))
 
 @st.composite
 def mdp_history(draw: st.DrawFn) -> tuple[dict[Any, dict[Any, Any]], list[Transition]]:
-    """Any states, actions, rewards, discounts and transitions; they need not be those of a fixed MDP."""
+    """Draw initial logits and arbitrary transitions, which need not come from a fixed MDP."""
     sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
     logits: dict[Any, dict[Any, Any]] = {s: {a: draw(fractions(-5, 5)) for a in range(n)} for s, n in enumerate(sizes)}
     steps = []

@@ -69,7 +69,7 @@ def test_each_wins_the_default_game(game_cache: Path) -> None:
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of shipped agents of our own: the small one, and another under the name of the large one."""
+    """A folder of shipped agents: `actde-small`, and `ppo-small` under the name of the large agent `actde`."""
     for name, source in (("actde-small", "actde-small"), ("actde", "ppo-small")):
         shutil.copytree(SHIPPED / source, tmp_path / name)
     monkeypatch.setattr(registry, "SHIPPED", tmp_path)

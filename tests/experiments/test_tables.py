@@ -8,7 +8,7 @@ from experiments.tables import json_text
 
 
 def test_lists_of_numbers_take_one_line_and_the_values_stay() -> None:
-    """A long curve does not take a line per number. Strings that look like lists, and nested lists, keep their form."""
+    """A long curve takes one line. Strings that look like lists keep their text. An outer list keeps its lines."""
     results = {"a": [1, -2.5e-9, None], "b": "[ 1,  2 ]", "c": [{"d": [[1], [2, 3]]}], "e": []}
     text = json_text(results)
     assert json.loads(text) == results

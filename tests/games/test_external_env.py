@@ -12,7 +12,7 @@ from games.external_values import as_text
 
 
 class Broken(gymnasium.Env[Any, Any]):
-    """Returns `first` from reset, and `second` from step. A function is called instead."""
+    """Returns `first` from reset, and `second` from step. If it is a function, returns what the function returns."""
 
     action_space = gymnasium.spaces.Text(9)
 

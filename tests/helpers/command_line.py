@@ -44,7 +44,7 @@ def surroundings(**more: str) -> dict[str, str]:
 def cli(
     *arguments: str, typed: str = "", env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line in a process of its own, which reads `typed`, with Python's warnings as errors.
+    """Run a command line in its own process. `typed` is its standard input. Python's warnings are errors.
 
     Lines of progress are left out of the result, because only slow computers print them.
     """

@@ -97,7 +97,7 @@ class Bigram(nn.Module):
 
 
 def bigram_model(logits: Tensor, *, positions: int = 128, **heads: Any) -> ActorCritic:
-    """Return a tabular actor-critic. Policy, v and q depend only on the last token. The heads start at 0."""
+    """Return a tabular actor-critic. Policy, v and q depend only on the last token. By default, the heads are 0."""
     vocabulary = len(logits)
     return ActorCritic(Bigram(logits, positions=positions), Heads(vocabulary, vocabulary, **heads)).eval()
 

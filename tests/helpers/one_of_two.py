@@ -19,7 +19,7 @@ LEARNING = OptimizerConfig(gamma=0.5, whitening="batch", entropy_coef=0.1, kl_co
 
 
 def work(rank: int, count: int, out: Path) -> None:
-    """Update the model with 1, 3 and 1 minibatches, or once if `count` is 1. Two processes have 3 and 2 segments."""
+    """Make updates with 1, 3 and 1 minibatches, or only one if `count` is 1. Two processes have 3 and 2 segments."""
     model, reference = tiny_model(), tiny_model(seed=7).requires_grad_(False)
     rollout = rollout_of(model, episodes=5)
     part = RolloutBatch(rollout.segments[rank::count], credit="token")

@@ -56,12 +56,12 @@ class PageCommand:
 
     @property
     def of_cli(self) -> bool:
-        """Whether the command is one of the command line's."""
+        """Whether the command runs `cli.py`, also by its name `actde`."""
         return self.bare.startswith(("python cli.py ", "actde "))
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of a command of the command line, up to a pipe."""
+        """The arguments of a command that runs `cli.py`, up to a pipe."""
         words = shlex.split(self.bare.partition(" | ")[0])
         return words[1:] if words[0] == "actde" else words[2:]
 
@@ -97,10 +97,9 @@ def help_texts() -> Iterator[tuple[str, str]]:
 
 
 def steps(commands: Sequence[PageCommand]) -> list[tuple[PageCommand, list[str]]]:
-    """Return the commands of a page that a test runs, in order, with the arguments that it gives them.
+    """Return the commands of a page that a test runs, in order, with the arguments that the test passes.
 
-    A command without a duration runs as it stands. One with a duration runs only if a later one reads its output, and
-    is then shortened.
+    A command that is not `stated` runs as it stands. A stated one runs, shortened, if a later command reads its output.
     """
     chosen: list[tuple[PageCommand, list[str]]] = []
     read: set[str] = set()

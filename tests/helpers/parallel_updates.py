@@ -36,17 +36,17 @@ CASES = (
     "llama-full-ppo-free", "qwen2-lora-actde-free", "gpt_neox-full-actde-checkpointing", "llama-lora-ppo-checkpointing",
     "llama-full-actde-bfloat16", "gpt_neox-lora-ppo-bfloat16",
 )  # fmt: skip
-"""Architecture, trained weights and optimizer, and perhaps a mode. A KL to the initial policy and the next-token loss
-at all positions are part of each loss. GRPO trains no heads, and weight decay must not change them."""
+"""A case names architecture, trained weights and optimizer, and perhaps a mode. Each loss includes a KL to the initial
+policy and the next-token loss at all positions. GRPO trains no heads, and weight decay must not change them."""
 MODES = ("replicas", "sharded", "layers")
 SETTINGS = {"epochs": 2, "micro_batch_tokens": 60, "max_grad_norm": 1.0, "lm_loss_coef": 0.1, "lm_loss_tokens": 1000}
 SETTINGS |= {"target_rate": 0.3}
 
 
 def episodes(rank: int, count: int, mode: list[str]) -> RolloutBatch:
-    """Return the episodes of a process: all eight of them, or six and two, in groups of two.
+    """Return the episodes of a process, in groups of two. One process has all eight, two processes have six and two.
 
-    In the mode "unlabelled", the last two have no command to imitate.
+    In the mode "unlabelled", the last two episodes have no command to imitate.
     """
     every = random_rollout(free=mode == ["free"]).segments
     if mode == ["unlabelled"]:
@@ -59,7 +59,7 @@ def episodes(rank: int, count: int, mode: list[str]) -> RolloutBatch:
 def train(model: ActorCritic, case: str, rollout: RolloutBatch, mode_of_trunk: str) -> dict[str, float]:
     """Take ten gradient steps in five updates, and return the metrics of the last one.
 
-    The trunk is replicated ("replicas"), sharded ("sharded"), or also gathered by layer outside of gradient steps
+    The trunk is replicated ("replicas"), sharded ("sharded"), or sharded and gathered by layer outside gradient steps
     ("layers").
     """
     _, weights, optimizer, *mode = case.split("-")

@@ -42,7 +42,7 @@ def watching(
     follow: bool = False,
     **wanted: Any,
 ) -> Any:
-    """Run the application, and call `then` when it has read the transcripts. Return its result."""
+    """Run the app, call `then` (without `follow`, after reading the transcripts), and return the app's result."""
 
     async def run() -> Any:
         app = Watcher(paths, EpisodeFilter(**wanted), follow=follow)

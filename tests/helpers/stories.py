@@ -1,4 +1,4 @@
-"""A Z-machine story of two rooms for tests, compiled by the Inform 6 compiler that TextWorld brings.
+"""A Z-machine story of two rooms for tests, compiled by TextWorld's Inform 6 compiler.
 
 No library is used. `north` and `south` walk, `take` wins in the garden, `jump` loses, `wait` prints a random number.
 """

@@ -22,13 +22,13 @@ def bare(text: str) -> str:
 
 
 def terminal(*arguments: str) -> AbstractContextManager[tuple[subprocess.Popen[bytes], int]]:
-    """The command line in its own terminal: the process, and our end of the terminal."""
+    """Run the command line in a terminal, as `opened` does."""
     return opened([sys.executable, str(ROOT / "cli.py"), *arguments], surroundings())
 
 
 @contextmanager
 def opened(command: Sequence[str], env: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A command in its own terminal, whose keys send signals: the process, and our end of the terminal."""
+    """Run a command in its own terminal, whose keys send signals. Yield the process and our end of the terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True,

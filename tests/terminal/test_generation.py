@@ -1,4 +1,4 @@
-"""The progress of a crawl."""
+"""The progress of filling the transition graphs of generated games."""
 
 import re
 from collections.abc import Callable

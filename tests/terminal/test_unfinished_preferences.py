@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def failing(function: Callable[..., Any], after: int) -> Callable[..., Any]:
-    """Return `function`, which fails after this number of calls."""
+    """Return a version of `function` that fails after this number of calls."""
     calls = iter(range(after))
 
     def call(*arguments: Any, **keywords: Any) -> Any:

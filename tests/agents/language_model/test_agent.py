@@ -37,7 +37,7 @@ def episodes(player: Agent, count: int, *, parallel: int = 4, spec: ScriptSpec =
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_are_the_models_conditioned_on_the_commands(kind: Kind) -> None:
-    """The reference is the product of softmaxes over the next tokens of all commands, from plain passes."""
+    """The reference is a product of softmaxes, each over the next tokens of all commands with the same prefix."""
     model = tiny_model(kind)
     (decision,) = agent(model).act([turn(COMMANDS)])
     stream = ids("room\n>")

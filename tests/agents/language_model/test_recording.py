@@ -1,4 +1,4 @@
-"""Streams that the agent records: their tokens, the numbers of their choices, and cuts at the context."""
+"""Streams that the agent records: their tokens, log pi, v and q of their choices, and cuts at the context length."""
 
 import itertools
 from collections import Counter

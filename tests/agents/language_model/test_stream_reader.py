@@ -1,4 +1,4 @@
-"""Prefixes that are read once for several episodes give what separate streams give."""
+"""Episodes whose common prefix is read once have the results of separate streams."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ def segments(
 
 
 def assert_same(shared: list[Segment], separate: list[Segment], *, within: float = 1e-5) -> None:
-    """Assert equal tokens and choices. Numbers may differ by `within`."""
+    """Assert equal tokens and choices. The numbers of a choice, such as v, may differ by `within`."""
     assert len(shared) == len(separate)
     for ours, theirs in zip(shared, separate, strict=True):
         assert ours.tokens.tolist() == theirs.tokens.tolist() and ours.episode == theirs.episode

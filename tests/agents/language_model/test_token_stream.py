@@ -17,7 +17,7 @@ def choice(value: float, position: int = 0, turn: int = 0) -> Choice:
 
 
 def played(stream: TokenStream, turns: list[tuple[list[float], float]], bootstrap: float | None) -> list[Segment]:
-    """Segments of turns (values of the choices, reward of the command)."""
+    """Return the segments of a stream. A turn is a tuple: v at each of its choices, and the reward of its command."""
     reward = 0.0
     for number, (values, earned) in enumerate(turns):
         stream.begin_turn(reward)

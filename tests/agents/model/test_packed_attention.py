@@ -1,4 +1,4 @@
-"""A packed row against separate streams: hidden states of many decoders, the gathered keys, and what is not packed."""
+"""Streams packed into one row have the hidden states of separate streams, in many kinds of decoders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,9 +22,9 @@ from experiments.decoders.architectures import WINDOW, tiny_decoder
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_model
 
 PACKED = ("llama", "gpt2", "mistral", "gemma3_text", "gemma3", "llama4", "qwen2_moe", "opt", "phi3", "deepseek_v3")
-"""Among them decoders with windows, chunks, experts, learned positions, latent attention and nested configurations."""
+"""Packed decoders, some with windows, chunks, experts, learned positions, latent attention or nested configurations."""
 SEPARATE = ("gemma2", "gpt_neo", "bloom", "lfm2", "mamba", "gpt_oss")
-"""Attention outside the interface of `transformers`, recurrent layers, convolutions."""
+"""Decoders that are not packed: attention outside the interface of `transformers`, recurrent layers, convolutions."""
 
 
 def decoder(name: str, dtype: torch.dtype = torch.float32) -> ActorCritic:

@@ -18,7 +18,7 @@ def arrays(*streams: list[int]) -> list[NDArray[np.int64]]:
 
 
 def test_a_tree_by_hand() -> None:
-    """1 - 2 - 3 - 4, with the branches 3 - 5 below 2, and 7 below 1; then 9."""
+    """One root is 1, with 2 - 3 and 7 below it, and 4 and 5 below 3. The other root is 9."""
     tree = PrefixTree.of(arrays([1, 7], [1, 2, 3, 4], [9], [1, 2, 3, 5]))
     assert tree.tokens.tolist() == [1, 2, 3, 4, 5, 7, 9]
     assert tree.depths.tolist() == [0, 1, 2, 3, 3, 1, 0]

@@ -262,7 +262,7 @@ def test_games_in_child_processes_start_and_step_at_the_same_time(tmp_path: Path
 
 @pytest.mark.parametrize("broken", [(), (0, 1), (2,), (1, 4, 5)])
 def test_failed_starts_in_child_processes_are_counted_as_in_this_process(broken: tuple[int, ...]) -> None:
-    """Starts at the same time are counted in the order of the episodes, with and without threads."""
+    """Simultaneous starts are counted in the order of the episodes, with and without threads."""
 
     class Spec(CorridorSpec):
         step_seconds: float | None = None

@@ -31,7 +31,7 @@ FILES = ("agent.json", "model.safetensors", "tokenizer.json", "training.safetens
 
 
 def refused(work: Callable[[], Any], *says: str) -> None:
-    """Assert that it raises one line with this text."""
+    """Assert that `work` raises one line that contains these texts."""
     with pytest.raises(AgentError) as caught:
         work()
     message = str(caught.value)

@@ -55,7 +55,7 @@ def ours(folder: Path) -> tuple[ActorCritic, torch.Tensor, torch.Tensor]:
 
 
 def run_model_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the code of the model card in its folder, and return its names."""
+    """Run the code of the model card in its folder, and return the code's variables."""
     monkeypatch.chdir(folder)
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL):

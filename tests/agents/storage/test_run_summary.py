@@ -24,7 +24,7 @@ def row(iteration: int, **more: Any) -> dict[str, Any]:
 
 
 def make(folder: Path, rows: Rows = (), **settings: Any) -> Path:
-    """Write the files of a run that has four iterations unless `settings` says otherwise."""
+    """Write the files of a run whose settings plan four iterations, unless `settings` says otherwise."""
     folder.mkdir(parents=True)
     config = TrainConfig.from_flat({"iterations": 4} | settings)
     (folder / SETTINGS).write_text(config.model_dump_json())

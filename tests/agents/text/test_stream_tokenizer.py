@@ -1,4 +1,4 @@
-"""Pieces of a stream have the tokens of the whole text: BOS tokens and blanks of SentencePiece."""
+"""Text encoded in pieces has the tokens of the whole text, also with BOS tokens and SentencePiece's spaces."""
 
 from collections.abc import Callable
 from typing import Any

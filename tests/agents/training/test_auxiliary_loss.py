@@ -14,7 +14,7 @@ from tests.helpers.updates import Kept, gradients, learn, rollout_of, updater
 
 
 def plain_lm_loss(model: Any, rollout: RolloutBatch) -> Tensor:
-    """Mean over all tokens that were not chosen, of all streams, of the plain model's -log p."""
+    """Return the plain model's -log p, averaged over the tokens of all streams that the agent did not choose."""
     terms = []
     for segment in rollout.segments:
         tokens, chosen = torch.from_numpy(segment.tokens), {choice.position for choice in segment.choices}

@@ -75,7 +75,7 @@ def plain_logprobs(model: Any, segments: Sequence[Segment]) -> list[Tensor]:
 
 
 def cross_entropy(model: Any, segments: Sequence[Segment]) -> Tensor:
-    """Minus the mean over all choices of the labels' plain log-probabilities."""
+    """Minus the sum of the labels' plain log-probabilities, divided by the number of all choices."""
     choices = [choice for segment in segments for choice in segment.choices]
     terms = [
         row[c.label] for row, c in zip(plain_logprobs(model, segments), choices, strict=True) if c.label is not None

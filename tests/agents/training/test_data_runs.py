@@ -51,7 +51,7 @@ def distance(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) ->
 
 
 def rewritten(source: Path, out: Path, change: Any) -> Path:
-    """Write the transcript of a run with changed episodes."""
+    """Apply `change` to each episode in the transcript of a run, and write the result to `out`."""
     rows = [json.loads(line) for line in (source / transcript.NAME).read_text().splitlines()]
     episodes = [change(Episode.from_json(row["episode"])) for row in rows]
     transcript.append(out, (transcript.Entry(iteration=0, episode=episode) for episode in episodes))

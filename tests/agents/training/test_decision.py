@@ -81,7 +81,7 @@ def test_where_a_return_stands() -> None:
 def test_play_that_obtains_the_wanted_return_has_the_tokens_of_training(
     kind: Kind, context: int, place: Any, tmp_path: Path
 ) -> None:
-    """A wrong wanted return gives other tokens, until the play is written again."""
+    """Play that states a wrong return has other tokens, until it is rewritten with the obtained return."""
     model, right, wrong = tiny_model(kind), stating(place, 1.2), stating(place, 7.0)
     player = agent(model, prompt=right, context=context)
     episodes, wanted = episodes_of(player, 3, spec=SAME), player.take_segments()
@@ -107,7 +107,7 @@ def test_play_that_obtains_the_wanted_return_has_the_tokens_of_training(
 
 
 class Named(ScriptSpec):
-    """A game with the fields by which `prompts_of` knows it."""
+    """A scripted game with the further fields that `prompts_of` reads."""
 
     kind, target = "open", "script"
 
@@ -163,7 +163,7 @@ def share(player: LanguageModelAgent, spec: ScriptSpec, wanted: float) -> float:
 
 
 def shuffled(episodes: Sequence[Episode]) -> list[Episode]:
-    """The episodes with the rewards of others."""
+    """Return the episodes with their rewards permuted among them."""
     order = np.random.default_rng(0).permutation(len(episodes))
     rows = zip(episodes, [episodes[index] for index in order], strict=True)
     return [
@@ -216,7 +216,7 @@ def test_the_best_return_of_the_data_is_wanted_by_default(tmp_path: Path) -> Non
 
 
 def test_all_agents_of_a_run_want_the_best_return_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the policy of a frozen run has no KL to the initial one. A resumed run saves the best agent again."""
+    """The policy of a frozen run therefore has no KL to the initial one. A resumed run saves the best agent again."""
     given = {"data": "random:9", "eval_game": "bandit", "eval_episodes": 2, "lr": 0.0, "kl_coef": 0.0}
     config = settings("bandit", optimizer="decision", kl_target=None, iterations=1, **given)
     run = trained(config, tmp_path / "run")

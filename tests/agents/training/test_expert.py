@@ -1,4 +1,4 @@
-"""The expert: which command it labels, by walkthrough and by policy."""
+"""The expert: which command it labels, by the walkthrough and by `policy_commands`."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from agents.training.dagger import Expert
 
 
 def asked(admissible: str, *, walkthrough: str = "", policy: str = "") -> Turn:
-    """A turn whose commands are letters; with a walkthrough it is the first of the episode."""
+    """Return a turn whose commands are letters. A turn with a walkthrough is the first of its episode."""
     info = {"admissible_commands": list(admissible), "policy_commands": list(policy)}
     if walkthrough:
         info["extra.walkthrough"] = list(walkthrough)

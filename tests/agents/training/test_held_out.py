@@ -102,7 +102,7 @@ def test_the_first_of_the_best_agents_is_kept_and_can_be_named(run: Path) -> Non
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The success rates 0.2, 0.5, 0.9, 0.4 and so on, after 0, 1, 2, 3 iterations."""
+    """Replace the success rates after 0, 1, 2, ... iterations by 0.2, 0.5, 0.9, 0.4, 0.9 and 0.1."""
     rates = [0.2, 0.5, 0.9, 0.4, 0.9, 0.1]
 
     class Estimate:

@@ -69,7 +69,7 @@ class JunctionSpec:
 
 
 def policy_of(words: Any) -> ActorCritic:
-    """Return a uniform policy over the last token. q starts at OPTIMISM, above all returns, and the heads differ."""
+    """Return a tabular, uniform policy. Its two Q heads differ, and start near OPTIMISM, which exceeds all returns."""
     torch.manual_seed(0)
     model = bigram_model(torch.zeros(len(words), len(words)), q_heads=2, target_q=True, init_std=0.01)
     assert model.heads.target_q is not None
@@ -165,7 +165,7 @@ def test_ilql_stitches_two_halves(tmp_path: Path) -> None:
     ],
 )
 def test_what_ilql_consists_of_is_needed(name: str, wrong: dict[str, Any], tmp_path: Path) -> None:
-    """The one-step target, the expectile, and the conservative loss, without which `go` keeps its first q."""
+    """It fails without the one-step target, the expectile, or the conservative loss that lowers q of `go`."""
     assert success(trained(tmp_path / "data", name, **wrong), guide_beta=BETA) < 0.4
 
 

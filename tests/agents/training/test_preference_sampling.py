@@ -18,7 +18,7 @@ GAME = "completion?reward=length"
 
 
 class Writer:
-    """Writes one to three words, as the number of the episode determines."""
+    """Writes one to three words. Their number depends on the index of the episode."""
 
     name = "writer"
     writes_freely = True

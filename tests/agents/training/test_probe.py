@@ -107,7 +107,7 @@ def test_the_policy_that_has_not_moved_has_no_kl(prompts: str) -> None:
 
 
 def test_the_kl_of_a_guided_policy_is_that_of_its_own_texts(tmp_path: Path) -> None:
-    """q makes the policy choose north, to which pi_0 gives 0.9, for certain."""
+    """pi_0 gives north the probability 0.9, and guidance by q raises it to 1, so the KL is -log 0.9."""
     (tmp_path / "go.txt").write_text("you go\ngo\n")
     model = tabular(POLICY)
     words, head = tokenizer().get_vocab(), next(iter(model.heads.q.children()))

@@ -38,7 +38,7 @@ NAMES = ("ppo", "actde")
 TILTED = ("mpo", "recentred")
 """Learners that end at softmax(log pi_0 + Q / TAU). "recentred" is ACTDE with a re-centred q."""
 FROZEN = "frozen"
-"""Trains v and q alone, and its play is guided by q. It ends there, too, if the random trunk tells the states apart."""
+"""Trains v and q alone, and q guides its play. It ends at TILTED's policy if the random trunk separates the states."""
 SAME = {"north": 1.0, "south": 1.0}
 CONSTANT = ScriptSpec([[Scene("room", SAME)]], end="")
 OBSERVED = ScriptSpec([[Scene("red", dict.fromkeys(SAME, 1.0))], [Scene("blue", dict.fromkeys(SAME, -1.0))]], end="")
@@ -54,7 +54,7 @@ TAUGHT = ScriptSpec(
     ],
     end="",
 )
-"""Its expert is wrong if the game shows red."""
+"""A game whose expert is wrong in the state "red"."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Recorded play as data: its token streams, its labels, its numbers, and the errors of damaged files."""
+"""Recorded play as data: token streams, labels, log pi, v and q of the choices, and errors of damaged files."""
 
 import json
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ TEXTS = "completion?reward=length&max_tokens=4"
 
 
 def written(player: LanguageModelAgent, episodes: int = 5) -> RolloutBatch:
-    """Return texts of different lengths, so that micro-batches do not keep their order."""
+    """Return a rollout of texts of different lengths, so that micro-batches reorder them."""
     with EpisodeRunner(games.resolve(TEXTS), seed=3, parallel=3) as runner:
         list(runner.play(player, episodes))
     return RolloutBatch(player.take_segments(), credit="token")

@@ -1,4 +1,4 @@
-"""The replay buffer: which episodes it keeps, their numbers, and runs that train on them and are resumed."""
+"""The replay buffer: which episodes it keeps, their log pi and v, and runs that train on them and are resumed."""
 
 import json
 from collections.abc import Sequence
@@ -151,7 +151,7 @@ REJECTION: dict[str, Any] = {"optimizer": "rejection-transition", "kl_coef": 0.0
 
 
 def chance_of_ringing(out: Path, **changes: Any) -> float:
-    """Return the probability of the command `ring` after 20 rollouts of eight episodes, of which the first pays."""
+    """Return the probability of `ring` after 20 rollouts of eight episodes. It pays in the first rollout only."""
     code = out.with_suffix(".py")
     code.write_text(f"PAYING = {FIRST}\n{LUCKY}")
     usual = {

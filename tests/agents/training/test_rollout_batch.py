@@ -34,7 +34,7 @@ def choice(position: int, turn: int, alternatives: Sequence[int], chosen: int, n
 
 
 def by_hand() -> list[Segment]:
-    """Two segments: a command of two tokens and one of one; then, in a shorter stream, one of one."""
+    """Return two segments. The first has a command of two choices and one of one. The second has a command of one."""
     first = (
         choice(1, 0, (7, 8), 1, 1.0, next_value=2.0),
         choice(2, 0, (3, 4, 5), 0, 2.0, reward=6.0, discount=0.5, next_value=3.0),
@@ -79,7 +79,7 @@ def test_the_batch_equals_numbers_by_hand(credit: Credit) -> None:
 
 
 def head_outputs(part: Any) -> HeadOutputs:
-    """Numbers that identify their choice and alternative."""
+    """Return outputs from whose numbers the choice and the alternative can be read."""
     n = part.choice_index.float()
     k = torch.arange(3.0)
     padding = part.choices.alternatives < 0

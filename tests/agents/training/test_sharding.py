@@ -16,7 +16,7 @@ from tests.helpers.processes import finish, start_two
 
 
 def metrics(path: Path) -> dict[str, Any]:
-    """Return the metrics that a process has written. `prefix_sharing` depends on which process has which episodes."""
+    """Return the metrics of a process, without `prefix_sharing`, which depends on the episodes that the process has."""
     return {name: value for name, value in json.loads(path.read_text()).items() if name != "prefix_sharing"}
 
 

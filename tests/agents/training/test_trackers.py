@@ -22,14 +22,14 @@ TINY = {"game": "bandit", "trunk": "pico", "episodes": 4, "iterations": 3, "save
 
 
 class FakeError(Exception):
-    """The error of a package."""
+    """The error class of a fake tracker package."""
 
 
 FakeError.__module__ = "wandb.errors"
 
 
 class Table:
-    """The table of a package."""
+    """The table class of a fake tracker package."""
 
     def __init__(self, columns: list[str], data: list[list[Any]]) -> None:
         self.columns, self.data = columns, data

@@ -93,7 +93,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(whole: tuple[Trai
 
 
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(whole: tuple[TrainConfig, Path], tmp_path: Path) -> None:
-    """Three iterations, two of them in the checkpoint, and an incomplete line of the fourth."""
+    """The checkpoint holds two of the three iterations. The files end with an incomplete line of the fourth."""
     wanted, run = whole
     out = tmp_path / "run"
     trainer = make_trainer(wanted, out)

@@ -29,7 +29,7 @@ STILL = {"gamma": 1.0, "kl_coef": 0.3, "value_coef": 0.0, "q_coef": 0.0}
 
 @pytest.fixture(scope="module", params=[*KINDS, "whole"])
 def warm_start(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
-    """A short run of PPO with an adapter on a pretrained trunk, or the whole of it, to a nearly uniform policy."""
+    """A short run of PPO to a nearly uniform policy. It trains an adapter on a pretrained trunk, or the whole trunk."""
     place, words = tmp_path_factory.mktemp("warm_start"), tokenizer()
     tiny_lm("llama" if request.param == "whole" else request.param, len(words)).save_pretrained(place / "base")
     words.save_pretrained(place / "base")

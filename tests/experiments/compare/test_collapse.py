@@ -87,7 +87,7 @@ def test_a_constant_added_to_q_changes_nothing(nodes: Nodes, inverse_tau: float)
 
 @given(some_nodes(), st.floats(0.1, 5))
 def test_the_temperature_of_a_tilted_policy_is_recovered(nodes: Nodes, inverse_tau: float) -> None:
-    """For pi = softmax(log pi_0 + q / tau) the KL is 0 at that tau, which fits best."""
+    """If pi = softmax(log pi_0 + q / tau), the KL to the tilted policy is 0 at this tau, which is the best fit."""
     made = changed(nodes, policy=collapse.tilted(nodes, inverse_tau))
     assert collapse.kl_to_tilted(made, inverse_tau) == pytest.approx(0, abs=1e-9)
     best = collapse.best_inverse_tau(made)
@@ -142,7 +142,7 @@ def played(agent: Agent, episodes: int = 6) -> list[Episode]:
 @pytest.mark.parametrize("credit", ["token", "command"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_kl_by_nodes_is_kl_over_commands(kind: Kind, credit: Credit) -> None:
-    """The chain rule over the trie equals the KL of the probabilities that `act` returns for the commands."""
+    """The KL by the chain rule over the trie equals the KL between the command probabilities that `act` returns."""
     ours, theirs = (player(kind, seed).act([first_turn(COMMANDS)])[0] for seed in (0, 1))
     paired = PairedAgent(player(kind, 0), player(kind, 1), credit)
     assert paired.act([first_turn(COMMANDS)]) == [ours]

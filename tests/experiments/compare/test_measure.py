@@ -165,7 +165,7 @@ def test_several_games_with_several_turns(tmp_path: Path, credit: str) -> None:
 
 
 def test_detached_q_does_not_change_ppos_policy_unless_gradients_are_clipped(tmp_path: Path) -> None:
-    """`--train-q --detach-q` changes only the initial weights of v, made equal here, and the norm of all gradients."""
+    """`--train-q --detach-q` changes v's initial weights, which are made equal here, and the norm of all gradients."""
 
     def policy(train_q: bool, norm: float, **changes: Any) -> dict[str, torch.Tensor]:
         config = settings("bandit", optimizer="ppo", max_grad_norm=norm, train_q=train_q, **changes)

@@ -81,7 +81,7 @@ def test_an_unknown_setting_is_named() -> None:
 
 
 def swept(samples: int | None = None) -> dict[str, Any]:
-    """Return committed results as if two settings had been varied, of which ppo has one."""
+    """Return committed results as if `lr` and `q_lr` had been varied, of which ppo has only `lr`."""
     stored: dict[str, Any] = json.loads((ROOT / "docs" / "bandit" / report.RESULTS).read_text())
     firsts = {row["optimizer"]: row for row in stored["runs"] if row["optimizer"] in ("ppo", "actde")}
     varied = ["lr=0.1..0.9", "q_lr=1,2"] if samples else ["lr=0.1,0.2", "q_lr=1,2"]

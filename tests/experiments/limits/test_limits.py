@@ -37,7 +37,7 @@ def curve(name: str, kind: type[Optimizer], torch_optimizer: str = "adamw", *, t
 
 
 def is_at_limit(found: Curve) -> bool:
-    """Whether the policy ends within 0.01 nats of the limit, after it started far away."""
+    """Return whether the policy ends within 0.01 nats of the limit. Assert that it starts far from there."""
     assert found.start > 5 * WITHIN
     return found.distances[-1] <= WITHIN
 
@@ -46,7 +46,7 @@ def is_at_limit(found: Curve) -> bool:
 
 
 def test_q_of_the_dilemma_is_that_of_the_posts_strategies() -> None:
-    """The post lists the discounted returns of cccc..., cdcd..., dddd... and dcdc..., and the first action is given."""
+    """The post lists the discounted returns of cccc..., cdcd... and dcdc.... The first action is the initial state."""
     mdp = problem("dilemma")
     cooperate, alternate = torch.tensor([[1.0, 0.0]] * 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     for policy, state, wanted in ((cooperate, 0, 1.0), (alternate, 0, 1.492), (alternate, 1, -1.015)):
@@ -103,7 +103,7 @@ class WrongSignACTDE(ACTDE):
 
 
 class ShiftedPriorACTDE(ACTDE):
-    """Takes the prior's log-probability of the action before."""
+    """Takes the prior's log-probability of the action in the preceding episode of the batch."""
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         assert batch.ref_logprobs is not None
@@ -117,7 +117,7 @@ def test_wrong_losses_do_not_end_there(kind: type[Optimizer]) -> None:
 
 @pytest.mark.parametrize("wrong", ["labels", "expectation"])
 def test_a_wrong_q_does_not_end_there(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """q is fitted to the return of the action before, or the expectation takes the q of the action before."""
+    """The q of action a - 1 is fitted to the return of action a, or stands for the q of action a in the expectation."""
     right = learner.table_outputs
 
     def outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> Outputs:

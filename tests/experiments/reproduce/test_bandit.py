@@ -32,7 +32,7 @@ STEPS, SEEDS = 400, 3
 
 
 def plain_gaps(config: Learner, uniform: Any) -> Any:
-    """[T], the gap of the plain learner that draws its actions with the same numbers [T]."""
+    """Return the gap [T] of the plain learner, whose actions are drawn with the uniform numbers [T]."""
     kind = {"ppo": TabularPPO, "actde": TabularACTDE}[config.rule]
     learner, gaps = kind({0: {0: config.gap, 1: 0.0}}), []
     for n, number in enumerate(uniform, 1):
@@ -52,14 +52,14 @@ def test_vectorized_learners_equal_the_plain_ones(config: Learner) -> None:
 
 
 def test_the_gradient_of_log_pi_moves_both_logits() -> None:
-    """The first step from an even policy: each logit moves by half the error, so the gap by the error."""
+    """In the first step from an even policy, each logit moves by half the error, so the gap moves by the error."""
     learner = Learner(name="g", rule="none", gradient=True, rewards=(2.0, 3.0))
     curves = simulate([learner], steps=1, seeds=50, rng=np.random.default_rng(0), at=[1])
     assert set(curves["g"].gap[0]) == {2.0, -3.0}
 
 
 def test_curves_count_errors_and_pulls() -> None:
-    """With alpha 1 and two rewards PPO's gap moves by their difference at every change of arm, never back."""
+    """With alpha 1, PPO's gap grows by the difference of the two rewards at every change of arm, and never shrinks."""
     ppo = simulate(growth.LEARNERS[:1], steps=2000, seeds=20, rng=np.random.default_rng(0), at=range(1, 2001))["ppo"]
     change = np.diff(ppo.gap, axis=0)
     assert set(np.unique(np.round(change, 9))) == {0.0, 0.5}
@@ -96,7 +96,7 @@ def test_bands_over_seeds() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_consistent_tables_satisfy_the_bellman_equations(seed: int) -> None:
-    """v is the policy's mean of q, and q is the reward and the discounted v of what follows."""
+    """v is the policy's mean of q, and q is the reward plus the discounted v of the next state."""
     rng = np.random.default_rng(seed)
     learner = TabularACTDE(mdp.initial_logits(world := mdp.random_mdp(rng, 0.9), rng))
     mdp.make_consistent(learner, world)
@@ -110,7 +110,7 @@ def test_consistent_tables_satisfy_the_bellman_equations(seed: int) -> None:
 
 
 def test_the_dilemma_is_the_posts() -> None:
-    """cdcd... earns 2 and -1.76 in turn: the best of the six returns, 1.492 with an opening c played."""
+    """cdcd... earns 2 and -1.76 in turn. After its given first c, its return is 1.492, the best of the post's six."""
     world = mdp.dilemma()
     ends = [world.step(before, now, np.random.default_rng(0)) for before, now in ((0, 1), (1, 0), (0, 0), (1, 1))]
     assert [step.reward for step in ends] == pytest.approx([2, -1.76139, 0.5, -0.738613])
@@ -170,7 +170,7 @@ def test_every_cell_of_both_tables_is_there(findings: dict[str, Finding]) -> Non
 
 
 def test_cells_are_consistent(findings: dict[str, Finding]) -> None:
-    """Logits are sums of errors, ACTDE's policy is the softmax of its q, PPO's sum of errors is v."""
+    """PPO's logits are sums of errors, and all its errors sum to v. ACTDE's policy is the softmax of its q."""
     logits = {"wedding": 0.0, "party": 0.0}
     for t, action in enumerate(post_tables.HISTORY, 1):
         cell = {name: number(findings[f"bandit.ppo-table.t{t}.{name}"]) for name in ("advantage", "pi", "v")}
@@ -223,7 +223,7 @@ def test_a_criterion_says_what_its_band_is(findings: dict[str, Finding]) -> None
 
 
 def test_first_tries_are_judged_by_where_q_begins() -> None:
-    """Below q's initial 0 a worse arm's first try has a negative error under both rules, above only under PPO."""
+    """The first try of a worse arm has a negative error in PPO. In ACTDE it has one only below q's initial 0."""
     for kind, signs in ((TabularPPO, (1.0, 1.0)), (TabularACTDE, (0.0, 1.0))):
         shares = [exploration.punished(kind, np.array([[0.2, 0.9]]) + shift) for shift in (0.0, -1.0)]
         assert tuple(shares) == signs

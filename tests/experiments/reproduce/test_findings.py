@@ -92,7 +92,7 @@ def test_claims_without_a_measurement_are_not_run() -> None:
 
 @pytest.mark.parametrize("part", [*reproduce.PARTS, "other"])
 def test_every_claim_has_one_way_to_be_judged(part: str) -> None:
-    """Without a comparison a criterion, with one the post's number as printed; ids and numbers are legal."""
+    """A claim has either a criterion, or a comparison with the post's number as printed."""
     claims = load_claims(part)
     assert len(judged(part, {})) == len(claims)
     for name, claim in claims.items():

@@ -20,9 +20,9 @@ from tests.helpers.command_line import answer, cli
 def series(
     arm: Arm, share: object, *, trials: int = 5, noise: float = 0.0, entropy: float = 0.5, games: int = 6400
 ) -> Series:
-    """Synthetic trials: `share` of alternating games is a number or [rollouts]; the rest in equal parts.
+    """Return synthetic trials. A share of their games alternates. Half of the others cooperate, and half defect.
 
-    `noise` is the standard deviation between trials; within them the share is counted over so many games.
+    `share` is a number or [rollouts]. `noise` is its deviation between trials. It is counted over `games` games.
     """
     rows = np.zeros((trials, arm.rollouts, len(COLUMNS)))
     rng = np.random.default_rng(sum(map(ord, arm.name)))
@@ -39,14 +39,14 @@ def verdicts(findings: list[Finding]) -> dict[str, str]:
 
 
 def judge(prefix: str, measurements: dict[str, Measurement]) -> dict[str, str]:
-    """Id -> verdict of the claims whose ids begin with the prefix, such as "ipd.ppo."."""
+    """Return the verdicts, by id, of the claims whose ids begin with the prefix, such as "ipd.ppo."."""
     findings = judged(prefix.partition(".")[0], measurements)
     return {name: verdict for name, verdict in verdicts(findings).items() if name.startswith(prefix)}
 
 
 @pytest.mark.parametrize("payoff", PAYOFFS)
 def test_returns_equal_the_values_of_plans(payoff: str) -> None:
-    """The sum over 128 games equals the solution of the equations of each plan."""
+    """Each strategy's mean discounted return equals the one from the linear equations for its values."""
     plans = {"alternate": (1, 0), "cooperate": (0, 0), "defect": (1, 1)}
     found = payoff_matrix.mean_returns(payoff)
     for name, plan in plans.items():
@@ -67,7 +67,7 @@ def test_the_matrix_is_reproduced() -> None:
 
 
 def test_intervals_contain_repetitions() -> None:
-    """Of 4,000 pairs of experiments with ten trials, the second lies in the first's interval 95% of the time."""
+    """An interval from ten trials contains the result of ten further trials in 95% of 4,000 pairs of experiments."""
     rng = np.random.default_rng(1)
     inside = np.zeros(3)
     for _ in range(4000):
@@ -242,7 +242,7 @@ def test_the_quick_report_comes_out_of_the_command(quick: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_run_twice(quick: Path) -> None:
-    """With its trials on record, a report is made again without running any, and is the same."""
+    """A report whose trials are on record is made again without running a trial, and is the same."""
     before = (quick / report.RESULTS).read_bytes()
     for path in sorted((quick / "quick-runs").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

@@ -33,7 +33,7 @@ def verdicts(folder: Path, exact: dict[str, Any], runs: list[dict[str, Any]] | N
 
 
 def run(cell: str, seed: int, gain: float) -> dict[str, Any]:
-    """Return a run whose entropy and true reward end at `gain`, up to noise, and whose KL ends at -`gain`."""
+    """Return a run whose entropy and true reward end at `gain`, and whose KL ends at 5 - `gain`, up to noise."""
     end = gain + 0.1 * ((seed * (7 + len(cell))) % 11)
     last = {"reward": 1.0, "kl": 5.0 - end, "entropy": end, "true_reward": end, "distinct_2": 0.5 + end / 100}
     return {"cell": cell, "seed": seed, "probes": [dict.fromkeys(last, 0.0), last]}

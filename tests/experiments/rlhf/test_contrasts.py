@@ -92,7 +92,7 @@ def test_the_test_is_a_paired_t_test_over_the_seeds_of_both_cells() -> None:
 
 
 def by_closed_testing(p_values: list[float]) -> list[float]:
-    """Return Holm's p-values by the closure principle: the largest Bonferroni p-value of all sets with a hypothesis."""
+    """Return Holm's p-values by closed testing: the largest Bonferroni p-value of all sets that hold a hypothesis."""
     tests = range(len(p_values))
     sets = [chosen for size in range(1, len(p_values) + 1) for chosen in combinations(tests, size)]
     union = {chosen: min(1.0, len(chosen) * min(p_values[i] for i in chosen)) for chosen in sets}

@@ -16,7 +16,7 @@ from tests.helpers.models import bigram_model
 
 WIDTH, VOCABULARY, TEXTS = 6, 12, 256
 SHARES = {"state": 0.4, "token": 0.3}
-"""Shares of the variance of the returns that a linear function of the hidden state, and the token, explain."""
+"""Shares of the returns' variance that a linear function of the hidden state explains, and that the token explains."""
 
 
 def ragged() -> Rollout:
@@ -78,7 +78,7 @@ FAST = DEFAULT | {"q_lr": 0.02, "value_lr": 0.02}
 
 @pytest.mark.parametrize("change", [{}, {"q_heads": 2}, {"replay": 3}, {"dueling": False}])
 def test_heads_explain_the_known_share(change: dict[str, Any]) -> None:
-    """v can explain the share of the state, q that of the token, too, and q - v the token's share of the rest."""
+    """v can explain the state's share, q both shares, and q - v the token's share of what v leaves unexplained."""
     rollouts, embedding = synthetic(60)
     found = fit(rollouts, embedding, 0, **(FAST | change))
     state, both = SHARES["state"], sum(SHARES.values())

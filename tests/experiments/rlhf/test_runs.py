@@ -31,7 +31,7 @@ class Experiment:
             runs._train(config, self.root / digest / name, 1)
 
     def report(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,), **changes: Any) -> dict[str, Any]:
-        """Add the finished runs to the results. `changes` are those of the common settings or of the reward model."""
+        """Add the finished runs to the results, and return all. `changes` are common settings or the reward model."""
         model = changes.pop("reward_model", MODEL)
         common = {**self.common, **changes}
         runs.complete(self.path, cells, common, seeds, self.root, workers=0, on_run=self.count, reward_model=model)

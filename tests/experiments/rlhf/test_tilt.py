@@ -144,7 +144,7 @@ def expected_returns(player: LanguageModelAgent, prompt: str, stream: Tensor, to
 
 
 def test_monte_carlo_estimates_are_unbiased_and_know_their_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare with sums over all next tokens, in the states in which at most one more token follows."""
+    """In states in which at most one sampled token follows, the exact Q is a sum over the vocabulary."""
     monkeypatch.setattr(monte_carlo, "SAMPLES", 400)
     model, initial = tiny_model(), tiny_model(seed=7)
     written = visited(model, initial, "completion?reward=letter:k&max_tokens=3")

@@ -21,7 +21,7 @@ BACK = {"north": "south", "south": "north", "east": "west", "west": "east"}
 
 
 def record(rooms: int, ways: list[tuple[int, str, int]], *more: tuple[str, list[str]], **names: str) -> dict[str, Any]:
-    """A record of rooms r0, r1, ...; `ways` are (room, direction, room); P is in r0; `names` are further things."""
+    """Return a record of rooms r0, r1, ..., passages (room, direction, room), `more` facts, and `names` of things."""
     facts: list[tuple[str, list[str]]] = [("at", ["P", "r0"]), *more]
     for one, direction, other in ways:
         facts += [(f"{direction}_of", [f"r{other}", f"r{one}"]), (f"{BACK[direction]}_of", [f"r{one}", f"r{other}"])]

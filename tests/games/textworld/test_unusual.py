@@ -93,7 +93,7 @@ def test_random_play_of_an_unusual_game_equals_textworlds(name: str, tmp_path: P
 
 
 class Frotz:
-    """Jericho's environment. It neither knows the ends of a story of ours nor its score, so we derive these."""
+    """Jericho's environment. It knows neither the ends nor the score of our stories, so this class derives them."""
 
     def __init__(self, story: Story, path: Path) -> None:
         import jericho

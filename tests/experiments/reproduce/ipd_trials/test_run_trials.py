@@ -46,7 +46,7 @@ def test_short_runs_are_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 def test_trials_do_not_touch_each_other() -> None:
-    """Each trial of a batch is what it is alone, to rounding; each gradient is clipped by its own norm."""
+    """A trial has the same results in a batch as alone, up to rounding. Gradients are clipped per trial."""
     both, alone = _trials(3, 4, whitening="batch"), _trials(4, whitening="batch")
     found = [(both.step()[1], alone.step()[0]) for _ in range(2)]
     for one, other in found:
@@ -119,7 +119,7 @@ def test_a_rollout_goes_on_where_the_last_one_ended() -> None:
 
 
 def test_detached_heads_leave_the_trunk_to_the_policy() -> None:
-    """With nothing to gain, only v and q would move the trunk; detached they do not, but for weight decay."""
+    """The policy loss is 0, so only the losses of v and q can move the trunk. With detached heads, they do not."""
     settings: dict[str, Any] = {"weight_decay": 0.0, "dropout": 0.0, "gae_lambda": 0.0}
     for detached in (True, False):
         trials = _trials(3, detach_heads=detached, **settings)

@@ -24,7 +24,7 @@ def trainer(place: Path, **settings: Any) -> Trainer:
 
 
 def recorded(trials: Trials) -> RolloutBatch:
-    """The next games of the first trial as segments of `train`; the trials stay as they were."""
+    """Return the next games of the first trial as segments of `train`, without changing the trials."""
     state = trials.random.state()
     played, heads = trials.model.generate(trials.last, trials.random)
     trials.random.load_state(state)

@@ -16,7 +16,7 @@ TRIALS = 2
 
 
 def _model(dropout: float, *, detach: bool = False, compiled: bool = False) -> Model:
-    """One whose weights are large enough for every part to matter."""
+    """Return a model whose weights are large enough for every part to matter."""
     generators = [torch.Generator().manual_seed(3 + trial) for trial in range(TRIALS)]
     model = Model(generators, dropout=dropout, detach_heads=detach, compiled=compiled)
     noise = torch.Generator().manual_seed(4)
@@ -35,7 +35,7 @@ def _tokens() -> Tensor:
 
 
 def _plain(model: Model, tokens: Tensor, random: Random) -> Tensor:
-    """The trunk in plain torch, trial by trial: the last hidden state, [N, D, T, S]."""
+    """Return the last hidden state [N, D, T, S] of the trunk, computed in plain torch and trial by trial."""
     scale = model.scale
     residual = model._residual_masks(random).permute(0, 1, 3, 4, 2) * scale  # [N, 1 + 2 L, T, S, D]
     masks = model._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
@@ -126,7 +126,7 @@ def test_it_is_the_gpt2_of_transformers() -> None:
 
 
 def test_the_ratio_is_one_before_the_first_step() -> None:
-    """The update computes the same heads for whole streams as the rollout token by token, to rounding."""
+    """The heads of the update, on whole streams, equal those of the rollout, token by token, up to rounding."""
     model = _model(0.0)
     tokens, played = model.generate(_tokens()[:, 0], _random())
     for a, b in zip(played, model(tokens, _random()), strict=True):

@@ -96,7 +96,7 @@ def test_a_command_that_passes_is_one_sentence_with_a_verb_of_the_game(command: 
 
 
 def test_the_hostile_corpus_changes_nothing_in_a_real_game(tmp_path: Path) -> None:
-    """In a child process with a time limit, in a folder that must stay empty."""
+    """The commands run in a child process with a time limit, and its folder must stay empty."""
     code = """
 import json, sys, games
 env = games.resolve("textworld:simple?level=1&seed=7")[0].make(max_turns=10_000, infos=["inventory", "description"])

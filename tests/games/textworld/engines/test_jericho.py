@@ -33,7 +33,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 @pytest.mark.parametrize("version", [3, 5, 8])
 def test_a_story_plays_from_its_opening_to_its_end(stories: dict[int, Path], version: int) -> None:
-    """Its score is known up to version 3 only, where the standard defines its address."""
+    """The score is known up to version 3 only, because the standard defines its address there."""
     (spec,) = games.resolve(str(stories[version]))
     assert games.resolve(spec.name) == [spec]
     env = spec.make()
@@ -118,7 +118,7 @@ def test_agents_that_ask_for_infos_of_textworld_play_stories(stories: dict[int, 
 
 @pytest.fixture
 def walkthrough(stories: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> str:
-    """A story that jericho knows, with a walkthrough, as a GAME. It is played in this process."""
+    """The GAME of a story for which jericho has a walkthrough. It is played in this process."""
     import jericho
 
     known = {"name": "two", "rom": "two.z5", "walkthrough": "Look/north//take bar", "grammar": "", "max_word_length": 9}

@@ -31,7 +31,7 @@ PATCHED = (
     (fast_chaining, "_sortable"),
     (rule_simulation, "_simulate"),
 )
-"""Where each patch and the cache are entered."""
+"""Functions that run whenever the cache or a patch is used."""
 
 
 def play(env: gymnasium.Env[str, str], steps: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Kinds of stories: characters who are addressed, quotes, signs, keys to press, and all ways to end."""
+"""Kinds of stories: characters who are addressed, quotes, signs such as $, keys to press, and all ways to end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WALKTHROUGHS = [
 
 
 def play(story: Path, commands: str) -> list[tuple[str, bool, bool, bool]]:
-    """Play the commands, and return the text, terminated, won and lost of each. The episode must not go on longer."""
+    """Play the commands, and return (text, terminated, won, lost) of each."""
     env, results = TextWorld(story), []
     env.reset()
     for command in commands.split("/"):
@@ -115,7 +115,7 @@ def test_an_undo_fails_and_a_crash_is_one_line(folder: Path) -> None:
 
 
 def test_every_walkthrough_of_jericho_passes_the_filter() -> None:
-    """They win public stories, such as zork2, enchanter and weapon, and play all kinds of words and signs."""
+    """The walkthroughs win public stories, such as zork2 and enchanter, and hold all kinds of words and signs."""
     scripts = [known.get("walkthrough", "") for known in jericho.defines.BINDINGS_DICT.values()]
     commands = {command for script in scripts for command in script.split("/")}
     assert len(scripts) > 50 and len(commands) > 3000

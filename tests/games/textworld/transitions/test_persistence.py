@@ -87,7 +87,7 @@ def test_the_transitions_of_several_processes_are_merged(story: Path, cache: Pat
 
 
 def rewritten(change: Callable[[Any, Any], object]) -> Callable[[bytes], bytes]:
-    """A change of the content that keeps the hash right."""
+    """Return a function that changes the content of a file and updates the file's hash."""
 
     def damage(data: bytes) -> bytes:
         import hashlib

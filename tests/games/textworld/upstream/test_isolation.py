@@ -15,7 +15,7 @@ from tests import ROOT
 UPSTREAM = ROOT / "games" / "textworld" / "upstream"
 PACKAGES = ("textworld", "jericho")
 PUBLIC_JERICHO = {ROOT / "games" / "textworld" / "engines" / "jericho.py"}
-"""Plays other stories through Jericho's public interface."""
+"""The module that may import Jericho: it plays other stories through Jericho's public interface."""
 
 
 def sources() -> list[Path]:
@@ -37,7 +37,7 @@ def private_names() -> frozenset[str]:
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Module and name of all that is imported from both packages."""
+    """Yield the module of each import, and the name that the import binds."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, alias.asname or alias.name.partition(".")[0]) for alias in node.names)

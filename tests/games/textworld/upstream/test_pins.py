@@ -85,7 +85,7 @@ PINS = {
         "textworld.logic:Rule.parse_conjunctive_query": "f0c0f15f1edbec89",
     },
 }
-"""Module of ours -> the upstream code that it depends on, with the beginning of the SHA-256 of its source."""
+"""The upstream code that each of our modules depends on, with the first digits of its source's SHA-256."""
 
 
 @pytest.mark.parametrize("package", VERSIONS)

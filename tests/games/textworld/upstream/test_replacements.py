@@ -27,7 +27,7 @@ def story(request: pytest.FixtureRequest) -> Path:
 
 
 def random_commands(engine: StockEngine, steps: int) -> Iterator[tuple[str | None, Any]]:
-    """Play at random; yields each command, None at a reset, and its response."""
+    """Play at random. Yield each command, or None for a reset, with its response."""
     rng, response = np.random.default_rng(0), None
     for step in range(steps):
         if response is None or response.won or response.lost or step % 40 == 0:

@@ -35,7 +35,7 @@ FALSE_RECORDS = {
 
 @pytest.mark.parametrize("name", FALSE_RECORDS)
 def test_false_record_that_loads_is_detected(name: str, tmp_path: Path) -> None:
-    """The story contains none of these, and the walkthrough still wins."""
+    """The story itself is sound, and the walkthrough still wins, so only the record shows the damage."""
     story, record = form(cached_game("coin", GAMES["coin"][0]), True)
     before, after = FALSE_RECORDS[name]
     assert before in record

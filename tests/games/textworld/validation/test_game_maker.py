@@ -1,6 +1,6 @@
 """Games of `GameMaker` without a walkthrough, and with an infinite maximum score, load and play.
 
-A bug of the check, a dead interpreter and a damaged file are told apart for them too.
+Their errors, too, distinguish a bug of the check, a dead interpreter and a damaged file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_it_plays_and_its_faults_are_told_apart(name: str, tmp_path: Path, monke
 
 
 def check_bug(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug of the check is a traceback."""
+    """A bug of the check raises an error with its traceback."""
     run = subprocess.run
 
     def with_bug(command: list[str], **options: Any) -> Any:
@@ -60,7 +60,7 @@ def check_bug(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kill_interpreter(env: TextWorld) -> None:
-    """A dead interpreter is one line, and the next episode plays."""
+    """A dead interpreter raises one line, and the next episode plays."""
     assert isinstance(env._engine, SubprocessEngine) and env._engine._child is not None
     os.kill(env._engine._child.process.pid, signal.SIGKILL)
     with pytest.raises(GameError, match=r"crashed its interpreter \(SIGKILL\) at 'look'$"):
@@ -69,7 +69,7 @@ def kill_interpreter(env: TextWorld) -> None:
 
 
 def damage(story: Path) -> None:
-    """A damaged story and a changed record are one line each."""
+    """A damaged story and a changed record raise one line each."""
     data, record = story.read_bytes(), story.with_suffix(".json").read_text()
     story.write_bytes(data[:100_000])
     with pytest.raises(GameError, match=r"truncated \(100000 of \d+ bytes\)$"):
