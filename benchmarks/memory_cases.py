@@ -46,6 +46,18 @@ QWEN2 = {
     "max_position_embeddings": 2048,
     "tie_word_embeddings": True,
 }
+OLMO2 = {
+    "model_type": "olmo2",
+    "vocab_size": 49152,
+    "hidden_size": 640,
+    "intermediate_size": 2560,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 10,
+    "num_key_value_heads": 10,
+    "max_position_embeddings": 2048,
+}
+LONG = {"max_turns": 16, "context": 256, "micro_batch_tokens": 512}
+"""Episodes of about three contexts, which fill the micro-batches."""
 TEXTS = {
     "game": "completion?reward=length&max_tokens=112&newlines=true",
     "context": 128,
@@ -135,6 +147,29 @@ CASES: dict[str, Case] = {
         "optimizer": "ppo",
         "kl_coef": 0.1,
     },
+    "smollm2-upper-layers": {**SMOLLM2, **LONG, "lora": 16, "lora_layers": 10},
+    "smollm2-lora-context-512": {**SMOLLM2, **LONG, "lora": 8, "context": 512},
+    "neox-lora-wide-micro-batch": {
+        **RANDOM,
+        **LONG,
+        "of": {**NEOX, "num_hidden_layers": 6},
+        "lora": 8,
+        "kl_coef": 0.1,
+        "micro_batch_tokens": 1024,
+    },
+    "llama-full-sgd": {**RANDOM, **LONG, "of": {**LLAMA, "num_hidden_layers": 8}, "lora": 0, "torch_optimizer": "sgd"},
+    "qwen2-full-checkpointing": {**RANDOM, **LONG, "of": QWEN2, "lora": 0, "gradient_checkpointing": True},
+    "olmo2-lora-actde": {**RANDOM, **LONG, "of": OLMO2, "lora": 16, "optimizer": "actde"},
+    "olmo2-full-two-shards": {**RANDOM, **LONG, "of": {**OLMO2, "num_hidden_layers": 6}, "lora": 0, "shards": 2},
+    "qwen2-lora-checkpointing-two-shards": {
+        **RANDOM,
+        **LONG,
+        "of": QWEN2,
+        "lora": 16,
+        "gradient_checkpointing": True,
+        "shards": 2,
+    },
+    "completions-olmo2-lora-kl": {**RANDOM, **TEXTS, "of": OLMO2, "lora": 8, "optimizer": "ppo", "kl_coef": 0.1},
 }
 """Settings of each case. `of` is the configuration of a trunk with random weights, `shards` the number of processes."""
 TUNING: dict[str, Case] = {
