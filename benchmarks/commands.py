@@ -15,8 +15,8 @@ The methods define different policies. The peers multiply p(token | text) over a
 over the whole vocabulary, and the product is normalised over the commands. Our method also multiplies p(token | text),
 but normalises p at each node of the trie over the next tokens of the commands.
 
-`policies differ` is the total variation distance between these two policies for the same logits. `off` is the largest
-difference between our probabilities and those that our normalisation gives for the peers' logits.
+`policies differ` is the total variation distance between these two policies for the same logits. `off` is a check: the
+largest difference between our probabilities and our normalisation of the peers' scores.
 """
 
 import argparse

@@ -2,10 +2,15 @@
 
     python -m benchmarks.communication [--rounds N] [--out FILE]
 
-Two processes on this machine, connected by gloo, take turns with: the backward pass alone, our backward pass and sum of
-the gradients, the same with one reduction per tensor (`tensors`), and DDP's backward pass, which overlaps its
-reductions. The loss is the sum of the last hidden states of --rows streams of --length tokens. `bytes` is the size of
-the tensors that a process reduces in a step, and `messages` their number, both recorded by torch's profiler.
+Two processes on this machine are connected by gloo. Four kinds of forward and backward passes alternate:
+
+    backward  without communication
+    ours      followed by our sum of the gradients over both processes
+    tensors   followed by one reduction per tensor
+    ddp       of DDP, which overlaps its reductions with the backward pass
+
+The loss is the sum of the logits of --rows streams of --length tokens. In a step, a process reduces `messages` tensors
+with a total size of `bytes`.
 """
 
 import argparse

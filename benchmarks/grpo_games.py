@@ -19,8 +19,8 @@ SmolLM2 hardly writes tool calls. `--calls` therefore selects what TRL's model w
             of turns. Only the update is compared.
     own     what the model generates, at most `--tokens` tokens per episode. `calls` is the mean number of tool calls.
 
-Times are seconds of the processor, because the clock depends on other programs. Memory is the peak of a process after
-its model was loaded, minus the memory of its libraries.
+Times are CPU seconds, because wall-clock times depend on other programs. Memory is the peak of a process after its
+model was loaded, minus the memory of its libraries.
 """
 
 import argparse

@@ -3,12 +3,12 @@
     python -m benchmarks.learning_time [--runs FOLDER] [--sides auto,off] [--seeds 0,1,2] [--out FILE]
 
 PPO trains the small trunk with the presets of `train`, until 90 of the last 100 episodes are won. A side is a value of
-`--prefix-sharing`. Each finished run is stored in FOLDER; a command that is repeated makes only the missing runs. FILE
-holds all runs in FOLDER. To load both sides alike, start one command for each side at the same time, and pin each of
-them to a core of its own.
+`--prefix-sharing`. Each finished run is stored in FOLDER, and a repeated command makes only the missing runs. FILE
+contains all runs in FOLDER. To load both sides alike, start one command per side at the same time, and pin each to a
+core of its own.
 
-Times are seconds of the processor and on the clock. Only the clock depends much on other programs. `last` is the time
-of the last 100 episodes. An iteration that contains only some of them counts by their share. Ratios are off / auto.
+Times are CPU seconds and wall-clock seconds. Only the latter depend much on other programs. `last` is the time of the
+last 100 episodes. If they include only a part of an iteration, the same part of its time counts. Ratios are off / auto.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CLOCKS = ("processor", "wall")
 
 
 def train(side: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train a run to 90% wins. Return its iterations, each with the totals so far."""
+    """Train a run to 90% wins. Return its side, seed and settings, and for each iteration the seconds so far."""
     from agents.training.factory import make_trainer
 
     settings = {"game": GAME, "optimizer": "ppo", "trunk": "small", "seed": seed, "prefix_sharing": side}
@@ -59,7 +59,7 @@ def total_and_last(rows: Sequence[dict[str, float]], clock: str) -> tuple[float,
 
 
 def compared(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the times and ratios of each seed of which both sides are finished."""
+    """Return the times and ratios for each seed whose runs are finished on both sides."""
     found = {(run["side"], run["seed"]): run["iterations"] for run in runs}
     rows = []
     for seed in sorted({seed for _, seed in found}):

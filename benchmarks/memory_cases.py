@@ -3,7 +3,7 @@
 from typing import Any
 
 COIN = {"game": "textworld:coin?level=5&seed=1..50", "max_turns": 8, "optimizer": "ppo", "epochs": 1, "minibatches": 2}
-"""Commands of a text adventure. Episodes are longer than the context, so streams fill it."""
+"""Settings of cases that play a text adventure. Episodes are longer than the context, so token streams fill it."""
 BASE: dict[str, Any] = {"iterations": 1, "prefix_sharing": "off", "tracker": "none", **COIN}
 SMOLLM2 = {"trunk": "smollm2", "dtype": "float32", "parallel": 4, "episodes": 4}
 SMALL = {"trunk": "small", "lora": 0, "parallel": 16, "episodes": 16}
@@ -66,7 +66,7 @@ TEXTS = {
     "episodes": 8,
     "group_size": 4,
 }
-"""Texts of free choice among all tokens."""
+"""Settings of cases that generate free text, with every token of the vocabulary as an alternative."""
 
 Case = dict[str, Any]
 CASES: dict[str, Case] = {

@@ -1,18 +1,18 @@
 """Compare predicted peaks of memory with the measured peaks of short training runs, each in a process of its own.
 
 The measured number is the peak of the resident memory (VmHWM) between the loading of the model and the end of the run,
-minus the resident memory after the same run of a tiny trunk, in another process. This run has the same game, tokenizer,
-optimizer and number of processes, so the difference covers what the prediction counts: the tensors of the model, the
-rollout, the update, the gradient step and the checkpoint. `MALLOC_MMAP_THRESHOLD_=131072` returns the memory of large
-tensors to the system as soon as they are freed; `--default-allocator` measures without this setting. Each case takes
-two gradient steps, of which the first creates the moments. Without shards, all weights are read before the run, because
-the system reads mapped weights from the file only when they are used, and a run does not use the embeddings of most
-words.
+minus the resident memory at the end of another run. This other run has a tiny trunk and the same game, tokenizer,
+optimizer and number of processes. The difference therefore covers what the prediction counts: the tensors of the model,
+the rollout, the update, the gradient step and the checkpoint. `MALLOC_MMAP_THRESHOLD_=131072` returns the memory of
+large tensors to the system as soon as they are freed; `--default-allocator` measures without this setting. Each case
+takes two gradient steps, of which the first creates the moments. The system reads mapped weights from their file only
+when they are used, and a run does not use the embeddings of most words. Without shards, all weights are therefore read
+before the run.
 
-A case has two results. `first` is the prediction that was committed before the case was measured, and the measurement
-of that time. For cases with `first`, the other numbers are those of a later model, so they test it less strictly. The
+Some cases have a second result, `first`: the prediction that was committed before the case was measured, and the
+measurement of that time. Their other prediction is that of a later model, and thus a weaker test. Without shards, the
 measurements in `first` include the game and the tokenizer, because the memory after a bandit run of `pico` was
-subtracted, except that of shards; `measured_threshold_1000000` has a higher threshold.
+subtracted. `measured_threshold_1000000` was measured with a higher threshold.
 
     python -m benchmarks.memory_model --out benchmarks/memory_model.json                     # predicts
     python -m benchmarks.memory_model --out benchmarks/memory_model.json --measure           # adds measurements
@@ -37,9 +37,9 @@ from benchmarks.memory_cases import BASE, CASES, LLAMA, TINY, TUNING, Case
 THRESHOLD = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 KEPT = ("program", "prefix_sharing", "tokens")
 FIRST = ("predicted", "measured", "ratio")
-"""Further measurements: memory of the tiny run in MB, and the largest number of tokens of a micro-batch."""
+"""Keys that are copied from an earlier row to `first`. `KEPT` contains further keys of `measure` that a row stores."""
 PROJECT = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-"""The environment variable with which a child finds this package, because the current folder may not be on its path."""
+"""The environment variable that puts this package on the import path of a child process."""
 
 
 def config_of(case: Case, trunk: str) -> Any:
@@ -87,8 +87,8 @@ def predict(case: Case) -> dict[str, Any]:
 def measure(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
     """Run a case and its tiny run in fresh processes with these environment variables.
 
-    Return `load` and `run`, the peaks above the tiny run's `program`, in MB; `prefix_sharing`; and `tokens`, those of
-    the largest micro-batch.
+    Return the memory of the tiny run (`program`), the peaks above it while the model is loaded (`load`) and afterwards
+    (`run`), all in MB, `prefix_sharing`, and the number of `tokens` in the largest micro-batch.
     """
     tiny, own = _run(tiny_of(case), settings), _run(case, settings)
     program = tiny["resident"]
@@ -107,7 +107,7 @@ def tiny_of(case: Case) -> Case:
 
 
 def _run(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
-    """Run a case in fresh processes, and return the largest measurements of a process in MB."""
+    """Run a case in fresh processes, and return the maximum of each measurement over the processes."""
     with random_trunk(case, weights=False) as place, tempfile.TemporaryDirectory() as runs:
         if "of" in case:  # in another process, whose memory does not count
             words = [sys.executable, "-c", _SAVE, json.dumps(case), place]

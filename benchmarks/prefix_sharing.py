@@ -1,21 +1,22 @@
-"""Compare play and updates that compute common prefixes of episodes once with separate streams: time and peak memory.
+"""Compare the time and peak memory of play and updates with and without shared prefixes of episodes.
 
     python -m benchmarks.prefix_sharing [--agent actde-small] [--episodes 32] [--minibatches 1] [--out FILE]
 
-A shipped agent plays each case in float32, alternately with `--prefix-sharing auto` and with `off`. Both sides then
-make the same update on this rollout, alternately and on the same model, in one epoch. The learning rate is 0, so that
-all rounds are equal. The reported ratios are off / auto for seconds, and auto / off for memory. The cases are:
+The two sides are `--prefix-sharing auto`, which computes a common prefix of several episodes once, and `off`. They run
+alternately. A shipped agent plays each case in float32. Both sides learn from the same rollout with the same model, in
+one epoch. The learning rate is 0, so that all rounds are equal. The reported ratios are off / auto for seconds, and
+auto / off for memory. The cases are:
 
     same        all episodes play one game
     groups      four games, each played by a quarter of the episodes
     different   every episode plays another game
     completions GRPO on groups of eight completions of 32 random tokens after a prompt of 300, without play
 
-`sharing` is the number of tokens of separate streams, divided by the tokens that the trunk computes. Play and update
-have their own. An iteration is a rollout and an update. Episodes share
-prefixes only within a gradient step, so more `--minibatches` share less; the preset of `train` is 4 for a small trunk.
+`sharing` is the number of tokens of separate streams, divided by the number of tokens that the trunk computes. It is
+reported for play and for the update. An iteration is a rollout and an update. Episodes share prefixes only within a
+gradient step, so more `--minibatches` share less. The preset of `train` is 4 for a small trunk.
 
-Memory is the peak during an update minus the memory held before. A copy of the process measures each side.
+Memory is the peak during an update minus the memory held before. Each side is measured in a forked process.
 """
 
 import argparse
@@ -41,12 +42,12 @@ from benchmarks.players import Player, tokens_in
 
 SIDES = ("auto", "off")
 SHAPE = (8, 300, 32)
-"""Of the case `completions`: completions of a prompt, and tokens of the prompt and of a completion."""
+"""Case `completions`: number of completions per prompt, tokens of a prompt, and tokens of a completion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The games of a case (none: random completions), and the targets of the ratios off / auto and auto / off."""
+    """A case. Without games, it consists of random completions. `speedup` and `memory` are targets of the ratios."""
 
     games: tuple[str, ...] = ()
     speedup: float
@@ -62,7 +63,7 @@ CASES = {
 
 
 class Bench:
-    """For each side of a case, an agent that plays and a player that learns. All share a model."""
+    """An agent that plays and a player that learns, for each side of a case. All of them share one model."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         case, episodes = CASES[name], options.episodes
@@ -154,7 +155,7 @@ def alternate(measured: Callable[[str], object], rounds: int) -> harness.Times:
 
 
 def played_row(bench: Bench, update: harness.Times, rounds: int) -> dict[str, Any]:
-    """Return the results of play. An iteration is a rollout and an update, of which `update` holds the seconds."""
+    """Return the results of play and of iterations. `update` holds the seconds of the updates."""
     tokens = {side: [one.tokens.tolist() for one in bench.play(side).segments] for side in SIDES}
     seconds, reader = alternate(bench.play, rounds), bench.agents["auto"].reader
     iteration = {side: [sum(pair) for pair in zip(seconds[side], update[side], strict=True)] for side in SIDES}
@@ -168,7 +169,7 @@ def played_row(bench: Bench, update: harness.Times, rounds: int) -> dict[str, An
 
 
 def memory_in_child(player: Player, rollout: RolloutBatch) -> int:
-    """Return the peak memory of an update in a copy of this process in bytes, minus the memory held before."""
+    """Run an update in a forked process. Return its peak memory in bytes, minus the memory held before the update."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
 

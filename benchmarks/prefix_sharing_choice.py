@@ -1,15 +1,15 @@
-"""Compare the automatic choice between shared prefixes and separate episodes with both options, on 50 rollouts.
+"""Measure the cost of choosing automatically between shared prefixes and separate episodes, on 50 rollouts.
 
     python -m benchmarks.prefix_sharing_choice [--rounds 3] [--out FILE]
 
 A trained and an untrained small trunk play text adventures: one game, four games or sixteen games in sixteen episodes
-of at most 20 turns. The other rollouts are groups of random completions of prompts. Half of the rollouts are learned in
-one gradient step, the other half in four.
+of at most 20 turns. The other rollouts are groups of random completions of prompts. The update has one gradient
+step for half of the rollouts, and four for the other half.
 
-In each round, the same update is made with every option, in random order: `off` (all episodes separate), `packed`
-(every micro-batch is a prefix tree) and `auto` (the choice of `train`). Times are seconds of the processor. A short
-update has more rounds. The cost of the choice is the fastest round of `auto`, divided by the fastest round of the
-better option.
+In each round, the same update is made with three options in random order: `off` (all episodes separate), `packed`
+(every micro-batch is a prefix tree) and `auto` (the choice of `train`). Times are CPU seconds. Short updates have more
+rounds. The cost of the choice is the time of `auto` divided by the smaller of the times of `off` and `packed`. All
+three times are those of the fastest round.
 """
 
 import sys
@@ -46,8 +46,8 @@ class Kind:
     """A kind of rollout. Without `games`, it consists of completions.
 
     Attributes:
-        trained: whether a shipped agent plays, and not an untrained one.
-        shape: number of completions of a prompt, and tokens of the prompt and of a completion.
+        trained: whether the agent that plays is trained.
+        shape: number of completions per prompt, tokens of a prompt, and tokens of a completion.
         minibatches: number of gradient steps.
     """
 
@@ -73,7 +73,7 @@ def kinds() -> Iterator[Kind]:
 
 
 def players(kind: Kind) -> tuple[LanguageModelAgent, dict[str, Player]]:
-    """Return the agent that plays, and for each option a player that learns. All share a model."""
+    """Return the agent that plays, and a player that learns for each option. All of them share one model."""
     agent = load_agent(SHIPPED / "actde-small", seed=0)
     agent.model.float()
     if not kind.trained:

@@ -4,15 +4,15 @@
 
 A shipped agent plays a rollout in float32 and makes an update on it, in one epoch and one gradient step, with a
 learning rate of 0. The cases are those of `benchmarks.prefix_sharing`. Each round starts one process for
-`--prefix-sharing auto` and then one for `off`. FILE is written after each process. A command that is repeated measures
+`--prefix-sharing auto` and then one for `off`. FILE is written after each process. A repeated command measures only
 what is missing in FILE.
 
-Times are seconds of the processor and on the clock. Only the clock depends much on other programs. Ratios of times are
+Times are CPU seconds and wall-clock seconds. Only the latter depend much on other programs. Ratios of times are
 off / auto.
 
-Memory is the peak of the resident memory. `whole` is the peak of the process, with its libraries and the model. `added`
-is `whole` minus the memory that the process held once the model was loaded: key/value cache, activations and gradients.
-Ratios of memory are auto / off.
+Memory is the peak of the resident memory. `whole` is the peak of the process, including its libraries and the model.
+`added` is `whole` minus the memory that the process held after the model was loaded. It contains the key/value cache,
+the activations and the gradients. Ratios of memory are auto / off.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def in_fresh_process(name: str, side: str, options: argparse.Namespace) -> dict[
 
 
 def summary(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return the ratios of a case over all rounds of which both sides are measured."""
+    """Return a case's ratios over all rounds in which both sides were measured."""
     sides = [[row for row in rows if row["case"] == name and row["side"] == side] for side in SIDES]
     pairs = list(zip(*sides, strict=False))
     found: dict[str, Any] = {
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(options: argparse.Namespace, arguments: Sequence[str] | None, rows: list[dict[str, Any]]) -> None:
-    """Write all rows and the summaries of the cases of which a round is complete."""
+    """Write all rows, and a summary of each case with a complete round."""
     complete = [name for name in CASES if {row["side"] for row in rows if row["case"] == name} == set(SIDES)]
     cases = [summary(rows, name) for name in complete]
     harness.write(options.out, harness.document("prefix_sharing_processes", options, arguments, cases=cases, rows=rows))

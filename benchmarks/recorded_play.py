@@ -1,7 +1,8 @@
 """Measure the time and the memory of reading recorded play: `python -m benchmarks.recorded_play --turns 1000000`.
 
-A synthetic transcript is written, converted to token streams as `train --data` does, indexed, and read once in a random
-order. The memory of each part is the growth of the process's peak after the first 2,000 turns of this part.
+A synthetic transcript is converted to token streams as `train --data` does, the resulting file is indexed, and about
+1,000 of its episodes are read in a scattered order. The memory of a part is the growth of the process's peak after the
+first 2,000 turns of the part or, for the index, during the whole part.
 """
 
 import json
@@ -69,7 +70,7 @@ class Meter:
         self.begin, self.before = time.perf_counter(), 0
 
     def watched(self, items: Iterator[Any], each: int) -> Iterator[Any]:
-        """Yield the items, each of which is `each` turns, and take the memory after the first `WARM` turns."""
+        """Yield the items, which have `each` turns each. Memory that was held after `WARM` turns is not counted."""
         for number, item in enumerate(items):
             if number == WARM // each:
                 reset_peak()

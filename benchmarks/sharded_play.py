@@ -8,11 +8,11 @@ for one more token (`decode`) and for --length tokens (`read`), without a cache:
     whole    each process holds the whole trunk, and runs its own streams
     layers   each process stores half of the trunk, gathers one layer after the other, and runs its own streams
              (`train --sharded-play layers`)
-    tensors  tensor parallelism by the plan of transformers: each process stores half of the trunk, and both run the
-             streams of both, each half of each layer
+    tensors  tensor parallelism by the plan of transformers: each process stores half of the trunk, and computes its
+             half of every layer for all streams
 
-`received` is what a process receives in a pass, in bytes, if each process sends every part once to each other process:
-half of a gathered tensor, and all of a summed one. It is as much as the process sends (`benchmarks.communication`).
+`received` is the number of bytes that a process receives in a pass, if each process sends every part once to the other:
+half of each gathered tensor, and all of each summed tensor. The process sends as much (`benchmarks.communication`).
 """
 
 import argparse

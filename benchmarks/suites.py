@@ -5,8 +5,8 @@
 A random player chooses among the admissible commands, with the same random numbers on both sides. It begins a new
 episode after the end of a game and after 100 commands. The sides alternate within a round, so a round plays the same
 commands twice. `suite` is the suite's own environment as the suite's documentation uses it, with the default Java
-options and wrappers. It also lists the admissible commands. TextArena lists none; the GAME string gives the choices.
-The suite of `household.tw-pddl`, a game of ALFWorld's domain (`benchmarks/household.py`), is TextWorld.
+options and wrappers. Both sides also list the admissible commands. For TextArena, the GAME string gives them. The suite
+of `household.tw-pddl`, a game of ALFWorld's domain (`benchmarks/household.py`), is TextWorld.
 
 `differences` counts the steps whose command, score or end differ between the sides. ScienceWorld is not compared,
 because it draws the names of things in its commands at random, so that two loads of a task differ. Starting the

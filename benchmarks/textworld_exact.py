@@ -2,7 +2,7 @@
 
     python -m benchmarks.textworld_exact --steps 200000 --out benchmarks/textworld_exact.json
 
-The players sample random commands, follow TextWorld's policy, or invent text. They play games of all five families.
+The players sample random commands, follow TextWorld's policy, or invent text. They play games of five families.
 After every command, all outputs are compared with those of an environment of `textworld.start`: text, score, won, lost,
 admissible commands, policy commands, intermediate reward, description and inventory.
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.textworld_fuzz --commands 100000 --seed 0 --out benchmarks/textworld_fuzz.json
 
-One game of each family is played twice, with all infos and without infos. Each game runs in its own process and in an
-empty folder. If a command takes longer than a minute, the process of the game is ended. Commands pass through the
-environment, so that the command filter and the engine are tested together. Each violation of the rules above is a
+One game of each of five families is played twice, with all infos and without infos. Each game runs in its own process
+and in an empty folder. If a command takes longer than a minute, the process of the game is ended. Commands pass through
+the environment, so that the command filter and the engine are tested together. Each violation of the rules above is a
 finding. The exit status is 1 if there are findings.
 """
 

@@ -16,8 +16,8 @@ epoch. A sample has L tokens, of which the policy samples R:
 A choice is a token that the agent sampled among several. A sample of TRL has one prompt and one response. `--samples`
 sets what a sample of TRL is:
 
-    stream  a whole episode with the same number of tokens, those of the policy at the end; this favours TRL, although
-            no game can be played in this way
+    stream  a whole episode with the same number of tokens, in which the policy's tokens come last; this favours TRL,
+            although no game can be played in this way
     turns   one turn, with the history as prompt and the command as response, as TRL requires for episodes
 
 In both cases, samples/s are episodes/s. The learning rate is 0, and the games are tapes (recorded episodes). An adapter

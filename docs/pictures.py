@@ -108,7 +108,7 @@ async def watched(folder: Path, name: str, columns: int, theme: str) -> str:
 
 
 def smaller(picture: str) -> str:
-    """Draw the commonest background once and not in each line, which saves a third of the file."""
+    """Draw the most common background once instead of in every line, which saves a third of the file."""
     rectangles = BACKGROUND.findall(picture)
     [(colour, _)] = Counter(rectangle[0] for rectangle in rectangles).most_common(1)
     first = BACKGROUND.search(picture)

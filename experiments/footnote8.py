@@ -1,7 +1,7 @@
-"""Optimizers with a fault of the post's text-adventure code, whose agents did not learn (footnote 8 of the post).
+"""Optimizers with a fault of `trl-textworld`, the post's text-adventure code.
 
-The training step of `trl-textworld` returned the loss of its last sample instead of the sum over its eight samples.
-One sample of eight therefore had a gradient. The order of the samples was random.
+The agents of this code did not learn (footnote 8 of the post). Its training step returned the loss of the last sample
+instead of the sum over eight samples in random order. Only one of the eight samples therefore had a gradient.
 
     python cli.py compare --optimizers ppo,experiments.footnote8:OneOfEightPPO --episodes 16 --minibatches 2 \\
         --micro-batch-tokens 1 --prefix-sharing off
@@ -30,7 +30,7 @@ class OneOfEight(Optimizer):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean loss of the segment if it is the one of its eight that counts, and otherwise 0.
+        """Return the segment's mean loss and metrics. The loss is 0 unless the segment is the selected one of eight.
 
         Raises:
             OptimizerError: the batch has several segments.

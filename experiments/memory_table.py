@@ -27,7 +27,7 @@ LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_si
 
 
 def llama(width: int, inner: int, layers: int, heads: int, groups: int, **more: Any) -> dict[str, Any]:
-    """Return the configuration of a Llama: widths, number of layers, of heads and of key/value heads."""
+    """Return the configuration of a Llama with feed-forward layers of width `inner` and `groups` key/value heads."""
     sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
     attention = {"num_attention_heads": heads, "num_key_value_heads": groups, "max_position_embeddings": 8192}
     return {**LLAMA, **sizes, **attention, "tie_word_embeddings": False, **more}
@@ -56,7 +56,7 @@ DECODERS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Method:
-    """How a model is trained: rank of the adapter (0 trains all weights), number of shards, and how the trunk plays."""
+    """How a model is trained. `lora` 0 trains all weights. With `by_layer`, play gathers one layer after the other."""
 
     lora: int
     shards: int = 1

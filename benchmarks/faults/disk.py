@@ -73,7 +73,7 @@ class Case:
 
 
 def plan(name: str, size: int, points: int) -> list[Case]:
-    """Return the cases of a command that writes `size` bytes without a fault, with `points` sizes of the disk."""
+    """Return a command's cases. Without a fault, it writes `size` bytes. `points` smaller disks are tried (SLOW: 1)."""
     if name in SLOW:
         found = [("disk", f"size={_pages(size * 0.2)}"), ("disk", "ro"), ("disk", "denied")]
         found += [("tmp", "size=4k"), ("tmp", "ro")] if name == "generate" else []

@@ -118,7 +118,7 @@ def outcome(case: Case, result: Result, reported: int | None, misbehaved: int) -
 
     Args:
         reported: number of failed episodes, or None if the command has not written it.
-        misbehaved: number of misbehaving episodes, or of calls that concern no episode.
+        misbehaved: number of misbehaving episodes, and of environments that misbehaved before their first episode.
     """
     if "Traceback" in result.err + result.out or "Exception ignored" in result.err:
         return "failed", result.err[-3000:]

@@ -41,7 +41,7 @@ def plan(count: int, seed: int, names: Sequence[str]) -> list[FileFault]:
 
 
 class Files:
-    """Runs scenarios on copies of intact files, which it writes into the folder `base`."""
+    """Writes intact files into the folder `base`, and runs scenarios on copies of them."""
 
     def __init__(self, base: Path, names: Sequence[str]) -> None:
         self._base, self._work = base, base.with_name("work")

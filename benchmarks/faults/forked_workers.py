@@ -110,7 +110,7 @@ def _be_worker(request: Mapping[str, Any], received: Sequence[int], modules: Pat
 
 
 def record_modules(path: Path) -> None:
-    """Append the names of all modules that this process has imported to a file."""
+    """Append to a file the names of all modules that this process has imported."""
     with path.open("a") as file:
         file.write("\n".join({*sys.modules} - {"__main__", "sitecustomize"}) + "\n")
 

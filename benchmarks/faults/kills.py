@@ -77,7 +77,7 @@ def content(work: Path) -> dict[str, bytes]:
 
 
 class Changes:
-    """A recorder of the system calls that change files in the folder `work`, which kills a process before one of them.
+    """Records the system calls that change files in the folder `work`, and selects the call before which to kill.
 
     TextWorld's compiler writes some temporary files by thousands of equal calls. Only the first of them is recorded.
 

@@ -204,7 +204,7 @@ PLACES: dict[str, dict[str, Behaviour]] = {
 class Misbehaving(gymnasium.Env[Any, Any]):
     """The game, with the fault `what` at the place `where` (see `PLACES`).
 
-    An episode misbehaves if its seed is a multiple of `every`. Before the first episode, the environment always does.
+    The environment misbehaves before its first episode, and in episodes whose seed is a multiple of `every`.
     """
 
     def __init__(self, where: str = "", what: str = "", every: int = 1) -> None:

@@ -86,7 +86,7 @@ def wait_for_all(seconds: float, supervisor: Supervisor | None = None) -> dict[i
     """Wait for all children of this process, which include orphans of the command. Return exit statuses by process id.
 
     Raises:
-        TimeoutError: a child runs for more than so many seconds. All children are killed.
+        TimeoutError: a child still runs after `seconds`. All children are killed.
     """
     found, deadline = dict[int, int](), time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):
@@ -105,7 +105,7 @@ def wait_for_all(seconds: float, supervisor: Supervisor | None = None) -> dict[i
 
 
 def _kill_all() -> None:
-    """Kill all children of this process, and their children, which become its own."""
+    """Kill all children of this process. Their children then become children of this process, and are killed, too."""
     with contextlib.suppress(ChildProcessError):
         while True:
             for task in Path("/proc/self/task").iterdir():

@@ -150,7 +150,7 @@ class Case:
         return int((self.launcher == "alone" and bool(is_lost)) or self.what == "disk" or self.what == "game")
 
     def variables(self, work: Path) -> dict[str, str]:
-        """Return the environment variables of the run. They make the game of one process fail in a later iteration."""
+        """Return the run's environment variables. If `what` is "game", they make one process's game fail."""
         if self.what != "game":
             return self.lasting
         when = {"FAULT_AFTER": str(1 + self.number % 3), "FAULT_METRICS": str(work / "run" / "metrics.jsonl")}
@@ -158,7 +158,7 @@ class Case:
 
     @property
     def lasting(self) -> dict[str, str]:
-        """The environment variables that a resumed run and a run without a fault have, too."""
+        """The environment variables of a run without a fault. The resumed run has the same variables."""
         return SHARDED if self.sharded else {}
 
 

@@ -91,7 +91,7 @@ def problems(case: Case, launched: Launch, before: int, after: int) -> Iterator[
 
 
 def launch(case: Case, words: Sequence[str], work: Path) -> Launch:
-    """Run a command line as the case describes it, with its fault."""
+    """Run a command line with the launcher, the environment variables and the fault of the case."""
     if case.launcher in rank_launchers.LAUNCHERS:
         return rank_launchers.run(words, work, case.variables(work), case.fault, case.launcher)
     return rank_launch.run(words, work, case.variables(work), case.fault, supervised=case.launcher == "forked")

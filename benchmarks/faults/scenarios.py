@@ -20,7 +20,7 @@ VALUES = r"^[^:]*: \..* (=|with|without) "
 BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"
 """Matches the descriptions of changed bytes, which cannot be detected in a text without a checksum."""
 ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|blank|, \\."
-"""Matches the descriptions of faults in lists of independent entries, which may be legal in any part of the list."""
+"""Matches the descriptions of faults after which a list of independent entries may still be legal."""
 EPISODES = 20
 """Episodes of each task in docs/card.json."""
 WEIGHTS = r"model\.safetensors: flipped bit"

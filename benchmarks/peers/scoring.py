@@ -32,7 +32,7 @@ def one_pass_each(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[in
 
 @torch.no_grad()
 def cached_copies(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[int]]) -> Scores:
-    """Score all commands by two forward passes: over the prompt, and over the commands with copies of its cache."""
+    """Score all commands by two forward passes: over the prompt, and over the commands with copies of the cache."""
     prompt_output = lm(input_ids=torch.tensor([list(prompt)]), use_cache=True, logits_to_keep=1)
     cache = prompt_output.past_key_values
     cache.batch_repeat_interleave(len(commands))

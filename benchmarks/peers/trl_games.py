@@ -7,8 +7,9 @@ job, a JSON object: model (folder), dtype, threads, clock (function of `time`), 
 (per rollout; they form one group), rounds, calls, and tokens. With calls "random", random tool calls replace the
 model's `generate`. With "own", the model generates at most `tokens` tokens per episode.
 
-The answers are lines of JSON on standard output, as in `benchmarks.peers.trl_grpo`. The last line holds means per
-rollout, {"calls", "failures": tool calls per episode, "tokens": of all episodes, "written": by the model}.
+The answers are lines of JSON on standard output, as in `benchmarks.peers.trl_grpo`. The last line contains means over
+rollouts: {"calls": tool calls per episode, "failures": share of the calls that failed, "tokens": tokens of all
+episodes, "written": tokens that the model wrote}.
 """
 
 import tempfile

@@ -72,7 +72,7 @@ class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
 
 def adapter(rank: int) -> Any:
-    """Return the configuration of an adapter of this rank, as our own. None if the rank is 0."""
+    """Return the configuration of an adapter of this rank with our settings, or None if the rank is 0."""
     from peft import LoraConfig
 
     target = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}

@@ -60,8 +60,7 @@ def run_grid(
     on_run: Callable[[dict[str, Any]], None],
     on_progress: Callable[[int, int, int], None] = lambda runs, done, total: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Complete every run of a grid: in `workers` processes that share the CPU cores equally, by default in one, or on a
-    cluster.
+    """Complete every run of a grid, in local processes or on a cluster.
 
     Return a tuple (rows, diverged) of two lists in the order of `configs`. An entry of `rows` contains the settings,
     learning curves and measures of a finished run as JSON. An entry of `diverged` contains the error of a run that
@@ -70,6 +69,7 @@ def run_grid(
     Args:
         configs: the result of `check`.
         root: the folder that contains the folders of the runs.
+        workers: number of processes, which share the CPU cores equally. Without a cluster, the default is 1.
         cluster: the address of a Ray cluster (see `ClusterPool`). Each run then has OMP_NUM_THREADS CPUs, by default
             one, and one GPU if the cluster has GPUs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
@@ -140,7 +140,7 @@ def _iterations(
 def _train(
     run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int, wait: bool
 ) -> dict[str, Any]:
-    """Complete a run and return its row. `wait`: wait for a lost process that still holds the lock of the run."""
+    """Complete a run and return its row. If `wait`, first wait until a lost process releases the lock of the run."""
     import torch
 
     from agents.training.factory import make_trainer

@@ -108,8 +108,8 @@ def collapse_of(
 ) -> dict[str, Any]:
     """Return all measures of collapse of `paired` as JSON. A measure is None if it does not exist for these episodes.
 
-    "decisions" is the number of turns with several admissible commands. "entropy" and "kl_initial" are means over these
-    turns, in nats per decision. The other keys contain the results of the functions below.
+    "decisions" is the number of turns with several admissible commands or free text. "entropy" and "kl_initial" are
+    means in nats per decision. The other keys contain the results of the functions below.
 
     Args:
         names: the strategies that the game names.

@@ -1,1 +1,1 @@
-"""Where ACTDE, re-centred ACTDE and MPO end, on tables: the distance to softmax(log pi_0 + Q^pi / tau)."""
+"""How far tabular policies of ACTDE, re-centred ACTDE and MPO end from softmax(log pi_0 + Q^pi / tau)."""

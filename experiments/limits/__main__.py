@@ -20,15 +20,15 @@ from games.untrusted_files import read_json
 RESULTS, REPORT = "results.json", "README.md"
 LEARNERS = {"ACTDE": ("actde", False), "re-centred": ("actde", True), "MPO": ("mpo", False)}
 TAUS = (0.2, 20.0, 2.0)
-"""tau, divided by the size of the differences between the Q of a state's actions, in the order of the measurement."""
+"""Values of tau, divided by `MDP.scale`, in the order of the measurement."""
 ROLLOUTS = {"bandit": 200, "five arms": 300, "acyclic MDPs": 500, "dilemma": 300}
 TIMES = {"ACTDE": 1, "re-centred": 11, "MPO": 11}
-"""Length of the whole run over that of the training. 11: the training continues for ten times as long."""
+"""Length of a run, divided by `ROLLOUTS`. With 11, the training continues for ten times as long as before."""
 SEED = 0
 
 
 def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
-    """Train one learner. Return its distances at the end of the training, and the largest distance after that."""
+    """Train one learner. Return tau, the distances at and after the end of the training, and fields of `Curve`."""
     import torch
 
     from actde import make_optimizer

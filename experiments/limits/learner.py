@@ -17,9 +17,9 @@ from experiments.limits.mdps import MDP
 EPISODES = 64
 """Episodes per problem and rollout."""
 STEP = {"sgd": 0.5, "adamw": 0.1}
-"""First step: the share of an error by which sgd moves an entry that every episode visits, or adamw's rate in nats."""
+"""First step size. For sgd, it is a fraction of the error of an entry that every episode visits. For adamw, nats."""
 CHECKS = 20
-"""Number of measurements until the end of the training, and in each further period of this length."""
+"""Number of measurements in every `rollouts` rollouts of `train`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,12 +37,12 @@ class Tables:
 
 @dataclass(slots=True, kw_only=True)
 class Curve:
-    """Distance in nats of the policy from pi_0 exp(Q^pi / tau), the largest of all states and problems.
+    """The distance of the policy from the limit pi_0 exp(Q^pi / tau) in nats: the maximum over states and problems.
 
     Attributes:
         rollouts: number of rollouts before each measurement.
         distances: the distance at each measurement.
-        start: how far pi_0 is from the last limit, in the state in which it is farthest.
+        start: the distance of pi_0 from the limit at the last measurement.
         spread: the largest difference between the Q^pi of two actions of a state at the end, divided by tau.
     """
 
@@ -53,7 +53,7 @@ class Curve:
 
 
 def distances(policy: Tensor, target: Tensor) -> Tensor:
-    """Return the KL between two policies [..., A], the larger of both directions, in nats. The shape is [...]."""
+    """Return the larger of the two KL divergences between two policies [..., A], in nats. The shape is [...]."""
     ratio = (policy / target).log()
     return torch.maximum((policy * ratio).sum(-1), -(target * ratio).sum(-1))
 
@@ -69,7 +69,7 @@ def train(
     seed: int = 0,
     recentre_q: bool = False,
 ) -> Curve:
-    """Train for `rollouts` rollouts, and then on, to `times` as many. Return the distances from the limit."""
+    """Train for `times` x `rollouts` rollouts, and return the distances from the limit. t_0 is `rollouts` / 4."""
     rng, curve = torch.Generator().manual_seed(seed), Curve()
     value = (mdp.start * mdp.q(mdp.start)).sum(-1)
     tables = Tables(logits=mdp.start.log(), q=value.unsqueeze(-1).repeat(1, 1, mdp.start.shape[-1]), v=value)
@@ -107,7 +107,7 @@ def train(
 
 
 def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) -> torch.optim.Optimizer:
-    """Return AdamW or SGD. The step of q over that of the logits is tau, the temperature of tabular ACTDE.
+    """Return AdamW or SGD. The step size of q is tau times that of the logits, as in tabular ACTDE of temperature tau.
 
     `in_nats` says that the policy loss is in nats. Other policy losses are in units of reward.
     """
@@ -121,7 +121,7 @@ def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) ->
 
 
 def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> Outputs:
-    """Return what a network returns at states [N, T], indices of the R S rows, and actions [N, T]."""
+    """Return the tables' outputs at states [N, T] and actions [N, T]. A state is an index of the R S rows."""
     logprobs = rows(tables.logits)[states].log_softmax(-1)  # [N, T, A]
     policy, q = logprobs.exp(), rows(tables.q)[states]
     return Outputs(
@@ -146,7 +146,7 @@ def rows(table: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> tuple[Batch, Tensor, Tensor, Tensor]:
-    """Play `mdp.turns` turns from states [N], indices of the R S rows.
+    """Play `mdp.turns` turns from states [N], which are indices of the R S rows.
 
     Return a tuple: the batch, the states [N, T], the actions [N, T], and the states [N] of the next rollout.
     """

@@ -20,11 +20,11 @@ class MDP:
     Attributes:
         rewards: [R, S, A] mean reward.
         noise: standard deviation of the rewards, in units of reward.
-        transitions: [R, S, A, S] probability of the next state. What is missing from 1 is the end of the episode.
+        transitions: [R, S, A, S] probability of the next state. With the rest of the probability, the episode ends.
         discount: gamma.
         turns: number of turns in a rollout.
         start: [R, S, A] the initial policy pi_0.
-        scale: the size of the differences between the Q of the actions of a state, in units of reward.
+        scale: the order of magnitude of differences between the Q-values of a state's actions, in units of reward.
     """
 
     rewards: Tensor

@@ -62,7 +62,7 @@ def _cell(cell: Mapping[str, Any], *, later: bool) -> str:
 
 
 def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a sentence for each learner: in how many rows it ends and stays within `WITHIN`."""
+    """Return a sentence for each learner with the number of rows in which it ends and stays within `WITHIN`."""
     sentences = []
     for learner in LEARNERS:
         own = [cell for name, cell in cells.items() if name.endswith(f", {learner}")]

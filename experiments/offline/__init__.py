@@ -1,1 +1,1 @@
-"""Learners of recorded play beside learners of their own play, at equal data or equal numbers of episodes."""
+"""Compare learners of recorded play at equal data, and learners of their own play at equal numbers of episodes."""

@@ -48,8 +48,8 @@ class Results(TypedDict):
     """The content of `results.json`.
 
     Attributes:
-        settings: the settings of a learner of a task, by task and learner.
-        cells: the numbers of each run, by task and learner and then by seed.
+        settings: settings by "TASK, LEARNER".
+        cells: the numbers of each run by "TASK, LEARNER" and seed.
     """
 
     settings: dict[str, dict[str, Any]]
@@ -57,7 +57,7 @@ class Results(TypedDict):
 
 
 def current(results: Results) -> Results:
-    """Return the results of the runs whose settings, and those of their task's `PRIOR`, have not changed."""
+    """Return the results without learners whose own settings, or whose task's settings of `PRIOR`, have changed."""
     settings = {
         f"{task}, {learner}": {key: value for key, value in own.items() if key != "seed"}
         for task in TASKS
@@ -113,7 +113,7 @@ def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
 
 
 def wanting_0(folder: Path, config: TrainConfig, tests: str) -> dict[str, Any]:
-    """Evaluate the agent of a run of `decision`, which wants a return of 0 instead of the best return of its data."""
+    """Evaluate the agent of a `decision` run with a target return of 0 instead of the best return of its data."""
     agent = make_agent(str(folder), seed=20_000 + config.run.seed, wanted_return=0.0)
     return evaluate(
         agent,

@@ -8,7 +8,7 @@ TUNING_SEED = 100
 
 
 class Contrast(NamedTuple):
-    """The difference first - second of the share of won episodes, sampled, at equal seeds."""
+    """The share of episodes that `first` wins minus the share that `second` wins, in sampled play at equal seeds."""
 
     first: str
     second: str
@@ -20,7 +20,7 @@ CONTRASTS = (
     Contrast("mpo", "ppo"),
     Contrast("actde", "actde with the q of pi_0"),
 )
-"""Two at equal data, and two at an equal number of own episodes.
+"""Two contrasts of learners with equal data, and two of learners with equal numbers of own episodes.
 
-The last one was added after the runs of `actde with the q of pi_0` on Text-Nav, and before those of `actde`.
+The last contrast was added after the runs of `actde with the q of pi_0` on Text-Nav, and before those of `actde`.
 """

@@ -164,7 +164,7 @@ def _cell(learner: str, of_seeds: Numbers, name: str) -> str:
 
 
 def _contrasts(runs: Mapping[str, Numbers]) -> str:
-    """Return the table of the contrasts of which at least two seeds are measured, or "" if there is none."""
+    """Return the table of the contrasts that are measured on at least two seeds, or "" if there is none."""
     from scipy import stats
 
     found: list[tuple[Contrast, list[float], float]] = []

@@ -6,7 +6,10 @@ from typing import Any, Literal, NamedTuple
 
 Settings = Mapping[str, Any]
 PRIOR = "pi_0"
-"""The run from which all runs but those of kind "scratch" start. It imitates all recorded play."""
+"""The run from which all others start, except those of kind "scratch".
+
+It imitates the recorded play or, if the task has none, plays without learning and thus creates the recorded play.
+"""
 
 
 class Task(NamedTuple):
@@ -15,14 +18,14 @@ class Task(NamedTuple):
     Attributes:
         title: title of the task in the report.
         game: the GAME of the training.
-        data: the recorded play, as in `train --data`. If it is empty, the play of the run `PRIOR` is the data.
+        data: the recorded play, as in `train --data`. If it is empty, the play of the run `PRIOR` is used.
         common: settings of all runs.
         prior: further settings of the run `PRIOR`.
         offline: further settings of all learners of recorded play.
         own: further settings of all learners of their own play.
         tests: the GAME of the evaluation. If it is empty, the game of the training is evaluated.
-        best: about the best discounted return of the game. `guide_beta` and `tau` of the learners are for a best return
-            of 1, so `guide_beta` is divided by it, and `tau` is multiplied.
+        best: approximate best discounted return of the game. `LEARNERS` assumes 1. The learners' `guide_beta` is
+            therefore divided by `best`, and their `tau` is multiplied by `best`.
         without: learners that refuse the settings of this task.
     """
 
@@ -39,9 +42,12 @@ class Task(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """The optimizer of a learner, what it learns from, and its settings, which override those of the task.
+    """A learner. Its settings override those of the task.
 
-    "scratch": recorded play too. The run does not start from `PRIOR`, and has as many more rollouts as `PRIOR` has.
+    Attributes:
+        kind: "prior" for the run `PRIOR`, "data" if it learns from recorded play, "own" if it learns from its own play.
+            "scratch" also learns from recorded play, but instead of starting from `PRIOR`, it has as many additional
+            rollouts as `PRIOR` has.
     """
 
     optimizer: str
@@ -69,7 +75,7 @@ ATTACHED: Settings = {
 }
 """Settings with which the trunk learns from the errors of v and q, too."""
 AS_IMITATION: Settings = {"top_actions": 16, "critic_warmup": 0, "adam_eps": 1e-8}
-"""Settings of `rejection-transition`. The steps are those of imitation instead of those of the preset for `--init`."""
+"""Settings of `rejection-transition`. The gradient steps are those of imitation, not of the preset for `--init`."""
 Q_FIRST: Settings = {"value_lr": 1e-2, "q_lr": 1e-2, "adam_eps": 1e-8, "detach_value": True, "detach_q": True}
 """Settings of learners whose policy follows q, so that q must learn faster than in the preset for `--init`."""
 FROM_V: Settings = {"reset_q": True, "critic_warmup": 0}

@@ -32,7 +32,7 @@ EPISODES = 256
 STEP = 1.0
 """Step size of the logits with plain gradient steps: nats per rollout, for an arm of probability 1 and advantage 1."""
 HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
-"""Fractions of the error by which v changes in a rollout, and q of an arm that is played in every episode."""
+"""Change of v per rollout as a fraction of its error, and the same for q of an arm that is played in every episode."""
 COEF = 0.5
 """Weight of the value loss and of the Q loss."""
 UNLIMITED = 1e9
@@ -173,8 +173,8 @@ def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Up
 def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, Any]:
     """Train for `rollouts` rollouts, and return curves by name.
 
-    `policy`, `q` and `value` are the values before each rollout and after the last. `reinforcement` and `errors` are
-    the sums of each arm's advantages and of their absolute values in a rollout, divided by the number of episodes.
+    `policy`, `q` and `value` have an entry before each rollout, and one after the last. `reinforcement` is the sum of
+    an arm's advantages in a rollout, divided by the number of episodes. `errors` is the same for absolute values.
     `kernels` contains the step of the logits per unit of the learning rate, before and after training.
     """
     model, tokens, arms = initial_model(task, method, seed)

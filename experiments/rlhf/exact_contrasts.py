@@ -107,10 +107,10 @@ def predicted_at(task: Task, curves: Curves) -> int | None:
 
 
 def summary(task: Task, curves: Curves) -> dict[str, Any]:
-    """Return reward, entropy and KL of the final policy, and measures of the paid word before and after q predicts it.
+    """Return measures of the final policy, and of the arms in focus before and after q predicts the paid word.
 
-    `gain_before` and `gain_after` are changes of the word's log odds in nats. `drawn_before` and `drawn_after` are sums
-    over rollouts of the word's advantage per episode.
+    The paid word is the first arm in focus. `gain_before` and `gain_after` are changes of the log odds of the arms in
+    focus, in nats. `drawn_before` and `drawn_after` are sums over rollouts of their advantages per episode.
     """
     first, last = curves["policy"][0], curves["policy"][-1]
     focus, at = task.index("focus"), predicted_at(task, curves)

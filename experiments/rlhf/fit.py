@@ -203,7 +203,7 @@ def _predict(heads: Heads, rollout: Rollout, embedding: Tensor, *, target: bool 
 
 
 def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return three explained variances: of the returns by v and by q, and of the residual of v by q - v."""
+    """Return three explained variances: of the returns by v, of the returns by q, and of returns - v by q - v."""
     returns = rollout.returns(torch.zeros_like(v), 1.0)
     total, by_v, by_q = (float((returns - prediction).var()) for prediction in (torch.zeros_like(v), v, q))
     return 1 - by_v / total, 1 - by_q / total, 1 - by_q / by_v

@@ -33,10 +33,10 @@ def q_estimates(
     max_tokens: int,
     seed: int,
 ) -> list[dict[str, Array]]:
-    """Return Q^pi, its standard error, q, pi and log pi - log pi_0 of some tokens, for one state of each text.
+    """Return arrays [K] for one state of each text: Q^pi, its standard error, q, pi and log pi - log pi_0.
 
-    The state of text i precedes its token number 4 i, modulo the length of the text. Each array has the shape [K]: the
-    number of those tokens among the `TOKENS` likeliest that do not end the text. States with K < 2 are skipped.
+    In text i, the state is the one before the token with the index 4 i, modulo the length of the text. The K tokens are
+    those of the `TOKENS` likeliest that do not end the text. States with K < 2 are skipped.
 
     Args:
         segments: recorded texts of the trained agent, one for each prompt.

@@ -28,7 +28,7 @@ Cells = Mapping[str, Mapping[str, Any]]
 
 
 class StoredAbout(TypedDict):
-    """The required part of `about` in a results file: the settings of each cell."""
+    """The part of `about` in a results file that `complete` reads."""
 
     common: dict[str, Any]
     cells: dict[str, dict[str, Any]]
@@ -65,11 +65,11 @@ def complete(
 
     Args:
         path: a JSON file with the settings and the results of all finished runs. It is updated after each run.
-        root: folder of the runs. With a reward model, they are in a subfolder that its digest names.
+        root: folder of the runs. With a reward model, the runs are in a subfolder that is named after its digest.
         workers: number of parallel runs. With 0, only finished runs are added.
         on_run: function that is called after each update of `path`.
         reward_model: description of the reward model, with the digests of its files. Runs of one seed are compared in
-            pairs, so they must share a reward model. If it has changed, seeds of which runs are missing are repeated.
+            pairs, so they must share a reward model. If it has changed, all runs of an incomplete seed are repeated.
 
     Raises:
         AgentError: the results in `path` have other common settings. The file is not changed.

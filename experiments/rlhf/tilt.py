@@ -72,7 +72,7 @@ def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
     """Let the agent of a run continue a set of prompts.
 
     Raises:
-        AgentError: the folder holds no run, or that of an agent that q guides, whose policy is not the network's.
+        AgentError: the folder holds no run, or q guides its agent, so that its policy differs from the network's.
     """
     config = read_config(folder)
     if config.rollout.guide_beta:
