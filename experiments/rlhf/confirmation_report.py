@@ -49,21 +49,17 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Return the text of `confirmation.md`."""
     about, runs = results["about"], results["runs"]
     seeds, wanted = {run["seed"] for run in runs}, len(about["cells"]) * len(about["seeds"])
-    models = about["reward_models"].values()
-    accuracies = (model["held_out"] for model in models)
     state = "" if len(runs) == wanted else f" **Incomplete: {len(runs)} of {wanted} runs are finished.**"
     return "\n".join(
         [
             "# Confirmation",
             "",
             f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
-            f" {min(seeds)} to {max(seeds)}.{state} The proxy reward is a reward model, trained on"
-            f" {' and '.join(str(model['pairs']) for model in models)} pairs that the judge"
-            f" `{about['common']['judge']}` compared. Its agreement with the judge on held-out pairs: "
-            + ", ".join(f"{a['value']:.0%} of {a['pairs']} ({a['low']:.0%} to {a['high']:.0%})" for a in accuracies)
-            + "."
-            " The judge is the true reward. Cells, seeds and contrasts were fixed before the first run"
-            " (`experiments/rlhf/confirmation_contrasts.py`). Commands: see `experiments/rlhf/confirmation.py`.",
+            f" {min(seeds)} to {max(seeds)}.{state} The judge `{about['common']['judge']}` is the true reward. The"
+            " proxy reward is a reward model that was trained on pairs which the judge compared. All runs of a seed"
+            f" share a reward model: {reward_models(about['reward_models'], runs)}. Cells, seeds and contrasts were"
+            " fixed before the first run (`experiments/rlhf/confirmation_contrasts.py`). Commands: see"
+            " `experiments/rlhf/confirmation.py`.",
             "",
             "## Contrasts",
             "",
@@ -85,6 +81,19 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             *samples([run for run in runs if run["seed"] == min(seeds)]),
         ]
+    )
+
+
+def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> str:
+    """Return a list of the reward models with their seeds and their agreement with the judge on held-out pairs."""
+    seeds = {digest: sorted({run["seed"] for run in runs if run["reward_model"] == digest}) for digest in models}
+    return "; ".join(
+        f"for the seeds {seeds[digest][0]} to {seeds[digest][-1]}, one trained on {model['pairs']} pairs, which agrees"
+        f" with the judge on {held['value']:.0%} of {held['pairs']} held-out pairs"
+        f" ({held['low']:.0%} to {held['high']:.0%})"
+        for digest, model in models.items()
+        if seeds[digest]
+        for held in [model["held_out"]]
     )
 
 

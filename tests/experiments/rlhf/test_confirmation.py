@@ -25,7 +25,7 @@ def run(cell: str, seed: int, *, entropy_lost: float, steps: int = 5) -> dict[st
         numbers = {name: 0.0 for _, name, _ in MEASURES} | {"reward": float(step), "kl": float(step)}
         numbers |= {"true_reward": step / 2, "entropy": 9 - entropy_lost * step, "distinct_2": 0.5}
         probes.append(numbers | {"iteration": 10 * step, "texts": [f"text {step}"]})
-    return {"cell": cell, "seed": seed, "curves": {"reward": [0.0]}, "probes": probes}
+    return {"cell": cell, "seed": seed, "curves": {"reward": [0.0]}, "probes": probes, "reward_model": "0a"}
 
 
 def test_a_curve_is_read_where_it_first_reaches_a_level() -> None:
@@ -75,7 +75,8 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
     confirmation_report.write(tmp_path)
     page = (tmp_path / "confirmation.md").read_text()
     assert "Incomplete: 10 of 50 runs" in page
-    assert "70% of 300 (60% to 80%)" in page
+    assert "seeds 2000 to 2001, one trained on 1500 pairs" in page
+    assert "70% of 300 held-out pairs (60% to 80%)" in page
     assert "actde - ppo-kl" in page
     assert "<svg" in (tmp_path / "confirmation.svg").read_text()
 
