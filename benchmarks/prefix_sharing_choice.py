@@ -73,7 +73,7 @@ def kinds() -> Iterator[Kind]:
 
 
 def players(kind: Kind) -> tuple[LanguageModelAgent, dict[str, Player]]:
-    """Return the agent that plays, and a player that learns for each option. All of them share one model."""
+    """Return the agent that plays the episodes, and a learner for each option. All of them share one model."""
     agent = load_agent(SHIPPED / "actde-small", seed=0)
     agent.model.float()
     if not kind.trained:

@@ -1,19 +1,19 @@
-"""Check that damaged game files are refused in one line, or play exactly like the intact file.
+"""Check that damaged game files are refused in one line, or play like the intact file.
 
     python -m benchmarks.textworld_damage --out benchmarks/textworld_damage.json
 
 A game consists of two files: the compiled story, and a JSON file that is called the record here. One game of each of
-three families is damaged, in two forms. In our form, the record contains hashes. In the foreign form, which TextWorld
-writes, it does not. The damages are:
+three families is damaged, first with our record, which contains hashes, and then with a foreign record, as TextWorld
+writes it, without hashes. The damages are:
 
 * The story or the record is truncated, at 20 places each.
 * A random bit of the story or the record is flipped, 200 times each.
 * A random bit of the story's header is flipped, 40 times. The header has no checksum.
 * The record is replaced by that of another game.
 
-The walkthrough and two random players play each damaged file. The file plays exactly if all three see the same texts,
-scores, commands and infos at every step as in the intact file. The exit status is 1 if any file is not refused and does
-not play exactly.
+Three players play each damaged file: one follows the walkthrough, and two choose at random. The file plays like the
+intact one if each player sees the same texts, scores, commands and infos at every step. The exit status is 1 if any
+file is neither refused nor played like the intact one.
 """
 
 import argparse

@@ -182,7 +182,7 @@ def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
 
 
 def _sendable(result: Any) -> Any:
-    """Return the result of a method. Drop the entries of the info that another process cannot receive."""
+    """Return a method's result without the entries of its info that another process cannot receive."""
     if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
         return result if _is_plain(result) else None
     return *result[:-1], {key: value for key, value in result[-1].items() if _is_plain(value)}

@@ -177,7 +177,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
 def level_table(evaluations: Sequence[Evaluation]) -> Table:
     """Return a table with a row for each level and one for all levels, and a column for each agent.
 
-    The cells show the first measure in `MEASURES` that is known: the success rate, else the score, else the reward.
+    All cells show the same measure: the success rate if any agent has one, else the score, else the reward.
     """
     name, field, form = next(measure for measure in MEASURES if any(getattr(row, measure[1]) for row in evaluations))
     agents_ = (Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations)

@@ -207,7 +207,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
     @property
     def written(self) -> list[RaggedLayer]:
-        """The layers that store keys and values. Some layers of Gemma 3n reuse those of an earlier layer."""
+        """The layers that store keys and values. In Gemma 3n, some layers reuse those of an earlier layer."""
         return [layer for layer in self.layers if layer.is_initialized]
 
 

@@ -192,8 +192,8 @@ def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
 def sharded(*models: ActorCritic) -> Iterator[None]:
     """Call `shard_again` before the block and `gather_trunk` after it.
 
-    All processes must run the same number of forward and backward passes of the first model in the block. If the block
-    raises an error, the trunk is not gathered, because other processes may have ended.
+    Inside the block, all processes must run the same number of forward and backward passes of `models[0]`, which is
+    trained. If the block raises an error, the trunks are not gathered, because other processes may have ended.
     """
     shard_again(*models)
     with warnings.catch_warnings():

@@ -99,7 +99,7 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """Return a message of Inform's rules, followed by the third person of each verb in [brackets]."""
+    """Return the message of an Inform rule, and append the third person of each verb that it has in [brackets]."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 

@@ -99,15 +99,15 @@ class MemoryNeeds:
         offloaded: bool,
         by_layer: bool = False,
     ) -> Self:
-        """Return the needs of each process if several processes shard the trunk (see `agents.model.sharding`).
+        """Return the memory needs of each process if several processes shard the trunk (`agents.model.sharding`).
 
-        A process stores its part of the weights, gradients and optimizer state. During play, it has no gradients, and
-        holds what `gathered_bytes` counts.
+        A process stores its part of the weights, gradients and optimizer state. During play, it has no gradients, but
+        it also holds the gathered weights (`gathered_bytes`).
 
         Args:
             models: the trained model and, if there is one, the frozen copy of the initial policy.
             moved: whether the device already holds the models.
-            offloaded: whether the parts are in CPU memory instead of on the device.
+            offloaded: whether these parts are in CPU memory instead of on the device.
             by_layer: whether the trunk is gathered by layer in play.
         """
         parameters = [parameter for model in models for parameter in model.parameters()]

@@ -171,7 +171,7 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
 
 
 def _want_best_return(trainer: "Trainer", best: float) -> None:
-    """If the agent's prompt states returns but has no wanted return yet, set the wanted return to `best`."""
+    """If the agent's prompt includes a wanted return that is not known yet, set it to `best`."""
     returns = trainer.agent.prompt.returns
     if returns is None or returns.wanted is not None:
         return

@@ -60,7 +60,7 @@ class ReplayBuffer:
         self._streams = list[list[Segment] | None]()  # None before the first use
 
     def add(self, episodes: Sequence[Episode]) -> None:
-        """Add episodes, ordered by time, and remove those that exceed the size of the buffer."""
+        """Add episodes, given in order of time. If the buffer is then too large, keep those that `selected` chooses."""
         if self.labels == "expert":
             episodes = [episode for episode in episodes if episode.with_expert]
         known, everything = len(self.episodes), [*self.episodes, *episodes]

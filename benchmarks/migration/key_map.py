@@ -108,7 +108,7 @@ class KeyMap:
         return found
 
     def text(self, text: str) -> str:
-        """Return a text, such as a recorded command or Markdown, with the new name of every option."""
+        """Replace the old names of options in a text, such as a recorded command or Markdown, by the new ones."""
         if not self.options:
             return text
         text = self._option_in_text.sub(lambda found: self._option(found[0]), text)

@@ -115,7 +115,7 @@ class Loop:
 
 
 def taken(table: Tensor, tokens: Tensor) -> Tensor:
-    """Return the entries [S, T - 1] of a table [S, T - 1, 2] for the actions: the tokens from the second on."""
+    """Select each action's entry from a table [S, T - 1, 2]. Return [S, T - 1]. Tokens after the first are actions."""
     return table.gather(2, tokens[:, 1:, None]).squeeze(2)
 
 

@@ -52,9 +52,9 @@ def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measu
 
 
 def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float]:
-    """Return `measure` of `one` and of `other`, each where its run first reaches the level of `axis`.
+    """Return the values of `measure` for the runs `one` and `other`, which must have the same seed.
 
-    The runs have the same seed. The module's docstring defines the level.
+    Each run is measured where it first reaches the level of `axis` that the module's docstring defines.
     """
     start = one["probes"][0][axis]
     highest = min(max(probe[axis] for probe in run["probes"]) for run in (one, other))

@@ -115,7 +115,7 @@ class Rollout:
 
 @torch.no_grad()
 def write_rollouts(seed: int) -> tuple[list[Rollout], ActorCritic]:
-    """Return a tuple (rollouts, model): SmolLM2 without training, and the rollouts that it wrote."""
+    """Return a tuple (rollouts, model): the rollouts that SmolLM2 wrote without training, and SmolLM2 itself."""
     torch.manual_seed(seed)
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
     agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)

@@ -21,7 +21,7 @@ class TextAction(Action):
 
 
 class TextObservation(Observation):
-    """An observation and the result of the last command. `info` holds the texts and numbers of the game's info."""
+    """An observation and the result of the last command. `info` is the game's info, reduced to texts and numbers."""
 
     text: str
     admissible_commands: list[str]

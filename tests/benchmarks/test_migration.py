@@ -101,7 +101,7 @@ def test_the_committed_map_is_consistent() -> None:
 
 
 def side(folder: Path, *, metrics: dict[str, Any], files: dict[str, Any]) -> Path:
-    """A scenario's folder with a run's metrics and other JSON files."""
+    """Write a run's metrics and other JSON files to the folder of a scenario, and return the folder."""
     (folder / "out" / "run").mkdir(parents=True)
     (folder / "log").mkdir()
     (folder / "out" / "run" / "metrics.jsonl").write_text(json.dumps(metrics) + "\n")

@@ -1,4 +1,4 @@
-"""Misbehaving environments are counted, or refused in one line.
+"""If an environment misbehaves, a command counts the failed episodes, or ends with an error of one line.
 
 `python -m benchmarks.faults.environments` is the long form of this test.
 """

@@ -33,7 +33,7 @@ def corridors(*each: CorridorSpec) -> list[GameSpec]:
 
 
 def commands_of(infos: dict[str, Any], turn: int) -> list[str]:
-    """An admissible command, a different one each turn; any word where an episode is over."""
+    """Return one command per environment. The admissible commands take turns; if an episode is over, it is "next"."""
     return [cs[turn % len(cs)] if cs else "next" for cs in infos["admissible_commands"]]
 
 

@@ -20,7 +20,7 @@ LEVEL = 0.025  # of each of two tests, so that the chance of a false positive is
 
 
 def cell_name(*switches: str) -> str:
-    """Return the name of the arm with these switches, which must be in the order of `SWITCHES`."""
+    """Return the name of the arm with these switches, given in the order of `SWITCHES`."""
     return "-".join([ACTDE.name, *switches])
 
 

@@ -74,7 +74,7 @@ class Verdict:
     """The result of a filter.
 
     If the command passes, `command` is the text to send to the interpreter. Otherwise `command` is None, `reason` tells
-    the user why the command is stopped, and `reply` replaces the interpreter's reply.
+    the user why the command was stopped, and `reply` replaces the interpreter's reply.
     """
 
     command: str | None = None

@@ -67,7 +67,7 @@ def probe_of(prompts: str, *, seed: int = 0, game: str = GAME, judge: str = "", 
 
 
 def transitions(prompt: str, text: str) -> list[tuple[str, str]]:
-    """Return the choices of a text as pairs of words: the last word before the choice, and the chosen word."""
+    """Return the policy's choices in a text as pairs of words: the word before, and the chosen word."""
     words = text.split()
     return list(pairwise([prompt.split()[-1], *words, *([END] if len(words) < 3 else [])]))
 

@@ -46,7 +46,7 @@ def is_at_limit(found: Curve) -> bool:
 
 
 def test_q_of_the_dilemma_is_that_of_the_posts_strategies() -> None:
-    """The post lists the discounted returns of cccc..., cdcd... and dcdc.... The first action is the initial state."""
+    """The post lists the discounted returns of cccc..., cdcd... and dcdc.... The first letter is a state."""
     mdp = problem("dilemma")
     cooperate, alternate = torch.tensor([[1.0, 0.0]] * 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     for policy, state, wanted in ((cooperate, 0, 1.0), (alternate, 0, 1.492), (alternate, 1, -1.015)):

@@ -114,7 +114,7 @@ class Frotz:
         return self._outputs(self._env.step(command)[0])
 
     def _outputs(self, text: str) -> dict[str, Any]:
-        """Return the outputs, except the score. The status line shows the score from before the command."""
+        """Return the outputs without the score, because the status line shows the score from before the command."""
         line = STATUS.search(text)
         if line:
             self.score_before = int(line[1] or 0)

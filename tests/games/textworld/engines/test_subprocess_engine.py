@@ -1,4 +1,4 @@
-"""An engine in a child process gives the same responses, and its failures do not harm this process."""
+"""An engine in a child process responds like one in this process, which its failures do not harm."""
 
 from __future__ import annotations
 
