@@ -38,7 +38,8 @@ class ACTDE(Optimizer):
     The advantage is G_t - b_t. With this c, the policy's mean of b_t is v. By the identity in
     `actde/expected_update.py`, the expected gradient then equals that of PPO with the penalty tau KL in the loss, for
     any network. The policy rests only at softmax(log pi_ref + Q^pi / tau), and returns there after a disturbance. The
-    sampled errors vanish there, as in ACTDE but not in that PPO, because G and v contain no KL. q is only measured.
+    sampled errors vanish there, as in ACTDE but not in that PPO, because G and v contain no KL. The Q head is still
+    trained, but only as a measurement.
 
     Other settings change the policy to which ACTDE converges:
 

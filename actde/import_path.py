@@ -4,7 +4,7 @@
 This module removes the current folder, but it comes too late for the dozen modules, such as `collections`, that Python
 imports before ours. Only `python -P -m`, the script `actde` and `python FOLDER/cli.py` are fully protected.
 
-Each package in `PROGRAMS` must import `actde`, which imports this module first, before any other module.
+Each package in `PROGRAMS` must import `actde` before any other module, and `actde` must import this module first.
 """
 
 import os
@@ -15,7 +15,7 @@ PROGRAMS = ("actde", "agents", "benchmarks", "experiments")  # packages with mod
 
 
 def protect_imports() -> None:
-    """Set environment variables: children do not import from the current folder, Hugging Face libraries are offline."""
+    """Set variables: child processes do not import from the current folder, and Hugging Face libraries are offline."""
     os.environ |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
 
 

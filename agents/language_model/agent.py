@@ -73,7 +73,7 @@ class LanguageModelAgent:
             record: store finished segments for `take_segments`.
             max_command_tokens: maximum length of a text in `free` mode, in tokens. The entry `max_tokens` of a game's
                 info overrides this length.
-            share_prefixes: read each prefix that several episodes share only once. This does not change the policy.
+            share_prefixes: read a prefix only once if several episodes share it. This does not change the policy.
             random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
             guide_beta: weight of q in the policy, per unit of reward (see `guided_logprobs`). With 0, q has no effect.
 

@@ -42,8 +42,8 @@ def decoder_layers(model: ActorCritic) -> list[nn.Module]:
 def frozen_layers(model: ActorCritic) -> int:
     """Return the number of lower layers that can be skipped, because no trained parameter affects their outputs.
 
-    Return 0 if the trunk has dropout, if parameters outside of the layers are trained, or if separate passes would
-    change the hidden states, for example because upper layers use keys of lower layers.
+    Return 0 if no layer is trained, if the trunk has dropout, if parameters outside of the layers are trained, or if
+    separate passes would change the hidden states, for example because upper layers use keys of lower layers.
     """
     layers = decoder_layers(model)
     trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}

@@ -117,7 +117,7 @@ def is_sharded(model: nn.Module) -> bool:
 def shard_again(*models: nn.Module) -> None:
     """Free the gathered trunks. The root units of all models but the first remain gathered.
 
-    The first model is trained. Its gradient steps need the lm_head of the reference policy, if that is another model.
+    The first model is trained. If another model is the reference policy, gradient steps need only its lm_head.
     """
     for model in models:
         for unit in _units(model):

@@ -73,7 +73,7 @@ def forecast(
 
 
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
-    """Return a tuple: the prediction for this machine and `accelerate launch`, and the sizes that it assumes."""
+    """Return a tuple: the prediction for this machine and the processes of `accelerate launch`, and its sizes."""
     import torch
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))

@@ -60,7 +60,7 @@ class Prediction:
         return {
             "rollout": state + self.cache + self.play + self.gathered_play,
             "update": state + self.gradients + max(self.activations + self.gathered_update, self.gathering),
-            "step": state + self.gradients + self.step,  # the shards are freed in the backward pass
+            "step": state + self.gradients + self.step,  # the backward pass frees the model's gathered weights
         }
 
     @property

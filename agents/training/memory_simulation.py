@@ -109,7 +109,7 @@ class Simulation:
     def update(self, *, rows: int, context: int) -> float:
         """Return the peak size of the tensors of a micro-batch of `rows` streams.
 
-        With shards, the gradients of parameters outside the layers count. Other gradients of parameters do not.
+        Of the parameters' gradients, only those of the trunk outside the layers count, and only with shards.
         """
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:

@@ -100,7 +100,7 @@ def any_process(value: bool) -> bool:
 def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
     """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
 
-    The error is a user's mistake, an OSError, such as that of a full disk, or Ctrl-C. If several processes raise
+    This applies to users' mistakes, to OSErrors, such as that of a full disk, and to Ctrl-C. If several processes raise
     errors, all raise the error of the lowest rank. Any other exception is a bug. Only the process with the bug raises
     it, and the others raise `LostProcessError`. The same applies to any error in a forward pass that all processes run
     together.

@@ -102,7 +102,7 @@ class ReplayBuffer:
 
 
 def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float) -> list[int]:
-    """Return the indices of the `size` episodes that a buffer keeps, in increasing order.
+    """Return the indices of the episodes that a buffer keeps, at most `size`, in increasing order.
 
     With `keep` = "best", the best episode of each game is kept first, then the second best of each game, and so on.
     Episodes of a game, and episodes of equal rank, are compared by their discounted returns. If these are equal, the
