@@ -33,7 +33,7 @@ CLOCKS = ("processor", "wall")
 
 
 def train(side: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train a run to 90% wins. Return its side, seed and settings, and for each iteration the seconds so far."""
+    """Train a run to 90% wins. Return its side, seed, settings and iterations: seconds so far, and some metrics."""
     from agents.training.factory import make_trainer
 
     settings = {"game": GAME, "optimizer": "ppo", "trunk": "small", "seed": seed, "prefix_sharing": side}

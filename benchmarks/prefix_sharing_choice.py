@@ -3,13 +3,13 @@
     python -m benchmarks.prefix_sharing_choice [--rounds 3] [--out FILE]
 
 A trained and an untrained small trunk play text adventures: one game, four games or sixteen games in sixteen episodes
-of at most 20 turns. The other rollouts are groups of random completions of prompts. The update has one gradient
-step for half of the rollouts, and four for the other half.
+of at most 20 turns. The other rollouts are groups of random completions of prompts. The update has one gradient step
+for half of the rollouts, and four for the other half.
 
 In each round, the same update is made with three options in random order: `off` (all episodes separate), `packed`
 (every micro-batch is a prefix tree) and `auto` (the choice of `train`). Times are CPU seconds. Short updates have more
-rounds. The cost of the choice is the time of `auto` divided by the smaller of the times of `off` and `packed`. All
-three times are those of the fastest round.
+rounds. The cost of the choice is the time of `auto` divided by the smaller of the times of `off` and `packed`. The time
+of an option is that of its own fastest round.
 """
 
 import sys

@@ -56,7 +56,11 @@ DECODERS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Method:
-    """How a model is trained. `lora` 0 trains all weights. With `by_layer`, play gathers one layer after the other."""
+    """How a model is trained.
+
+    `lora` is the rank of the adapter. If it is 0, all weights are trained. With `by_layer`, play gathers one layer
+    after the other.
+    """
 
     lora: int
     shards: int = 1

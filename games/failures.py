@@ -47,8 +47,7 @@ class Failures:
     def started(self) -> None:
         """Record that an episode has started, which ends a row of failed starts.
 
-        Failed starts are counted apart from other failures, because many starts may fail before any live
-        episode ends.
+        Failed starts are counted apart from other failures, because many starts may fail before any live episode ends.
         """
         self._failed_starts = []
 
@@ -61,7 +60,7 @@ class Failures:
             at_start: whether the episode could not start.
 
         Raises:
-            FatalGameError: too many episodes in a row failed with the same kind (`ALIKE`), or with any kinds
+            FatalGameError: too many episodes in a row failed, with failures of the same kind (`ALIKE`) or of any kind
                 (`IN_A_ROW`).
         """
         self.episodes += 1

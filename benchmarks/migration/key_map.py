@@ -11,7 +11,7 @@ Sections of the file:
     files         name of a file or folder -> its new name
     not_compared  `wall_clock`: names of numbers that differ between any two runs; `digests`: KIND/PATH of hashes
                   that depend on renamed JSON; `rewritten_texts`: KIND/PATH of prose in reports and of the versions
-                  of packages that are no longer imported; `prose_and_pictures`: files that only have to exist
+                  of packages that a part no longer imports; `prose_and_pictures`: files that only have to exist
 
 A kind of document is the name of a file, or a command with `--json`. `added` and `digests` use the new name of the
 file. A path joins keys (or list indices, or the parts of a tensor's name) by "/". The rules of paths are:

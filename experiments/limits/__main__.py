@@ -28,7 +28,11 @@ SEED = 0
 
 
 def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
-    """Train one learner. Return tau, the distances at and after the end of the training, and fields of `Curve`."""
+    """Train one learner.
+
+    Return tau, the distance at the end of the training, the largest and the last distance from then on, and fields of
+    `Curve`.
+    """
     import torch
 
     from actde import make_optimizer

@@ -8,7 +8,8 @@ Settings = Mapping[str, Any]
 PRIOR = "pi_0"
 """The run from which all others start, except those of kind "scratch".
 
-It imitates the recorded play or, if the task has none, plays without learning and thus creates the recorded play.
+It imitates the recorded play. If the task has none, the run plays with an unchanged policy, trains only v and q, and
+thus creates the recorded play.
 """
 
 

@@ -26,7 +26,8 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""`judge` is the true reward. The rewards are scaled to their standard deviation in the screening: from 1 to 0.3."""
+"""`judge` is the true reward. Before training, the rewards have a standard deviation of 1, which is scaled to that of
+the screening, 0.3."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},

@@ -68,7 +68,8 @@ def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
 def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
     """Return a row for each task and method of `FORMS`, computed with tables of logits and q.
 
-    It is the probability of the arms in focus after `ROLLOUTS` and `LONG` expected gradient steps, and in the limit.
+    A row contains the probability of the arms in focus after `ROLLOUTS` expected gradient steps (`now`), after `LONG`
+    steps (`later`), and in the `limit`.
     """
     rows = []
     for name, task in TASKS.items():

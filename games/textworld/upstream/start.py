@@ -1,6 +1,6 @@
 """Start TextWorld's own environment without repeated work, and wrap TextWorld's private functions.
 
-* TextWorld parses the same rules at every load of a game, which takes most of the time of loading.
+* TextWorld parses the same rules at every load of a game. Parsing takes longer than all other steps of making a game.
   `rules_parsed_once` caches the results of the parser, which depend only on the text.
 * The innermost layer of TextWorld's environment (`JerichoEnv`) needlessly plays `look` and `inventory` at every step,
   and searches for valid actions without success. The outer layers obtain these values from the text. `start` therefore
