@@ -29,6 +29,7 @@ ABOUT = {
     "step": "temporary tensors of a gradient step",
     "gathered_play": "shards gathered during play",
     "gathered_update": "shards gathered during the update",
+    "gathered_step": "shards of the reference gathered during a gradient step",
     "gathering": "shards and their message, before the activations",
 }
 """Descriptions of the components of a `Prediction`."""

@@ -37,6 +37,7 @@ class Prediction:
         step: the temporary tensors of a gradient step.
         gathered_play: with shards, the gathered parameters during play.
         gathered_update: with shards, the gathered parameters and a layer's gradients during the update.
+        gathered_step: with shards, the root unit of the reference copy, which alone stays gathered in a gradient step.
         gathering: with shards, the root units and the message that gathers one of them, before there are activations.
     """
 
@@ -51,6 +52,7 @@ class Prediction:
     step: float
     gathered_play: float = 0.0
     gathered_update: float = 0.0
+    gathered_step: float = 0.0
     gathering: float = 0.0
 
     @property
@@ -60,7 +62,7 @@ class Prediction:
         return {
             "rollout": state + self.cache + self.play + self.gathered_play,
             "update": state + self.gradients + max(self.activations + self.gathered_update, self.gathering),
-            "step": state + self.gradients + self.step,  # the backward pass frees the model's gathered weights
+            "step": state + self.gradients + self.step + self.gathered_step,
         }
 
     @property
@@ -164,5 +166,6 @@ class MemoryModel:
         return {
             "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
             "gathered_update": copies * root + (2 + trained) * layer,
+            "gathered_step": (copies - 1) * root,
             "gathering": (copies + 1) * root,
         }

@@ -118,7 +118,7 @@ def _section(name: str, task: Task, cells: Mapping[str, Numbers]) -> str:
     if not any(runs.values()):
         return f"## {task.title}\n\n`{task.game}`: not measured yet.\n"
     prior, drawn, own = (part["episodes"] * part["iterations"] for part in (task.prior, task.offline, task.own))
-    source = f"`{PRIOR}` plays {prior} episodes without learning, which are the recorded play."
+    source = f"`{PRIOR}` plays {prior} episodes with an unchanged policy, which are the recorded play."
     if task.data:
         source = f"Recorded play: `--data {task.data}`, of which `{PRIOR}` draws {prior} episodes."
     about = (
