@@ -17,8 +17,7 @@
 Metrics and transcripts count iterations from 0, like TensorBoard's steps. Probes state the number of finished
 iterations. Commands and `diverged.json` count from 1, so that checkpoint 000010 is the one after iteration 10.
 
-When a run is resumed, the lines that were written after its newest checkpoint are deleted. The files of a resumed run
-are therefore the same as those of an uninterrupted run.
+A resumed run deletes the lines after its newest checkpoint, so its files are those of an uninterrupted run.
 """
 
 import json
