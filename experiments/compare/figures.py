@@ -22,6 +22,7 @@ from experiments.compare.results import (
     winning_sequences,
     write_texts,
 )
+from experiments.compare.variation import value_text
 from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, save_figure
 
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
@@ -76,7 +77,7 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
     for row in rows:
         (label,) = by_label([row])
         style = STYLES[groups.index(label) % len(STYLES)]
-        values = [f"{setting} {value}" if several else f"{value}" for setting, value in varied(row).items()]
+        values = [f"{several * f'{setting} '}{value_text(value)}" for setting, value in varied(row).items()]
         for name, color in zip(shares if shares[0] in row["curves"] else (), PALETTE, strict=False):
             label = ", ".join([name.removeprefix("share_"), *values])
             axis.plot(row["curves"]["episodes"], row["curves"][name], color=color, ls=style, lw=1.0, label=label)
@@ -127,7 +128,7 @@ def _sweep_panel(axis: Any, rows: Rows, setting: str, what: str, label: str) -> 
     if on_log_scale(places):
         axis.set(xscale="log")
     else:
-        axis.set_xticks(list(places.values()), [str(value) for value in places])
+        axis.set_xticks(list(places.values()), [value_text(value) for value in places])
         axis.set(xlim=(-0.4, len(places) - 0.6))
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from experiments.compare.intervals import ABOVE_0, Range, over_runs
+from experiments.compare.variation import value_text
 from experiments.tables import interval, table
 
 Row = Mapping[str, Any]
@@ -61,14 +62,14 @@ def varied_settings(rows: Rows) -> list[str]:
 def varied_cells(row: Row, settings: Sequence[str]) -> list[str]:
     """Return the values of the varied settings as texts, which are "" for settings that do not apply to the run."""
     values = varied(row)
-    return [f"{values[name]}" if name in values else "" for name in settings]
+    return [value_text(values[name]) if name in values else "" for name in settings]
 
 
 def by_label(rows: Rows) -> dict[str, list[Row]]:
     """Group the runs by labels such as "actde", or "actde, q_lr 0.1" if a setting was varied."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        settings = (f"{name} {value}" for name, value in varied(row).items())
+        settings = (f"{name} {value_text(value)}" for name, value in varied(row).items())
         groups.setdefault(", ".join([row["optimizer"], *settings]), []).append(row)
     return groups
 

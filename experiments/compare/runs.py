@@ -10,7 +10,7 @@ from typing import Any
 
 from actde.registry import optimizer_class
 from agents.protocol import AgentError
-from experiments.compare.variation import Combination, parse_values
+from experiments.compare.variation import Combination, parse_values, value_text
 
 # Settings that are left out of runs that train no q.
 Q_SETTINGS = frozenset(
@@ -33,7 +33,7 @@ class GridRun:
 
     @property
     def name(self) -> str:
-        varied = "".join(f"-{name}={value}" for name, value in self.varied)
+        varied = "".join(f"-{name}={value_text(value)}" for name, value in self.varied)
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def to_json(self) -> dict[str, Any]:

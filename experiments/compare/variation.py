@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from actde.config import value_type
+from actde.config import value_type, written
 from agents.config import FIELDS, parse
 from agents.protocol import AgentError
 
@@ -88,6 +88,11 @@ def parse_variation(text: str) -> Variation:
         kind = "whole numbers" if whole else "numbers"
         raise AgentError(f"expected {name}=LOW..HIGH with {kind} above 0 to sample a setting, got {text!r}")
     return Variation(name=name, values=(low, high), is_range=True)
+
+
+def value_text(value: object) -> str:
+    """Return the value of a setting as `--vary` takes it: True as "true", texts without quotes."""
+    return value if isinstance(value, str) else written(value)
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:

@@ -31,6 +31,15 @@ def test_several_settings_have_all_combinations() -> None:
     assert results.varied(runs[0].to_json()) == {"lr": 0.1}
 
 
+def test_runs_are_named_by_the_values_as_they_are_given() -> None:
+    for given in ("detach_q=true,false", "max_turns=none,20", "whitening=batch,none"):
+        name, _, values = given.partition("=")
+        planned = grid_runs(["actde"], [0], combinations([given]), {})
+        assert [run.name for run in planned] == [f"actde-{name}={value}-seed0" for value in values.split(",")]
+        rows = [run.to_json() for run in planned]
+        assert list(results.by_label(rows)) == [f"actde, {name} {value}" for value in values.split(",")]
+
+
 def test_samples_are_different_combinations_and_the_beginning_of_larger_samples() -> None:
     everything = combinations(GRID)
     for count in range(1, 7):
