@@ -32,12 +32,15 @@ def make_pairs(
     import agents
     from agents.text.preferences import UnfinishedPreferences, write_preferences
     from agents.training.preference_sampling import sample_preferences
+    from games.untrusted_files import is_present
 
     if out.is_dir():
         raise agents.AgentError(f"{out} is a folder; expected the name of a file, such as pairs.jsonl")
     settings = {"agent": agent, "game": game, "judge": judge, "temperature": temperature, "top_p": top_p, "seed": seed}
     with console.resumable(out.parent, out.name):
         unfinished = UnfinishedPreferences(out, settings)
+        if is_present(out) and not unfinished.batches:
+            raise agents.AgentError(f"{out} already exists; choose another --out")
         with console.waiting(f"loading {agent}"):
             writer = agents.make_agent(agent, seed=seed, temperature=temperature, top_p=top_p, notify=console.note)
         with console.progress("pairs", pairs) as advance:
@@ -54,7 +57,7 @@ def make_pairs(
     train = console.command_line("train-reward", "--pairs", str(out), "--out", "RM")
     console.output(
         {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},
-        [f"{pairs} pairs in {out}, {sampled.ties} ties dropped; train a reward model on them: {train}"],
+        [f"{pairs} pairs in {out}, ties dropped: {sampled.ties}; train a reward model on them: {train}"],
         as_json=as_json,
     )
 

@@ -99,7 +99,7 @@ def test_an_agent_that_cannot_read_a_game_is_refused_in_one_line(folder: Path) -
     run(folder, "train", "--game", "bandit", "--iterations", "1", "--episodes", "2", "--out", "run")
     for game in ("ipd", "guess.py:Guess", "textworld:simple?level=1&seed=1"):
         refused = run(folder, "play", "--agent", "run", "--game", game, status=2)
-        assert "the agent does not know the word" in refused.splitlines()[-1]
+        assert "the model does not know the word" in refused.splitlines()[-1]
 
 
 def test_a_run_continues_although_its_game_tells_new_words(folder: Path) -> None:

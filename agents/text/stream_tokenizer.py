@@ -56,7 +56,8 @@ class StreamTokenizer:
     def _whole(self, text: str) -> list[int]:
         has_unknown = self.tokenizer.unk_token is not None
         if self._has_words and not has_unknown and (word := unknown_word(self.tokenizer, text)):
-            raise AgentError(f"the agent does not know the word {word!r}; expected a game on which it was trained")
+            expected = "expected words of the games on which it was trained"
+            raise AgentError(f"the model does not know the word {word!r}; {expected}")
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False, **self._options)
         if self._has_words and has_unknown and self.tokenizer.unk_token_id in tokens:
             self.unknown |= {unknown_word(self.tokenizer, text) or text}

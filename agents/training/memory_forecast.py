@@ -95,7 +95,8 @@ def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[st
     parts = {name: getattr(predicted, name) for name in ABOUT}
     return [
         f"# Predicted peak memory per process: {predicted.peak / MEGABYTE:,.0f} MB, without libraries and the game.",
-        f"# Sizes: {', '.join(f'{name} {number}' for name, number in sizes.items())}. Peaks in MB: {phases}.",
+        f"# Sizes: {', '.join(f'{name} {number}' for name, number in sizes.items())}; streams that fill the context.",
+        f"# Peaks in MB: {phases}.",
         *(f"#   {name:16}{size / MEGABYTE:>10,.1f} MB  {ABOUT[name]}" for name, size in parts.items() if size),
     ]
 

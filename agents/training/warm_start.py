@@ -53,9 +53,9 @@ def load_weights(
     if config.q_heads and not about["model"]["q_heads"]:
         notes.append(f"{source} has no Q head: it starts untrained")
     if config.q_heads and has_q and q_is_baseline:
-        notes.append(f"actde starts with the q of {source}, and may lose what its policy has learned; see --reset-q")
+        notes.append(f"the run starts with the q of {source}, and may lose what its policy has learned; see --reset-q")
     if config.q_heads and q_is_baseline and not has_q and not config.dueling:
-        notes.append("q starts untrained and not at v, so actde may lose what its policy has learned; see --dueling")
+        notes.append("q starts untrained and not at v, so the run may lose what its policy has learned; see --dueling")
     if (dtype := about["model"]["dtype"]) != config.dtype:
         notes.append(
             f"{source} was trained in {dtype}, this run computes in {config.dtype}: the policy differs a little"

@@ -66,13 +66,16 @@ def test_pairs_a_reward_model_and_ppo_against_it(command: Command, place: Path) 
 
 
 def test_the_same_seed_makes_the_same_pairs_and_tells_their_number(command: Command, place: Path) -> None:
-    path = place / "data" / "pairs.jsonl"
     texts = []
-    for seed in ("1", "1", "2"):
-        status, out, _ = make_pairs(command, "--pairs", "3", "--seed", seed)
-        assert status == 0 and "3 pairs in data/pairs.jsonl" in " ".join(out.split())
-        texts.append(path.read_text())
+    for name, seed in (("a.jsonl", "1"), ("b.jsonl", "1"), ("c.jsonl", "2")):
+        status, out, _ = make_pairs(command, "--pairs", "3", "--seed", seed, "--out", name)
+        assert status == 0 and f"3 pairs in {name}" in " ".join(out.split())
+        texts.append((place / name).read_text())
     assert texts[0] == texts[1] != texts[2]
+    assert make_pairs(command, "--pairs", "3", "--out", "a.jsonl") == (
+        2, "", "error: a.jsonl already exists; choose another --out\n"
+    )  # fmt: skip
+    assert (place / "a.jsonl").read_text() == texts[0]
 
 
 def test_the_report_of_train_reward_shows_the_interval(command: Command) -> None:

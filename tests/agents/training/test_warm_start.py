@@ -23,7 +23,7 @@ from tests.agents.training.test_trainer import assert_same_run
 from tests.helpers.models import KINDS, tiny_lm, tokenizer
 
 GAME = "bandit?prompt=you see a&arms=red,blue&rewards=1,0"
-Q_AT_0 = "q starts untrained and not at v, so actde may lose what its policy has learned; see --dueling"
+Q_AT_0 = "q starts untrained and not at v, so the run may lose what its policy has learned; see --dueling"
 STILL = {"gamma": 1.0, "kl_coef": 0.3, "value_coef": 0.0, "q_coef": 0.0}
 
 
@@ -104,7 +104,7 @@ def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
     list(actde.run())
     again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
     assert again.notes == [
-        f"actde starts with the q of {tmp_path / 'actde'}, and may lose what its policy has learned; see --reset-q"
+        f"the run starts with the q of {tmp_path / 'actde'}, and may lose what its policy has learned; see --reset-q"
     ]
     wanted = read_tensors(newest(tmp_path / "actde") / "model.safetensors")
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in trained_tensors(again.updater.model).items())
