@@ -171,9 +171,13 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
 
 
 def _want_best_return(trainer: "Trainer", best: float) -> None:
-    """If the agent's prompt includes a wanted return that is not known yet, set it to `best`."""
+    """If the agent's prompt includes a wanted return that is not known yet, set it to `best`. Note one above `best`."""
     returns = trainer.agent.prompt.returns
-    if returns is None or returns.wanted is not None:
+    if returns is None:
+        return
+    if returns.wanted is not None:
+        if returns.wanted > best:
+            trainer.notes.append(f"--wanted-return is above {best:g}, the best return of the recorded play")
         return
     returns.wanted = best
     if not trainer.iteration:  # the initial agent was saved without it

@@ -215,6 +215,21 @@ def test_the_best_return_of_the_data_is_wanted_by_default(tmp_path: Path) -> Non
         make_agent(str(run / INITIAL), seed=0)
 
 
+def test_a_wanted_return_above_the_data_is_noted(tmp_path: Path) -> None:
+    def notes_of(wanted: float) -> list[str]:
+        given = {"data": "random:9", "wanted_return": wanted, "iterations": 1}
+        trainer = make_trainer(settings("bandit", optimizer="decision", **given), tmp_path / f"run-{wanted}")
+        list(trainer.run())
+        return trainer.notes
+
+    above = "--wanted-return is above 1, the best return of the recorded play"
+    assert above in notes_of(50.0) and above not in notes_of(1.0)
+    said = list[str]()
+    for wanted in (1.0, 1.5):
+        make_agent(str(tmp_path / "run-1.0"), seed=0, wanted_return=wanted, notify=said.append)
+    assert said == [f"{tmp_path / 'run-1.0'} wanted a return of 1 in training, and may not reach more"]
+
+
 def test_all_agents_of_a_run_want_the_best_return_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy of a frozen run therefore has no KL to the initial one. A resumed run saves the best agent again."""
     given = {"data": "random:9", "eval_game": "bandit", "eval_episodes": 2, "lr": 0.0, "kl_coef": 0.0}
