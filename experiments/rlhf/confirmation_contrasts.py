@@ -82,7 +82,7 @@ def contrast_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
         rows.append(
             {
                 **contrast._asdict(),
-                "values": [estimate(one.tolist()), estimate(other.tolist())],
+                "values": [estimate(values.tolist(), contrast.measure) for values in (one, other)],
                 "difference": estimate((one - other).tolist()),
                 "p": float(stats.ttest_rel(one, other).pvalue) if np.ptp(one - other) else 1.0,
             }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from actde.config import option
 from agents.protocol import AgentError
 from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
 from experiments.rlhf.confirmation_contrasts import AXES, CONTRASTS, MEASURES, SHARE, Run, contrast_rows
@@ -61,17 +62,28 @@ def markdown(results: Mapping[str, Any]) -> str:
             " fixed before the first run (`experiments/rlhf/confirmation_contrasts.py`). Commands: see"
             " `experiments/rlhf/confirmation.py`.",
             "",
+            "## Cells",
+            "",
+            *(f"* `{cell}`: {settings_text(settings)}" for cell, settings in about["cells"].items()),
+            "",
+            "`ppo` and `actde` treat a text as one action, and differ only in the baseline. In the other cells, each"
+            " token is an action, so their contrasts with `actde` compare both the optimizer and the credit. All cells"
+            f" share {settings_text(about['common'])}.",
+            "",
             "## Contrasts",
             "",
             f"Differences (first minus second) where each run first reaches {SHARE:.0%} of the way from the start to"
-            " the highest value that both runs of a seed reach. Means over seeds with 95% t intervals, paired t-tests,"
-            f" p-values after Holm for {len(CONTRASTS)} contrasts.",
+            " the highest proxy reward (or KL) that both runs of a seed reach. This level depends on both cells, so"
+            " `actde` has other values in other rows. Means over seeds with 95% t intervals, paired t-tests, p-values"
+            f" after Holm for {len(CONTRASTS)} contrasts.",
             "",
             contrasts(contrast_rows(runs)),
             "",
             "## Cells after the last rollout",
             "",
-            "One text for each of 48 held-out prompts. Means over seeds with 95% t intervals.",
+            "One text for each of 48 held-out prompts. Means over seeds with 95% t intervals. Entropy and KL are in"
+            " nats per token, the KL of a text is the sum over its tokens, and perplexity is under the initial policy."
+            " `repeated` is the share of texts that are equal to an earlier one, and an opening has two words.",
             "",
             cells(runs),
             "",
@@ -82,6 +94,11 @@ def markdown(results: Mapping[str, Any]) -> str:
             *samples([run for run in runs if run["seed"] == min(seeds)]),
         ]
     )
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings as options in Markdown, such as "`--lr 0.0001`, `--optimizer ppo`"."""
+    return ", ".join(f"`{option(name)} {value}`" for name, value in settings.items())
 
 
 def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> str:
@@ -115,12 +132,12 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def cells(runs: Sequence[Run]) -> str:
     """Return the table of the cells: the measures of each run's last probe, as means over seeds."""
-    columns = [COLUMNS[0], ("true reward", "true_reward", ".2f"), *COLUMNS[1:]]
+    columns = [("proxy reward", *COLUMNS[0][1:]), ("true reward", "true_reward", ".2f"), *COLUMNS[1:]]
     names = list(dict.fromkeys(run["cell"] for run in runs))
     lines = []
     for cell in names:
         last = [run["probes"][-1] for run in runs if run["cell"] == cell]
-        estimates = [interval(estimate([probe[name] for probe in last]), form) for _, name, form in columns]
+        estimates = [interval(estimate([probe[name] for probe in last], name), form) for _, name, form in columns]
         lines.append([cell, len(last), *estimates])
     return table(["cell", "seeds", *(head for head, _, _ in columns)], lines)
 

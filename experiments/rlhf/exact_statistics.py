@@ -11,8 +11,11 @@ from experiments.rlhf.exact_tasks import TASKS
 
 ANY = (-np.inf, np.inf)
 WITHIN = {
-    **dict.fromkeys(("entropy", "kl", "kernel_growth"), ABOVE_0),
+    **dict.fromkeys(("entropy", "kl", "kl_text", "perplexity", "kernel_growth"), ABOVE_0),
     **dict.fromkeys(("focus", "distance", "shift"), RATE),
+    **dict.fromkeys(("distinct_1", "distinct_2", "self_bleu", "repeated"), RATE),
+    **dict.fromkeys(("commonest_word", "commonest_opening"), RATE),
+    "true_reward": (-1.0, 1.0),  # of the judge `sentiment`
 }
 """Ranges of quantities, to which confidence intervals are clipped."""
 Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]

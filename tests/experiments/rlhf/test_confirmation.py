@@ -77,6 +77,7 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
     assert "Incomplete: 10 of 50 runs" in page
     assert "seeds 2000 to 2001, one trained on 1500 pairs" in page
     assert "70% of 300 held-out pairs (60% to 80%)" in page
+    assert "* `ppo-kl`: `--optimizer ppo`, `--kl-coef 0.02`" in page
     assert "actde - ppo-kl" in page
     assert "<svg" in (tmp_path / "confirmation.svg").read_text()
 
