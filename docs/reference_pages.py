@@ -59,7 +59,7 @@ def preset_tables() -> str:
         ),
         *((f"`--init` with `{trunk}` {adventures}", values) for trunk, values in presets.WARM_START.items()),
         (f"`imitation` with `--init` {adventures}", presets.WARM_IMITATION),
-        ("`--reset-q`", presets.RESET_Q),
+        ("`--reset-q`, and actde with `--init` from a run without q", presets.UNTRAINED_Q),
         ("`compare --quick`", presets.QUICK),
     ]
     return _table(["preset of", "settings"], ([name, _assignments(values)] for name, values in rows))

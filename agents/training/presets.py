@@ -159,8 +159,11 @@ WARM_START: dict[str, dict[str, Any]] = {
 QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "advantage": "return"}
 """Settings of `compare --quick`, with which PPO collapses within a few rollouts."""
 
-RESET_Q: dict[str, Any] = {"dueling": True}
-"""Preset for --reset-q. With dueling heads, q starts at v. ACTDE did not learn if q started at 0 (NOTES.md)."""
+UNTRAINED_Q: dict[str, Any] = {"dueling": True}
+"""Preset for --reset-q, and for ACTDE if the checkpoint of --init has no q. With dueling heads, q starts at v.
+
+ACTDE did not learn if q started at 0 (NOTES.md).
+"""
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 """Preset for imitation from --init. The learning rate of an untrained model would destroy the policy."""
@@ -241,8 +244,10 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
         if init:
             imitates = optimizer_class(optimizer).labels != "none"
             result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
-    reset = Layer("preset of --reset-q", RESET_Q if settings["reset_q"] else {})
-    return [*result, reset, checkpoint, *explicit]
+    lacks_q = optimizer == "actde" and bool(stored) and "q_heads" not in stored
+    origin = "preset of --reset-q" if settings["reset_q"] else "preset of --init without q"
+    untrained = Layer(origin, UNTRAINED_Q if settings["reset_q"] or lacks_q else {})
+    return [*result, untrained, checkpoint, *explicit]
 
 
 def of_trunk(trunk: str) -> dict[str, Any]:

@@ -79,7 +79,11 @@ def test_presets_name_settings_and_give_legal_values() -> None:
         presets.IMITATION,
         presets.WARM_START,
     )
-    for values in (*(values for table in tables for values in table.values()), presets.WARM_IMITATION, presets.RESET_Q):
+    for values in (
+        *(values for table in tables for values in table.values()),
+        presets.WARM_IMITATION,
+        presets.UNTRAINED_Q,
+    ):
         TrainConfig.from_flat(values)
 
 

@@ -132,6 +132,16 @@ def test_reset_q_leaves_out_q_alone_and_resumes(warm_start: tuple[TrainConfig, P
     without_v.runner.close()
 
 
+def test_q_starts_at_v_if_the_checkpoint_has_no_q(warm_start: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    list(begun(warm_start, tmp_path / "actde", optimizer="actde", iterations=1).run())
+    asked = {"game": GAME, "init": str(warm_start[1])}
+    assert presets.resolve(asked | {"optimizer": "actde"}).model.dueling
+    assert not presets.resolve(asked | {"optimizer": "ppo"}).model.dueling
+    assert not presets.resolve(asked | {"optimizer": "actde", "dueling": False}).model.dueling
+    has_q = {"game": GAME, "optimizer": "actde", "init": str(tmp_path / "actde")}
+    assert not presets.resolve(has_q).model.dueling and presets.resolve(has_q | {"reset_q": True}).model.dueling
+
+
 def test_actde_adds_no_reward_that_q_knows_and_adds_it_after_reset_q(tmp_path: Path) -> None:
     """The policy moves by a multiple of q - q_0, so it stays where q_0 is right already."""
     usual = {"game": GAME, "optimizer": "actde", "tracker": "none", "episodes": 32, "parallel": 32}
