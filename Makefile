@@ -19,8 +19,8 @@ play: $(VENV)/installed
 	@$(BIN)/python cli.py play --agent actde $(if $(GAME),--game '$(GAME)')
 
 rlhf: $(VENV)/installed
-	$(BIN)/python cli.py make-pairs --game completion --judge sentiment --pairs 500 --out runs/pairs.jsonl
-	$(BIN)/python cli.py train-reward --pairs runs/pairs.jsonl --out runs/rm
+	test -e runs/pairs.jsonl || $(BIN)/python cli.py make-pairs --game completion --judge sentiment --pairs 500 --out runs/pairs.jsonl
+	test -e runs/rm || $(BIN)/python cli.py train-reward --pairs runs/pairs.jsonl --out runs/rm
 	$(BIN)/python cli.py train --optimizer ppo --game "completion?reward=rm:runs/rm" \
 		--judge sentiment --probe-prompts heldout --iterations 30 --out runs/rlhf
 

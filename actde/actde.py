@@ -54,6 +54,7 @@ class ACTDE(Optimizer):
 
     name = "actde"
     needs_q = True
+    baseline_is_q = True
 
     def __init__(self, config: OptimizerConfig) -> None:
         super().__init__(config)

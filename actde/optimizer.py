@@ -32,6 +32,7 @@ class Optimizer(ABC):
     Attributes:
         name: name in the registry and on the command line.
         needs_q: whether the algorithm requires Q heads.
+        baseline_is_q: whether the baseline is q, which should then start at v.
         needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
         needs_q_logprobs: whether the algorithm uses `Outputs.q_logprobs`, which is normalised over all actions.
         needs_kl: whether the algorithm uses `Outputs.kl`, the exact KL to the reference policy.
@@ -46,6 +47,7 @@ class Optimizer(ABC):
 
     name: ClassVar[str]
     needs_q: ClassVar[bool] = False
+    baseline_is_q: ClassVar[bool] = False
     needs_expected_q: ClassVar[bool] = False
     needs_q_logprobs: ClassVar[bool] = False
     needs_kl: ClassVar[bool] = False

@@ -49,8 +49,7 @@ def make_agent(
         wanted_return: return that an agent of the optimizer `decision` aims at, in units of reward. If None, that of
             its training, which is the best return in its data by default.
         ask: function that returns a person's command for a turn. The human agent requires it.
-        notify: function that receives a one-line message if another agent replaces the named one, or if
-            `wanted_return` is above the return that was wanted in training.
+        notify: function that receives a one-line message if another agent replaces the named one.
 
     Raises:
         AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
@@ -70,8 +69,6 @@ def make_agent(
                 f"{name_or_folder} plays for no wanted return: leave out --wanted-return, or name a run of decision"
             )
     elif wanted_return is not None:
-        if returns.wanted is not None and wanted_return > returns.wanted:
-            notify(f"{name_or_folder} wanted a return of {returns.wanted:g} in training, and may not reach more")
         returns.wanted = wanted_return
     elif returns.wanted is None:
         raise AgentError(f"{name_or_folder} does not know which return to want: give --wanted-return X")

@@ -57,7 +57,7 @@ OLMO2 = {
     "max_position_embeddings": 2048,
 }
 LONG = {"max_turns": 16, "context": 256, "micro_batch_tokens": 512}
-"""Episodes of about three contexts, which fill the micro-batches."""
+"""Long episodes, which fill the micro-batches."""
 TEXTS = {
     "game": "completion?reward=length&max_tokens=112&newlines=true",
     "context": 128,

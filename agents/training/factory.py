@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 import games
-from actde import Optimizer
+from actde import Optimizer, optimizer_class
 from agents.completion_rewards import load_models
 from agents.config import ModelConfig, TrainConfig
 from agents.imports import load_imports
@@ -174,7 +174,7 @@ def _warm_start(
     copied = folder.path / INITIAL  # a resumed run loads its own copy
     if copied.exists():
         return load_weights(model, tokenizer, model_config, copied)
-    by_q = config.run.optimizer == "actde" and not config.optimizer.recentre_q
+    by_q = optimizer_class(config.run.optimizer).baseline_is_q and not config.optimizer.recentre_q
     source, reset_q = Path(config.run.init), config.run.reset_q
     return load_weights(model, tokenizer, model_config, source, reset_q=reset_q, q_is_baseline=by_q)
 

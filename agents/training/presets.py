@@ -162,7 +162,7 @@ QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "ad
 UNTRAINED_Q: dict[str, Any] = {"dueling": True}
 """Preset for --reset-q, and for ACTDE if the checkpoint of --init has no q. With dueling heads, q starts at v.
 
-ACTDE did not learn if q started at 0 (NOTES.md).
+On Text-Nav, ACTDE lost what its policy had learned if q started at 0 without v (NOTES.md).
 """
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
@@ -244,7 +244,7 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
         if init:
             imitates = optimizer_class(optimizer).labels != "none"
             result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
-    lacks_q = optimizer == "actde" and bool(stored) and "q_heads" not in stored
+    lacks_q = bool(stored) and "q_heads" not in stored and optimizer_class(optimizer).baseline_is_q
     origin = "preset of --reset-q" if settings["reset_q"] else "preset of --init without q"
     untrained = Layer(origin, UNTRAINED_Q if settings["reset_q"] or lacks_q else {})
     return [*result, untrained, checkpoint, *explicit]

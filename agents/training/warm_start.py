@@ -51,7 +51,7 @@ def load_weights(
         raise AgentError(f"{source} has another vocabulary than this run; start without --init")
     notes = []
     if config.q_heads and not about["model"]["q_heads"]:
-        notes.append(f"{source} has no Q head: it starts untrained")
+        notes.append(f"{source} has no Q head: q starts {'at v' if config.dueling else 'untrained'}")
     if config.q_heads and has_q and q_is_baseline:
         notes.append(f"the run starts with the q of {source}, and may lose what its policy has learned; see --reset-q")
     if config.q_heads and q_is_baseline and not has_q and not config.dueling:

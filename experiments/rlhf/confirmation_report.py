@@ -66,8 +66,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             *(f"* `{cell}`: {settings_text(settings)}" for cell, settings in about["cells"].items()),
             "",
-            "`ppo` and `actde` treat a text as one action, and differ only in the baseline. In the other cells, each"
-            " token is an action, so their contrasts with `actde` compare both the optimizer and the credit. All cells"
+            "`ppo` and `actde` treat a text as one action, and differ only in the baseline (with a single action,"
+            " `--advantage return` changes nothing). In the other cells, each token is an action, so their contrasts"
+            " with `actde` compare both the optimizer and the credit. All cells"
             f" share {settings_text(about['common'])}.",
             "",
             "## Contrasts",
@@ -105,7 +106,7 @@ def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) 
     """Return a list of the reward models with their seeds and their agreement with the judge on held-out pairs."""
     seeds = {digest: sorted({run["seed"] for run in runs if run["reward_model"] == digest}) for digest in models}
     return "; ".join(
-        f"for the seeds {seeds[digest][0]} to {seeds[digest][-1]}, one trained on {model['pairs']} pairs, which agrees"
+        f"for the seeds {', '.join(map(str, seeds[digest]))}, one trained on {model['pairs']} pairs, which agrees"
         f" with the judge on {held['value']:.0%} of {held['pairs']} held-out pairs"
         f" ({held['low']:.0%} to {held['high']:.0%})"
         for digest, model in models.items()

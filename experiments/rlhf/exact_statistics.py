@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare.intervals import ABOVE_0, RATE, over_runs
+from experiments.compare.intervals import ABOVE_0, ABOVE_1, RATE, over_runs
 from experiments.rlhf.exact_contrasts import CONTRASTS, MEASURES, SHIFTS, Contrast, shift_distance
 from experiments.rlhf.exact_tasks import TASKS
 
 ANY = (-np.inf, np.inf)
 WITHIN = {
-    **dict.fromkeys(("entropy", "kl", "kl_text", "perplexity", "kernel_growth"), ABOVE_0),
+    **dict.fromkeys(("entropy", "kl", "kl_text", "kernel_growth"), ABOVE_0),
+    "perplexity": ABOVE_1,
     **dict.fromkeys(("focus", "distance", "shift"), RATE),
     **dict.fromkeys(("distinct_1", "distinct_2", "self_bleu", "repeated"), RATE),
     **dict.fromkeys(("commonest_word", "commonest_opening"), RATE),

@@ -100,7 +100,7 @@ def test_missing_heads_start_untrained_and_additional_ones_are_ignored(
     warm_start: tuple[TrainConfig, Path], tmp_path: Path
 ) -> None:
     actde = begun(warm_start, tmp_path / "actde", optimizer="actde", target_q=True)
-    assert actde.notes == [f"{warm_start[1]} has no Q head: it starts untrained", Q_AT_0]
+    assert actde.notes == [f"{warm_start[1]} has no Q head: q starts untrained", Q_AT_0]
     list(actde.run())
     again = begun((actde.config, tmp_path / "actde"), tmp_path / "again")
     assert again.notes == [

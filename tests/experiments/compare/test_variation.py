@@ -31,7 +31,7 @@ def test_several_settings_have_all_combinations() -> None:
     assert results.varied(runs[0].to_json()) == {"lr": 0.1}
 
 
-def test_runs_are_named_by_the_values_as_they_are_given() -> None:
+def test_runs_are_named_by_values_that_vary_takes() -> None:
     for given in ("detach_q=true,false", "max_turns=none,20", "whitening=batch,none"):
         name, _, values = given.partition("=")
         planned = grid_runs(["actde"], [0], combinations([given]), {})

@@ -70,12 +70,17 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
     finished = [run(cell, seed, entropy_lost=1.0) for seed in SEEDS[:2] for cell in CELLS]
     held_out = {"pairs": 300, "value": 0.7, "low": 0.6, "high": 0.8}
     model = {"pairs": 1500, "held_out": held_out}
-    about = {"seeds": SEEDS, "common": COMMON, "cells": CELLS, "reward_models": {"0a": model}}
+    models = {"0a": model, "0b": model | {"pairs": 1600}}
+    about = {"seeds": SEEDS, "common": COMMON, "cells": CELLS, "reward_models": models}
+    for row in finished:
+        if row["seed"] == SEEDS[1]:
+            row["reward_model"], row["probes"][-1]["repeated"] = "0b", 0.9
     (tmp_path / "confirmation.json").write_text(json.dumps({"about": about, "runs": finished}))
     confirmation_report.write(tmp_path)
     page = (tmp_path / "confirmation.md").read_text()
     assert "Incomplete: 10 of 50 runs" in page
-    assert "seeds 2000 to 2001, one trained on 1500 pairs" in page
+    assert "seeds 2000, one trained on 1500 pairs" in page and "seeds 2001, one trained on 1600 pairs" in page
+    assert page.count("45% (0% to 100%)") == len(CELLS)  # clipped to the range of a share
     assert "70% of 300 held-out pairs (60% to 80%)" in page
     assert "* `ppo-kl`: `--optimizer ppo`, `--kl-coef 0.02`" in page
     assert "actde - ppo-kl" in page
