@@ -56,8 +56,9 @@ class StreamTokenizer:
     def _whole(self, text: str) -> list[int]:
         has_unknown = self.tokenizer.unk_token is not None
         if self._has_words and not has_unknown and (word := unknown_word(self.tokenizer, text)):
-            expected = "expected words of the games on which it was trained"
-            raise AgentError(f"the model does not know the word {word!r}; {expected}")
+            raise AgentError(
+                f"the model does not know the word {word!r}; expected words of the games on which it was trained"
+            )
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False, **self._options)
         if self._has_words and has_unknown and self.tokenizer.unk_token_id in tokens:
             self.unknown |= {unknown_word(self.tokenizer, text) or text}
