@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.protocol import AgentError
 from experiments.reproduce.finding import Measurement
-from experiments.rlhf.confirmation_contrasts import contrast_rows
+from experiments.rlhf.confirmation_contrasts import SIGNIFICANT, contrast_rows
 from games.untrusted_files import read_object
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -15,7 +15,6 @@ FOOTNOTE_8 = DOCS / "footnote8" / "results.json"
 FAULTY = "one-of-eight-ppo"
 CLOSE = 0.1
 """Total variation below which two policies are considered equal."""
-SIGNIFICANT = 0.05
 
 
 def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict[str, Measurement]:

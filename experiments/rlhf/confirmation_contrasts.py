@@ -19,6 +19,8 @@ MEASURES = {"entropy": "entropy, nats per token", "distinct_2": "distinct-2", "t
 AXES = {"reward": "proxy reward", "kl": "KL to the initial policy, nats per token"}
 SHARE = 0.9
 """Fraction of the common range at which runs are compared. Measures at the end of the range would be noisier."""
+SIGNIFICANT = 0.05
+"""A contrast is significant if its p-value after Holm's correction is lower."""
 Run = Mapping[str, Any]
 
 

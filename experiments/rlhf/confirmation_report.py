@@ -10,7 +10,15 @@ import numpy as np
 from actde.config import option
 from agents.protocol import AgentError
 from experiments.plot_style import COLORS, PALETTE, make_figure, save_figure
-from experiments.rlhf.confirmation_contrasts import AXES, CONTRASTS, MEASURES, SHARE, Run, contrast_rows
+from experiments.rlhf.confirmation_contrasts import (
+    AXES,
+    CONTRASTS,
+    MEASURES,
+    SHARE,
+    SIGNIFICANT,
+    Run,
+    contrast_rows,
+)
 from experiments.rlhf.exact_statistics import estimate
 from experiments.rlhf.screening_report import MEASURES as COLUMNS
 from experiments.rlhf.screening_report import samples
@@ -29,6 +37,7 @@ PANELS = (
     ("iteration", "entropy", "rollouts", "entropy, nats per token"),
 )
 """Horizontal and vertical quantity of each panel, and their labels."""
+ALL_MEASURES = {**MEASURES, **AXES}
 HEADLINE_CELLS = ("ppo", "actde", "ppo-kl")
 HEADLINE_PANELS = (
     ("iteration", "reward", "rollouts", "proxy reward"),
@@ -49,6 +58,7 @@ def write(out: Path) -> None:
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the text of `confirmation.md`."""
     about, runs = results["about"], results["runs"]
+    rows = contrast_rows(runs)
     seeds, wanted = {run["seed"] for run in runs}, len(about["cells"]) * len(about["seeds"])
     state = "" if len(runs) == wanted else f" **Incomplete: {len(runs)} of {wanted} runs are finished.**"
     return "\n".join(
@@ -78,7 +88,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             " `actde` has other values in other rows. Means over seeds with 95% t intervals, paired t-tests, p-values"
             f" after Holm for {len(CONTRASTS)} contrasts.",
             "",
-            contrasts(contrast_rows(runs)),
+            contrasts(rows),
+            "",
+            *significant(rows),
             "",
             "## Cells after the last rollout",
             "",
@@ -120,7 +132,7 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         [
             AXES[row["axis"]],
-            {**MEASURES, **AXES}[row["measure"]],
+            ALL_MEASURES[row["measure"]],
             f"{row['first']} - {row['second']}",
             *(interval(value) for value in (*row["values"], row["difference"])),
             row["difference"]["seeds"],
@@ -129,6 +141,20 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return table(["matched", "measure", "cells", "first", "second", "difference", "seeds", "p (Holm)"], lines)
+
+
+def significant(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the significant contrasts as a list in Markdown."""
+    found = [row for row in rows if row["p_holm"] < SIGNIFICANT]
+    return [
+        f"Of {len(rows)} contrasts, {len(found)} are significant (p below {SIGNIFICANT}){':' if found else '.'}",
+        "",
+        *(
+            f"* At equal {AXES[row['axis']].partition(',')[0]}, {ALL_MEASURES[row['measure']].partition(',')[0]} of"
+            f" `{row['first']}` minus `{row['second']}`: {interval(row['difference'])}, p = {row['p_holm']:.2g}."
+            for row in found
+        ),
+    ]
 
 
 def cells(runs: Sequence[Run]) -> str:

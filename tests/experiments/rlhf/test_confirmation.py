@@ -80,6 +80,7 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
     page = (tmp_path / "confirmation.md").read_text()
     assert "Incomplete: 10 of 50 runs" in page
     assert "seeds 2000, one trained on 1500 pairs" in page and "seeds 2001, one trained on 1600 pairs" in page
+    assert "Of 21 contrasts, 0 are significant (p below 0.05)." in page  # all cells are alike
     assert page.count("45% (0% to 100%)") == len(CELLS)  # clipped to the range of a share
     assert "70% of 300 held-out pairs (60% to 80%)" in page
     assert "* `ppo-kl`: `--optimizer ppo`, `--kl-coef 0.02`" in page
