@@ -103,7 +103,7 @@ def tiny_of(case: Case) -> Case:
 
     if case["trunk"] in SCRATCH:
         return {**case, "trunk": "pico"}
-    return {**case, "trunk": "random", "of": {**case.get("of", LLAMA), **TINY}}
+    return {**case, "trunk": "random", "of": {**case.get("of", LLAMA), **TINY}, "lora_layers": None}
 
 
 def _run(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
