@@ -72,15 +72,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             " fixed before the first run (`experiments/rlhf/confirmation_contrasts.py`). Commands: see"
             " `experiments/rlhf/confirmation.py`.",
             "",
-            "## Cells",
-            "",
-            *(f"* `{cell}`: {settings_text(settings)}" for cell, settings in about["cells"].items()),
-            "",
-            "`ppo` and `actde` treat a text as one action, and differ only in the baseline (with a single action,"
-            " `--advantage return` changes nothing). In the other cells, each token is an action, so their contrasts"
-            " with `actde` compare both the optimizer and the credit. All cells"
-            f" share {settings_text(about['common'])}.",
-            "",
+            *cell_section(about),
             "## Contrasts",
             "",
             f"Differences (first minus second) where each run first reaches {SHARE:.0%} of the way from the start to"
@@ -107,6 +99,21 @@ def markdown(results: Mapping[str, Any]) -> str:
             *samples([run for run in runs if run["seed"] == min(seeds)]),
         ]
     )
+
+
+def cell_section(about: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the section that defines the cells."""
+    return [
+        "## Cells",
+        "",
+        *(f"* `{cell}`: {settings_text(settings)}" for cell, settings in about["cells"].items()),
+        "",
+        "`ppo` and `actde` treat a text as one action, and differ only in the baseline (with a single action,"
+        " `--advantage return` changes nothing). In the other cells, each token is an action, so their contrasts"
+        " with `actde` compare both the optimizer and the credit. All cells"
+        f" share {settings_text(about['common'])}.",
+        "",
+    ]
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
