@@ -108,12 +108,9 @@ def send_notes(send: Callable[[str], None]) -> None:
 def serve(connection: Connection) -> None:
     """In a worker process, run the jobs that `connection` receives until the parent closes its end."""
     send_notes(lambda text: connection.send((None, text)))
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        connection.send(run_job(*job))
+    with suppress(EOFError, ConnectionError):  # the parent is gone
+        while True:
+            connection.send(run_job(*connection.recv()))
 
 
 def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bool, Any]:

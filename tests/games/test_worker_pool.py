@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 
 from agents import AgentError
-from games import GameError, child_process
+from games import GameError, child_process, worker_pool
 from games.child_process import python_environment
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
@@ -169,6 +170,15 @@ def test_ctrl_c_ends_the_parent_and_its_workers_at_once(tmp_path: Path) -> None:
     assert text.count("Traceback") == 1  # the parent's own
     assert text.rstrip().endswith("KeyboardInterrupt")
     assert not any(map(runs, workers))
+
+
+def test_a_worker_without_a_parent_ends_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "_send", None)
+    ours, theirs = Pipe()
+    with theirs:
+        ours.send((power.__module__, power.__name__, (2,), {}))
+        ours.close()
+        worker_pool.serve(theirs)
 
 
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
