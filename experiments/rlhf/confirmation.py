@@ -49,7 +49,6 @@ def main(
     workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
 ) -> None:
     """Train the runs that `confirmation.json` lacks and the runs whose settings have changed, and write all results."""
-    about = read_json(Path(REWARD_MODEL) / AGENT)
     runs.complete(
         out / "confirmation.json",
         CELLS,
@@ -58,8 +57,14 @@ def main(
         folder,
         workers=workers,
         on_run=lambda: confirmation_report.write(out),
-        reward_model={key: about[key] for key in ("pairs", "held_out", "files")},
+        reward_model=reward_model(),
     )
+
+
+def reward_model() -> dict[str, Any]:
+    """Return the description of the reward model, with the digests of its files."""
+    about = read_json(Path(REWARD_MODEL) / AGENT)
+    return {key: about[key] for key in ("pairs", "held_out", "files")}
 
 
 if __name__ == "__main__":

@@ -198,7 +198,6 @@ def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str, str, 
 
 def _curves(run: Run) -> dict[str, list[float]]:
     probes = run["probes"]
-    names = {name for panel in (*PANELS, *HEADLINE_PANELS) for name in panel[:2]} - {"root_kl"}
-    return {name: [probe[name] for probe in probes] for name in names} | {
+    return {name: [probe[name] for probe in probes] for name in probes[0] if name != "texts"} | {
         "root_kl": [math.sqrt(max(0.0, probe["kl"])) for probe in probes]
     }

@@ -9,7 +9,7 @@ import pytest
 
 from agents.model.pretrained import missing_packages
 from agents.protocol import AgentError
-from experiments.rlhf import confirmation_report, runs, screening_report, tilt
+from experiments.rlhf import confirmation_report, long, runs, screening_report, tilt
 from experiments.rlhf.confirmation import CELLS, COMMON
 from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_level, contrast_rows, matched
 from experiments.rlhf.monte_carlo import summary
@@ -86,6 +86,19 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
     assert "* `ppo-kl`: `--optimizer ppo`, `--kl-coef 0.02`" in page
     assert "actde - ppo-kl" in page
     assert "<svg" in (tmp_path / "confirmation.svg").read_text()
+
+
+def test_the_long_runs_are_reported_after_each_length_of_a_confirmation(tmp_path: Path) -> None:
+    finished = [run(cell, long.SEED, entropy_lost=0.1, steps=41) for cell in long.CELLS]
+    about = {"seeds": [long.SEED], "common": long.COMMON, "cells": long.CELLS}
+    (tmp_path / "long.json").write_text(json.dumps({"about": about, "runs": finished}))
+    long.write(tmp_path)
+    page = (tmp_path / "long.md").read_text()
+    assert long.COMMON["iterations"] == 400 and "`--iterations 400`" in page
+    for cell in long.CELLS:
+        rows = [line.split(" | ")[:4] for line in page.splitlines() if line.startswith(f"| {cell} |")]
+        assert rows == [[f"| {cell}", f"{n}", f"{n / 10:.2f}", f"{n / 20:.2f}"] for n in range(0, 401, 80)]
+    assert "<svg" in (tmp_path / "long.svg").read_text()
 
 
 @needs_smollm2

@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 
-from experiments.rlhf import exact_report, fit, screening_report
+from experiments.rlhf import confirmation_report, exact_report, fit, long, screening_report
 
 FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
 
 
 @pytest.mark.parametrize(
     ("name", "page"),
-    [("screening", screening_report.markdown), ("fit", fit.markdown), ("exact", exact_report.report)],
+    [
+        ("confirmation", confirmation_report.markdown),
+        ("exact", exact_report.report),
+        ("fit", fit.markdown),
+        ("long", long.markdown),
+        ("screening", screening_report.markdown),
+    ],
 )
 def test_a_page_is_that_of_its_results(name: str, page: Callable[[Mapping[str, Any]], str]) -> None:
     results = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
