@@ -87,6 +87,8 @@ FINDINGS: Mapping[str, str] = {
   had left its first four rollouts without an update of the policy. That run won 0.76, and its repetition 0.98.""",
     "simple": """What this shows, with three seeds:
 
+* `pi_0` wins all games if it plays its likeliest command and 0.21 if it samples, because four of five recorded episodes
+  are random play.
 * **ACTDE depends on the start and the settings of q**, as on Text-Nav, and here the contrast is significant: 0.85 with
   a q that starts as v, 0.03 with the q of `pi_0`. It stays below PPO (0.98), and farthest from `pi_0` of all learners
   that win (0.78 nats).
