@@ -42,13 +42,16 @@ def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
     cells = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
     late = [c for c in document["contrasts"] if (c["task"], c["measure"]) == ("weddings", "late gain")]
     (shown,) = (contrast for contrast in late if contrast["first"] == "actde")
+    signs = {_sign(contrast) for contrast in late}
     barn = [cells["barn", method]["many"] for method in ("actde", "actde-sgd")]
     alike = [cells["alike", method]["spread"] for method in ("ppo", "pg")]
     distances = [cell["distance"] for (_, method), cell in cells.items() if method == "actde-sgd"]
     far = max(distances, key=lambda distance: distance["value"])
     near = all(distance["high"] < CLOSE for distance in distances)
     return {
-        "reward-events": _measurement(shown["difference"], all(_sign(contrast) < 0 for contrast in late)),
+        "reward-events": _measurement(
+            shown["difference"], {-1: True, 1: False}.get(signs.pop() if len(signs) == 1 else 0)
+        ),
         "diverse-events": _measurement(barn[0], _above_0(barn)),
         "reward-logits": _measurement(far, False if far["low"] > CLOSE else near or None),
         "easy-reward": _measurement(alike[0], _above_0(alike)),

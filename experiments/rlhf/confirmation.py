@@ -38,8 +38,8 @@ CELLS: dict[str, dict[str, Any]] = {
 """The cells were chosen by their measures in the screening, at a reward of 0.75.
 
 `actde`, in which a text is one action, had the highest entropy and distinct-2 of all cells. `ppo` differs from `actde`
-only in the baseline. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty. `ppo-slow`,
-with a third of the learning rate, had the highest entropy of the controls.
+in the baseline and trains no q. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty
+that reached this reward. `ppo-slow`, with a third of the learning rate, had the highest entropy of the controls.
 """
 
 

@@ -20,12 +20,18 @@ from experiments.rlhf.confirmation_contrasts import (
     contrast_rows,
 )
 from experiments.rlhf.exact_statistics import estimate
-from experiments.rlhf.screening_report import MEASURES as COLUMNS
+from experiments.rlhf.screening_report import MEASURES as SCREENED
 from experiments.rlhf.screening_report import samples
 from experiments.tables import interval, table
 from games.files import atomic_write
 from games.untrusted_files import read_object
 
+COLUMNS = (("proxy reward", *SCREENED[0][1:]), ("true reward", "true_reward", "z.2f"), *SCREENED[1:])
+"""Heading, name and format of each measure of a probe."""
+CURVES = (("explained variance of q", "explained_variance_q", "z.2f"), ("mean of abs(A)", "advantage_abs", "z.3f"))
+"""Heading, name and format of each metric of the rollouts."""
+LATE = 10
+"""Number of last rollouts over which these metrics are averaged."""
 FIGURE = "confirmation.svg"
 HEADLINE = "collapse.svg"
 PANELS = (
@@ -68,9 +74,10 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
             f" {min(seeds)} to {max(seeds)}.{state} The judge `{about['common']['judge']}` is the true reward. The"
             " proxy reward is a reward model that was trained on pairs which the judge compared. All runs of a seed"
-            f" share a reward model: {reward_models(about['reward_models'], runs)}. Cells, seeds and contrasts were"
-            " fixed before the first run (`experiments/rlhf/confirmation_contrasts.py`). Commands: see"
-            " `experiments/rlhf/confirmation.py`.",
+            f" share a reward model: {reward_models(about['reward_models'], runs)}. (If there are two, the first"
+            " was lost, and the same command trained the second on another processor.) Cells and commands"
+            " (`experiments/rlhf/confirmation.py`), seeds and contrasts (`experiments/rlhf/confirmation_contrasts.py`)"
+            " were fixed before the first run.",
             "",
             *cell_section(about),
             "## Contrasts",
@@ -88,7 +95,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             "One text for each of 48 held-out prompts. Means over seeds with 95% t intervals. Entropy and KL are in"
             " nats per token, the KL of a text is the sum over its tokens, and perplexity is under the initial policy."
-            " `repeated` is the share of texts that are equal to an earlier one, and an opening has two words.",
+            " `repeated` is the share of texts that are equal to an earlier one, and an opening has two words. The last"
+            f" two columns are means over the last {LATE} rollouts of training: the explained variance of the returns"
+            " by the recorded q (0 is a constant, 1 is perfect), and the mean absolute advantage.",
             "",
             cells(runs),
             "",
@@ -108,9 +117,11 @@ def cell_section(about: Mapping[str, Any]) -> list[str]:
         "",
         *(f"* `{cell}`: {settings_text(settings)}" for cell, settings in about["cells"].items()),
         "",
-        "`ppo` and `actde` treat a text as one action, and differ only in the baseline (with a single action,"
-        " `--advantage return` changes nothing). In the other cells, each token is an action, so their contrasts"
-        " with `actde` compare both the optimizer and the credit. All cells"
+        "`ppo` and `actde` treat a text as one action, and differ in the baseline (with a single action, `--advantage"
+        " return` changes nothing). `actde` also trains q, whose gradient counts in the clipping of the joint gradient;"
+        " controls that train q as well (`ppo-scaled`, `actde-permuted` and `actde-corrected` of the"
+        " [screening](screening.md)) collapse as PPO does. In the other cells, each token is an action, so their"
+        " contrasts with `actde` compare both the optimizer and the credit. All cells"
         f" share {settings_text(about['common'])}.",
         "",
     ]
@@ -165,15 +176,23 @@ def significant(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def cells(runs: Sequence[Run]) -> str:
-    """Return the table of the cells: the measures of each run's last probe, as means over seeds."""
-    columns = [("proxy reward", *COLUMNS[0][1:]), ("true reward", "true_reward", ".2f"), *COLUMNS[1:]]
-    names = list(dict.fromkeys(run["cell"] for run in runs))
+    """Return the table of the cells: the last probe and the last rollouts of each run, as means over seeds."""
     lines = []
-    for cell in names:
-        last = [run["probes"][-1] for run in runs if run["cell"] == cell]
-        estimates = [interval(estimate([probe[name] for probe in last], name), form) for _, name, form in columns]
-        lines.append([cell, len(last), *estimates])
-    return table(["cell", "seeds", *(head for head, _, _ in columns)], lines)
+    for cell in dict.fromkeys(run["cell"] for run in runs):
+        own = [run for run in runs if run["cell"] == cell]
+        probed = [([run["probes"][-1][name] for run in own], name, form) for _, name, form in COLUMNS]
+        logged = [([mean(run, name, slice(-LATE, None)) for run in own], name, form) for _, name, form in CURVES]
+        estimates = [
+            "" if None in values else interval(estimate(values, name), form) for values, name, form in probed + logged
+        ]
+        lines.append([cell, len(own), *estimates])
+    return table(["cell", "seeds", *(head for head, _, _ in (*COLUMNS, *CURVES))], lines)
+
+
+def mean(run: Run, name: str, rollouts: slice) -> float | None:
+    """Return the mean of a metric over some rollouts of a run, or None if it was not measured in them."""
+    values = [value for value in run["curves"].get(name, [])[rollouts] if value is not None]
+    return sum(values) / len(values) if values else None
 
 
 def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str, str, str]], drawing: Any) -> None:

@@ -235,6 +235,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     for name in CHANGES:
         found = [run["settings"][name] for run in results["runs"]]
         rows.append([name, *(_mean([run[key] for run in found]) for key in ("v", "q", "advantage"))])
+    best = max(float(np.mean([run["settings"][name]["advantage"] for run in results["runs"]])) for name in CHANGES)
     kinds = ("state", "state and token")
     ridges = [
         [penalty, *(_mean([run["ridge"][penalty][kind] for run in results["runs"]]) for kind in kinds)]
@@ -250,6 +251,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             " is a constant, 1 is perfect. The last column is the share of the variance left by v that q - v explains:"
             " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf  # 10 s"
             " if nothing is missing`.",
+            "",
+            f"In the best setting, q - v explains {best:.2f} of the variance that v leaves. Own trunk layers for q, and"
+            " returns of several samples, were not tried.",
             "",
             table(["setting", "v", "q", "q - v"], rows),
             "",

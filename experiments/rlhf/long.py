@@ -2,8 +2,9 @@
 
 python -m experiments.rlhf.long --out docs/rlhf --runs RUNS --workers 2
 
-The reward model is that of the confirmation (see `experiments.rlhf.confirmation`). A copy of one of its runs in the
-folder of these runs is continued, so that its first 80 rollouts need not be trained again.
+The reward model is that of the confirmation (see `experiments.rlhf.confirmation`). In order not to repeat the first 80
+rollouts, copy the folders DIGEST/ppo-seed2009 and DIGEST/actde-seed2009 from the confirmation's folder of runs to RUNS.
+DIGEST names the reward model. RUNS must be another folder, because the runs in it are continued.
 """
 
 from collections.abc import Mapping
@@ -16,19 +17,23 @@ from agents.protocol import AgentError
 from experiments import program
 from experiments.plot_style import make_figure
 from experiments.rlhf import confirmation, runs
-from experiments.rlhf.confirmation_report import draw, settings_text
-from experiments.rlhf.screening_report import MEASURES, samples
+from experiments.rlhf.confirmation_report import COLUMNS, CURVES, draw, mean, settings_text
+from experiments.rlhf.screening_report import samples
 from experiments.tables import table
 from games.files import atomic_write
 from games.untrusted_files import read_object
 
 SEED = 2009
 CELLS: dict[str, dict[str, Any]] = {name: confirmation.CELLS[name] for name in ("ppo", "actde")}
-COMMON: dict[str, Any] = {**confirmation.COMMON, "iterations": 5 * confirmation.COMMON["iterations"]}
-COLUMNS = (("proxy reward", *MEASURES[0][1:]), ("true reward", "true_reward", "z.2f"), *MEASURES[1:])
+EVERY: int = confirmation.COMMON["iterations"]
+COMMON: dict[str, Any] = {**confirmation.COMMON, "iterations": 5 * EVERY}
 PANELS = tuple(
     ("iteration", name, "rollouts", label)
-    for name, label in (("reward", "proxy reward"), ("entropy", "entropy, nats per token"), ("kl", "KL per token"))
+    for name, label in (
+        ("reward", "proxy reward"),
+        ("entropy", "entropy, nats per token"),
+        ("kl", "KL, nats per token"),
+    )
 )
 FIGURE = "long.svg"
 
@@ -61,12 +66,12 @@ def write(out: Path) -> None:
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the text of `long.md`."""
     about, rows = results["about"], results["runs"]
-    every = confirmation.COMMON["iterations"]
     lines = [
-        [row["cell"], probe["iteration"], *(format(probe[name], form) for _, name, form in COLUMNS)]
+        [row["cell"], end, *(format(probe[name], form) for _, name, form in COLUMNS), *_logged(row, end)]
         for row in rows
         for probe in row["probes"]
-        if probe["iteration"] % every == 0
+        for end in [probe["iteration"]]
+        if end % EVERY == 0
     ]
     return "\n".join(
         [
@@ -74,14 +79,14 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             f"The cells `ppo` and `actde` of the [confirmation](confirmation.md) with {about['common']['iterations']}"
             f" rollouts, one run each (seed {about['seeds'][0]}). One seed gives no interval and no verdict. The"
-            " columns are those of the confirmation. Command:"
+            f" columns are those of the confirmation; the last two are means over the {EVERY} rollouts before. Command:"
             " `python -m experiments.rlhf.long --out docs/rlhf --runs RUNS --workers 2  # 1 h`.",
             "",
             *(f"* `{cell}`: {settings_text(settings)}" for cell, settings in about["cells"].items()),
             "",
             f"Both share {settings_text(about['common'])}.",
             "",
-            table(["cell", "rollouts", *(head for head, _, _ in COLUMNS)], lines),
+            table(["cell", "rollouts", *(head for head, _, _ in (*COLUMNS, *CURVES))], lines),
             "",
             f"![proxy reward, entropy and KL of both runs]({FIGURE})",
             "",
@@ -90,6 +95,11 @@ def markdown(results: Mapping[str, Any]) -> str:
             *samples(rows),
         ]
     )
+
+
+def _logged(row: Mapping[str, Any], end: int) -> list[str]:
+    means = [(mean(row, name, slice(max(0, end - EVERY), end)), form) for _, name, form in CURVES]
+    return ["" if value is None else format(value, form) for value, form in means]
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def complete(
         path: a JSON file with the settings and the results of all finished runs. It is updated after each run.
         root: folder of the runs. With a reward model, the runs are in a subfolder that is named after its digest.
         workers: number of parallel runs. With 0, only finished runs are added.
-        on_run: function that is called after each update of `path`.
+        on_run: function that is called after each update of `path`, and at the start if `path` exists.
         reward_model: description of the reward model, with the digests of its files. Runs of one seed are compared in
             pairs, so they must share a reward model. If it has changed, all runs of an incomplete seed are repeated.
 
@@ -103,6 +103,8 @@ def complete(
             atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
             on_run()
 
+        if rows:
+            on_run()
         for name, config in configs.items():
             if name not in rows and is_finished(root / name, config):
                 write(name)

@@ -20,6 +20,8 @@ import typer
 from torch import Tensor
 from typing_extensions import TypedDict
 
+import experiments.rlhf.controls  # noqa: F401  # registers its optimizers
+from actde import make_optimizer
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.play.runner import EpisodeRunner
@@ -72,11 +74,14 @@ def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
     """Let the agent of a run continue a set of prompts.
 
     Raises:
-        AgentError: the folder holds no run, or q guides its agent, so that its policy differs from the network's.
+        AgentError: the folder holds no run, the run trains no q, or q guides its agent, so that its policy differs from
+            the network's.
     """
     config = read_config(folder)
     if config.rollout.guide_beta:
         raise AgentError(f"{folder}: expected a run without --guide-beta, got {config.rollout.guide_beta:g}")
+    if not make_optimizer(config.run.optimizer, config.optimizer).trains_q:
+        raise AgentError(f"{folder}: expected a run that trains q; PPO and GRPO do so with --train-q")
     trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed, guide_beta=0.0)
     trained.record = True
     spec = resolve_stored(config.run.game, str(folder))[0]
@@ -100,7 +105,6 @@ def tilt(visited: Visited) -> dict[str, Any]:
     """Return four measures for each weighting, pooled over states.
 
     They are the slope (1 / tau), the squared correlation, and the standard deviations of q and of log pi - log pi_0.
-    The run must have trained q.
     """
     trained, initial = visited.trained, visited.initial
     rollout = RolloutBatch(visited.segments, credit="token")

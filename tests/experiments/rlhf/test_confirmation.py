@@ -123,7 +123,7 @@ def test_cells_are_trained_once(tmp_path: Path) -> None:
     assert [probe["iteration"] for probe in first[0]["probes"]] == [0, 1]
     assert len(first[0]["probes"][1]["texts"]) == 2
     complete(cells, 1)
-    assert not written
+    assert written == [path.read_text()]  # the page may be of older code
     path.unlink()
     assert complete(cells, 0) == first
     with pytest.raises(AgentError, match="holds results with other common"):
