@@ -1,6 +1,9 @@
 """Is log pi - log pi_0 equal to q / tau within the states of texts, and is q equal to Q^pi?
 
-    python -m experiments.rlhf.tilt --out docs/rlhf RUN...
+    common="--game completion?reward=sentiment --iterations 40 --dtype bfloat16 --seed 1000"
+    python cli.py train --optimizer actde --advantage return $common --out runs/tilt/actde
+    python cli.py train --optimizer ppo --train-q $common --out runs/tilt/ppo
+    python -m experiments.rlhf.tilt --out docs/rlhf runs/tilt/actde runs/tilt/ppo
 
 The theory of ACTDE predicts log pi - log pi_0 = q / tau + c(s) (see `actde/tabular.py`). In each state that the trained
 policy visits, both sides are centred, and log pi - log pi_0 is regressed on q. Tokens are weighted by pi (tokens that
@@ -147,8 +150,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
             "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
             "",
             "Within the states of one text for each held-out prompt, after the last rollout. One run per row, so"
-            " differences between rows are no verdict. Command:"
-            " `python -m experiments.rlhf.tilt --out docs/rlhf RUN...`.",
+            " differences between rows are no verdict. `ppo` trains q for this measurement only. Commands: see"
+            " `experiments/rlhf/tilt.py`.",
             "",
             "Regression of log pi - log pi_0 on q, with tokens weighted by pi, by pi_0, or equally among the"
             f" {LIKELIEST} likeliest under pi_0:",
