@@ -150,7 +150,7 @@ def _connect(address: str, cpus: int) -> Any:
         if found := ADDRESS.fullmatch(address):  # Ray would try for minutes
             socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
         ray.init(**options)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise GameError(f"--cluster {address}: {' '.join(str(error).split())}") from error
     ray._private.worker._worker_logs_enabled = False  # Ray would print the raylets' logs to standard output
     assert address != LOCAL or [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
