@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from games.cluster_pool import LOCAL, ClusterPool, _run_in_folder, open_pool
+from games.cluster_pool import LOCAL, RETRIES, ClusterPool, _run_in_folder, open_pool
 from games.errors import GameError
 from games.worker_pool import WorkerPool
 from tests import ROOT
@@ -109,6 +109,20 @@ def test_a_missing_token_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(GameError, match=rf"\A--cluster {address}: no authentication token was found\Z"):
             ClusterPool(address, tmp_path)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, RETRIES), ("3", 3)])
+def test_tasks_that_run_out_of_memory_are_repeated_a_limited_number_of_times(
+    given: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "RAY_task_oom_retries"
+    monkeypatch.setenv(name, given or "")
+    if given is None:
+        monkeypatch.delenv(name)
+    fake_ray(monkeypatch)
+    with pytest.raises(GameError, match="refused"):
+        ClusterPool("127.0.0.1:1", tmp_path)
+    assert os.environ[name] == str(expected)
 
 
 def test_a_task_runs_in_the_folder_of_the_command_and_returns_its_notes(
