@@ -44,6 +44,7 @@ RECOMPUTED = (0.4, 1.2)
 MEGABYTE = 1_000_000
 SMALLER_UPDATE = "lower --micro-batch-tokens, or use --gradient-checkpointing or --lora"
 SMALLER_ROLLOUT = "lower --parallel or --context"
+SMALLER_GATHER = "use --sharded-play layers or more processes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +183,11 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add the note `advice` to an out-of-memory error that the block raises. Can be used as a decorator."""
+    """Add the note `advice` to an out-of-memory error that the block raises, if it has none yet. Can be a decorator."""
     try:
         yield
     except BaseException as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and not getattr(error, "__notes__", None):
             error.add_note(advice)
         raise
 

@@ -32,7 +32,7 @@ PHASES = {
     "update": ("agents.training.updater", "Updater._step"),
     "checkpoint": ("agents.training.trainer", "save_checkpoint"),
     "disk": ("agents.storage.run_folder", "RunFolder.sync"),
-    "gather": ("agents.model.sharding", "gather_trunk"),
+    "gather": ("agents.training.updater", "gather_trunk"),
     "backward": ("torch", "Tensor.backward"),
 }
 """Phase of a run -> module and name of a function that each process calls in this phase."""

@@ -18,8 +18,16 @@ from agents.model.build import assemble, meta_model
 from agents.model.sharding import gathered_bytes, trunk_parameters
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
+from agents.training import updater
 from agents.training.factory import make_trainer
-from agents.training.memory_estimate import SMALLER_ROLLOUT, SMALLER_UPDATE, MemoryNeeds, available, check_memory
+from agents.training.memory_estimate import (
+    SMALLER_GATHER,
+    SMALLER_ROLLOUT,
+    SMALLER_UPDATE,
+    MemoryNeeds,
+    available,
+    check_memory,
+)
 from agents.training.updater import Updater
 from experiments.memory_table import DECODERS
 from tests import ROOT
@@ -106,16 +114,21 @@ def test_some_memory_is_free() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cls", "method", "advice"), [(Updater, "_step", SMALLER_UPDATE), (EpisodeRunner, "play", SMALLER_ROLLOUT)]
+    ("owner", "name", "advice"),
+    [
+        (Updater, "_step", SMALLER_UPDATE),
+        (EpisodeRunner, "play", SMALLER_ROLLOUT),
+        (updater, "gather_trunk", SMALLER_GATHER),  # after the update
+    ],
 )
 def test_an_error_of_full_memory_names_the_settings_to_lower(
-    cls: type, method: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: object, name: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    monkeypatch.setattr(cls, method, full)
     trainer = make_trainer(TrainConfig.from_flat({"game": "bandit", "trunk": "pico"}), tmp_path / "run")
+    monkeypatch.setattr(owner, name, full)
     with pytest.raises(torch.OutOfMemoryError) as error:
         trainer.iterate()
     assert error.value.__notes__ == [advice]
