@@ -19,6 +19,7 @@ GROWTH = {"turns": "turns per episode", "live": "live episodes", "commands": "co
 FAULTS = {
     "kills": "SIGKILL before a write of a command, which is then run again",
     "ranks": "training by two processes, with kills, stops and failing games",
+    "ranks_sharded": "training by two processes with a sharded trunk, one of which is killed",
     "faults": "damaged files of runs and models",
     "faults_documents": "damaged configurations, prompts, reports and other documents",
     "isolation.content": "files that name foreign code or downloads, without a network",

@@ -28,7 +28,8 @@ ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d+)")
 LOCAL = "local"
 """The address that starts Ray on this machine."""
 RETRIES = 10
-"""Maximum number of times that Ray runs a job again after the loss of its process or machine."""
+"""Maximum number of times that Ray runs a job again after the loss of its process or machine, and, counted separately,
+after Ray has ended it because the machine's memory was full."""
 STORE = 100_000_000
 """Bytes of shared memory of a Ray that is started here. The results of jobs are small."""
 
@@ -135,6 +136,8 @@ def _connect(address: str, cpus: int) -> Any:
     # Without a working folder of ours, Ray would put the current folder and the script's on the workers' import path.
     (empty := scratch_folder() / "empty").mkdir(exist_ok=True)
     options["runtime_env"] = {"working_dir": str(empty), "env_vars": passed}
+    # read by the process that submits the tasks; by default, Ray repeats tasks that run out of memory without limit
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     if address == LOCAL:
         # this name makes Ray use the loopback address on any system
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -150,7 +153,7 @@ def _connect(address: str, cpus: int) -> Any:
         if found := ADDRESS.fullmatch(address):  # Ray would try for minutes
             socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
         ray.init(**options)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise GameError(f"--cluster {address}: {' '.join(str(error).split())}") from error
     ray._private.worker._worker_logs_enabled = False  # Ray would print the raylets' logs to standard output
     assert address != LOCAL or [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]

@@ -190,17 +190,16 @@ def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sharded(*models: ActorCritic) -> Iterator[None]:
-    """Call `shard_again` before the block and `gather_trunk` after it.
+    """Call `shard_again` before the block. The caller must call `gather_trunk` after it.
 
     Inside the block, all processes must run the same number of forward and backward passes of `models[0]`, which is
-    trained. If the block raises an error, the trunks are not gathered, because other processes may have ended.
+    trained. After an error in the block, the trunks must not be gathered, because other processes may have ended.
     """
     shard_again(*models)
     with warnings.catch_warnings():
         # some decoders return a view of their last hidden states, which no caller changes in place
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
         yield
-    gather_trunk(*models)
 
 
 def local(tensor: Tensor) -> Tensor:

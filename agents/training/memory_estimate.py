@@ -14,7 +14,7 @@ stores. The estimate ignores the other activations of the heads, and memory limi
 import resource
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from actde.config import option
 from agents.config import TrainConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.kv_cache import RaggedCache, room_for
-from agents.model.sharding import gathered_bytes
+from agents.model.sharding import gathered_bytes, trunk_parameters
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 from games.errors import is_out_of_memory
@@ -44,6 +44,7 @@ RECOMPUTED = (0.4, 1.2)
 MEGABYTE = 1_000_000
 SMALLER_UPDATE = "lower --micro-batch-tokens, or use --gradient-checkpointing or --lora"
 SMALLER_ROLLOUT = "lower --parallel or --context"
+SMALLER_GATHER = "use --sharded-play layers or more processes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class MemoryNeeds:
 
     Attributes:
         fixed: size of the gradients, the torch optimizer's moments and the master weights, all in float32.
+        replicated: the part of `fixed` that belongs to the heads and the adapter, which no process shards.
         per_position: size of one token's keys and values in the rollout's cache.
         per_pass: size of the activations of a forward pass that do not depend on the number of tokens.
         per_token: size of the activations per token.
@@ -63,6 +65,7 @@ class MemoryNeeds:
 
     layers: int
     fixed: int
+    replicated: int
     per_position: int
     per_pass: float
     per_token: float
@@ -78,10 +81,13 @@ class MemoryNeeds:
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
         per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
         moments = 2 if config.torch_optimizer == "adamw" else 0
+        trunk = trunk_parameters(model)
         trained = [p for p in model.parameters() if p.requires_grad]
+        sizes = [(p in trunk, 4 * p.numel() * (1 + moments + (p.dtype != torch.float32))) for p in trained]
         return cls(
             layers=max(1, model.layers),
-            fixed=sum(4 * p.numel() * (1 + moments + (p.dtype != torch.float32)) for p in trained),
+            fixed=sum(size for _, size in sizes),
+            replicated=sum(size for in_trunk, size in sizes if not in_trunk),
             per_position=_position(model),
             per_pass=kept[0] - short * per_token - short**2 * per_pair,
             per_token=per_token,
@@ -101,23 +107,23 @@ class MemoryNeeds:
     ) -> Self:
         """Return the memory needs of each process if several processes shard the trunk (`agents.model.sharding`).
 
-        A process stores its part of the weights, gradients and optimizer state. During play, it has no gradients, but
-        it also holds the gathered weights (`gathered_bytes`).
+        A process stores its part of the trunk's weights, gradients and optimizer state, and all of the heads and the
+        adapter. During play, it has no gradients, but it also holds the gathered weights (`gathered_bytes`).
 
         Args:
             models: the trained model and, if there is one, the frozen copy of the initial policy.
             moved: whether the device already holds the models.
-            offloaded: whether these parts are in CPU memory instead of on the device.
+            offloaded: whether the trunk's parts are in CPU memory instead of on the device.
             by_layer: whether the trunk is gathered by layer in play.
         """
-        parameters = [parameter for model in models for parameter in model.parameters()]
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        # `fixed` contains the float32 weights of a trained bfloat16 trunk
-        weights = sum(p.nbytes for p in parameters if not p.requires_grad or p.dtype == torch.float32)
-        part = 0 if offloaded else (self.fixed + weights) // processes
-        gradients = 0 if offloaded else sum(4 * p.numel() for p in trained) // processes
+        trunk = {parameter for model in models for parameter in trunk_parameters(model)}
+        weights, gradients = _stored(trunk)
+        own_weights, own_gradients = _stored(p for model in models for p in model.parameters() if p not in trunk)
+        part = 0 if offloaded else (self.fixed - self.replicated + weights) // processes
+        replicated = self.replicated + (0 if moved else own_weights)
+        freed = own_gradients + (0 if offloaded else gradients // processes)
         gathered = 0 if moved else sum(gathered_bytes(model, by_layer=by_layer) for model in models)
-        return replace(self, fixed=part + max(0, gathered - gradients))
+        return replace(self, fixed=part + replicated + max(0, gathered - freed))
 
     def rollout(self, *, parallel: int, context: int) -> float:
         """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes."""
@@ -182,11 +188,11 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add the note `advice` to an out-of-memory error that the block raises. Can be used as a decorator."""
+    """Add the note `advice` to an out-of-memory error that the block raises, if it has none yet. Can be a decorator."""
     try:
         yield
     except BaseException as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and not getattr(error, "__notes__", None):
             error.add_note(advice)
         raise
 
@@ -246,6 +252,19 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
         if fitting:
             return f"lower {' and '.join(map(option, names))} to {numbers[fitting - 1]}"
     return "choose a smaller trunk"
+
+
+def _stored(parameters: Iterable[Tensor]) -> tuple[int, int]:
+    """Return a tuple: the size of those weights that `MemoryNeeds.fixed` does not contain, and that of the gradients.
+
+    `fixed` contains the float32 weights of trained bfloat16 parameters.
+    """
+    weights = gradients = 0
+    for parameter in parameters:
+        trained = parameter.requires_grad
+        weights += parameter.nbytes if not trained or parameter.dtype == torch.float32 else 0
+        gradients += 4 * parameter.numel() if trained else 0
+    return weights, gradients
 
 
 def _activations(model: ActorCritic, length: int) -> int:

@@ -40,6 +40,7 @@ def forecast(
     *,
     ranks: int = 1,
     by_layer: bool = False,
+    offloaded: bool = False,
     on_gpu: bool = False,
     trunk_config: object = None,
 ) -> MemoryModel:
@@ -48,6 +49,7 @@ def forecast(
     Args:
         ranks: number of processes among which the trunk is sharded. 1 means that it is not sharded.
         by_layer: whether a sharded trunk is gathered by layer in play.
+        offloaded: whether shards are stored in CPU memory instead of on the GPU.
         trunk_config: configuration of a pretrained trunk in the `transformers` library. If None, it is read from the
             trunk's folder, in which a file `config.json` is enough.
 
@@ -69,6 +71,7 @@ def forecast(
         copied=needs_copy(config, optimizer),
         ranks=ranks,
         by_layer=by_layer,
+        offloaded=offloaded,
         on_gpu=on_gpu,
     )
 
@@ -76,11 +79,15 @@ def forecast(
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
     """Return a tuple: the prediction for this machine and the processes of `accelerate launch`, and its sizes."""
     import torch
+    from torch.distributed.fsdp import CPUOffloadPolicy
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    ranks = processes if processes > 1 and sharding_plugin() is not None else 1
+    plugin = sharding_plugin() if processes > 1 else None
+    ranks = 1 if plugin is None else processes
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    memory = forecast(config, ranks=ranks, on_gpu=device.type != "cpu")
+    on_gpu = device.type != "cpu"  # offloading does not change the memory of a process without a GPU
+    offloaded = on_gpu and plugin is not None and isinstance(plugin.cpu_offload, CPUOffloadPolicy)
+    memory = forecast(config, ranks=ranks, offloaded=offloaded, on_gpu=on_gpu)
     sizes = run_sizes(config, context_of(config, memory.model))
     predicted = memory.predict(**sizes)
     fits = predicted.peak <= USABLE * capacity(device, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))

@@ -26,6 +26,7 @@ class Prediction:
 
     Attributes:
         weights: parameters and buffers of the trunk, the adapter and the heads; with shards, one process's part.
+            Offloaded shards are not on the device, and neither are their gradients and moments.
         reference: the frozen copy of the initial policy.
         moments: the torch optimizer's moments.
         master_weights: the float32 copy of a bfloat16 trunk that is trained in full.
@@ -81,6 +82,7 @@ class MemoryModel:
         ranks: number of processes that share the trunk in shards (FSDP2). 1 means that the trunk is not sharded.
         on_gpu: whether the run is on a GPU.
         by_layer: whether a sharded trunk is gathered by layer in play.
+        offloaded: whether a process stores its shards of the trunk in CPU memory instead of on its GPU.
     """
 
     model: ActorCritic
@@ -90,6 +92,7 @@ class MemoryModel:
     ranks: int = 1
     on_gpu: bool = False
     by_layer: bool = False
+    offloaded: bool = False
     _simulated: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def predict(
@@ -125,10 +128,15 @@ class MemoryModel:
         )
 
     @property
+    def _share_of_trunk(self) -> float:
+        """Fraction of the trunk that a process stores on its device."""
+        return 0.0 if self.offloaded else 1 / self.ranks
+
+    @property
     def _share_of_trained(self) -> float:
-        """Fraction of the trained parameters that a process stores."""
+        """Fraction of the trained parameters that a process stores on its device."""
         trunk, trained = trunk_parameters(self.model), [p for p in self.model.parameters() if p.requires_grad]
-        stored = sum(p.numel() / (self.ranks if p in trunk else 1) for p in trained)
+        stored = sum(p.numel() * (self._share_of_trunk if p in trunk else 1) for p in trained)
         return stored / (sum(p.numel() for p in trained) or 1)
 
     @cached_property
@@ -141,16 +149,16 @@ class MemoryModel:
         sharded = self.ranks > 1
         with_masters = self.model.dtype == torch.bfloat16 and any(p.requires_grad for p in trunk)
         for name, p in self.model.named_parameters():
-            share = self.ranks if p in trunk else 1
+            share = self._share_of_trunk if p in trunk else 1.0
             trained, exact = p.requires_grad, 4 * p.numel()
             stored = exact if sharded and with_masters and p in trunk else p.nbytes
             masters = exact if trained and p.dtype != torch.float32 and not sharded else 0
             copied = self.copied and (sharded or trained or name.startswith("heads."))
-            sizes["weights"] += stored / share
-            sizes["reference"] += copied * p.nbytes / share  # without master weights, as it is frozen
-            sizes["moments"] += trained * moments * exact / share
+            sizes["weights"] += stored * share
+            sizes["reference"] += copied * p.nbytes * share  # without master weights, as it is frozen
+            sizes["moments"] += trained * moments * exact * share
             sizes["master_weights"] += masters
-            sizes["gradients"] += trained * exact / share
+            sizes["gradients"] += trained * exact * share
         sizes["weights"] += buffers
         return sizes | (self._gathered() if sharded else {})
 

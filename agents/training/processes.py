@@ -37,7 +37,8 @@ def connected() -> Iterator[None]:
         yield
     except RuntimeError as error:
         # gloo raises plain RuntimeErrors whose messages begin with the path of its source file
-        if not isinstance(error, DistNetworkError | DistStoreError) and "gloo/transport" not in str(error):
+        lost = any(text in str(error) for text in ("gloo/transport", "ncclRemoteError"))
+        if not lost and not isinstance(error, DistNetworkError | DistStoreError):
             raise
         raise LostProcessError(
             "another process of the run has ended or does not answer; --resume continues from the newest checkpoint, "

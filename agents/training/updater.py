@@ -26,7 +26,7 @@ from agents.storage.tensor_files import StoredTensor, part_for
 from agents.training.auxiliary_loss import LMSample
 from agents.training.frozen_trunk import computed_tokens, keep_lower_states, trunk_runs_once
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
-from agents.training.memory_estimate import SMALLER_UPDATE, memory_advice
+from agents.training.memory_estimate import SMALLER_GATHER, SMALLER_UPDATE, memory_advice
 from agents.training.processes import connected, gather, sum_gradients
 from agents.training.progress import Progress
 from agents.training.reference import ReferencePolicy
@@ -163,6 +163,7 @@ class Updater:
         """The trained model and, if there is one, the frozen copy of the initial policy."""
         return [self.model] if self.reference.copy is None else [self.model, self.reference.copy]
 
+    @memory_advice(SMALLER_GATHER)
     def gather(self) -> None:
         """Gather sharded trunks, in all processes together."""
         with connected():
@@ -199,6 +200,7 @@ class Updater:
                 sampled = self.config.lm_loss_tokens
                 sample = LMSample.draw(rollout, rows, sampled, rng) if self.config.lm_loss_coef else None
                 self._step(rollout, batch, targets, rows, totals, sample, progress)
+        self.gather()
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
         self.optimizer.after_update(measures.get("kl_ref", 0.0))
         return measures, targets
@@ -224,10 +226,7 @@ class Updater:
         sample: LMSample | None,
         progress: Progress,
     ) -> None:
-        """Take one gradient step on these rows.
-
-        The metrics of the step are weighted by its number of actions and added to `totals`.
-        """
+        """Take one gradient step on these rows, and add its metrics to `totals`, weighted by its number of actions."""
         count = self.all_reduce(batch.mask[torch.tensor(rows, device=batch.mask.device)].sum().float())
         predicted = count
         if sample is not None:

@@ -32,7 +32,7 @@ PHASES = {
     "update": ("agents.training.updater", "Updater._step"),
     "checkpoint": ("agents.training.trainer", "save_checkpoint"),
     "disk": ("agents.storage.run_folder", "RunFolder.sync"),
-    "gather": ("agents.model.sharding", "gather_trunk"),
+    "gather": ("agents.training.updater", "gather_trunk"),
     "backward": ("torch", "Tensor.backward"),
 }
 """Phase of a run -> module and name of a function that each process calls in this phase."""
@@ -57,10 +57,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """The results of a run: the exit status of its launcher, and the status and output of each process."""
+    """The results of a run: the exit status of its launcher, and the status and output of each process.
+
+    `seconds` is the time from the fault to the end of the last process, or None without a fault.
+    """
 
     launcher: Result
     ranks: Sequence[Result]
+    seconds: float | None = None
 
 
 def prepare() -> None:
@@ -79,24 +83,33 @@ def run(
     if not (launcher := os.fork()):
         forked_workers.end_after(lambda: _launch(words, work, variables, fault, supervised=supervised))
     statuses = processes.wait_for_all(LIMIT)
-    return collect(
-        statuses, launcher, work, [(_text(work / f"{rank}.out"), _text(work / f"{rank}.err")) for rank in RANKS]
-    )
+    seconds = since_fault(work, fault.delay) if fault else None
+    printed = [(_text(work / f"{rank}.out"), _text(work / f"{rank}.err")) for rank in RANKS]
+    return collect(statuses, launcher, work, printed, seconds)
 
 
-def collect(statuses: dict[int, int], launcher: int, work: Path, printed: Sequence[tuple[str, str]]) -> Launch:
+def since_fault(work: Path, delay: float = 0.0) -> float | None:
+    """Return the seconds since the fault, which came `delay` seconds after `record`. Return None if none came."""
+    injected = work / "injected"
+    return round(time.time() - injected.stat().st_mtime - delay, 1) if injected.exists() else None
+
+
+def collect(
+    statuses: dict[int, int], launcher: int, work: Path, printed: Sequence[tuple[str, str]], seconds: float | None
+) -> Launch:
     """Return the results of a run.
 
     Args:
         statuses: exit statuses by process id.
         launcher: process id of the launcher.
         printed: a pair (standard output, standard error) for each rank.
+        seconds: the result of `since_fault`.
     """
     pids = _processes(work)
     ranks = [
         Result(status=statuses.get(pids.get(rank, 0)), out=out, err=err) for rank, (out, err) in enumerate(printed)
     ]
-    return Launch(launcher=Result(status=statuses.get(launcher)), ranks=ranks)
+    return Launch(launcher=Result(status=statuses.get(launcher)), ranks=ranks, seconds=seconds)
 
 
 def _processes(work: Path) -> dict[int, int]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.faults import processes
-from benchmarks.faults.rank_launch import LIMIT, RANKS, Fault, Launch, collect, record
+from benchmarks.faults.rank_launch import LIMIT, RANKS, Fault, Launch, collect, record, since_fault
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHERS = {
@@ -36,9 +36,10 @@ def run(words: Sequence[str], work: Path, variables: dict[str, str], fault: Faul
     if fault:
         _send(fault, process, work)
     statuses = processes.wait_for_all(LIMIT)
+    seconds = since_fault(work) if fault else None
     process.returncode = statuses.get(process.pid)
     printed = [(_printed(work, rank, "stdout"), _printed(work, rank, "stderr")) for rank in RANKS]
-    return collect(statuses, process.pid, work, printed)
+    return collect(statuses, process.pid, work, printed, seconds)
 
 
 def _printed(work: Path, rank: int, name: str) -> str:

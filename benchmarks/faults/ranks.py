@@ -3,12 +3,12 @@
     python -m benchmarks.faults.ranks --count 60 --out benchmarks/ranks.json
     python -m benchmarks.faults.ranks --sharded --count 20 --out benchmarks/ranks_sharded.json
 
-All processes must end together. None of them may print a traceback, and at most one may print an error, in one line.
-The exit status must be 0 after a limit and nonzero otherwise, and no checkpoint may be lost. Then the run is resumed in
-two processes, or started again if it saved no checkpoint. A run is *exact* if its metrics, transcripts, weights and
-counters then equal those of a run without a fault. It is *refused* if it cannot be resumed and says so in one line.
-Otherwise, it *failed*. The exit status of this command is 1 if any run failed. The same command continues after an
-interruption.
+All processes must end together, and within a minute if one of them or the launcher is killed. None of them may print a
+traceback, and at most one may print an error, in one line. The exit status must be 0 after a limit and nonzero
+otherwise, and no checkpoint may be lost. Then the run is resumed in two processes, or started again if it saved no
+checkpoint. A run is *exact* if its metrics, transcripts, weights and counters then equal those of a run without a
+fault. It is *refused* if it cannot be resumed and says so in one line. Otherwise, it *failed*. The exit status of this
+command is 1 if any run failed. The same command continues after an interruption.
 
 Most runs are forked from one process, which has imported all packages; see `rank_launch`. The last ones are started by
 `torchrun` and `accelerate launch`. With `--sharded`, all runs are forked and have a sharded trunk, and one process is
@@ -43,6 +43,7 @@ from benchmarks.faults.rank_cases import (
 from benchmarks.faults.rank_launch import Launch
 
 TIMES = re.compile("second|peak_memory")
+MOST_SECONDS = 60.0  # from the kill of a process to the end of the last one
 Content = dict[str, Any]
 
 
@@ -74,6 +75,8 @@ def problems(case: Case, launched: Launch, before: int, after: int) -> Iterator[
     """
     ranks, launcher = launched.ranks, launched.launcher.status
     errors = sum(rank.err.count("error:") for rank in ranks)
+    if case.detail == "SIGKILL" and launched.seconds is not None and launched.seconds > MOST_SECONDS:
+        yield "late"
     late = case.may_be_late and after == ITERATIONS
     if any("Traceback" in rank.err for rank in ranks):
         yield "traceback"
@@ -101,18 +104,21 @@ def launch_without_fault(case: Case, words: Sequence[str], work: Path) -> Launch
     return rank_launch.run(words, work, case.lasting, None, supervised=True)
 
 
-def check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
-    """End a run by a fault and resume it. Return a tuple (outcome, message)."""
+def check(case: Case, work: Path, reference: Content) -> dict[str, Any]:
+    """End a run by a fault and resume it. Return the outcome, a message, and the seconds from the fault to the end."""
+    limit, seconds = LIMITS[case.detail] if case.what == "limit" else WITHOUT_LIMITS, None
     try:
-        return _check(case, work, reference)
+        launched = launch(case, command(case.setting, work, *limit), work)
+        seconds = launched.seconds
+        outcome, message = _resume(case, work, launched, reference)
     except TimeoutError as error:
-        return "failed", f"it hangs: {error}"
+        outcome, message = "failed", f"it hangs: {error}"
+    return {"outcome": outcome, "seconds": seconds, "message": message}
 
 
-def _check(case: Case, work: Path, reference: Content) -> tuple[str, str]:
+def _resume(case: Case, work: Path, launched: Launch, reference: Content) -> tuple[str, str]:
+    """Check the end of a run and resume it. Return a tuple (outcome, message)."""
     run, injected = work / "run", work / "injected"
-    limit = LIMITS[case.detail] if case.what == "limit" else WITHOUT_LIMITS
-    launched = launch(case, command(case.setting, work, *limit), work)
     if case.fault and not injected.exists():
         return "failed", f"the fault was not injected: {launched}"
     before = int(injected.read_text()) if case.fault else 0
@@ -143,8 +149,8 @@ def measure(planned: Sequence[Case], root: Path) -> Iterator[dict[str, Any]]:
             references[case.setting] = content(work / "run")
         work = root / str(case.number)
         work.mkdir()
-        outcome, message = check(case, work, references[case.setting])
-        yield {**asdict(case), "outcome": outcome, "message": message.replace(f"{root}/", "")}
+        checked = check(case, work, references[case.setting])
+        yield {**asdict(case), **checked, "message": checked["message"].replace(f"{root}/", "")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

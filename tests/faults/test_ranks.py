@@ -4,8 +4,10 @@
 """
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from benchmarks.faults import ranks
 from benchmarks.faults.rank_cases import LAUNCHED, Case, plan, sharded_plan
-from benchmarks.faults.rank_launch import PHASES, Fault, Launch
+from benchmarks.faults.rank_launch import PHASES, Fault, Launch, since_fault
 from benchmarks.faults.result import Result
 from tests import ROOT
 
@@ -48,9 +50,9 @@ def test_lost_processes_and_ctrl_c_end_both_processes(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["total"] == {"tried": 3, "refused": 0, "exact": 3, "failed": 0}
 
 
-def launch(*statuses: int | None, errors: Sequence[str], launcher: int | None = 1) -> Launch:
+def launch(*statuses: int | None, errors: Sequence[str], launcher: int | None = 1, seconds: float = 5.0) -> Launch:
     results = [Result(status=status, err=error) for status, error in zip(statuses, errors, strict=True)]
-    return Launch(launcher=Result(status=launcher), ranks=results)
+    return Launch(launcher=Result(status=launcher), ranks=results, seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,7 @@ def launch(*statuses: int | None, errors: Sequence[str], launcher: int | None = 
         (launch(None, None, errors=("", "Traceback\nerror: x")), 2, "traceback"),
         (launch(None, None, errors=("", "error: lost\n")), 0, "checkpoint 2 is lost, 0 is left"),
         (launch(None, None, errors=("", "error: lost\n"), launcher=0), 2, "status of the launcher"),
+        (launch(-9, 1, errors=("", "error: lost\n"), seconds=61.0), 2, "late"),
     ],
 )
 def test_the_problems_of_a_killed_run(launched: Launch, after: int, expected: str) -> None:
@@ -84,7 +87,15 @@ def test_a_run_that_hangs_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ranks, "launch", hang)
     case = Case(number=0, game="ipd", optimizer="ppo", launcher="forked", what="limit", detail="iterations")
-    assert ranks.check(case, tmp_path, {}) == ("failed", "it hangs: a process runs for more than 240 s")
+    message = "it hangs: a process runs for more than 240 s"
+    assert ranks.check(case, tmp_path, {}) == {"outcome": "failed", "seconds": None, "message": message}
+
+
+def test_the_seconds_since_a_fault_exclude_its_delay(tmp_path: Path) -> None:
+    assert since_fault(tmp_path) is None
+    (tmp_path / "injected").touch()
+    os.utime(tmp_path / "injected", (time.time() - 10,) * 2)
+    assert since_fault(tmp_path, 3.0) == pytest.approx(7.0, abs=1.0)
 
 
 def test_the_plan_follows_from_its_seed_and_covers_all_kinds() -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
-from games.cluster_pool import LOCAL, ClusterPool, _run_in_folder, open_pool
+from games.cluster_pool import LOCAL, RETRIES, ClusterPool, _run_in_folder, open_pool
 from games.errors import GameError
 from games.worker_pool import WorkerPool
 from tests import ROOT
@@ -85,10 +86,43 @@ def test_another_form_of_address_is_refused(address: str, tmp_path: Path) -> Non
         ClusterPool(address, tmp_path)
 
 
+def fake_ray(monkeypatch: pytest.MonkeyPatch, **names: Any) -> Any:
+    """Replace Ray by a module with these names, and with the base class of Ray's errors."""
+    ray: Any = ModuleType("ray")
+    vars(ray).update(names, exceptions=SimpleNamespace(RayError=type("RayError", (Exception,), {})))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    return ray
+
+
 def test_an_address_without_ray_is_one_line_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    fake_ray(monkeypatch)
     with pytest.raises(GameError, match=r"\A--cluster 127.0.0.1:1: .*refused\Z"):
         ClusterPool("127.0.0.1:1", tmp_path)
+
+
+def test_a_missing_token_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        raise ray.exceptions.RayError("no authentication token\nwas found")
+
+    ray = fake_ray(monkeypatch, init=init)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(GameError, match=rf"\A--cluster {address}: no authentication token was found\Z"):
+            ClusterPool(address, tmp_path)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, RETRIES), ("3", 3)])
+def test_tasks_that_run_out_of_memory_are_repeated_a_limited_number_of_times(
+    given: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "RAY_task_oom_retries"
+    monkeypatch.setenv(name, given or "")
+    if given is None:
+        monkeypatch.delenv(name)
+    fake_ray(monkeypatch)
+    with pytest.raises(GameError, match="refused"):
+        ClusterPool("127.0.0.1:1", tmp_path)
+    assert os.environ[name] == str(expected)
 
 
 def test_a_task_runs_in_the_folder_of_the_command_and_returns_its_notes(

@@ -18,8 +18,16 @@ from agents.model.build import assemble, meta_model
 from agents.model.sharding import gathered_bytes, trunk_parameters
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
+from agents.training import updater
 from agents.training.factory import make_trainer
-from agents.training.memory_estimate import SMALLER_ROLLOUT, SMALLER_UPDATE, MemoryNeeds, available, check_memory
+from agents.training.memory_estimate import (
+    SMALLER_GATHER,
+    SMALLER_ROLLOUT,
+    SMALLER_UPDATE,
+    MemoryNeeds,
+    available,
+    check_memory,
+)
 from agents.training.updater import Updater
 from experiments.memory_table import DECODERS
 from tests import ROOT
@@ -27,7 +35,15 @@ from tests.helpers.models import bigram_model, tiny_model
 from tests.helpers.update_peak import peak_of_update
 
 NEEDS = MemoryNeeds(
-    layers=2, fixed=1000, per_position=8, per_pass=0.0, per_token=100.0, per_pair=0.0, checkpoint=10, per_choice=50
+    layers=2,
+    fixed=1000,
+    replicated=0,
+    per_position=8,
+    per_pass=0.0,
+    per_token=100.0,
+    per_pair=0.0,
+    checkpoint=10,
+    per_choice=50,
 )
 
 
@@ -106,16 +122,21 @@ def test_some_memory_is_free() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cls", "method", "advice"), [(Updater, "_step", SMALLER_UPDATE), (EpisodeRunner, "play", SMALLER_ROLLOUT)]
+    ("owner", "name", "advice"),
+    [
+        (Updater, "_step", SMALLER_UPDATE),
+        (EpisodeRunner, "play", SMALLER_ROLLOUT),
+        (updater, "gather_trunk", SMALLER_GATHER),  # after the update
+    ],
 )
 def test_an_error_of_full_memory_names_the_settings_to_lower(
-    cls: type, method: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: object, name: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    monkeypatch.setattr(cls, method, full)
     trainer = make_trainer(TrainConfig.from_flat({"game": "bandit", "trunk": "pico"}), tmp_path / "run")
+    monkeypatch.setattr(owner, name, full)
     with pytest.raises(torch.OutOfMemoryError) as error:
         trainer.iterate()
     assert error.value.__notes__ == [advice]
@@ -138,11 +159,24 @@ def test_a_sharded_trunk_needs_the_memory_that_the_page_states(processes: int, g
     whole, by_layer = shards(offloaded=False), shards(offloaded=False, by_layer=True)
     assert round(whole.fixed / 1e9) == gigabytes
     assert f"= {gigabytes} GB |" in (ROOT / "docs/scale.md").read_text()
+    # the weights of the heads are as large as their gradients, which play does not need
     assert shards(offloaded=True).fixed == gathered_bytes(model, by_layer=False)
     assert shards(offloaded=False, moved=True).fixed == pytest.approx(needs.fixed // processes, rel=1e-4)
     # the embeddings and the lm_head, and two of 44 layers
     assert gathered_bytes(model, by_layer=True) == pytest.approx((2 * 50432 * 6144 + 24 * 6144**2) * 2, rel=1e-3)
     assert by_layer.fixed < whole.fixed - 25e9
+
+
+def test_every_process_stores_the_whole_heads() -> None:
+    model = tiny_model("llama")
+    trunk = sum(parameter.nbytes for parameter in trunk_parameters(model))
+    heads = sum(parameter.nbytes for parameter in model.heads.parameters())
+    needs = MemoryNeeds.of(model, UpdateConfig())
+    assert (needs.fixed, needs.replicated) == (3 * (trunk + heads), 3 * heads)  # gradients and two moments
+    half = needs.sharded([model], processes=2, moved=False, offloaded=False)
+    freed = min(trunk, trunk // 2 + heads)  # the gradients, while the whole trunk is gathered in play
+    assert half.fixed == 4 * trunk // 2 + 4 * heads + trunk - freed
+    assert needs.sharded([model], processes=2, moved=True, offloaded=False).fixed == 4 * trunk // 2 + 3 * heads
 
 
 def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path) -> None:

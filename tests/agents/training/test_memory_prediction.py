@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,18 @@ def test_shards_divide_the_trunk_and_gather_it_for_play() -> None:
     state = half.weights + half.moments + half.gradients + half.step
     assert half.phases["step"] == state
     assert copied.phases["step"] == state + copied.reference + unit_bytes(model)[0]
+
+
+def test_offloaded_shards_are_not_on_the_device() -> None:
+    model = tiny_model("llama")
+    memory = memory_of(model, ranks=2, copied=True)
+    stored, offloaded = (replace(memory, offloaded=each).predict(**SIZES) for each in (False, True))
+    heads = sum(parameter.nbytes for parameter in model.heads.parameters())
+    buffers = sum(buffer.nbytes for buffer in model.buffers())
+    assert (offloaded.weights, offloaded.reference, offloaded.gradients) == (heads + buffers, heads, heads)
+    assert offloaded.moments == 2 * heads
+    assert offloaded.step / stored.step == pytest.approx(offloaded.gradients / stored.gradients)
+    assert (offloaded.gathered_play, offloaded.gathered_update) == (stored.gathered_play, stored.gathered_update)
 
 
 def test_a_frozen_copy_has_no_master_weights() -> None:

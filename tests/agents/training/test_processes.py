@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch.distributed import DistNetworkError
+from torch.distributed import DistBackendError, DistNetworkError
 
 from actde import OptimizerError
 from agents.protocol import AgentError, LostProcessError
@@ -103,6 +103,8 @@ def test_ctrl_c_in_one_process_interrupts_all(monkeypatch: pytest.MonkeyPatch) -
     [
         (RuntimeError("[/src/gloo/transport/tcp/pair.cc:537] Connection reset by peer"), LostProcessError),
         (DistNetworkError("the client socket has timed out"), LostProcessError),
+        (DistBackendError("NCCL error in: /src/NCCLUtils.cpp:94\nncclRemoteError: A call failed"), LostProcessError),
+        (DistBackendError("NCCL error in: /src/NCCLUtils.cpp:94\nncclInvalidUsage"), DistBackendError),
         (RuntimeError("[enforce fail at /src/gloo/allreduce.cc:1] sizes differ"), RuntimeError),
     ],
 )
