@@ -222,7 +222,10 @@ def train(
     config: arg.ConfigFile = None,
     code: arg.Imports = None,
     dry_run: Annotated[
-        bool, Option("--dry-run", help="Print the configuration and the origin of each value, and exit.")
+        bool,
+        Option(
+            "--dry-run", help="Print the configuration, the origin of each value and the predicted memory, and exit."
+        ),
     ] = False,
     audit: arg.Audit = None,
     threads: arg.Threads = None,

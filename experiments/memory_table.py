@@ -131,8 +131,9 @@ Command: `{command}  # 2 min`.
 * Each shard is on a GPU of its own. "By layer" is `--sharded-play layers`. Otherwise, every GPU holds the whole trunk
   in play.
 * Settings of every run: `{words}`, the optimizer `actde` and no KL. Each GPU plays 8 episodes.
-* The largest part of "all weights" and of its shards is the gradient step, in which torch's AdamW needs as much memory
-  again as the weights in float32.
+* From 8 billion parameters on, "all weights" peaks in the gradient step, where torch's AdamW on a GPU needs as much
+  memory again as the weights in float32. From 3 billion on, "8 shards" peaks in play, where every GPU holds the whole
+  trunk.
 * [From one core to a cluster](scale.md) says how predictions compare with measurements on a CPU. Nothing in this table
   was measured on a GPU.
 """
