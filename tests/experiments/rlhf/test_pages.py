@@ -1,13 +1,13 @@
 """The committed pages show the committed results."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.rlhf import confirmation_report, exact_report, fit, long, screening_report
+from experiments.rlhf import confirmation_report, exact_report, fit, long, screening_report, tilt
 
 FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
 
@@ -20,8 +20,9 @@ FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
         ("fit", fit.markdown),
         ("long", long.markdown),
         ("screening", screening_report.markdown),
+        ("tilt", tilt.markdown),
     ],
 )
-def test_a_page_is_that_of_its_results(name: str, page: Callable[[Mapping[str, Any]], str]) -> None:
+def test_a_page_is_that_of_its_results(name: str, page: Callable[[Any], str]) -> None:
     results = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     assert page(results) == (FOLDER / f"{name}.md").read_text(encoding="utf-8")
