@@ -108,9 +108,14 @@ def send_notes(send: Callable[[str], None]) -> None:
 def serve(connection: Connection) -> None:
     """In a worker process, run the jobs that `connection` receives until the parent closes its end."""
     send_notes(lambda text: connection.send((None, text)))
-    with suppress(EOFError, ConnectionError):  # the parent is gone
-        while True:
-            connection.send(run_job(*connection.recv()))
+    while True:
+        try:
+            job = connection.recv()
+        except (EOFError, ConnectionError):  # the parent is gone
+            return
+        answer = run_job(*job)
+        with suppress(ConnectionError):
+            connection.send(answer)
 
 
 def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bool, Any]:

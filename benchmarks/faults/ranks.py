@@ -76,7 +76,7 @@ def problems(case: Case, launched: Launch, before: int, after: int) -> Iterator[
     ranks, launcher = launched.ranks, launched.launcher.status
     errors = sum(rank.err.count("error:") for rank in ranks)
     if case.detail == "SIGKILL" and launched.seconds is not None and launched.seconds > MOST_SECONDS:
-        yield "late"
+        yield f"ends after {launched.seconds:.0f} s"
     late = case.may_be_late and after == ITERATIONS
     if any("Traceback" in rank.err for rank in ranks):
         yield "traceback"

@@ -26,7 +26,9 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""`judge` is the true reward. Before training, the rewards have a standard deviation of 1, which is scaled to that of
+"""The first reward model was lost after five seeds; the same command trained the second on another processor.
+
+`judge` is the true reward. Before training, the rewards have a standard deviation of 1, which is scaled to that of
 the screening, 0.3."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},

@@ -74,8 +74,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
             f" {min(seeds)} to {max(seeds)}.{state} The judge `{about['common']['judge']}` is the true reward. The"
             " proxy reward is a reward model that was trained on pairs which the judge compared. All runs of a seed"
-            f" share a reward model: {reward_models(about['reward_models'], runs)}. (If there are two, the first"
-            " was lost, and the same command trained the second on another processor.) Cells and commands"
+            f" share a reward model: {reward_models(about['reward_models'], runs)}. Cells and commands"
             " (`experiments/rlhf/confirmation.py`), seeds and contrasts (`experiments/rlhf/confirmation_contrasts.py`)"
             " were fixed before the first run.",
             "",
@@ -118,10 +117,11 @@ def cell_section(about: Mapping[str, Any]) -> list[str]:
         *(f"* `{cell}`: {settings_text(settings)}" for cell, settings in about["cells"].items()),
         "",
         "`ppo` and `actde` treat a text as one action, and differ in the baseline (with a single action, `--advantage"
-        " return` changes nothing). `actde` also trains q, whose gradient counts in the clipping of the joint gradient;"
-        " controls that train q as well (`ppo-scaled`, `actde-permuted` and `actde-corrected` of the"
-        " [screening](screening.md)) collapse as PPO does. In the other cells, each token is an action, so their"
-        " contrasts with `actde` compare both the optimizer and the credit. All cells"
+        " return` changes nothing). `actde` also trains q, whose gradient counts in the norm by which the joint"
+        " gradient is clipped. No cell here separates this from the effect of the baseline; on one seed of the"
+        " [screening](screening.md), with credit per token, controls that train q as well (`ppo-scaled`,"
+        " `actde-permuted`, `actde-corrected`) collapse as PPO does. In the other cells, each token is an action, so"
+        " their contrasts with `actde` compare both the optimizer and the credit. All cells"
         f" share {settings_text(about['common'])}.",
         "",
     ]

@@ -1,4 +1,4 @@
-"""Screening: one run of 40 rollouts for each cell (a combination of settings), on a seed that no later run uses.
+"""Screening: one run of 40 rollouts for each cell (a combination of settings), on a seed of its own.
 
 python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2
 """

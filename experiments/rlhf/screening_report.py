@@ -53,8 +53,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "# Screening",
             "",
             f"One run of {about['common']['iterations']} rollouts for each cell, on the tuning seed"
-            f" {about['seeds'][0]}, which no other reported run uses (but the reward models of the confirmation and the"
-            " step sizes of the exact experiments do). A single seed gives no interval and no verdict: this page only"
+            f" {about['seeds'][0]}, which the runs of the confirmation do not use (but its reward models, the step"
+            " sizes of the exact experiments and the runs of [tilt](tilt.md) do). A single seed gives no interval and"
+            " no verdict: this page only"
             f" chooses the cells of the confirmation. {_missing(about['cells'], rows)}Game:"
             f" `{about['common']['game']}`, SmolLM2 with LoRA, 32 texts of at most 16 tokens a rollout. Command:"
             " `python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2  # about 2 h`.",

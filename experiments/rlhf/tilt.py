@@ -150,7 +150,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
             "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
             "",
             "Within the states of one text for each held-out prompt, after the last rollout. One run per row, so"
-            " differences between rows are no verdict. `ppo` trains q for this measurement only. Commands: see"
+            " differences between rows are no verdict. SmolLM2 on `completion?reward=sentiment`, 40 rollouts, seed"
+            " 1000, credit per token. `ppo` trains q for this measurement only. Commands: see"
             " `experiments/rlhf/tilt.py`.",
             "",
             "Regression of log pi - log pi_0 on q, with tokens weighted by pi, by pi_0, or equally among the"

@@ -64,7 +64,7 @@ def launch(*statuses: int | None, errors: Sequence[str], launcher: int | None = 
         (launch(None, None, errors=("", "Traceback\nerror: x")), 2, "traceback"),
         (launch(None, None, errors=("", "error: lost\n")), 0, "checkpoint 2 is lost, 0 is left"),
         (launch(None, None, errors=("", "error: lost\n"), launcher=0), 2, "status of the launcher"),
-        (launch(-9, 1, errors=("", "error: lost\n"), seconds=61.0), 2, "late"),
+        (launch(-9, 1, errors=("", "error: lost\n"), seconds=61.0), 2, "ends after 61 s"),
     ],
 )
 def test_the_problems_of_a_killed_run(launched: Launch, after: int, expected: str) -> None:

@@ -88,6 +88,7 @@ def test_another_form_of_address_is_refused(address: str, tmp_path: Path) -> Non
 
 def fake_ray(monkeypatch: pytest.MonkeyPatch, **names: Any) -> Any:
     """Replace Ray by a module with these names, and with the base class of Ray's errors."""
+    monkeypatch.setenv("RAY_task_oom_retries", "1")  # restored after the test
     ray: Any = ModuleType("ray")
     vars(ray).update(names, exceptions=SimpleNamespace(RayError=type("RayError", (Exception,), {})))
     monkeypatch.setitem(sys.modules, "ray", ray)
@@ -116,10 +117,10 @@ def test_tasks_that_run_out_of_memory_are_repeated_a_limited_number_of_times(
     given: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "RAY_task_oom_retries"
+    fake_ray(monkeypatch)
     monkeypatch.setenv(name, given or "")
     if given is None:
         monkeypatch.delenv(name)
-    fake_ray(monkeypatch)
     with pytest.raises(GameError, match="refused"):
         ClusterPool("127.0.0.1:1", tmp_path)
     assert os.environ[name] == str(expected)

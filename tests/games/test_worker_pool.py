@@ -181,6 +181,15 @@ def test_a_worker_without_a_parent_ends_silently(monkeypatch: pytest.MonkeyPatch
         worker_pool.serve(theirs)
 
 
+def test_an_unexpected_end_of_a_file_in_a_job_is_no_lost_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "_send", None)
+    ours, theirs = Pipe()
+    with ours, theirs:
+        ours.send((fail.__module__, fail.__name__, (EOFError(),), {}))
+        with pytest.raises(EOFError):
+            worker_pool.serve(theirs)
+
+
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     parent = start_script(tmp_path)
     workers = busy_workers(tmp_path)

@@ -62,6 +62,19 @@ def test_a_result_that_is_not_significant_changes_the_verdict(tmp_path: Path) ->
     assert found["reward-events"] == found["reward-logits"] == OPEN
 
 
+@pytest.mark.parametrize(
+    ("turned", "verdict"), [((), REPRODUCED), (("actde",), OPEN), (("actde", "actde-sgd"), NOT_REPRODUCED)]
+)
+def test_late_reinforcement_is_decided_if_both_contrasts_agree(
+    turned: tuple[str, ...], verdict: Verdict, tmp_path: Path
+) -> None:
+    exact = json.loads(json.dumps(EXACT))
+    for contrast in exact["contrasts"]:
+        if contrast["first"] in turned:
+            contrast["difference"]["value"] *= -1
+    assert verdicts(tmp_path, exact)["reward-events"] == verdict
+
+
 @pytest.mark.parametrize(("gain", "verdict"), [(2.0, REPRODUCED), (0.0, OPEN), (-2.0, NOT_REPRODUCED)])
 def test_the_confirmation_decides_the_claims_about_free_text(tmp_path: Path, gain: float, verdict: Verdict) -> None:
     runs = [run(cell, seed, 2 + gain * (cell == "actde")) for cell in CELLS for seed in SEEDS]
