@@ -29,6 +29,7 @@ MEASURES = (
 MATCHED = 0.75
 """Reward at which the cells are compared, linearly interpolated between probes."""
 SAMPLES = 20
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def write(out: Path) -> None:
@@ -110,13 +111,13 @@ def samples(rows: Rows) -> list[str]:
 
 def frontier(rows: Rows, path: Path) -> None:
     """Draw reward against the square root of the KL of a token, and entropy against reward, during training."""
-    figure, axes = make_figure(1, 2, 11.0)
+    figure, axes = make_figure(1, 2, 13.0, 4.4)
     for index, row in enumerate(rows):
-        style = {"color": PALETTE[index % len(PALETTE)], "ls": ("-", "--", ":")[index // len(PALETTE) % 3], "lw": 1.1}
+        style = {"color": PALETTE[index % len(PALETTE)], "ls": DASHES[index // len(PALETTE) % len(DASHES)], "lw": 1.1}
         rewards = [probe["reward"] for probe in row["probes"]]
         axes[0].plot([math.sqrt(max(0.0, p["kl"])) for p in row["probes"]], rewards, marker=".", **style)
         axes[1].plot(rewards, [p["entropy"] for p in row["probes"]], marker=".", label=row["cell"], **style)
     axes[0].set(xlabel="square root of the KL to the initial policy, nats per token", ylabel="reward")
     axes[1].set(xlabel="reward", ylabel="entropy, nats per token", ylim=(0, None))
-    axes[1].legend(fontsize=6, bbox_to_anchor=(1.02, 1.0), loc="upper left")
+    axes[1].legend(fontsize=6, ncols=2, bbox_to_anchor=(1.02, 1.0), loc="upper left")
     save_figure(figure, path)
