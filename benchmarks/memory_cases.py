@@ -16,6 +16,14 @@ NEOX = {
     "num_attention_heads": 16,
     "max_position_embeddings": 2048,
 }
+LARGE_NEOX = {
+    **NEOX,
+    "hidden_size": 3072,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 24,
+}
+"""1.7 billion parameters."""
 LLAMA = {
     "model_type": "llama",
     "vocab_size": 49152,
@@ -170,6 +178,7 @@ CASES: dict[str, Case] = {
         "shards": 2,
     },
     "completions-olmo2-lora-kl": {**RANDOM, **TEXTS, "of": OLMO2, "lora": 8, "optimizer": "ppo", "kl_coef": 0.1},
+    "neox-large-lora": {**RANDOM, **FEW, "of": LARGE_NEOX, "lora": 16},
 }
 """Settings of each case. `of` is the configuration of a trunk with random weights, `shards` the number of processes."""
 TUNING: dict[str, Case] = {
