@@ -252,13 +252,10 @@ def markdown(results: Mapping[str, Any]) -> str:
             " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf  # 10 s"
             " if nothing is missing`.",
             "",
-            f"In the best setting, q - v explains {best:.2f} of the variance that v leaves. Own trunk layers for q, and"
-            " returns of several samples, were not tried.",
+            f"In the best setting, q - v explains {best:.2f} of the variance that v leaves.",
             "",
             table(["setting", "v", "q", "q - v"], rows),
-            "",
-            "Ridge regressions on all earlier rollouts, for comparison:",
-            "",
+            "\nRidge regressions on all earlier rollouts, for comparison:\n",
             table(["penalty", "hidden state", "hidden state and the token's embedding"], ridges),
             "",
         ]
