@@ -28,8 +28,10 @@ ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d+)")
 LOCAL = "local"
 """The address that starts Ray on this machine."""
 RETRIES = 10
-"""Maximum number of times that Ray runs a job again after the loss of its process or machine, and, counted separately,
-after Ray has ended it because the machine's memory was full."""
+"""Maximum number of times that Ray runs a job again after its process or machine was lost.
+
+The same limit, counted separately, holds for jobs that Ray has ended because the memory was full.
+"""
 STORE = 100_000_000
 """Bytes of shared memory of a Ray that is started here. The results of jobs are small."""
 
