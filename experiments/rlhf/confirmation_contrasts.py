@@ -65,7 +65,9 @@ def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float
     return first, second
 
 
-def contrast_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def contrast_rows(
+    runs: Sequence[Run], contrasts: Sequence[Contrast] = CONTRASTS, seeds: Sequence[int] = SEEDS
+) -> list[dict[str, Any]]:
     """Return a row for each contrast. Seeds with missing runs are ignored.
 
     A row contains the difference with its confidence interval, the p-value, and the p-value after Holm's correction.
@@ -74,11 +76,11 @@ def contrast_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
     by_seed = {(run["cell"], run["seed"]): run for run in runs}
     rows = list[dict[str, Any]]()
-    for contrast in CONTRASTS:
-        seeds = [seed for seed in SEEDS if all((cell, seed) in by_seed for cell in contrast[2:])]
-        if len(seeds) < 2:
+    for contrast in contrasts:
+        complete = [seed for seed in seeds if all((cell, seed) in by_seed for cell in contrast[2:])]
+        if len(complete) < 2:
             continue
-        first, second = ([by_seed[cell, seed] for seed in seeds] for cell in contrast[2:])
+        first, second = ([by_seed[cell, seed] for seed in complete] for cell in contrast[2:])
         pairs = [matched(a, b, contrast.axis, contrast.measure) for a, b in zip(first, second, strict=True)]
         one, other = np.transpose(pairs)
         rows.append(
