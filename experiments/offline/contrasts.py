@@ -1,6 +1,6 @@
-"""The seeds and the contrasts of the comparison. All but one were fixed before the first run of these seeds."""
+"""The seeds and the contrasts of the comparison. The first three were fixed before the first run of these seeds."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 SEEDS = (0, 1, 2)
 TUNING_SEED = 100
@@ -8,10 +8,15 @@ TUNING_SEED = 100
 
 
 class Contrast(NamedTuple):
-    """The share of episodes that `first` wins minus the share that `second` wins, in sampled play at equal seeds."""
+    """The measure of `first` minus that of `second`, in sampled play at equal seeds.
+
+    Attributes:
+        measure: "won", the share of won episodes, or "kl", the KL to `pi_0`.
+    """
 
     first: str
     second: str
+    measure: Literal["won", "kl"] = "won"
 
 
 CONTRASTS = (
@@ -19,8 +24,12 @@ CONTRASTS = (
     Contrast("decision", "imitation"),
     Contrast("mpo", "ppo"),
     Contrast("actde", "actde with the q of pi_0"),
+    Contrast("actde", "ppo as actde"),
+    Contrast("actde", "ppo as actde", "kl"),
 )
-"""Two contrasts of learners with equal data, and two of learners with equal numbers of own episodes.
+"""Two contrasts of learners with equal data, and four of learners with equal numbers of own episodes.
 
-The last contrast was added after the runs of `actde with the q of pi_0` on Text-Nav, and before those of `actde`.
+The fourth was added after the runs of `actde with the q of pi_0` on Text-Nav, and before those of `actde`. The last two
+were added after all runs of `actde` and `ppo` but those with the reward that can be gamed, and before those of
+`ppo as actde`.
 """

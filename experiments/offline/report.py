@@ -48,12 +48,16 @@ Seeds {seeds}. The settings were chosen on seed {tuning}, except those of `actde
 102 after those of `actde with the q of pi_0`, its first ones, had failed on Text-Nav on the seeds of this report. The
 two differ in the start of q, its rate, its form, its number of heads and its warm-up. A mean over seeds has a 95%
 interval (Student's t, clipped to the range of the quantity). If all seeds won all or no episodes, it is Clopper and
-Pearson's, which counts seeds and not episodes. Evaluations have {episodes} sampled and {episodes} greedy episodes for
-each seed. Entropy and the KL to {prior} are exact over the commands, in nats per decision, averaged over the states
-that the sampled agent visits. The settings of every run are in `experiments/offline/tasks.py`. The contrasts
-(`experiments/offline/contrasts.py`) were fixed before the first run of these seeds, except the one between the two,
-which was added after the failure. Their p-values are from paired t-tests, corrected by Holm's procedure for all
-contrasts of a task.
+Pearson's, which counts seeds and not episodes. If all seeds have the same other value, there is none. Evaluations have
+{episodes} sampled and {episodes} greedy episodes for each seed. Entropy and the KL to {prior} are exact over the
+commands, in nats per decision, averaged over the states that the sampled agent visits. The settings of every run are in
+`experiments/offline/tasks.py`. `ppo as actde` is the control of `actde`: it has the same settings, trains q as well,
+and differs only in its baseline, v. `ppo` has other settings, such as three times the rate of the policy.
+
+The contrasts (`experiments/offline/contrasts.py`) were fixed before the first run of these seeds, except those of
+`actde`: that between its two settings was added after the failure, and those with `ppo as actde` after the runs of
+`actde` on the first four tasks. Their p-values are from paired t-tests, corrected by Holm's procedure for all contrasts
+of a task.
 
 {sections}"""
 REFERENCES: Mapping[str, str] = {
@@ -176,8 +180,8 @@ def _contrasts(runs: Mapping[str, Numbers]) -> str:
     found: list[tuple[Contrast, list[float], float]] = []
     for contrast in CONTRASTS:
         first, second = (
-            {seed: numbers["won"] for seed, numbers in runs.get(name, {}).items() if "won" in numbers}
-            for name in contrast
+            {seed: numbers[contrast.measure] for seed, numbers in runs.get(name, {}).items() if "won" in numbers}
+            for name in (contrast.first, contrast.second)
         )
         differences = [first[seed] - second[seed] for seed in first if seed in second]
         if len(differences) > 1:
@@ -185,13 +189,19 @@ def _contrasts(runs: Mapping[str, Numbers]) -> str:
             found.append((contrast, differences, p))
     corrected = holm([p for _, _, p in found])
     lines = [
-        [f"{contrast.first} - {contrast.second}", len(differences), _difference(differences), f"{p:.2g}"]
+        [
+            COLUMNS[contrast.measure][0],
+            f"{contrast.first} - {contrast.second}",
+            len(differences),
+            _difference(differences, (-1.0, 1.0) if contrast.measure == "won" else ANY),
+            f"{p:.2g}",
+        ]
         for (contrast, differences, _), p in zip(found, corrected, strict=True)
     ]
-    return table(["contrast", "seeds", "difference of won, sampled", "p (Holm)"], lines) if lines else ""
+    return table(["measure", "contrast", "seeds", "difference", "p (Holm)"], lines) if lines else ""
 
 
-def _difference(values: Sequence[float]) -> str:
-    estimate = over_runs(values, (-1.0, 1.0))
+def _difference(values: Sequence[float], within: Range) -> str:
+    estimate = over_runs(values, within)
     assert estimate is not None
     return interval(asdict(estimate))

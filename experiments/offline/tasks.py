@@ -96,6 +96,7 @@ LEARNERS: Mapping[str, Learner] = {
     "actde": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST, "q_lr": 1e-4, **FROM_V}),
     "actde with the q of pi_0": Learner("actde", "own", {"lr": 3e-4, **Q_FIRST}),
     "ppo": Learner("ppo", "own", {}),
+    "ppo as actde": Learner("ppo", "own", {"lr": 3e-4, **Q_FIRST, "q_lr": 1e-4, **FROM_V, "train_q": True}),
 }
 
 _ROLLOUT: Settings = {"group_size": 1, "tracker": "none"}

@@ -89,17 +89,21 @@ def test_learners_of_a_task_have_equal_data_or_equal_numbers_of_episodes(task: s
 
 def test_contrasts_and_diverged_runs_are_reported(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "LEARNERS", LEARNERS)
-    won = {"ilql": (1.0, 0.8, 0.9), "filtered imitation": (0.5, 0.2, 0.4)}
+    won = {"ilql": (1.0, 0.8, 0.9), "filtered imitation": (0.5, 0.2, 0.4), "actde": (0.0, 0.0, 0.0)}
+    won["ppo as actde"] = (0.2, 0.2, 0.2)
     cells = {
-        f"bandit, {name}": {str(seed): {"won": value} for seed, value in zip(SEEDS, values, strict=True)}
+        f"bandit, {name}": {
+            str(seed): {"won": value, "kl": 9 * value} for seed, value in zip(SEEDS, values, strict=True)
+        }
         for name, values in won.items()
     } | {"bandit, mpo": {"0": {"error": "the loss is not finite"}}}
     text = report.report(cells)
-    assert "| ilql - filtered imitation | 3 | 0.53 (0.39 to 0.68) | 0.0039 |" in text
+    assert "| won, sampled | ilql - filtered imitation | 3 | 0.53 (0.39 to 0.68) | 0.0039 |" in text
+    assert "| KL to pi_0 | actde - ppo as actde | 3 | -1.80 | 0 |" in text  # not clipped to the range of a share
     assert "| mpo | own play | 1, 1 diverged |  |" in text
     assert "decision - imitation" not in text
     assert TUNING_SEED not in SEEDS
-    assert {name for contrast in CONTRASTS for name in contrast} <= set(LEARNERS)
+    assert {name for contrast in CONTRASTS for name in contrast[:2]} <= set(LEARNERS)
 
 
 def test_the_report_shows_the_results() -> None:
