@@ -9,6 +9,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from actde.config import option
+from agents.training import presets
 from experiments.compare.collapse_figure import collapse_figure
 from experiments.compare.collapse_tables import collapse_section
 from experiments.compare.figures import curves_figure, sweep_figure, tradeoff_figure
@@ -81,6 +83,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     took = f"{duration(sum(row['curves']['seconds'][-1] for row in rows))} of training"
     lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took}", "```", ""]
     settings = varied_settings(rows)
+    if "--quick" in about["command"].split():
+        lines += [_quick(), ""]
     if about.get("tests"):
         lines += [_tests(about["tests"], rows), ""]
     lines += [_all_runs(rows, diverged, settings), "", *_over_seeds(rows, settings), ""]
@@ -139,7 +143,7 @@ def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
         columns["reward per episode, last rollout"] = at_the_end("reward")
     if _bonus_commands(rows):
         columns |= {f"turns on the bonus, {how}": evaluated(how, "bonus_share") for how in ("sampled", "greedy")}
-    columns["entropy, sampled (nats)"] = evaluated("sampled", "entropy")
+    columns[_entropy_head(rows)] = evaluated("sampled", "entropy")
     if any(any(failed_episodes(row)) for row in rows):
         columns["failed episodes, training"] = lambda row: failed_episodes(row)[0]
         columns["failed episodes, evaluation"] = lambda row: failed_episodes(row)[1]
@@ -159,6 +163,17 @@ def _solved_after(row: Row) -> str:
     return "never"
 
 
+def _quick() -> str:
+    chosen = [f"`{option(name)} {value}`" for name, value in presets.QUICK.items() if name != "game"]
+    lr = presets.resolve({"game": presets.QUICK["game"], "optimizer": "ppo"}).update.lr
+    return f"`--quick` stands for {', '.join(chosen)}. Without it, the preset of `--lr` is {lr}."
+
+
+def _entropy_head(rows: Rows) -> str:
+    """Return the head of the column of the entropy. Where agents write texts, a decision is a whole text."""
+    return "entropy of a text, sampled (nats)" if write_texts(rows) else "entropy, sampled (nats)"
+
+
 def _bonus_commands(rows: Rows) -> str:
     commands = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
     return " or ".join(f"`{command}`" for command in commands if command)
@@ -169,7 +184,7 @@ def _over_seeds(rows: Rows, settings: Sequence[str]) -> list[str]:
     rates += [("turns on the bonus, sampled", "sampled", "bonus_share")] if _bonus_commands(rows) else []
     columns = [
         *(Column(head, number_at("evaluation", *keys, "value"), RATE, interval, ends=True) for head, *keys in rates),
-        Column("entropy, sampled (nats)", number_at("evaluation", "sampled", "entropy", "value"), text=interval),
+        Column(_entropy_head(rows), number_at("evaluation", "sampled", "entropy", "value"), text=interval),
     ]
     groups = [group for group in by_label(rows).values() if len(group) > 1]
     return [means_table(groups, settings, columns)] if groups else []

@@ -44,6 +44,8 @@ PANELS = (
 )
 """Horizontal and vertical quantity of each panel, and their labels."""
 ALL_MEASURES = {**MEASURES, **AXES}
+STOPPED = ("reward", "true_reward", "entropy", "kl", "distinct_2")
+"""The measures of the table on early stops."""
 HEADLINE_CELLS = ("ppo", "actde", "ppo-kl")
 HEADLINE_PANELS = (
     ("iteration", "reward", "rollouts", "proxy reward"),
@@ -99,6 +101,14 @@ def markdown(results: Mapping[str, Any]) -> str:
             " by the recorded q (0 is a constant, 1 is perfect), and the mean absolute advantage.",
             "",
             cells(runs),
+            "",
+            "## Early stop of PPO",
+            "",
+            "A run of `ppo` that stops early has the measures that were taken during training. (Likewise, each contrast"
+            " above compares runs that stop where they first reach its level.) For comparison, the last rows are"
+            " `actde`.",
+            "",
+            stopped(runs),
             "",
             f"![rewards against the KL, diversity against reward, and curves]({FIGURE})",
             "",
@@ -187,6 +197,18 @@ def cells(runs: Sequence[Run]) -> str:
         ]
         lines.append([cell, len(own), *estimates])
     return table(["cell", "seeds", *(head for head, _, _ in (*COLUMNS, *CURVES))], lines)
+
+
+def stopped(runs: Sequence[Run]) -> str:
+    """Return a table of measures during the training of `ppo` and `actde`, as means over seeds."""
+    lines = []
+    for cell in ("ppo", "actde"):
+        own = [run["probes"] for run in runs if run["cell"] == cell]
+        for probes in list(zip(*own, strict=True))[2::2]:
+            values = [[probe[name] for probe in probes] for name in STOPPED]
+            estimates = [interval(estimate(of_seeds, name)) for of_seeds, name in zip(values, STOPPED, strict=True)]
+            lines.append([cell, probes[0]["iteration"], *estimates])
+    return table(["cell", "stopped after", *(ALL_MEASURES[name] for name in STOPPED)], lines)
 
 
 def mean(run: Run, name: str, rollouts: slice) -> float | None:

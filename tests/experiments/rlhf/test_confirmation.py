@@ -85,6 +85,7 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
     assert "70% of 300 held-out pairs (60% to 80%)" in page
     assert "* `ppo-kl`: `--optimizer ppo`, `--kl-coef 0.02`" in page
     assert "actde - ppo-kl" in page
+    assert "| ppo | 40 | 4.00 | 2.00 | 5.00 | 4.00 | 0.50 |" in page  # stopped after the last of five probes
     assert "<svg" in (tmp_path / "confirmation.svg").read_text()
 
 

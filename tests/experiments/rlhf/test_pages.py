@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from experiments.compare import report as comparison
 from experiments.rlhf import confirmation_report, exact_report, fit, long, screening_report, tilt
 
 FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
@@ -26,3 +27,13 @@ FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
 def test_a_page_is_that_of_its_results(name: str, page: Callable[[Any], str]) -> None:
     results = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     assert page(results) == (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_quick_comparison_shows_its_settings() -> None:
+    results = json.loads((FOLDER / "quick" / comparison.RESULTS).read_text(encoding="utf-8"))
+    page = comparison.markdown(results)
+    assert page == (FOLDER / "quick" / "README.md").read_text(encoding="utf-8")
+    settings = results["runs"][0]["settings"]
+    lr, iterations = settings["update"]["lr"], settings["budget"]["iterations"]
+    assert f"`--quick` stands for `--iterations {iterations}`, `--lr {lr}`" in page
+    assert "entropy of a text" in page
