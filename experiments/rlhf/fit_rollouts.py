@@ -1,0 +1,137 @@
+"""The rollouts of `experiments.rlhf.fit`: texts of a fixed policy, with the hidden states of each choice."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from actde.returns import lambda_advantages, lambda_returns, td_errors
+from agents.config import ModelConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.model.actor_critic import ActorCritic
+from agents.model.build import assemble
+from agents.model.lower_layers import FrozenStates, lower_layers_only
+from agents.play.runner import EpisodeRunner
+from agents.training.rollout_batch import RolloutBatch
+from games import resolve
+
+REWARD = "sentiment"
+GAME = f"completion?reward={REWARD}"
+TEXTS, ROLLOUTS, LAST = 32, 40, 16
+"""Texts per rollout, rollouts of a run, and number of last rollouts over which the explained variance is averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The B texts of a rollout with N choices.
+
+    Attributes:
+        prompts: the prompts, without the texts that continue them.
+        streams: [B, L] token ids of prompt and text, padded on the right. The last token of each text is missing.
+        positions: [N] index in `streams` of the token directly before each choice.
+        max_tokens: maximum number of tokens of a text.
+    """
+
+    prompts: tuple[str, ...]
+    streams: Tensor
+    positions: Tensor
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampledReturns:
+    """Returns of texts that continue S states of a rollout with J tokens each, K times each.
+
+    In each state, the tokens are independent samples of the policy. The same holds for the continuations of a token.
+
+    Attributes:
+        choices: [S] index of each state's choice in the rollout.
+        tokens: [S, J] token ids.
+        returns: [S, J, K] float64.
+    """
+
+    choices: Tensor
+    tokens: Tensor
+    returns: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A rollout of a fixed policy: N choices (sampled tokens) in B texts of up to T choices.
+
+    Attributes:
+        rows, columns: [N] text and position of each choice.
+        hidden: [N, d] hidden states.
+        tokens: [N] the chosen tokens.
+        rewards, mask: [B, T] rewards, and where a choice exists. Only the last choice of a text has a reward.
+        texts: the texts. None if they are unknown.
+        lower: hidden states of `texts.streams` after the lower layers, for `OwnLayers`. None if they are not computed.
+        sampled: returns of other texts that continue states of the rollout. None if they are not sampled.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    hidden: Tensor
+    tokens: Tensor
+    rewards: Tensor
+    mask: Tensor
+    texts: Texts | None = None
+    lower: FrozenStates | None = None
+    sampled: SampledReturns | None = None
+
+    def returns(self, values: Tensor, gae_lambda: float) -> Tensor:
+        """Return the lambda-returns [N] with gamma 1, given v [N]."""
+        v = values.new_zeros(self.mask.shape).index_put((self.rows, self.columns), values)
+        following, more = (pad(x[:, 1:], (0, 1)) for x in (v, self.mask.float()))
+        errors = td_errors(self.rewards, more, following, v, self.mask)
+        advantages = lambda_advantages(errors, more, gae_lambda)
+        return lambda_returns(v, advantages, self.mask)[self.rows, self.columns]
+
+
+@torch.no_grad()
+def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
+    """Return a tuple (rollouts, agent): the rollouts that SmolLM2 wrote without training, and their agent."""
+    torch.manual_seed(seed)
+    model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
+    agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)
+    with closing(resolve(GAME)[0].make()) as game:
+        max_tokens = int(game.reset(seed=seed)[1]["max_tokens"])
+    rollouts = []
+    with EpisodeRunner(resolve(GAME), seed=seed, parallel=TEXTS) as runner:
+        for _ in range(ROLLOUTS):
+            episodes = sorted(runner.play(agent, TEXTS), key=lambda episode: episode.index)
+            prompts = tuple(episode.steps[0].observation for episode in episodes)
+            rollouts.append(_rollout(agent, prompts, max_tokens))
+    agent.forget()
+    return rollouts, agent
+
+
+def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: int) -> Rollout:
+    """Return the texts that the agent has recorded as a rollout. `prompts` is in the order of the episodes."""
+    batch = RolloutBatch(agent.take_segments(), credit="token")
+    part, recorded = batch.micro_batch(range(len(batch))), batch.batch(with_q=False)
+    states = agent.model.hidden_states(part.tokens, use_cache=False)
+    return Rollout(
+        rows=part.choices.rows,
+        columns=part.action_index,
+        hidden=states[part.choices.rows, part.choices.positions].float(),
+        tokens=part.choices.alternatives[:, 0],
+        rewards=recorded.rewards,
+        mask=recorded.mask,
+        texts=Texts(prompts, part.tokens, part.choices.positions, max_tokens),
+    )
+
+
+@torch.no_grad()
+def with_lower_states(rollouts: Sequence[Rollout], model: ActorCritic, layers: int) -> list[Rollout]:
+    """Return the rollouts with the hidden states after the lowest `layers` layers of the trunk."""
+    found = []
+    for rollout in rollouts:
+        assert rollout.texts is not None
+        with lower_layers_only(model, layers) as states:
+            model.hidden_states(rollout.texts.streams, use_cache=False)
+        found.append(replace(rollout, lower=FrozenStates(layers, states[0])))
+    return found

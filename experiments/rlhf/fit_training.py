@@ -1,0 +1,170 @@
+"""Train v and q on the rollouts of a fixed policy, and measure how much of the returns they explain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from actde import OptimizerConfig
+from agents.model.actor_critic import ActorCritic
+from agents.model.heads import Heads
+from agents.model.lower_layers import FrozenStates
+from experiments.rlhf.fit_rollouts import LAST, Rollout
+from experiments.rlhf.own_layers import OwnLayers
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Targets of v and q at M pairs of a state and a token.
+
+    Attributes:
+        choices: [M] index in the rollout of the choice that gives the state.
+        tokens: [M] token ids.
+        v, q: [M] targets, in units of reward.
+    """
+
+    choices: Tensor
+    tokens: Tensor
+    v: Tensor
+    q: Tensor
+
+
+class Learner:
+    """The value head and the Q heads, with layers of their own if `own_layers` is not 0, and their optimizer.
+
+    Without own layers, the heads read the hidden states of the policy. With them, the losses of v and q train the
+    layers.
+
+    Args:
+        embedding: [V, d] the output embedding of the trunk.
+        setting: a setting of `experiments.rlhf.fit`.
+        model: the model whose layers are copied. It may be None without own layers.
+    """
+
+    def __init__(self, embedding: Tensor, setting: Mapping[str, Any], model: ActorCritic | None) -> None:
+        self.embedding, self.setting, own = embedding, setting, setting["own_layers"]
+        options = {name: setting[name] for name in ("q_heads", "layers", "target_q", "dueling")}
+        self.heads = Heads(embedding.shape[1], len(embedding), tied=True, detach_q=not own, **options)
+        groups = [
+            {"params": list(self.heads.value.parameters()), "lr": setting["value_lr"]},
+            {"params": list(self.heads.q.parameters()), "lr": setting["q_lr"]},
+        ]
+        self.own: OwnLayers | None = None
+        if own:
+            assert model is not None
+            self.own = OwnLayers(model, own)
+            groups.append({"params": list(self.own.trained.parameters()), "lr": setting["layers_lr"]})
+        self.parameters: list[nn.Parameter] = [parameter for group in groups for parameter in group["params"]]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=setting["weight_decay"])
+        self.config = OptimizerConfig(gamma=1.0, gae_lambda=setting["gae_lambda"], value_clip_range=None)
+
+    def states(self, rollout: Rollout, choices: Tensor) -> Tensor:
+        """Return the hidden states [M, d] of the choices with the indices `choices` [M]."""
+        if self.own is None:
+            return rollout.hidden[choices]
+        assert rollout.texts is not None and rollout.lower is not None
+        texts, rows = torch.unique(rollout.rows[choices], return_inverse=True)
+        lower = FrozenStates(rollout.lower.layers, rollout.lower.states[texts])
+        hidden: Tensor = self.own(rollout.texts.streams[texts], lower)
+        return hidden[rows, rollout.texts.positions[choices]].float()
+
+    @torch.no_grad()
+    def predict(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Return v and q of all choices of a rollout. Each shape is [N]."""
+        hidden = self.states(rollout, torch.arange(len(rollout.tokens)))
+        q = self._q_of(hidden, rollout.tokens, target=self.setting["target_q"]).amin(-1)
+        return self.heads.values(hidden), q
+
+    def targets(self, rollout: Rollout, values: Tensor | None = None) -> Targets:
+        """Return the targets that a rollout gives. `values` is v of its choices [N], which are predicted if None."""
+        if samples := self.setting["returns_per_token"]:
+            return sampled_targets(rollout, samples)
+        values = self.predict(rollout)[0] if values is None else values
+        returns = rollout.returns(values, self.setting["gae_lambda"])
+        return Targets(torch.arange(len(returns)), rollout.tokens, returns, returns)
+
+    def step(self, rollout: Rollout, targets: Targets) -> None:
+        """Take two gradient steps on the losses of v and q, each on half of the texts."""
+        rows = rollout.rows[targets.choices]
+        for half in (rows % 2 == 0, rows % 2 == 1):
+            hidden = self.states(rollout, targets.choices[half])
+            q = self._q_of(hidden, targets.tokens[half])
+            value_loss = 0.5 * (self.heads.values(hidden) - targets.v[half]).square().mean()
+            q_loss = (q - targets.q[half][:, None]).square().sum(-1).mean()
+            self.optimizer.zero_grad()
+            loss = self.config.value_coef * value_loss + self.config.q_coef * q_loss
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.optimizer.step()
+            self.heads.sync_targets(0.005)
+
+    def _q_of(self, hidden: Tensor, tokens: Tensor, *, target: bool = False) -> Tensor:
+        """Return q of one token per state. The shape is [M, H]."""
+        distinct, index = torch.unique(tokens, return_inverse=True)
+        q = self.heads.q_values(hidden, distinct, self.embedding[distinct], target=target)
+        return q.take_along_dim(index[:, None, None], 1)[:, 0]
+
+
+def sampled_targets(rollout: Rollout, samples: int) -> Targets:
+    """Return targets from the first `samples` sampled returns of each token.
+
+    The target of q is their mean. The target of v is the mean over all tokens of the state.
+    """
+    sampled = rollout.sampled
+    assert sampled is not None and samples <= sampled.returns.shape[2]
+    q = sampled.returns[:, :, :samples].mean(2).float()
+    v = q.mean(1, keepdim=True).expand_as(q)
+    choices = sampled.choices[:, None].expand_as(sampled.tokens)
+    return Targets(choices.flatten(), sampled.tokens.flatten(), v.flatten(), q.flatten())
+
+
+def fit(
+    rollouts: Sequence[Rollout], embedding: Tensor, seed: int, *, model: ActorCritic | None = None, **setting: Any
+) -> dict[str, float]:
+    """Train heads online. Return the explained variances of `_explained`, averaged over the last rollouts.
+
+    The arguments `embedding`, `model` and `setting` are those of `Learner`.
+    """
+    torch.manual_seed(seed)
+    learner, scores = Learner(embedding, setting, model), list[tuple[float, float, float]]()
+    for index, rollout in enumerate(rollouts):
+        v, q = learner.predict(rollout)
+        scores.append(_explained(rollout, v, q))
+        batches = [(rollout, learner.targets(rollout, v))]
+        for earlier in rollouts[max(0, index + 1 - setting["replay"]) : index]:
+            batches.append((earlier, learner.targets(earlier)))
+        for _ in range(setting["epochs"]):
+            for batch in batches:
+                learner.step(*batch)
+    columns = zip(("v", "q", "advantage"), zip(*scores[-LAST:], strict=True), strict=True)
+    return {name: float(np.mean(column)) for name, column in columns}
+
+
+def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
+    """Return three explained variances: of the returns by v, of the returns by q, and of returns - v by q - v."""
+    returns = rollout.returns(torch.zeros_like(v), 1.0)
+    total, by_v, by_q = (float((returns - prediction).var()) for prediction in (torch.zeros_like(v), v, q))
+    return 1 - by_v / total, 1 - by_q / total, 1 - by_q / by_v
+
+
+def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dict[str, float]:
+    """Return the explained variances of two ridge regressions: without and with the token's embedding as a feature.
+
+    Both use the hidden state. The last `LAST` rollouts are for evaluation, and all earlier rollouts are for training.
+    """
+    states = [rollout.hidden for rollout in rollouts]
+    both = [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts]
+    returns = [rollout.returns(torch.zeros(len(rollout.tokens)), 1.0) for rollout in rollouts]
+    result = {}
+    for name, features in (("state", states), ("state and token", both)):
+        x, test = (torch.cat(part).double() for part in (features[:-LAST], features[-LAST:]))
+        y, truth = (torch.cat(part).double() for part in (returns[:-LAST], returns[-LAST:]))
+        mean, std, level = x.mean(0), x.std(0) + 1e-6, y.mean()
+        x = (x - mean) / std
+        solution = torch.linalg.solve(x.T @ x + penalty * torch.eye(x.shape[1], dtype=x.dtype), x.T @ (y - level))
+        predicted = (test - mean) / std @ solution + level
+        result[name] = float(1 - (truth - predicted).var() / truth.var())
+    return result

@@ -1,0 +1,143 @@
+"""Returns of several texts per token, and the variance of returns that a perfect v and a perfect q explain.
+
+The samples are nested: continuations within tokens, and tokens within states. By a nested analysis of variance, the
+variance of a return is the sum of three components (Searle, Casella and McCulloch 1992, chapter 3):
+
+* Var V^pi(s), between states
+* Var (Q^pi(s, a) - V^pi(s)), between the tokens of a state
+* the variance between the continuations of a token
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.completion_rewards import scorer
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.free_generation import Limits, generate
+from agents.language_model.stream_reader import StreamReader
+from agents.language_model.token_stream import EpisodeState, TokenStream
+from experiments.rlhf.fit_rollouts import Rollout, SampledReturns
+
+Array = NDArray[np.float64]
+TOKENS, SAMPLES = 2, 4
+"""Sampled tokens per state, and continuations of each token."""
+CEILINGS = ("v", "q", "advantage")
+
+
+@torch.no_grad()
+def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, seed: Sequence[int]) -> SampledReturns:
+    """Sample the returns of one state of each text, which is uniform among the states of the text.
+
+    The policy is that of `agent`. A token that ends the text, or that is the last one of the limit, has no
+    continuation, so its returns are equal.
+
+    Args:
+        reward: name of the reward.
+        seed: seed of the samples. No other random state is used.
+    """
+    assert rollout.texts is not None
+    root, ends = np.random.SeedSequence([*seed, 1]), agent.text_ends[1]  # an agent's seeds have two entries
+    rng, reader = np.random.default_rng(root), StreamReader(agent.model)
+    positions, streams = rollout.texts.positions.tolist(), rollout.texts.streams.tolist()
+    own = [np.flatnonzero(rollout.rows.numpy() == row) for row in range(len(streams))]
+    choices = [int(rng.choice(indices)) for indices in own]
+    prefixes = [stream[: positions[choice] + 1] for stream, choice in zip(streams, choices, strict=True)]
+    limits = [rollout.texts.max_tokens - int(rollout.columns[choice]) for choice in choices]
+    rows = np.repeat(np.arange(len(streams)), TOKENS)
+    drawn = continued(reader, [prefixes[row] for row in rows], [1] * len(rows), ends, root)
+    left = [0 if s.tokens[-1] in ends else limits[row] - 1 for s, row in zip(drawn, rows, strict=True)]
+    # one call per sample, because the cache is copied whenever it gets a row
+    written = [continued(reader, [s.tokens for s in drawn], left, ends, root) for _ in range(SAMPLES)]
+    first = [positions[indices[0]] + 1 for indices in own]
+    texts = [
+        agent.stream_tokenizer.decode([t for t in s.tokens[first[row] :] if t not in ends], skip_special_tokens=True)
+        for sample in written
+        for s, row in zip(sample, rows, strict=True)
+    ]
+    returns = scorer(reward)([rollout.texts.prompts[row] for row in rows] * SAMPLES, texts)
+    tokens = [stream.tokens[len(prefixes[row])] for stream, row in zip(drawn, rows, strict=True)]
+    return SampledReturns(
+        choices=torch.tensor(choices),
+        tokens=torch.tensor(tokens).view(-1, TOKENS),
+        returns=torch.tensor(returns, dtype=torch.float64).view(SAMPLES, -1, TOKENS).permute(1, 2, 0),
+    )
+
+
+@torch.no_grad()
+def continued(
+    reader: StreamReader,
+    streams: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    ends: frozenset[int],
+    seed: np.random.SeedSequence,
+) -> list[TokenStream]:
+    """Continue each stream by at most its limit of sampled tokens, which may be 0. All streams form one batch.
+
+    The returned streams hold the sampled tokens as choices, with their log-probabilities. Each stream has a generator
+    of its own, spawned from `seed`.
+    """
+    found = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
+    unfinished = [
+        (EpisodeState(stream=stream, rng=np.random.default_rng(child), prompt=""), Limits(max_tokens=limit, ends=ends))
+        for stream, limit, child in zip(found, limits, seed.spawn(len(found)), strict=True)
+        if limit > 0
+    ]
+    reader.begin(len(unfinished))
+    generate(reader, [state for state, _ in unfinished], [limit for _, limit in unfinished])
+    for state, _ in unfinished:
+        reader.release(state)
+    return found
+
+
+def ceilings(returns: Array, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Return the explained variances of perfect predictions, with 95% bootstrap confidence intervals over states.
+
+    `v` and `q` are shares of the variance of the return. `advantage` is the share of the variance left by v that q - v
+    explains.
+
+    Args:
+        returns: [S, J, K] of S >= 2 states, J >= 2 tokens and K >= 2 continuations.
+    """
+    rng, moments = np.random.default_rng(seed), _moments(returns)
+    draws = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
+    samples = np.array([_explained(_components(moments[draw], returns.shape)) for draw in draws])
+    low, high = np.quantile(samples, (0.025, 0.975), axis=0)
+    values = _explained(_components(moments, returns.shape))
+    rows = zip(CEILINGS, values.tolist(), low.tolist(), high.tolist(), strict=True)
+    return {name: {"value": value, "low": a, "high": b} for name, value, a, b in rows}
+
+
+def variance_components(returns: Array) -> Array:
+    """Return the components of the variance of returns [S, J, K]: of states, of tokens and of continuations.
+
+    The estimates are unbiased, so they can be negative.
+    """
+    return _components(_moments(returns), returns.shape)
+
+
+def _moments(returns: Array) -> Array:
+    """Return three numbers per state [S, 3]: the mean, the variance of the tokens' means, the mean variance of tokens.
+
+    The variances are unbiased sample variances.
+    """
+    of_tokens = returns.mean(2)
+    return np.stack([of_tokens.mean(1), of_tokens.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
+
+
+def _components(moments: Array, shape: tuple[int, ...]) -> Array:
+    """Return the variance components [3] from the numbers [S, 3] of `_moments` for returns of the shape (S, J, K)."""
+    _, between, within = moments.mean(0)
+    token = between - within / shape[2]
+    return np.array([moments[:, 0].var(ddof=1) - between / shape[1], token, within])
+
+
+def _explained(components: Array) -> Array:
+    """Return the explained variances of perfect predictions [3], in the order of `CEILINGS`."""
+    state, token, noise = components
+    variances = np.array([[state, state + token, token], [components.sum(), components.sum(), token + noise]])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        explained: Array = variances[0] / variances[1]
+    return explained
