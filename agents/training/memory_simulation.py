@@ -109,7 +109,8 @@ class Simulation:
     def update(self, *, rows: int, context: int) -> float:
         """Return the peak size of the tensors of a micro-batch of `rows` streams.
 
-        Of the parameters' gradients, only those of the trunk outside the layers count, and only with shards.
+        The size does not include the parameters' gradients. If the trunk is sharded, it does include the gradients of
+        those parameters of the trunk that are in no layer, such as the embeddings.
         """
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:

@@ -57,7 +57,11 @@ class Results(TypedDict):
 
 
 def current(results: Results) -> Results:
-    """Return the results without learners whose own settings, or whose task's settings of `PRIOR`, have changed."""
+    """Return the results without those of earlier settings.
+
+    If the settings of a learner have changed, its results are dropped. If those of `PRIOR` have changed in a task, the
+    results of all learners of the task are dropped.
+    """
     settings = {
         f"{task}, {learner}": {key: value for key, value in own.items() if key != "seed"}
         for task in TASKS
