@@ -1,7 +1,8 @@
 """Optimizers with a fault of `trl-textworld`, the post's text-adventure code.
 
-The agents of this code did not learn (footnote 8 of the post). Its training step returned the loss of the last sample
-instead of the sum over eight samples in random order. Only one of the eight samples therefore had a gradient.
+The agents of this code did not learn (footnote 8 of the post). Its training step went through eight samples in
+random order, and returned the loss of the last one instead of the sum of all eight. Only one of the eight samples
+therefore had a gradient.
 
     python cli.py compare --optimizers ppo,experiments.footnote8:OneOfEightPPO --episodes 16 --minibatches 2 \\
         --micro-batch-tokens 1 --prefix-sharing off

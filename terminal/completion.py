@@ -38,8 +38,9 @@ def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
     """Join the parts of words that bash has split. Parts after the `current` one are ignored.
 
     Returns:
-        (words, start): the last word is the one to complete. `start` are the characters of its value before the part
-        that bash replaces. For `--game=textworld:co`, `start` is "textworld:".
+        (words, start): the last word is the one to complete. bash replaces only its end. `start` is the text before
+        this end, without the name of the option: in `--game=textworld:co`, bash replaces `co`, and `start` is
+        "textworld:".
     """
     words, start, after_break = list[str](), "", False
     for part in [*parts[:current], *(parts[current : current + 1] or [""])]:

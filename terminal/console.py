@@ -153,7 +153,7 @@ def typed() -> str:
 def command_line(*words: str) -> str:
     """Return a shell command that runs this program with the arguments `words`, started as this process was.
 
-    In a run of several processes, `torchrun` starts `train` or, if the trunk is sharded, `accelerate launch` does.
+    In a run of several processes, `train` is started by `torchrun`, or by `accelerate launch` if the trunk is sharded.
     """
     script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"

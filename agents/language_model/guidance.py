@@ -25,7 +25,7 @@ def guided_logprobs(logprobs: Tensor, q_values: Tensor, beta: float) -> Tensor:
 
 
 def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
-    """Return the outputs of a turn with the guided policy at each branching node of its trie.
+    """Return a turn's outputs in which the guided policy replaces the policy at each branching node of the trie.
 
     The probability of a command is the product over its choices, as without guidance.
     """

@@ -71,8 +71,8 @@ def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
 def wireheading(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
     """Measure the wireheading example, in which the rewards are 100 for wireheading and 10 for pizza.
 
-    Pizza is sampled early or practically never. If PPO samples wireheading first, the probability of sampling pizza
-    falls to e^-104 per step.
+    Pizza is sampled early or practically never. If PPO samples wireheading first, the probability that a step samples
+    pizza falls to e^-104.
     """
     log_pizza = -np.logaddexp(0, ppo.gap[-1]) / math.log(10)
     reached = np.abs(actde.gap[-1] - START - 90) < 1e-6

@@ -25,9 +25,9 @@ that all later admissible commands are wrong. `CommandFilter` therefore passes o
     every other verb: get, pick up, quit, restore,        stopped. Some make the record wrong (`get X`). Some
       save, undo, again, version, tw-..., print_state       are meta-verbs. Players need none of these verbs
 
-`FreeTextFilter` is for stories without a record from TextWorld. It passes printable ASCII except the backslash, and an
-empty command. It stops meta-verbs (`META`) at the start of a command and after `then`, `and` or a punctuation mark. All
-other words pass. Their effects are unknown, so such stories run in a child process.
+`FreeTextFilter` is for stories without a record from TextWorld. It passes an empty command, and all printable ASCII
+characters except the backslash. It stops meta-verbs (`META`) at the start of a command and after `then`, `and` or a
+punctuation mark. All other words pass. Their effects are unknown, so such stories run in a child process.
 
 `ListedFilter` is for `.tw-pddl` games. It passes only the commands that the game lists.
 """

@@ -131,7 +131,8 @@ class Interpreter:
     def at_prompt(self, snapshot: Snapshot) -> bool:
         """Return whether the interpreter waits for a command, rather than for the answer to a question or a menu.
 
-        The interpreter asks a question within nested calls, so the registers then differ from those at the start.
+        A question is asked from within nested calls. Until it is answered, the registers therefore differ from those
+        at the first prompt of the game.
         """
         return bool(snapshot.registers[1:5] == self._registers[1:5])
 
