@@ -123,14 +123,40 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
     }
 
 
-def train(configs: Mapping[str, TrainConfig], root: Path, workers: int, on_run: Callable[[str], None]) -> None:
-    """Start or resume every run in `workers` processes. `on_run` is called with the name of each finished run."""
+def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
+    """Start or resume a run. `on_rollout` is called after each rollout, when a checkpoint that is due is saved."""
+    import torch
+
+    import experiments.rlhf.controls  # noqa: F401
+    from agents.training.factory import make_trainer
+
+    torch.set_num_threads(threads)
+    trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
+    for line in trainer.notes:
+        note(f"{folder.name}: {line}")
+    for _ in trainer.run():
+        on_rollout()
+
+
+def train(
+    configs: Mapping[str, TrainConfig],
+    root: Path,
+    workers: int,
+    on_run: Callable[[str], None],
+    job: Callable[[TrainConfig, Path, int], None] = train_run,
+) -> None:
+    """Start or resume every run in `workers` processes.
+
+    Args:
+        on_run: function that is called with the name of each finished run.
+        job: top-level function that trains a run, called with its configuration, its folder and a number of threads.
+    """
     threads = threads_per_process(workers)
     with WorkerPool(workers) as pool:
-        jobs = {pool.submit(_train, config, root / name, threads): name for name, config in configs.items()}
-        for job in as_completed(jobs):
-            job.result()
-            on_run(jobs[job])
+        jobs = {pool.submit(job, config, root / name, threads): name for name, config in configs.items()}
+        for done in as_completed(jobs):
+            done.result()
+            on_run(jobs[done])
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
@@ -151,17 +177,3 @@ def row(name: str, folder: Path) -> dict[str, Any]:
         del probe["texts"]
     cell, _, seed = name.rpartition("-seed")
     return {"cell": cell, "seed": int(seed), "curves": curves, "probes": probes}
-
-
-def _train(config: TrainConfig, folder: Path, threads: int) -> None:
-    import torch
-
-    import experiments.rlhf.controls  # noqa: F401
-    from agents.training.factory import make_trainer
-
-    torch.set_num_threads(threads)
-    trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
-    for line in trainer.notes:
-        note(f"{folder.name}: {line}")
-    for _ in trainer.run():
-        pass

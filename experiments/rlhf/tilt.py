@@ -1,204 +1,251 @@
-"""Is log pi - log pi_0 equal to q / tau within the states of texts, and is q equal to Q^pi?
+"""Is log pi - log pi_0 equal to q / tau within the states of texts, and is q equal to Q^pi, in the course of training?
 
-    common="--game completion?reward=sentiment --iterations 40 --dtype bfloat16 --seed 1000"
-    python cli.py train --optimizer actde --advantage return $common --out runs/tilt/actde
-    python cli.py train --optimizer ppo --train-q $common --out runs/tilt/ppo
-    python -m experiments.rlhf.tilt --out docs/rlhf runs/tilt/actde runs/tilt/ppo
+python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2
 
-The theory of ACTDE predicts log pi - log pi_0 = q / tau + c(s) (see `actde/tabular.py`). In each state that the trained
-policy visits, both sides are centred, and log pi - log pi_0 is regressed on q. Tokens are weighted by pi (tokens that
-are sampled), by pi_0, or equally among the 100 likeliest tokens under pi_0 (mostly tokens that are not sampled).
-In some states, Monte Carlo estimates of Q^pi are compared with q (see `experiments.rlhf.monte_carlo`).
+ACTDE and, as a control, PPO that trains q for this measurement only are trained, and measured after some of their
+rollouts (see `experiments.rlhf.tilt_measures`). If the command is interrupted, the same command continues from the last
+checkpoints. It repeats no measurement.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
-from torch import Tensor
 from typing_extensions import TypedDict
 
-import experiments.rlhf.controls  # noqa: F401  # registers its optimizers
-from actde import make_optimizer
-from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.token_stream import Segment
-from agents.play.runner import EpisodeRunner
+from agents.config import TrainConfig
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL, load_agent
-from agents.storage.run_folder import read_config
-from agents.training.probe import PromptSpec
-from agents.training.rollout_batch import RolloutBatch
+from agents.storage.checkpoint import INITIAL, checkpoints
+from agents.storage.run_folder import SETTINGS, changed_setting
+from agents.training import presets
 from experiments import program
-from experiments.rlhf.monte_carlo import MEASURES, SAMPLES, TOKENS, q_estimates, summary
+from experiments.plot_style import COLORS, make_figure, save_figure
+from experiments.rlhf import runs
+from experiments.rlhf.confirmation_report import settings_text
+from experiments.rlhf.monte_carlo import MEASURES, SAMPLES, TOKENS
+from experiments.rlhf.tilt_measures import LIKELIEST, WEIGHTINGS, measure
 from experiments.tables import interval, table
-from games import resolve_stored
-from games.completion.prompts import load_prompts
 from games.files import atomic_write, exclusive
-from games.untrusted_files import is_present, read_json
+from games.untrusted_files import read_json, read_object
+
+MEASURED = (10, 20, 30, 40)
+"""Numbers of finished rollouts after which a run is measured."""
+CELLS: dict[str, dict[str, Any]] = {
+    "actde": {"optimizer": "actde", "advantage": "return"},
+    "ppo": {"optimizer": "ppo", "train_q": True},
+}
+COMMON: dict[str, Any] = {
+    "game": "completion?reward=sentiment",
+    "iterations": MEASURED[-1],
+    "save_every": 10,
+    "dtype": "bfloat16",
+    "seed": 1000,
+}
+PROMPTS = "heldout"
+RESULTS, FIGURE = "tilt.json", "tilt.svg"
+"""Names of the results, in the output folder and in the folder of each run, and of the figure."""
+
+
+class StoredRow(TypedDict):
+    """The fields that identify a row of the results."""
+
+    run: str
+    rollouts: int
 
 
 class StoredTilt(TypedDict):
-    """The field that identifies a row of `tilt.json`."""
+    """The content of the results in the output folder."""
 
-    run: str
-
-
-LIKELIEST = 100
-"""Number of tokens per state that the equal weights cover."""
-STATES = 16
-"""Number of texts that contribute a state to the Monte Carlo estimates."""
-WEIGHTINGS = ("sampled", "initial", "likeliest")
+    about: dict[str, dict[str, Any]]
+    rows: list[StoredRow]
 
 
-@dataclass(frozen=True, slots=True)
-class Visited:
-    """The texts with which a trained agent continued fixed prompts.
-
-    Attributes:
-        segments: the recorded text of each of the `prompts`.
-        reward: name of the reward.
-        max_tokens: largest number of tokens in a text.
-    """
-
-    trained: LanguageModelAgent
-    initial: LanguageModelAgent
-    prompts: list[str]
-    segments: list[Segment]
-    reward: str
-    max_tokens: int
-
-
-def visit(folder: Path, prompts: str, seed: int = 0) -> Visited:
-    """Let the agent of a run continue a set of prompts.
+def main(
+    out: Annotated[Path, typer.Option(help="folder of tilt.json")],
+    folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
+    workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished measurements")] = 1,
+) -> None:
+    """Train and measure the runs that `tilt.json` lacks, and write all results.
 
     Raises:
-        AgentError: the folder holds no run, the run trains no q, or q guides its agent, so that its policy differs from
-            the network's.
+        AgentError: `tilt.json` or a run in `folder` has other settings. Nothing is changed.
     """
-    config = read_config(folder)
-    if config.rollout.guide_beta:
-        raise AgentError(f"{folder}: expected a run without --guide-beta, got {config.rollout.guide_beta:g}")
-    if not make_optimizer(config.run.optimizer, config.optimizer).trains_q:
-        raise AgentError(f"{folder}: expected a run that trains q; PPO and GRPO do so with --train-q")
-    trained, initial = load_agent(folder, seed=seed), load_agent(folder / INITIAL, seed=seed, guide_beta=0.0)
-    trained.record = True
-    spec = resolve_stored(config.run.game, str(folder))[0]
-    texts = load_prompts(prompts)
-    with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=seed, parallel=len(texts)) as runner:
-        list(runner.play(trained, len(texts)))
-    with closing(spec.make()) as game:
-        limits = game.reset(seed=seed)[1]
-    return Visited(
-        trained=trained,
-        initial=initial,
-        prompts=list(texts),
-        segments=sorted(trained.take_segments(), key=lambda segment: segment.episode),
-        reward=str(dict(spec.settings).get("reward", "sentiment")),
-        max_tokens=int(limits["max_tokens"]),
-    )
+    about = {"common": COMMON, "cells": CELLS}
+    configs = {name: presets.resolve({**COMMON, **settings}) for name, settings in CELLS.items()}
+    with exclusive(out, RESULTS, "tilt.md", FIGURE):
+        rows = _stored_rows(out / RESULTS, about)
+        missing = [name for name in configs if not _is_complete(rows[name])]
+        for name in missing:
+            run = folder / name
+            if (run / SETTINGS).is_file() and (changed := changed_setting(run, configs[name])):
+                raise AgentError(f"{changed}; choose another --runs")
+
+        def add(name: str) -> None:
+            if measures := _measures(folder / name):
+                rows[name] = [{"run": name, "rollouts": int(n), **measures[n]} for n in sorted(measures, key=int)]
+
+        def save(name: str | None = None) -> None:
+            if name:
+                add(name)
+            results = {"about": about, "rows": [row for own in rows.values() for row in own]}
+            atomic_write(out / RESULTS, json.dumps(results, allow_nan=False) + "\n")
+            write(out)
+
+        for name in missing:
+            add(name)
+        if any(rows.values()):
+            save()
+        if workers:
+            remaining = {name: configs[name] for name in missing if not _is_complete(rows[name])}
+            runs.train(remaining, folder, workers, save, job=train_and_measure)
 
 
-@torch.no_grad()
-def tilt(visited: Visited) -> dict[str, Any]:
-    """Return four measures for each weighting, pooled over states.
+def _stored_rows(path: Path, about: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the rows in a file of results by the name of the run. Raise `AgentError` if it has other settings."""
+    stored = read_json(path, StoredTilt, error=AgentError) if path.is_file() else StoredTilt(about={**about}, rows=[])
+    if stored["about"] != about:
+        raise AgentError(f"{path} holds results with other settings; move the file away")
+    return {name: [row for row in stored["rows"] if row["run"] == name] for name in CELLS}
 
-    They are the slope (1 / tau), the squared correlation, and the standard deviations of q and of log pi - log pi_0.
+
+def _is_complete(rows: Sequence[StoredRow]) -> bool:
+    return [row["rollouts"] for row in rows] == list(MEASURED)
+
+
+def _measures(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the measures that a run's folder holds, by the number of rollouts."""
+    path = folder / RESULTS
+    return read_json(path, dict[str, dict[str, Any]], error=AgentError) if path.is_file() else {}
+
+
+def train_and_measure(config: TrainConfig, folder: Path, threads: int) -> None:
+    """Start or resume a run, and measure it after the rollouts in `MEASURED`."""
+    torch.set_num_threads(threads)
+    measure_checkpoints(config, folder)  # the last one, if an earlier process ended after it had saved it
+    runs.train_run(config, folder, threads, on_rollout=lambda: measure_checkpoints(config, folder))
+
+
+def measure_checkpoints(config: TrainConfig, folder: Path) -> None:
+    """Measure the checkpoints of a run whose measures its folder lacks, and add the measures to this folder.
+
+    Raises:
+        AgentError: a checkpoint to measure has been deleted.
     """
-    trained, initial = visited.trained, visited.initial
-    rollout = RolloutBatch(visited.segments, credit="token")
-    sums: dict[str, Tensor] = {}
-    for row in range(len(rollout)):
-        part = rollout.micro_batch([row])
-        ours, theirs = (
-            agent.model.hidden_states(part.tokens, use_cache=False)[0, part.choices.positions]
-            for agent in (trained, initial)
-        )
-        logprobs, first = trained.model.all_logprobs(ours), initial.model.all_logprobs(theirs)
-        weight = trained.model.base.get_output_embeddings().weight
-        q = trained.model.heads.q_values(ours, torch.arange(len(weight)), weight).amin(-1)
-        equal = torch.zeros_like(first).scatter_(1, first.topk(LIKELIEST).indices, 1 / LIKELIEST)
-        for name, w in (("sampled", logprobs.exp()), ("initial", first.exp()), ("likeliest", equal)):
-            x, y = ((z - (w * z).sum(-1, keepdim=True)).double() for z in (q, logprobs - first))
-            moments = torch.stack([(w * a).sum() for a in (x * x, x * y, y * y)])
-            sums[name] = sums.get(name, torch.zeros(3, dtype=torch.float64)) + moments
-    choices = int(rollout.offsets[-1])
+    measures, saved = _measures(folder), {int(path.name): path for path in checkpoints(folder)}
+    for rollouts in MEASURED:
+        if f"{rollouts}" in measures or rollouts > max(saved, default=0):
+            continue
+        if rollouts not in saved:
+            raise AgentError(f"{folder} was not measured after {rollouts} rollouts; choose another --runs")
+        measures[f"{rollouts}"] = _storable(measure(saved[rollouts], folder / INITIAL, config.run.game, PROMPTS))
+        atomic_write(folder / RESULTS, json.dumps(measures, allow_nan=False) + "\n")
+
+
+def _storable(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace NaN by None. A correlation is NaN if q, the policy or the reward is the same for all tokens."""
     return {
-        name: {
-            "slope": float(xy / xx),
-            "r2": float(xy**2 / (xx * yy)),
-            "spread_q": float((xx / choices).sqrt()),
-            "spread_log_ratio": float((yy / choices).sqrt()),
-        }
-        for name, (xx, xy, yy) in sums.items()
+        name: _storable(value) if isinstance(value, Mapping) else None if value != value else value
+        for name, value in measures.items()
     }
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def write(out: Path) -> None:
+    """Write `tilt.md` and `tilt.svg` beside `tilt.json`."""
+    results = read_object(out / RESULTS, error=AgentError)
+    atomic_write(out / "tilt.md", markdown(results))
+    draw(results["rows"], out / FIGURE)
+
+
+def markdown(results: Mapping[str, Any]) -> str:
     """Return the text of `tilt.md`."""
-    heads = ["run", *(f"{name}: R2 (slope)" for name in WEIGHTINGS)]
-    lines = [[row["run"], *(f"{row[n]['r2']:.3f} ({row[n]['slope']:.2f})" for n in WEIGHTINGS)] for row in rows]
-    estimates = [
-        [row["run"], row["monte_carlo"]["states"], *(interval(row["monte_carlo"][n]) for n in MEASURES)] for row in rows
-    ]
+    about, rows = results["about"], results["rows"]
     return "\n".join(
         [
             "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
             "",
-            "Within the states of one text for each held-out prompt, after the last rollout. One run per row, so"
-            " differences between rows are no verdict. SmolLM2 on `completion?reward=sentiment`, 40 rollouts, seed"
-            " 1000, credit per token. `ppo` trains q for this measurement only. Commands: see"
-            " `experiments/rlhf/tilt.py`.",
+            "Within the states of one text for each held-out prompt, in the course of training. One run each, so"
+            " differences between runs are no verdict. `ppo` trains q for this measurement only. Command: `python -m"
+            " experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2  # 1 h`.",
+            "",
+            *(f"* `{name}`: {settings_text(settings)}" for name, settings in about["cells"].items()),
+            "",
+            f"Both share {settings_text(about['common'])}.",
             "",
             "Regression of log pi - log pi_0 on q, with tokens weighted by pi, by pi_0, or equally among the"
-            f" {LIKELIEST} likeliest under pi_0:",
+            f" {LIKELIEST} likeliest under pi_0. The spreads are standard deviations within states, with tokens"
+            " weighted by pi_0:",
             "",
-            table(heads, lines),
+            fit_table(rows),
             "",
             f"Monte Carlo estimates of Q^pi for up to {TOKENS} likely tokens of each state, from {SAMPLES} texts each,"
             " with 95% bootstrap intervals over states:",
             "",
-            table(
-                ["run", "states", "spread of Q^pi", "correlation with q", "correlation with log pi - log pi_0"],
-                estimates,
-            ),
+            estimate_table(rows),
+            "",
+            f"![R2, and correlation of q with Q^pi, against rollouts]({FIGURE})",
             "",
         ]
     )
 
 
-def main(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...")],
-    out: Annotated[Path, typer.Option(help="folder of tilt.json and tilt.md")],
-) -> None:
-    """Measure runs. Rows of the same name are replaced, other rows of `tilt.json` are kept."""
-    path = out / "tilt.json"
-    with exclusive(out, path.name, "tilt.md"):
-        stored = read_json(path, list[StoredTilt], error=AgentError) if is_present(path) else []
-        rows = {row["run"]: row for row in stored}
-        for folder in folders:
-            rows[folder.name] = {"run": folder.name, **measure(folder)}
-            atomic_write(path, json.dumps(list(rows.values()), allow_nan=False) + "\n")
-            atomic_write(out / "tilt.md", markdown(list(rows.values())))
+def fit_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of the regressions."""
+    heads = [f"{name}: R2 (slope)" for name in WEIGHTINGS]
+    lines = [
+        [
+            row["run"],
+            row["rollouts"],
+            *(
+                "" if fit["r2"] is None else f"{fit['r2']:.3f} ({fit['slope']:.2f})"
+                for fit in [row[name] for name in WEIGHTINGS]
+            ),
+            *(f"{row['initial'][name]:.3f}" for name in ("spread_q", "spread_log_ratio")),
+        ]
+        for row in rows
+    ]
+    return table(["run", "rollouts", *heads, "spread of q", "spread of log pi - log pi_0"], lines)
 
 
-def measure(folder: Path, prompts: str = "heldout", seed: int = 0) -> dict[str, Any]:
-    """Return a run's results of `tilt`, and the Monte Carlo measures as `monte_carlo`."""
-    visited = visit(folder, prompts, seed)
-    states = q_estimates(
-        visited.trained,
-        visited.initial,
-        visited.segments[:STATES],
-        visited.prompts[:STATES],
-        visited.reward,
-        max_tokens=visited.max_tokens,
-        seed=seed,
-    )
-    return {**tilt(visited), "monte_carlo": {"states": len(states), **summary(states)}}
+def estimate_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of the Monte Carlo measures."""
+    heads = ["spread of Q^pi", "correlation with q", "correlation with log pi - log pi_0"]
+    lines = [
+        [row["run"], row["rollouts"], found["states"], *(_interval(found[name]) for name in MEASURES)]
+        for row in rows
+        for found in [row["monte_carlo"]]
+    ]
+    return table(["run", "rollouts", "states", *heads], lines)
+
+
+def _interval(estimate: Mapping[str, float | None]) -> str:
+    return "" if estimate["value"] is None else interval(estimate)
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw R2 of sampled and of the likeliest tokens, and the correlation of q with the estimates of Q^pi."""
+    figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.2)
+    names = list(dict.fromkeys(row["run"] for row in rows))
+    for index, name in enumerate(names):
+        own = [row for row in rows if row["run"] == name]
+        x = np.array([row["rollouts"] for row in own])
+        for weighting, style in (("sampled", "o-"), ("likeliest", "s--")):
+            r2 = np.array([row[weighting]["r2"] for row in own], dtype=float)
+            fits.plot(x, r2, style, color=COLORS[name], label=f"{name}, {weighting}")
+        found = [row["monte_carlo"]["correlation"] for row in own]
+        value, low, high = (np.array([e[key] for e in found], dtype=float) for key in ("value", "low", "high"))
+        beside = x + 0.6 * (index - (len(names) - 1) / 2)  # the intervals of the runs must not overlap
+        bounds, style = np.clip([value - low, high - value], 0.0, None), ("o-", "s--")[index % 2]
+        correlations.errorbar(beside, value, bounds, fmt=style, color=COLORS[name], capsize=3, label=name)
+    correlations.axhline(0.0, color="0.7", lw=0.8, zorder=0)
+    fits.set(xlabel="rollouts", ylabel="R2 of log pi - log pi_0 on q", ylim=(0.0, None), xticks=MEASURED)
+    correlations.set(xlabel="rollouts", ylabel="correlation of q with Q^pi", xticks=MEASURED)
+    for axis in (fits, correlations):
+        axis.legend()
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ import pytest
 
 from agents.model.pretrained import missing_packages
 from agents.protocol import AgentError
-from experiments.rlhf import confirmation_report, long, runs, screening_report, tilt
+from agents.storage.checkpoint import INITIAL
+from experiments.rlhf import confirmation_report, long, runs, screening_report
 from experiments.rlhf.confirmation import CELLS, COMMON
 from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_level, contrast_rows, matched
 from experiments.rlhf.monte_carlo import summary
 from experiments.rlhf.screening_report import MEASURES
+from experiments.rlhf.tilt_measures import WEIGHTINGS, measure
 
 needs_smollm2 = pytest.mark.skipif(missing_packages() is not None, reason="SmolLM2 or peft is not installed")
 
@@ -107,7 +109,8 @@ def test_the_long_runs_are_reported_after_each_length_of_a_confirmation(tmp_path
 def test_cells_are_trained_once(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("The sea was\nShe had a\n")
-    common = {"game": "completion?max_tokens=3&reward=length", "iterations": 1, "episodes": 2, "parallel": 2}
+    common: dict[str, Any] = {"game": "completion?max_tokens=3&reward=length", "iterations": 1}
+    common |= {"episodes": 2, "parallel": 2}
     common |= {"probe_prompts": str(prompts), "probe_every": 1, "minibatches": 1, "epochs": 1}
     cells: dict[str, dict[str, Any]] = {"actde": {"optimizer": "actde"}, "ppo": {"optimizer": "ppo"}}
     path, written = tmp_path / "screening.json", list[str]()
@@ -133,10 +136,10 @@ def test_cells_are_trained_once(tmp_path: Path) -> None:
         complete({**cells, "ppo": {"optimizer": "ppo", "lr": 1e-5}}, 1)
     screening_report.write(tmp_path)
     assert "before training" in (tmp_path / "screening.md").read_text()
-    measured = tilt.measure(tmp_path / "runs" / "actde-seed7", str(prompts))
-    assert all(0 <= measured[weighting]["r2"] <= 1 for weighting in tilt.WEIGHTINGS)
+    folder = tmp_path / "runs" / "actde-seed7"
+    measured = measure(folder / "checkpoints" / "000001", folder / INITIAL, common["game"], str(prompts))
+    assert all(0 <= measured[weighting]["r2"] <= 1 for weighting in WEIGHTINGS)
     assert measured["monte_carlo"]["states"] == 2
-    assert "| actde-seed7 |" in tilt.markdown([{"run": "actde-seed7", **measured}])
 
 
 def test_the_spread_of_q_excludes_its_sampling_error() -> None:

@@ -28,7 +28,7 @@ class Experiment:
 
     def train(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,), *, digest: str = "0a") -> None:
         for name, config in runs.resolve(cells, self.common, seeds).items():
-            runs._train(config, self.root / digest / name, 1)
+            runs.train_run(config, self.root / digest / name, 1)
 
     def report(self, cells: runs.Cells = CELLS, seeds: tuple[int, ...] = (7,), **changes: Any) -> dict[str, Any]:
         """Add the finished runs to the results, and return all. `changes` are common settings or the reward model."""

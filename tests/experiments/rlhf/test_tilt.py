@@ -1,7 +1,6 @@
 """The fit of the tilt, and Monte Carlo estimates of Q^pi, on models whose numbers can be computed by hand."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,10 @@ from torch import Tensor
 from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.runner import EpisodeRunner
-from agents.protocol import AgentError
-from agents.storage.run_folder import SETTINGS
-from agents.training.presets import resolve as resolve_settings
 from agents.training.probe import PromptSpec
-from experiments.rlhf import monte_carlo, tilt
+from experiments.rlhf import monte_carlo, tilt_measures
 from experiments.rlhf.monte_carlo import Array, q_estimates, summary
+from experiments.rlhf.tilt_measures import WEIGHTINGS, regressions
 from games import resolve
 from tests.helpers.models import agent, bigram_model, tiny_model, tokenizer
 
@@ -41,12 +38,12 @@ TAU = 0.4
 SIZE = len(tokenizer())
 
 
-def visited(trained: Any, initial: Any, game: str = GAME) -> tilt.Visited:
+def visited(trained: Any, initial: Any, game: str = GAME) -> tilt_measures.Visited:
     player = agent(trained, mode="free")
     specs = [PromptSpec(resolve(game)[0], prompt) for prompt in PROMPTS]
     with EpisodeRunner(specs, seed=0, parallel=3) as runner:
         list(runner.play(player, len(specs)))
-    return tilt.Visited(
+    return tilt_measures.Visited(
         trained=player,
         initial=agent(initial, mode="free"),
         prompts=PROMPTS,
@@ -78,27 +75,20 @@ def regression(states: Sequence[int], q: Tensor, ratio: Tensor, weights: Tensor)
 
 
 def test_an_exact_tilt_is_recovered_in_every_weighting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tilt, "LIKELIEST", 20)
+    monkeypatch.setattr(tilt_measures, "LIKELIEST", 20)
     *_, trained, initial = tables(noise=0.0)
-    found = tilt.tilt(visited(trained, initial))
-    assert set(found) == set(tilt.WEIGHTINGS)
+    found = regressions(visited(trained, initial))
+    assert set(found) == set(WEIGHTINGS)
     for row in found.values():
         assert row["slope"] == pytest.approx(1 / TAU, rel=1e-4)
         assert row["r2"] == pytest.approx(1.0, abs=1e-6)
         assert row["spread_log_ratio"] == pytest.approx(row["spread_q"] / TAU, rel=1e-4)
 
 
-def test_a_guided_policy_is_refused(tmp_path: Path) -> None:
-    config = resolve_settings({"game": "completion", "optimizer": "ilql", "guide_beta": 2.0})
-    (tmp_path / SETTINGS).write_text(config.model_dump_json())
-    with pytest.raises(AgentError, match="expected a run without --guide-beta, got 2"):
-        tilt.visit(tmp_path, "heldout")
-
-
 @pytest.mark.parametrize("q_heads", [1, 2])
 def test_a_noisy_tilt_is_that_of_a_weighted_regression(monkeypatch: pytest.MonkeyPatch, q_heads: int) -> None:
     """With two Q heads, q is their minimum."""
-    monkeypatch.setattr(tilt, "LIKELIEST", 20)
+    monkeypatch.setattr(tilt_measures, "LIKELIEST", 20)
     q, start, trained, initial = tables(noise=1.0, q_heads=q_heads)
     if q_heads == 2:  # the heads take turns to be the lower one
         second = trained.heads.q[1].get_parameter("out.weight")
@@ -109,7 +99,7 @@ def test_a_noisy_tilt_is_that_of_a_weighted_regression(monkeypatch: pytest.Monke
     policy = trained.lm.lm_head.weight.T.detach().log_softmax(-1)
     lowest = start.topk(20).values[:, -1:]
     weights = {"sampled": policy.exp(), "initial": start.exp(), "likeliest": (start >= lowest).float()}
-    found = tilt.tilt(written)
+    found = regressions(written)
     for name, weight in weights.items():
         weight = weight / weight.sum(1, keepdim=True)
         expected = regression(states, q, policy - start, weight)
@@ -121,11 +111,11 @@ def test_a_noisy_tilt_is_that_of_a_weighted_regression(monkeypatch: pytest.Monke
 
 
 def test_a_q_that_has_nothing_to_do_with_the_policy_explains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tilt, "LIKELIEST", SIZE)
+    monkeypatch.setattr(tilt_measures, "LIKELIEST", SIZE)
     *_, trained, initial = tables(noise=1.0)
     random = torch.Generator().manual_seed(1)
     trained.heads.q[0].get_parameter("out.weight").data.copy_(torch.randn(SIZE, SIZE, generator=random))
-    assert tilt.tilt(visited(trained, initial))["likeliest"]["r2"] < 0.02
+    assert regressions(visited(trained, initial))["likeliest"]["r2"] < 0.02
 
 
 def expected_returns(player: LanguageModelAgent, prompt: str, stream: Tensor, tokens: Array, *, more: bool) -> Array:
@@ -201,23 +191,3 @@ def test_the_intervals_cover_in_simulations() -> None:
         widths.append(found["correlation"]["high"] - found["correlation"]["low"])
     assert all(0.88 <= count / simulations <= 0.99 for count in covered.values()), covered
     assert 0.1 < np.mean(widths) < 0.4
-
-
-def test_the_page_and_the_stored_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of the same name are replaced, other rows are kept."""
-    slopes = iter((1.0, 2.0, 3.0))
-
-    def measure(folder: Path) -> dict[str, Any]:
-        row = {"slope": next(slopes), "r2": 0.5, "spread_q": 1.0, "spread_log_ratio": 1.0}
-        part = {"value": 0.1, "low": 0.0, "high": 0.2}
-        return {
-            **dict.fromkeys(tilt.WEIGHTINGS, row),
-            "monte_carlo": {"states": 16, **dict.fromkeys(monte_carlo.MEASURES, part)},
-        }
-
-    monkeypatch.setattr(tilt, "measure", measure)
-    tilt.main([Path("runs/actde"), Path("runs/ppo")], tmp_path)
-    tilt.main([Path("runs/actde")], tmp_path)
-    page = (tmp_path / "tilt.md").read_text()
-    assert "| actde | 0.500 (3.00) |" in page and "| ppo | 0.500 (2.00) |" in page
-    assert page.count("| 16 | 0.10 (0.00 to 0.20) |") == 2
