@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
+from experiments.rlhf.sampled_returns import returns_of
 
 Array = NDArray[np.float64]
 TOKENS, SAMPLES = 6, 24
@@ -42,52 +41,33 @@ def q_estimates(
         segments: recorded texts of the trained agent, one for each prompt.
         reward: name of the reward, whose unit is that of q.
     """
-    torch.manual_seed(seed)
-    score, (_, ends), rows = scorer(reward), trained.text_ends, list[dict[str, Array]]()
+    ends, embedding = trained.text_ends[1], trained.model.base.get_output_embeddings().weight
+    rows, streams, limits, starts = list[dict[str, Array]](), list[list[int]](), list[int](), list[tuple[str, int]]()
     for number, (segment, prompt) in enumerate(zip(segments, prompts, strict=True)):
         at = 4 * number % len(segment.choices)
-        first, position = segment.choices[0].position, segment.choices[at].position
-        state = torch.from_numpy(segment.tokens[: position + 1])[None]
-        ours, theirs = (agent.model.hidden_states(state, use_cache=False)[:, -1] for agent in (trained, initial))
+        state = segment.tokens[: segment.choices[at].position + 1]
+        ours, theirs = (
+            agent.model.hidden_states(torch.from_numpy(state)[None], use_cache=False)[:, -1]
+            for agent in (trained, initial)
+        )
         logprobs, before = (a.model.all_logprobs(h)[0] for a, h in ((trained, ours), (initial, theirs)))
         tokens = torch.tensor([t for t in logprobs.topk(TOKENS).indices.tolist() if t not in ends])
         if len(tokens) < 2:
             continue
-        streams = torch.cat([state.expand(len(tokens), -1), tokens[:, None]], dim=1).repeat_interleave(SAMPLES, 0)
-        texts = [
-            trained.tokenizer.decode([t for t in text if t not in ends], skip_special_tokens=True)
-            for text in _continued(trained, streams, max_tokens - at - 1, ends)[:, first + 1 :].tolist()
-        ]
-        returns = np.reshape(score([prompt] * len(texts), texts), (len(tokens), SAMPLES))
-        weight = trained.model.base.get_output_embeddings().weight[tokens]
         rows.append(
             {
-                "monte_carlo": returns.mean(1),
-                "error": returns.std(1, ddof=1) / np.sqrt(SAMPLES),
-                "q": trained.model.heads.q_values(ours, tokens, weight)[0].amin(-1).double().numpy(),
+                "q": trained.model.heads.q_values(ours, tokens, embedding[tokens])[0].amin(-1).double().numpy(),
                 "policy": logprobs[tokens].exp().double().numpy(),
                 "log_ratio": (logprobs - before)[tokens].double().numpy(),
             }
         )
+        streams += [[*state.tolist(), token] for token in tokens.tolist()]
+        limits += [max_tokens - at - 1] * len(tokens)
+        starts += [(prompt, segment.choices[0].position + 1)] * len(tokens)
+    returns = returns_of(trained, streams, limits, starts, reward, SAMPLES, np.random.SeedSequence(seed))
+    for row, own in zip(rows, np.split(returns, np.cumsum([len(row["q"]) for row in rows])[:-1]), strict=True):
+        row["monte_carlo"], row["error"] = own.mean(1), own.std(1, ddof=1) / np.sqrt(SAMPLES)
     return rows
-
-
-def _continued(agent: LanguageModelAgent, streams: Tensor, limit: int, ends: frozenset[int]) -> Tensor:
-    """Continue each of the streams [N, L] by at most `limit` sampled tokens. Shorter texts are padded by end tokens."""
-    if limit <= 0:
-        return streams
-    model = agent.model
-    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=model.dtype == torch.bfloat16):
-        generated: Tensor = model.base.generate(
-            streams,
-            attention_mask=torch.ones_like(streams),
-            do_sample=True,
-            top_k=0,
-            max_new_tokens=limit,
-            eos_token_id=sorted(ends),
-            pad_token_id=min(ends),
-        )
-    return generated
 
 
 def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict[str, float]]:

@@ -49,21 +49,46 @@ def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, 
     rows = np.repeat(np.arange(len(streams)), TOKENS)
     drawn = continued(reader, [prefixes[row] for row in rows], [1] * len(rows), ends, root)
     left = [0 if s.tokens[-1] in ends else limits[row] - 1 for s, row in zip(drawn, rows, strict=True)]
-    # one call per sample, because the cache is copied whenever it gets a row
-    written = [continued(reader, [s.tokens for s in drawn], left, ends, root) for _ in range(SAMPLES)]
     first = [positions[indices[0]] + 1 for indices in own]
-    texts = [
-        agent.stream_tokenizer.decode([t for t in s.tokens[first[row] :] if t not in ends], skip_special_tokens=True)
-        for sample in written
-        for s, row in zip(sample, rows, strict=True)
-    ]
-    returns = scorer(reward)([rollout.texts.prompts[row] for row in rows] * SAMPLES, texts)
+    starts = [(rollout.texts.prompts[row], first[row]) for row in rows]
+    returns = returns_of(agent, [s.tokens for s in drawn], left, starts, reward, SAMPLES, root)
     tokens = [stream.tokens[len(prefixes[row])] for stream, row in zip(drawn, rows, strict=True)]
     return SampledReturns(
         choices=torch.tensor(choices),
         tokens=torch.tensor(tokens).view(-1, TOKENS),
-        returns=torch.tensor(returns, dtype=torch.float64).view(SAMPLES, -1, TOKENS).permute(1, 2, 0),
+        returns=torch.from_numpy(returns).view(-1, TOKENS, SAMPLES),
     )
+
+
+@torch.no_grad()
+def returns_of(
+    agent: LanguageModelAgent,
+    streams: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    starts: Sequence[tuple[str, int]],
+    reward: str,
+    samples: int,
+    seed: np.random.SeedSequence,
+) -> Array:
+    """Return the rewards [N, K] of K = `samples` texts that the agent samples as continuations of each stream.
+
+    Args:
+        streams: token ids of a prompt and the beginning of a text, for each of the N streams.
+        limits: largest number of sampled tokens of each stream.
+        starts: the prompt of each stream, and the position at which its text starts.
+        reward: name of the reward.
+        seed: seed of the samples.
+    """
+    ends, reader = agent.text_ends[1], StreamReader(agent.model)
+    # one call per sample, because the cache is copied whenever it gets a row
+    written = [continued(reader, streams, limits, ends, seed) for _ in range(samples)]
+    texts = [
+        agent.stream_tokenizer.decode([t for t in stream.tokens[first:] if t not in ends], skip_special_tokens=True)
+        for sample in written
+        for stream, (_, first) in zip(sample, starts, strict=True)
+    ]
+    returns = scorer(reward)([prompt for prompt, _ in starts] * samples, texts)
+    return np.reshape(returns, (samples, len(streams))).T.astype(np.float64)
 
 
 @torch.no_grad()
