@@ -84,7 +84,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took}", "```", ""]
     settings = varied_settings(rows)
     if "--quick" in about["command"].split():
-        lines += [_quick(), ""]
+        lines += [_quick(rows), ""]
     if about.get("tests"):
         lines += [_tests(about["tests"], rows), ""]
     lines += [_all_runs(rows, diverged, settings), "", *_over_seeds(rows, settings), ""]
@@ -163,9 +163,9 @@ def _solved_after(row: Row) -> str:
     return "never"
 
 
-def _quick() -> str:
+def _quick(rows: Rows) -> str:
     chosen = [f"`{option(name)} {value}`" for name, value in presets.QUICK.items() if name != "game"]
-    lr = presets.resolve({"game": presets.QUICK["game"], "optimizer": "ppo"}).update.lr
+    lr = presets.resolve({name: rows[0]["settings"]["run"][name] for name in ("game", "optimizer")}).update.lr
     return f"`--quick` stands for {', '.join(chosen)}. Without it, the preset of `--lr` is {lr}."
 
 

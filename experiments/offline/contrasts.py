@@ -30,6 +30,5 @@ CONTRASTS = (
 """Two contrasts of learners with equal data, and four of learners with equal numbers of own episodes.
 
 The fourth was added after the runs of `actde with the q of pi_0` on Text-Nav, and before those of `actde`. The last two
-were added after all runs of `actde` and `ppo` but those with the reward that can be gamed, and before those of
-`ppo as actde`.
+were added after the runs of `actde` and `ppo` on the first four tasks, and before any run of `ppo as actde`.
 """

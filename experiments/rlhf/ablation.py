@@ -1,4 +1,4 @@
-"""Two ablations of the confirmation: is it the clipping that slows ACTDE down, and does a recentred q repair it?
+"""Train two ablations of the confirmation: PPO that trains q as well, and ACTDE with a recentred q.
 
 python -m experiments.rlhf.ablation --out docs/rlhf --runs RUNS --workers 2
 
@@ -6,7 +6,7 @@ The other cells are those of the confirmation, with the same seeds and the same 
 `experiments.rlhf.confirmation`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ import typer
 from agents.protocol import AgentError
 from experiments import program
 from experiments.rlhf import confirmation, runs
-from experiments.rlhf.confirmation_contrasts import MEASURES, Contrast, contrast_rows
+from experiments.rlhf.confirmation_contrasts import MEASURES, SHARE, Contrast, Run, contrast_rows
 from experiments.rlhf.confirmation_report import cells, contrasts, settings_text, significant
 from experiments.rlhf.screening_report import samples
 from games.files import atomic_write
@@ -31,8 +31,10 @@ CELLS: dict[str, dict[str, Any]] = {
 """`tau` is the weight of the KL in the confirmation's cell `ppo-kl`, and was not tuned."""
 CONFIRMED = ("ppo", "actde", "ppo-kl")
 PAIRS = (("ppo-train-q", "ppo"), ("actde", "ppo-train-q"), ("actde-recentred", "actde"), ("actde-recentred", "ppo-kl"))
-CONTRASTS = [Contrast("reward", measure, *pair) for pair, measure in product(PAIRS, (*MEASURES, "kl"))]
-"""The contrasts were fixed before the first run."""
+FIXED = [Contrast("reward", measure, *pair) for pair, measure in product(PAIRS, (*MEASURES, "kl"))]
+"""Contrasts that were fixed before the first run."""
+SPEED = [Contrast("iteration", name, *pair) for pair, name in product(PAIRS[:2], ("reward", "entropy", "kl"))]
+"""Contrasts at equal numbers of rollouts, which were added after the first three runs."""
 
 
 def main(
@@ -41,6 +43,7 @@ def main(
     workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
 ) -> None:
     """Train the runs that `ablation.json` lacks, and write all results."""
+    read_object(out / "confirmation.json", error=AgentError)  # before the first run
     runs.complete(
         out / "ablation.json",
         CELLS,
@@ -60,11 +63,16 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
-    """Return the text of `ablation.md`."""
+    """Return the text of `ablation.md`.
+
+    Raises:
+        AgentError: runs of one seed have different reward models.
+    """
     about, own = results["about"], results["runs"]
     seeds = about["seeds"]
     others = [run for run in confirmed["runs"] if run["cell"] in CONFIRMED and run["seed"] in seeds]
-    rows = contrast_rows([*own, *others], CONTRASTS, seeds)
+    _check_reward_models([*own, *others])
+    rows = contrast_rows([*own, *others], [*FIXED, *SPEED], seeds)
     wanted = len(about["cells"]) * len(seeds)
     state = "" if len(own) == wanted else f" **Incomplete: {len(own)} of {wanted} runs are finished.**"
     known = {**confirmed["about"]["cells"], **about["cells"]}
@@ -79,16 +87,22 @@ def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
             *(f"* `{cell}`: {settings_text(known[cell])}" for cell in (*CONFIRMED, *about["cells"])),
             "",
             "`ppo-train-q` differs from `ppo` only in that q is trained, so that its gradient counts in the norm by"
-            " which the joint gradient is clipped, as in `actde`. It differs from `actde` only in the baseline."
-            " `actde-recentred` computes q from the policy, q = v + tau (log pi - log pi_0 - KL), so that ACTDE's"
-            " invariant holds although no network fits q. Its expected gradient is that of `ppo-kl` if its tau is the"
-            " weight of the KL. Both treat each token as an action.",
+            " which the joint gradient is clipped, as in `actde`. It differs from `actde` only in the baseline.",
+            "",
+            "`actde-recentred` computes its baseline from the policy, q = v + tau (log pi - log pi_0 - KL), so that"
+            " ACTDE's invariant holds although the Q head does not fit. The Q head is still trained; the page shows its"
+            " explained variance, and its gradient counts in the norm. Before clipping, the expected gradient is that"
+            " of `ppo-kl`, whose weight of the KL is this tau. `actde-recentred` and `ppo-kl` treat each token as an"
+            " action, `actde` a whole text, so `actde-recentred` minus `actde` compares both the baseline and the"
+            " credit.",
             "",
             "## Contrasts",
             "",
-            "As in the confirmation: each run is measured where it first reaches 90% of the way to the highest proxy"
-            f" reward that both runs of a seed reach. Paired t-tests, p-values after Holm for {len(CONTRASTS)}"
-            " contrasts, which were fixed before the first run.",
+            f"As in the confirmation, each run is measured where it first reaches {SHARE:.0%} of the way to the highest"
+            " proxy reward that both runs of a seed reach. At equal rollouts, it is measured after"
+            f" {SHARE:.0%} of the rollouts; these contrasts were added after the first three runs, the others fixed"
+            f" before. Paired t-tests, p-values after Holm for the {len(rows)} contrasts of the table. With so few"
+            " seeds, only very large differences can be significant; the intervals say more.",
             "",
             contrasts(rows),
             "",
@@ -105,6 +119,18 @@ def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
             *samples([run for run in own if run["seed"] == min(seeds)]),
         ]
     )
+
+
+def _check_reward_models(rows: Sequence[Run]) -> None:
+    """Raise `AgentError` unless all runs of a seed were trained against one reward model."""
+    models: dict[int, str] = {}
+    for row in rows:
+        model = models.setdefault(row["seed"], row["reward_model"])
+        if model != row["reward_model"]:
+            raise AgentError(
+                f"the runs of seed {row['seed']} have the reward models {model[:8]} and {row['reward_model'][:8]}:"
+                " expected one; restore the reward model of confirmation.json, or choose other seeds"
+            )
 
 
 if __name__ == "__main__":

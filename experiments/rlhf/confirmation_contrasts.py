@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.rlhf.exact_statistics import estimate, holm
+from experiments.rlhf.exact_statistics import estimate, holm, paired_p
 
 SEEDS = tuple(range(2000, 2010))
 PAIRS = (("actde", "ppo"), ("actde", "ppo-kl"), ("actde", "ppo-slow"))
 MEASURES = {"entropy": "entropy, nats per token", "distinct_2": "distinct-2", "true_reward": "true reward"}
 AXES = {"reward": "proxy reward", "kl": "KL to the initial policy, nats per token"}
+ROLLOUTS = {"iteration": "rollouts"}
+"""The axis on which runs are compared after equal numbers of rollouts (`experiments.rlhf.ablation`)."""
 SHARE = 0.9
 """Fraction of the common range at which runs are compared. Measures at the end of the range would be noisier."""
 SIGNIFICANT = 0.05
@@ -72,8 +74,6 @@ def contrast_rows(
 
     A row contains the difference with its confidence interval, the p-value, and the p-value after Holm's correction.
     """
-    from scipy import stats
-
     by_seed = {(run["cell"], run["seed"]): run for run in runs}
     rows = list[dict[str, Any]]()
     for contrast in contrasts:
@@ -88,7 +88,7 @@ def contrast_rows(
                 **contrast._asdict(),
                 "values": [estimate(values.tolist(), contrast.measure) for values in (one, other)],
                 "difference": estimate((one - other).tolist()),
-                "p": float(stats.ttest_rel(one, other).pvalue) if np.ptp(one - other) else 1.0,
+                "p": paired_p((one - other).tolist()),
             }
         )
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):

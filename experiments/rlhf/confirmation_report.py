@@ -14,6 +14,7 @@ from experiments.rlhf.confirmation_contrasts import (
     AXES,
     CONTRASTS,
     MEASURES,
+    ROLLOUTS,
     SHARE,
     SIGNIFICANT,
     Run,
@@ -43,7 +44,7 @@ PANELS = (
     ("iteration", "entropy", "rollouts", "entropy, nats per token"),
 )
 """Horizontal and vertical quantity of each panel, and their labels."""
-ALL_MEASURES = {**MEASURES, **AXES}
+ALL_MEASURES, ALL_AXES = {**MEASURES, **AXES}, {**AXES, **ROLLOUTS}
 STOPPED = ("reward", "true_reward", "entropy", "kl", "distinct_2")
 """The measures of the table on early stops."""
 HEADLINE_CELLS = ("ppo", "actde", "ppo-kl")
@@ -104,11 +105,12 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             "## Early stop of PPO",
             "",
-            "A run of `ppo` that stops early has the measures that were taken during training. (Likewise, each contrast"
-            " above compares runs that stop where they first reach its level.) For comparison, the last rows are"
-            " `actde`.",
+            "If `ppo` stops early, it has the measures that were taken then, during training. Likewise, each contrast"
+            " above compares runs that stop where they first reach its level.",
             "",
             stopped(runs),
+            "",
+            stopped_differences(runs),
             "",
             f"![rewards against the KL, diversity against reward, and curves]({FIGURE})",
             "",
@@ -128,8 +130,8 @@ def cell_section(about: Mapping[str, Any]) -> list[str]:
         "",
         "`ppo` and `actde` treat a text as one action, and differ in the baseline (with a single action, `--advantage"
         " return` changes nothing). `actde` also trains q, whose gradient counts in the norm by which the joint"
-        " gradient is clipped. No cell here separates this from the effect of the baseline; on one seed of the"
-        " [screening](screening.md), with credit per token, controls that train q as well (`ppo-scaled`,"
+        " gradient is clipped. The [ablations](ablation.md) separate this from the effect of the baseline. On one seed"
+        " of the [screening](screening.md), with credit per token, controls that train q as well (`ppo-scaled`,"
         " `actde-permuted`, `actde-corrected`) collapse as PPO does. In the other cells, each token is an action, so"
         " their contrasts with `actde` compare both the optimizer and the credit. All cells"
         f" share {settings_text(about['common'])}.",
@@ -159,7 +161,7 @@ def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of the contrasts."""
     lines = [
         [
-            AXES[row["axis"]],
+            ALL_AXES[row["axis"]],
             ALL_MEASURES[row["measure"]],
             f"{row['first']} - {row['second']}",
             *(interval(value) for value in (*row["values"], row["difference"])),
@@ -178,7 +180,7 @@ def significant(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Of {len(rows)} contrasts, {len(found)} are significant (p below {SIGNIFICANT}){':' if found else '.'}",
         "",
         *(
-            f"* At equal {AXES[row['axis']].partition(',')[0]}, {ALL_MEASURES[row['measure']].partition(',')[0]} of"
+            f"* At equal {ALL_AXES[row['axis']].partition(',')[0]}, {ALL_MEASURES[row['measure']].partition(',')[0]} of"
             f" `{row['first']}` minus `{row['second']}`: {interval(row['difference'])}, p = {row['p_holm']:.2g}."
             for row in found
         ),
@@ -209,6 +211,23 @@ def stopped(runs: Sequence[Run]) -> str:
             estimates = [interval(estimate(of_seeds, name)) for of_seeds, name in zip(values, STOPPED, strict=True)]
             lines.append([cell, probes[0]["iteration"], *estimates])
     return table(["cell", "stopped after", *(ALL_MEASURES[name] for name in STOPPED)], lines)
+
+
+def stopped_differences(runs: Sequence[Run]) -> str:
+    """Return a sentence that compares `ppo` after half of its rollouts with `actde` after all of them."""
+    by_cell = {cell: {run["seed"]: run["probes"] for run in runs if run["cell"] == cell} for cell in ("ppo", "actde")}
+    pairs = [
+        (probes, by_cell["actde"][seed][-1]) for seed, probes in by_cell["ppo"].items() if seed in by_cell["actde"]
+    ]
+    halves = [(probes[len(probes) // 2], end) for probes, end in pairs]
+    differences = [
+        f"{ALL_MEASURES[name]} {interval(estimate([half[name] - end[name] for half, end in halves]))}"
+        for name in STOPPED
+    ]
+    return (
+        f"Differences of `ppo` after {halves[0][0]['iteration']} rollouts minus `actde` after"
+        f" {halves[0][1]['iteration']}, paired by seed (chosen after the runs): {'; '.join(differences)}."
+    )
 
 
 def mean(run: Run, name: str, rollouts: slice) -> float | None:

@@ -58,16 +58,25 @@ def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
 
 
 def _row(runs: Runs, contrast: Contrast) -> dict[str, Any] | None:
-    from scipy import stats
-
     first, second = (measured(runs, contrast.task, method, contrast.measure) for method in contrast[2:])
     seeds = sorted(first.keys() & second.keys())
     if len(seeds) < 2:
         return None
     one, other = ([values[seed] for seed in seeds] for values in (first, second))
-    difference = estimate(np.subtract(one, other).tolist())
-    p = float(stats.ttest_rel(one, other).pvalue) if one != other else 1.0
-    return {**contrast._asdict(), "values": [estimate(one), estimate(other)], "difference": difference, "p": p}
+    differences = np.subtract(one, other).tolist()
+    return {
+        **contrast._asdict(),
+        "values": [estimate(one), estimate(other)],
+        "difference": estimate(differences),
+        "p": paired_p(differences),
+    }
+
+
+def paired_p(differences: Sequence[float]) -> float:
+    """Return the p-value of a two-sided paired t-test. It is 1 if all differences are equal, up to rounding errors."""
+    from scipy import stats
+
+    return 1.0 if np.ptp(differences) <= 1e-9 else float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -98,8 +98,9 @@ def test_contrasts_and_diverged_runs_are_reported(small: None, monkeypatch: pyte
         for name, values in won.items()
     } | {"bandit, mpo": {"0": {"error": "the loss is not finite"}}}
     text = report.report(cells)
-    assert "| won, sampled | ilql - filtered imitation | 3 | 0.53 (0.39 to 0.68) | 0.0039 |" in text
-    assert "| KL to pi_0 | actde - ppo as actde | 3 | -1.80 | 0 |" in text  # not clipped to the range of a share
+    assert "| won, sampled | ilql - filtered imitation | 3 | 0.53 (0.39 to 0.68) | 0.012 |" in text
+    assert "Corrected for all 3 contrasts of all tasks, the smallest is 0.012." in text
+    assert "| KL to pi_0 | actde - ppo as actde | 3 | -1.80 | 1 |" in text  # not clipped to the range of a share
     assert "| mpo | own play | 1, 1 diverged |  |" in text
     assert "decision - imitation" not in text
     assert TUNING_SEED not in SEEDS

@@ -10,7 +10,7 @@ import pytest
 from agents.model.pretrained import missing_packages
 from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL
-from experiments.rlhf import confirmation_report, long, runs, screening_report
+from experiments.rlhf import ablation, confirmation_report, long, runs, screening_report
 from experiments.rlhf.confirmation import CELLS, COMMON
 from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_level, contrast_rows, matched
 from experiments.rlhf.monte_carlo import summary
@@ -102,6 +102,30 @@ def test_the_long_runs_are_reported_after_each_length_of_a_confirmation(tmp_path
         rows = [line.split(" | ")[:4] for line in page.splitlines() if line.startswith(f"| {cell} |")]
         assert rows == [[f"| {cell}", f"{n}", f"{n / 10:.2f}", f"{n / 20:.2f}"] for n in range(0, 401, 80)]
     assert "<svg" in (tmp_path / "long.svg").read_text()
+
+
+def test_the_ablations_are_compared_with_the_confirmation() -> None:
+    assert (
+        {cell for pair in ablation.PAIRS for cell in pair}
+        <= {*ablation.CELLS, *ablation.CONFIRMED}
+        <= (ablation.CELLS.keys() | CELLS.keys())
+    )
+    confirmed = [run(cell, seed, entropy_lost=1.0, steps=9) for seed in SEEDS for cell in CELLS]
+    confirmation = {"about": {"cells": CELLS}, "runs": confirmed}
+    about = {"seeds": ablation.SEEDS, "cells": ablation.CELLS}
+    own = [run(cell, seed, entropy_lost=0.5, steps=9) for seed in ablation.SEEDS for cell in ablation.CELLS]
+    page = ablation.markdown({"about": about, "runs": own}, confirmation)
+    after = [line for line in page.splitlines() if "| rollouts |" in line and "entropy" in line]
+    assert [line.split(" | ")[2:6] for line in after] == [  # after 7.2 of 8 steps, 9 - 1.0 or 0.5 for each
+        ["ppo-train-q - ppo", "5.40", "1.80", "3.60"],
+        ["actde - ppo-train-q", "1.80", "5.40", "-3.60"],
+    ]
+    assert "Incomplete" not in page and "the 22 contrasts" in page
+    page = ablation.markdown({"about": about, "runs": own[:1]}, confirmation)
+    assert "Incomplete: 1 of 6 runs" in page and "the 0 contrasts" in page
+    own[-1]["reward_model"] = "0b"
+    with pytest.raises(AgentError, match="seed 2007 have the reward models 0a and 0b: expected one"):
+        ablation.markdown({"about": about, "runs": own}, confirmation)
 
 
 @needs_smollm2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments.compare import report as comparison
-from experiments.rlhf import confirmation_report, exact_report, fit, long, screening_report, tilt
+from experiments.rlhf import ablation, confirmation_report, exact_report, fit, long, screening_report, tilt
 
 FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
 
@@ -37,3 +37,10 @@ def test_the_quick_comparison_shows_its_settings() -> None:
     lr, iterations = settings["update"]["lr"], settings["budget"]["iterations"]
     assert f"`--quick` stands for `--iterations {iterations}`, `--lr {lr}`" in page
     assert "entropy of a text" in page
+
+
+def test_the_page_on_the_ablations_is_that_of_its_results(tmp_path: Path) -> None:
+    for name in ("ablation.json", "confirmation.json"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    ablation.write(tmp_path)
+    assert (tmp_path / "ablation.md").read_bytes() == (FOLDER / "ablation.md").read_bytes()
