@@ -1,4 +1,4 @@
-"""Which settings make q fit on free text? Train the heads alone while the policy is fixed.
+"""Measure how well q fits on free text while the policy is fixed.
 
     python -m experiments.rlhf.fit --out docs/rlhf
 
@@ -34,6 +34,13 @@ from games.untrusted_files import read_json
 
 
 class StoredFits(TypedDict):
+    """The content of `fit.json`.
+
+    Attributes:
+        settings: what was measured: `default`, `changes` and `sampled`, a list [tokens, continuations of a token].
+        runs: the results of each seed: `seed`, `settings` (explained variances by name), `ridge` and `sampled`.
+    """
+
     settings: dict[str, Any]
     runs: list[dict[str, Any]]
 
@@ -120,14 +127,14 @@ def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
         same -= {name for name, change in CHANGES.items() if change.get("returns_per_token")}
     runs = [{key: value for key, value in run.items() if key not in lost} for run in stored["runs"]]
     return [
-        run | {"settings": {name: found for name, found in run["settings"].items() if name in same}} for run in runs
+        run | {"settings": {name: scores for name, scores in run["settings"].items() if name in same}} for run in runs
     ]
 
 
 def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
     """Add the missing results to the run of a seed. `write` stores the results, and is called after each addition."""
-    seed, found, sampled = run["seed"], run["settings"], run.setdefault("sampled", [])
-    missing = [name for name in CHANGES if name not in found]
+    seed, measured, sampled = run["seed"], run["settings"], run.setdefault("sampled", [])
+    missing = [name for name in CHANGES if name not in measured]
     if not missing and "ridge" in run and len(sampled) == ROLLOUTS:
         return
     rollouts, agent = write_rollouts(seed)
@@ -137,23 +144,24 @@ def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
     for index in range(len(sampled), len(rollouts)):
         sampled.append(stored_form(sample_returns(agent, rollouts[index], REWARD, seed=(seed, index))))
         write()
-    samples = map(loaded_form, sampled)
-    rollouts = [replace(rollout, sampled=one) for rollout, one in zip(rollouts, samples, strict=True)]
+    rollouts = [replace(rollout, sampled=loaded_form(s)) for rollout, s in zip(rollouts, sampled, strict=True)]
     lower = dict[int, list[Rollout]]()  # by number of own layers
     for name in missing:
         setting = DEFAULT | CHANGES[name]
         if (own := setting["own_layers"]) not in lower:
             layers = agent.model.layers - own
             lower[own] = with_lower_states(rollouts, agent.model, layers) if own else rollouts
-        found[name] = fit(lower[own], embedding, seed, model=agent.model, **setting)
+        measured[name] = fit(lower[own], embedding, seed, model=agent.model, **setting)
         write()
 
 
 def stored_form(sampled: SampledReturns) -> dict[str, Any]:
+    """Return the sampled returns of a rollout as nested lists, which JSON can store."""
     return {name: getattr(sampled, name).tolist() for name in ("choices", "tokens", "returns")}
 
 
 def loaded_form(stored: dict[str, Any]) -> SampledReturns:
+    """Return the sampled returns that `stored_form` has stored."""
     returns = torch.tensor(stored["returns"], dtype=torch.float64)
     return SampledReturns(torch.tensor(stored["choices"]), torch.tensor(stored["tokens"]), returns)
 

@@ -16,12 +16,11 @@ Runs = Sequence[Mapping[str, Any]]
 
 def markdown(names: Sequence[str], runs: Runs) -> str:
     """Return the page. `names` are the settings in the order of the table. Settings without a result are left out."""
-    rows, best = list[list[str]](), list[float]()
+    rows = list[list[str]]()
     for name in names:
-        if found := [run["settings"][name] for run in runs if name in run["settings"]]:
-            label = name if len(found) == len(runs) else f"{name} ({len(found)} of {len(runs)} seeds)"
-            rows.append([label, *(_mean([one[key] for one in found]) for key in CEILINGS)])
-            best.append(float(np.mean([one["advantage"] for one in found])))
+        if scores := _scores(name, runs):
+            label = name if len(scores) == len(runs) else f"{name} ({len(scores)} of {len(runs)} seeds)"
+            rows.append([label, *(_mean([score[key] for score in scores]) for key in CEILINGS)])
     return "\n".join(
         [
             "# Does q fit on free text?",
@@ -33,30 +32,57 @@ def markdown(names: Sequence[str], runs: Runs) -> str:
             " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf  # 10 s"
             " if nothing is missing`.",
             "",
-            f"In the best setting, q - v explains {max(best):.2f} of the variance that v leaves.",
-            "",
+            *_best(names, runs),
             table(["setting", "v", "q", "q - v"], rows),
             "",
             *_about_settings(names, runs),
-            *_ceiling(runs),
             *_ridges(runs),
+            *_ceiling(runs),
         ]
     )
 
 
+def _scores(name: str, runs: Runs) -> list[Mapping[str, float]]:
+    """Return the explained variances of a setting in each run that has measured it."""
+    return [run["settings"][name] for run in runs if name in run["settings"]]
+
+
+def _best(names: Sequence[str], runs: Runs) -> list[str]:
+    """Return the paragraph on the largest q - v, among the settings that all runs have measured."""
+    complete = {name: scores for name in names if len(scores := _scores(name, runs)) == len(runs)}
+    if not complete:
+        return []
+    v, advantage = (
+        {name: float(np.mean([score[key] for score in scores])) for name, scores in complete.items()}
+        for key in ("v", "advantage")
+    )
+    best = max(advantage, key=lambda name: advantage[name])
+    text = (
+        f"In the best setting ({best}), q - v explains {advantage[best]:.2f} of the variance that v leaves. This is a"
+        " maximum over all settings."
+    )
+    if v[best] < max(v.values()):
+        text += (
+            " It may contain value of the state that v has not learned: in this setting, v explains"
+            f" {v[best]:.2f} of the variance of the return, and up to {max(v.values()):.2f} in other settings."
+        )
+    return [text, ""]
+
+
 def _about_settings(names: Sequence[str], runs: Runs) -> list[str]:
-    found, lines = {name for run in runs for name in run["settings"]}, list[str]()
-    if any("own layers" in name for name in names if name in found):
+    measured, lines = [name for name in names if _scores(name, runs)], list[str]()
+    if any("own layers" in name for name in measured):
         lines += [
             "With own layers, v and q read a copy of the trunk's last layers that their losses train. The rate is that"
             " of the layers; the heads have rates of 1e-4.",
             "",
         ]
-    if any("per token" in name for name in names if name in found):
+    if any("per token" in name for name in measured):
         lines += [
-            "With returns per token, the heads learn from one state of each text, in which the policy samples"
-            f" {TOKENS} tokens. The target of q is the mean of the returns of that many sampled continuations of the"
-            f" token. The target of v is the mean over both tokens.",
+            f"In the settings with returns per token, the policy samples {TOKENS} tokens in a state of each text. The"
+            " target of q is the mean of the returns of that many sampled continuations of the token. The target of v"
+            f" is the mean over all {TOKENS} tokens. These settings learn from one state of each text, about 1/15 of"
+            " the states of the other settings. Compare them only with each other.",
             "",
         ]
     return lines
@@ -64,20 +90,22 @@ def _about_settings(names: Sequence[str], runs: Runs) -> list[str]:
 
 def _ceiling(runs: Runs) -> list[str]:
     """Return the section on the explained variances of perfect predictions, or [] if no returns are sampled."""
-    parts = [one["returns"] for run in runs for one in run.get("sampled", ())]
+    parts = [rollout["returns"] for run in runs for rollout in run.get("sampled", ())]
     seeds = [str(run["seed"]) for run in runs if run.get("sampled")]
     if not parts:
         return []
     returns = np.concatenate([np.array(part, dtype=np.float64) for part in parts])
     bounds = ceilings(returns)
+    pooled = f"seed {seeds[0]}" if len(seeds) == 1 else f"the seeds {', '.join(seeds)}"
     return [
         "## What a perfect v and q would explain",
         "",
         f"In a state of each text, uniform among its states, the policy samples {TOKENS} tokens, and {SAMPLES} texts"
         " that continue each of them. A nested analysis of variance separates the variance of v, that of q - v and the"
-        f" noise of the continuations. {len(returns):,} states, pooled over the seeds {', '.join(seeds)}, with 95%"
-        " bootstrap intervals over states. The estimates are unbiased and can be negative. The columns are those of the"
-        " table above.",
+        f" noise of the continuations. {len(returns):,} states, pooled over {pooled}, with 95% bootstrap intervals over"
+        " states. The estimates of the variance components are unbiased, so a share can be negative. Here, each text"
+        " contributes one state, whereas the table of the settings weights all choices equally. The columns are those"
+        " of that table.",
         "",
         table(["", "v", "q", "q - v"], [["perfect", *(interval(bounds[name], "z.3f") for name in CEILINGS)]]),
         "",

@@ -128,10 +128,10 @@ def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: in
 @torch.no_grad()
 def with_lower_states(rollouts: Sequence[Rollout], model: ActorCritic, layers: int) -> list[Rollout]:
     """Return the rollouts with the hidden states after the lowest `layers` layers of the trunk."""
-    found = []
+    with_states = []
     for rollout in rollouts:
         assert rollout.texts is not None
         with lower_layers_only(model, layers) as states:
             model.hidden_states(rollout.texts.streams, use_cache=False)
-        found.append(replace(rollout, lower=FrozenStates(layers, states[0])))
-    return found
+        with_states.append(replace(rollout, lower=FrozenStates(layers, states[0])))
+    return with_states

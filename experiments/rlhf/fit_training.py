@@ -32,7 +32,7 @@ class Targets:
     q: Tensor
 
 
-class Learner:
+class HeadTrainer:
     """The value head and the Q heads, with layers of their own if `own_layers` is not 0, and their optimizer.
 
     Without own layers, the heads read the hidden states of the policy. With them, the losses of v and q train the
@@ -126,25 +126,28 @@ def fit(
 ) -> dict[str, float]:
     """Train heads online. Return the explained variances of `_explained`, averaged over the last rollouts.
 
-    The arguments `embedding`, `model` and `setting` are those of `Learner`.
+    The arguments `embedding`, `model` and `setting` are those of `HeadTrainer`.
     """
     torch.manual_seed(seed)
-    learner, scores = Learner(embedding, setting, model), list[tuple[float, float, float]]()
+    trainer, scores = HeadTrainer(embedding, setting, model), list[tuple[float, float, float]]()
     for index, rollout in enumerate(rollouts):
-        v, q = learner.predict(rollout)
+        v, q = trainer.predict(rollout)
         scores.append(_explained(rollout, v, q))
-        batches = [(rollout, learner.targets(rollout, v))]
+        batches = [(rollout, trainer.targets(rollout, v))]
         for earlier in rollouts[max(0, index + 1 - setting["replay"]) : index]:
-            batches.append((earlier, learner.targets(earlier)))
+            batches.append((earlier, trainer.targets(earlier)))
         for _ in range(setting["epochs"]):
             for batch in batches:
-                learner.step(*batch)
+                trainer.step(*batch)
     columns = zip(("v", "q", "advantage"), zip(*scores[-LAST:], strict=True), strict=True)
     return {name: float(np.mean(column)) for name, column in columns}
 
 
 def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return three explained variances: of the returns by v, of the returns by q, and of returns - v by q - v."""
+    """Return three explained variances: of the returns by v, of the returns by q, and of returns - v by q - v.
+
+    The returns are undiscounted Monte Carlo returns. The shape of v and q is [N].
+    """
     returns = rollout.returns(torch.zeros_like(v), 1.0)
     total, by_v, by_q = (float((returns - prediction).var()) for prediction in (torch.zeros_like(v), v, q))
     return 1 - by_v / total, 1 - by_q / total, 1 - by_q / by_v
@@ -154,6 +157,10 @@ def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dic
     """Return the explained variances of two ridge regressions: without and with the token's embedding as a feature.
 
     Both use the hidden state. The last `LAST` rollouts are for evaluation, and all earlier rollouts are for training.
+
+    Args:
+        embedding: [V, d] the output embedding of the trunk.
+        penalty: penalty of the squared coefficients [d] or [2 d] of the standardized features.
     """
     states = [rollout.hidden for rollout in rollouts]
     both = [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts]

@@ -16,7 +16,7 @@ from agents.language_model.token_stream import Segment
 from experiments.rlhf.sampled_returns import returns_of
 
 Array = NDArray[np.float64]
-TOKENS, SAMPLES = 6, 24
+LIKELY_TOKENS, TEXTS_PER_TOKEN = 6, 24
 """Likeliest tokens of a state, and texts that continue each of them."""
 MEASURES = ("spread", "correlation", "log_ratio")
 
@@ -32,14 +32,22 @@ def q_estimates(
     max_tokens: int,
     seed: int,
 ) -> list[dict[str, Array]]:
-    """Return arrays [K] for one state of each text: Q^pi, its standard error, q, pi and log pi - log pi_0.
+    """Return arrays [K] for one state of each text: estimates of Q^pi and what is compared with them.
+
+    These are `monte_carlo` (the estimates) and `error` (their standard errors), `q`, and `log_ratio`, which is
+    log pi - log pi_0 in nats. All but the last are in units of the reward.
 
     In text i, the state is the one before the token with the index 4 i, modulo the length of the text. The K tokens are
-    those of the `TOKENS` likeliest that do not end the text. States with K < 2 are skipped.
+    those of the `LIKELY_TOKENS` likeliest that do not end the text. States with K < 2 are skipped.
 
     Args:
+        trained: agent with the policy pi and with q. It writes the continuations.
+        initial: agent with the policy pi_0.
         segments: recorded texts of the trained agent, one for each prompt.
-        reward: name of the reward, whose unit is that of q.
+        prompts: the prompt of each text.
+        reward: name of the reward.
+        max_tokens: largest number of tokens in a text.
+        seed: seed of the continuations.
     """
     ends, embedding = trained.text_ends[1], trained.model.base.get_output_embeddings().weight
     rows, streams, limits, starts = list[dict[str, Array]](), list[list[int]](), list[int](), list[tuple[str, int]]()
@@ -51,27 +59,28 @@ def q_estimates(
             for agent in (trained, initial)
         )
         logprobs, before = (a.model.all_logprobs(h)[0] for a, h in ((trained, ours), (initial, theirs)))
-        tokens = torch.tensor([t for t in logprobs.topk(TOKENS).indices.tolist() if t not in ends])
+        tokens = torch.tensor([t for t in logprobs.topk(LIKELY_TOKENS).indices.tolist() if t not in ends])
         if len(tokens) < 2:
             continue
         rows.append(
             {
                 "q": trained.model.heads.q_values(ours, tokens, embedding[tokens])[0].amin(-1).double().numpy(),
-                "policy": logprobs[tokens].exp().double().numpy(),
                 "log_ratio": (logprobs - before)[tokens].double().numpy(),
             }
         )
         streams += [[*state.tolist(), token] for token in tokens.tolist()]
         limits += [max_tokens - at - 1] * len(tokens)
         starts += [(prompt, segment.choices[0].position + 1)] * len(tokens)
-    returns = returns_of(trained, streams, limits, starts, reward, SAMPLES, np.random.SeedSequence(seed))
+    if not rows:
+        return []
+    returns = returns_of(trained, streams, limits, starts, reward, TEXTS_PER_TOKEN, np.random.SeedSequence(seed))
     for row, own in zip(rows, np.split(returns, np.cumsum([len(row["q"]) for row in rows])[:-1]), strict=True):
-        row["monte_carlo"], row["error"] = own.mean(1), own.std(1, ddof=1) / np.sqrt(SAMPLES)
+        row["monte_carlo"], row["error"] = own.mean(1), own.std(1, ddof=1) / np.sqrt(TEXTS_PER_TOKEN)
     return rows
 
 
-def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict[str, float]]:
-    """Return three measures, with 95% bootstrap confidence intervals over states.
+def summary(states: Sequence[dict[str, Array]]) -> dict[str, dict[str, float]]:
+    """Return three measures, with 95% bootstrap confidence intervals over states. Without states, they are NaN.
 
     Within each state, all quantities are centred, and all tokens have the same weight.
 
@@ -79,7 +88,9 @@ def summary(states: Sequence[dict[str, Array]], seed: int = 0) -> dict[str, dict
     * `correlation`: correlation between q and the estimates of Q^pi, attenuated by the sampling error
     * `log_ratio`: correlation between log pi - log pi_0 and the estimates of Q^pi, also attenuated
     """
-    rng = np.random.default_rng(seed)
+    if not states:
+        return {name: dict.fromkeys(("value", "low", "high"), float("nan")) for name in MEASURES}
+    rng = np.random.default_rng(0)
     moments = np.array([_moments(state) for state in states])
     drawn = moments[rng.integers(len(states), size=(2000, len(states)))].sum(1)
     values, samples = _measures(moments.sum(0)), _measures(drawn.T)

@@ -124,7 +124,7 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Start or resume a run. `on_rollout` is called after each rollout, when a checkpoint that is due is saved."""
+    """Start or resume a run. `on_rollout` is called after each rollout and, if one is due, its checkpoint."""
     import torch
 
     import experiments.rlhf.controls  # noqa: F401

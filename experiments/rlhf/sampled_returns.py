@@ -104,20 +104,20 @@ def continued(
     The returned streams hold the sampled tokens as choices, with their log-probabilities. Each stream has a generator
     of its own, spawned from `seed`.
     """
-    found = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
+    continuations = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
     unfinished = [
         (EpisodeState(stream=stream, rng=np.random.default_rng(child), prompt=""), Limits(max_tokens=limit, ends=ends))
-        for stream, limit, child in zip(found, limits, seed.spawn(len(found)), strict=True)
+        for stream, limit, child in zip(continuations, limits, seed.spawn(len(streams)), strict=True)
         if limit > 0
     ]
     reader.begin(len(unfinished))
     generate(reader, [state for state, _ in unfinished], [limit for _, limit in unfinished])
     for state, _ in unfinished:
         reader.release(state)
-    return found
+    return continuations
 
 
-def ceilings(returns: Array, seed: int = 0) -> dict[str, dict[str, float]]:
+def ceilings(returns: Array) -> dict[str, dict[str, float]]:
     """Return the explained variances of perfect predictions, with 95% bootstrap confidence intervals over states.
 
     `v` and `q` are shares of the variance of the return. `advantage` is the share of the variance left by v that q - v
@@ -126,7 +126,7 @@ def ceilings(returns: Array, seed: int = 0) -> dict[str, dict[str, float]]:
     Args:
         returns: [S, J, K] of S >= 2 states, J >= 2 tokens and K >= 2 continuations.
     """
-    rng, moments = np.random.default_rng(seed), _moments(returns)
+    rng, moments = np.random.default_rng(0), _moments(returns)
     draws = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
     samples = np.array([_explained(_components(moments[draw], returns.shape)) for draw in draws])
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)

@@ -1,10 +1,11 @@
-"""Is log pi - log pi_0 equal to q / tau within the states of texts, and is q equal to Q^pi, in the course of training?
+"""Measure log pi - log pi_0 against q / tau during training.
 
 python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2
 
-ACTDE and, as a control, PPO that trains q for this measurement only are trained, and measured after some of their
-rollouts (see `experiments.rlhf.tilt_measures`). If the command is interrupted, the same command continues from the last
-checkpoints. It repeats no measurement.
+The command trains ACTDE and, as a control, PPO that trains q for this measurement only. It measures both after some of
+their rollouts: log pi - log pi_0 against q / tau, and q against Q^pi, within the states of texts (see
+`experiments.rlhf.tilt_measures`). If the command is interrupted, the same command continues from the last checkpoints.
+It repeats no measurement.
 """
 
 import json
@@ -26,7 +27,7 @@ from experiments import program
 from experiments.plot_style import COLORS, make_figure, save_figure
 from experiments.rlhf import runs
 from experiments.rlhf.confirmation_report import settings_text
-from experiments.rlhf.monte_carlo import MEASURES, SAMPLES, TOKENS
+from experiments.rlhf.monte_carlo import LIKELY_TOKENS, MEASURES, TEXTS_PER_TOKEN
 from experiments.rlhf.tilt_measures import LIKELIEST, WEIGHTINGS, measure
 from experiments.tables import interval, table
 from games.files import atomic_write, exclusive
@@ -85,7 +86,8 @@ def main(
                 raise AgentError(f"{changed}; choose another --runs")
 
         def add(name: str) -> None:
-            if measures := _measures(folder / name):
+            measures = _measures(folder / name)
+            if len(measures) >= len(rows[name]):  # a new folder of runs must not delete stored measurements
                 rows[name] = [{"run": name, "rollouts": int(n), **measures[n]} for n in sorted(measures, key=int)]
 
         def save(name: str | None = None) -> None:
@@ -167,9 +169,10 @@ def markdown(results: Mapping[str, Any]) -> str:
         [
             "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
             "",
-            "Within the states of one text for each held-out prompt, in the course of training. One run each, so"
-            " differences between runs are no verdict. `ppo` trains q for this measurement only. Command: `python -m"
-            " experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2  # 1 h`.",
+            "Within the states of one text for each held-out prompt, in the course of training. SmolLM2, each token is"
+            " an action. Each cell has one run, so a difference between cells may be noise. `ppo` trains q for this"
+            " measurement only. Command: `python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2"
+            "  # 1 h`.",
             "",
             *(f"* `{name}`: {settings_text(settings)}" for name, settings in about["cells"].items()),
             "",
@@ -181,12 +184,15 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             fit_table(rows),
             "",
-            f"Monte Carlo estimates of Q^pi for up to {TOKENS} likely tokens of each state, from {SAMPLES} texts each,"
-            " with 95% bootstrap intervals over states:",
+            f"Monte Carlo estimates of Q^pi for up to {LIKELY_TOKENS} likely tokens of each state, from"
+            f" {TEXTS_PER_TOKEN} texts each, with 95% bootstrap intervals over states. The spread is the standard"
+            " deviation of Q^pi within states, after subtraction of the sampling error. It is truncated at 0, so it is"
+            " biased upwards. The correlations are with the estimates of Q^pi. The sampling error of the estimates"
+            " attenuates them, so even a perfect q would have a correlation below 1:",
             "",
             estimate_table(rows),
             "",
-            f"![R2, and correlation of q with Q^pi, against rollouts]({FIGURE})",
+            f"![R2, and correlation of q with estimates of Q^pi, against rollouts]({FIGURE})",
             "",
         ]
     )
@@ -214,15 +220,15 @@ def estimate_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of the Monte Carlo measures."""
     heads = ["spread of Q^pi", "correlation with q", "correlation with log pi - log pi_0"]
     lines = [
-        [row["run"], row["rollouts"], found["states"], *(_interval(found[name]) for name in MEASURES)]
+        [row["run"], row["rollouts"], estimates["states"], *(_interval(estimates[name], name) for name in MEASURES)]
         for row in rows
-        for found in [row["monte_carlo"]]
+        for estimates in [row["monte_carlo"]]
     ]
     return table(["run", "rollouts", "states", *heads], lines)
 
 
-def _interval(estimate: Mapping[str, float | None]) -> str:
-    return "" if estimate["value"] is None else interval(estimate)
+def _interval(estimate: Mapping[str, float | None], measure: str) -> str:
+    return "" if estimate["value"] is None else interval(estimate, "z.3f" if measure == "spread" else "z.2f")
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -235,14 +241,14 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         for weighting, style in (("sampled", "o-"), ("likeliest", "s--")):
             r2 = np.array([row[weighting]["r2"] for row in own], dtype=float)
             fits.plot(x, r2, style, color=COLORS[name], label=f"{name}, {weighting}")
-        found = [row["monte_carlo"]["correlation"] for row in own]
-        value, low, high = (np.array([e[key] for e in found], dtype=float) for key in ("value", "low", "high"))
+        bounds = [row["monte_carlo"]["correlation"] for row in own]
+        value, low, high = (np.array([b[key] for b in bounds], dtype=float) for key in ("value", "low", "high"))
         beside = x + 0.6 * (index - (len(names) - 1) / 2)  # the intervals of the runs must not overlap
-        bounds, style = np.clip([value - low, high - value], 0.0, None), ("o-", "s--")[index % 2]
-        correlations.errorbar(beside, value, bounds, fmt=style, color=COLORS[name], capsize=3, label=name)
+        errors, style = np.clip([value - low, high - value], 0.0, None), ("o-", "s--")[index % 2]
+        correlations.errorbar(beside, value, errors, fmt=style, color=COLORS[name], capsize=3, label=name)
     correlations.axhline(0.0, color="0.7", lw=0.8, zorder=0)
     fits.set(xlabel="rollouts", ylabel="R2 of log pi - log pi_0 on q", ylim=(0.0, None), xticks=MEASURED)
-    correlations.set(xlabel="rollouts", ylabel="correlation of q with Q^pi", xticks=MEASURED)
+    correlations.set(xlabel="rollouts", ylabel="correlation of q with estimates of Q^pi", xticks=MEASURED)
     for axis in (fits, correlations):
         axis.legend()
     save_figure(figure, path)

@@ -28,6 +28,8 @@ LIKELIEST = 100
 """Number of tokens per state that the equal weights cover."""
 STATES = 16
 """Number of texts that contribute a state to the Monte Carlo estimates."""
+SEED = 0
+"""Seed of the texts and of the Monte Carlo estimates."""
 WEIGHTINGS = ("sampled", "initial", "likeliest")
 
 
@@ -36,7 +38,10 @@ class Visited:
     """The texts with which a trained agent continued fixed prompts.
 
     Attributes:
-        segments: the recorded text of each of the `prompts`.
+        trained: the agent that wrote the texts, with the policy pi and with q.
+        initial: the agent before training, with the policy pi_0.
+        prompts: the prompts.
+        segments: the recorded text of each prompt.
         reward: name of the reward.
         max_tokens: largest number of tokens in a text.
     """
@@ -49,7 +54,7 @@ class Visited:
     max_tokens: int
 
 
-def measure(checkpoint: Path, initial: Path, game: str, prompts: str, seed: int = 0) -> dict[str, Any]:
+def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[str, Any]:
     """Return the result of `regressions`, and the Monte Carlo measures as `monte_carlo`.
 
     The state of PyTorch's random-number generators is restored, so that a training in this process is not changed.
@@ -61,7 +66,7 @@ def measure(checkpoint: Path, initial: Path, game: str, prompts: str, seed: int 
         prompts: name or file of the prompts that the trained agent continues.
     """
     with torch.random.fork_rng():
-        visited = visit(checkpoint, initial, game, prompts, seed)
+        visited = visit(checkpoint, initial, game, prompts)
         states = q_estimates(
             visited.trained,
             visited.initial,
@@ -69,21 +74,21 @@ def measure(checkpoint: Path, initial: Path, game: str, prompts: str, seed: int 
             visited.prompts[:STATES],
             visited.reward,
             max_tokens=visited.max_tokens,
-            seed=seed,
+            seed=SEED,
         )
         return {**regressions(visited), "monte_carlo": {"states": len(states), **summary(states)}}
 
 
-def visit(checkpoint: Path, initial: Path, game: str, prompts: str, seed: int) -> Visited:
+def visit(checkpoint: Path, initial: Path, game: str, prompts: str) -> Visited:
     """Let a trained agent continue a set of prompts. The arguments are those of `measure`."""
-    trained, before = load_agent(checkpoint, seed=seed), load_agent(initial, seed=seed)
+    trained, before = load_agent(checkpoint, seed=SEED), load_agent(initial, seed=SEED)
     trained.record = True
     spec = resolve(game)[0]
     texts = load_prompts(prompts)
-    with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=seed, parallel=len(texts)) as runner:
+    with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=SEED, parallel=len(texts)) as runner:
         list(runner.play(trained, len(texts)))
     with closing(spec.make()) as env:
-        limits = env.reset(seed=seed)[1]
+        limits = env.reset(seed=SEED)[1]
     return Visited(
         trained=trained,
         initial=before,
@@ -96,9 +101,12 @@ def visit(checkpoint: Path, initial: Path, game: str, prompts: str, seed: int) -
 
 @torch.no_grad()
 def regressions(visited: Visited) -> dict[str, Any]:
-    """Return four measures for each weighting, pooled over states.
+    """Return four measures of the regression of log pi - log pi_0 on q for each weighting, pooled over states.
 
-    They are the slope (1 / tau), the squared correlation, and the standard deviations of q and of log pi - log pi_0.
+    * `slope`: 1 / tau, in nats per unit of reward
+    * `r2`: squared correlation
+    * `spread_q`: standard deviation of q within states, in units of reward
+    * `spread_log_ratio`: standard deviation of log pi - log pi_0 within states, in nats
     """
     trained, initial = visited.trained, visited.initial
     rollout = RolloutBatch(visited.segments, credit="token")

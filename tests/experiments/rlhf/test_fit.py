@@ -17,7 +17,7 @@ from experiments.rlhf import fit as module
 from experiments.rlhf import fit_training
 from experiments.rlhf.fit import CHANGES, DEFAULT
 from experiments.rlhf.fit_rollouts import LAST, Rollout, SampledReturns
-from experiments.rlhf.fit_training import Learner, fit, ridge, sampled_targets
+from experiments.rlhf.fit_training import HeadTrainer, fit, ridge, sampled_targets
 from tests.helpers.models import bigram_model
 
 WIDTH, VOCABULARY, TEXTS = 6, 12, 256
@@ -93,23 +93,23 @@ FAST = DEFAULT | {"q_lr": 0.02, "value_lr": 0.02}
 def test_heads_explain_the_known_share(change: dict[str, Any]) -> None:
     """v can explain the state's share, q both shares, and q - v the token's share of what v leaves unexplained."""
     rollouts, embedding = synthetic(60)
-    found = fit(rollouts, embedding, 0, **(FAST | change))
+    explained = fit(rollouts, embedding, 0, **(FAST | change))
     state, both = SHARES["state"], sum(SHARES.values())
-    assert found["v"] == pytest.approx(state, abs=0.04)
-    assert found["q"] == pytest.approx(both, abs=0.06)
-    assert found["advantage"] == pytest.approx(SHARES["token"] / (1 - state), abs=0.08)
+    assert explained["v"] == pytest.approx(state, abs=0.04)
+    assert explained["q"] == pytest.approx(both, abs=0.06)
+    assert explained["advantage"] == pytest.approx(SHARES["token"] / (1 - state), abs=0.08)
 
 
 def test_a_rollout_is_predicted_before_it_is_learned() -> None:
     """Heads that learn a rollout explain its noise. Predictions of new noise explain nothing."""
     rollouts, embedding = synthetic(24, noise_only=True)
-    found = fit(
+    explained = fit(
         [replace(r, **{n: getattr(r, n)[:12] for n in FIELDS}) for r in rollouts],
         embedding,
         0,
         **(FAST | {"epochs": 20}),
     )
-    assert found["v"] < 0 and found["q"] < 0
+    assert explained["v"] < 0 and explained["q"] < 0
 
 
 def test_each_rate_trains_its_own_head() -> None:
@@ -128,9 +128,9 @@ def test_target_heads_follow_slowly() -> None:
 
 def test_ridge_regressions_explain_the_known_share() -> None:
     rollouts, embedding = synthetic(60)
-    found = ridge(rollouts, embedding, 1.0)
-    assert found["state"] == pytest.approx(SHARES["state"], abs=0.04)
-    assert found["state and token"] == pytest.approx(sum(SHARES.values()), abs=0.04)
+    explained = ridge(rollouts, embedding, 1.0)
+    assert explained["state"] == pytest.approx(SHARES["state"], abs=0.04)
+    assert explained["state and token"] == pytest.approx(sum(SHARES.values()), abs=0.04)
     assert ridge(rollouts, embedding, 1e9)["state"] == pytest.approx(0.0, abs=1e-3), "a large penalty leaves the mean"
     noise, embedding = synthetic(LAST + 1, noise_only=True)
     assert ridge(noise, embedding, 1e-3)["state and token"] < 0.01, "the last rollouts are not trained on"
@@ -165,12 +165,12 @@ def test_heads_learn_from_sampled_returns() -> None:
     """The recorded returns are used for evaluation only: if the samples say something else, the heads learn that."""
     rollouts, embedding = synthetic(60)
     several = known(rollouts, embedding, noise=0.0)
-    learner = Learner(embedding, FAST | {"returns_per_token": 4}, None)
+    trainer = HeadTrainer(embedding, FAST | {"returns_per_token": 4}, None)
     for rollout in several:
-        learner.step(rollout, learner.targets(rollout))
-        learner.step(rollout, learner.targets(rollout))
+        trainer.step(rollout, trainer.targets(rollout))
+        trainer.step(rollout, trainer.targets(rollout))
     rollout = rollouts[0]
-    v, q = learner.predict(rollout)
+    v, q = trainer.predict(rollout)
     expected = rollout.hidden[:, 0]
     assert torch.corrcoef(torch.stack([v, expected]))[0, 1] > 0.95
     assert torch.corrcoef(torch.stack([q - v, embedding[rollout.tokens, 0]]))[0, 1] > 0.9
@@ -252,7 +252,7 @@ def test_finished_settings_are_kept_and_changed_ones_are_measured_again(
     module.main(tmp_path, 1)
     (stored,) = json.loads(path.read_text())["runs"]
     assert stored["settings"].keys() == CHANGES.keys() and stored["ridge"] == ridges
-    kept = {name for name, found in stored["settings"].items() if found != fitted(0.2)}
+    kept = {name for name, scores in stored["settings"].items() if scores != fitted(0.2)}
     assert kept == {"two layers", "8 epochs"} and len(measured.fits) == len(CHANGES) - 2
     with measured.calls():
         monkeypatch.setitem(CHANGES, "two layers", {"layers": 2, "epochs": 3})
@@ -280,10 +280,3 @@ def test_an_interrupted_run_continues(tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(measured.fits) == len(CHANGES) and len(measured.sampled) == LAST + 1
     assert (parts / "fit.json").read_text() == (whole / "fit.json").read_text()
     assert (parts / "fit.md").read_text() == (whole / "fit.md").read_text()
-
-
-def test_a_page_without_samples_has_no_ceiling() -> None:
-    run = {"seed": 0, "settings": {"two layers": fitted(0.1)}}
-    page = module.markdown({"settings": {}, "runs": [run]})
-    assert "| two layers | 0.10 | 0.05 | -0.10 |" in page
-    assert "own layers" not in page and "per token" not in page and "perfect v" not in page

@@ -8,7 +8,7 @@ from agents.model.pretrained import missing_packages
 from experiments.rlhf import fit_rollouts
 from experiments.rlhf.fit import DEFAULT
 from experiments.rlhf.fit_rollouts import LAST, Rollout, Texts, with_lower_states, write_rollouts
-from experiments.rlhf.fit_training import Learner, fit
+from experiments.rlhf.fit_training import HeadTrainer, fit
 from experiments.rlhf.own_layers import OwnLayers
 from experiments.rlhf.sampled_returns import sample_returns
 from tests.helpers.models import KINDS, Kind, tiny_model, tokenizer
@@ -49,10 +49,10 @@ def test_untrained_own_layers_compute_the_hidden_states_of_the_trunk(kind: Kind)
     model = tiny_model(kind)
     (rollout,) = with_lower_states([of_tokens(model)], model, 1)
     assert rollout.lower is not None and not torch.allclose(rollout.lower.states[0, 2], rollout.hidden[0])
-    learner = Learner(model.base.get_output_embeddings().weight.detach(), OWN, model)
-    torch.testing.assert_close(learner.states(rollout, torch.arange(len(rollout.tokens))), rollout.hidden)
+    trainer = HeadTrainer(model.base.get_output_embeddings().weight.detach(), OWN, model)
+    torch.testing.assert_close(trainer.states(rollout, torch.arange(len(rollout.tokens))), rollout.hidden)
     choices = torch.tensor([13, 3, 13, 0, 9])  # of texts 3, 0, 3, 0 and 2
-    torch.testing.assert_close(learner.states(rollout, choices), rollout.hidden[choices])
+    torch.testing.assert_close(trainer.states(rollout, choices), rollout.hidden[choices])
 
 
 @pytest.mark.parametrize("coefficients", [{"value_coef": 1.0, "q_coef": 0.0}, {"value_coef": 0.0, "q_coef": 1.0}])
@@ -60,18 +60,18 @@ def test_the_losses_of_v_and_q_train_own_layers_and_not_the_trunk(coefficients: 
     model = tiny_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     (rollout,) = with_lower_states([of_tokens(model)], model, 1)
-    learner = Learner(model.base.get_output_embeddings().weight.detach(), OWN, model)
-    learner.config = learner.config.model_copy(update=coefficients)
-    assert learner.own is not None
-    kept = {name: tensor.clone() for name, tensor in learner.own.model.state_dict().items()}
+    trainer = HeadTrainer(model.base.get_output_embeddings().weight.detach(), OWN, model)
+    trainer.config = trainer.config.model_copy(update=coefficients)
+    assert trainer.own is not None
+    kept = {name: tensor.clone() for name, tensor in trainer.own.model.state_dict().items()}
     for _ in range(3):
-        learner.step(rollout, learner.targets(rollout))
-    changed = {name for name, tensor in learner.own.model.state_dict().items() if not torch.equal(tensor, kept[name])}
+        trainer.step(rollout, trainer.targets(rollout))
+    changed = {name for name, tensor in trainer.own.model.state_dict().items() if not torch.equal(tensor, kept[name])}
     assert {name.partition("model.")[2].split(".self_attn")[0].split(".mlp")[0] for name in changed} == {
         *("layers.1", "layers.1.input_layernorm.weight", "layers.1.post_attention_layernorm.weight", "norm.weight")
     }
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert not torch.allclose(learner.states(rollout, torch.arange(3)), rollout.hidden[:3], atol=1e-3)
+    assert not torch.allclose(trainer.states(rollout, torch.arange(3)), rollout.hidden[:3], atol=1e-3)
 
 
 def test_own_layers_learn_what_the_heads_cannot() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.free_generation import Limits
 from agents.language_model.stream_reader import StreamReader
@@ -32,9 +33,9 @@ def test_batched_continuations_have_the_logprobs_of_single_streams(kind: Kind) -
     limits = [6, 6, 3, 8, 0, 1, 0]
     reader, seed = StreamReader(model), np.random.SeedSequence(1)
     for _ in range(2):  # the second call finds the rows of the first one
-        found = continued(reader, streams, limits, frozenset({0}), seed)
-        assert found[0].tokens != found[1].tokens, "each stream has its own generator"
-        for stream, prefix, limit in zip(found, streams, limits, strict=True):
+        continuations = continued(reader, streams, limits, frozenset({0}), seed)
+        assert continuations[0].tokens != continuations[1].tokens, "each stream has its own generator"
+        for stream, prefix, limit in zip(continuations, streams, limits, strict=True):
             written = stream.tokens[len(prefix) :]
             assert stream.tokens[: len(prefix)] == prefix
             assert len(written) == limit or (written[-1] == 0 and len(written) < limit)
@@ -53,7 +54,7 @@ def played() -> tuple[LanguageModelAgent, Rollout]:
 
 
 def test_a_continuation_as_recorded_has_the_recorded_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This fails if a prefix, a limit or the start of a text is that of another text or choice."""
+    """This fails if a prefix, a limit, a prompt or the start of a text is that of another text or choice."""
     player, rollout = played()
     assert rollout.texts is not None
     recorded = []
@@ -70,8 +71,14 @@ def test_a_continuation_as_recorded_has_the_recorded_reward(monkeypatch: pytest.
             assert limit.max_tokens == 1 or len(new) == limit.max_tokens or new[-1] in limit.ends
             tokens += new[: limit.max_tokens]
 
+    def score(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+        """Add the index of the prompt, because the terms of `REWARD` ignore it."""
+        rewards = scorer(REWARD)(prompts, texts)
+        return [PROMPTS.index(prompt) + reward for prompt, reward in zip(prompts, rewards, strict=True)]
+
     monkeypatch.setattr(module, "generate", replay)
-    rewards = rollout.rewards.sum(1).double()
+    monkeypatch.setattr(module, "scorer", lambda reward: {REWARD: score}[reward])
+    rewards = rollout.rewards.sum(1).double() + torch.arange(len(PROMPTS))
     assert len(set(rewards.tolist())) >= 3
     places = set[int]()
     for seed in range(8):
@@ -131,10 +138,10 @@ def test_variance_components_are_recovered() -> None:
 def test_variance_components_are_unbiased(components: tuple[float, float, float]) -> None:
     """Also components of 0 are, so some estimates are negative."""
     rng = np.random.default_rng(0)
-    found = np.array([variance_components(nested(rng, 12, components)) for _ in range(3000)])
-    errors = found.std(0, ddof=1) / np.sqrt(len(found))
-    assert (np.abs(found.mean(0) - components) < 3.5 * errors).all() and (errors < 0.01).all()
-    assert (found.min(0)[[c == 0 for c in components]] < 0).all()
+    estimates = np.array([variance_components(nested(rng, 12, components)) for _ in range(3000)])
+    errors = estimates.std(0, ddof=1) / np.sqrt(len(estimates))
+    assert (np.abs(estimates.mean(0) - components) < 3.5 * errors).all() and (errors < 0.01).all()
+    assert (estimates.min(0)[[c == 0 for c in components]] < 0).all()
 
 
 def test_intervals_cover_the_truth() -> None:

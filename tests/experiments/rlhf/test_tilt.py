@@ -14,7 +14,7 @@ from agents.play.runner import EpisodeRunner
 from agents.training.probe import PromptSpec
 from experiments.rlhf import monte_carlo, tilt_measures
 from experiments.rlhf.monte_carlo import Array, q_estimates, summary
-from experiments.rlhf.tilt_measures import WEIGHTINGS, regressions
+from experiments.rlhf.tilt_measures import STATES, WEIGHTINGS, regressions
 from games import resolve
 from tests.helpers.models import agent, bigram_model, tiny_model, tokenizer
 
@@ -77,9 +77,9 @@ def regression(states: Sequence[int], q: Tensor, ratio: Tensor, weights: Tensor)
 def test_an_exact_tilt_is_recovered_in_every_weighting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tilt_measures, "LIKELIEST", 20)
     *_, trained, initial = tables(noise=0.0)
-    found = regressions(visited(trained, initial))
-    assert set(found) == set(WEIGHTINGS)
-    for row in found.values():
+    rows = regressions(visited(trained, initial))
+    assert set(rows) == set(WEIGHTINGS)
+    for row in rows.values():
         assert row["slope"] == pytest.approx(1 / TAU, rel=1e-4)
         assert row["r2"] == pytest.approx(1.0, abs=1e-6)
         assert row["spread_log_ratio"] == pytest.approx(row["spread_q"] / TAU, rel=1e-4)
@@ -99,15 +99,15 @@ def test_a_noisy_tilt_is_that_of_a_weighted_regression(monkeypatch: pytest.Monke
     policy = trained.lm.lm_head.weight.T.detach().log_softmax(-1)
     lowest = start.topk(20).values[:, -1:]
     weights = {"sampled": policy.exp(), "initial": start.exp(), "likeliest": (start >= lowest).float()}
-    found = regressions(written)
+    rows = regressions(written)
     for name, weight in weights.items():
         weight = weight / weight.sum(1, keepdim=True)
         expected = regression(states, q, policy - start, weight)
-        row = found[name]
+        row = rows[name]
         assert (row["slope"], row["r2"], row["spread_q"], row["spread_log_ratio"]) == pytest.approx(expected, rel=1e-4)
         assert 0.2 < row["r2"] < 0.95
     if q_heads == 1:
-        assert found["initial"]["slope"] == pytest.approx(1 / TAU, abs=0.5)
+        assert rows["initial"]["slope"] == pytest.approx(1 / TAU, abs=0.5)
 
 
 def test_a_q_that_has_nothing_to_do_with_the_policy_explains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_q_that_has_nothing_to_do_with_the_policy_explains_nothing(monkeypatch
 def expected_returns(player: LanguageModelAgent, prompt: str, stream: Tensor, tokens: Array, *, more: bool) -> Array:
     """Return E[reward] of texts that continue `stream` with each of the tokens and, if `more`, one sampled token."""
     score, ends = scorer("letter:k"), player.text_ends[1]
-    found, opening = [], len(player.tokenizer.encode(prompt))
+    expected, opening = [], len(player.tokenizer.encode(prompt))
     for token in tokens.tolist():
         text = torch.cat([stream, torch.tensor([token])])
         with torch.no_grad():
@@ -129,13 +129,13 @@ def expected_returns(player: LanguageModelAgent, prompt: str, stream: Tensor, to
         written = text[opening:].tolist()
         whole = [[*written, last] if more and last not in ends else written for last in range(SIZE)]
         rewards = score([prompt] * SIZE, [player.tokenizer.decode(ids, skip_special_tokens=True) for ids in whole])
-        found.append(float(p @ torch.tensor(rewards, dtype=torch.float64)))
-    return np.array(found)
+        expected.append(float(p @ torch.tensor(rewards, dtype=torch.float64)))
+    return np.array(expected)
 
 
 def test_monte_carlo_estimates_are_unbiased_and_know_their_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """In states in which at most one sampled token follows, the exact Q is a sum over the vocabulary."""
-    monkeypatch.setattr(monte_carlo, "SAMPLES", 400)
+    monkeypatch.setattr(monte_carlo, "TEXTS_PER_TOKEN", 400)
     model, initial = tiny_model(), tiny_model(seed=7)
     written = visited(model, initial, "completion?reward=letter:k&max_tokens=3")
     player = written.trained
@@ -153,7 +153,6 @@ def test_monte_carlo_estimates_are_unbiased_and_know_their_error(monkeypatch: py
             hidden = model.hidden_states(stream[None], use_cache=False)[:, -1]
             q = model.evaluate_heads(hidden, torch.from_numpy(tokens)[None]).q_values
         assert q is not None
-        np.testing.assert_allclose(row["policy"], ours.exp()[tokens], rtol=1e-4)
         np.testing.assert_allclose(row["log_ratio"], (ours - theirs)[tokens], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(row["q"], q[0, :, 0], rtol=1e-4, atol=1e-5)
         exact = expected_returns(player, PROMPTS[number], stream, tokens, more=place == 1)
@@ -165,6 +164,16 @@ def test_monte_carlo_estimates_are_unbiased_and_know_their_error(monkeypatch: py
     assert places == {1, 2} and len(scores) > 12
     assert np.abs(np.mean(scores)) < 0.6
     assert 0.6 < np.std(scores) < 1.4
+
+
+def test_states_without_two_likely_tokens_give_undefined_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monte_carlo, "LIKELY_TOKENS", 1)
+    texts = visited(tiny_model(), tiny_model(seed=7))
+    states = q_estimates(texts.trained, texts.initial, texts.segments, PROMPTS, "letter:k", max_tokens=4, seed=0)
+    assert states == []
+    measures = summary(states)
+    assert measures.keys() == set(monte_carlo.MEASURES)
+    assert all(np.isnan(value) for estimate in measures.values() for value in estimate.values())
 
 
 def sampled_states(rng: np.random.Generator, states: int) -> list[dict[str, Array]]:
@@ -185,9 +194,9 @@ def test_the_intervals_cover_in_simulations() -> None:
     truth = {"spread": 0.3, "correlation": correlation, "log_ratio": -correlation}
     widths = []
     for _ in range(simulations):
-        found = summary(sampled_states(rng, 48))
+        measures = summary(sampled_states(rng, STATES))
         for name, value in truth.items():
-            covered[name] += found[name]["low"] <= value <= found[name]["high"]
-        widths.append(found["correlation"]["high"] - found["correlation"]["low"])
+            covered[name] += measures[name]["low"] <= value <= measures[name]["high"]
+        widths.append(measures["correlation"]["high"] - measures["correlation"]["low"])
     assert all(0.88 <= count / simulations <= 0.99 for count in covered.values()), covered
     assert 0.1 < np.mean(widths) < 0.4

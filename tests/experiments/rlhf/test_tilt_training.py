@@ -34,7 +34,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     monkeypatch.setattr(tilt, "PROMPTS", str(tmp_path / "prompts.txt"))
     monkeypatch.setattr(tilt, "COMMON", common)
     monkeypatch.setattr(tilt_measures, "LIKELIEST", 20)
-    monkeypatch.setattr(monte_carlo, "SAMPLES", 8)
+    monkeypatch.setattr(monte_carlo, "TEXTS_PER_TOKEN", 8)
     return presets.resolve({**common, **tilt.CELLS["actde"]})
 
 
@@ -129,20 +129,25 @@ def rows_of(out: Path) -> list[tuple[str, int, float | None]]:
 
 
 def test_only_missing_runs_are_trained(tmp_path: Path, trained: list[str]) -> None:
-    """Measures of an incomplete run are reported. Those of its folder replace stored ones."""
+    """Measures of an incomplete run are reported. Those of its folder replace stored ones, unless they are fewer."""
     out, folder = tmp_path / "out", tmp_path / "runs"
     store(folder / "ppo", {10: 0.1, 20: 0.2})
     tilt.main(out, folder, 0)
     assert rows_of(out) == [("ppo", 10, 0.1), ("ppo", 20, 0.2)] and not trained
     assert "| ppo | 20 | 0.200 (3.00) |" in (out / "tilt.md").read_text()
     store(folder / "ppo", {10: 0.3})
+    tilt.main(out, folder, 0)
+    assert rows_of(out) == [("ppo", 10, 0.1), ("ppo", 20, 0.2)]
+    store(folder / "ppo", {10: 0.3, 20: 0.4})
+    tilt.main(out, folder, 0)
+    assert rows_of(out) == [("ppo", 10, 0.3), ("ppo", 20, 0.4)]
     tilt.main(out, folder, 2)
     assert trained == ["actde", "ppo"]
     complete = [(name, n, 0.5) for name in ("actde", "ppo") for n in (10, 20, 30, 40)]
     assert rows_of(out) == complete
     page = (out / "tilt.md").read_text()
     assert "| actde | 40 | 0.500 (3.00) | 0.500 (3.00) | 0.500 (3.00) | 0.250 | 1.500 |" in page
-    assert page.count("| 16 | 0.10 (0.00 to 0.20) |") == 8
+    assert page.count("| 16 | 0.100 (0.000 to 0.200) | 0.10 (0.00 to 0.20) |") == 8
     assert "* `ppo`: `--optimizer ppo`, `--train-q True`" in page and "`--seed 1000`" in page
     assert (out / "tilt.svg").read_text().count("<svg") == 1
     store(folder / "ppo", {10: 0.9})
@@ -155,17 +160,17 @@ def test_only_missing_runs_are_trained(tmp_path: Path, trained: list[str]) -> No
 def test_undefined_correlations_are_stored_and_leave_their_cells_empty(
     tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = measures(math.nan)
-    found["monte_carlo"]["correlation"] = dict.fromkeys(("value", "low", "high"), math.nan)
+    undefined = measures(math.nan)
+    undefined["monte_carlo"]["correlation"] = dict.fromkeys(("value", "low", "high"), math.nan)
     (tmp_path / "actde" / "checkpoints" / "000002").mkdir(parents=True)
     (tmp_path / "actde" / "checkpoints" / "000002" / "agent.json").touch()
-    monkeypatch.setattr(tilt, "measure", lambda *_: found)
+    monkeypatch.setattr(tilt, "measure", lambda *_: undefined)
     tilt.measure_checkpoints(config, tmp_path / "actde")
     tilt.main(tmp_path, tmp_path, 0)
     assert rows_of(tmp_path) == [("actde", 2, None)]
     page = (tmp_path / "tilt.md").read_text()
     assert "| actde | 2 | | | | 0.250 | 1.500 |" in " ".join(page.split())
-    assert "| actde | 2 | 16 | 0.10 (0.00 to 0.20) | | 0.10 (0.00 to 0.20) |" in " ".join(page.split())
+    assert "| actde | 2 | 16 | 0.100 (0.000 to 0.200) | | 0.10 (0.00 to 0.20) |" in " ".join(page.split())
 
 
 def test_results_and_runs_with_other_settings_are_refused(
