@@ -103,15 +103,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             cells(runs),
             "",
-            "## Early stop of PPO",
-            "",
-            "If `ppo` stops early, it has the measures that were taken then, during training. Likewise, each contrast"
-            " above compares runs that stop where they first reach its level.",
-            "",
-            stopped(runs),
-            "",
-            stopped_differences(runs),
-            "",
+            *early_stop(runs),
             f"![rewards against the KL, diversity against reward, and curves]({FIGURE})",
             "",
             f"## Texts of seed {min(seeds)} after the last rollout",
@@ -199,6 +191,21 @@ def cells(runs: Sequence[Run]) -> str:
         ]
         lines.append([cell, len(own), *estimates])
     return table(["cell", "seeds", *(head for head, _, _ in (*COLUMNS, *CURVES))], lines)
+
+
+def early_stop(runs: Sequence[Run]) -> list[str]:
+    """Return the lines of the section on early stops of `ppo`."""
+    return [
+        "## Early stop of PPO",
+        "",
+        "If `ppo` stops early, it has the measures that were taken then, during training. Likewise, each contrast above"
+        " compares runs that stop where they first reach its level.",
+        "",
+        stopped(runs),
+        "",
+        stopped_differences(runs),
+        "",
+    ]
 
 
 def stopped(runs: Sequence[Run]) -> str:
