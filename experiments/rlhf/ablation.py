@@ -31,6 +31,18 @@ CELLS: dict[str, dict[str, Any]] = {
 """`tau` is the weight of the KL in the confirmation's cell `ppo-kl`, and was not tuned."""
 CONFIRMED = ("ppo", "actde", "ppo-kl")
 PAIRS = (("ppo-train-q", "ppo"), ("actde", "ppo-train-q"), ("actde-recentred", "actde"), ("actde-recentred", "ppo-kl"))
+DIFFERENCES = (
+    "`ppo-train-q` differs from `ppo` only in that q is trained, so that its gradient counts in the norm by"
+    " which the joint gradient is clipped, as in `actde`. It differs from `actde` only in the baseline.",
+    "",
+    "`actde-recentred` computes its baseline from the policy, q = v + tau (log pi - log pi_0 - KL), so that"
+    " ACTDE's invariant holds although the Q head does not fit. The Q head is still trained; the page shows its"
+    " explained variance, and its gradient counts in the norm. Before clipping, the expected gradient is that"
+    " of `ppo-kl`, whose weight of the KL is this tau. `actde-recentred` and `ppo-kl` treat each token as an"
+    " action, `actde` a whole text, so `actde-recentred` minus `actde` compares both the baseline and the"
+    " credit.",
+)
+"""Lines of the page on what the cells differ in."""
 FIXED = [Contrast("reward", measure, *pair) for pair, measure in product(PAIRS, (*MEASURES, "kl"))]
 """Contrasts that were fixed before the first run."""
 SPEED = [Contrast("iteration", name, *pair) for pair, name in product(PAIRS[:2], ("reward", "entropy", "kl"))]
@@ -86,15 +98,7 @@ def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
             "",
             *(f"* `{cell}`: {settings_text(known[cell])}" for cell in (*CONFIRMED, *about["cells"])),
             "",
-            "`ppo-train-q` differs from `ppo` only in that q is trained, so that its gradient counts in the norm by"
-            " which the joint gradient is clipped, as in `actde`. It differs from `actde` only in the baseline.",
-            "",
-            "`actde-recentred` computes its baseline from the policy, q = v + tau (log pi - log pi_0 - KL), so that"
-            " ACTDE's invariant holds although the Q head does not fit. The Q head is still trained; the page shows its"
-            " explained variance, and its gradient counts in the norm. Before clipping, the expected gradient is that"
-            " of `ppo-kl`, whose weight of the KL is this tau. `actde-recentred` and `ppo-kl` treat each token as an"
-            " action, `actde` a whole text, so `actde-recentred` minus `actde` compares both the baseline and the"
-            " credit.",
+            *DIFFERENCES,
             "",
             "## Contrasts",
             "",
