@@ -19,16 +19,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from typing_extensions import TypedDict
 
 from agents.protocol import AgentError
 from experiments import program
+from experiments.compare.grid import rounded
 from experiments.rlhf import fit_report
-from experiments.rlhf.fit_rollouts import REWARD, ROLLOUTS, Rollout, SampledReturns, with_lower_states, write_rollouts
+from experiments.rlhf.fit_rollouts import REWARD, Rollout, SampledReturns, with_lower_states, write_rollouts
 from experiments.rlhf.fit_training import fit, ridge
-from experiments.rlhf.sampled_returns import SAMPLES, TOKENS, sample_returns
+from experiments.rlhf.sampled_returns import SAMPLES, TOKENS, moments_of, sample_returns
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
 
@@ -38,7 +40,8 @@ class StoredFits(TypedDict):
 
     Attributes:
         settings: what was measured: `default`, `changes` and `sampled`, a list [tokens, continuations of a token].
-        runs: the results of each seed: `seed`, `settings` (explained variances by name), `ridge` and `sampled`.
+        runs: the results of each seed: `seed`, `settings` (explained variances by name), `ridge`, and `moments`
+            (`experiments.rlhf.sampled_returns.moments_of`); before its end, `sampled`, the returns of each rollout.
     """
 
     settings: dict[str, Any]
@@ -123,7 +126,7 @@ def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
     same = {name for name in CHANGES.keys() & changes.keys() if before | changes[name] == DEFAULT | CHANGES[name]}
     lost = set[str]()
     if stored["settings"].get("sampled") != [TOKENS, SAMPLES]:
-        lost.add("sampled")
+        lost |= {"sampled", "moments"}
         same -= {name for name, change in CHANGES.items() if change.get("returns_per_token")}
     runs = [{key: value for key, value in run.items() if key not in lost} for run in stored["runs"]]
     return [
@@ -132,19 +135,25 @@ def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
 
 
 def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
-    """Add the missing results to the run of a seed. `write` stores the results, and is called after each addition."""
-    seed, measured, sampled = run["seed"], run["settings"], run.setdefault("sampled", [])
+    """Add the missing results to the run of a seed. `write` stores the results, and is called after each addition.
+
+    At the end, the sampled returns are replaced by the moments that the page needs, which are smaller. If they are
+    needed again, the same returns are sampled again.
+    """
+    seed, measured = run["seed"], run["settings"]
     missing = [name for name in CHANGES if name not in measured]
-    if not missing and "ridge" in run and len(sampled) == ROLLOUTS:
+    if not missing and "ridge" in run and "moments" in run:
         return
     rollouts, agent = write_rollouts(seed)
     embedding = agent.model.base.get_output_embeddings().weight.detach().float()
     if "ridge" not in run:
         run["ridge"] = {f"{penalty:g}": ridge(rollouts, embedding, penalty) for penalty in (1e2, 1e3, 1e4, 1e5)}
-    for index in range(len(sampled), len(rollouts)):
-        sampled.append(stored_form(sample_returns(agent, rollouts[index], REWARD, seed=(seed, index))))
-        write()
-    rollouts = [replace(rollout, sampled=loaded_form(s)) for rollout, s in zip(rollouts, sampled, strict=True)]
+    if "moments" not in run or any(CHANGES[name].get("returns_per_token") for name in missing):
+        sampled = run.setdefault("sampled", [])
+        for index in range(len(sampled), len(rollouts)):
+            sampled.append(stored_form(sample_returns(agent, rollouts[index], REWARD, seed=(seed, index))))
+            write()
+        rollouts = [replace(rollout, sampled=loaded_form(s)) for rollout, s in zip(rollouts, sampled, strict=True)]
     lower = dict[int, list[Rollout]]()  # by number of own layers
     for name in missing:
         setting = DEFAULT | CHANGES[name]
@@ -153,6 +162,10 @@ def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
             lower[own] = with_lower_states(rollouts, agent.model, layers) if own else rollouts
         measured[name] = fit(lower[own], embedding, seed, model=agent.model, **setting)
         write()
+    if sampled := run.pop("sampled", None):
+        moments = np.concatenate([moments_of(np.array(part["returns"], dtype=np.float64)) for part in sampled])
+        run["moments"] = [[rounded(value, 5) for value in row] for row in moments.tolist()]
+    write()
 
 
 def stored_form(sampled: SampledReturns) -> dict[str, Any]:

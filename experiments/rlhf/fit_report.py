@@ -90,19 +90,18 @@ def _about_settings(names: Sequence[str], runs: Runs) -> list[str]:
 
 def _ceiling(runs: Runs) -> list[str]:
     """Return the section on the explained variances of perfect predictions, or [] if no returns are sampled."""
-    parts = [rollout["returns"] for run in runs for rollout in run.get("sampled", ())]
-    seeds = [str(run["seed"]) for run in runs if run.get("sampled")]
-    if not parts:
+    seeds = [str(run["seed"]) for run in runs if "moments" in run]
+    if not seeds:
         return []
-    returns = np.concatenate([np.array(part, dtype=np.float64) for part in parts])
-    bounds = ceilings(returns)
+    moments = np.concatenate([np.array(run["moments"], dtype=np.float64) for run in runs if "moments" in run])
+    bounds = ceilings(moments)
     pooled = f"seed {seeds[0]}" if len(seeds) == 1 else f"the seeds {', '.join(seeds)}"
     return [
         "## What a perfect v and q would explain",
         "",
         f"In a state of each text, uniform among its states, the policy samples {TOKENS} tokens, and {SAMPLES} texts"
         " that continue each of them. A nested analysis of variance separates the variance of v, that of q - v and the"
-        f" noise of the continuations. {len(returns):,} states, pooled over {pooled}, with 95% bootstrap intervals over"
+        f" noise of the continuations. {len(moments):,} states, pooled over {pooled}, with 95% bootstrap intervals over"
         " states. The estimates of the variance components are unbiased, so a share can be negative. Here, each text"
         " contributes one state, whereas the table of the settings weights all choices equally. The columns are those"
         " of that table.",

@@ -117,20 +117,20 @@ def continued(
     return continuations
 
 
-def ceilings(returns: Array) -> dict[str, dict[str, float]]:
+def ceilings(moments: Array) -> dict[str, dict[str, float]]:
     """Return the explained variances of perfect predictions, with 95% bootstrap confidence intervals over states.
 
     `v` and `q` are shares of the variance of the return. `advantage` is the share of the variance left by v that q - v
     explains.
 
     Args:
-        returns: [S, J, K] of S >= 2 states, J >= 2 tokens and K >= 2 continuations.
+        moments: the result [S, 3] of `moments_of` for S >= 2 states with `TOKENS` tokens and `SAMPLES` continuations.
     """
-    rng, moments = np.random.default_rng(0), _moments(returns)
+    rng = np.random.default_rng(0)
     draws = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
-    samples = np.array([_explained(_components(moments[draw], returns.shape)) for draw in draws])
+    samples = np.array([_explained(_components(moments[draw], TOKENS, SAMPLES)) for draw in draws])
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
-    values = _explained(_components(moments, returns.shape))
+    values = _explained(_components(moments, TOKENS, SAMPLES))
     rows = zip(CEILINGS, values.tolist(), low.tolist(), high.tolist(), strict=True)
     return {name: {"value": value, "low": a, "high": b} for name, value, a, b in rows}
 
@@ -140,23 +140,24 @@ def variance_components(returns: Array) -> Array:
 
     The estimates are unbiased, so they can be negative.
     """
-    return _components(_moments(returns), returns.shape)
+    return _components(moments_of(returns), *returns.shape[1:])
 
 
-def _moments(returns: Array) -> Array:
+def moments_of(returns: Array) -> Array:
     """Return three numbers per state [S, 3]: the mean, the variance of the tokens' means, the mean variance of tokens.
 
-    The variances are unbiased sample variances.
+    The shape of `returns` is [S, J, K]: S states, J >= 2 tokens and K >= 2 continuations of each token. The variances
+    are unbiased sample variances.
     """
     of_tokens = returns.mean(2)
     return np.stack([of_tokens.mean(1), of_tokens.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
 
 
-def _components(moments: Array, shape: tuple[int, ...]) -> Array:
-    """Return the variance components [3] from the numbers [S, 3] of `_moments` for returns of the shape (S, J, K)."""
+def _components(moments: Array, tokens: int, samples: int) -> Array:
+    """Return the variance components [3] from the numbers [S, 3] of `moments_of`."""
     _, between, within = moments.mean(0)
-    token = between - within / shape[2]
-    return np.array([moments[:, 0].var(ddof=1) - between / shape[1], token, within])
+    token = between - within / samples
+    return np.array([moments[:, 0].var(ddof=1) - between / tokens, token, within])
 
 
 def _explained(components: Array) -> Array:

@@ -192,7 +192,6 @@ class Measured:
         self.rollouts = synthetic(LAST + 1)[0]
         self.agent = SimpleNamespace(model=bigram_model(torch.zeros(VOCABULARY, VOCABULARY)))
         self.fails_at: int | None = None
-        monkeypatch.setattr(module, "ROLLOUTS", len(self.rollouts))
         monkeypatch.setattr(module, "write_rollouts", self.write)
         monkeypatch.setattr(module, "fit", self.fit)
         monkeypatch.setattr(module, "sample_returns", self.sample)
@@ -211,7 +210,7 @@ class Measured:
     def fit(self, rollouts: Sequence[Rollout], embedding: Tensor, seed: int, **setting: Any) -> dict[str, float]:
         if len(self.fits) == self.fails_at:
             raise KeyboardInterrupt
-        assert all(rollout.sampled is not None for rollout in rollouts)
+        assert not setting["returns_per_token"] or all(rollout.sampled is not None for rollout in rollouts)
         self.fits.append(setting)
         return fitted(0.2 + 0.1 * seed)
 
@@ -263,6 +262,14 @@ def test_finished_settings_are_kept_and_changed_ones_are_measured_again(
         module.main(tmp_path, 1)
         assert {setting["returns_per_token"] for setting in measured.fits} == {1, 4}
         assert len(measured.sampled) == LAST + 1
+    with measured.calls():
+        name = next(name for name, change in CHANGES.items() if change.get("returns_per_token") == 1)
+        monkeypatch.setitem(CHANGES, name, {"returns_per_token": 1})
+        module.main(tmp_path, 1)
+        assert [setting["returns_per_token"] for setting in measured.fits] == [1]
+        assert len(measured.sampled) == LAST + 1  # the same returns are sampled again
+    (again,) = json.loads(path.read_text())["runs"]
+    assert again.keys() == {"seed", "settings", "ridge", "moments"} and len(again["moments"]) == 3 * (LAST + 1)
 
 
 def test_an_interrupted_run_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,9 +27,9 @@ def test_the_best_setting_is_that_of_all_seeds_and_its_v_is_compared() -> None:
 
 def test_a_page_of_one_seed_has_all_sections() -> None:
     names = ("6 own layers, rate 1e-5", "1 return per token, both rates 1e-4")
-    returns = [[[0.1, 0.2], [0.3, 0.5]], [[0.7, 0.6], [0.9, 0.1]], [[0.2, 0.2], [0.4, 0.8]]]
+    moments = [[0.28, 0.03, 0.01], [0.57, 0.01, 0.16], [0.4, 0.08, 0.04]]
     ridge = {"100": {"state": 0.1, "state and token": 0.2}}
-    page = page_of(dict.fromkeys(names, explained(0.1, 0.05, -0.1)), sampled=[{"returns": returns}], ridge=ridge)
+    page = page_of(dict.fromkeys(names, explained(0.1, 0.05, -0.1)), moments=moments, ridge=ridge)
     assert "3 states, pooled over seed 0, with" in page and "mean over all 2 tokens" in page
     assert "With own layers" in page and "one state of each text, about 1/15 of the states" in page
     assert page.index("| 100 | 0.10 | 0.20 |") < page.index("## What a perfect v and q would explain")

@@ -16,7 +16,14 @@ from agents.play.runner import EpisodeRunner
 from agents.training.probe import PromptSpec
 from experiments.rlhf import sampled_returns as module
 from experiments.rlhf.fit_rollouts import Rollout, _rollout
-from experiments.rlhf.sampled_returns import Array, ceilings, continued, sample_returns, variance_components
+from experiments.rlhf.sampled_returns import (
+    Array,
+    ceilings,
+    continued,
+    moments_of,
+    sample_returns,
+    variance_components,
+)
 from games import resolve
 from tests.helpers.models import KINDS, Kind, agent, tiny_model
 
@@ -127,7 +134,7 @@ def nested(rng: np.random.Generator, states: int, components: Sequence[float]) -
 def test_variance_components_are_recovered() -> None:
     returns = nested(np.random.default_rng(1), 20_000, (0.5, 0.2, 1.0))
     np.testing.assert_allclose(variance_components(returns), (0.5, 0.2, 1.0), atol=0.03)
-    bounds = ceilings(returns[:2000])
+    bounds = ceilings(moments_of(returns[:2000]))
     for name, expected in (("v", 0.5 / 1.7), ("q", 0.7 / 1.7), ("advantage", 0.2 / 1.2)):
         assert bounds[name]["low"] < expected < bounds[name]["high"]
         assert bounds[name]["low"] < bounds[name]["value"] < bounds[name]["high"]
@@ -147,6 +154,6 @@ def test_variance_components_are_unbiased(components: tuple[float, float, float]
 def test_intervals_cover_the_truth() -> None:
     rng, covered = np.random.default_rng(0), 0
     for _ in range(40):
-        bounds = ceilings(nested(rng, 150, (0.2, 0.1, 1.0)))["advantage"]
+        bounds = ceilings(moments_of(nested(rng, 150, (0.2, 0.1, 1.0))))["advantage"]
         covered += bounds["low"] < 0.1 / 1.1 < bounds["high"]
     assert covered >= 34
