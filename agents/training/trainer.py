@@ -25,6 +25,7 @@ from agents.play.episode import Episode
 from agents.play.metrics import RECENT, Metrics
 from agents.play.runner import EpisodeRunner
 from agents.protocol import DivergenceError
+from agents.storage.iteration_check import check_iterations
 from agents.storage.run_folder import RunFolder
 from agents.training import trackers
 from agents.training.dagger import DAggerAgent
@@ -107,6 +108,7 @@ class Trainer:
 
     def _start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         damaged = self._resume() if resume else {}
+        check_iterations(self.folder.path, self.iteration, self.config.budget)
         self.updater.gather()
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}

@@ -8,7 +8,8 @@ from typing import Any
 import games
 from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
-from agents.storage.checkpoint import newest
+from agents.storage.checkpoint import checkpoints, newest
+from agents.storage.iteration_check import excess_iterations
 from agents.storage.run_folder import METRICS, SETTINGS, changed_setting, read_config, read_metrics
 from agents.threads import threads_per_process
 from agents.training import presets
@@ -78,7 +79,8 @@ def run_grid(
             not finished at the start, and iterations of these runs in total.
 
     Raises:
-        AgentError: a folder in `root` holds a run with other settings. This is raised before the first run starts.
+        AgentError: a folder in `root` holds a run with other settings, or with more iterations. This is raised before
+            the first run starts.
         DivergenceError: all runs diverged.
     """
     errors: dict[GridRun, DivergenceError] = {}
@@ -87,7 +89,9 @@ def run_grid(
         folder = root / run.name
         if not (folder / SETTINGS).is_file():
             continue
-        if changed := changed_setting(folder, config):
+        saved = checkpoints(folder)
+        excess = excess_iterations(folder, int(saved[-1].name), config.budget) if saved else None
+        if changed := changed_setting(folder, config) or excess:
             raise AgentError(f"{changed}; give the same settings, or another --out")
         if read_config(folder) == config:
             measures = cached_measures(folder, episodes=episodes, tests=tests)

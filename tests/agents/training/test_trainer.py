@@ -125,6 +125,10 @@ def test_a_larger_budget_continues_a_run(whole: tuple[TrainConfig, Path], tmp_pa
     assert list(trainer.run()) == []
     ended = f"the run in {out} is complete: it ended after iteration 6"
     assert trainer.notes == [f"{ended}; a larger --iterations continues it"]
+    before = (out / "settings.json").read_bytes()
+    with pytest.raises(AgentError, match=r"has finished 6 iterations: expected --iterations 6 or more, got 4$"):
+        make_trainer(wanted.replace(iterations=4), out, resume=True)
+    assert (out / "settings.json").read_bytes() == before
 
 
 def test_a_complete_run_names_the_limit_that_ended_it(tmp_path: Path) -> None:

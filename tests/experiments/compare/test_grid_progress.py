@@ -68,6 +68,21 @@ def test_a_folder_of_another_comparison_is_refused_before_any_run_starts(tmp_pat
     assert not shown
 
 
+def test_fewer_iterations_than_finished_are_refused_before_any_run_starts(tmp_path: Path) -> None:
+    wanted = runs.grid_runs(["ppo", "actde"], [0], [{}], GIVEN)
+    folder = tmp_path / wanted[1].name
+    checkpoint = folder / "checkpoints" / "000004"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "agent.json").touch()
+    (folder / SETTINGS).write_text(grid.check(wanted, GIVEN)[wanted[1]].model_dump_json())
+    fewer = grid.check(wanted, {**GIVEN, "iterations": 2})
+    with pytest.raises(AgentError) as error:
+        grid.run_grid(fewer, tmp_path, episodes=1, workers=1, on_run=lambda row: None)
+    finished = f"the run in {folder} has finished 4 iterations: expected --iterations 4 or more, got 2"
+    assert str(error.value) == f"{finished}; give the same settings, or another --out"
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
 def test_a_longer_earlier_run_counts_as_complete(tmp_path: Path) -> None:
     [(run, config)] = grid.check(runs.grid_runs(["ppo"], [0], [{}], GIVEN), GIVEN).items()
     (tmp_path / run.name).mkdir()
