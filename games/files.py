@@ -57,12 +57,17 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 
 
 def create_folder(folder: Path) -> None:
-    """Create a folder that a command writes, and its parents. Raise PathError if a file has one of their names."""
+    """Create a folder that a command writes, and its parents.
+
+    Raise PathError if a file has one of their names, and FilesError if their place takes no folders, as /proc.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno not in OF_PATHS:
             raise
+        if error.errno == errno.ENOENT:
+            raise FilesError(f"{folder} cannot be created: {reason(error)}; choose another folder") from None
         raise PathError(error.errno, error.strerror, error.filename) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MAX_BYTES = 256_000_000
 """The default limit on the size of a file, or of one line of a JSON Lines file, in bytes."""
+END = re.compile(r" at line [0-9]+ column 0$")
+"""The position in a parser's message if a text ends too early."""
 
 
 def is_present(path: Path) -> bool:
@@ -100,7 +103,9 @@ def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesErr
     try:
         value = from_json(data, allow_inf_nan=False)
     except ValueError as failure:
-        raise error(f"{where} is damaged: no valid JSON, {failure}") from None
+        text = data if isinstance(data, str) else data.decode(errors="replace")
+        problem = str(failure) if "\n" in text.strip() else _in_one_line(str(failure))
+        raise error(f"{where} is damaged: no valid JSON, {problem}") from None
     if not _is_finite(value):
         raise error(f"{where} is damaged: a number is too large")
     return value
@@ -151,9 +156,14 @@ def first_error(failure: ValidationError) -> str:
     """Return the first error of pydantic in one line: the field, if any, what is wrong with it, and its value."""
     first = failure.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
-        return first["msg"].replace("Invalid JSON", "no valid JSON").replace("at line 1 column", "at column")
+        return _in_one_line(first["msg"].replace("Invalid JSON", "no valid JSON"))
     place = ".".join(map(str, first["loc"]))
     return f"{place}: {first['msg']}, got {first['input']!r:.60}".removeprefix(": ")
+
+
+def _in_one_line(problem: str) -> str:
+    """Remove the number of the line from a parser's message on a single line, and the position of the line's end."""
+    return END.sub("", problem).replace("at line 1 column", "at column")
 
 
 def _open(path: Path, error: type[ValueError]) -> int:

@@ -70,7 +70,7 @@ class IterationOrder:
 
     def __init__(self, path: Path, each: int | None = None) -> None:
         self._path, self._each = path, each
-        self._per_process = None if each else _episodes_of_a_process(path.parent)
+        self._per_process = None if each else episodes_of_a_process(path.parent)
         self._counts = list[int]()
 
     def add(self, line: Placed) -> None:
@@ -92,7 +92,7 @@ class IterationOrder:
             raise AgentError(f"{self._path} is damaged: iteration {last} has {counts[-1]} lines, expected {wanted}")
 
 
-def _episodes_of_a_process(folder: Path) -> int | None:
+def episodes_of_a_process(folder: Path) -> int | None:
     """Return the number of episodes that each process of a run plays in an iteration. None without valid settings."""
     from agents.rollout_config import RolloutConfig
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.play.episode import Episode
-from agents.play.iteration_log import LogLine, complete, read_log
+from agents.play.iteration_log import LogLine, complete, episodes_of_a_process, read_log
 from agents.protocol import AgentError
 from games import json_lines
 from games.errors import noticing_changes
@@ -77,13 +77,19 @@ def read(path: Path) -> Iterator[Entry]:
         yield parse_entry(line)
 
 
-def check_present(path: Path) -> None:
-    """Raise `AgentError` if there is no file of this name. The message names the folder if only the file is missing."""
+def check_present(path: Path, *, expected: str = "the folder of a run, or a transcript file") -> None:
+    """Raise `AgentError` if there is no file of this name, or if it is of a run that plays no episodes.
+
+    The message names the folder if only the file is missing. `expected` names what the user may give.
+    """
+    if path.name == NAME and episodes_of_a_process(path.parent) == 0:
+        learned = "the run was trained on recorded play (--data) and played no episodes"
+        raise AgentError(f"{path.parent} has no transcript: {learned}; name the recorded play instead")
     if is_present(path):
         return
     in_folder = path.name == NAME and path.parent.is_dir()
     problem = f"{path.parent.absolute()} holds no {NAME}" if in_folder else f"{path} does not exist"
-    raise AgentError(f"{problem}; expected the folder of a run, or a transcript file")
+    raise AgentError(f"{problem}; expected {expected}")
 
 
 def parse_entry(line: LogLine) -> Entry:

@@ -82,9 +82,8 @@ class RunFolder:
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
-            raise AgentError(
-                f"another process is training in {self.path}; wait for it, stop it, or choose another folder"
-            ) from None
+            advice = "wait for it, stop it, or choose another folder"
+            raise AgentError(f"another process is training in {self.path}; {advice}") from None
         for folder in (self.path, self.path / FOLDER):
             remove_leftovers(folder)
         remove_dead_scratch_folders()
@@ -120,14 +119,16 @@ class RunFolder:
             return
         for name in (TENSORBOARD, WANDB, INITIAL, BEST, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        # the settings last: without them, nothing resumes
-        for name in (METRICS, transcript.NAME, PROBES, DATA, DIVERGED, SETTINGS):
+        for name in (METRICS, transcript.NAME, PROBES, DATA, DIVERGED, SETTINGS):  # nothing resumes without the last
             (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:
-        if self.path.exists() and (not self.path.is_dir() or not all(map(_is_of_start, self.path.iterdir()))):
-            what = "already holds a run" if (self.path / SETTINGS).is_file() else "is not empty"
-            raise AgentError(f"{self.path} {what}; choose another --out, or continue it with --resume")
+        if not self.path.exists() or (self.path.is_dir() and all(map(_is_of_start, self.path.iterdir()))):
+            return
+        if (self.path / SETTINGS).is_file():
+            raise AgentError(f"{self.path} already holds a run; choose another --out, or continue it with --resume")
+        what = "not empty" if self.path.is_dir() else "a file"
+        raise AgentError(f"{self.path} is {what}; choose a new folder as --out")
 
     def _check_resumable(self) -> None:
         if not (self.path / SETTINGS).is_file():
@@ -201,8 +202,7 @@ class RunFolder:
 
     def has_probe(self, iteration: int) -> bool:
         """Return whether probes.jsonl holds the probe after this number of finished iterations."""
-        path = self.path / PROBES
-        return path.is_file() and any(line.iteration == iteration for line in read_log(path))
+        return (path := self.path / PROBES).is_file() and any(line.iteration == iteration for line in read_log(path))
 
     def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
         """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.

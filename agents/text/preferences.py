@@ -87,10 +87,7 @@ def _preference(line: str, place: str) -> Preference:
     expected = f"{place}: expected a JSON object with the texts {', '.join(FIELDS)}"
     if not line.strip():
         raise AgentError(f"{expected}, got a blank line")
-    try:
-        record = parse_json(line, "it", AgentError)
-    except AgentError as error:
-        raise AgentError(f"{expected}, got no JSON ({error})") from None
+    record = parse_json(line, f"{expected}, but the line", AgentError)
     if not isinstance(record, dict):
         raise AgentError(f"{expected}, got {type(record).__name__}")
     for name in FIELDS:

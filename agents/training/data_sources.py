@@ -17,6 +17,7 @@ from agents.training.dagger import Expert
 from games.textworld.generation.reserved_seeds import reject_reserved_name
 from games.untrusted_files import check_regular
 
+EXPECTED = "the folder of a run, a transcript file, or episodes as in random:20 or expert:20"
 ADVICE = "--data random:N and expert:N need games with admissible commands; give --data a run or a transcript instead"
 """End of the error message if a game offers no admissible commands."""
 
@@ -67,7 +68,7 @@ def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
                 next(runner.play(RandomAgent(seed=0), 1), None)
         else:
             path = transcript_path(name)
-            transcript.check_present(path)
+            transcript.check_present(path, expected=EXPECTED)
             check_regular(path, AgentError)
 
 

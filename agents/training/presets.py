@@ -203,7 +203,8 @@ def read_toml(path: Path) -> Layer:
     try:
         values = flatten(tomllib.loads(text))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+        hint = '; texts need quotes, as in "none"' if str(error).startswith("Invalid value") else ""
+        raise ConfigError(f"{path}: {error}{hint}") from None
     if not values:
         raise ConfigError(f"{path}: expected at least one setting, such as lr = 0.001 below [update], got none")
     words = {name: parse(name, value) for name, value in values.items() if isinstance(value, str)}

@@ -26,12 +26,12 @@ def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple
     line_of: dict[str, int] = {}
     for number, text in enumerate((text.strip() for text in texts), 1):
         if not text:
-            raise GameError(f"{path}:{number}: expected an opening, got a blank one")
+            raise GameError(f"{path}:{number}: expected a prompt, got a blank one")
         if text in line_of:
-            raise GameError(f"{path}:{number}: this opening is the same as that of line {line_of[text]}")
+            raise GameError(f"{path}:{number}: this prompt is the same as that of line {line_of[text]}")
         line_of[text] = number
     if not line_of:
-        raise GameError(f"{path}: the file holds no openings")
+        raise GameError(f"{path}: the file holds no prompts")
     return tuple(line_of)
 
 

@@ -13,6 +13,7 @@ one of these:
 An argument contains neither a comma nor an asterisk.
 """
 
+import inspect
 import math
 import re
 import reprlib
@@ -165,12 +166,29 @@ def _function(term: Term) -> Scorer:
     """Import and return the user's function."""
     source = term.argument.rpartition(":")[0]
     try:
-        return cast("Scorer", import_name(term.argument, "function"))
+        return _with_two_parameters(term, import_name(term.argument, "function"))
+    except ScorerError:
+        raise
     except GameError as error:
         hint = "" if source.endswith(".py") else did_you_mean(source, (*BOUNDS, *MODELS))
         if isinstance(error.__cause__, ModuleNotFoundError) and (nearby := find_nearby(term.argument)):
             hint = f"; name the file: {nearby}"
         raise ScorerError(f"reward {term.name}: {error}{hint}") from error
+
+
+def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
+    """Return the user's function. Raise `ScorerError` if it cannot be called with (prompts, completions)."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # C code may have no signature
+        return cast("Scorer", function)
+    try:
+        signature.bind((), ())
+    except TypeError:
+        takes = f"{term.argument.rpartition(':')[2]}({', '.join(signature.parameters)})"
+        expected = "expected a function that takes two lists, (prompts, completions)"
+        raise ScorerError(f"reward {term.name}: {expected}, got {takes}") from None
+    return cast("Scorer", function)
 
 
 def _checked(term: Term, scorer: Scorer) -> Scorer:

@@ -73,6 +73,11 @@ def test_a_path_that_cannot_be_a_folder_is_the_users(
     assert (caught.value.errno, is_users(caught.value)) == (number, True)
 
 
+def test_a_place_that_takes_no_folders_is_the_users() -> None:
+    with pytest.raises(FilesError, match=r"^/proc/x cannot be created: .*; choose another folder$"):
+        create_folder(Path("/proc/x"))
+
+
 @pytest.mark.parametrize("write", [partial(atomic_write, content="text"), lambda path: write_page(path, [])])
 def test_a_folder_in_the_place_of_a_file_is_the_users(write: Callable[[Path], None], tmp_path: Path) -> None:
     (tmp_path / "x.md").mkdir()

@@ -1,6 +1,7 @@
 """The reader of files of others: special files, sizes, and JSON that is hostile but legal."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,16 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_no_strict_json(text: bytes) -> None:
     assert "it is damaged" in refused(lambda: parse_json(text, "it"))
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [('{"a": 1\n', ""), (b'{"a": 1', " at column 7"), ("[1,]\n", " at column 4"), ("[1,\n2,]", " at line 2 column 3")],
+)
+def test_the_parser_counts_no_lines_of_a_single_line(text: bytes | str, position: str) -> None:
+    message = refused(lambda: parse_json(text, "a.jsonl:4"))
+    assert message.startswith("a.jsonl:4 is damaged: no valid JSON, ")
+    assert re.search("( at .*)?$", message.partition("JSON, ")[2])[0] == position  # type: ignore[index]
 
 
 @pytest.mark.parametrize(("text", "value"), [("[0.1, -0, 1e5]", [0.1, 0, 1e5]), (f"{10**30}", 10**30), ('"é"', "é")])

@@ -166,8 +166,10 @@ def test_a_folder_that_is_not_empty(run: Path, tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("precious")
-    refused(lambda: make_trainer(SETTINGS, tmp_path / "other"), "is not empty")
-    refused(lambda: make_trainer(SETTINGS, tmp_path / "other" / "thesis.txt"), "is not empty")
+    for path, problem in (("other", "is not empty"), ("other/thesis.txt", "is a file")):
+        with pytest.raises(AgentError) as caught:
+            make_trainer(SETTINGS, tmp_path / path)
+        assert str(caught.value) == f"{tmp_path / path} {problem}; choose a new folder as --out"
     refused(lambda: resumed(tmp_path / "nothing"), "no run to resume")
     assert not (tmp_path / "nothing").exists()
 

@@ -35,7 +35,7 @@ def test_other_fields_are_ignored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        ("{", "got no JSON"),
+        ("{", "rejected, but the line is damaged: no valid JSON, EOF while parsing an object"),
         ("", "got a blank line"),
         ("   ", "got a blank line"),
         ("[1]", "got list"),
@@ -44,8 +44,8 @@ def test_other_fields_are_ignored(tmp_path: Path) -> None:
         (line(chosen=None), "got NoneType in the field 'chosen'"),
         (line(prompt=" "), "the prompt is blank"),
         (line(rejected=" party"), "chosen and rejected are the same text"),
-        (line(rejected="\ud800"), "got no JSON"),
-        ("[" * 100_000, "got no JSON"),
+        (line(rejected="\ud800"), "but the line is damaged: no valid JSON, "),
+        ("[" * 100_000, "but the line is damaged: no valid JSON, "),
     ],
 )
 def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: str, says: str) -> None:
@@ -55,6 +55,7 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: str, says: s
         read_preferences(path)
     message = str(caught.value)
     assert message.startswith(f"{path}:2: ") and says in message and "\n" not in message
+    assert "at line" not in message
 
 
 NO_FILES = [(b"", "holds no preferences"), (b"\xff\xfe", "UTF-8"), (None, "is missing")]

@@ -11,6 +11,7 @@ import torch
 from agents.config import TrainConfig
 from agents.play import transcript
 from agents.play.episode import Episode
+from agents.play.transcript_index import TranscriptIndex
 from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL, WEIGHTS, newest, read_tensors
 from agents.storage.run_folder import DATA, read_metrics
@@ -125,6 +126,10 @@ def test_a_data_share_below_one_plays_the_other_episodes(tmp_path: Path) -> None
         (("--optimizer", "grpo", "--group-size", "2", "--data", "random:3"), "grpo learns from its own play only"),
         (("--optimizer", "imitation", "--data", "random:x"), "--data expects a path, or episodes as in random:20"),
         (("--optimizer", "imitation", "--data", "nowhere"), "nowhere does not exist; expected the folder of a run"),
+        (
+            ("--optimizer", "imitation", "--data", "exprt:2"),
+            "transcript file, or episodes as in random:20 or expert:20",
+        ),
         (("--optimizer", "imitation", "--data", "."), "holds no transcripts.jsonl"),
         (("--optimizer", "imitation", "--data", "expert:2"), "needs a game with a walkthrough"),
         (("--optimizer", "rejection", "--data", "random:4", "--stop-success", "0.5"), "give --data-share below 1"),
@@ -138,6 +143,15 @@ def test_data_that_cannot_be_learned_from_is_one_line(
     result = cli("train", "--game", "bandit", "--episodes", "4", "--out", str(tmp_path / "run"), *words)
     assert result.returncode == 2 and problem in result.stderr
     assert not [path for path in tmp_path.glob("run/*") if path.name != ".lock"]
+
+
+def test_a_run_that_played_no_episodes_has_no_transcript(tmp_path: Path) -> None:
+    run = trained(settings("bandit", **ALONE), tmp_path / "run")
+    problem = r"run has no transcript: the run was trained on recorded play \(--data\) and played no episodes; name the"
+    with pytest.raises(AgentError, match=problem):
+        make_trainer(settings("bandit", **ALONE | {"data": str(run)}), tmp_path / "other")
+    with pytest.raises(AgentError, match=problem):
+        list(TranscriptIndex(run / transcript.NAME).read())
 
 
 def test_random_play_of_a_game_without_commands_is_refused_before_anything_is_written(tmp_path: Path) -> None:

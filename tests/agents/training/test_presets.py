@@ -103,6 +103,7 @@ def test_a_toml_file_gives_what_python_gives(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[update]\nlr = ", "run.toml: Invalid value"),
+        ("[run]\ninit = none", r'Invalid value \(at line 2, column 8\); texts need quotes, as in "none"$'),
         (" \n", "run.toml: expected at least one setting, such as .*, got none"),
         ("[updates]\nlr = 1", r"run.toml: unknown group 'updates', .*did you mean 'update'"),
         ("[update]\nlrr = 1", r"run.toml: unknown setting of update 'lrr', .*did you mean 'lr'"),

@@ -55,12 +55,12 @@ def test_jsonl_file_has_openings_of_several_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"one\n \ntwo\n", r"a.txt:2: expected an opening, got a blank one"),
-        ("a.txt", b"one\ntwo\none \n", r"a.txt:3: this opening is the same as that of line 1"),
-        ("a.txt", b"", "a.txt: the file holds no openings"),
+        ("a.txt", b"one\n \ntwo\n", r"a.txt:2: expected a prompt, got a blank one"),
+        ("a.txt", b"one\ntwo\none \n", r"a.txt:3: this prompt is the same as that of line 1"),
+        ("a.txt", b"", "a.txt: the file holds no prompts"),
         ("a.txt", b"\xff\xfe", "a.txt, line 1 is damaged: not UTF-8"),
-        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": ""}\n', "a.jsonl:2: expected an opening, got a blank one"),
-        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": "a"}\n', "a.jsonl:2: this opening is the same as that of line 1"),
+        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": ""}\n', "a.jsonl:2: expected a prompt, got a blank one"),
+        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": "a"}\n', "a.jsonl:2: this prompt is the same as that of line 1"),
         ("a.jsonl", b'{"prompt": "a"}\n\n', "a.jsonl:2: expected a JSON object with a text in the field 'prompt'"),
         ("a.jsonl", b'{"text": "a"}\n', "a.jsonl:1: expected a JSON object with a text in the field 'prompt'"),
         ("a.jsonl", b'{"prompt": 3}\n', "a.jsonl:1: expected a JSON object with a text in the field 'prompt'"),

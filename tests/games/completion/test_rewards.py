@@ -10,6 +10,7 @@ import pytest
 
 from games import GameError
 from games.completion.rewards import Scorer, Term, max_reward, parse_reward, resolve_reward
+from games.errors import ScorerError
 
 
 def one(reward: str, completion: str, prompt: str = "We had a") -> float:
@@ -222,6 +223,14 @@ def test_failing_scorer_is_named_with_what_was_expected_and_what_came(tmp_path: 
     with pytest.raises(GameError, match=WANTED + message) as error:
         scorer(["p", "q"], [" a", " b"])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("parameters", ["texts", "", "prompts, completions, other"])
+def test_function_with_other_parameters_is_refused(tmp_path: Path, parameters: str) -> None:
+    reward = write(tmp_path, f"def score({parameters}):\n    return [1.0]\n")
+    expected = r"mine.py:score: expected a function that takes two lists, \(prompts, completions\)"
+    with pytest.raises(ScorerError, match=rf"{expected}, got score\({parameters}\)$"):
+        resolve_reward(reward)
 
 
 def test_matrix_is_no_list_of_numbers() -> None:
