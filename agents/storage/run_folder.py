@@ -82,8 +82,8 @@ class RunFolder:
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
-            advice = "wait for it, stop it, or choose another folder"
-            raise AgentError(f"another process is training in {self.path}; {advice}") from None
+            text = f"another process is training in {self.path}; wait for it, stop it, or choose another folder"
+            raise AgentError(text) from None
         for folder in (self.path, self.path / FOLDER):
             remove_leftovers(folder)
         remove_dead_scratch_folders()
