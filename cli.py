@@ -302,6 +302,7 @@ def compare(
 
     out = folder.absolute()  # a game may change the current folder
     root = runs.absolute() if runs else out / "runs"
+    comparison.check_folders(out, root)
     if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
         raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
     names, given = with_optimizers(optimizers.split(","), given)

@@ -11,6 +11,8 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from agents.protocol import AgentError
+from agents.storage.run_folder import SETTINGS
 from experiments.compare.intervals import ABOVE_0, RATE, Range, over_runs
 from experiments.compare.results import by_label, can_be_won, number_at, values_of, write_texts
 from terminal import console, error_lines
@@ -39,6 +41,13 @@ def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
         yield lambda finished, done, total: report(
             f"{finished} of {runs} runs, {done:,} of {total:,} iterations", done, total
         )
+
+
+def check_folders(out: Path, runs: Path) -> None:
+    """Raise `AgentError` if the folder of the report, or the folder that will hold the runs, is itself a run."""
+    for name, folder in (("--out", out), ("--runs", runs)):
+        if (folder / SETTINGS).is_file():
+            raise AgentError(f"{folder} holds a run; choose another {name}")
 
 
 def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None:

@@ -90,9 +90,9 @@ def train_reward(
     config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=of_trunk(trunk).get("dtype", "float32"))
     settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
     with console.resumable(out.parent, out.name), console.reporting("train-reward") as report:
-        check_folder(out)
         preferences = read_preferences(pairs)
         checkpoint = RewardCheckpoint(out, config, settings | {"pairs": sha256(pairs), "model": config.model_dump()})
+        check_folder(out, unfinished=checkpoint.is_present())
         trained = train_reward_model(preferences, config, **settings, progress=report, checkpoint=checkpoint)
         about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
         save_reward_model(out, trained.reward_model, config, about)

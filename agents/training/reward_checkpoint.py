@@ -69,6 +69,11 @@ class RewardCheckpoint:
         load_tensors(reward_model.model, read_tensors(self._folder / WEIGHTS), self._folder)
         return state["losses"]
 
+    def is_present(self) -> bool:
+        """Return whether there is a state of this training."""
+        about = self._folder / AGENT
+        return about.is_file() and read_json(about).get("made_by") == self._made_by
+
     def remove(self) -> None:
         """Remove the state."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -96,13 +96,20 @@ class RewardModel:
             yield [alone[row] for row in rows]
 
 
-def check_folder(folder: Path) -> None:
-    """Raise `AgentError` if saving a reward model would replace anything but a reward model or an empty folder."""
+def check_folder(folder: Path, *, unfinished: bool = False) -> None:
+    """Raise `AgentError` unless a new reward model can be saved in a folder, which is new or empty.
+
+    If its training is `unfinished`, because it was interrupted after the model had been saved, the model is replaced.
+    """
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a new folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
     about = folder / AGENT
-    if folder.is_dir() and any(folder.iterdir()) and not (about.is_file() and read_json(about).get("kind") == KIND):
-        raise AgentError(f"{folder} holds other files; expected a new folder, or a reward model to replace")
+    if not (about.is_file() and read_json(about).get("kind") == KIND):
+        raise AgentError(f"{folder} holds other files; expected a new folder")
+    if not unfinished:
+        raise AgentError(f"{folder} already holds a reward model; choose another --out")
 
 
 def save_reward_model(

@@ -17,7 +17,7 @@ from agents.protocol import AgentError
 from experiments import program
 from experiments.rlhf import confirmation, runs
 from experiments.rlhf.confirmation_contrasts import MEASURES, SHARE, Contrast, Run, contrast_rows
-from experiments.rlhf.confirmation_report import cells, contrasts, settings_text, significant
+from experiments.rlhf.confirmation_report import cells, contrasts, incomplete, settings_text, significant
 from experiments.rlhf.screening_report import samples
 from games.files import atomic_write
 from games.untrusted_files import read_object
@@ -85,15 +85,13 @@ def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
     others = [run for run in confirmed["runs"] if run["cell"] in CONFIRMED and run["seed"] in seeds]
     _check_reward_models([*own, *others])
     rows = contrast_rows([*own, *others], [*FIXED, *SPEED], seeds)
-    wanted = len(about["cells"]) * len(seeds)
-    state = "" if len(own) == wanted else f" **Incomplete: {len(own)} of {wanted} runs are finished.**"
     known = {**confirmed["about"]["cells"], **about["cells"]}
     return "\n".join(
         [
             "# Ablations of the confirmation",
             "",
             f"Two cells beside those of the [confirmation](confirmation.md), with its settings, its seeds {min(seeds)}"
-            f" to {max(seeds)}, and their reward model.{state} Command:"
+            f" to {max(seeds)}, and their reward model.{incomplete(results)} Command:"
             " `python -m experiments.rlhf.ablation --out docs/rlhf --runs RUNS --workers 2  # 40 min`.",
             "",
             *(f"* `{cell}`: {settings_text(known[cell])}" for cell in (*CONFIRMED, *about["cells"])),

@@ -68,15 +68,15 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Return the text of `confirmation.md`."""
     about, runs = results["about"], results["runs"]
     rows = contrast_rows(runs)
-    seeds, wanted = {run["seed"] for run in runs}, len(about["cells"]) * len(about["seeds"])
-    state = "" if len(runs) == wanted else f" **Incomplete: {len(runs)} of {wanted} runs are finished.**"
+    seeds = {run["seed"] for run in runs}
     return "\n".join(
         [
             "# Confirmation",
             "",
             f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
-            f" {min(seeds)} to {max(seeds)}.{state} The judge `{about['common']['judge']}` is the true reward. The"
-            " proxy reward is a reward model that was trained on pairs which the judge compared. All runs of a seed"
+            f" {min(seeds)} to {max(seeds)}.{incomplete(results)} The judge"
+            f" `{about['common']['judge']}` is the true reward. The proxy reward is a reward model that was trained on"
+            " pairs which the judge compared. All runs of a seed"
             f" share a reward model: {reward_models(about['reward_models'], runs)}. Cells and commands"
             " (`experiments/rlhf/confirmation.py`), seeds and contrasts (`experiments/rlhf/confirmation_contrasts.py`)"
             " were fixed before the first run.",
@@ -111,6 +111,12 @@ def markdown(results: Mapping[str, Any]) -> str:
             *samples([run for run in runs if run["seed"] == min(seeds)]),
         ]
     )
+
+
+def incomplete(results: Mapping[str, Any]) -> str:
+    """Return a sentence with a leading blank that says how many runs are finished, or "" if all are."""
+    finished, wanted = len(results["runs"]), len(results["about"]["cells"]) * len(results["about"]["seeds"])
+    return "" if finished == wanted else f" **Incomplete: {finished} of {wanted} runs are finished.**"
 
 
 def cell_section(about: Mapping[str, Any]) -> list[str]:

@@ -84,6 +84,9 @@ def test_the_report_of_train_reward_shows_the_interval(command: Command) -> None
     status, out, _ = command(*words, "--epochs", "1")
     assert status == 0
     assert "accuracy on the held-out pairs: " in out and "95% interval" in out and "reward=rm:rm" in out
+    assert command(*words, "--lr", "1e-3") == (
+        2, "", "error: rm already holds a reward model; choose another --out\n"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

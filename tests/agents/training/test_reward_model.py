@@ -166,8 +166,12 @@ def test_a_reward_model_is_no_agent_and_an_agent_no_reward_model(
 
 
 @pytest.mark.parametrize("saved", [2], indirect=True)
-def test_only_a_reward_model_is_replaced(saved: tuple[RewardModel, Path], tmp_path: Path) -> None:
-    check_folder(saved[1])
+def test_only_a_reward_model_of_an_unfinished_training_is_replaced(
+    saved: tuple[RewardModel, Path], tmp_path: Path
+) -> None:
+    check_folder(saved[1], unfinished=True)
+    with pytest.raises(AgentError, match="already holds a reward model; choose another --out"):
+        check_folder(saved[1])
     check_folder(tmp_path / "new")
     (tmp_path / "mine").mkdir()
     check_folder(tmp_path / "mine")
@@ -179,4 +183,4 @@ def test_only_a_reward_model_is_replaced(saved: tuple[RewardModel, Path], tmp_pa
     copy = Path(shutil.copytree(saved[1], tmp_path / "copy"))
     (copy / "agent.json").write_text("{}")
     with pytest.raises(AgentError, match="holds other files"):
-        check_folder(copy)
+        check_folder(copy, unfinished=True)

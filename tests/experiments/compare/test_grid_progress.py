@@ -83,6 +83,17 @@ def test_fewer_iterations_than_finished_are_refused_before_any_run_starts(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
+def test_the_folder_of_a_run_is_no_folder_of_a_comparison(tmp_path: Path) -> None:
+    report, run = tmp_path / "report", tmp_path / "run"
+    run.mkdir()
+    (run / SETTINGS).write_text("{}")
+    comparison.check_folders(report, report / "runs")
+    with pytest.raises(AgentError, match="run holds a run; choose another --out"):
+        comparison.check_folders(run, run / "runs")
+    with pytest.raises(AgentError, match="run holds a run; choose another --runs"):
+        comparison.check_folders(report, run)
+
+
 def test_a_longer_earlier_run_counts_as_complete(tmp_path: Path) -> None:
     [(run, config)] = grid.check(runs.grid_runs(["ppo"], [0], [{}], GIVEN), GIVEN).items()
     (tmp_path / run.name).mkdir()
