@@ -171,8 +171,8 @@ def markdown(results: Mapping[str, Any]) -> str:
             "",
             "Within the states of one text for each held-out prompt, in the course of training. SmolLM2, each token is"
             " an action. Each cell has one run, so a difference between cells may be noise. `ppo` trains q for this"
-            " measurement only. Command: `python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2"
-            "  # 1 h`.",
+            " measurement only. Command: `python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS"
+            "  # 32 min`.",
             "",
             *(f"* `{name}`: {settings_text(settings)}" for name, settings in about["cells"].items()),
             "",
@@ -233,7 +233,7 @@ def _interval(estimate: Mapping[str, float | None], measure: str) -> str:
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw R2 of sampled and of the likeliest tokens, and the correlation of q with the estimates of Q^pi."""
-    figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.2)
+    figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.6)
     names = list(dict.fromkeys(row["run"] for row in rows))
     for index, name in enumerate(names):
         own = [row for row in rows if row["run"] == name]
