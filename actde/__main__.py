@@ -8,7 +8,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run `cli.py`. The checkout is first on the import path, so its `agents` hides an installed package `agents`."""
+    """Run `cli.py`.
+
+    The checkout is put first on the import path. Its package `agents` is therefore imported even if another package of
+    this name is installed.
+    """
     sys.path.insert(0, str(ROOT))
     import_module("cli").main()
 

@@ -19,27 +19,30 @@ class ACTDE(Optimizer):
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
-    With `advantage="lambda"`, the advantage differs from PPO's A_t(v) by a sum over the current and all later actions:
+    With `advantage="lambda"`, the advantage A_t(q) differs from PPO's advantage A_t(v) by a sum over the current and
+    all later actions:
 
         A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),   k = 0, 1, 2, ...
 
-    With `advantage="return"`, the difference from PPO's advantage depends only on the current action:
+    With `advantage="return"`, the difference depends only on the current action:
 
         A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
 
     At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). This is the case with
     a single action, with a Q head that ignores the action, and before training if v and q start at 0.
 
-    With `recentre_q`, b_t does not come from the Q head. It is the q that the equation of the logits above implies for
-    the current policy, with tau = alpha / b and a term c that does not depend on the action:
+    With `recentre_q`, the baseline does not come from the Q head. It is computed from the current policy pi and the
+    reference policy pi_ref, with the temperature tau:
 
         b_t = c(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t)),    c = v - tau KL(pi || pi_ref)
 
-    The advantage is G_t - b_t. With this c, the policy's mean of b_t is v. By the identity in
-    `actde/expected_update.py`, the expected gradient then equals that of PPO with the penalty tau KL in the loss, for
-    any network. The policy rests only at softmax(log pi_ref + Q^pi / tau), and returns there after a disturbance. The
-    sampled errors vanish there, as in ACTDE but not in that PPO, because G and v contain no KL. The Q head is still
-    trained, but only as a measurement.
+    This is the equation of the logits above, solved for q, with tau = alpha / b. The equation leaves c open. With this
+    c, the mean of b_t under the policy is v. The advantage is G_t - b_t, with the return G_t. For any network, the
+    expected gradient then equals that of PPO with the penalty tau KL in the loss (`actde/expected_update.py`).
+
+    The policy rests only at softmax(log pi_ref + Q^pi / tau), and returns there after a disturbance. There, the errors
+    G_t - b_t of the samples vanish, as without `recentre_q`, because G and v contain no KL. In PPO with the penalty,
+    the errors do not vanish. The Q head is still trained, but only as a measurement.
 
     Other settings change the policy to which ACTDE converges:
 
@@ -65,7 +68,11 @@ class ACTDE(Optimizer):
             )
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return q of the chosen actions. With `recentre_q`, return b_t with c = v, because the KL is not recorded."""
+        """Return q of the chosen actions or, with `recentre_q`, b_t without its KL. The shape is [B, T].
+
+        The KL in c = v - tau KL is left out here (c = v), because a batch does not record it. With `recentre_q`,
+        `policy_loss` therefore computes the advantages again, from the current policy and its exact KL.
+        """
         if self.config.recentre_q:
             return batch.values + self._tilt(batch, batch.logprobs)
         assert batch.q_values is not None  # checked by `targets`
@@ -79,7 +86,7 @@ class ACTDE(Optimizer):
         return super().policy_loss(batch, targets, outputs)
 
     def _tilt(self, batch: Batch, logprobs: Tensor) -> Tensor:
-        """Return tau (log pi - log pi_ref) of the chosen actions, in units of reward. The shape is [B, T]."""
+        """Return tau (log pi - log pi_ref) of the chosen actions, [B, T], in units of reward. `logprobs` is log pi."""
         if batch.ref_logprobs is None:
             raise ValueError("recentre_q needs Batch.ref_logprobs, got None")
         return self.config.tau * (logprobs - batch.ref_logprobs)

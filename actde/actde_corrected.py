@@ -19,8 +19,8 @@ class CorrectedACTDE(ACTDE):
     because sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation, the first gradient step on a rollout
     therefore equals PPO's, even if q is wrong. If q is accurate, the step has a smaller variance than PPO's.
 
-    The optimizer shows whether the bias is what prevents a collapse. If ACTDE prevents a collapse and this optimizer
-    does not, the bias prevents it. If both prevent it, or neither does, the bias is not the cause.
+    An experiment with ACTDE and this optimizer shows whether the bias prevents a collapse. If ACTDE prevents it and
+    this optimizer does not, the bias is the cause. If both prevent it, or neither does, the bias is not the cause.
 
     The equation holds with gae_lambda = 0 or advantage = "return". With other settings, the advantage also contains
     q(s, a) at later actions, and the bias from these terms remains. The second term is not clipped.

@@ -36,10 +36,11 @@ class Record:
         return {name: value for name, value in values.items() if value is not None}
 
     def _check(self, like: str, *, per_head: tuple[str, ...] = (), per_segment: tuple[str, ...] = ()) -> None:
-        """Check that every tensor has the shape [B, T] and the device of the tensor named `like`.
+        """Raise `ValueError` if a tensor has a wrong shape, data type or device.
 
-        The tensors named in `per_head` have the shape [B, T, H] instead. The tensors named in `per_segment` have the
-        shape [B] and are int64. All other tensors except the mask must be float32 or float64.
+        All tensors must be on the device of the tensor named `like`, and have its shape [B, T], with two exceptions.
+        The tensors named in `per_head` have the shape [B, T, H], for H Q heads. The tensors named in `per_segment` have
+        the shape [B] and are int64. All other tensors except the mask must be float32 or float64.
         """
         kind, tensors = type(self).__name__, self.tensors()
         first = tensors[like]
@@ -63,8 +64,9 @@ class Record:
 class Batch(Record):
     """Numbers that a rollout recorded, without gradient.
 
-    Tensors are float32 or float64 unless stated below. Entries on padding are ignored, but they must also be finite.
-    Rewards, values and q are in units of reward, log-probabilities in nats.
+    Unless stated below, tensors are float32 or float64, and have the shape [B, T]: B segments of episodes with up to T
+    choices. A choice is an action, such as a sampled token. Entries on padding are ignored, but they must also be
+    finite. Rewards, values and q are in units of reward, log-probabilities in nats.
 
     Attributes:
         rewards: discounted sum of the rewards between choice t and the next choice.
@@ -136,7 +138,8 @@ class Targets(Record):
 class Outputs(Record):
     """The network's current outputs at the choices of a `Batch`, with gradient.
 
-    Values and q are in units of reward, all other numbers in nats.
+    Unless stated below, tensors have the shape [B, T], like those of the batch. Values and q are in units of reward,
+    all other numbers in nats.
 
     Attributes:
         logprobs: log pi(a_t | s_t).
@@ -144,8 +147,8 @@ class Outputs(Record):
         values: v(s_t).
         q_values: [B, T, H] q(s_t, a_t) of each of the H Q heads. None if q is not trained.
         target_q_values: q(s_t, a_t), the minimum over the target heads, without gradient. None without target heads.
-        q_logprobs: [B, T, H] log softmax(q(s_t, .))(a_t) of each Q head, over all actions. None unless the optimizer
-            needs it.
+        q_logprobs: [B, T, H] log of the softmax of q(s_t, .) over all actions, at the action a_t, for each Q head. None
+            unless the optimizer needs it.
         expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only. None unless the
             optimizer needs it.
         kl: exact KL(pi(. | s_t) || pi_ref(. | s_t)). None if no KL is computed.

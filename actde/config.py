@@ -120,7 +120,7 @@ def is_optional(field: FieldInfo) -> bool:
 
 
 def value_type(field: FieldInfo) -> type:
-    """Return the type of a field's values other than None: bool, int, float or str."""
+    """Return the type of a field's values: bool, int, float or str. For an optional field, None is not considered."""
     kind: Any = _without_none(field).annotation
     return str if choices(field) else kind
 
@@ -135,7 +135,7 @@ def expected(field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    """Return the range of a number in words, such as " above 0 and below 1". Return "" if every number is allowed."""
+    """Return the numbers that a field allows, in words: " above 0 and below 1", or "" if it allows every number."""
     match field.metadata:
         case [Ge(low), Le(high)]:
             return f" from {low:,} to {high:,}"
@@ -150,7 +150,7 @@ def _without_none(field: FieldInfo) -> FieldInfo:
 
 
 def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
-    """Return a one-line error for the first of pydantic's errors, with the expected and the actual value."""
+    """Return a one-line error that names the expected and the actual value, for the first problem in `error`."""
     first = error.errors(include_url=False)[0]
     name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
     if first["type"] == "value_error":  # raised by a validator or by a nested model

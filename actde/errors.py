@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from actde.synonyms import synonyms
 
 LISTED = 20
-"""Maximum number of known names that an error lists in addition to a suggestion. If more are known, none is listed."""
+"""Maximum number of known names that an error lists in addition to a suggestion. If there are more, none is listed."""
 
 
 class OptimizerError(ValueError):
@@ -31,9 +31,10 @@ class ResultError(OptimizerError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name. Its message suggests the closest known name, if one is close.
+    """Return the error for an unknown name. Its message suggests a known name that the user may have meant.
 
-    The message also lists all known names, unless it has a suggestion and there are more than `LISTED`.
+    If there is no such name, the message lists all known names. With a suggestion, it lists them only if there are at
+    most `LISTED`. `kind` says what the name stands for, such as "setting".
     """
     names = sorted(known)
     near = " or ".join(map(repr, closest(str(name), names)))
@@ -44,7 +45,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
 def closest(name: str, known: Iterable[str]) -> list[str]:
     """Return the known names that `name` probably means: its synonyms or, without a synonym, the most similar name.
 
-    If `name` is one of the words of a known name, as `kl` in `kl_coef`, only such known names are considered.
+    A name that contains `name` as a word is preferred, even if another name is more similar. For example, "kl" means
+    "kl_coef". If no name is similar, the list is empty.
     """
     names, word = sorted(known), name.lower().replace("-", "_")
     if same := synonyms(word, set(names)):

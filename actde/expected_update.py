@@ -1,11 +1,13 @@
-"""Expected updates of ACTDE on tables of logits and q, with the gradient of log pi that training uses.
+"""Expected updates of ACTDE on tables of logits and q. As in training, the logits follow the gradient of log pi.
 
-pi is a softmax of logits, and the vectors below hold one number per action of a state. G is the return, Q = Q^pi is its
-mean, A = Q - q is the expected error of ACTDE, and <x> = sum_a pi(a) x(a). Tests check all statements on random MDPs.
+pi is a softmax of logits, and the vectors below hold one number per action of a state. G is the return, Q = Q^pi is the
+mean of G, A = Q - q is the expected error of ACTDE, and <x> = sum_a pi(a) x(a) is the mean of a vector x under pi.
+Tests check all statements on random MDPs.
 
 **Rest points.** The expected step of the logits is E[(G - q(a)) grad log pi(a)] = pi (A - <A>), element by element. The
 step is 0 if A is constant over the actions. Hence every pair (pi, q = Q^pi) is a rest point of ACTDE, in any MDP. The
-rule of `actde/tabular.py` moves only the logit of the taken action, by pi A in expectation. It rests only at A = 0.
+rule of `actde/tabular.py` moves only the logit of the taken action, by pi A in expectation. That rule rests only at
+A = 0.
 
 **Link to PPO with a KL penalty.** If q = c(s) + tau log(pi / pi_ref) for any c, ACTDE's expected step is that of the
 policy gradient with the penalty tau KL(pi || pi_ref), in every state and for any parameters of pi:
@@ -16,16 +18,16 @@ Proof: grad KL = sum_a grad pi(a) log(pi / pi_ref)(a) + sum_a grad pi(a), and th
 pi grad log pi, tau grad KL = E[tau log(pi / pi_ref) grad log pi] = E[(q - c) grad log pi] = E[q grad log pi].
 
 **The limit.** The step of the penalised policy gradient is pi (A - <A>) with A = Q - tau log(pi / pi_ref). This step is
-0 only if A is constant over the actions, that is pi = pi_ref exp(Q / tau) / Z. If the invariant of `actde/tabular.py`
-holds, ACTDE also rests only at such a policy.
+0 only if A is constant over the actions, that is pi = pi_ref exp(Q / tau) / Z. If the invariant of `actde/tabular.py`,
+logits - logits_0 = (b / alpha) (q - q_0), holds, then ACTDE also rests only at such a policy.
 
 **The gradient of log pi breaks the invariant.** In expectation, the logits move by b pi (A - <A>), and q moves by
 alpha pi A. The step of q minus alpha / b times the step of the logits is alpha pi <A>. This difference is constant over
 the actions only if <A> = 0 or pi is uniform.
 
-**A centred q restores the invariant.** Let q(s, a) = v(s) + h(s, a) - sum_k pi(k|s) h(s, k), where pi counts as a
-constant. The gradient of q(s, a) in h and that of log pi(a | s) in the logits are then both e_a - pi, where e_a is 1 at
-a and 0 elsewhere. Every sample thus gives the steps
+**A centred q restores the invariant.** Let q(s, a) = v(s) + h(s, a) - sum_k pi(k|s) h(s, k), with pi as a constant. Let
+e_a be the vector that is 1 at a and 0 elsewhere. The gradient of q(s, a) with respect to h is then e_a - pi. The
+gradient of log pi(a | s) with respect to the logits is also e_a - pi. Every sample thus gives the steps
 
     logits <- logits + b error (e_a - pi)        h <- h + alpha error (e_a - pi)
 
@@ -42,33 +44,42 @@ QForm = Literal["none", "table", "dueling", "centred"]
 
 
 def policy_step(policy: Tensor, advantages: Tensor) -> Tensor:
-    """Return E[advantage(a) grad log pi(a)] with respect to the logits. All shapes are [..., A]."""
+    """Return E[advantage(a) grad log pi(a)], the policy gradient in the logits. Shapes are [..., A] for A actions."""
     return policy * centred(policy, advantages)
 
 
 def kl_gradient(policy: Tensor, reference: Tensor) -> Tensor:
-    """Return grad KL(policy || reference) with respect to the policy's logits. All shapes are [..., A]."""
+    """Return the gradient of KL(policy || reference) in the policy's logits. Shapes are [..., A] for A actions."""
     return policy_step(policy, (policy / reference).log())
 
 
 def limit(reference: Tensor, q: Tensor, tau: float) -> Tensor:
-    """Return the policy proportional to pi_ref exp(q / tau), the limit of the module docstring. Shapes are [..., A]."""
+    """Return the policy pi_ref exp(q / tau) / Z, where Z normalises it. Shapes are [..., A] for A actions.
+
+    With q = Q^pi, this is the rest point of the policy gradient with the penalty tau KL(pi || pi_ref).
+    """
     return (reference.log() + q / tau).softmax(-1)
 
 
 def centred(policy: Tensor, h: Tensor) -> Tensor:
-    """Return h minus its mean under the policy. All shapes are [..., A]."""
+    """Return h minus the mean of h under the policy. Shapes are [..., A] for A actions."""
     return h - (policy * h).sum(-1, keepdim=True)
 
 
 def train_bandit(
     start: Tensor, means: Tensor, *, b: float, alpha: float, steps: int, value_step: float = 1.0, form: QForm = "table"
 ) -> Tensor:
-    """Return the policy [A] over a bandit's arms after `steps` expected steps of ACTDE with the gradient of log pi.
+    """Return the policy over the A arms of a bandit after `steps` expected steps of ACTDE. The shape is [A].
 
-    `start` is the initial policy [A], `means` are the mean rewards [A], and `value_step` is the step size of v. `form`
-    is the form of q. table: an entry per action; dueling: v + h, where v is learned separately; centred: v + h minus
-    the policy's mean of h; none: q = 0, which is the plain policy gradient.
+    The logits follow the gradient of log pi.
+
+    Args:
+        start: [A] the initial policy.
+        means: [A] the mean reward of each arm.
+        b, alpha, value_step: step sizes of the logits, of q and of v.
+        steps: number of steps.
+        form: how q is computed. "table": an entry per action. "dueling": v + h, where v is learned separately.
+            "centred": v + h minus the policy's mean of h. "none": q = 0, which is the plain policy gradient.
     """
     logits, h, value = start.log(), torch.zeros_like(start), torch.zeros_like(start[0])
     for _ in range(steps):

@@ -16,9 +16,9 @@ class GRPO(Optimizer):
 
         A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group.
 
-    With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). Neither v nor `gae_lambda`
-    is used, and v is not trained. With `train_q`, q is fitted to the discounted Monte Carlo returns so that q can be
-    measured. The loss is the mean over all choices of the batch, so longer episodes have a larger weight.
+    With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). `gae_lambda` has no effect,
+    and v is neither used nor trained. With `train_q`, q is fitted to the discounted Monte Carlo returns, but only as a
+    measurement. The loss is the mean over all choices of the batch, so longer episodes have a larger weight.
     """
 
     name = "grpo"
@@ -30,7 +30,11 @@ class GRPO(Optimizer):
         return baselines.unsqueeze(1).expand_as(batch.rewards)
 
     def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
-        """Return, for each segment, the mean of the episodes' reward sums over its group. All tensors are [B]."""
+        """Return the baseline of each segment: the mean of `rewards` over the episodes of its group.
+
+        All tensors are [B]. `rewards` holds the reward sum of each segment's episode. `episodes` and `groups` hold the
+        numbers of each segment's episode and group.
+        """
         return _group_means(rewards, episodes, groups)
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:

@@ -1,4 +1,4 @@
-"""ILQL: offline Q-learning on recorded play. q guides an imitated policy."""
+"""ILQL: imitation of recorded play, with a policy that is reweighted by q. q is learned from the same play."""
 
 from typing import ClassVar
 
@@ -13,17 +13,20 @@ from actde.optimizer import Labels
 class ILQL(Imitation):
     """Implicit language Q-learning, Snell et al. (2022), after implicit Q-learning, Kostrikov et al. (2021).
 
-    The choices come from recorded play of any policy. The losses of a choice are
+    The choices are tokens in recorded play of any policy. The alternatives of a choice are the tokens that could have
+    been chosen. The losses of a choice are
 
         policy loss = -log pi(a | s),                        at recorded choices (behaviour cloning)
         q loss      = sum_h (q_h(s, a) - r - gamma v(s'))^2
         value loss  = |tau - 1(q' < v)| (q' - v(s))^2,       q' = min_h q'_h(s, a), tau = `expectile`
         cql loss    = -sum_h log softmax(q_h(s, .))(a)       over all alternatives of the choice
 
-    where s' is the state of the next choice. q'_h are the target heads, which follow the heads q_h by Polyak averaging
-    (`Heads.sync_targets`). v tends to the maximum of q over the recorded actions as tau tends to 1. The target of q
-    therefore follows the best recorded continuation of s', even if another episode took it. The cql loss keeps q of
-    actions without data low. Its temperature is 1, in units of reward. The targets of q are computed once per rollout.
+    where s' is the state of the next choice, and 1(...) is 1 if the condition holds and 0 otherwise. q'_h are the
+    target heads, which follow the heads q_h by Polyak averaging (`Heads.sync_targets`).
+
+    As tau tends to 1, v tends to the maximum of q over the recorded actions. The target of q therefore follows the best
+    recorded continuation of s', even if another episode took it. The targets of q are computed once per rollout. The
+    cql loss lowers q of the actions that the data lack. Its softmax has the temperature 1, in units of reward.
 
     In play, the policy is guided by q with the weight beta = `guide_beta` (`agents.language_model.guidance`):
 

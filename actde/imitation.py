@@ -19,7 +19,7 @@ class Imitation(Optimizer):
         policy loss = -log pi(label_t | s_t),   0 for choices without a label
 
     If the policy acts and the expert only labels the choices, the algorithm is DAgger (Ross, Gordon and Bagnell, 2011).
-    The mean is over all choices, including those without a label. The baseline b_t = v(s_t) affects only the
+    The loss is averaged over all choices, including those without a label. The baseline b_t = v(s_t) affects only the
     advantages that are reported as a metric.
     """
 
@@ -40,7 +40,8 @@ class Rejection(Imitation):
     """Rejection sampling: imitation of the policy's own choices in its best episodes.
 
     RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023) do the same with a reward model. Here the game provides
-    the reward. If all episodes were imitated, the expected gradient would be E[grad log pi(a | s)] = 0.
+    the reward. The policy learns only through the selection of episodes: if it imitated all of its episodes, the
+    expected gradient would be E[grad log pi(a | s)] = 0.
     """
 
     name = "rejection"

@@ -1,8 +1,9 @@
 """Keeps the current folder off the import path of our programs.
 
-`python -m` puts the current folder first on the import path, where a file such as `json.py` would replace a module.
-This module removes the current folder, but it comes too late for the dozen modules, such as `collections`, that Python
-imports before ours. Only `python -P -m`, the script `actde` and `python FOLDER/cli.py` are fully protected.
+`python -m` puts the current folder first on the import path, where a file such as `json.py` would replace the standard
+module of this name. This module removes the current folder from the path. Python imports about a dozen modules, such
+as `collections`, before this one, so a file in the current folder can still replace them. Only `python -P -m`, the
+script `actde` and `python FOLDER/cli.py` are fully protected.
 
 Each package in `PROGRAMS` must import `actde` before any other module, and `actde` must import this module first.
 """
@@ -15,12 +16,16 @@ PROGRAMS = ("actde", "agents", "benchmarks", "experiments")  # packages with mod
 
 
 def protect_imports() -> None:
-    """Set variables: child processes do not import from the current folder, and Hugging Face libraries are offline."""
+    """Set two environment variables, which child processes inherit.
+
+    PYTHONSAFEPATH keeps Python from importing files of the current folder. HF_HUB_OFFLINE keeps the Hugging Face
+    libraries from using the network.
+    """
     os.environ |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def _is_our_program() -> bool:
-    """Return whether Python is about to run one of our modules by `python -m MODULE ARGUMENTS`."""
+    """Return whether Python was started as `python -m MODULE ARGUMENTS` with a module of the packages in `PROGRAMS`."""
     if sys.argv[:1] != ["-m"]:
         return False
     module = sys.orig_argv[-len(sys.argv)].removeprefix("-m")  # here, `sys.argv` is ["-m", *ARGUMENTS]

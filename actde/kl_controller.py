@@ -6,11 +6,12 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """The coefficient of the KL penalty, which grows while the KL is above the target and shrinks while it is below.
+    """The coefficient of the KL penalty. It grows if the KL is above the target, and shrinks if the KL is below.
 
         coef <- coef (1 + gain clip(kl / target - 1, -0.2, 0.2))
 
-    The rule and the default gain are those of Ziegler et al. (2019), section 2.2.
+    The rule and the default gain are those of Ziegler et al. (2019), section 2.2. Without a target, the coefficient
+    never changes.
     """
 
     def __init__(self, coef: float, target: float | None = None, *, gain: float = 0.1) -> None:

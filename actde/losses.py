@@ -8,9 +8,10 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Return the sum of x over the choices, divided by `count` > 0, which defaults to the number of choices.
+    """Return the mean of x over the choices, which are the elements at which `mask` is True.
 
-    If `count` is the number of choices of a whole batch, the results of the micro-batches add up to the batch's mean.
+    If `count` > 0 is given, the sum of x is divided by `count` instead of the number of choices. If `count` is the
+    number of choices of a whole batch, the results of its micro-batches add up to the mean over the batch.
     """
     count = mask.sum() if count is None else count
     if not count > 0:
@@ -23,7 +24,7 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_range: float) -> T
 
         -min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)
 
-    This is the negative of eq. 7 of Schulman et al. (2017), with
+    This is the negative of eq. 7 of Schulman et al. (2017), with the advantage A and
     ratio_t = pi(a_t | s_t) / pi_old(a_t | s_t). At ratio 1, the gradient is -A grad log pi.
     """
     clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
@@ -35,7 +36,8 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip
 
         1/2 max((v - G)^2, (clip(v, v_old - clip_range, v_old + clip_range) - G)^2)
 
-    The equation follows OpenAI's `baselines` library. If `clip_range` is None, the loss is half the squared error.
+    Here v is an element of `values`, v_old of `old_values` and G of `returns`. The equation follows OpenAI's
+    `baselines` library. If `clip_range` is None, the loss is half the squared error.
     """
     squares = (values - returns).square()
     if clip_range is None:
@@ -49,9 +51,9 @@ def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> 
 
         |tau - 1(q < v)| (q - v)^2
 
-    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. Snell et al. (2022) apply the loss to language. If
-    tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends to the maximum of q. `q_values` is a fixed
-    target without gradient.
+    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. 1(q < v) is 1 if q < v, and 0 otherwise. Snell et
+    al. (2022) apply the loss to language. If tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends
+    to the maximum of q. `q_values` is a fixed target without gradient.
     """
     errors = q_values - values
     return (expectile - (errors < 0).to(errors.dtype)).abs() * errors.square()

@@ -1,4 +1,4 @@
-"""MPO with a fixed prior: the policy is fitted to the prior, tilted by q."""
+"""MPO with a fixed prior: the policy is fitted to the prior times exp(q / tau), normalised."""
 
 from torch import Tensor
 
@@ -18,14 +18,14 @@ class MPO(Optimizer):
 
         KL(pi || pi_ref) - sum_a pi(a | s) q(s, a) / tau = KL(pi || softmax(log pi_ref + q / tau)) + constant,
 
-    in nats. Its terms are sums over all alternatives of a choice, with the current q as a constant. The loss depends
-    neither on the chosen action nor on its advantage. It therefore has no sampling noise, and `clip_range` and
-    `advantage` have no effect. v and q are trained as in ACTDE. If q = Q^pi, the loss is minimal at
+    in nats. Both terms on the left are sums over all actions of a state, and the loss has no gradient through q. The
+    loss depends neither on the chosen action nor on its advantage. It therefore has no sampling noise, and `clip_range`
+    and `advantage` have no effect. v and q are trained as in ACTDE. If q = Q^pi, the loss is minimal at
 
         pi proportional to pi_ref exp(Q^pi / tau),
 
-    where Q^pi contains no KL. Tabular ACTDE reaches this policy through its invariant (`actde/tabular.py`). This loss
-    leads back to it from any policy, for any network and torch optimizer, as long as q is accurate.
+    where Q^pi contains no KL. Tabular ACTDE reaches the same policy through its invariant (`actde/tabular.py`). MPO
+    reaches it from any policy, with any network and torch optimizer, as long as q is accurate.
 
     A KL penalty in the loss raises the temperature to tau (1 + kl_coef). An entropy bonus also flattens the limit.
     """
@@ -36,7 +36,7 @@ class MPO(Optimizer):
     needs_kl = True
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return q. It affects only the advantages that are reported as a metric."""
+        """Return q of the chosen actions. The baseline affects only the advantages that are reported as a metric."""
         assert batch.q_values is not None  # checked by `targets`
         return batch.q_values
 

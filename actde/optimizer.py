@@ -32,14 +32,15 @@ class Optimizer(ABC):
     Attributes:
         name: name in the registry and on the command line.
         needs_q: whether the algorithm requires Q heads.
-        baseline_is_q: whether the baseline is q, which should then start at v.
+        baseline_is_q: whether the baseline is q. If so, an untrained q should be initialized to equal v.
         needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
         needs_q_logprobs: whether the algorithm uses `Outputs.q_logprobs`, which is normalised over all actions.
         needs_kl: whether the algorithm uses `Outputs.kl`, the exact KL to the reference policy.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         learns_off_policy: whether the algorithm may learn from episodes that another policy played.
-        labels: source of the choices that the policy imitates: none, an expert, the policy's own best episodes,
-            recorded play, or all episodes, whose text then states the return that followed ("return").
+        labels: source of the choices that the policy imitates. "none": there is none; "expert": an expert; "best": the
+            policy's own best episodes; "recorded": recorded play; "return": all episodes, with a text that states the
+            return that followed each turn.
 
     Raises:
         OptimizerError: the settings contradict each other.
@@ -75,13 +76,15 @@ class Optimizer(ABC):
 
     @abstractmethod
     def baseline(self, batch: Batch) -> Tensor:
-        """Return the baseline b_t of the advantages, in units of reward. The shape is [B, T]."""
+        """Return the baseline b_t of the advantages, in units of reward. The shape is [B, T], like `batch.rewards`."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         """Return the advantages and returns of this process's part of a rollout. Call this once per rollout.
 
+        `all_reduce` returns the sum of a tensor over all processes.
+
         Raises:
-            ResultError: the baseline or the shaped rewards are no float tensor [B, T], or are not finite.
+            ResultError: `baseline` or `shaped_rewards` did not return a float tensor [B, T] of finite numbers.
         """
         self._check_batch(batch)
         baseline = self.baseline(batch)
@@ -112,7 +115,7 @@ class Optimizer(ABC):
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
         """Return scalar metrics of a rollout, computed over all processes. Call this method once per rollout.
 
-        The metrics are means over choices, and the shares of the returns' variance that the recorded v and q explain.
+        The metrics are means over choices and, for the recorded v and q, the explained variance of the returns.
         """
         mask = batch.mask
         count = all_reduce(mask.sum().to(targets.returns.dtype)).clamp(min=1.0)
@@ -131,13 +134,13 @@ class Optimizer(ABC):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the scalar to minimise and a dict of metrics.
+        """Return a tuple (loss, metrics): the scalar to minimise, and a dict of detached scalars.
 
-        The loss is a sum over choices divided by `count`, by default the number of choices. If `count` is the number of
-        choices of a whole batch, the losses of the micro-batches add up to the loss of the batch.
+        The loss is a sum over choices (actions), divided by `count`. By default, `count` is the number of choices. If
+        `count` is that of a whole batch, the losses of the micro-batches add up to the loss of the batch.
 
-        The metrics are detached scalars: the number of choices as `choices`, and means over these choices. The metric
-        of a batch is therefore the mean over its micro-batches, weighted by `choices`.
+        The metric `choices` is the number of choices. All other metrics are means over these choices. The metric of a
+        batch is therefore the mean over its micro-batches, weighted by `choices`.
         """
         self._check_outputs(batch, targets, outputs)
         outputs = _masked(outputs, batch.mask)
@@ -174,9 +177,10 @@ class Optimizer(ABC):
         return losses.clipped_surrogate(ratio, targets.advantages, self.config.clip_range)
 
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the value loss [B, T], which fits v to the return, or to an expectile of q.
+        """Return the value loss of each choice. The shape is [B, T].
 
-        q comes from the target heads or, without target heads, from the rollout.
+        With `value_loss="ppo"`, the loss fits v to the return. With `value_loss="ilql"`, it fits v to an expectile of
+        q. This q comes from the target heads or, without target heads, from the rollout.
         """
         if self.config.value_loss == "ppo":
             return losses.clipped_value_loss(
@@ -187,7 +191,11 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return metrics [B, T] of the distance between the policy, the rollout's policy and the reference policy."""
+        """Return metrics of each choice that tell how far the policy has moved since the rollout. The shape is [B, T].
+
+        If `outputs.kl` is None but the batch has `ref_logprobs`, the metrics also contain the sampled KL of the
+        rollout's policy to the reference policy.
+        """
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
         metrics = {
@@ -221,7 +229,11 @@ class Optimizer(ABC):
     # Check of results: a failure is a mistake in the subclass
 
     def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
-        """Raise `ResultError` unless `result` is a float tensor like `mask` and, with `finite`, finite at choices."""
+        """Raise `ResultError` if `result` is not a float tensor with the shape and device of `mask`.
+
+        With `finite`, also raise it if a number at a choice is infinite or NaN. `method` is the name of the method that
+        returned `result`.
+        """
         owner, shape = f"class {type(self).__name__}", list(mask.shape)
         if not isinstance(result, Tensor):
             got = "None" if result is None else type(result).__name__

@@ -1,4 +1,6 @@
-"""Registry of optimizers, which are built in, registered by the process, or entry points of installed packages:
+"""Registry of optimizers.
+
+An optimizer is built in, registered by a call of `register`, or provided by an installed package as an entry point:
 
     [project.entry-points."actde.optimizers"]
     mine = "my_package:Mine"

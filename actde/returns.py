@@ -13,7 +13,7 @@ AllReduce = Callable[[Tensor], Tensor]  # sums a tensor over all processes
 
 
 def no_reduce(tensor: Tensor) -> Tensor:
-    """Return the tensor unchanged: the `AllReduce` of a single process."""
+    """Return the tensor unchanged. If there is only one process, this is the sum over all processes."""
     return tensor
 
 
@@ -33,7 +33,8 @@ def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> T
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
 
-    `errors` is 0 on padding. At the end of a terminated episode gamma_t = 0, so the sum stops there.
+    `errors` holds delta_t, which is 0 on padding. `discounts` holds gamma_t. At the last choice of a terminated
+    episode, gamma_t is 0.
     """
     advantage = torch.zeros_like(errors[:, 0])
     reversed_advantages = []
@@ -66,7 +67,7 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: f
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the returns' variance, over all processes, that the predictions explain. It is a scalar.
+    """Return the share of the variance of the returns that the predictions explain: a scalar, over all processes.
 
         1 - Var(G - prediction) / Var(G)
 

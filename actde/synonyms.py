@@ -1,4 +1,4 @@
-"""Names of settings and options in other libraries, and the names that mean the same here.
+"""Names of settings and options in other libraries, and the names with the same meaning in this project.
 
 The names come from TRL, Stable-Baselines3, CleanRL and the command lines of transformers and peft.
 """
@@ -85,7 +85,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("top_k", "nucleus"), ("top_p",)),
     **dict.fromkeys(("wait", "sleep", "speed"), ("delay",)),
 }
-"""Maps a name in another library to names here, in order of preference. A command may know several of these."""
+"""Maps a name in another library to the names in this project that have its meaning, in order of preference."""
 MOST = 2  # maximum number of names in a hint
 
 

@@ -56,7 +56,10 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the tables in the post: step t >= 1, its action and error, and the state's entries after the step."""
+    """One row of the tables in the post: the step t >= 1, its action and error, and the results of the step.
+
+    The results are the policy, v and q of the state after the step.
+    """
 
     t: int
     action: Action

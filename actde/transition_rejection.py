@@ -17,20 +17,22 @@ class TransitionRejection(Optimizer):
 
     and the `top_actions` actions with the highest scores are imitated. The other actions have no policy loss:
 
-        policy loss = -log pi(a_t | s_t), averaged over these actions.
+        policy loss = -log pi(a_t | s_t), averaged over the imitated actions.
 
-    The score contains the KL only if `kl_place` is "reward". G_t never contains it, unlike the returns to which v is
-    fitted. At the end of a truncated episode, or of a segment that was cut, G_t is bootstrapped with v. With credit per
-    command, an action is a whole turn, as in that code, and its log-probabilities are sums over its tokens. Each
-    process imitates the best actions of its own play. A caller that keeps episodes of earlier rollouts adds them to the
-    batch, with the log-probabilities of the current policy as log pi_old.
+    The score contains the KL only if `kl_place` is "reward". The returns to which v is fitted then contain the KL, too,
+    but G_t never does. At the end of a truncated episode, or of a segment that was cut, G_t is bootstrapped with v.
 
-    With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
+    With `--credit command`, an action is a whole turn, as in the code of Turner and Einhorn, and its log-probabilities
+    are sums over its tokens. Each process imitates the best actions of its own play. A caller that keeps episodes of
+    earlier rollouts adds them to the batch, with the log-probabilities of the current policy as log pi_old.
+
+    With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in the code of Turner and
+    Einhorn:
 
         KL(pi || pi_ref) ~ rho (log pi - log pi_ref),   entropy ~ -rho log pi,  rho = pi(a_t | s_t) / pi_old(a_t | s_t)
 
-    The estimates are unbiased if pi_old chose every action. By default, both terms are exact sums over the alternatives
-    of each choice.
+    The estimates are unbiased if pi_old chose every action. By default, both terms are exact sums over the tokens that
+    could be chosen.
     """
 
     name = "rejection-transition"
@@ -49,10 +51,10 @@ class TransitionRejection(Optimizer):
         return lambda_advantages(rewards, batch.discounts, 1.0) + kl_penalties
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return targets with the returns of the base class. The advantages are the weights of the actions.
+        """Return the targets. The advantages are the weights of the actions in the policy loss.
 
-        Imitated actions have equal weights, and all other actions have the weight 0. The mean weight over all actions
-        of all processes is 1.
+        The returns are those of the base class. Imitated actions have equal weights, and all other actions have the
+        weight 0. The mean weight over all actions of all processes is 1.
         """
         returns = super().targets(batch, all_reduce=all_reduce).returns
         weights = _best(self.scores(batch), batch.mask, self.config.top_actions).to(returns.dtype)
@@ -74,9 +76,9 @@ class TransitionRejection(Optimizer):
 
 
 def _best(scores: Tensor, mask: Tensor, count: int) -> Tensor:
-    """Return a bool tensor that is True at the `count` highest scores, or at all actions if there are fewer.
+    """Return a bool tensor that is True at the `count` actions with the highest scores. `mask` is True at actions.
 
-    Of equal scores, the earlier ones are taken.
+    Of actions with equal scores, the earlier ones are taken. If there are at most `count` actions, all are taken.
     """
     order = torch.where(mask, scores, -torch.inf).flatten().argsort(descending=True, stable=True)
     best = torch.zeros_like(mask).flatten()

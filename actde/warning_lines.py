@@ -1,4 +1,4 @@
-"""Formats warnings and errors as one line, for all programs and their child processes. Importing this is fast."""
+"""Formats warnings and errors as one line, for all programs and their child processes. It is fast to import."""
 
 import os
 
@@ -16,6 +16,7 @@ def warning_line(
 ) -> str:
     """Format a warning as one line. This function replaces `warnings.formatwarning`.
 
-    If `torchrun` started several processes, all but the first get an empty text, so that each warning appears once.
+    If `torchrun` started several processes, only the first one returns a line, so that each warning appears once. All
+    other processes return "".
     """
     return f"warning: {shortened(' '.join(str(message).split()))}\n" if os.environ.get("RANK", "0") == "0" else ""

@@ -10,16 +10,20 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the scorer that `reward` names (see `games.completion.rewards`). A changed model is loaded again.
+    """Return the function that computes the reward named `reward`, such as "sentiment" or "rm:FOLDER".
+
+    `games.completion.rewards` defines the names. If the folder of a model has changed, the model is loaded again.
 
     Raises:
-        GameError: a term is invalid, or its model cannot be loaded.
+        GameError: a term of the reward is invalid, or its model cannot be loaded.
     """
     return resolve_reward(reward, load_scorer)
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the scorer of a reward's term that names a model folder. The model is cached until the folder changes.
+    """Return the function that computes a term of a reward with a model. The model is cached until its folder changes.
+
+    The term has one of two forms:
 
     * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
     * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)

@@ -11,7 +11,9 @@ BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual
 
 
 def load_imports(entries: str) -> None:
-    """Import the modules and files in `entries`, a comma-separated list. `package.module:Class` registers an optimizer.
+    """Import the modules and files in `entries`, a comma-separated list.
+
+    An entry that ends with a class, as in `package.module:Class` or `FILE.py:Class`, registers an optimizer.
 
     Raises:
         GameError: the code cannot be imported, or holds no such class.
@@ -44,7 +46,7 @@ def optimizer_name(text: str) -> str:
 
 
 def source_of(entry: str) -> str:
-    """Return the module or file of an import entry, which may also name a class: "mine.py" for "mine.py:Mine"."""
+    """Return the module or file of an import entry, without the class: "mine.py" for "mine.py:Mine" or "mine.py"."""
     named = CODE.fullmatch(entry)
     return named["source"] if named else entry
 

@@ -31,7 +31,7 @@ class ProbeConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """Evaluation on held-out games during training. The model plays alone, without an expert and reward shaping."""
+    """Evaluation on held-out games during training. The model plays alone, without an expert or shaped rewards."""
 
     eval_game: str = ""
     """Held-out GAME that the model plays alone during training; the best agent is kept. Empty evaluates nothing."""

@@ -34,8 +34,8 @@ class Turn:
             agents with the attribute `writes_freely`.
         reward: shaped reward of the last command, or 0 on the first turn.
         first: whether this is the first turn of the episode.
-        prompt, terminator: text before and after a command, from the game's metadata. In one-word games, the
-            terminator may be empty.
+        prompt, terminator: text before and after a command, from the game's metadata. Both may be empty, as in the
+            bandit.
     """
 
     episode: int
@@ -66,7 +66,7 @@ class GeneratedToken(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The agent's command for one turn. Numbers that the agent does not compute are empty or None.
+    """The agent's command for one turn. Fields that the agent does not compute are empty or None.
 
     Attributes:
         probabilities: pi(command | history) of every admissible command, summing to 1.

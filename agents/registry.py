@@ -1,8 +1,8 @@
 """Construction of agents by name or from the folder of a run: `make_agent("random", seed=1)`.
 
-The shipped agents `actde` and `ppo` are LoRA adapters of SmolLM2, whose weights come in a separate package. If that
-package is missing, the complete small models `actde-small` and `ppo-small` replace them. torch is imported only for
-language models.
+The shipped agents `actde` and `ppo` are LoRA adapters of SmolLM2. The weights of SmolLM2 itself come in a separate
+package. If that package is missing, the complete small models `actde-small` and `ppo-small` replace the shipped agents
+`actde` and `ppo`. torch is imported only for language models.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ def make_agent(
 
     Args:
         greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
-        guide_beta: weight of q in the policy of a language model. If None, the weight of its training is used.
-        wanted_return: return that an agent of the optimizer `decision` aims at, in units of reward. If None, that of
-            its training, which is the best return in its data by default.
+        guide_beta: weight with which q, in units of reward, is added to the log-probabilities of a language model. If
+            None, the value from the training of the agent is used.
+        wanted_return: return that an agent of the optimizer `decision` aims at, in units of reward. If None, the agent
+            aims at the same return as in its training, by default the best return in its training data.
         ask: function that returns a person's command for a turn. The human agent requires it.
-        notify: function that receives a one-line message if another agent replaces the named one.
+        notify: function that receives a one-line message if a small model replaces the named agent.
 
     Raises:
         AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
@@ -82,7 +83,10 @@ def _build(
     ask: Callable[[Turn], str] | None,
     notify: Callable[[str], None],
 ) -> Agent:
-    """Build an agent as `make_agent` does. `sampling` are keyword arguments of `LanguageModelAgent`."""
+    """Build an agent as `make_agent` does, but without its checks of `guide_beta` and `wanted_return`.
+
+    `sampling` holds keyword arguments of `LanguageModelAgent`.
+    """
     from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
     if name_or_folder == "random":
@@ -106,9 +110,9 @@ def _build(
 
 
 def _check_settings(run: Path) -> None:
-    """Raise `AgentError` if the settings of a run are missing or damaged. Play needs only the run's checkpoints.
+    """Raise `AgentError` if the settings of a run are missing or damaged, although play needs only its checkpoints.
 
-    The optimizer's name must be known, unless the run imported code, which may have registered it.
+    An unknown optimizer is also an error, unless the run imported code, which may have registered the optimizer.
     """
     from actde import OptimizerError, optimizer_class
     from agents.storage.run_folder import SETTINGS, read_config
@@ -122,7 +126,7 @@ def _check_settings(run: Path) -> None:
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return the number of games in `specs` on which the agent, or an agent that initialized it, was trained.
+    """Return how many of the games in `specs` were used to train the agent, or an agent whose weights it started from.
 
     Return None if the agent is untrained or its checkpoint does not record the games. Raise `AgentError` if there is no
     checkpoint.
@@ -138,9 +142,11 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
-    """Return the folder of a shipped agent or of its fallback, or else `name_or_folder` itself.
+    """Return the folder that holds the weights of an agent.
 
-    Raise `AgentError` if there is no such folder.
+    For the name of a shipped agent, this is the folder of this agent. If the agent cannot be played, for example
+    because a package is missing, it is the folder of the small model in `FALLBACKS`. Any other `name_or_folder` is
+    itself the path of the folder. Raise `AgentError` if there is no such folder.
     """
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
@@ -165,7 +171,7 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
 
 
 def trained_folder(name_or_folder: str) -> Path:
-    """Return the folder of a shipped agent, never that of its fallback, or else `name_or_folder` itself.
+    """Return the folder that holds the weights of an agent. Unlike `agent_folder`, never use `FALLBACKS`.
 
     Raise `AgentError` if the agent has no trained weights, or if `name_or_folder` is neither an agent nor a folder.
     """

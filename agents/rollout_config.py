@@ -15,7 +15,7 @@ GENERATED = re.compile(r"(?P<player>random|expert):(?P<episodes>[1-9][0-9]{0,8})
 
 
 def source_names(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of sources, without repetitions."""
+    """Split a comma-separated list of sources of recorded play. Drop repetitions."""
     return tuple(dict.fromkeys(filter(None, text.split(","))))
 
 
@@ -80,5 +80,5 @@ class RolloutConfig(Config):
 
     @property
     def own_episodes(self) -> int:
-        """Number of episodes of a rollout that are played."""
+        """Number of episodes of a rollout that are played anew, rather than taken from recorded play."""
         return self.episodes - self.recorded_episodes

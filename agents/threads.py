@@ -16,10 +16,9 @@ def set_threads(threads: int) -> None:
 
 
 def threads_per_process(processes: int) -> int:
-    """Return the number of threads per process if this number of processes compute at the same time.
+    """Return the number of threads of each process if `processes` processes compute at the same time.
 
-    If the user has set OMP_NUM_THREADS, its value is returned. Otherwise, the processes share the physical cores
-    equally.
+    If the environment variable OMP_NUM_THREADS is set, return its value. Otherwise, share the physical cores equally.
     """
     import psutil
 

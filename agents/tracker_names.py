@@ -1,4 +1,4 @@
-"""Names of the trackers that show the metrics of a run."""
+"""Names of the experiment trackers, such as TensorBoard, that show the metrics of a run."""
 
 from typing import Annotated, TypeAlias
 

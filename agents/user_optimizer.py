@@ -32,10 +32,12 @@ def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
 
 @contextmanager
 def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
-    """Convert an exception in a user's optimizer to an `OptimizerError`, whose message names class, file and line.
+    """Convert exceptions that a user's code raises in the `with` block to an `OptimizerError`.
 
-    An exception is the user's if its traceback leads through a file that defines the class or one of its base classes,
-    and this file belongs to none of the packages `OURS`. Every other exception is a bug and passes unchanged.
+    The message names the class, the file and the line. The user's code consists of the files outside the packages
+    `OURS` that define the class of the optimizer or one of its base classes. An exception is converted if its traceback
+    contains such a file. A `ResultError` is converted if its method is defined in such a file. All other exceptions
+    pass unchanged, and so does an `OptimizerError` or a `LostProcessError`.
     """
     cls = optimizer if isinstance(optimizer, type) else type(optimizer)
     try:
@@ -89,7 +91,7 @@ def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
 
 
 def _fields(error: BaseException) -> str:
-    """Return a hint that lists the fields of a `Batch` or other `Record` if the code reads a field that does not exist.
+    """Return a hint that lists the existing fields, if `error` is about a missing field of a `Batch` or other `Record`.
 
     Otherwise, return "".
     """

@@ -51,7 +51,7 @@ def backward(model: ActorCritic, rollout: RolloutBatch, config: UpdateConfig) ->
 
 
 def measure(trunk: str, episodes: int, turns: int, rounds: int) -> dict[str, Any]:
-    """Return the seconds of all four tasks and the ratios rollout / forward and update / backward."""
+    """Time all four tasks with a trunk. Return the seconds, and the ratios rollout / forward and update / backward."""
     player = Player({"trunk": trunk, "optimizer": "ppo", "episodes": episodes, "parallel": episodes} | NO_LEARNING)
     specs, model, update = recorded_episodes(episodes, turns), player.config.model, player.config.update
     rollout = player.rollout(specs)

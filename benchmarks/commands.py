@@ -42,7 +42,8 @@ def play(player: Player, tape: EpisodeSpec, at: Sequence[int], episode: int) -> 
     """Play a tape (a recorded episode) and measure all three methods at the turns `at`, which count from 1.
 
     Returns:
-        Turn -> number of tokens, seconds of each method, and the columns `off` and `policies_differ`.
+        Turn -> row with the number of tokens, the seconds of each method, and the two comparisons of probabilities that
+        the module docstring defines (`off` and `policies_differ`).
     """
     agent = player.agent(context=None)
     text, rows = Text(agent), {}

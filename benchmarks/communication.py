@@ -30,7 +30,7 @@ from agents.training.processes import sum_gradients
 from benchmarks.harness import alternate, begin, document, parser, ratios, shown, summary, write
 
 VOCABULARY = {"small": 2000, "wide": 20_000}
-"""Name of a trunk -> its number of words. The first has about 0.7 million parameters, the second 3 million."""
+"""Name of a trunk -> size of its vocabulary. `small` has about 0.7 million parameters, and `wide` 3 million."""
 PORT, REDUCED = "29531", "gloo:all_reduce"
 
 
@@ -48,7 +48,11 @@ def each_tensor(model: nn.Module) -> None:
 
 
 def messages(peer: Callable[[], object], kinds: Sequence[str] = (REDUCED,)) -> dict[str, int]:
-    """Return the number and the size in bytes of the float32 tensors that this process sends in messages of `kinds`."""
+    """Call `peer` once, and count the float32 tensors that this process sends meanwhile.
+
+    Return their number (`messages`) and total size (`bytes`). `kinds` are the profiler's names of the operations that
+    count as sending.
+    """
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
         peer()
     sizes = [
@@ -60,7 +64,10 @@ def messages(peer: Callable[[], object], kinds: Sequence[str] = (REDUCED,)) -> d
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the seconds of all rounds and the messages of each peer, for one trunk."""
+    """Return the seconds and the messages of all four kinds of passes, for one trunk.
+
+    `speedup` is the ratio ddp / ours of the seconds. `speedup_of_tensors` is the ratio ddp / tensors.
+    """
     begin(options.threads)
     model = from_config("small", VOCABULARY[name], 0.0)
     replicated = DistributedDataParallel(model)

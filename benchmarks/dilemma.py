@@ -113,7 +113,7 @@ def _cuda_as_cpu() -> Iterator[None]:
 
 
 def measure(peers: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
-    """Return the CPU seconds per trial of `turns` rounds of every implementation, run alternately."""
+    """Run `turns` rounds of every implementation alternately. Return the CPU seconds of each round, per trial."""
     for play_round in peers.values():
         play_round()
     seconds: dict[str, list[float]] = {name: [] for name in peers}

@@ -6,7 +6,7 @@ from benchmarks.harness import filled, shown, stored
 
 
 def textworld() -> Iterator[list[str]]:
-    """Yield the rows of the speed of TextWorld games."""
+    """Yield the rows of the table on the speed of TextWorld games."""
     targets = {
         ("warm", "admissible commands"): "300", ("warm", "with description and inventory"): "1,000",
         ("mix", "with policy"): "8; cooking 2", ("first", "admissible commands"): "1",
@@ -21,7 +21,7 @@ def textworld() -> Iterator[list[str]]:
 
 
 def generation() -> Iterator[list[str]]:
-    """Yield the rows of the speed of generation."""
+    """Yield the rows of the table on the speed of game generation."""
     for row in stored("generation")["rows"]:
         numbers: Mapping[str, float] = row["summary"]
         spread = {"median": numbers["ratio"], "least": numbers["least"], "most": numbers["most"]}
@@ -49,7 +49,7 @@ def exact() -> str:
 
 
 def suites() -> Iterator[list[str]]:
-    """Yield the rows of the speed of other suites."""
+    """Yield the rows of the table on the speed of other suites of games."""
     for row in stored("suites")["rows"]:
         yield [f"steps per CPU second, `{row['game']}`", "the suite's own environment", shown(row["ratio"]), ""]
 

@@ -47,7 +47,10 @@ def generate(player: Player, prompts: Sequence[str], tokens: int) -> tuple[float
 
 
 def passes(player: Player, rollout: RolloutBatch) -> None:
-    """Run the language model forward and backward with its loss at the same choices, in the steps of the update."""
+    """Run forward and backward passes of the language model over a rollout, in the steps of the update.
+
+    The loss is the cross-entropy of the rollout's choices (the sampled tokens).
+    """
     config, model = player.config.update, player.model.train()
     for _ in range(config.epochs):
         for share in np.array_split(np.arange(len(rollout)), config.minibatches):
@@ -62,7 +65,7 @@ def passes(player: Player, rollout: RolloutBatch) -> None:
 
 
 def measure(texts: int, tokens: int, rounds: int) -> dict[str, Any]:
-    """Return the seconds of all four tasks and both ratios."""
+    """Return the seconds of all four tasks, and the ratios rollout / generate and update / passes."""
     game = f"completion?reward=length&max_tokens={tokens}&newlines=true"
     settings = {"optimizer": "actde", "game": game, "episodes": texts, "parallel": texts, "measure_kl": False}
     player = Player(settings | NO_LEARNING)

@@ -90,9 +90,9 @@ def theirs(words: str, seed: int, folder: Path) -> float | None:
 
 
 def measure(family: str, level: int, words: str, turns: int, folder: Path) -> dict[str, Any]:
-    """Generate `turns` games with each program alternately.
+    """Generate `turns` games with each of the two programs, alternately.
 
-    Return a row with the CPU seconds of each game, and with the CPU seconds of starting our process as `once`.
+    Return a row with the CPU seconds of each game. `once` contains the CPU seconds that the start of our process takes.
     """
     ours = Ours(family, folder)
     first, second = ours.make(level, 100_000), ours.make(level, 100_001)

@@ -67,7 +67,7 @@ POSITIONS, WORDS = 16_384, 80
 
 
 class Bench:
-    """A player at one size of a sweep."""
+    """A player and tapes (recorded episodes) for one size of a sweep, with the three measured functions."""
 
     def __init__(self, point: Point) -> None:
         self.specs = uniform(point["live"], point["turns"], point["commands"])
@@ -90,7 +90,7 @@ class Bench:
 
 
 def uniform(count: int, turns: int, commands: int) -> list[EpisodeSpec]:
-    """Return `count` tapes that show the same text at every turn. The commands differ between turns."""
+    """Return `count` tapes (recorded episodes) with the same text at every turn. The commands differ between turns."""
     specs = recorded_episodes(min(count, 4), max(turns, 8), commands=commands)
     longest = max((scene.observation for scene in specs[0].scenes[1:8]), key=len)
     text = " ".join(longest.split()[:WORDS])
@@ -140,7 +140,7 @@ def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
 def memory_of(point: Point) -> dict[str, int]:
     """Return the peak memory of a rollout and of an update in bytes, minus the memory held before.
 
-    The function must run in its own process.
+    Call it in a process of its own.
     """
     bench, added = Bench(BASE | point), {}
     for name, measured in (("rollout", bench.rollout), ("update", bench.update)):
@@ -152,7 +152,7 @@ def memory_of(point: Point) -> dict[str, int]:
 
 
 def memory_in_child(point: Point, threads: int) -> dict[str, int]:
-    """Run `memory_of` in a new process."""
+    """Return the result of `memory_of`, called in a new process."""
     command = [sys.executable, "-m", "benchmarks.growth", "--threads", str(threads), "--point", json.dumps(point)]
     options: dict[str, Any] = {"env": python_environment(), "cwd": Path(__file__).parent.parent}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **options)
@@ -161,7 +161,7 @@ def memory_in_child(point: Point, threads: int) -> dict[str, int]:
 
 
 def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Return the exponents e of y ~ n^e, where y is [sizes][rounds].
+    """Return the exponents e of y ~ n^e. `n` is [sizes], and `y` is [sizes][rounds].
 
     `all` is a least-squares fit of the logarithms over all sizes. `end` is computed from the two largest sizes. Both
     contain the median and the extremes over rounds.

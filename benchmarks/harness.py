@@ -128,7 +128,7 @@ def stored(name: str) -> Any:
 
 
 def filled(text: str) -> str:
-    """Return a paragraph of a page, wrapped into lines."""
+    """Return a text as a paragraph of a page, wrapped into lines."""
     return textwrap.fill(text, width=118, break_on_hyphens=False, break_long_words=False)
 
 

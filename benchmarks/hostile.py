@@ -19,7 +19,7 @@ CORPUS = [
     "tree", "gonear chest", "random", "yes", "no", "y", "n.s", "", " ", "\n", "é", "\ud800", "🔑", "take clé",
     "x" * 5000, "take " + "key " * 60, "<description>", "[looking]", "*** The End ***", "\"look\"", "(look)",
 ]  # fmt: skip
-"""The command filter refuses every command of the corpus in every game."""
+"""Commands that the command filter must refuse in every game."""
 TAGS = ["<score>7</score>", "[taking the key - succeeded]", "tw-extra-infos moves", "> look", "%s%n", "{o}", "$$$$"]
 PRONOUNS = ["it", "them", "him", "her", "me", "myself", "self", "that", "this", "one", "the other", "here", "there"]
 LITTLE = ["in", "on", "off", "up", "down", "out", "of", "from", "into", "onto", "with", "to", "under", "the", "a", "my"]

@@ -33,7 +33,10 @@ CLOCKS = ("processor", "wall")
 
 
 def train(side: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train a run to 90% wins. Return its side, seed, settings and iterations: seconds so far, and some metrics."""
+    """Train a run to 90% wins. Return its side (a value of `--prefix-sharing`), seed, settings and iterations.
+
+    For each iteration, there is a row with the seconds since the start of the run, and with some metrics.
+    """
     from agents.training.factory import make_trainer
 
     settings = {"game": GAME, "optimizer": "ppo", "trunk": "small", "seed": seed, "prefix_sharing": side}
@@ -53,7 +56,7 @@ def train(side: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def total_and_last(rows: Sequence[dict[str, float]], clock: str) -> tuple[float, float]:
-    """Return the seconds of a run, and of its last 100 episodes."""
+    """Return a tuple: the seconds of a whole run, and of its last 100 episodes. `rows` are the run's iterations."""
     episodes, seconds = ([0.0, *(row[name] for row in rows)] for name in ("episodes", clock))
     return seconds[-1], seconds[-1] - float(np.interp(episodes[-1] - RECENT, episodes, seconds))
 

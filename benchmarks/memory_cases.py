@@ -23,7 +23,7 @@ LARGE_NEOX = {
     "num_hidden_layers": 12,
     "num_attention_heads": 24,
 }
-"""1.7 billion parameters."""
+"""Configuration of a GPT-NeoX model with 1.7 billion parameters."""
 LLAMA = {
     "model_type": "llama",
     "vocab_size": 49152,
@@ -65,7 +65,7 @@ OLMO2 = {
     "max_position_embeddings": 2048,
 }
 LONG = {"max_turns": 16, "context": 256, "micro_batch_tokens": 512}
-"""Long episodes, which fill the micro-batches."""
+"""Settings of cases with long episodes, which fill the micro-batches."""
 TEXTS = {
     "game": "completion?reward=length&max_tokens=112&newlines=true",
     "context": 128,

@@ -37,7 +37,10 @@ from benchmarks.memory_cases import BASE, CASES, LLAMA, TINY, TUNING, Case
 THRESHOLD = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 KEPT = ("program", "prefix_sharing", "tokens")
 FIRST = ("predicted", "measured", "ratio")
-"""Keys that are copied from an earlier row to `first`. `KEPT` contains further keys of `measure` that a row stores."""
+"""Keys of a row that `first` keeps when the prediction is made again (see the module docstring).
+
+`KEPT` contains keys of the result of `measure` that a row stores too.
+"""
 PROJECT = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 """The environment variable that puts this package on the import path of a child process."""
 
@@ -85,10 +88,11 @@ def predict(case: Case) -> dict[str, Any]:
 
 
 def measure(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
-    """Run a case and its tiny run in fresh processes with these environment variables.
+    """Run a case, and the same case with a tiny trunk (see `tiny_of`), in fresh processes.
 
-    Return the memory of the tiny run (`program`), the peaks above it while the model is loaded (`load`) and afterwards
-    (`run`), all in MB, `prefix_sharing`, and the number of `tokens` in the largest micro-batch.
+    Return the memory of the tiny run (`program`), and the peaks of the case above it: while the model is loaded
+    (`load`), and afterwards (`run`). All three are in MB. Also return `prefix_sharing`, and the number of `tokens` in
+    the largest micro-batch. `settings` are environment variables of the processes.
     """
     tiny, own = _run(tiny_of(case), settings), _run(case, settings)
     program = tiny["resident"]

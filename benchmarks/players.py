@@ -23,11 +23,16 @@ from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, make_torch_optimizer
 
 GAME = "textworld:simple?seed=1"
-"""This game selects the presets. The player plays tapes instead."""
+"""The default game. It only selects presets, since the games to play are an argument of `Player.rollout`."""
 
 
 class Player:
-    """A language model that plays and learns. Settings that are not in `explicit` are the presets of its trunk."""
+    """A language model that plays and learns.
+
+    Args:
+        explicit: settings of `train`. All other settings have the values of the presets.
+        model, tokenizer: the model, if it is not to be built from the settings.
+    """
 
     def __init__(self, explicit: dict[str, Any], *, model: ActorCritic | None = None, tokenizer: Any = None) -> None:
         self.config = config = presets.resolve({"game": GAME} | explicit)
@@ -48,7 +53,7 @@ class Player:
 
     @cached_property
     def learner(self) -> LanguageModelAgent:
-        """The agent that plays all rollouts. It keeps its tables between rollouts, as in `train`."""
+        """The agent that plays all rollouts, created at its first use. As in `train`, it is reused between rollouts."""
         return self.agent(record=True)
 
     def rollout(
@@ -93,7 +98,7 @@ class Text:
 
 
 def ended(episode: int) -> EpisodeEnd:
-    """Return an `EpisodeEnd` of this episode, for `agent.end`."""
+    """Return the `EpisodeEnd` with which the agent's method `end` is called after an episode."""
     return EpisodeEnd(episode=episode, observation="", info={}, reward=0.0, terminated=True, truncated=False)
 
 

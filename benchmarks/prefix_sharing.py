@@ -42,12 +42,16 @@ from benchmarks.players import Player, tokens_in
 
 SIDES = ("auto", "off")
 SHAPE = (8, 300, 32)
-"""Case `completions`: number of completions per prompt, tokens of a prompt, and tokens of a completion."""
+"""Sizes of the case `completions`: completions per prompt, tokens of a prompt, and tokens of a completion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A case. Without games, it consists of random completions. `speedup` and `memory` are targets of the ratios."""
+    """Games that are played, or random completions if `games` is empty.
+
+    `speedup` is the least ratio off / auto of the update's seconds that the benchmark aims at. `memory` is the largest
+    ratio auto / off of its memory.
+    """
 
     games: tuple[str, ...] = ()
     speedup: float
@@ -63,7 +67,7 @@ CASES = {
 
 
 class Bench:
-    """An agent that plays and a player that learns, for each side of a case. All of them share one model."""
+    """For each side (`auto` and `off`) of a case, an agent that plays and a player that learns. All share one model."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         case, episodes = CASES[name], options.episodes
@@ -155,7 +159,7 @@ def alternate(measured: Callable[[str], object], rounds: int) -> harness.Times:
 
 
 def played_row(bench: Bench, update: harness.Times, rounds: int) -> dict[str, Any]:
-    """Return the results of play and of iterations. `update` holds the seconds of the updates."""
+    """Return the results of play, and of whole iterations (play and update). `update` holds the updates' seconds."""
     tokens = {side: [one.tokens.tolist() for one in bench.play(side).segments] for side in SIDES}
     seconds, reader = alternate(bench.play, rounds), bench.agents["auto"].reader
     iteration = {side: [sum(pair) for pair in zip(seconds[side], update[side], strict=True)] for side in SIDES}

@@ -96,7 +96,7 @@ def players(kind: Kind) -> tuple[LanguageModelAgent, dict[str, Player]]:
 
 
 def untrain(model: ActorCritic) -> None:
-    """Draw the weights of the trunk again, so that the policy is nearly uniform."""
+    """Replace the weights of the trunk by small random numbers, so that the policy is nearly uniform."""
     for parameter in model.lm.parameters():
         if parameter.dim() > 1:
             parameter.data.normal_(std=0.02)
@@ -116,7 +116,7 @@ def rollout(kind: Kind, agent: LanguageModelAgent) -> RolloutBatch:
 
 
 def measure(kind: Kind, rounds: int) -> dict[str, Any]:
-    """Return the seconds of every option in every round, and the cost of the choice."""
+    """Return the seconds of every option in its fastest round, and the cost of the choice."""
     agent, made = players(kind)
     recorded, sharing = rollout(kind, agent), dict[str, float]()
 

@@ -35,7 +35,7 @@ PARTS = ("play", "update", "iteration")
 
 
 def measured(work: Callable[[], T]) -> tuple[T, dict[str, float]]:
-    """Return the result of `work`, with its seconds and the peak of the process's memory in bytes."""
+    """Call `work`. Return a tuple: its result, and a dict of its seconds and of the process's peak memory in bytes."""
     reset_peak()
     begun = time.process_time(), time.perf_counter()
     result = work()
@@ -44,7 +44,7 @@ def measured(work: Callable[[], T]) -> tuple[T, dict[str, float]]:
 
 
 def iteration(name: str, side: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Play a rollout and make an update in this process."""
+    """Play a rollout of a case and make an update on it, in this process. Return the times, the memory and metrics."""
     harness.begin(options.threads)
     bench = Bench(name, options)
     held = resident()

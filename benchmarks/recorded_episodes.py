@@ -22,7 +22,7 @@ from agents.play.runner import EpisodeRunner
 from agents.protocol import Turn
 
 OTHERS = ("textworld:cooking?level=6&seed=2", "textworld:cooking?level=4&seed=1", "textworld:quest?level=7&seed=1")
-"""Games whose commands complete those of a turn, in this order."""
+"""Games whose commands, in this order, are added to a turn that has too few commands of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class EpisodeSpec:
         return Tape(self.scenes[:max_turns])
 
     def turn(self, number: int, *, episode: int) -> Turn:
-        """Return the turn with index `number`, which counts from 0."""
+        """Return a turn of the tape. `number` counts from 0."""
         scene = self.scenes[number]
         return Turn(
             episode=episode,

@@ -1,8 +1,9 @@
 """Measure the time and the memory of reading recorded play: `python -m benchmarks.recorded_play --turns 1000000`.
 
-A synthetic transcript is converted to token streams as `train --data` does, the resulting file is indexed, and about
-1,000 of its episodes are read in a scattered order. The memory of a part is the growth of the process's peak after the
-first 2,000 turns of the part or, for the index, during the whole part.
+There are three parts. A synthetic transcript is converted to token streams as by `train --data`, the resulting file is
+indexed, and about 1,000 of its episodes are read in a scattered order. The memory of a part is how far the peak of the
+process rises above the memory after the first 2,000 turns of the part. For the index, it is the rise during the whole
+part.
 """
 
 import json
@@ -64,13 +65,13 @@ def episode(index: int) -> Episode:
 
 
 class Meter:
-    """Time and growth of memory of one part."""
+    """Measures the time and the growth of memory of one part."""
 
     def __init__(self) -> None:
         self.begin, self.before = time.perf_counter(), 0
 
     def watched(self, items: Iterator[Any], each: int) -> Iterator[Any]:
-        """Yield the items, which have `each` turns each. Memory that was held after `WARM` turns is not counted."""
+        """Yield the items, of `each` turns each, and begin to measure memory growth after the first `WARM` turns."""
         for number, item in enumerate(items):
             if number == WARM // each:
                 reset_peak()
@@ -85,7 +86,7 @@ class Meter:
 
 
 def measure(turns: int, folder: Path) -> dict[str, Any]:
-    """Return the measures of a transcript with this number of turns, which is written to `folder`."""
+    """Write a transcript of `turns` turns to `folder`, and return the time and memory of all three parts."""
     from agents.language_model.recorded_streams import StreamRecorder
     from agents.text.prompt import PLAIN
     from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer

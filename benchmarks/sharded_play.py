@@ -62,20 +62,20 @@ def stored(model: torch.nn.Module) -> int:
 
 
 def by_layer(model: ActorCritic, tokens: Tensor) -> Tensor:
-    """Run a pass over this process's own streams."""
+    """Compute the hidden states of this process's own streams. The trunk's layers are gathered one after the other."""
     with in_step(model):
         return model.hidden_states(tokens, use_cache=False)
 
 
 def by_tensors(model: Any, tokens: Tensor) -> Tensor:
-    """Run a pass over the streams of both processes."""
+    """Compute the hidden states of the streams of both processes, with tensor parallelism."""
     states: Tensor = model.model(tokens, use_cache=False).last_hidden_state
     return states
 
 
 @torch.no_grad()
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the seconds of all rounds, the bytes of a pass and the stored bytes of each peer, for both cases."""
+    """Return the results of the three peers: stored bytes and, for `decode` and `read`, seconds and received bytes."""
     begin(options.threads)
     whole, layers = actor_critic(folder), actor_critic(folder)
     shard(layers, sharding_plugin(), torch.device("cpu"), by_layer=True)

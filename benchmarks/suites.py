@@ -39,7 +39,7 @@ GAMES = {
     "textarena:2048-v0-3x3?seed=1&choices=[up],[down],[left],[right]": 200,
     household.NAME: 100,
 }
-"""GAME strings, or the name of the household game -> steps of a round."""
+"""GAME string, or name of the household game -> number of steps in a round."""
 MAX_TURNS = 100
 
 Turn = tuple[Sequence[str], float, bool]  # admissible commands, score so far, whether the episode has ended

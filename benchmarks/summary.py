@@ -28,7 +28,7 @@ FAULTS = {
     "disk": "full disks and missing permissions",
     "memory_limits": "limits of the address space",
 }
-"""Name of a results file -> its faults. The counts are in `total`, or in `total[PART]` if the key is FILE.PART."""
+"""Results file -> the faults that it counts in `total`. A key FILE.PART means the counts in `total[PART]` of FILE."""
 OUTCOMES = ("tried", "refused", "exact", "failed")
 
 

@@ -43,11 +43,14 @@ GAMES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 HEADER = 64
 TURNS = 40
 Damage = tuple[str, bytes, bytes]
-"""Kind of damage, damaged story and damaged record."""
+"""Tuple (kind of damage, story, record), in which at least one of story and record is damaged."""
 
 
 def form(story: Path, foreign: bool) -> tuple[bytes, bytes]:
-    """Return a tuple (story, record). The record of the foreign form lacks our metadata, which contain the hashes."""
+    """Return a tuple (story, record) of a game.
+
+    If `foreign`, the record lacks the metadata that this project adds, which contain the hashes.
+    """
     record = json.loads(story.with_suffix(".json").read_bytes())
     if foreign:
         del record["metadata"]["actde"]
@@ -74,7 +77,10 @@ def _flip(data: bytes, at: int, rng: random.Random) -> bytes:
 
 
 def verdict(pair: tuple[bytes, bytes], intact: list[Any], folder: Path) -> str:
-    """Return "refused", "exact", or a description of the failure in capitals."""
+    """Play a damaged pair (story, record). Return "refused", "exact", or a description of the failure in capitals.
+
+    `intact` is what `play` returns for the intact files.
+    """
     path = folder / "tw-game.z8"
     path.write_bytes(pair[0])
     path.with_suffix(".json").write_bytes(pair[1])

@@ -11,9 +11,9 @@ environment is that of `textworld.start`. Both play the same commands alternatel
     first    first visits; the median ratio, with its first and last decile
     reset    resets of our environment with a filled cache, in microseconds
 
-`warm` compares minima over rounds, since other processes can only increase a time. For TextWorld's environment, it adds
-up the minima of the commands. For ours, it uses the minimum of the whole episode. `mix` and `first` cannot be repeated,
-since a first visit happens only once. They compare CPU time instead.
+Ratios are TextWorld / ours. `warm` compares minima over rounds, since other processes can only increase a time. For
+TextWorld's environment, it adds up the minima of the commands. For ours, it uses the minimum of the whole episode.
+`mix` and `first` cannot be repeated, since a first visit happens only once. They compare CPU time instead.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ class Pair:
 
 
 def warm(game: str, infos: tuple[str, ...]) -> dict[str, float]:
-    """Compare cached steps. Return microseconds per step and per reset, and the ratio of the steps' times."""
+    """Compare steps that our cache already contains.
+
+    Return microseconds per step and per reset, and the ratio TextWorld / ours of the time of a step.
+    """
     pair = Pair(game, infos)
     commands = pair.script(np.random.default_rng(0), STEPS, 0.0)
     stock, ours, resets = [], [], []

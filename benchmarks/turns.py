@@ -72,7 +72,7 @@ def attention(player: Player, new: int, visible: int) -> float:
 def play(player: Player, tape: EpisodeSpec, episode: int) -> list[dict[str, Any]]:
     """Play a tape with both agents and return a row for each turn.
 
-    The episode numbers from `episode` to `episode` + turns - 1 are used.
+    One agent starts a new episode at every turn, so the episode numbers `episode` to `episode` + turns - 1 are used.
     """
     kept, again = player.agent(context=None), player.agent(context=None)
     pieces, text, rows = Text(kept), "", []

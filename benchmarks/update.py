@@ -48,7 +48,7 @@ from benchmarks import harness
 
 ROOT = Path(__file__).parent.parent
 Job: TypeAlias = dict[str, Any]
-"""What a peer does, as described in its module."""
+"""What a peer does: its first line of input, which the docstring of its module in `benchmarks.peers` describes."""
 
 
 class Worker:
@@ -124,7 +124,7 @@ def model_folder(trunk: str, folder: Path) -> Path:
 
 
 def prompts(rollout: dict[str, Any], samples: str) -> tuple[list[list[int]], int]:
-    """Return a tuple for TRL, computed from our rollout: (1) prompts as token ids, (2) the length of the responses."""
+    """Compute the prompts of TRL from our rollout. Return a tuple (prompts as token ids, tokens per response)."""
     segments, choices = rollout["segments"], rollout["choices"]
     made = sum(map(len, choices))
     if samples == "stream":
@@ -175,7 +175,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def beside_trl(
     options: argparse.Namespace, own: Job, module: str, peer: Callable[[dict[str, Any]], Job]
 ) -> Iterator[tuple[dict[str, Any], Job, dict[str, Worker]]]:
-    """Run all rounds of our trainer and of TRL's, alternately. Provide our rollout, TRL's job and both workers.
+    """Run all rounds of our trainer and of TRL's, alternately. Yield a tuple (our rollout, TRL's job, both workers).
 
     Args:
         own: the job of `peers/own_trainer.py`.

@@ -27,7 +27,7 @@ autodoc_typehints = "signature"
 
 
 def setup(app: Any) -> None:
-    """Fill the generated parts of a page after it is read."""
+    """Let Sphinx fill the generated parts of each page that it reads (see `reference_pages`)."""
 
     def fill(app: Any, name: str, text: list[str]) -> None:
         text[0] = reference_pages.filled(text[0])

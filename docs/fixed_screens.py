@@ -1,4 +1,4 @@
-"""Screens of long commands, drawn from fixed results: the panel of `train`, the end of `compare`, and `runs`."""
+"""Screens of `train`, `compare` and `runs`, drawn from fixed results because real runs would take too long."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ SUMMARIES = [
 
 
 def train_panel() -> list[RenderableType]:
-    """Return the panel of a training after eight of 20 iterations, in which Ctrl-C was pressed."""
+    """Return the panel that `train` shows after eight of 20 iterations, when Ctrl-C has been pressed once."""
     history = [
         {
             "iteration": number, "seconds": 11.0 * (number + 1), "env_steps": 600 * (number + 1),
@@ -58,7 +58,7 @@ def compared(kind: str) -> list[RenderableType]:
 
 
 def listed() -> list[RenderableType]:
-    """Return the table of `runs`, with a run in each state but one."""
+    """Return what `runs` prints: a table of runs in different states, and the message on a damaged run."""
     return [runs.table(SUMMARIES, ("optimizer", "lr"), Path("runs")), SUMMARIES[-1].problem]
 
 
@@ -68,4 +68,4 @@ FIXED: dict[str, tuple[str, Callable[[], list[RenderableType]]]] = {
     "compare-texts": ("compare --quick", lambda: compared("texts")),
     "runs": ("runs", listed),
 }
-"""Name of a picture -> a tuple: the command, and a function that returns what it shows."""
+"""Name of a picture -> tuple (command, function that returns what the command shows)."""

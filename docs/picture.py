@@ -15,7 +15,7 @@ WIDTH, LINES = 100, 46
 
 
 def main() -> None:
-    """Play as `make play` does and save the end of its output beside this file."""
+    """Play as `make play` does, and save the last lines of the output as `play.svg` beside this file."""
     screen = io.StringIO()
     console.out = Console(
         file=screen, width=WIDTH, force_terminal=True, color_system="truecolor", legacy_windows=False,

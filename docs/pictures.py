@@ -76,7 +76,10 @@ def recorder(columns: int, *, terminal: bool) -> Console:
 
 
 def printed(words: Sequence[str], columns: int) -> Console:
-    """Run a command in a terminal with this number of columns. Return its output, or its errors if it has no output."""
+    """Run a command in a terminal of `columns` columns. Return the console that recorded its output.
+
+    If the command prints only errors, return the console that recorded these.
+    """
     out, err = recorder(columns, terminal=True), recorder(columns, terminal=False)  # without spinners
     answers = iter(TYPED)
 
@@ -108,7 +111,7 @@ async def watched(folder: Path, name: str, columns: int, theme: str) -> str:
 
 
 def smaller(picture: str) -> str:
-    """Draw the most common background once instead of in every line, which saves a third of the file."""
+    """Shrink an SVG by a third: draw its most common background colour once instead of in every line of text."""
     rectangles = BACKGROUND.findall(picture)
     [(colour, _)] = Counter(rectangle[0] for rectangle in rectangles).most_common(1)
     first = BACKGROUND.search(picture)
@@ -138,7 +141,7 @@ def draw(folder: Path) -> None:
 
 
 def export(folder: Path, name: str, title: str, screen: Console) -> None:
-    """Write what a console has recorded as a picture."""
+    """Write what a console has recorded as an SVG to `folder`. The file is named after `name` and the width."""
     picture = screen.export_svg(title=title, theme=MONOKAI, clear=False, unique_id=name)
     (folder / f"{name}-{screen.width}-dark.svg").write_text(picture, encoding="utf-8")
 

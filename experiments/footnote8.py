@@ -1,13 +1,14 @@
 """Optimizers with a fault of `trl-textworld`, the post's text-adventure code.
 
-The agents of this code did not learn (footnote 8 of the post). Its training step went through eight samples in
-random order, and returned the loss of the last one instead of the sum of all eight. Only one of the eight samples
-therefore had a gradient.
+Agents that were trained with `trl-textworld` did not learn (footnote 8 of the post). The code's training step computed
+the losses of eight samples in random order, but returned the last loss instead of the sum of all eight. Only one of the
+eight samples therefore had a gradient.
 
     python cli.py compare --optimizers ppo,experiments.footnote8:OneOfEightPPO --episodes 16 --minibatches 2 \\
         --micro-batch-tokens 1 --prefix-sharing off
 
-The last two settings compute the loss of each segment in a micro-batch of its own, which the fault requires.
+With the last two settings, each micro-batch contains a single segment. The optimizers need this to drop the losses of
+seven segments.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ SAMPLES = 8  # segments of a gradient step
 
 
 class OneOfEight(Optimizer):
-    """Base class of optimizers whose gradient is that of one random segment of every eight."""
+    """Base class of optimizers that use one random segment (a part of an episode) of each eight for the gradient."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -31,7 +32,10 @@ class OneOfEight(Optimizer):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the segment's mean loss and metrics. The loss is 0 unless the segment is the selected one of eight.
+        """Return a tuple (mean loss, metrics) for a batch that consists of one segment.
+
+        Of every eight successive calls, a random one returns its loss. The other seven return a loss of 0. `count` is
+        ignored: the loss is always the mean over the choices of the segment.
 
         Raises:
             OptimizerError: the batch has several segments.

@@ -1,6 +1,6 @@
 """Predict which models fit onto which devices: `python -m experiments.memory_table --out docs/memory.md`.
 
-The memory is that of `train --dry-run` (`agents.training.memory_prediction`). No weights are needed.
+The predictions are those of `train --dry-run` (`agents.training.memory_prediction`), which need no weights.
 """
 
 import json
@@ -27,7 +27,11 @@ LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_si
 
 
 def llama(width: int, inner: int, layers: int, heads: int, groups: int, **more: Any) -> dict[str, Any]:
-    """Return the configuration of a Llama with feed-forward layers of width `inner` and `groups` key/value heads."""
+    """Return the configuration of a Llama with hidden size `width`.
+
+    `inner` is the size of the feed-forward layers, and `groups` the number of key/value heads. `more` holds further
+    fields of the configuration.
+    """
     sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
     attention = {"num_attention_heads": heads, "num_key_value_heads": groups, "max_position_embeddings": 8192}
     return {**LLAMA, **sizes, **attention, "tie_word_embeddings": False, **more}
@@ -58,8 +62,10 @@ DECODERS: dict[str, dict[str, Any]] = {
 class Method:
     """How a model is trained.
 
-    `lora` is the rank of the adapter. If it is 0, all weights are trained. With `by_layer`, play gathers one layer
-    after the other.
+    Attributes:
+        lora: rank of the LoRA adapter. If it is 0, all weights are trained.
+        shards: number of devices among which the trunk is sharded. 1 means that it is not sharded.
+        by_layer: whether play gathers the shards of one layer after the other, instead of the whole trunk at once.
     """
 
     lora: int
@@ -100,19 +106,19 @@ def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS
 
 
 def cell(gigabytes: float) -> str:
-    """Return a peak and, in brackets, the smallest of `DEVICES` onto which it fits."""
+    """Format a peak in GB, followed in brackets by the smallest of `DEVICES` onto which the run fits."""
     fitting = [device for device in DEVICES if gigabytes <= USABLE * device]
     return f"{gigabytes:,.3g} ({fitting[0]})" if fitting else f"{gigabytes:,.0f}"
 
 
 def row(name: str) -> list[str]:
-    """Return the row of a decoder."""
+    """Return the table row of a decoder: its name, its parameters in billions, and the peak of each method."""
     found = list(memories(DECODERS[name]))
     return [name, f"{found[0][1]:.3g}", *(cell(peak) for peak, _ in found)]
 
 
 def document(command: str) -> str:
-    """Return the page."""
+    """Return the page as Markdown. `command` is the command that the page names as its origin."""
     settings = {name: x for name, x in SETTINGS.items() if name != "game"}
     words = " ".join(f"--{name.replace('_', '-')}" + ("" if x is True else f" {x}") for name, x in settings.items())
     rows = table(["decoder", "10^9 parameters", *METHODS], map(row, DECODERS))

@@ -15,7 +15,7 @@ from games.errors import GameError, is_users, reason
 
 
 def run(main: Callable[..., None]) -> NoReturn:
-    """Call `main` with the arguments of the command line, and exit with its status."""
+    """Call `main` with the arguments of the command line, and exit. The status is 0 if `main` returns without error."""
     with one_line_errors():
         typer.run(main)
     sys.exit(0)
@@ -23,7 +23,7 @@ def run(main: Callable[..., None]) -> NoReturn:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print warnings in the block as one line, and exit on an error.
+    """Print each warning in the `with` block as one line. On an error, print one line and exit.
 
     The exit status is 2 for a mistake of the user, and 1 if a run diverged or the system reported an error.
     """

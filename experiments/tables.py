@@ -11,7 +11,10 @@ _NUMBERS = re.compile(r"\[\n[\s\d.eE+,nul-]*\n *\]")  # a list of numbers; no JS
 
 
 def json_text(results: Mapping[str, Any]) -> str:
-    """Return results as indented JSON with each list of numbers on one line. Raise ValueError if one is not finite."""
+    """Return results as indented JSON, with each list of numbers on one line.
+
+    Raise ValueError if a number is not finite.
+    """
     text = json.dumps(results, indent=1, allow_nan=False)
     return _NUMBERS.sub(lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 

@@ -14,8 +14,9 @@ In addition to Gymnasium's API, every game follows these rules:
   never both true.
 * `info` always holds `admissible_commands` (a sorted list, empty after the end and in games of free text), `score` (the
   sum of the rewards so far), `won`, `lost` and `moves` (the number of commands so far).
-* `won` is None as long as a wrapped environment of another project has not said whether the episode is won. If it
-  says so in some episodes, the evaluation counts the other episodes as not won.
+* `won` is None while it is unknown whether the episode is won. This occurs only with environments of other projects,
+  which may report it late or never. If an environment reports it in some episodes, the evaluation counts the episodes
+  without a report as not won.
 * `info` also holds `max_score` and `objective` if the game has them.
 * If a truncated game can be continued, `info["continuation"]` holds the reset options that continue the game.
 * If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.

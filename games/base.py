@@ -22,9 +22,9 @@ NOT_RUNNING = "no episode is running: call reset() first, and again after the en
 class StepResult:
     """What a game returns at its start and after each command.
 
-    `text` is the observation, stripped at both ends. `reward` is the change in score that the command causes.
-    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules. `TextGame`
-    applies the turn limit. The entries of `info` extend or replace those that `TextGame` computes.
+    `text` is the observation, without blanks at its ends. `reward` is the change in score that the command causes.
+    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules, and not by the
+    turn limit, which `TextGame` applies. The entries of `info` extend or replace those that `TextGame` computes.
     """
 
     # The class is not frozen, because freezing it would double the cost of a step.
@@ -61,7 +61,10 @@ class TextGame(gymnasium.Env[str, str]):
     _generator: np.random.Generator | None = None
 
     def __init__(self, *, max_turns: int, characters: str = "", render_mode: str | None = None) -> None:
-        """Create a game. `characters` are the characters besides printable ASCII that its observations may contain."""
+        """Create a game whose episodes have at most `max_turns` commands.
+
+        Observations may contain printable ASCII and the additional `characters`.
+        """
         if isinstance(max_turns, bool) or not isinstance(max_turns, int):
             raise TypeError(f"max_turns: expected an int, got {max_turns!r}")
         if not 1 <= max_turns <= MAX_TURNS:
@@ -147,5 +150,5 @@ class TextGame(gymnasium.Env[str, str]):
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Return further entries of `info` for a truncated episode, such as `continuation`."""
+        """Return additional `info` entries for a truncated episode: `continuation`, if the game can be continued."""
         return {}

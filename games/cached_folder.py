@@ -1,6 +1,6 @@
-"""Build a folder once: one process builds it while others wait.
+"""Build a cached folder only once. If several processes need the folder, one builds it while the others wait.
 
-Rebuild it if its sources or files have changed.
+The folder is built again if its sources or its files have changed.
 """
 
 import json
@@ -14,9 +14,11 @@ MANIFEST = "manifest.json"
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Fill `folder` unless it is intact. If several processes call this function, one builds while the others wait.
+    """Call `build` to fill `folder`, unless `is_intact()` returns True.
 
-    `build` receives an empty folder and fills it. If `build` raises, `folder` stays as it is.
+    If several processes call this function, one builds while the others wait. `build` receives the path of an
+    empty temporary folder. When `build` returns, this folder replaces `folder`. If `build` raises, `folder` stays as it
+    is.
     """
     if not is_intact():
         with building(folder):
@@ -26,10 +28,10 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
 
 
 def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Fill `folder`, unless it was built from `origin` and no file in it has changed since then. Return `folder`.
+    """Call `build` to fill `folder` if it is missing or out of date. Return `folder`.
 
-    `origin` holds names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file.
-    Raise FilesError if the folder cannot be written.
+    `origin` holds names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file. The
+    folder is out of date if `origin` or one of these files has changed. Raise FilesError if it cannot be written.
     """
 
     def build_with_manifest(work: Path) -> None:

@@ -25,8 +25,8 @@ GRACE = 2.0  # seconds that a terminated child has to remove its temporary files
 def python_environment() -> dict[str, str]:
     """Return the environment variables for a Python child.
 
-    The child's import path excludes the current folder and the folder of the main script, because a user's file there,
-    such as `random.py`, could shadow a module of the same name.
+    The child's import path excludes the current folder and the folder of the main script. A user's file there, such as
+    `random.py`, could otherwise be imported in place of Python's module of the same name.
     """
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
     users = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
@@ -63,7 +63,10 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """Return the signal or the exit status of a child that has closed its connection."""
+        """Return, as text, the signal or the exit status with which the child has ended.
+
+        Call this after the child has closed its connection. If the child still runs 5 s later, the text says only that.
+        """
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -84,9 +87,10 @@ class Child:
 
 
 def why_ended(status: int, oom_kills_before: int) -> str:
-    """Return the signal or exit status that ended a child.
+    """Return, as text, the signal or exit status with which a child has ended.
 
-    `oom_kills_before` is `oom_kills()` at the child's start.
+    `status` is the return code of `subprocess`. `oom_kills_before` is the value of `oom_kills()` at the child's start.
+    If the count has increased since, the text says that the kernel killed a process because the memory was full.
     """
     known = -status in {signal.value for signal in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
@@ -103,13 +107,16 @@ def oom_kills() -> int:
 
 
 def _warning_format() -> str:
-    """Return `module:name` of the function that formats warnings: ours if it is installed, and otherwise Python's."""
+    """Return, as `module:name`, the function with which the child formats warnings.
+
+    This is the function in `actde.warning_lines` if the current process uses it, and otherwise Python's own.
+    """
     module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
     return f"{module}:{name}" if module == "actde.warning_lines" else "warnings:formatwarning"
 
 
 def run(descriptor: int, serve: str, warning_format: str) -> None:
-    """In the child, run the function `serve`, with warnings formatted by the function `warning_format`.
+    """Run the function `serve` in the child process, and format its warnings with the function `warning_format`.
 
     Both functions are given as `module:name`. `descriptor` is the file descriptor of the child's end of the connection.
     """

@@ -1,4 +1,4 @@
-"""A pool with the interface of `WorkerPool` whose jobs are tasks of Ray, on one machine or on a cluster.
+"""A pool that runs jobs as tasks of Ray, on one machine or on a cluster. It has the interface of `WorkerPool`.
 
 Ray distributes the jobs, and runs a job again if its process or machine is lost. Jobs read and write files, so the
 current folder and the output folder must be on storage that all machines share.
@@ -26,18 +26,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d+)")
 LOCAL = "local"
-"""The address that starts Ray on this machine."""
+"""The value of `address` that starts Ray on this machine, in place of the address of a running cluster."""
 RETRIES = 10
-"""Maximum number of times that Ray runs a job again after its process or machine was lost.
+"""Maximum number of times that Ray runs a job again.
 
-The same limit, counted separately, holds for jobs that Ray has ended because the memory was full.
+Two kinds of failure are counted separately: the job's process or machine was lost, or Ray ended the job because the
+memory was full.
 """
 STORE = 100_000_000
-"""Bytes of shared memory of a Ray that is started here. The results of jobs are small."""
+"""Size of Ray's shared memory in bytes, if Ray is started here. The results of jobs are small."""
 
 
 class ClusterPool:
-    """A pool of jobs on a Ray cluster. Leaving the context ends its jobs, and Ray if it was started here.
+    """A pool that runs jobs on a Ray cluster. Leaving the context ends the jobs, and also Ray if it was started here.
 
     Args:
         address: HOST:PORT of the cluster's head, or `local`, which starts Ray on this machine.
@@ -80,7 +81,7 @@ class ClusterPool:
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a top-level function of a module on the cluster and return a future for its result.
 
-        Errors are those of `WorkerPool.submit`. Cancelling the future ends the job.
+        The future raises the errors that `WorkerPool.submit` describes. Cancelling the future ends the job.
         """
         job: Future[T] = Future()
         call = module_of(function), function.__name__, args, kwargs
@@ -91,7 +92,10 @@ class ClusterPool:
         return job
 
     def _finish(self, job: Future[Any], name: str, done: Future[Any]) -> None:
-        """Copy the outcome of a task to the future of its job."""
+        """Copy the result or the error of a finished Ray task to `job`, the future that `submit` has returned.
+
+        `done` is Ray's future of the task. `name` is the name of the job's function, for error messages.
+        """
         if not job.set_running_or_notify_cancel():
             return
         try:
@@ -126,8 +130,9 @@ def open_pool(
 def _connect(address: str, cpus: int) -> Any:
     """Connect this process to the cluster at `address`, and return the module `ray`.
 
-    With `local`, start Ray on this machine: only on the loopback address, with a token that only this process and its
-    children know, without dashboard and statistics, and with its files in the scratch folder.
+    If the address is `local`, start Ray on this machine. This Ray listens only on the loopback address. It requires a
+    token that only this process and its children know. It has no dashboard and sends no usage statistics. Its files
+    are in the scratch folder.
     """
     if address != LOCAL and not ADDRESS.fullmatch(address):
         raise GameError(f"--cluster {address}: expected HOST:PORT, on a machine of that cluster, or {LOCAL}")
@@ -165,9 +170,14 @@ def _connect(address: str, cpus: int) -> Any:
 def _run_in_folder(
     call: tuple[str, str, tuple[Any, ...], Mapping[str, Any]], folder: Path, mark: Path
 ) -> tuple[list[str], bool, Any]:
-    """In a task of Ray, run a job in `folder`. Return a tuple (notes, whether the job succeeded, its result or error).
+    """Run a job in the current folder `folder`. Ray calls this function in a worker process, as a task.
 
-    If this machine has no `folder` or no file `mark`, the storage is not shared, and the error is a GameError.
+    Return a tuple (lines that the job passed to `note`, whether the job succeeded, its result or error). If `folder`
+    or the file `mark` is missing on this machine, the storage is not shared. The error is then a GameError.
+
+    Args:
+        call: a tuple (module, function, arguments, keyword arguments).
+        mark: an empty file that the pool has created in the output folder.
     """
     notes: list[str] = []
     send_notes(notes.append)

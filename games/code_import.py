@@ -1,8 +1,8 @@
 """Import code that the user names: a module, or a Python file outside any package.
 
 A GAME, a reward and an optimizer may name code as `package.module:Name` or `path/file.py:Name`. Code is imported only
-because the user named it on the command line, in a TOML file or in a Python call. The stored settings of a run never
-suffice: the command line asks the user to name the code again (see `games.game_strings.code_in`).
+because the user named it on the command line, in a TOML file or in a Python call. A name in the stored settings of a
+run is not enough: the user must name the code again on the command line (see `games.game_strings.code_in`).
 """
 
 import hashlib
@@ -27,7 +27,9 @@ _NAMED: dict[str, None] = {}
 
 
 def import_code(source: str) -> ModuleType:
-    """Import a module, or execute a file whose name ends in `.py`. A file is executed again after a change.
+    """Import a module, or execute a file whose name ends in `.py`.
+
+    A file is executed again only if it has changed since the last call.
 
     Raises:
         GameError: there is no such module or file, or its code fails.
@@ -53,7 +55,7 @@ def import_name(text: str, kind: str) -> Any:
     """Return the function or class that `package.module:Name` or `path/file.py:Name` names.
 
     Args:
-        kind: what the name must denote, for the error message: a function or a class.
+        kind: the word for the expected object in the error message: "function" or "class".
 
     Raises:
         GameError: the code cannot be imported, or holds no such function or class.
@@ -68,7 +70,10 @@ def import_name(text: str, kind: str) -> Any:
 
 
 def _import_advice(file: Path, error: ImportError) -> str | None:
-    """Return advice for a file whose import of another file in its folder failed, or None for any other error."""
+    """Return advice if `file` failed because it imports another file in its folder. Otherwise return None.
+
+    `error` is the exception that the import of `file` has raised.
+    """
     package = file.with_name("__init__.py")
     if "attempted relative import" in str(error):
         return f"code in several files is a package; import the class in {package}, and name {package}:Class"
@@ -92,7 +97,7 @@ def package_as_file(text: str) -> str:
 
 
 def find_nearby(head: str) -> str | None:
-    """Return `path/file.py:Name` for `module:Name` if the current folder holds this module, and otherwise None."""
+    """Return `package/module.py:Name` for `package.module:Name`, or None if the current folder has no such module."""
     source, _, name = head.partition(":")
     path = source.replace(".", "/")
     with suppress(OSError):  # the name is too long
@@ -107,10 +112,9 @@ def named_code() -> list[str]:
 
 
 def canonical(source: str) -> str:
-    """Return the absolute path if `source` is a `.py` file.
+    """Return the absolute path of a `.py` file, or the name of a module unchanged.
 
-    Return the name of a module unchanged. Raise GameError if the path contains `?`, `,` or `*`, which are separators in
-    GAME strings and lists.
+    Raise GameError if the path contains `?`, `,` or `*`, which are separators in GAME strings and lists.
     """
     if not source.endswith(".py"):
         return source
@@ -122,7 +126,11 @@ def canonical(source: str) -> str:
 
 @lru_cache(maxsize=64)
 def _execute(path: Path, modified: int) -> ModuleType:
-    """Return the module in a file. The file is executed once, and again after a change."""
+    """Execute a Python file and return it as a module.
+
+    `modified` is the time of the file's last change in nanoseconds. Results are cached by path and time, so only a
+    changed file is executed again.
+    """
     name = f"actde_file_{hashlib.sha256(f'{path}:{modified}'.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path
@@ -134,11 +142,12 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 @contextmanager
 def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") -> Iterator[None]:
-    """Convert an exception in the user's code to a one-line error: `what`, the exception, its place and `hint`.
+    """Run the user's code in the block, and convert its exceptions to errors of the class `kind`.
 
-    KeyboardInterrupt is not converted, because the user caused it, not the code. If the code has forked, the forked
-    process exits at the end of the block. Standard output is redirected to standard error, so that the code cannot
-    corrupt a JSON document on standard output.
+    The message is one line: `what`, the exception, its file and line, and `hint`. KeyboardInterrupt is not converted,
+    because it comes from the user and not from the code. If the code has forked, the forked process exits at the end
+    of the block. Standard output is redirected to standard error, so that the code cannot corrupt a JSON document on
+    standard output.
     """
     process = os.getpid()
     try:
@@ -161,7 +170,8 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
 def _printing_to_stderr() -> Iterator[None]:
     """Redirect standard output to standard error in the block, but only in the main thread.
 
-    The redirection applies to the whole process, so threads that redirect at once could restore the wrong stream.
+    The redirection applies to the whole process. If two threads redirected at the same time, one of them could restore
+    the wrong stream.
     """
     if threading.current_thread() is threading.main_thread():
         with redirect_stdout(sys.stderr):

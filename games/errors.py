@@ -13,9 +13,9 @@ OUT_OF_MEMORY = (
     "pyobject pointer is null",  # of a library written in Rust
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
-"""Phrases, in lower case, by which the message of an out-of-memory error is recognized."""
+"""Phrases in lower case. An error whose message contains one of them counts as an out-of-memory error."""
 MAX_MESSAGE = 500
-"""Maximum number of characters of an exception's message in an error of ours."""
+"""Maximum number of characters that `described` quotes from an exception's message."""
 OF_PATHS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
@@ -77,24 +77,25 @@ def described(error: BaseException, *, all_lines: bool = False) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written. Some errors have a message but no `strerror`."""
+    """Return why a file cannot be read or written: `strerror`, or the message of an error without `strerror`."""
     return error.strerror or str(error) or type(error).__name__
 
 
 def is_users(error: OSError) -> bool:
-    """Return whether the user's disk or path causes the error.
+    """Return whether an error comes from the user's disk or path, and not from a bug in this project.
 
-    Otherwise, the error is a bug in this project. Errors in `OF_PATHS`, such as a missing file, may come from wrong
-    code. The user causes such an error only if it is a `PathError`, which names a path that the user has chosen.
+    An error such as a full disk always comes from the user's machine. An error in `OF_PATHS`, such as a missing file,
+    counts as a bug unless it is a `PathError`, which concerns a path that the user has chosen.
     """
     return isinstance(error, PathError) or error.errno not in OF_PATHS
 
 
 @contextmanager
 def noticing_changes(folder: Path) -> Iterator[None]:
-    """Convert an OSError to a PathError if another program has changed `folder` while the block writes to it.
+    """Convert an OSError from the block to a PathError if another program has changed `folder` meanwhile.
 
-    This is the case if the folder has been removed, or if a path in it is a folder instead of a file or the reverse.
+    The error is converted in two cases: `folder` has been removed, or a path in `folder` has the wrong type (a folder
+    in place of a file, or a file in place of a folder). All other errors are raised unchanged.
     """
     try:
         yield
@@ -112,8 +113,8 @@ def noticing_changes(folder: Path) -> Iterator[None]:
 def naming(path: Path) -> Iterator[None]:
     """Add `path` to an OSError from the block if the error names no file, as after a write to a full disk.
 
-    Libraries written in Rust raise other exception classes. If the message contains an `os error` number, the exception
-    is converted to the OSError with this number.
+    Libraries written in Rust do not raise OSError. If the message of their exception contains an `os error` number, the
+    exception is converted to the OSError with this number.
     """
     try:
         yield
@@ -131,10 +132,11 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocation has failed.
+    """Return whether an error was raised because the memory was full.
 
-    PyTorch raises RuntimeError in this case, and so does Python if it cannot start a thread. Loading a library raises
-    ImportError, and Rust libraries raise classes of their own. These errors are recognized by their messages.
+    Not only MemoryError counts. PyTorch raises RuntimeError, and so does Python if it cannot start a thread. Loading a
+    library raises ImportError, and Rust libraries raise classes of their own. These errors are recognized by their
+    messages.
     """
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True

@@ -107,7 +107,10 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
 
     @contextmanager
     def _guarded(self, method: str) -> Iterator[None]:
-        """Convert an exception to an `EpisodeError`, whether the environment or a check of its values raises it."""
+        """In the block, convert exceptions of the environment and of the checks of its values to `EpisodeError`.
+
+        `method` is the called method of the environment, for the error message.
+        """
         try:
             with code_errors(f"{self.name}: expected a result of {method},"):
                 yield

@@ -36,7 +36,7 @@ from games.untrusted_files import read_bytes
 GROUP = "actde.games"
 VERSION = re.compile(r"-v[0-9]+$")
 ID = re.compile(r"/|-v[0-9]+$")
-"""Matches a part of a Gymnasium id (its `/` or its version), but nothing in the name of a class."""
+"""Matches a `/` or a version such as `-v0`. Every Gymnasium id contains one of them, and no class name does."""
 MAX_SOURCE = 10_000_000
 """The maximum size of a Python file, in bytes."""
 OURS = ("max_turns", "render_mode")
@@ -50,6 +50,8 @@ Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
 def find(head: str) -> str | None:
     """Return the canonical name of an open game, or None if `head` names none. Code that `head` names is imported.
+
+    `head` is the part of a GAME string before `?`.
 
     Raises:
         GameError: the code cannot be imported, or holds no environment of this name.
@@ -71,7 +73,7 @@ def find(head: str) -> str | None:
 
 
 def source_of(head: str) -> str | None:
-    """Return the module or file that `find` or `make` imports for `head`, except modules of this project.
+    """Return the module or file that `find` or `make` imports for `head`, or None if it is a module of this project.
 
     `head` may also name an entry point or one of Gymnasium's own ids. For an id that the user's code registered, return
     None, because that code is imported already.
@@ -86,7 +88,10 @@ def source_of(head: str) -> str | None:
 
 
 def parameters(game: str) -> tuple[Parameter, ...]:
-    """Return the settings of a game: `seed`, and the arguments of its constructor whose types a text can express."""
+    """Return the settings of a game: `seed`, and the constructor arguments whose values a GAME string can express.
+
+    If the class of the game has an attribute `parameters`, these are used instead of the constructor's signature.
+    """
     constructor, registered = _constructor(game), _registered(game)
     defaults = {} if registered is None else registered.kwargs
     own = getattr(constructor, "parameters", ())
@@ -164,7 +169,7 @@ def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
 
 
 def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Parameter | None:
-    """Return an argument as a setting, or None if a GAME string cannot set the argument.
+    """Return a constructor argument as a setting of a GAME string, or None if a GAME string cannot set it.
 
     `defaults` override the constructor's own defaults.
     """
@@ -194,8 +199,8 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
 def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
     """Return the error message for a GAME that names a Python file but no class.
 
-    It lists the classes to choose from. The file is parsed but not imported. A class is listed if the name of one of
-    its bases ends with a name in `bases`, or if one of its bases is listed.
+    The message lists the classes of the file that look like environments: classes with a base class whose name ends
+    with an entry of `bases`, and their subclasses. The file `source` is parsed but not imported.
     """
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
@@ -212,5 +217,8 @@ def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wra
 
 
 def is_missing_code(head: str) -> bool:
-    """Return whether a GAME looks like an environment that no code has registered yet."""
+    """Return whether a GAME looks like a Gymnasium id whose code is not imported yet.
+
+    This is so if it ends in a version such as `-v0` and is not the path of a file.
+    """
     return bool(VERSION.search(head)) and not Path(head).exists()

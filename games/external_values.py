@@ -35,9 +35,10 @@ class UnusableValueError(Exception):
 
 
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Check an info.
+    """Check the info that an environment has returned, and return a corrected copy.
 
-    Return it with `defaults` for its missing entries and without the entries `AGENTS_OWN`.
+    In the copy, `defaults` supply missing entries, and the entries in `AGENTS_OWN` are removed. Raise
+    UnusableValueError if an entry is invalid.
     """
     if not isinstance(info, Mapping):
         raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
@@ -125,8 +126,8 @@ def checked_actions(space: object) -> gymnasium.spaces.Text:
 def as_text(observation: object, *, inside: bool = False) -> str | None:
     """Return an observation as text, or None if it cannot be shown as text.
 
-    Gymnasium's wrappers may return dicts, tuples, lists and arrays. Each of their entries becomes a line. A number is
-    accepted only inside such a collection, where `inside` is true.
+    Gymnasium's wrappers may return dicts, tuples, lists and arrays. Each of their entries becomes a line. `inside` is
+    true if `observation` is such an entry. A number is accepted only as an entry, and not as a whole observation.
     """
     match observation:
         case str():
@@ -219,4 +220,7 @@ ENTRIES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "max_tokens": ("a whole number from 1", lambda value: isinstance(value, int) and 1 <= value <= MAX_TEXT),
     "newlines": ("True or False", _is_outcome),
 }
-"""Other info entries that this project uses: name -> a tuple (expected value in words, function that checks it)."""
+"""The checks of further info entries: name -> a tuple (expected value in words, function).
+
+The function returns whether a value is valid.
+"""

@@ -11,8 +11,9 @@ ALIKE = 3
 IN_A_ROW = 10
 """Play stops after this number of consecutive failures of any kind.
 
-If `live` episodes are played at a time, both numbers are `live - 1` higher, because the other episodes are already
-running when the first episode of a flaky game fails. The numbers for failures to start are not raised.
+If `live` episodes are played at a time, the limits `ALIKE` and `IN_A_ROW` are raised by `live - 1`. When the first
+episode of a flaky game fails, the other `live - 1` episodes are already running and may fail, too. The limits are not
+raised for episodes that fail to start, which are counted separately.
 """
 ADVICE = "correct the game, or choose another"
 
@@ -45,9 +46,10 @@ class Failures:
         return total
 
     def started(self) -> None:
-        """Record that an episode has started, which ends a row of failed starts.
+        """Record that an episode has started. This resets the count of consecutive failed starts.
 
-        Failed starts are counted apart from other failures, because many starts may fail before any live episode ends.
+        Failed starts are counted separately from other failures, because many starts may fail before any running
+        episode ends.
         """
         self._failed_starts = []
 
@@ -60,8 +62,8 @@ class Failures:
             at_start: whether the episode could not start.
 
         Raises:
-            FatalGameError: too many episodes in a row failed, with failures of the same kind (`ALIKE`) or of any kind
-                (`IN_A_ROW`).
+            FatalGameError: too many episodes in a row failed. `ALIKE` limits the failures of the same kind, and
+                `IN_A_ROW` those of any kind.
         """
         self.episodes += 1
         if error is None:
@@ -89,8 +91,8 @@ class Failures:
 
 
 def error_kind(error: GameError) -> str:
-    """Return the kind of an error.
+    """Return the kind of an error: the `kind` of an EpisodeError, or the class of any other error.
 
-    Errors of the same kind count as the same failure.
+    `Failures` uses it to recognize that the same failure occurs again.
     """
     return error.kind if isinstance(error, EpisodeError) else type(error).__name__

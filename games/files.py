@@ -31,12 +31,12 @@ SCRATCH = "actde-"
 _SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
 """Process id -> a tuple (scratch folder, lock that the process holds).
 
-A fork also inherits its parent's entry.
+A forked process also has a copy of its parent's entry.
 """
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of the folder `name` in the cache folder. The variable ACTDE_CACHE can set the cache folder."""
+    """Return the path of the folder `name` in the cache folder, which the environment variable ACTDE_CACHE can set."""
     if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path
@@ -46,7 +46,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Convert an OSError from the block to a one-line FilesError if the user's disk or path causes the error."""
+    """In the block, convert an OSError of the user's disk or path to FilesError("cannot {doing}: ...; {advice}")."""
     try:
         yield
     except OSError as error:
@@ -59,7 +59,7 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 def create_folder(folder: Path) -> None:
     """Create a folder that a command writes, and its parents.
 
-    Raise PathError if a file has one of their names, and FilesError if their place takes no folders, as /proc.
+    Raise PathError if a file is in place of one of the folders. Raise FilesError if it cannot be created, as in /proc.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
     may acquire the same lock again.
 
     Args:
-        names: names of the output files, of which the first determines the lock. Without names, lock the whole folder.
+        names: names of the output files. The lock is named after the first one. Without names, lock the whole folder.
         wait: whether to wait if another process holds the lock. If false, raise FilesError instead.
     """
     is_new = not folder.exists()
@@ -156,9 +156,9 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove the temporary files and folders in `folder` that were made for `names`, or all of them without names.
+    """Remove the temporary files and folders in `folder`. The caller holds the lock.
 
-    The caller holds the lock.
+    If `names` are given, remove only those that were made for the outputs with these names.
     """
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         found = TEMPORARY.fullmatch(path.name)
@@ -173,7 +173,7 @@ def remove_leftovers(folder: Path, *names: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Write a file, or a folder with all its content, through to the disk, so that it survives a power failure."""
+    """Flush a file, or a folder with all its content, to the disk (`fsync`), so that it survives a power failure."""
     for entry in path.iterdir() if path.is_dir() else ():
         sync(entry)
     _sync_one(path)
@@ -266,7 +266,7 @@ def scratch_folder() -> Path:
 
 
 def remove_dead_scratch_folders() -> None:
-    """Remove the scratch folders of killed processes, which no longer hold the locks of these folders."""
+    """Remove the scratch folders whose lock no process holds, because their processes were killed."""
     paths: list[Path] = []
     with suppress(OSError):  # there is no temporary folder, for example because the disk is full
         paths += Path(tempfile.gettempdir()).glob(f"{SCRATCH}*{LOCK}")

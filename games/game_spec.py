@@ -35,7 +35,7 @@ class GameSpec:
         target: what the game is made from, by kind:
 
             * `textworld`: the name of the family
-            * `file`: the path of the story
+            * `file`: the path of the game file
             * `suite`: the suite and its game, as in `express:coin`
             * `open`: the id, code or entry point of the environment (see `games.external_games`)
             * any other kind: ""
@@ -59,9 +59,9 @@ class GameSpec:
     ) -> "gymnasium.Env[str, str]":
         """Make the game. A `textworld` game that is not in the cache is generated first.
 
-        `max_turns` replaces the game's own turn limit. `infos` names further entries of the info of a TextWorld game.
-        Stories and `.tw-pddl` files ignore names that they cannot provide (`_available_infos`). Some suites recognize
-        `policy_commands`. All other games ignore `infos`.
+        `max_turns` replaces the game's own turn limit. `infos` names further entries for the game's info. A TextWorld
+        game provides all entries of `INFOS`. Other game files ignore the names that they cannot provide
+        (`_available_infos`). Some suites provide `policy_commands`. All other games ignore `infos`.
         """
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.step_seconds is not None:
@@ -83,7 +83,10 @@ class GameSpec:
         return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
-        """Return the path of a `textworld` or `file` game. If a `textworld` game is not in the cache, generate it."""
+        """Return the path of the game file of a `textworld` or `file` game.
+
+        A `textworld` game that is not in the cache is generated first.
+        """
         if self.kind == "file":
             return Path(self.target)
         from games.textworld.generation.make_game import cached_game
@@ -94,8 +97,8 @@ class GameSpec:
     def has_new_words(self) -> bool:
         """Whether the game may print words that are not in the vocabulary of our games.
 
-        `game_file.check` tells whether this project made a game file. A game from a manifest is always ours, because
-        `load_manifest` has verified its hash.
+        This is so for a game that this project has not made. `game_file.check` tells who made a game file. It is not
+        called for a game from a manifest. Such a game is always ours, because `load_manifest` has verified its hash.
         """
         is_file = self.kind == "file" and self.hash is None
         return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
@@ -104,7 +107,7 @@ class GameSpec:
 def offers_commands(spec: GameSpec) -> bool:
     """Return whether a game offers admissible commands at its start.
 
-    The game is made and reset, unless its kind is `suite`.
+    For a game of kind `suite`, this follows from its name and settings. Any other game is made and reset.
     """
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
@@ -118,7 +121,7 @@ def offers_commands(spec: GameSpec) -> bool:
 def _available_infos(path: Path) -> tuple[str, ...]:
     """Return those entries of `INFOS` that a game file can provide.
 
-    Plain stories provide none.
+    A Z-machine file without TextWorld's record provides none.
     """
     if path.suffix == pddl_file.SUFFIX:
         return pddl_file.INFOS

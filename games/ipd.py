@@ -23,10 +23,12 @@ PAYOFFS: Mapping[str, Payoff] = {
 """Name -> payoff matrix. payoff[current action][previous action] is in game points per turn.
 
 Action 0 is cooperate, and action 1 is defect. `post` is the matrix behind the post's figures. Its entries sum to zero.
-For each previous action, there is a threshold of the discount above which always cooperating earns more than always
-defecting. In `post`, the threshold is 0.5477 after cooperation and 0.4523 after defection. Their mean is 0.5. At a
-discount of 0.5, alternating is best. The post's public code also tries the other three matrices. In `threshold-0.75`,
-the threshold after cooperation is 0.75.
+The post's public code also tries the other three matrices.
+
+Whether it pays to cooperate depends on the discount. Above a threshold, a player who always cooperates from now on
+earns more than one who always defects. The threshold depends on the previous action. In `post`, it is 0.5477 after
+cooperation and 0.4523 after defection, and at a discount of 0.5, alternating is best. In `threshold-0.75`, the
+threshold after cooperation is 0.75.
 """
 
 

@@ -8,7 +8,7 @@ from games.errors import naming
 
 
 def dumped(rows: Iterable[object]) -> str:
-    """Return the text of a file with one line per row."""
+    """Return the rows as text in the format JSON Lines, with one line per row."""
     return "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -68,7 +68,10 @@ class Parameter:
         return str(value)
 
     def _bounded(self, number: float, text: str, what: str = "number") -> float:
-        """Return `number`. Raise GameError unless it is finite and within the bounds."""
+        """Return `number`. Raise GameError unless it is finite and within the bounds.
+
+        The message quotes `text`, from which `number` was parsed, and says that `what` was expected.
+        """
         if not self.low <= number <= self.high or math.isinf(number):
             low, high = (_number(end) if math.isfinite(end) else "" for end in (self.low, self.high))
             bounds = f" from {low} to {high}" if low and high else f" of at least {low}" if low else ""
@@ -79,7 +82,7 @@ class Parameter:
 def split_query(query: str, game: str) -> dict[str, str]:
     """Return the settings in a text such as `a=1&b=two%20words`, as {"a": "1", "b": "two words"}.
 
-    Raise GameError if a part is not NAME=VALUE or if a name occurs twice.
+    Raise GameError if a part is not NAME=VALUE or if a name occurs twice. The message begins with `game`.
     """
     words: dict[str, str] = {}
     for part in query.split("&") if query else ():
@@ -94,9 +97,10 @@ def split_query(query: str, game: str) -> dict[str, str]:
 
 
 def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
-    """Return the values of the given settings, in the order of `table`.
+    """Convert settings from text to values: name -> value, in the order of `table`.
 
-    Raise GameError if a name is not in `table` or a value is invalid.
+    `table` holds the parameters of the game, and `words` the texts of the given settings. Raise GameError if a name is
+    not in `table` or a value is invalid. The message begins with `game`.
     """
     known = {parameter.name: parameter for parameter in table}
     for name in words:

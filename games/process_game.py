@@ -36,7 +36,7 @@ DEPTH = 20
 PLAIN = (type(None), bool, int, float, str, bytes)
 COLLECTIONS = (list, tuple, set, frozenset)
 ANY_TEXT = Text(1_000_000, min_length=0, charset=string.printable)
-"""The space of a game whose own space is not Gymnasium's `Text`."""
+"""Replaces the action space or observation space of a game if the space is not Gymnasium's `Text`."""
 
 
 class ProcessGame(gymnasium.Env[str, str]):
@@ -134,8 +134,9 @@ def _sources(spec: GameSpec) -> list[str]:
 
 
 def serve(connection: Connection) -> None:
-    """In the child process, make the game that the first message names, then call its methods until the pipe closes.
+    """Run in the child process: make the game that the first message describes, then call methods of this game.
 
+    Each further message names a method and its arguments. The function returns when the parent closes the pipe.
     Errors that a user or a caller can cause are sent to the parent. After any other error, the child prints the
     traceback and ends.
     """
@@ -169,7 +170,7 @@ def _make(sources: Sequence[str], spec: GameSpec, keywords: dict[str, Any]) -> g
 
 
 def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
-    """Return what the parent needs to know about an environment."""
+    """Return the metadata, spaces, vocabulary and strategies of an environment, for `ProcessGame` in the parent."""
     with code_errors("expected attributes of the environment,"):
         spaces = [space if type(space) is Text else ANY_TEXT for space in (env.action_space, env.observation_space)]
         vocabulary, strategies = (getattr(env.unwrapped, name, None) for name in ("vocabulary", "strategies"))
@@ -182,7 +183,11 @@ def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
 
 
 def _sendable(result: Any) -> Any:
-    """Return a method's result without the entries of its info that another process cannot receive."""
+    """Return the result of a method of the environment in a form that can be sent to the parent process.
+
+    If the result is a tuple that ends in an info, drop the info's entries that are not plain values
+    (`_is_plain`). Any other result becomes None if it is not plain.
+    """
     if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
         return result if _is_plain(result) else None
     return *result[:-1], {key: value for key, value in result[-1].items() if _is_plain(value)}

@@ -24,7 +24,7 @@ T = TypeVar("T")
 MAX_BYTES = 256_000_000
 """The default limit on the size of a file, or of one line of a JSON Lines file, in bytes."""
 END = re.compile(r" at line [0-9]+ column 0$")
-"""The position in a parser's message if a text ends too early."""
+"""Matches the position that a JSON parser's message states for a text that ends too early."""
 
 
 def is_present(path: Path) -> bool:
@@ -59,7 +59,7 @@ def read_lines(
     A place is a text such as "metrics.jsonl, line 3".
 
     Args:
-        complete: whether the last line must end with a newline, too.
+        complete: whether to raise `error` if the last line does not end with a newline.
         limit: maximum bytes of a line.
     """
     for where, line in read_raw_lines(path, limit=limit, error=error):
@@ -76,7 +76,7 @@ def read_raw_lines(
 
     Args:
         offset: position of the first byte to read.
-        number: number of the line that begins there.
+        number: number of the line that begins at `offset`, counted from 1.
     """
     with os.fdopen(_open(path, error), "rb") as file:
         file.seek(offset)
@@ -89,7 +89,7 @@ def read_raw_lines(
 
 
 def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str:
-    """Return the text of UTF-8 bytes without a byte order mark. Raise `error` if they are no UTF-8."""
+    """Decode UTF-8 and remove a byte order mark. Raise `error` if `data` is not UTF-8. `where` names it in errors."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
@@ -129,7 +129,7 @@ def read_object(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] =
 
 
 def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> dict[str, Any]:
-    """Return `value` if it is a JSON object, or raise `error`."""
+    """Return `value` if it is a JSON object, or raise `error`. `where` names the value in errors."""
     if not isinstance(value, dict):
         raise error(f"{where} is damaged: expected a JSON object, got {type(value).__name__}")
     return value
@@ -138,8 +138,8 @@ def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> d
 def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = FilesError) -> T:
     """Check a JSON value, and return it as `kind`, a pydantic model or another type.
 
-    If the value is invalid, raise `error`, which names the field. Types are strict: the text "1" is not a number. A
-    list is accepted as a tuple, because JSON has no tuples.
+    If the value is invalid, raise `error`, whose message names the field and, by `where`, the value. Types are strict:
+    the text "1" is not a number. A list is accepted as a tuple, because JSON has no tuples.
     """
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import to_json
@@ -162,7 +162,7 @@ def first_error(failure: ValidationError) -> str:
 
 
 def _in_one_line(problem: str) -> str:
-    """Remove the number of the line from a parser's message on a single line, and the position of the line's end."""
+    """Shorten a JSON parser's message about a text of one line: drop the line number, and the position `END`."""
     return END.sub("", problem).replace("at line 1 column", "at column")
 
 

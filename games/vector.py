@@ -42,13 +42,13 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
     If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
-    The environment is closed, and the next reset makes a new one. The seed of that reset is derived from the last seed
-    that was passed to `reset`. If a reset raises GameError, the next step of that environment is truncated in the same
-    way, and the seed of its next reset is derived likewise. `failures` counts these episodes, and raises FatalGameError
-    if too many fail in a row.
+    The environment is closed, and the next reset makes a new one. If a reset raises GameError, the next step of this
+    environment reports it in the same way: the step is truncated, and `infos["error"]` holds the reason. The reset
+    after a failure gets a seed that is derived from the last seed passed to `reset`. `failures` counts the failed
+    episodes, and raises FatalGameError if too many fail in a row.
 
-    `workers` is the number of threads, which may be 0. A step runs on a thread unless the game's method
-    `needs_interpreter(command)` returns False.
+    `workers` is the number of threads. If it is 0, all steps run in the caller's thread. Otherwise, steps may run on
+    threads, except those for which the game's method `needs_interpreter(command)` returns False.
     """
 
     def __init__(

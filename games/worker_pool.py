@@ -29,8 +29,8 @@ KEPT = "finished work is kept, and the same command continues"
 class WorkerPool:
     """A pool of `size` worker processes. Leaving the context ends all workers.
 
-    The default size is one process for each CPU of this process, but at most 32. Raise GameError if `size` is not from
-    1 to 256.
+    By default, there is one worker for each CPU that this process may use, but at most 32. Raise GameError if `size` is
+    not from 1 to 256.
     """
 
     restarts = False
@@ -119,7 +119,10 @@ def serve(connection: Connection) -> None:
 
 
 def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bool, Any]:
-    """Call a function. Return (True, its result), or (False, the error) if a user can cause the error."""
+    """Call the function `name` of `module`. Return (True, its result) or, after an error, (False, the error).
+
+    Only errors that a user can cause are returned. Other errors are bugs, and are raised.
+    """
     try:
         return True, getattr(importlib.import_module(module), name)(*args, **kwargs)
     except (ValueError, OSError) as error:

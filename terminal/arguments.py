@@ -28,7 +28,10 @@ AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own env
 
 
 def _audit(share: float | None) -> float | None:
-    """Set the fraction of audited episodes for this process and its child processes, and return the fraction."""
+    """Set the fraction of audited episodes for this process and its child processes, and return the fraction.
+
+    An audited TextWorld episode is replayed in TextWorld's own environment, and the results are compared.
+    """
     if share is not None:
         os.environ["ACTDE_AUDIT"] = str(share)
     return share

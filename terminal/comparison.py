@@ -29,14 +29,14 @@ MEASURES = (
 """Measures in the table of `text_tables`, as tuples (column title, name of the measure, format)."""
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
 NARROW = 80
-"""Below this number of columns, the names of agents may be broken before "+"."""
+"""If the console has fewer columns than this, the table may break the name of an agent before a "+"."""
 NOTE = "below each mean its 95% interval over runs; entropy in nats"
 Rows = Sequence[Mapping[str, Any]]
 
 
 @contextmanager
 def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
-    """Show a bar that moves with the iterations of all runs. Yield a function for `run_grid`'s `on_progress`."""
+    """Show a progress bar for the iterations of all runs. Yield a callback to pass to `run_grid` as `on_progress`."""
     with console.reporting("compare") as report:
         yield lambda finished, done, total: report(
             f"{finished} of {runs} runs, {done:,} of {total:,} iterations", done, total
@@ -51,10 +51,10 @@ def check_folders(out: Path, runs: Path) -> None:
 
 
 def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None:
-    """Show the results of `experiments.compare.report.write` or, for agents that write freely, the texts.
+    """Print the results of a comparison: a table or, for agents that write freely, measures and texts.
 
-    A note names runs of an earlier command in `folder` that the report does not contain. If runs diverged, exit with
-    status 1.
+    `results` is what `experiments.compare.report.write` returns. A note names the runs in `folder` that the report
+    does not contain, because an earlier command made them. If runs diverged, exit with status 1.
     """
     rows, diverged = results["runs"], results.get("diverged", ())
     where = f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"
@@ -71,9 +71,10 @@ def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None
 
 
 def results_table(rows: Rows) -> Table:
-    """Return a table with a row for each optimizer and varied value. A cell shows the mean over runs and its interval.
+    """Return a table with a row for each optimizer or, if a setting was varied, for each optimizer and value.
 
-    The columns `won` and `greedy` show the share of won episodes, with sampled commands and with greedy ones.
+    A cell shows the mean over the runs of the row, and its interval. The share of won episodes is in the column `won`
+    for sampled commands, and in `greedy` for greedy ones.
     """
     rates: list[tuple[str, str, str, Range, str]] = [
         ("won", "sampled", "success_rate", RATE, "z.0%"),
@@ -105,7 +106,7 @@ def results_table(rows: Rows) -> Table:
 
 
 def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
-    """Return two tables: the measures of each run, and the texts of each optimizer for the first seed."""
+    """Return two tables: the measures of each run, and up to `samples` texts of each optimizer for the first seed."""
     numbers = (
         Column(head, justify="right", no_wrap=True) for head in ("seed", "reward", *(head for head, _, _ in MEASURES))
     )

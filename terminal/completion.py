@@ -10,15 +10,15 @@ PROGRAM = "actde"
 VARIABLE = "_ACTDE_COMPLETE"  # set by the shell's completion function
 INSTALLATION = f"the shell will complete the command {PROGRAM}, if it is on the PATH, but not `python cli.py`"
 BREAKS = frozenset("=:@")
-"""Characters at which bash splits words (COMP_WORDBREAKS) and that an unquoted value can contain."""
+"""The characters that a value can contain without quotation marks, but at which bash splits it (COMP_WORDBREAKS)."""
 
 
 @contextmanager
 def whole_words() -> Iterator[None]:
-    """Join the words that bash has split at `BREAKS`, while the command line in the block completes the last word.
+    """Join the words that bash has split at `BREAKS`, so that the block can complete the last word.
 
-    Bash replaces only the last part of a split word. The earlier parts are therefore removed from the printed
-    completions.
+    The block prints completions of the whole word, but bash replaces only the last part of a word that it has split.
+    The earlier parts are therefore removed from the printed completions.
     """
     if os.environ.get(VARIABLE) != "complete_bash":
         yield
@@ -35,11 +35,15 @@ def whole_words() -> Iterator[None]:
 
 
 def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
-    """Join the parts of words that bash has split. Parts after the `current` one are ignored.
+    """Join the parts of words that bash has split at `BREAKS`.
+
+    Args:
+        parts: the parts of all words of the command line.
+        current: index of the part to complete. Later parts are ignored.
 
     Returns:
-        (words, start): the last word is the one to complete. bash replaces only its end. `start` is the text before
-        this end, without the name of the option: in `--game=textworld:co`, bash replaces `co`, and `start` is
+        A tuple (words, start). The last word is the one to complete. `start` is the beginning of this word that bash
+        does not replace, without the option and its "=". In `--game=textworld:co`, bash replaces `co`, and `start` is
         "textworld:".
     """
     words, start, after_break = list[str](), "", False
@@ -56,10 +60,10 @@ def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
 
 
 def typed_command() -> list[str]:
-    """Return the typed command as a list of one word, such as ["train"], or [] if no command was typed.
+    """Return the name of the command that the user typed, as a list such as ["train"], or [] if there is none.
 
-    If a shell has started this process to complete a command line, that command line is read. Otherwise, this process's
-    own command line is read.
+    If a shell has started this process to complete a command line, the name is read from the line to complete.
+    Otherwise, it is read from the arguments of this process.
     """
     words = sys.argv
     if VARIABLE in os.environ:

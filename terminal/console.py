@@ -74,15 +74,19 @@ def note_after_interrupt(line: str) -> None:
 
 
 def _above(console: Console) -> Console:
-    """Return the console on which to print, so that the text appears above the bar if one is drawn in the terminal."""
+    """Return the console of the bar that is drawn in the terminal, if any, so that text appears above the bar.
+
+    Otherwise return `console`.
+    """
     return _drawing[-1] if _drawing and console.is_terminal else console
 
 
 @contextmanager
 def drawing(view: AbstractContextManager[View], console: Console) -> Iterator[View]:
-    """Draw a bar, panel or spinner while the block runs, if the console is a terminal.
+    """Draw a bar, panel or spinner (`view`) while the block runs, if `console` is a terminal.
 
-    Meanwhile, `show` and `note` print above it, and Ctrl-C does not damage it.
+    Meanwhile, `show` and `note` print above the view, and Ctrl-C does not damage it. If `console` is no terminal, only
+    enter the context `view`.
     """
     if not console.is_terminal:
         with view as entered:
@@ -98,7 +102,7 @@ def drawing(view: AbstractContextManager[View], console: Console) -> Iterator[Vi
 
 @contextmanager
 def without_control_echo() -> Iterator[None]:
-    """Stop the terminal from echoing control keys while the block runs. An echoed ^C moves the cursor."""
+    """Stop the terminal from echoing control keys while the block runs. An echoed ^C would damage a drawn bar."""
     mode = _terminal_mode() if MAIN else None
     if mode is None or not mode[3] & termios.ECHOCTL:
         yield
@@ -118,9 +122,9 @@ def _set_control_echo(*, on: bool) -> None:
 
 
 def _terminal_mode() -> list[Any] | None:
-    """Return the mode of the terminal that standard input is, or None if it is another file.
+    """Return the mode (`termios.tcgetattr`) of the terminal that standard input reads, or None if it is no terminal.
 
-    Also return None if this process is in the background, where changing the mode would suspend it.
+    Also return None if this process is in the background, because changing the mode would then suspend the process.
     """
     with suppress(termios.error, OSError, ValueError):
         handle = sys.stdin.fileno()
@@ -151,9 +155,10 @@ def typed() -> str:
 
 
 def command_line(*words: str) -> str:
-    """Return a shell command that runs this program with the arguments `words`, started as this process was.
+    """Return a shell command that runs this program with the arguments `words`.
 
-    In a run of several processes, `train` is started by `torchrun`, or by `accelerate launch` if the trunk is sharded.
+    The program is started as the user started this process, for example by `actde` or `python cli.py`. In a run of
+    several processes, `train` is started by `torchrun`, or by `accelerate launch` if the trunk is sharded.
     """
     script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
@@ -178,9 +183,9 @@ def note_saved(folder: Path | None) -> None:
 
 @contextmanager
 def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
-    """Show a spinner while the block runs, if standard error is a terminal.
+    """Show a spinner beside the text `what` while the block runs, if standard error is a terminal.
 
-    Else, if `lines` is true, print lines.
+    If it is no terminal and `lines` is true, print lines with `what` and the elapsed time instead (see `ticking`).
     """
     start = time.monotonic()
     spinner = drawing(err.status(Text(what), spinner="dots"), err) if err.is_terminal else nullcontext()
@@ -191,7 +196,10 @@ def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
-    """Show a progress bar, if standard error is a terminal. Yield a function to call after each finished unit."""
+    """Show a progress bar beside the text `what`, if standard error is a terminal.
+
+    Yield a function to call after each of the `total` units of work. It ignores its argument.
+    """
     from rich.progress import Progress, TextColumn
 
     columns = (TextColumn("{task.description}", markup=False), *Progress.get_default_columns()[1:])
@@ -204,7 +212,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
     """Show a bar if standard error is a terminal. Otherwise, print a line after a second and then every 30 seconds.
 
-    Yield a function that takes a text, the work done so far, and the total work.
+    Yield a function that takes a text to show after `what`, the work done so far, and the total work.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -234,9 +242,9 @@ def resumable(
     message: str = "stopped; what is finished is kept, and the same command continues",
     wait: bool = False,
 ) -> Iterator[None]:
-    """Hold the lock of the block's output (`games.files.exclusive`).
+    """Hold the lock of an output folder, or of the files `names` in it, while the block writes to it.
 
-    On Ctrl-C, print `message` and exit.
+    `games.files.exclusive` explains the lock. On Ctrl-C, print `message` and exit with status 130.
     """
     from games.files import exclusive
 

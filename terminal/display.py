@@ -50,7 +50,7 @@ def number(value: float) -> str:
 
 
 def points(score: float, max_score: float | None) -> str:
-    """Format the score and, if it is known, the maximum score. 0 stands for an unknown or unlimited maximum."""
+    """Format the score, and the maximum unless it is None or 0. Both values mean that it is unknown or unlimited."""
     return f"score {number(score)}" + (f" of {number(max_score)}" if max_score else "")
 
 
@@ -88,7 +88,7 @@ def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
 
 
 def command_columns(commands: Sequence[str]) -> RenderableType:
-    """Return the numbered admissible commands in columns, for a person who plays."""
+    """Return the admissible commands, numbered and in columns, for a person who plays."""
     names = (
         Text.assemble((f"{number:2d} ", QUIET), (printable(name.strip()), "cyan"))
         for number, name in enumerate(commands, 1)
@@ -107,7 +107,7 @@ def policy_table(
 
     Args:
         commands, tokens: maximum number of commands or tokens.
-        bar: maximum width of the bars. 0 means none.
+        bar: maximum width of the bars. 0 means no bars.
     """
     if decision.tokens:
         return _token_table(decision, tokens, bar)
@@ -164,7 +164,7 @@ def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
 
 
 def _percent(probability: float, bar: int) -> str:
-    """Format a probability for a table with bars of this width. A table without bars is narrow and has no decimals."""
+    """Format a probability in percent, without decimals if the table is narrow and has no bars (`bar` is 0)."""
     return f"{probability:z.1%}" if bar else f"{probability:z.0%}"
 
 
@@ -175,9 +175,10 @@ def _bar(probability: float, colour: str) -> Bar:
 
 
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
-    """Return a table with columns of these widths: a text, a bar, its probability, and numbers.
+    """Return an empty table with columns for a text (with the title `head`), a bar, its probability, and numbers.
 
-    The text and the bar shrink to fit. If the width of the bar is 0, there is no column for it.
+    `text` and `bar` are the maximum widths of the text and of the bar. If `bar` is 0, there is no column for the bar.
+    `numbers` holds a tuple (title, width) for each further column.
     """
     return Table(
         Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
@@ -202,9 +203,9 @@ def token_text(token: GeneratedToken) -> str:
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return the command, the reward and the score, indented where they take several lines.
+    """Return a line with the command, its reward and the score. If the line wraps, all its parts are indented.
 
-    `command` is None if a person has just typed it.
+    `command` is None if it is already on the screen, because a person has just typed it.
     """
     line = Text() if command is None else Text.assemble((printable(command), "bold"), "   ")
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET

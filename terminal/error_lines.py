@@ -53,13 +53,13 @@ DISK = {
 LOST = (("agents.protocol", "LostProcessError"),)
 DIVERGED = (("agents.protocol", "DivergenceError"),)
 _replaced: list[Any] = []
-"""The first `sys.stdout`, kept because it may close descriptor 1 when it is deleted."""
+"""Keeps the first `sys.stdout` alive after it was replaced, because its deletion could close file descriptor 1."""
 GRACE = 2.0  # seconds in which threads may end by themselves
 USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
 
 def run(app: Callable[..., object]) -> NoReturn:
-    """Run the command line, and exit with its status. If the reader of the output has closed it, exit silently."""
+    """Run the command line, and exit with its status. Exit silently if the output is a pipe that its reader closed."""
     try:
         _run(app)
     except BrokenPipeError:
@@ -136,7 +136,7 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
 
 
 def _threads_after(seconds: float) -> list[threading.Thread]:
-    """Return the threads that Python would wait for and that do not end by themselves within this time."""
+    """Wait up to `seconds` for all threads that Python would join at exit. Return those that are still running."""
     deadline = time.monotonic() + seconds
     others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
     others = [each for each in others if not _is_idle_worker(each)]
@@ -146,7 +146,7 @@ def _threads_after(seconds: float) -> list[threading.Thread]:
 
 
 def _is_idle_worker(thread: threading.Thread) -> bool:
-    """Return whether this is a thread of a ThreadPoolExecutor that waits for work. Python ends it at exit."""
+    """Return whether a thread belongs to a ThreadPoolExecutor and waits for work. Python ends such threads at exit."""
     frame = sys._current_frames().get(thread.ident or 0)
     # a thread that works is in another function
     where = None if frame is None else (frame.f_globals.get("__name__"), frame.f_code.co_name)
@@ -156,8 +156,8 @@ def _is_idle_worker(thread: threading.Thread) -> bool:
 def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
     """Print an error in one line, and exit with this status.
 
-    If a launcher has started several processes, only those with these local `ranks` print. Each process also stores the
-    error for torchrun's report on the process that failed first.
+    If a launcher has started several processes, only those whose local rank is in `ranks` print. Under torchrun, each
+    process also writes the error to a file. From these files, torchrun reports which process failed first, and why.
     """
     line = f"error: {shortened(one_line(message))}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
@@ -173,7 +173,7 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
 
 
 def _fail_without_memory(error: BaseException) -> NoReturn:
-    """Print that the memory is full, with the error's notes as advice, and exit. Processes of any rank print this."""
+    """Print that the memory is full, with the error's notes as advice, and exit. A process of any rank prints this."""
     error.__traceback__ = None  # its frames hold memory
     message = ", or ".join([MEMORY_FULL, *getattr(error, "__notes__", ())])
     fail(message, 1, ranks=(os.environ.get("LOCAL_RANK", "0"),), at_once=True)
@@ -191,9 +191,9 @@ def _disk_problem(error: OSError) -> str | None:
 
 
 def _discard_unread() -> bool:
-    """Flush the standard streams. If the reader of a stream has closed it, discard the stream's further output.
+    """Flush standard output and standard error. Return whether one of them is a pipe that its reader has closed.
 
-    Return whether there is such a stream. Without this, Python's own flush at exit would report an error.
+    Further output to such a pipe is discarded. Otherwise, Python's own flush at exit would report an error.
     """
     unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
     for stream in unread:
@@ -259,9 +259,9 @@ def _command_line_error(error: typer.TyperException) -> str:
 
 
 def _unknown_option(option: str, context: Any) -> str:
-    """Return the error for an option that a command does not have. It names the closest option.
+    """Return the error message for an option that the command does not have. It suggests the closest option.
 
-    If other commands have the option, the error names them instead.
+    If no option is very close and other commands have this one, the message names these commands instead.
     """
     from actde.errors import closest
     from actde.synonyms import synonyms
@@ -291,8 +291,8 @@ def _options(command: Any) -> list[str]:
 
 
 def _imported(names: Sequence[tuple[str, str]]) -> tuple[type[Exception], ...]:
-    """Return the error classes in `names`, tuples (module, class).
+    """Return the error classes in `names` whose modules are imported. `names` holds tuples (module, class).
 
-    Skip modules that are not imported. An error of a module that is not imported cannot have been raised.
+    An error whose module is not imported cannot have been raised.
     """
     return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)

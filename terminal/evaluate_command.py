@@ -1,4 +1,4 @@
-"""The command `evaluate`: an agent beside baselines, or its curve of obtained against wanted return."""
+"""The command `evaluate`: compare an agent with baselines, or measure the return it obtains for each wanted return."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,10 @@ from terminal import console, evaluation, return_curve
 def run(
     agent: str, game: str, wanted: Sequence[float], *, episodes: int, save: Path | None, as_json: bool, **settings: Any
 ) -> None:
-    """Evaluate the agent beside baselines or, with several wanted returns, measure its curve. Print the results.
+    """Evaluate the agent and baselines, and print the results.
 
-    `settings` are further arguments of `evaluate_beside_baselines`.
+    `wanted` holds the returns that the agent is asked for. If there are several, leave out the baselines, and measure
+    the return that the agent obtains for each of them. `settings` are further arguments of `evaluate_beside_baselines`.
     """
     settings |= {"episodes": episodes, "save": save and save.absolute()}
     if len(wanted) > 1:

@@ -55,14 +55,14 @@ def evaluate_beside_baselines(
 ) -> list[Evaluation]:
     """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
 
-    The baselines are the random and the walkthrough agent, or SmolLM2 without training for the completion game. A
-    baseline that cannot play these games is left out. A note names it and the reason.
+    The baselines are the random agent and the walkthrough agent. For the completion game, the only baseline is SmolLM2
+    without training. A baseline that cannot play these games is left out, and a note states the reason.
 
     Args:
         sampling: arguments of `make_agent`, including the seed.
-        wanted_return: argument of `make_agent` for the agent.
+        wanted_return: argument of `make_agent` for the agent, but not for the baselines.
         step_seconds: argument of `games.resolve`.
-        save: folder in which a subfolder for each agent gets a transcript of the agent's episodes.
+        save: folder for transcripts of the episodes. Each agent has its own subfolder.
         settings: further arguments of `evaluate`.
     """
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
@@ -114,9 +114,10 @@ def _each(*functions: Callable[[Episode], object]) -> Callable[[Episode], None]:
 def play_card(
     document: Path, names: str | None, tasks: str | None, episodes: int, cluster: str | None, *, as_json: bool
 ) -> None:
-    """Play the evaluation card's tasks that have no results yet, on a Ray cluster if its address is given.
+    """Play those tasks of the evaluation card that have no results yet, write the card, and print all results.
 
-    Write its Markdown document and print all results.
+    The card is written to `document`, a Markdown file. If `cluster` is the address of a Ray cluster, the tasks run
+    there. `names` and `tasks` are the names of agents and tasks, separated by commas. None selects all of them.
     """
     from agents.threads import threads_per_process
     from experiments.card import rows
@@ -140,9 +141,9 @@ def play_card(
 
 
 def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
-    """Return a title, tables and notes.
+    """Return what `evaluate` prints: a title, tables and notes.
 
-    Title and notes are separate lines, because a narrow table would wrap them.
+    The title and the notes are not part of a table, because a narrow table would wrap them.
     """
     first, texts = evaluations[0], all(row.texts is not None for row in evaluations)
     per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"

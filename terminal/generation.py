@@ -73,7 +73,10 @@ def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[st
 
 
 def summary(folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Any]) -> list[str]:
-    """Return the lines to print after games have been generated."""
+    """Return the lines to print after `games` games have been generated in `folder`.
+
+    `rejected` is the second part of the result of `generate`. `crawled` is the result of `crawl`.
+    """
     play = console.command_line("play", "--game", str(folder))
     lines = [f"{games} {'game' if games == 1 else 'games'} in {folder}; play one of them: {play}"]
     if rejected:

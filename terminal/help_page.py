@@ -47,7 +47,7 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """The command line, whose help page lists its commands. Ctrl-C ends a command with one line."""
+    """The program as a group of commands, with a help page that lists them. Ctrl-C ends a command with a short note."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -62,7 +62,7 @@ class HelpGroup(TyperGroup):
 
 
 def typed(ctx: Any) -> str:
-    """Return the command of a click context, as a user can type it."""
+    """Return the command of a click context as a user can type it, such as `python cli.py train`."""
     return console.command_line(*ctx.command_path.split()[1:])
 
 

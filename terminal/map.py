@@ -57,7 +57,10 @@ class MapView:
         yield from (Text.assemble(*line, no_wrap=True) for line in canvas)
 
     def _draw_passage(self, canvas: Canvas, passage: Passage, width: int, gap: int) -> None:
-        """Draw a passage as a straight line between two boxes, with its door in the middle."""
+        """Draw a passage as a straight line between two boxes, with its door in the middle.
+
+        `width` is the width of each box, and `gap` the space between two boxes, both in columns.
+        """
         (x, y), (u, v) = (self._map.rooms[key].cell for key in passage.rooms)
         walked = any(set(pair) == set(passage.rooms) for pair in pairwise(self._map.route))
         style = WAY if walked else QUIET
@@ -74,7 +77,7 @@ class MapView:
             _write(canvas, *at, DOORS[passage.state], DOOR)
 
     def _legend(self) -> Iterator[RenderableType]:
-        """Yield the lines below the map: things, doors, bent passages and the walkthrough."""
+        """Yield the lines below the map: things, doors, passages that are not drawn straight, and the walkthrough."""
         for key, room in self._map.rooms.items():
             start = " (the player starts here)" if key == self._map.start else ""
             things = f": {'; '.join(room.things)}" if room.things else ""
@@ -101,7 +104,10 @@ def _indented(mark: str, text: str, style: str = "") -> RenderableType:
 
 
 def _is_bent(drawn: Map, passage: Passage) -> bool:
-    """Return whether the line between the two rooms on the grid differs from the passage's direction."""
+    """Return whether a passage cannot be drawn straight.
+
+    This is so if, on the grid, its second room does not lie in the passage's direction from its first room.
+    """
     (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
     return ((u > x) - (u < x), (v > y) - (v < y)) != STEPS[passage.direction]
 
@@ -111,7 +117,10 @@ def _write(canvas: Canvas, column: int, line: int, text: str, style: str) -> Non
 
 
 def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, MapView]:
-    """Draw the map of each level's first game as an `.svg` in the subfolder `preview`. Return {picture file: map}."""
+    """Draw the map of the first game of each level as an `.svg` file in the subfolder `preview`.
+
+    Return a dict: picture file -> the map as a renderable.
+    """
     from experiments.release.map_picture import draw_map
 
     firsts = {entry.level: entry for entry in reversed(entries)}

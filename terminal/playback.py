@@ -19,8 +19,9 @@ Renderables: TypeAlias = list[RenderableType]
 class PanelView:
     """A view with panels, bars and colours, for a terminal.
 
-    A view returns what to print before a person is asked for a command (`turn`), after a command (`step`), after an
-    episode (`episode`) and after the last episode (`end`). If `human` is False, `step` also shows the turn.
+    The methods of a view return what to print: `turn` before a person is asked for a command, `step` after a command,
+    `episode` after an episode, and `end` after the last episode. If `human` is False, `step` includes what `turn`
+    returns, because nobody is asked.
     """
 
     def __init__(self, agent: str, *, human: bool) -> None:
@@ -53,7 +54,7 @@ class PanelView:
 
 
 class LineView:
-    """A view with one line for the start and the end of an episode and for each turn, for files and pipes."""
+    """A view for files and pipes. It has one line for each turn, and one for the start and the end of each episode."""
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -95,9 +96,9 @@ def play(
 ) -> tuple[list[Episode], int]:
     """Play episodes, and show them unless `view` is None.
 
-    Return a tuple (finished episodes, exit status). The status is 0 if standard input ended, 130 after Ctrl-C,
-    otherwise 1 if an episode failed, and otherwise 0. `pause` is the time in seconds to wait after each printed part of
-    a turn. `record` is called with each finished episode.
+    Return a tuple (finished episodes, exit status). The exit status is 130 after Ctrl-C, and 0 after the end of
+    standard input. If neither occurred, it is 1 if an episode failed, and 0 otherwise. `pause` is the time in seconds
+    to wait after each printed part of a turn. `record` is called with each finished episode.
     """
     finished: list[Episode] = []
     status = None
@@ -136,7 +137,7 @@ def note_unknown_words(agent: Agent) -> None:
 
 
 def episode_lines(entry: Entry, *, run: str = "") -> list[str]:
-    """Return a recorded episode as plain lines. The first one begins with the name of the run, if there is one."""
+    """Return a recorded episode as plain lines. The first line begins with the name `run`, unless it is empty."""
     episode = entry.episode
     place = ", ".join(filter(None, (run, entry.place, display.game_name(episode.game))))
     lines = [f"{place}: {display.summary(episode)}"]

@@ -1,4 +1,4 @@
-"""The curve of an agent's obtained return against the wanted return (`evaluate` with several `--wanted-return`)."""
+"""Measure the return that an agent obtains for each wanted return (`evaluate` with several `--wanted-return`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from terminal.evaluation import estimate_cell, folder_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The episodes of an agent with one wanted return. `obtained` is the mean undiscounted return of an episode."""
+    """The results of an agent for one wanted return. `obtained` is the mean undiscounted return of its episodes."""
 
     wanted_return: float
     obtained: Estimate
@@ -38,9 +38,10 @@ def measure(
     save: Path | None = None,
     **settings: Any,
 ) -> list[Point]:
-    """Play the same games and seeds with each wanted return, in increasing order.
+    """Play the same games and seeds once for each wanted return. Return one point for each, in increasing order.
 
-    The arguments are those of `evaluate_beside_baselines`, and `save` gets a subfolder for each wanted return.
+    The other arguments are those of `evaluate_beside_baselines`, except that `save` gets a subfolder for each wanted
+    return.
     """
     points, specs = [], games.resolve(game, step_seconds=step_seconds)
     for value in sorted(set(wanted)):

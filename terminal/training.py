@@ -67,7 +67,7 @@ def clock(seconds: float) -> str:
 
 
 def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
-    """Return the fraction of the budget that is spent: the largest fraction of iterations, commands or time."""
+    """Return the spent fraction of the budget: the largest of the fractions of its iterations, commands and minutes."""
     by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
     return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
@@ -87,7 +87,8 @@ def shown(
 ) -> dict[str, float]:
     """Return the metrics to display for a game. `texts` is true if an episode of the game is one written text.
 
-    Win rates are displayed if the game has a maximum score or an episode was won, now or in the displayed `history`.
+    `history` holds the metrics that were displayed before. Win rates are displayed if the game has a maximum score, if
+    an episode was won, or if `history` contains win rates.
     """
     winnable = "normalized_score" in metrics or any(metrics.get(name) for name in OF_WINS)
     winnable = winnable or any(not OF_WINS.isdisjoint(row) for row in history)
@@ -145,11 +146,11 @@ def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
 def run(
     settings: TrainConfig, folder: Path, *, resume: bool, origins: Mapping[str, str], quiet: bool
 ) -> tuple["Trainer", dict[str, float] | None]:
-    """Build the trainer, print its notes and run it.
+    """Build the trainer, print its notes and run it. Return a tuple (trainer, result of `follow`).
 
-    Return a tuple (trainer, result of `follow`). If the run has one process, Ctrl-C during the setup stops it at once.
-    Several processes must stop at the same point, so the first Ctrl-C stops them after the setup, and the second at
-    once. If the run stops at once, exit with status 130.
+    During the setup, Ctrl-C stops a run of one process at once. In a run of several processes, all must stop at the
+    same point, so the first Ctrl-C stops them after the setup, and only the second one at once. A run that stops at
+    once exits with status 130. `origins` holds the origin of each setting's value, for `notes`.
     """
     from agents.training.factory import make_trainer
 
@@ -203,7 +204,7 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
         return panel(title, history, budget, console.out.width, foot)
 
     def current() -> str | None:
-        """Return the status, or None if an iteration has ended and printed its line since the last call."""
+        """Return the status, or None if the line of a finished iteration was printed since the last call."""
         nonlocal seen
         unchanged, seen = seen == trainer.iteration, trainer.iteration
         return status(trainer) if unchanged else None
@@ -244,9 +245,10 @@ def stop_line(trainer: "Trainer") -> str:
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
-    """Return the trainer's notes, with one more if the user gave a `context` that exceeds the model's.
+    """Return the trainer's notes. Add one if the user has set a `context` that is longer than the model's.
 
-    A `context` from the defaults, a preset, a checkpoint or the settings of a resumed run does not count as given.
+    `origins` holds the origin of each setting's value. A `context` that comes from the defaults, a preset, a checkpoint
+    or a resumed run was not set by the user.
     """
     from agents.storage.run_folder import SETTINGS
 
@@ -258,7 +260,7 @@ def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
 
 
 def show_end(trainer: "Trainer", folder: Path) -> None:
-    """Print the agent's folder and the shell commands that show it, or how to continue a stopped run."""
+    """Print where the agent is and how to play and watch it. If the run was stopped, print how to continue it."""
     if trainer.stopped:
         console.note(stopped_line(trainer.config, folder))
         return
@@ -286,7 +288,7 @@ def stopped_line(settings: TrainConfig, folder: Path) -> str:
 
 
 def best_line(trainer: "Trainer", folder: Path) -> list[str]:
-    """Return a line about the agent with the best evaluation, if there were evaluations."""
+    """Return a list of one line about the agent with the best evaluation, or [] if there was no evaluation."""
     best = trainer.held_out and trainer.held_out.best
     if not best:
         return []

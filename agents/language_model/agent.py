@@ -75,7 +75,7 @@ class LanguageModelAgent:
                 info overrides this length.
             share_prefixes: read a prefix only once if several episodes share it. This does not change the policy.
             random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
-            guide_beta: weight of q in the policy, per unit of reward (see `guided_logprobs`). With 0, q has no effect.
+            guide_beta: weight with which q, in units of reward, is added to log pi (`guided_logprobs`). 0: no effect.
 
         Raises:
             AgentError: `guide_beta` is not 0, and the model has no Q heads.
@@ -117,8 +117,8 @@ class LanguageModelAgent:
     def writes_freely(self) -> bool:
         """Whether the agent can play games without admissible commands.
 
-        In the mode `trie`, the agent generates a text at a turn without admissible commands. It cannot record such a
-        turn, because all choices of an update must have the same mode.
+        In the mode `trie`, the agent generates a text at a turn without admissible commands. With `record`, it cannot
+        play such a turn, because all choices of an update must have the same mode.
         """
         return self.mode == "free" or not self.record
 
@@ -134,7 +134,7 @@ class LanguageModelAgent:
         return [decisions[turn.episode] for turn in turns]
 
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Read the observations, and evaluate the heads at every choice that leads to an admissible command.
+        """Read the observations. Return each turn's head outputs at all choices on the way to admissible commands.
 
         The mode must be `trie`. The caller must call `commit` afterwards.
         """
@@ -169,8 +169,8 @@ class LanguageModelAgent:
     ) -> None:
         """Append each turn's command to its stream, and record the choices that lead to the command.
 
-        For each turn, `commands` holds the index of an admissible command, which need not be that from `sample`, and
-        `labels` the index of the command to imitate, or None if there is none.
+        `commands` holds the index of each turn's command among the admissible ones. The command may differ from the one
+        that `sample` returned. `labels` holds the index of the command to imitate, or None for a turn without one.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -210,7 +210,7 @@ class LanguageModelAgent:
 
     @cached_property
     def text_ends(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Two sets of tokens that end a text in `free` mode: for texts that may contain newlines, and for others."""
+        """Tokens that end a text in `free` mode: one set for texts that may contain newlines, one for all others."""
         return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
@@ -276,7 +276,10 @@ class LanguageModelAgent:
         ]
 
     def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
-        """Return the decision for the text that starts at choice `first_choice`. Terminate the text if unfinished."""
+        """Return the decision for the text that starts at choice `first_choice` of the stream.
+
+        If the text does not end with a token in `ends`, append the game's terminator to the stream.
+        """
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         self._writer.tokens += len(chosen)

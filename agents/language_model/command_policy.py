@@ -1,7 +1,7 @@
-"""The policy over whole commands: probabilities, sampling, and records of choices.
+"""The policy over whole commands: their probabilities, sampling, and the choices that lead to a command.
 
-The functions here do not run the model. A choice is a token that the agent sampled from several alternatives, at a
-branching node of the trie (see `agents.model.command_trie`). The probability of a command is the product of the
+The functions in this module do not run the model. A choice is a token that the agent sampled from several alternatives,
+at a branching node of the trie (see `agents.model.command_trie`). The probability of a command is the product of the
 probabilities of its choices.
 """
 
@@ -27,11 +27,11 @@ class TurnOutputs:
 
     Attributes:
         trie: trie of the admissible commands.
-        tree: input of the forward pass. None if the turn needed no pass: it has no choice, or its outputs are those of
-            an equal stream.
+        tree: input of the forward pass, or None if there was no pass: the turn has no choice, or its outputs were
+            copied from an equal stream.
         logprobs: [n, K] log-probabilities of the alternatives, nats. Padding is -inf.
         values: [n] v(s), units of reward.
-        q_values: [n, K] q(s, token), units of reward; see `HeadOutputs.recorded_q`.
+        q_values: [n, K] q(s, token), units of reward (see `HeadOutputs.recorded_q`). None without Q heads.
     """
 
     trie: Trie
@@ -42,9 +42,10 @@ class TurnOutputs:
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
-    """Return one `TurnOutputs` for each turn.
+    """Split the outputs of a forward pass into one `TurnOutputs` for each turn.
 
-    `heads` holds the outputs at the branching nodes of all command tries, in the order of `tries`.
+    `heads` holds the outputs at the branching nodes of all tries, in the order of `tries`. `tries` and `trees` have one
+    entry for each turn. Raise `DivergenceError` if an output is not finite.
     """
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
@@ -72,9 +73,9 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return, for each branching node, the probability that a command drawn from the policy reaches that node.
+    """Return, for each branching node of the trie, the probability that a sampled command passes through this node.
 
-    The first branching node has probability 1. The shape is [branching].
+    The commands are sampled from the policy. The first branching node has probability 1. The shape is [branching].
     """
     reach = np.zeros(len(trie.branching))
     for path in trie.paths:
@@ -149,13 +150,13 @@ def choices_for_command(
 ) -> list[Choice]:
     """Return the choices that lead to a command, in order.
 
-    With `label`, the choices are labelled with tokens of the command to imitate, up to and including the first choice
-    at which the played command deviates. Later choices get none, because the command to imitate does not reach them.
+    With `label`, each choice is labelled with the token of the command to imitate. If the played command deviates from
+    the command to imitate, the choices after the deviation have no label, because only the played command reaches them.
 
     Args:
         outputs: the head outputs of the turn.
         command: index of the command that was played.
-        position: index in the stream of the token before the command.
+        position: index of the last token before the command, counted in the stream.
         turn: number of the turn in the episode.
         label: index of the command to imitate, if any.
     """

@@ -24,7 +24,10 @@ class Limits:
 
 
 def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
-    """Return a tuple (a, b) of sets: a holds the special tokens, and b also every token that contains a newline."""
+    """Return a tuple (a, b) of sets of token ids that end a text.
+
+    a holds the special tokens, for texts that may contain newlines. b also holds every token that contains a newline.
+    """
     special = frozenset(tokenizer.all_special_ids)
     newlines = {token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])}
     return special, special | newlines
@@ -42,8 +45,9 @@ def generate(
 ) -> None:
     """Append a generated text to the stream of every episode, and record each token of the text as a choice.
 
-    A text ends with the first token in its `ends`, or after `max_tokens` tokens. The recorded log-probabilities and
-    entropies are those of the policy at temperature 1, with the guidance of q (see `guided_logprobs`).
+    A text ends with the first token in the `ends` of its limits, or after `max_tokens` tokens. The recorded
+    log-probabilities and entropies are those of the policy before `temperature` and `top_p`, but after the guidance by
+    q with the weight `guide_beta` (see `guided_logprobs`).
     """
     model, writing, written = reader.model, list(zip(states, limits, strict=True)), 0
     while writing:

@@ -13,21 +13,21 @@ def guided_logprobs(logprobs: Tensor, q_values: Tensor, beta: float) -> Tensor:
 
         pi_beta(a | s) = pi(a | s) exp(beta (q(s, a) - v(s))) / Z(s) = pi(a | s) exp(beta q(s, a)) / Z'(s)
 
-    The sum in Z is over the alternatives of the choice, so v cancels. This is the policy of ILQL (Snell et al., 2022).
-    With beta = 1 / tau, it is the tilted prior softmax(log pi + q / tau).
+    Z and Z' normalise over the alternatives of the choice, so v cancels. The guided policy is that of ILQL (Snell et
+    al., 2022). With beta = 1 / tau, it is softmax(log pi + q / tau).
 
     Args:
         logprobs: [..., K] log-probabilities of the alternatives, -inf for padding.
         q_values: [..., K] q of the alternatives, in units of reward.
-        beta: weight of q, per unit of reward.
+        beta: weight with which q is added to the log-probabilities. Its unit is 1 / reward.
     """
     return (logprobs + beta * q_values).log_softmax(-1)
 
 
 def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
-    """Return a turn's outputs in which the guided policy replaces the policy at each branching node of the trie.
+    """Return the outputs of a turn with the log-probabilities of the guided policy at each branching node of the trie.
 
-    The probability of a command is the product over its choices, as without guidance.
+    As without guidance, the probability of a command is the product of the probabilities of its choices.
     """
     if beta == 0 or outputs.q_values is None:
         return outputs

@@ -1,7 +1,8 @@
-"""Token streams of recorded play: the segments that an agent would have recorded if it had played these commands.
+"""Token streams of recorded play: the segments that an agent would have recorded if it had played the same commands.
 
-Recording needs no model. The segments therefore hold zeros in place of the model's numbers, which `evaluated` fills in.
-If an episode was truncated, an additional last choice marks the final state, whose value is bootstrapped.
+Recording needs no model. Log-probabilities, v, q and entropies are 0 at first, and `evaluated` replaces them by the
+results of the model. If an episode was truncated, an additional last choice stands for the final state, because v of
+this state is needed for bootstrapping.
 """
 
 from collections.abc import Sequence
@@ -89,12 +90,15 @@ class StreamRecorder:
 
 
 def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncated: bool) -> list[Segment]:
-    """Return the segments of an episode with the model's numbers. A choice that marks the final state is removed.
+    """Return the segments of an episode with the choices `numbers`, and set `next_value` of each choice.
+
+    If `truncated`, remove the last choice, which stands for the final state. Segments without a choice are left out.
 
     Args:
         segments: the result of `StreamRecorder.record`.
-        numbers: the choices of all segments, with logprob, value, q_value and entropy of the model.
-        truncated: whether the last choice marks the final state.
+        numbers: the choices of all segments in order, after the model has computed their logprob, value, q_value and
+            entropy. They replace the choices in `segments`.
+        truncated: whether the last choice stands for the final state of a truncated episode.
     """
     following = [choice.value for choice in numbers[1:]]
     choices = [replace(choice, next_value=v) for choice, v in zip(numbers, [*following, 0.0], strict=True)]
@@ -110,11 +114,14 @@ def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncat
 
 
 def _choice(stream: TokenStream, alternatives: tuple[int, ...], label: int | None) -> Choice:
-    """Return a choice of the first of the alternatives at the end of the stream."""
+    """Build the choice that follows the stream: the first of the tokens `alternatives` is the chosen one.
+
+    `label` is the index of the alternative to imitate, or None.
+    """
     return Choice(position=len(stream.tokens) - 1, turn=stream.turn, alternatives=alternatives, chosen=0, label=label)
 
 
 def _zeros(trie: Trie) -> TurnOutputs:
-    """Return outputs of 0 at the branching nodes of a trie."""
+    """Return outputs that are 0 at all branching nodes of a trie, in place of the outputs of a model."""
     rows, columns = len(trie.branching), max(map(len, trie.alternatives), default=1)
     return TurnOutputs(trie=trie, logprobs=np.zeros((rows, columns)), values=np.zeros(rows))

@@ -1,14 +1,14 @@
-"""Reads the token streams of live episodes with the model. What several episodes have in common is read only once.
+"""Reads the token streams of live episodes with the model. Tokens that several streams share are read only once.
 
 TextWorld is deterministic and a trained agent repeats itself, so the streams of many episodes begin alike. There are
 three cases:
 
-* Streams that are equal in the same round are read in one row of the pass.
-* If a stream and its admissible commands occurred before, the earlier outputs of the heads are used.
-* If only the beginning of a stream occurred before, the row of the cache that holds it is copied.
+* Equal streams in the same call are read once, as one row of the forward pass.
+* If a stream and its admissible commands occurred in an earlier call, the stored outputs of the heads are used.
+* If only the beginning of a stream occurred before, the keys and values of this beginning are copied within the cache.
 
-The cache has at most as many rows as episodes were ever live at once, so it needs no more memory than separate streams.
-The row that was used least recently is overwritten first.
+The number of cache rows never exceeds the largest number of episodes that were live at once. Sharing therefore needs no
+additional memory. The least recently used row is overwritten first.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 
 MAX_OUTPUTS = 2048
-"""Limits memory: the maximum number of stored outputs, and of final values. If more are needed, all are removed."""
+"""Maximum number of stored head outputs, and of stored values of final states. A store that is full is emptied."""
 
 
 class StreamReader:
@@ -41,7 +41,7 @@ class StreamReader:
 
     Attributes:
         tokens: number of tokens that the model would have read so far without sharing.
-        computed: number of these tokens that the model has computed.
+        computed: number of tokens that the model has actually read so far.
     """
 
     def __init__(self, model: ActorCritic, *, share: bool = True) -> None:
@@ -50,7 +50,7 @@ class StreamReader:
         self.forget()
 
     def forget(self) -> None:
-        """Remove everything that was read, and free its memory. No episode may be live."""
+        """Remove the cache and all stored outputs, and free their memory. No episode may be live."""
         self._cache, self._rows = RaggedCache(self.model.layers), 0
         # The key is (tokens, id of the trie). The stored output refers to its trie, so no other trie has this id.
         self._outputs: dict[tuple[tuple[int, ...], int], TurnOutputs] = {}
@@ -67,9 +67,10 @@ class StreamReader:
 
     @torch.no_grad()
     def evaluate(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
-        """Evaluate the heads at every choice that leads to a command of the episode's trie.
+        """Return each episode's head outputs at all choices on the way to the commands of its trie.
 
-        An output has a `tree` only if its stream was read in this call.
+        Only streams without stored outputs are read, and equal streams only once. Only the outputs of an episode
+        whose own stream was read have a `tree`.
         """
         keys = [(tuple(state.stream.tokens), id(trie)) for state, trie in zip(states, tries, strict=True)]
         choosing = [place for place, trie in enumerate(tries) if trie.branching]
@@ -88,7 +89,10 @@ class StreamReader:
         return [outputs.get(place, TurnOutputs(trie=trie)) for place, trie in enumerate(tries)]
 
     def _read(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
-        """Read different streams in one row each, and evaluate the heads at the choices of their tries."""
+        """Read each stream as a row of a forward pass. Return the head outputs at the choices of its trie.
+
+        The caller leaves out repeated pairs of stream and trie, unless sharing is off.
+        """
         if not states:
             return []
         trees = [self._unread(state, trie) for state, trie in zip(states, tries, strict=True)]
@@ -97,7 +101,11 @@ class StreamReader:
         return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
 
     def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
-        """Keep the keys and values of the chosen commands, given by their indices, if they were read in this turn."""
+        """Keep the keys and values of the chosen commands in the cache, and drop those of all other commands.
+
+        `commands` holds the index of the command that each episode chose. If an output has no `tree`, its commands were
+        not read in this turn, and there is nothing to keep.
+        """
         read = [(output.tree, command) for output, command in zip(outputs, commands, strict=True) if output.tree]
         commit_branches(self._cache, read)
         for state, output, command in zip(states, outputs, commands, strict=True):
@@ -110,11 +118,11 @@ class StreamReader:
 
     @torch.no_grad()
     def last_states(self, states: Sequence[EpisodeState]) -> tuple[Tensor, list[int]]:
-        """Read streams to their ends.
+        """Read each stream to its end.
 
         Returns:
-            A tuple (hidden, index): the last hidden states [n, d] of n different streams, and for each episode the
-            index of its stream among them.
+            A tuple (hidden, index). `hidden` [n, d] holds the last hidden state of each of the n different streams; d
+            is the hidden size. `index` holds, for each episode, the row of `hidden` that belongs to its stream.
         """
         for state in states:
             self._count(state)
@@ -148,7 +156,7 @@ class StreamReader:
         return self.share and not self.model.training
 
     def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
-        """Return an input with the tokens of the stream that are not in the cache yet, and with the trie, if any."""
+        """Return the input of a forward pass: the tokens of the stream that are not in the cache yet, and the trie."""
         tokens = state.stream.tokens
         if self._shares:
             state.row = self._cache.extend(state.row, tokens, rows=self._rows)
@@ -159,9 +167,10 @@ class StreamReader:
         return TreeInput(row=state.row, tokens=unread, trie=trie)
 
     def _distinct(self, keys: Sequence[object]) -> tuple[list[int], list[int]]:
-        """Return a tuple: each key's index among the distinct keys, and the place where each distinct key first occurs.
+        """Find the distinct keys. Return a tuple (index, places).
 
-        Without sharing, all keys count as distinct.
+        `index` holds, for each key, its number among the distinct keys. `places` holds, for each distinct key, its
+        first index in `keys`. Without sharing, all keys count as distinct.
         """
         if not self._shares:
             return list(range(len(keys))), list(range(len(keys)))
@@ -172,7 +181,7 @@ class StreamReader:
         return [number[key] for key in keys], list(places.values())
 
     def _count(self, state: EpisodeState) -> None:
-        """Count the tokens that the model would read now without sharing."""
+        """Add to `tokens` the number of tokens that the model would read now without sharing."""
         self.tokens += len(state.stream.tokens) - state.seen
         state.seen = len(state.stream.tokens)
 

@@ -1,7 +1,7 @@
-"""Extends token streams by the texts of a game, and builds the tries of its commands.
+"""Extends token streams by the texts of a game, and builds the tries of the game's commands.
 
-No model is needed. Both the agent and `agents.language_model.recorded_streams` use this module, so live and recorded
-episodes become the same streams.
+No model is needed. Both the agent and `agents.language_model.recorded_streams` use this module, so a recorded episode
+gives the same stream as a live one.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ MAX_TRIES = 8192
 
 
 class StreamWriter:
-    """Writes the texts of any number of episodes.
+    """Tokenizes the texts of a game and appends the tokens to streams. One instance serves any number of episodes.
 
     Args:
         tokenizer: a tokenizer of the `transformers` library.
@@ -42,7 +42,7 @@ class StreamWriter:
     ) -> bool:
         """Append an observation to a stream, and cut the stream if it outgrows the context.
 
-        On return, the stream has room for at least `reserve` more tokens. Return whether the stream was cut.
+        Return whether the stream was cut. After the call, the stream has room for at least `reserve` more tokens.
         `remaining` is the return from this turn on, which some prompt formats state.
         """
         text = self.prompt.before_command(observation, game_prompt=game_prompt, first=first, remaining=remaining)
@@ -62,7 +62,7 @@ class StreamWriter:
         return True
 
     def extend(self, stream: TokenStream, tokens: tuple[int, ...] | list[int]) -> None:
-        """Append tokens to a stream, and count them."""
+        """Append tokens to a stream, and add their number to the count of all streams."""
         stream.tokens += tokens
         self.tokens += len(tokens)
 

@@ -107,7 +107,10 @@ class TokenStream:
         self.choices.append(choice)
 
     def begin_turn(self, reward: float) -> None:
-        """Add the reward of the last command to the last choice, and multiply the discount of that choice by gamma."""
+        """Begin a turn. `reward` is the reward of the last command.
+
+        Add the reward to the last choice, and multiply the discount of this choice by gamma.
+        """
         self.turn += 1
         self._add_reward(reward, self.gamma)
 
@@ -123,6 +126,7 @@ class TokenStream:
         """Close the episode. Return the segments that contain a choice, in order of time.
 
         `reward` is the reward of the last command. If the episode was truncated, `bootstrap` is v of its final state.
+        `whole_vocabulary` is stored in each segment (see `Segment`).
         """
         self._add_reward(reward, 0.0 if bootstrap is None else self.gamma)
         if self.choices and bootstrap is not None:
@@ -150,8 +154,8 @@ class EpisodeState:
     """State of a live episode, including the game's prompt and the episode's row of the key/value cache.
 
     `row` is None until the model reads the stream. An episode that repeats an earlier one may never need a row. `seen`
-    is the number of tokens that the model would have read so far without sharing. `remaining` is the wanted return
-    minus the rewards so far.
+    is the number of tokens of the current segment that the model would have read so far without sharing. `remaining` is
+    the wanted return minus the rewards so far.
     """
 
     stream: TokenStream

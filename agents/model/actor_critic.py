@@ -25,12 +25,15 @@ class ActorCritic(nn.Module):
     Args:
         lm: the causal language model, or an adapter around it.
         heads: the value head and the Q heads.
-        noisy_trunk: whether training mode activates the trunk's own dropout. If not, the trunk stays in evaluation
-            mode, because some decoders have other kinds of noise. Training mode always activates the adapter's dropout.
+        noisy_trunk: whether training mode activates the trunk's own dropout. If False, the trunk stays in evaluation
+            mode. This also turns off other training noise, such as layer dropout or router jitter, which some decoders
+            have. The adapter's dropout is active in training mode, whatever the value of `noisy_trunk`.
 
     Attributes:
-        gathered_by_layer: whether the trunk is sharded and gathered by layer (`agents.model.sharding`).
-        shards: the sharded parameters by name. While the trunk is gathered, `parameters()` has gathered ones instead.
+        gathered_by_layer: True if each forward pass gathers the layers of a sharded trunk one after the other (see
+            `agents.model.sharding`). False for a trunk that is gathered as a whole, or is not sharded.
+        shards: the sharded parameters by name. While the trunk is gathered, `parameters()` returns whole parameters
+            instead.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
@@ -60,7 +63,10 @@ class ActorCritic(nn.Module):
 
     @property
     def context(self) -> int:
-        """Maximum length of a stream, in tokens: the number of positions or, if smaller, GPT-Neo's attention window."""
+        """Maximum length of a stream, in tokens.
+
+        This is the decoder's number of positions or, in GPT-Neo, its attention window if the window is smaller.
+        """
         names = ("max_position_embeddings", "window_size")
         return min(int(limit) for name in names if (limit := getattr(self.config, name, None)) is not None)
 
@@ -84,7 +90,7 @@ class ActorCritic(nn.Module):
         return next(self.parameters()).dtype
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation mode. See `noisy_trunk`."""
+        """Switch to training mode or, if `mode` is False, to evaluation mode. For dropout, see `noisy_trunk`."""
         super().train(mode)
         if mode and not self.noisy_trunk:
             for name, module in self.lm.named_modules():
@@ -94,7 +100,7 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def mode(self, *, training: bool) -> Iterator[None]:
-        """Switch to training or evaluation mode within the context."""
+        """Switch to training or evaluation mode within the context, and restore the mode afterwards."""
         before = self.training
         self.train(training)
         try:
@@ -103,7 +109,10 @@ class ActorCritic(nn.Module):
             self.train(before)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations in the backward pass if the model is in training mode and uses no key/value cache."""
+        """Turn on gradient checkpointing, by which the backward pass recomputes the activations.
+
+        It has no effect in evaluation mode or with a key/value cache.
+        """
         newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
         enable = getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")
         enable({"use_reentrant": False})  # otherwise, an input without gradient would leave a layer without gradients
@@ -113,7 +122,10 @@ class ActorCritic(nn.Module):
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Return the last hidden states [B, L, d] of token ids [B, L]. Right padding does not change earlier states."""
+        """Return the last hidden states [B, L, d] of token ids [B, L]. `kwargs` are passed on to the decoder.
+
+        Padding at the end of a row does not change the states of the tokens before it.
+        """
         with self.in_trunk_dtype():
             states: Tensor = self.decoder(input_ids=tokens, **kwargs).last_hidden_state
         return states
@@ -126,7 +138,10 @@ class ActorCritic(nn.Module):
 
     @torch.no_grad()
     def all_q(self, hidden: Tensor) -> Tensor:
-        """Return q [N, V] of the whole vocabulary at hidden states [N, d], as in `HeadOutputs.recorded_q`."""
+        """Return q [N, V] of all tokens of the vocabulary at hidden states [N, d].
+
+        q is the minimum over the target Q heads or, if there are none, over the Q heads.
+        """
         weight = self._vocabulary_weight()
         tokens = torch.arange(len(weight), device=weight.device)
         return self.heads.q_values(hidden, tokens, weight, target=True).amin(-1)
@@ -136,8 +151,8 @@ class ActorCritic(nn.Module):
     ) -> HeadOutputs:
         """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
 
-        `distinct` holds the distinct tokens [U] and the index [N, K] of each alternative among them. If it is None, it
-        is computed from `alternatives`.
+        `distinct` is a tuple: the distinct tokens [U] of all alternatives, and the index [N, K] of each alternative in
+        them. If it is None, it is computed from `alternatives`.
         """
         tokens, index = distinct or torch.unique(alternatives.clamp_min(0), return_inverse=True)
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
@@ -169,8 +184,9 @@ class ActorCritic(nn.Module):
         """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
 
         Args:
-            reference: function from a slice of n choices to the reference policy's log-probabilities: [n, K] for their
-                alternatives, or [n, V] for the whole vocabulary. If it is given, the outputs contain `kl`.
+            reference: a function that takes a slice of the choices and returns the reference policy's log-probabilities
+                at the n choices of the slice. Their shape is [n, K], over the alternatives, or [n, V] if the policy
+                chooses among the whole vocabulary. If `reference` is given, the outputs contain `kl`.
             with_expected_q, with_q_logprobs: whether the outputs contain `expected_q` or `q_logprobs`.
             distinct: as in `evaluate_heads`.
         """
@@ -202,7 +218,10 @@ class ActorCritic(nn.Module):
     def _over_vocabulary(
         self, states: Tensor, chosen: Tensor, heads: HeadOutputs, reference: Rows | None, with_expected_q: bool
     ) -> HeadOutputs:
-        """Return `heads` with the log-probability, entropy, KL and expected q of a policy over the whole vocabulary."""
+        """Return `heads` with the log-probability, entropy, KL and expected q of a policy over the whole vocabulary.
+
+        `states` [N, d] are the hidden states at the choices, and `chosen` [N] the chosen tokens.
+        """
         weight, bias = self._vocabulary_weight(), self._bias()
 
         def q(rows: slice) -> Tensor:
@@ -231,7 +250,7 @@ class ActorCritic(nn.Module):
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
     def measure_logit_transform(self) -> None:
-        """Set `logit_transform` to the measured transformation between the lm_head's output and the logits.
+        """Measure how the model transforms the lm_head's output into logits, and store this as `logit_transform`.
 
         Before this method is called, `logit_transform` is the identity.
 
@@ -262,7 +281,11 @@ class ActorCritic(nn.Module):
         return self._converted[1]
 
     def forget_conversions(self) -> None:
-        """Free the copy of the lm_head's weight. Call this if the weight may have changed unnoticed."""
+        """Free the cached float32 copy of the lm_head's weight.
+
+        Call this after a change of the weight that leaves its address and its version counter as they were. Gathering
+        is such a change.
+        """
         self._converted = (None, torch.empty(0))
 
     def _bias(self, tokens: Tensor | None = None) -> Tensor | None:

@@ -33,7 +33,7 @@ def assemble(
 
     Args:
         vocabulary: all words that the games can print. If None, TextWorld's words and those of `further` are used.
-        further: texts with words beyond TextWorld's.
+        further: texts whose words are added to TextWorld's if `vocabulary` is None.
 
     Raises:
         AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
@@ -56,10 +56,11 @@ def build_model(
     """Build the model that a checkpoint describes. The caller loads the checkpoint's weights afterwards.
 
     Args:
-        trunk_config: configuration of the trunk in the `transformers` library. If None, the pretrained trunk is loaded,
-            because the checkpoint holds only an adapter.
+        trunk_config: configuration of the trunk in the `transformers` library. None if the checkpoint holds only an
+            adapter. In this case, the pretrained trunk is loaded.
         vocabulary: number of tokens of the checkpoint's tokenizer.
-        sizes: the size of each tensor of the checkpoint's weights in bytes. They limit the size of the model.
+        sizes: size in bytes of each weight tensor of the checkpoint. A trunk that is far larger than their sum is not
+            built.
 
     Raises:
         AgentError: `trunk_config` is invalid or does not fit the tokenizer or the weights, or the pretrained trunk is
@@ -78,7 +79,7 @@ def build_model(
 
 
 def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
-    """Load a pretrained trunk and its tokenizer. With LoRA, only the adapter has dropout."""
+    """Load a pretrained trunk and its tokenizer. With LoRA, the trunk has no dropout: only the adapter uses it."""
     return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 
@@ -101,7 +102,13 @@ def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cp
 
 
 def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bool = True) -> ActorCritic:
-    """Return the language model with its heads and adapter. If `verify` is True, its cache and logits are checked."""
+    """Return the language model `lm` with heads and, if configured, an adapter.
+
+    Args:
+        verify: whether to measure the transformation of the logits, and to check that a pass with the key/value cache
+            gives the same hidden states as a pass without it.
+        on_cpu: whether a bfloat16 model uses this project's attention for CPUs.
+    """
     vocabulary, width = lm.get_output_embeddings().weight.shape
     heads = Heads(
         width,
@@ -199,9 +206,11 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
 
 @torch.no_grad()
 def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...], upper: int | None) -> list[str]:
-    """Return the names of linear layers that get no adapter. With `upper`, only the `upper` last layers get one.
+    """Return the names of the modules of the types `linear` that get no adapter.
 
-    peft cannot adapt mixture-of-experts routers that return several tensors. Layers outside the decoder, such as those
+    If `upper` is not None, only modules in the last `upper` layers of the decoder get an adapter.
+
+    peft cannot adapt mixture-of-experts routers that return several tensors. Modules outside the decoder, such as those
     of a vision encoder, read no text, so an adapter would have no effect there.
     """
     layers = decoder_layers(model)

@@ -31,7 +31,10 @@ class Classifier:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Return the score of each completion. This is a `games.completion.Scorer`."""
+        """Return the score of each completion. `prompts[i]` is the prompt of `completions[i]`.
+
+        The signature is that of `games.completion.Scorer`.
+        """
         texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
         scores = list[float]()
         for start in range(0, len(texts), self.batch):

@@ -21,9 +21,9 @@ class Trie:
     """The trie of a set of commands, built by `build_trie`. Turns with the same commands share one trie.
 
     Attributes:
-        commands: [commands] the tokens of each command.
-        following: maps each prefix to its next tokens. Prefixes are in order of first appearance, so each prefix comes
-            before its extensions.
+        commands: the tokens of each command.
+        following: maps each prefix of a command to the tokens that can follow it. Prefixes are in order of first
+            appearance, so each prefix comes before its extensions.
     """
 
     commands: tuple[Tokens, ...]
@@ -36,12 +36,15 @@ class Trie:
 
     @cached_property
     def alternatives(self) -> tuple[Tokens, ...]:
-        """[branching] the tokens to choose from at each branching node."""
+        """For each node in `branching`, the tokens among which the policy chooses."""
         return tuple(self.following[prefix] for prefix in self.branching)
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """[commands] the choices of each command, as pairs (i, j): the token `alternatives[i][j]` at `branching[i]`."""
+        """For each command, its choices in order, as pairs (i, j).
+
+        A pair stands for the choice of the token `alternatives[i][j]` at the node `branching[i]`.
+        """
         index = {prefix: number for number, prefix in enumerate(self.branching)}
         return tuple(
             tuple(
@@ -54,7 +57,7 @@ class Trie:
 
     @cached_property
     def first_with_same_tokens(self) -> tuple[int, ...]:
-        """[commands] index of the first command with the same tokens, usually the command itself."""
+        """For each command, the index of the first command with equal tokens. This is usually its own index."""
         first: dict[Tokens, int] = {}
         return tuple(first.setdefault(tokens, command) for command, tokens in enumerate(self.commands))
 
@@ -66,7 +69,7 @@ class Trie:
 
     @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
-        """[inner, inner] True where the column's node is the row's node or one of its ancestors."""
+        """Square matrix over the nodes in `inner`. Entry [i, j] is True if node j is node i or an ancestor of it."""
         index = {prefix: number for number, prefix in enumerate(self.inner)}
         sees = np.eye(len(index), dtype=np.bool_)
         for prefix, row in index.items():

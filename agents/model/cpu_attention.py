@@ -1,12 +1,14 @@
-"""Attention for a bfloat16 trunk on a CPU.
+"""Attention for a bfloat16 trunk on a CPU. torch's own attention kernel takes up to twice as long (NOTES.md).
 
-Attention without a mask is causal. Causal attention and attention with a bool mask, such as a sliding window, are
-computed in blocks of queries. The backward pass recomputes the probabilities of each block, so memory is linear in the
-length of the stream. Attention with an additive mask is computed in one block.
+torch's kernel does not use the processor's bfloat16 instructions. `matmul` does, so attention is computed with it:
 
-torch's own attention kernel takes up to twice as long (NOTES.md). Unlike `matmul`, the kernel does not use the
-processor's bfloat16 instructions. All other cases, such as dropout or another device, use the `sdpa` attention of the
-`transformers` library.
+* Without a mask, attention is causal and is computed in blocks of queries.
+* With a bool mask, such as that of a sliding window, it is also computed in blocks of queries.
+* With an additive mask, it is computed in one block.
+
+The backward pass recomputes the probabilities of each block of queries, so memory is linear in the length of the
+stream. In all other cases, for example with dropout or on another device, the `sdpa` attention of the `transformers`
+library is used.
 """
 
 from typing import Any
@@ -37,8 +39,8 @@ def attend(
 
     Args:
         module: the attention module of the trunk.
-        query: [B, heads, L, d].
-        key: [B, groups, S, d].
+        query: [B, heads, L, d], the L queries of each of B streams.
+        key: [B, groups, S, d]. The neighboring query heads of a group share keys and values.
         value: [B, groups, S, e].
         attention_mask: mask that broadcasts to [B, heads, L, S]. If None, attention is causal.
         kwargs: other arguments of the interface, such as `scaling` and `dropout`.
@@ -67,7 +69,7 @@ def attend(
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(Q K' + causal mask) V for a scaled Q, computed in blocks of queries.
+    """Return softmax(Q K^T + causal mask) V, computed in blocks of queries. The queries must already be scaled.
 
     `query` is [B, groups, h, L, d]. The h heads of a group share `key` [B, groups, L, d] and `value` [B, groups, L, e].
     The result is [B, groups, h, L, e].
@@ -82,7 +84,11 @@ def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def limited(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
-    """Compute attention in blocks as `causal` does, but with a mask: `visible` is True where a query may see a key."""
+    """Return softmax(Q K^T + mask) V, computed in blocks of queries. The queries must already be scaled.
+
+    `visible` [B, 1, 1, L, S] is True where one of the L queries may attend to one of the S keys. The other arguments
+    and the result are as in `causal`, but with S keys and values instead of L.
+    """
     blocks = []
     for start in range(0, query.shape[3], BLOCK):
         rows = slice(start, start + BLOCK)
@@ -97,14 +103,17 @@ def _limited_block(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -
 
 
 def _causal_block(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return the causal attention of T queries, which are at the last T of S positions."""
+    """Return causal attention for T queries and S keys. The queries are at the last T of the S positions."""
     rows, seen = query.shape[3], key.shape[2]
     future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
     return masked(query, key, value, future)
 
 
 def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Return softmax(Q K' + mask) V for T queries and S keys. The mask broadcasts to [B, groups, h, T, S]."""
+    """Return softmax(Q K^T + mask) V for T queries, which must already be scaled, and S keys.
+
+    The mask is additive and broadcasts to [B, groups, h, T, S].
+    """
     # A new tensor of this size is slow to allocate, so the steps work in place. Adding a mask takes a tenth of the time
     # of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)

@@ -15,14 +15,15 @@ class HeadOutputs:
     Choices with fewer than K alternatives are padded; the log-probability of padding is -inf.
 
     Attributes:
-        logprobs: [N, K] log pi(token | stream) in nats, normalised over the alternatives or over the whole vocabulary.
+        logprobs: [N, K] log pi(token | stream) in nats, normalized over the alternatives or over the whole vocabulary.
         entropy: [N] entropy of the policy, nats.
         values: [N] v(s), units of reward.
         q_values: [N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads.
         target_q_values: [N, K, H] q(s, token) of each target head, units of reward. None without target heads.
         kl: [N] exact KL(pi || pi_ref), nats. None without a reference policy.
-        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward. Only pi has a gradient. None unless requested.
-        q_logprobs: [N, H] log softmax(q) of the chosen token over all alternatives. None unless requested.
+        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward. No gradient flows to q. None unless requested.
+        q_logprobs: [N, H] log-probability of the chosen token under a softmax of q over all alternatives, in nats. None
+            unless requested.
     """
 
     logprobs: Tensor
@@ -36,7 +37,10 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """[N, K] minimum of q over the target heads or, if there are none, over the Q heads. None without Q heads."""
+        """The q [N, K] that a rollout records, or None without Q heads.
+
+        It is the minimum over the target heads or, if there are none, over the Q heads.
+        """
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 

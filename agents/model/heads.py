@@ -2,7 +2,7 @@
 
 With a small vocabulary, a Q head has a row of weights per token, like the Q head in the post by Turner and Einhorn
 (2023), which has 12 inputs and 2 outputs. With a large vocabulary, Q heads share the trunk's output embedding (`tied`).
-With hidden size d and vocabulary size V, a tied head has d x d parameters instead of d x V. It also generalises to
+With hidden size d and vocabulary size V, a tied head has d x d parameters instead of d x V. It also generalizes to
 tokens that were never chosen.
 """
 
@@ -34,7 +34,8 @@ class ValueHead(nn.Module):
 class QHead(nn.Module):
     """Computes q(s, token) for some tokens.
 
-    Each token has a row of weights of its own or, if `tied`, its row of the trunk's output embedding.
+    In the last layer, each token has its own row of weights. If `tied`, the token's row of the trunk's output embedding
+    takes the place of these weights.
     """
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:

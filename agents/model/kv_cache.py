@@ -1,8 +1,9 @@
-"""A key/value cache whose rows have individual lengths. A row holds the beginning of a token stream.
+"""A key/value cache whose rows have different lengths. A row holds the beginning of a token stream.
 
-The caches of the `transformers` library assume that all rows grow together, but episodes do not. Here, `plan_pass` sets
-the rows and positions to which the next forward pass writes. The attention mask (`agents/model/tree_decoder.py`)
-determines the positions that a row attends to, and hides the entries beyond the row's end.
+The caches of the `transformers` library assume that all rows grow by the same number of tokens, but the streams of
+episodes do not. Here, `plan_pass` sets the rows and positions to which the next forward pass writes. The attention mask
+(`agents/model/tree_decoder.py`) determines the positions that a row attends to, and hides the entries beyond the row's
+end.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ class Plan:
         rows: [R] cache row of each row of the pass.
         slots: [R, T] cache position of each new token.
         visible: number of leading cache positions that the pass may attend to.
-        block: the cache rows of the pass, if they are consecutive and in order. They are then read without a copy.
+        block: the cache rows of the pass as a slice, which is read without a copy. None unless these rows are
+            consecutive and in order.
         capacity: minimum size (rows, positions) of the tensors of every layer.
     """
 
@@ -60,9 +62,9 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return keys, values
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Write states into `stored`, or into a larger copy if needed.
+        """Write the states [R, heads, T, head_dim] of this pass into `stored`, or into a larger copy if needed.
 
-        Return a tuple: the tensor with the new states, and its part to attend to.
+        Return a tuple: (1) the tensor with the new states, (2) its part that the pass attends to.
         """
         plan, stored = self.plan, self._with_capacity(stored)
         stored[plan.rows[:, None], :, plan.slots] = states.transpose(1, 2)
@@ -78,13 +80,13 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return larger
 
     def copy(self, source: int, target: int, positions: slice) -> None:
-        """Copy the entries at these positions of a cache row to another row."""
+        """Copy the entries at `positions` of cache row `source` to the same positions of cache row `target`."""
         self.keys, self.values = (self._with_capacity(stored) for stored in (self.keys, self.values))
         for stored in (self.keys, self.values):
             stored[target, :, positions] = stored[source, :, positions]
 
     def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
-        """Copy the entries at positions `source` [n] of cache rows `rows` [n] to positions `target` [n]."""
+        """Copy entries within their rows: in cache row `rows[i]`, from position `source[i]` to position `target[i]`."""
         for stored in (self.keys, self.values):
             stored[rows, :, target] = stored[rows, :, source]
 
@@ -99,9 +101,9 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """A cache whose rows have individual lengths. A forward pass writes entries, and `append` then makes them valid.
+    """A cache whose rows have different lengths. A forward pass writes entries, and `append` then makes them valid.
 
-    A free row keeps its entries until `add_row` reuses the row, so that later streams can copy a prefix.
+    A free row keeps its entries until `add_row` reuses the row. Until then, other streams can copy a prefix from it.
 
     Attributes:
         lengths: for each row, the number of its valid entries.
@@ -129,7 +131,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free.append(row)
 
     def append(self, row: int, tokens: Sequence[int]) -> None:
-        """Mark the entries of these tokens as valid. They directly follow the entries that are already valid."""
+        """Mark the entries of `tokens` in a row as valid. They directly follow the row's valid entries."""
         start, end = self.lengths[row], self.lengths[row] + len(tokens)
         if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
             rows, positions = self._tokens.shape
@@ -140,14 +142,15 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.lengths[row] = end
 
     def extend(self, row: int | None, tokens: Sequence[int], *, rows: int) -> int:
-        """Return a row for the stream `tokens`, in which as many entries as possible are valid.
+        """Return a row for the stream `tokens`, after copying cached entries into it for as many tokens as possible.
 
-        The entries are copied from the row that has the longest prefix of the stream. At least the last token remains
-        to be read, because its hidden state is needed.
+        The entries are copied from the row that has the longest prefix in common with the stream. The last token is
+        never copied, because the next forward pass must compute its hidden state.
 
         Args:
-            row: the row of the stream so far, or None if it has none.
-            rows: maximum number of rows of the cache. Below this number, a new row is used instead of a free one.
+            row: the row that already holds a part of the stream, or None if there is none.
+            rows: number of rows up to which the cache grows. While it has fewer rows, a stream without a row gets a new
+                row. After that, it gets a free row.
         """
         start = 0 if row is None else self.lengths[row]
         source, length = self._longest_prefix(np.asarray(tokens[:-1]), start)
@@ -167,13 +170,13 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return row
 
     def hide(self) -> None:
-        """Prevent `extend` from copying the present entries to other rows. Call this if the model has changed."""
+        """Prevent `extend` from copying any entry that is now in the cache. Call this if the model has changed."""
         self._tokens[:] = NO_TOKEN
 
     def _longest_prefix(self, tokens: NDArray[np.int64], start: int) -> tuple[int, int]:
         """Return a tuple: the row that has the longest prefix in common with `tokens`, and the length of this prefix.
 
-        Rows with another token at position `start` are ignored. If no row is left, return (-1, 0).
+        Rows that differ from `tokens` at position `start` are ignored. If no row remains, return (-1, 0).
         """
         width = min(len(tokens), self._tokens.shape[1])
         if start >= width:
@@ -207,13 +210,13 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
     @property
     def written(self) -> list[RaggedLayer]:
-        """The layers that store keys and values. In Gemma 3n, some layers reuse those of an earlier layer."""
+        """The layers that store keys and values. In Gemma 3n, some layers store none and reuse an earlier layer's."""
         return [layer for layer in self.layers if layer.is_initialized]
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Return `capacity` if it suffices for `visible` positions, or else a larger one.
+    """Return `capacity` if it suffices for `visible` positions, or else a larger capacity.
 
-    The larger one exceeds `visible` by at least a quarter, so that copying the cache costs amortised O(1) per token.
+    A larger capacity exceeds `visible` by at least a quarter, so that copying the cache costs amortized O(1) per token.
     """
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

@@ -12,7 +12,7 @@ from agents.protocol import AgentError
 
 SMALL, LARGE = 0.01, 1e4
 MAGNITUDES = (SMALL, 1.0, 10.0, 50.0, LARGE)
-"""Largest outputs of the lm_head at which the transformation is measured. A soft cap changes only large outputs."""
+"""Magnitudes of the lm_head's output at which the transformation is measured. A soft cap changes only large outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> 
     """Measure which transformation a causal language model applies to the output of its lm_head.
 
     In a forward pass, the last hidden states are replaced by states of several magnitudes, and the logits are compared
-    with the lm_head's outputs. Because logits may be bfloat16, a measured scale or cap is imprecise. It is therefore
-    rounded to a close number in the model's configuration, or to its reciprocal.
+    with the lm_head's outputs. Logits may be bfloat16, so a measured scale or cap is imprecise. If a number in the
+    model's configuration, or its reciprocal, is close to the measured value, it replaces this value.
 
     Args:
         lm: causal language model, in evaluation mode.
@@ -80,7 +80,10 @@ def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> 
 
 
 def _nearest(value: float, numbers: Iterable[float], tolerance: float) -> float:
-    """Return the number or reciprocal nearest to `value`, or `value` itself if none is within the tolerance."""
+    """Return the entry of `numbers`, or the reciprocal of an entry, that is nearest to `value`.
+
+    If its relative difference from `value` exceeds `tolerance`, return `value`.
+    """
     candidates = [candidate for x in numbers if x for candidate in (float(x), 1 / x)]
     nearest = min(candidates, key=lambda candidate: abs(candidate - value))
     return nearest if abs(nearest - value) <= tolerance * abs(value) else value

@@ -1,8 +1,10 @@
 """Runs the lower layers and the upper layers of a decoder in separate passes.
 
-If an adapter is in the upper layers alone, the hidden states after the lower layers never change. They are computed
-once, and further passes run the upper layers on them. A layer is skipped by replacing its `forward`. The decoder still
-computes the embeddings and the masks. The layers keep their indices, by which some decoders choose a kind of attention.
+If only upper layers are trained, for example through an adapter, a stream's hidden states after the lower layers never
+change. They are computed once, and further passes run only the upper layers on them.
+
+To skip a layer, its `forward` is replaced. The decoder still computes the embeddings and the masks. All layers keep
+their indices, because some decoders choose the kind of attention by the index of the layer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +30,7 @@ class FrozenStates:
 
 
 def layer_list(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the list of the decoder's layers, or None if it has not exactly one such list."""
+    """Return the module list that holds the decoder's layers, or None unless there is exactly one such list."""
     children = model.decoder.children() if isinstance(model.decoder, nn.Module) else ()
     lists = [m for m in children if isinstance(m, nn.ModuleList) and len(m) == model.layers > 0]
     return lists[0] if len(lists) == 1 else None
@@ -42,8 +44,12 @@ def decoder_layers(model: ActorCritic) -> list[nn.Module]:
 def frozen_layers(model: ActorCritic) -> int:
     """Return the number of lower layers that can be skipped, because no trained parameter affects their outputs.
 
-    Return 0 if no layer is trained, if the trunk has dropout, if parameters outside of the layers are trained, or if
-    separate passes would change the hidden states, for example because upper layers use keys of lower layers.
+    Return 0 in these cases:
+
+    * No layer is trained, or parameters outside of the layers are trained.
+    * The trunk has dropout.
+    * Separate passes over lower and upper layers would change the hidden states, for example because upper layers use
+      keys of lower layers.
     """
     layers = decoder_layers(model)
     trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}
@@ -59,10 +65,10 @@ def frozen_layers(model: ActorCritic) -> int:
 
 @contextmanager
 def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Tensor]]:
-    """Run only the lowest `count` layers in the passes within the context.
+    """Skip all layers above the lowest `count` in the forward passes within the context.
 
-    The value of the context is a list, to which each pass adds the hidden states after these layers. If `count` is
-    None, nothing is changed or added.
+    The value of the context is a list. Each pass appends the hidden states [B, L, d] after the lowest `count` layers to
+    the list. If `count` is None, all layers run, and the list stays empty.
     """
     layers, found = decoder_layers(model), list[Tensor]()
     if count is None:
@@ -78,10 +84,10 @@ def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Te
 
 @contextmanager
 def upper_layers_only(model: ActorCritic, lower: FrozenStates | None) -> Iterator[None]:
-    """Run only the layers above `lower.layers` in the passes within the context, on `lower.states` [B, L, d].
+    """Skip the lowest `lower.layers` layers in the forward passes within the context.
 
-    With gradient checkpointing, the backward pass must also run within the context. If `lower` is None, nothing is
-    changed.
+    The layers above them get `lower.states` [B, L, d] as input. If `lower.layers` is None, all layers are skipped. If
+    `lower` is None, all layers run. With gradient checkpointing, the backward pass must also run within the context.
     """
     with _returning([lower.states], decoder_layers(model)[: lower.layers]) if lower else nullcontext():
         yield
@@ -89,7 +95,7 @@ def upper_layers_only(model: ActorCritic, lower: FrozenStates | None) -> Iterato
 
 @contextmanager
 def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Let `layers` return the last of `outputs` within the context, instead of computing."""
+    """Within the context, make every layer in `layers` return `outputs[-1]` instead of computing its output."""
     for layer in layers:
         layer.forward = lambda *inputs, **kwargs: outputs[-1]
     try:
@@ -101,7 +107,10 @@ def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[N
 
 @torch.no_grad()
 def _verify(model: ActorCritic, count: int) -> bool:
-    """Return whether a pass over the lowest `count` layers and one over the others equal a pass over all layers."""
+    """Return whether two passes give the same last hidden states as one pass over all layers, up to rounding errors.
+
+    The first pass runs the lowest `count` layers, the second one runs the others.
+    """
     tokens = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]], device=model.device)  # every vocabulary has two tokens
     try:
         with model.mode(training=False):

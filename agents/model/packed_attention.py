@@ -1,10 +1,11 @@
-"""Runs the trunk on a packed row: every node of a prefix tree once, with attention to its ancestors only.
+"""Runs the trunk on a packed row: one row that holds every node of a prefix tree of token streams once.
 
-The nodes are in depth-first order. A block of neighbouring nodes therefore sees only the ancestors of its first node
-and nodes of the block itself. Attention is computed in blocks of queries with only these keys, so branches that a block
-does not see cost nothing. The backward pass recomputes each block. Only the masks take memory in proportion to the
-number of nodes times their depth. This replaces torch's `sdpa` attention. On a GPU, FlexAttention would be an
-alternative.
+A node attends only to itself and to its ancestors. The nodes are in depth-first order, and attention is computed in
+blocks of neighboring nodes. The queries of a block need only two kinds of keys: those of the ancestors of its first
+node, and those of the block itself. Branches of the tree that a block does not need therefore cost nothing.
+
+The backward pass recomputes each block. Only the masks take memory in proportion to the number of nodes times their
+depth. This attention replaces torch's `sdpa` attention. On a GPU, FlexAttention would be an alternative.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
@@ -34,8 +35,8 @@ class Block:
     """A block of T queries and the S keys that at least one of them sees.
 
     Attributes:
-        queries: the range of the queries.
-        keys: [S] nodes of the keys.
+        queries: the range of the nodes that are queries.
+        keys: [S] the nodes that are keys.
         visible: [T, S] bool, whether a query may attend to a key.
     """
 
@@ -53,7 +54,7 @@ class Block:
 
 
 class PackedAttention:
-    """Masks and attention of the nodes of a prefix tree.
+    """Computes the attention of the P nodes of a prefix tree, and its masks.
 
     Args:
         depths: [P] position of each node in its streams.
@@ -66,10 +67,10 @@ class PackedAttention:
         self._blocks: list[tuple[Tensor, list[Block]]] = []
 
     def mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
-        """Return a placeholder for the mask of a kind of layer, by which `attend` finds the blocks of queries.
+        """Compute the blocks of queries for one kind of layer, and return a placeholder for the mask of such layers.
 
-        The signature follows the mask interface of the `transformers` library. `mask_function` describes causal
-        attention, sliding windows and chunks.
+        `attend` receives the placeholder and finds the blocks by it. The signature follows the mask interface of the
+        `transformers` library. `mask_function` describes causal attention, a sliding window or chunks.
         """
         size = len(self.depths)
         placeholder = torch.ones((), dtype=torch.bool, device=self.depths.device).expand(1, 1, size, size)
@@ -78,7 +79,7 @@ class PackedAttention:
         return placeholder
 
     def block(self, start: int, stop: int, mask_function: Callable[..., Tensor]) -> Block:
-        """Return the block of the queries `start` to `stop`."""
+        """Return the block with the queries from `start` to `stop - 1`. `mask_function` limits its keys."""
         own = torch.arange(start, stop, device=self.ends.device)
         keys = torch.cat([(self.ends[:start] > start).nonzero()[:, 0], own])
         visible = (keys <= own[:, None]) & (own[:, None] < self.ends[keys])
@@ -96,7 +97,7 @@ class PackedAttention:
         Args:
             module: the attention module of the trunk.
             query: [1, heads, P, d].
-            key: [1, groups, P, d]. Neighbouring heads share keys and values.
+            key: [1, groups, P, d]. The neighboring query heads of a group share keys and values.
             value: [1, groups, P, e].
             attention_mask: a tensor that `mask` returned.
             kwargs: other arguments of the interface, such as `scaling`.
@@ -115,17 +116,17 @@ class PackedAttention:
 
     @contextmanager
     def used_by(self, attention: str) -> Iterator[None]:
-        """Use these masks and this attention within the context, in decoders with this attention implementation."""
+        """Within the context, use `mask` and `attend` in decoders whose attention implementation is `attention`."""
         masks, functions = ALL_MASK_ATTENTION_FUNCTIONS, ALL_ATTENTION_FUNCTIONS
         with _replaced(masks, attention, self.mask), _replaced(functions, attention, self.attend):
             yield
 
 
 class _BlockwiseAttention(torch.autograd.Function):
-    """softmax(Q K' + mask) V of scaled queries, in blocks. The backward pass recomputes the probabilities.
+    """softmax(Q K^T + mask) V in blocks, for scaled queries. The backward pass recomputes the probabilities.
 
-    `query` is [1, groups, h, P, d], `key` [1, groups, P, d] and `value` [1, groups, P, e]. The result is
-    [1, groups, h, P, e].
+    `query` is [1, groups, h, P, d], `key` [1, groups, P, d] and `value` [1, groups, P, e]. The h query heads of a group
+    share keys and values. The result is [1, groups, h, P, e].
     """
 
     @staticmethod
@@ -159,7 +160,10 @@ class _BlockwiseAttention(torch.autograd.Function):
 
 
 def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
-    """Return the attention probabilities of a block [1, groups, h T, S], for its gathered keys [1, groups, S, d]."""
+    """Return the attention probabilities [1, groups, h T, S] of the T queries and S keys of a block.
+
+    `query` [1, groups, h, P, d] holds the queries of all nodes, `key` [1, groups, S, d] only the keys of the block.
+    """
     scores = query[:, :, :, block.queries].flatten(2, 3) @ key.transpose(2, 3)
     scores.view(*query.shape[:3], -1, key.shape[2]).add_(block.mask(scores.dtype))
     return torch.softmax(scores, -1, out=scores)
@@ -167,7 +171,7 @@ def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
 
 @contextmanager
 def packed_states(model: ActorCritic, tree: PrefixTree) -> Iterator[Tensor]:
-    """Run the trunk on a prefix tree, and provide the last hidden states [1, P, d] of its nodes.
+    """Run the trunk on a prefix tree. The value of the context is the last hidden states [1, P, d] of its P nodes.
 
     With gradient checkpointing, the backward pass must also run within the context.
     """
@@ -183,10 +187,11 @@ def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
 
 
 def can_pack(model: ActorCritic) -> bool:
-    """Return whether a packed row gives the same hidden states as separate streams, in the model's current mode.
+    """Return whether a packed row gives the same hidden states as separate streams.
 
-    With active dropout, the states differ, because a shared token would have the same noise in all streams. They may
-    also differ if a layer computes anything but ordinary attention through the interface of the `transformers` library.
+    The result holds for the model's current mode, training or evaluation. With active dropout, the states differ,
+    because a shared token would have the same noise in all streams. They may also differ if a layer computes anything
+    but ordinary attention through the interface of the `transformers` library.
     """
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False
@@ -198,7 +203,10 @@ def can_pack(model: ActorCritic) -> bool:
 
 @torch.no_grad()
 def _verify(model: ActorCritic) -> bool:
-    """Return whether packing keeps the hidden states of a few streams. Random-number generators are left unchanged."""
+    """Return whether a few streams have the same hidden states packed and separately, up to rounding errors.
+
+    Random-number generators are left unchanged.
+    """
     streams = [np.array([0, 1, 1, *end], dtype=np.int64) for end in product((0, 1), repeat=4)]
     tree = PrefixTree.of(streams)
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Indices: TypeAlias = NDArray[np.int64]
 LEAST_SHARING = 1.25
-"""Streams are packed if they have at least this many tokens per node of their tree. Packed attention is slower."""
+"""Minimum number of tokens per node of the prefix tree at which streams are packed. Packed attention is slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +54,13 @@ class PrefixTree:
 
 
 def locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
-    """Return where tokens are in a batch: their rows [n] and positions [n] in it.
+    """Return the places of n tokens in a batch, as a tuple (batch rows [n], positions in these rows [n]).
 
-    The arguments `rows` [n] and `positions` [n] hold each token's stream and its position in this stream. With `tree`,
-    the batch is one row with the nodes of this tree. Otherwise, the rows of the batch are the streams.
+    Args:
+        tree: if given, the batch is a single row, which holds the nodes of this tree. If None, each row of the batch is
+            a stream.
+        rows: [n] index of each token's stream.
+        positions: [n] position of each token in its stream.
     """
     return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 
@@ -80,7 +83,7 @@ def _shared(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
 
 
 def sharing_pays(streams: Sequence[NDArray[np.int64]], nodes: int) -> bool:
-    """Return whether packing streams saves enough tokens. Their prefix tree has `nodes` nodes."""
+    """Return whether packing streams into a prefix tree of `nodes` nodes saves enough tokens (`LEAST_SHARING`)."""
     return sum(map(len, streams)) >= LEAST_SHARING * nodes
 
 
@@ -98,9 +101,11 @@ class PrefixGroup:
 
 
 def group_by_prefix(streams: Sequence[NDArray[np.int64]], weights: Sequence[int], *, budget: int) -> list[PrefixGroup]:
-    """Partition streams in lexicographic order into groups, so that neighbours share most of their prefixes.
+    """Partition streams into groups that share a prefix tree.
 
-    A group has at most `budget` nodes and at most `budget` total weight, unless it is a single stream.
+    Each group is a run of neighbors in lexicographic order, because neighbors have the longest prefixes in common. The
+    prefix tree of a group has at most `budget` nodes, and the weights of its streams add up to at most `budget`. A
+    single stream may exceed both limits. `weights` holds one number per stream, such as its number of choices.
     """
     groups, weight = list[PrefixGroup](), 0
     order = lexicographic_order(streams)

@@ -48,7 +48,7 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
 
 
 def trunk_source(name_or_path: str) -> str:
-    """Return the folder or the hub name from which the transformers library loads a trunk."""
+    """Return the folder of a trunk, or its name in the local Hugging Face cache, for the `transformers` library."""
     return str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
 
 
@@ -65,7 +65,7 @@ def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
 
 
 def smollm2_folder() -> Path:
-    """Return the folder of SmolLM2-135M-Instruct in float32. The first call converts the file (half a minute)."""
+    """Return the folder of SmolLM2-135M-Instruct in float32. The first call converts the GGUF file (half a minute)."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
     return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
@@ -163,10 +163,11 @@ def _folder_of(source: str, name: str) -> Path:
 
 
 def check_files(folder: Path) -> dict[str, Any]:
-    """Check the files of a model's folder before the `transformers` library reads them. Return its `config.json`.
+    """Check a model's folder before the `transformers` library reads it. Return the content of its `config.json`.
 
     Raises:
-        AgentError: a file is missing, damaged or not a regular file, or the index names a file that is not there.
+        AgentError: a required file is missing, a file is damaged or not a regular file, or the index of the weights
+            names a file that does not exist.
     """
     if not (folder / "config.json").exists():
         raise AgentError("config.json is missing")
@@ -193,7 +194,11 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 
 def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the descriptions of added tokens, whose unknown keys `tokenizers` would print on standard output."""
+    """Yield the JSON objects that describe a tokenizer's added tokens.
+
+    Their keys must be checked, because the library `tokenizers` prints unknown keys on standard output. `documents`
+    maps the names of a model's JSON files to their contents.
+    """
     files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
     tokenizer, settings, roles = (found if isinstance(found := documents.get(name), dict) else {} for name in files)
     listed, by_id = tokenizer.get("added_tokens"), settings.get("added_tokens_decoder")

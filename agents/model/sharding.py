@@ -1,13 +1,13 @@
 """Sharded training: each process stores a part of the trunk's weights, gradients and optimizer state (torch's FSDP2).
 
-`accelerate launch --config_file configs/fsdp2.yaml` turns sharding on. Each decoder layer is a unit, which is gathered
-before its forward and backward passes. The embeddings, the last norm and the lm_head form the root unit. The heads and
-the adapter are small, so they are replicated, as in data parallelism.
+`accelerate launch --config_file configs/fsdp2.yaml` turns sharding on. Each decoder layer is a unit: its weights are
+gathered from all processes before its forward and backward passes. The embeddings, the last norm and the lm_head form
+the root unit. The heads and the adapter are small, so they are replicated, as in data parallelism.
 
-Outside of gradient steps (`sharded`), a trunk is used in one of two ways:
+Gradient steps run in the context `sharded`. Outside of it, for example during play, a trunk is in one of two states:
 
-* Whole: every process holds the whole trunk and communicates with no other, so the processes may play different numbers
-  of turns.
+* Whole: every process holds the whole trunk. Forward passes need no communication, so the processes may play different
+  numbers of turns.
 * By layer: only the root unit is whole. Each pass gathers one layer after the other, in all processes together. A
   process without a pass of its own takes part with a pass over one token (`in_step`).
 """
@@ -45,9 +45,9 @@ def sharding_plugin() -> Any:
 
 
 def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
-    """Return the size of the part of the trunk that a process holds in play, in bytes.
+    """Return the size in bytes of the weights of the trunk that a process holds during play.
 
-    By layer, this is the root unit and two layers, of which one is gathered while the other computes.
+    If the trunk is gathered by layer, these are the root unit and two layers: one is gathered while the other computes.
     """
     if not by_layer:
         return sum(parameter.nbytes for parameter in trunk_parameters(model))
@@ -71,7 +71,7 @@ def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
 def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bool = False) -> None:
     """Shard the trunk of a model in place. All processes must have equal weights.
 
-    The master weights of a trained bfloat16 trunk are its shards in float32. They are gathered in bfloat16.
+    If the trunk is bfloat16 and is trained, its shards are float32 master weights. They are gathered in bfloat16.
 
     Args:
         plugin: the result of `sharding_plugin`.
@@ -110,14 +110,15 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Return whether `shard` was called."""
+    """Return whether `shard` was called for this model."""
     return bool(_units(model))
 
 
 def shard_again(*models: nn.Module) -> None:
-    """Free the gathered trunks. The root units of all models but the first remain gathered.
+    """Free the weights that `gather_trunk` has gathered. The root units of all models but the first stay gathered.
 
-    The first model is trained. If another model is the reference policy, gradient steps need only its lm_head.
+    The first model is the trained one. A second model is the reference policy. Gradient steps need only the reference
+    policy's lm_head, which is in the root unit.
     """
     for model in models:
         for unit in _units(model):
@@ -127,10 +128,10 @@ def shard_again(*models: nn.Module) -> None:
 
 
 def gather_trunk(*models: ActorCritic) -> None:
-    """Gather the trunk until `shard_again` is called. All processes must call this function together.
+    """Gather the trunks of `models` until `shard_again` is called. All processes must call this function together.
 
-    Forward passes then need no communication. If a trunk is gathered by layer, only its root unit is gathered here, and
-    its passes still communicate. Nothing happens if the model is not sharded.
+    Forward passes then need no communication. If a trunk is gathered by layer, this function gathers only its root
+    unit, and its forward passes still communicate. A model that is not sharded is left unchanged.
     """
     for model in models:
         units = _units(model)
@@ -142,21 +143,25 @@ def gather_trunk(*models: ActorCritic) -> None:
 
 @contextmanager
 def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
-    """Let the processes run different numbers of forward passes of `models` in the block, in any order.
+    """Let each process run any number of forward passes of `models` within the context, in any order.
 
-    All processes must enter the block together. Every pass of a trunk that is gathered by layer needs all processes.
-    Before each such pass, they agree on the first of `models` for which any process has a pass to run. A process that
-    has none for this model runs a pass over a single token. This ends when all processes have left the block.
+    All processes must enter the context together. Each pass of a trunk that is gathered by layer needs all processes.
+    Before such a pass, the processes therefore agree on one model: the first of `models` for which at least one process
+    has a pass to run. A process without a pass for this model runs one over a single token. A process that reaches the
+    end of the context continues in this way until all processes have reached it.
 
-    The value of the context is a function. It returns True if an error has ended a pass of this process, or its wait
-    for a pass. The other processes then still wait, so this process must not communicate any more.
+    The value of the context is a function. It returns True if an error has occurred in a pass of this process, or while
+    this process waited for its pass. The other processes then still wait, so this process must no longer communicate.
     """
     layered = [model for model in models if model.gathered_by_layer]
     passes = [model.hidden_states for model in layered]
     failed = False
 
     def wait_for_turn(own: int | None) -> None:
-        """Return when the pass of model `own` is due or, if it is None, when no process has passes left."""
+        """Take part in the passes of other models until a pass of the model `layered[own]` is due.
+
+        If `own` is None, take part until no process has a pass left.
+        """
         while True:
             due = _due(layered, own)
             if due == own:
@@ -190,10 +195,10 @@ def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sharded(*models: ActorCritic) -> Iterator[None]:
-    """Call `shard_again` before the block. The caller must call `gather_trunk` after it.
+    """Free the gathered trunks for the gradient steps within the context. Afterwards, call `gather_trunk`.
 
-    Inside the block, all processes must run the same number of forward and backward passes of `models[0]`, which is
-    trained. After an error in the block, the trunks must not be gathered, because other processes may have ended.
+    Within the context, all processes must run the same number of forward and backward passes of `models[0]`, the
+    trained model. After an error, do not call `gather_trunk`: it needs all processes, and some may have ended.
     """
     shard_again(*models)
     with warnings.catch_warnings():
@@ -208,7 +213,10 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Gather a sharded tensor on the CPU, in all processes together. Any other tensor is returned unchanged."""
+    """Return the whole of a sharded tensor, on the CPU. Any other tensor is returned unchanged.
+
+    For a sharded tensor, all processes must call this function together.
+    """
     return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
 
 
@@ -229,7 +237,8 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
 def _due(models: Sequence[ActorCritic], own: int | None) -> int | None:
     """Return the index of the model whose pass is due: the smallest `own` of all processes, or None if all are None.
 
-    All processes must call this function together.
+    `own` is the index of the model of which this process has a pass to run, or None if it has none. All processes must
+    call this function together.
     """
     wanted = torch.zeros(len(models), device=models[0].device)
     if own is not None:

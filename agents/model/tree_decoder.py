@@ -28,7 +28,13 @@ PASS_OVERHEAD, GPU_PASS_OVERHEAD = 64, 16384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeInput:
-    """Input of one row of a pass. `tokens` continue the cache row `row`. The trie's inner nodes follow `tokens`."""
+    """Input of one row of a forward pass: first `tokens`, then the inner nodes of `trie`.
+
+    Attributes:
+        row: cache row of the episode.
+        tokens: tokens of the episode's stream that are not in the cache row yet.
+        trie: the admissible commands, or None if only the tokens are read.
+    """
 
     row: int
     tokens: Sequence[int]
@@ -39,7 +45,7 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Return the position of each branching node in this input, or of the last token if there is no trie."""
+        """Return the position of each branching node in this input or, without a trie, that of the last token."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
@@ -48,7 +54,7 @@ class TreeInput:
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on all inputs. Return the hidden states [N, d] at their choice positions, in order.
+    """Run the trunk on all inputs. Return the last hidden states [N, d] at the choice positions of all inputs in order.
 
     Inputs of similar length share a forward pass. The tokens of an input are appended to its cache row. Its trie nodes
     are stored after these tokens. Later passes overwrite the nodes unless `commit_branches` adds them to the row.
@@ -63,7 +69,7 @@ def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeI
 
 
 def pass_overhead(device: torch.device) -> int:
-    """Return the fixed cost of a forward pass on the device, in tokens."""
+    """Return the fixed cost of a forward pass on the device, as the number of tokens that take the same time."""
     return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
@@ -91,7 +97,7 @@ def group_by_length(
 
 
 def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on inputs in one forward pass. Return the hidden states [N, d] at their choice positions."""
+    """Run the trunk on inputs in one forward pass. Return the last hidden states [N, d] at all choice positions."""
     width = max(tree.length for tree in inputs)
     starts = [cache.lengths[tree.row] for tree in inputs]
     cache.plan_pass([tree.row for tree in inputs], width, model.device)
@@ -128,7 +134,10 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Add the nodes of chosen commands to the cache rows. A command is given as (its input, its index in the trie)."""
+    """Add the trie nodes of chosen commands to the cache rows.
+
+    Each pair in `chosen` is an input and the index of the chosen command in the input's trie.
+    """
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None

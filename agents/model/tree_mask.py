@@ -13,7 +13,8 @@ class TreeMask:
     """Computes the attention mask of a forward pass for each kind of layer, from the decoder's own mask function.
 
     The mask functions of the `transformers` library describe causal attention, sliding windows and chunks. They assume
-    that a token's position in the stream is its index in the cache, which does not hold for the nodes of a tree.
+    that a token's position in the stream is its index in the cache. This does not hold for the nodes of a tree, so this
+    class passes positions in the stream to them. A pass has R rows with T queries each, and S cache positions.
 
     Args:
         visible: [R, T, S] bool, whether a query may attend to a cache position if no window limits its attention.
@@ -40,7 +41,7 @@ class TreeMask:
 
     @contextmanager
     def used_by(self, attention: str) -> Iterator[None]:
-        """Use this mask within the context, in every decoder with this attention implementation."""
+        """Within the context, use this mask in decoders whose attention implementation is `attention`."""
         before = ALL_MASK_ATTENTION_FUNCTIONS[attention]
         ALL_MASK_ATTENTION_FUNCTIONS[attention] = self
         try:

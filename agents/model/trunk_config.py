@@ -23,22 +23,26 @@ CODE = re.compile(
     r"attn_implementation|experts_implementation|auto_map|quantization|compression_config|kernel_config|use_kernel"
     r"|custom_pipelines|trust_remote|code_revision"
 )
-"""Keys that select code or packages."""
+"""Matches keys that select code or packages."""
 IGNORED = {"auto_map", "custom_pipelines", "_attn_implementation_autoset"}
-"""Keys of model folders that name third-party code or a default. These and unknown private keys are not passed on."""
+"""Keys that name third-party code or a default.
+
+In a model folder, these keys and unknown keys with a leading underscore are ignored.
+"""
 LEGACY = {"torch_dtype", "rope_scaling", "num_labels", "use_return_dict", "name_or_path", "output_attentions"}
 DTYPES = {None, "float32", "float16", "bfloat16", "float64"}
 MAX_LAYERS = 10_000
 MAX_LENGTH = 1_000_000
-"""`MAX_LAYERS` limits the numbers that count layers. `MAX_LENGTH` limits the lengths of lists and texts."""
+"""`MAX_LAYERS` limits each number of layers in a configuration, `MAX_LENGTH` the length of each list or text."""
 
 
 @contextmanager
 def library_errors(what: str) -> Iterator[None]:
-    """Convert any exception of a library in the block to an `AgentError` with the message `what` and the exception.
+    """Convert an exception that a library raises within the context to an `AgentError`.
 
-    For damaged data, `transformers` and `tokenizers` raise exceptions of any class, including plain `Exception`. An
-    exception of Python's own classes that our code raises is not converted, because it is a bug.
+    The message is `what` and the original message. For damaged data, `transformers` and `tokenizers` raise exceptions
+    of any class, including plain `Exception`. A built-in exception that code of this package raises is not converted,
+    because it is a bug.
     """
     try:
         yield
@@ -51,12 +55,13 @@ def library_errors(what: str) -> Iterator[None]:
 
 
 def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any:
-    """Return the configuration of the `transformers` library that `stored` describes.
+    """Build a configuration object of the `transformers` library from the JSON object `stored`.
 
     Args:
         where: names the configuration in errors.
-        ours: whether `stored` comes from a checkpoint, where unknown keys are not allowed. In a model folder, an
-            unknown key is not allowed if it selects code or names an attribute of the configuration class.
+        ours: True if `stored` comes from a checkpoint, False if it comes from a model folder. A checkpoint must not
+            have unknown keys. A model folder may have them, unless they select code or name an attribute of the
+            configuration class.
 
     Raises:
         AgentError: a key or a value is not allowed, or the configuration is not one of the library's.
@@ -72,7 +77,7 @@ def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any
 
 
 def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> dict[str, Any]:
-    """Return the entries to pass on to the configuration class. Raise `AgentError` if an entry is not allowed."""
+    """Return the entries of `stored` for the configuration class `cls`. Raise `AgentError` if one is not allowed."""
     from transformers import CONFIG_MAPPING
 
     known, kept = _keys(cls), dict[str, Any]()
@@ -94,9 +99,10 @@ def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> 
 
 
 def known_entries(config: Any) -> dict[str, Any]:
-    """Return the entries of a configuration that `trunk_config_of` accepts from a checkpoint.
+    """Return the entries of a configuration that may be stored in a checkpoint (see `trunk_config_of`).
 
-    Model folders may have further entries, which the library keeps as attributes and does not use.
+    A configuration from a model folder may have further entries. The library keeps them as attributes and does not use
+    them.
     """
     return _known(type(config), config.to_dict())
 
@@ -142,11 +148,13 @@ def _check_value(key: str, value: Any, where: str) -> None:
 
 
 def check_size(auto_class: Any, config: Any, where: str, tensors: int, size: int) -> None:
-    """Raise `AgentError` if the model of a configuration is far larger than its weights.
+    """Raise `AgentError` if the model that `config` describes is far larger than its stored weights.
 
     Args:
         auto_class: class of the `transformers` library that builds the model.
-        tensors, size: number of the weight tensors, and their size in bytes.
+        where: names the configuration in errors.
+        tensors: number of stored weight tensors.
+        size: total size of the stored weights in bytes.
     """
     modules = 0
 

@@ -42,9 +42,12 @@ class VocabularyTerms(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Return a tuple of tensors [N]: log pi of `chosen` [N], entropy, KL to the reference policy, and expected q.
 
-        `weight` [V, d] and `bias` [V] belong to the lm_head. `transform` maps the lm_head's output to logits.
-        `reference` returns log pi_ref, in a tensor that this function overwrites. `q` returns q. If `reference` is
-        None, the KL is 0. If `q` is None, the expected q is 0.
+        Args:
+            weight, bias: the weight [V, d] and the bias [V] of the lm_head.
+            transform: maps the lm_head's output to logits.
+            reference: returns log pi_ref [n, V] for a slice of n choices, as a tensor that `forward` overwrites. If
+                None, the KL is 0.
+            q: returns q [n, V] for a slice of n choices. If None, the expected q is 0.
         """
         columns, ctx.stored, ctx.transform = [], [], transform
         for rows in _chunks(hidden, weight):
@@ -96,10 +99,10 @@ def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
 
 @contextmanager
 def bfloat16_factors(*, enabled: bool) -> Iterator[None]:
-    """Allow torch to round the factors of float32 matrix products to bfloat16, and to accumulate in float32.
+    """If `enabled`, allow torch to round the factors of float32 matrix products to bfloat16 within the context.
 
-    If the factors already are bfloat16 numbers, the rounding changes nothing. A CPU with bfloat16 instructions
-    computes such products in half the time.
+    The products are accumulated in float32. If the factors already are bfloat16 numbers, the rounding changes nothing.
+    A CPU with bfloat16 instructions computes such products in half the time.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if enabled else before)

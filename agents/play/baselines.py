@@ -10,7 +10,10 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples admissible commands uniformly. Each episode has its own generator, seeded with `seed` and its number."""
+    """Samples admissible commands uniformly. Each episode has its own generator.
+
+    The generator is seeded with `seed` and the number of the episode.
+    """
 
     name = "random"
 
@@ -53,10 +56,10 @@ class HumanAgent:
 
 
 class WalkthroughAgent:
-    """Plays the game's walkthrough, and then, at each turn, the first of the `policy_commands` in the game's info.
+    """Plays the game's walkthrough. After its end, plays the first of the `policy_commands` in each turn's info.
 
     Raises:
-        AgentError: the game has no solution, or the solution ends before the game does.
+        AgentError: a turn's info has no `policy_commands`, and the game has no walkthrough or continues after it.
     """
 
     name = "walkthrough"

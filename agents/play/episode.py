@@ -20,8 +20,8 @@ WITHOUT_WINS = frozenset({"ipd", "completion"})
 class Step:
     """One command of an episode, with the game's text before it and the game's score after it.
 
-    `admissible_commands` is sorted. `reward` is shaped. `advantage`, in units of reward, is the advantage of the
-    command in the update. It is None if no update used the command.
+    `admissible_commands` is sorted. `reward` includes reward shaping. `advantage` is the advantage that the optimizer
+    computed for the command, in units of reward. It is None if no update used the command.
     """
 
     observation: str
@@ -45,7 +45,7 @@ class Episode:
         max_score: the game's maximum score, or None if it is unknown.
         won: whether the game was won, or None if the game does not report it.
         truncated: whether the turn limit or an error ended the episode.
-        moves: number of turns, as the game counts them. The last text of a TextWorld game states one turn more.
+        moves: number of turns, as the game counts them. The closing text of a TextWorld game counts one turn more.
         error: message of the game's error, or None if there was no error.
     """
 
@@ -82,7 +82,11 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Convert the result of `to_json` back to an episode. For other data, raise `AgentError` and name the field."""
+        """Convert the result of `to_json` back to an episode.
+
+        Raises:
+            AgentError: `data` is not such a result. The message names the invalid field.
+        """
         import pydantic
 
         try:
@@ -102,9 +106,9 @@ class Episode:
 def wins(episodes: Sequence[Episode], others: Sequence[Episode] = ()) -> list[bool]:
     """Return whether each episode was won. Episodes of games that cannot be won or never report `won` are left out.
 
-    If a game reports `won` in some episodes only, its other episodes count as not won. `others` are further episodes of
-    the same games, used only to find out which games report `won`. Games that differ only in their settings count as
-    one game.
+    If a game reports `won` in only some of its episodes, the rest count as not won. Games that differ only in their
+    settings count as one game. `others` are further episodes of the same games. They are used only to find out which
+    games report `won`.
     """
     reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None} - WITHOUT_WINS
     return [bool(e.won) for e in episodes if e.game.partition("?")[0] in reporting]

@@ -1,9 +1,10 @@
 """Evaluation of an agent: success, score, length and entropy, with 95% confidence intervals.
 
 The confidence intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation
-between episodes, but not the variation between training seeds. If all values are equal, a bootstrap interval would have
-width 0. In this case, a proportion of 0 or 1 has Clopper and Pearson's exact interval, which is 0.83 to 1 for 20 wins
-in 20 episodes, and any other quantity has no interval.
+between episodes, but not the variation between training seeds.
+
+If all values are equal, a bootstrap interval would have width 0. A proportion of 0 or 1 then has the exact interval of
+Clopper and Pearson, for example 0.83 to 1 for 20 wins in 20 episodes. Any other quantity then has no interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,13 +55,14 @@ class Evaluation:
             statistics. Episodes that could not start were replaced by other episodes.
         success_rate: fraction of won episodes, over the games that report `won` in some episode (see `wins`).
         normalized_score: final score divided by the game's maximum score.
-        steps: commands per episode. `steps_to_win` is the same for won episodes.
+        steps: commands per episode.
+        steps_to_win: commands per won episode.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
-        texts: measures of texts that the agent wrote: `reward` per episode, `tokens` per text, `token_entropy` (nats
-            per token) and the measures of `text_measures`.
+        texts: measures of the texts that the agent wrote, or None if it wrote none. They are `reward` (per episode),
+            `tokens` (per text), `token_entropy` (nats per token) and the results of `text_measures`.
         bonus_share: fraction of an episode's turns that play the bonus command.
         trained_on: number of these games on which the agent was trained, or None if it is unknown.
-        reward: sum of an episode's rewards, over the games without a maximum score. It is None if `texts` holds it.
+        reward: sum of an episode's rewards, over the games without a maximum score. None if `texts` has the reward.
         levels: results at each level, lowest first. Empty if the games have fewer than two levels, or if the caller did
             not compute them with `by_level`.
     """
@@ -92,7 +94,10 @@ class Evaluation:
 def summarize(
     episodes: Sequence[Episode], *, agent: str, game: str, errors: int = 0, seed: int = 0, bonus_command: str = ""
 ) -> Evaluation:
-    """Return the statistics of `episodes`, which must not be empty. `seed` is the seed of the bootstrap."""
+    """Return the statistics of `episodes`, which must not be empty. `seed` is the seed of the bootstrap.
+
+    `agent`, `game` and `errors` are copied into the result. `bonus_command` determines its `bonus_share`.
+    """
     share, mean = partial(estimate, unit=True, seed=seed), partial(estimate, seed=seed)
     steps, texts = mean([len(e.steps) for e in episodes]), _text_estimates(episodes, mean)
     entropies = [[s.decision.entropy for s in e.steps if s.decision.entropy is not None] for e in episodes]
@@ -120,7 +125,7 @@ def by_level(
     """Return the results at each level, lowest first, or () if the episodes have fewer than two levels.
 
     Args:
-        level_of: maps the name of each game to its level, or to None.
+        level_of: maps the name of each game to its level, or to None if it has no level.
         others: further episodes of the same games (see `wins`).
         seed: seed of the bootstrap.
     """
@@ -143,7 +148,10 @@ def by_level(
 def _text_estimates(
     episodes: Sequence[Episode], mean: Callable[[Sequence[float]], Estimate | None]
 ) -> dict[str, Estimate] | None:
-    """Return the measures of texts, or None if the agent wrote no text. Measures of diversity have no interval."""
+    """Return the measures of texts, or None if the agent wrote no text. Measures of diversity have no interval.
+
+    `mean` returns the estimate of the mean of a list of values.
+    """
     written = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
     if not written:
         return None
@@ -173,7 +181,8 @@ def evaluate(
     """Play episodes and summarize them.
 
     With equal arguments, all agents play the same games with the same seeds. If there are more games than episodes,
-    evenly spaced games of the list are played, so that every level is represented.
+    evenly spaced games of the list are played, so that every level is represented. `game` and `bonus_command` are as in
+    `summarize`.
 
     Raises:
         FatalGameError: every episode failed, or many in a row (see `games.failures`).
@@ -211,7 +220,7 @@ def wilson(won: Sequence[bool]) -> Estimate:
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
     """Return the mean of the values and its confidence interval, or None if there are no values.
 
-    Set `unit` if the values cannot lie outside [0, 1]. A mean of 0 or 1 then has an exact interval.
+    Set `unit` if 0 and 1 are the lowest and highest possible values. A mean of 0 or 1 then has an exact interval.
     """
     if not values:
         return None

@@ -19,7 +19,7 @@ class LogLine(NamedTuple):
 
 
 class Placed(Protocol):
-    """The interface of a log line for `IterationOrder`: its place in the file, and its iteration."""
+    """A line whose order `IterationOrder` can check. `where` names the file and the line, as in `LogLine`."""
 
     @property
     def where(self) -> str: ...
@@ -34,7 +34,7 @@ T = TypeVar("T", bound=Placed)
 def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
     """Yield the lines of a log. Raise `AgentError` for a damaged line.
 
-    A killed process leaves an incomplete last line. With `cut`, such a line is omitted instead of raising an error.
+    A killed process leaves an incomplete last line. With `cut`, such a line is omitted. Otherwise, it is an error.
     """
     for where, text in read_lines(path, complete=not cut, error=AgentError):
         if not text.endswith("\n"):
@@ -52,11 +52,11 @@ def parse_line(where: str, text: str) -> LogLine:
 
 
 def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iterator[T]:
-    """Yield the lines. Raise `AgentError` as soon as one proves to be missing, repeated or out of order.
+    """Yield `lines`. Raise `AgentError` as soon as a line is found to be missing, repeated or out of order.
 
     Iterations must count up from 0, with `each` lines per iteration. If `each` is None, every iteration must have as
-    many lines as the first one or, in the folder of a run, a multiple of the lines of one process. A run may be resumed
-    with another number of processes.
+    many lines as the first one. In the folder of a run, the number of lines may also be any multiple of the number of
+    episodes that one process plays in an iteration, because a run may be resumed with another number of processes.
     """
     order = IterationOrder(path, each)
     for line in lines:
@@ -74,7 +74,10 @@ class IterationOrder:
         self._counts = list[int]()
 
     def add(self, line: Placed) -> None:
-        """Check the next line."""
+        """Check the next line.
+
+        Raise `AgentError` if its iteration is out of order, or if the iteration before has a wrong number of lines.
+        """
         if line.iteration == len(self._counts):
             self.finish()
             self._counts.append(0)
@@ -83,7 +86,7 @@ class IterationOrder:
         self._counts[-1] += 1
 
     def finish(self) -> None:
-        """Check the number of lines of the last iteration."""
+        """Check the number of lines of the last iteration. Raise `AgentError` if it is wrong."""
         counts = self._counts
         if counts and counts[-1] != (wanted := counts[0] if self._each is None else self._each):
             last = len(counts) - 1
@@ -93,7 +96,10 @@ class IterationOrder:
 
 
 def episodes_of_a_process(folder: Path) -> int | None:
-    """Return the number of episodes that each process of a run plays in an iteration. None without valid settings."""
+    """Return the number of episodes that each process of the run in `folder` plays in an iteration.
+
+    Return None if the run's settings are missing or invalid.
+    """
     from agents.rollout_config import RolloutConfig
 
     path = folder / "settings.json"

@@ -15,7 +15,7 @@ Env = gymnasium.Env[str, str]
 
 
 class Game(Protocol):
-    """The interface of a game for the episode runner. `games.GameSpec` implements this interface."""
+    """The interface of the games that `EpisodeRunner` plays. `games.GameSpec` implements this interface."""
 
     @property
     def name(self) -> str: ...
@@ -92,9 +92,9 @@ class LiveEpisode:
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
-        """Add to the last step a score that the game did not compute. Return the changed event.
+        """Add `score`, which the game did not compute, to the last step. Return `event` with the new score and reward.
 
-        The reward of the step grows by `scale` times the score.
+        The reward of the step grows by `scale` times `score`.
         """
         self.score += score
         reward = event.reward + scale * score

@@ -18,11 +18,12 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
     """Return the metrics of a rollout.
 
     Three metrics are means over turns: "turn_entropy" (nats), "value" and "q_value" (units of reward). For
-    "turn_entropy", turns with a single admissible command do not count. All other metrics are means over episodes.
-    "success" counts the episodes that the agent played alone, and "success_with_expert" those in which an expert played
-    some turns. Both, and "normalized_score", ignore reward shaping. "reward" is the sum of an episode's shaped rewards.
-    If `bonus_command` is set, "bonus_share" is the fraction of an episode's turns that play this command (see
-    `command_shares`).
+    "turn_entropy", turns with a single admissible command do not count.
+
+    All other metrics are means over episodes. "success" is the win rate of the episodes that the agent played alone.
+    "success_with_expert" is the win rate of the episodes in which an expert played some turns. Reward shaping does not
+    change these two, nor "normalized_score". "reward" is the sum of an episode's shaped rewards. If `bonus_command` is
+    set, "bonus_share" is the fraction of an episode's turns that play this command (see `command_shares`).
     """
     steps = [step for episode in episodes for step in episode.steps]
     measured: dict[str, Sequence[float]] = {
@@ -49,13 +50,16 @@ def command_shares(episodes: Sequence[Episode], words: str) -> list[float]:
 
 
 def strategy_shares(names: Sequence[str], played: Counter[str | None]) -> Metrics:
-    """Return the share of each strategy as "share_NAME". `played` counts the commands of each strategy."""
+    """Return a metric "share_NAME" for each strategy: its share of the commands that belong to any strategy.
+
+    `played` counts the commands of each strategy and, under None, those of no strategy.
+    """
     total = max(1, sum(played[name] for name in names))
     return {f"share_{name}": played[name] / total for name in names}
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """Return the environment's attribute `strategies`, or () if it is missing or is no list of names."""
+    """Return the attribute `strategies` of a game's environment, or () if it is missing or is not a list of names."""
     env = spec.make()
     env.close()
     with code_errors(f"{spec.name}: expected an attribute,"):

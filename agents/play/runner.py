@@ -1,8 +1,8 @@
 """The episode runner: plays several episodes at once with one agent, for play, evaluation and training.
 
 A slot is a place for one live episode. The game and the seed of episode i depend only on i, so results do not depend on
-the number of slots. There is one exception. If the last info of an episode has the key `continuation`, and the next
-episode in the same slot plays the same game, this next episode continues where the last one ended.
+the number of slots. There is one exception: an episode can continue where the previous episode in its slot ended. This
+happens if both play the same game, and the last info of the previous episode has the key `continuation`.
 
 If `GameSpec.step_seconds` is set, games run in child processes and take their steps at the same time. A thread for each
 slot waits for the process of its game.
@@ -25,9 +25,12 @@ from games.failures import Failures, error_kind
 
 T = TypeVar("T")
 IDLE_GAMES = 64
-"""Maximum number of open idle environments (`parallel` if larger). Resetting one is faster than loading its game."""
+"""Maximum number of idle environments that stay open, or `parallel` if that is larger.
+
+Resetting an idle environment is faster than loading its game again.
+"""
 IDLE_PROCESSES = 16
-"""The same maximum for environments that run in child processes, which need more memory."""
+"""Like `IDLE_GAMES`, for environments that run in child processes. They need more memory."""
 
 
 class EpisodeRunner:
@@ -40,10 +43,11 @@ class EpisodeRunner:
         parallel: number of slots, which is the maximum number of live episodes.
         max_turns: turn limit. If None, the game's own limit applies.
         shaping: keyword arguments of `games.shape`.
-        infos: entries of the info to request from the games, which compute them only on request.
+        infos: keys of optional info entries, such as "policy_commands". Games compute them only on request.
         first_episode: number of the first episode.
         group_size: number of consecutive episodes that play the same game with the same seed.
-        advice: end of the error message if a game offers no commands, but the agent must choose among them.
+        advice: what to do if the agent chooses among admissible commands, but a game offers none. The message of the
+            `AgentError` that is then raised ends with this text.
 
     Raises:
         AgentError: `specs` is empty, or `parallel` is below 1.
@@ -83,9 +87,9 @@ class EpisodeRunner:
         """Yield finished episodes in the order in which they end.
 
         A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If an episode
-        cannot start (`make` raises `EpisodeError`), the next episode takes its place. `failures` counts both kinds of
-        failed episodes, and raises `FatalGameError` if episodes fail again and again. Any other `GameError` of `make`
-        is raised at once. Closing the generator closes the environments of the live episodes.
+        cannot start (`make` raises `EpisodeError`), the next episode takes its place. The attribute `failures` counts
+        both kinds of failed episodes, and raises `FatalGameError` if too many fail in a row. Any other `GameError` of
+        `make` is raised at once. Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         needs_commands = not getattr(agent, "writes_freely", False)
@@ -141,10 +145,10 @@ class EpisodeRunner:
         return finished
 
     def _scored(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
-        """Return the events of a turn, with the scores that the games did not compute.
+        """Compute the scores that need a model, and return the events of a turn with these scores added.
 
-        A game sets `info["unscored"]` to the name of a reward that needs a model. All texts with the same reward are
-        scored in one batch.
+        A game cannot compute such a score. It sets `info["unscored"]` to the name of the reward instead. All texts with
+        the same reward are scored in one batch. `events[i]` is the event of the episode `live[i]`.
         """
         by_reward: dict[str, list[int]] = {}
         for index, event in enumerate(events):
@@ -168,7 +172,10 @@ class EpisodeRunner:
         return (future.result() for future in futures)
 
     def _fill(self, live: dict[int, LiveEpisode], most: int, *, needs_commands: bool) -> int:
-        """Start at most `most` episodes in the free slots, and return the number of those that could start."""
+        """Start at most `most` episodes in the free slots, and return the number of those that could start.
+
+        `needs_commands` is as in `LiveEpisode.step`.
+        """
         started = 0
         while free := [slot for slot in range(self.parallel) if slot not in live][: most - started]:
             starts = [
@@ -190,7 +197,8 @@ class EpisodeRunner:
     def _start(self, slot: int, index: int, *, needs_commands: bool) -> LiveEpisode | games.EpisodeError:
         """Start an episode in this slot, or return the error that prevents its start.
 
-        A continued episode is seeded too, so that a run of a stochastic game can be resumed from a checkpoint.
+        An episode that continues another one is seeded, too. Otherwise, a resumed run of a stochastic game would
+        differ from an uninterrupted one.
         """
         seed = int(np.random.SeedSequence([self.seed, index // self.group_size]).generate_state(1)[0])
         spec = self._spec(index)
@@ -227,7 +235,10 @@ class EpisodeRunner:
         return self.specs[episode // self.group_size % len(self.specs)]
 
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
-        """Store the environment and its continuation for later episodes. After an error, close it instead."""
+        """Keep the environment of an ended episode for later episodes. After an error, close it instead.
+
+        If the game can be continued, also store the reset options with which the next episode in the slot continues it.
+        """
         if event.error is not None:
             env.close()
             return

@@ -28,13 +28,13 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """Text with the number of the episode and, in a training run, that of the iteration, counted from 1."""
+        """A text such as "iteration 3, episode 40". The iteration counts from 1 and is given only for training runs."""
         iteration = f"iteration {self.iteration + 1}, " if self.of_run else ""
         return f"{iteration}episode {self.episode.index}"
 
 
 def is_of_run(path: Path) -> bool:
-    """Return whether a transcript may be of a training run: False if `play` or `evaluate` saved it."""
+    """Return False if `play` or `evaluate` saved the transcript, and True if it may be of a training run."""
     return path.name != NAME or not path.exists() or (path.parent / "settings.json").exists()
 
 
@@ -46,7 +46,9 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 def recorder(folder: Path) -> Callable[[Episode], None]:
     """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
 
-    `recorder` and this call raise `AgentError` if a transcript already exists, and `recorder` if the folder is a file.
+    Raises:
+        AgentError: the folder already has a transcript, or is a file. The first call of the returned function also
+            raises this error if a transcript has been created since.
     """
     path, created = folder / NAME, False
     taken = AgentError(f"{path} already exists; choose another folder")
@@ -78,9 +80,10 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def check_present(path: Path, *, expected: str = "the folder of a run, or a transcript file") -> None:
-    """Raise `AgentError` if there is no file of this name, or if it is of a run that plays no episodes.
+    """Raise `AgentError` if the transcript `path` does not exist, or if its run plays no episodes.
 
-    The message names the folder if only the file is missing. `expected` names what the user may give.
+    If the folder exists without the file, the message names the folder. `expected` is the part of the message that
+    names what the user may give instead.
     """
     if path.name == NAME and episodes_of_a_process(path.parent) == 0:
         learned = "the run was trained on recorded play (--data) and played no episodes"

@@ -1,4 +1,4 @@
-"""An index of a transcript: what a list shows of each episode, and where its line is in the file.
+"""An index of a transcript, for lists of episodes: a summary of each episode, and the place of its line in the file.
 
 Building the index parses each line, but creates no Python object for texts and probabilities. It is therefore much
 faster than `agents.play.transcript.read`. `read_episode` reads one episode and checks it completely.
@@ -23,16 +23,19 @@ from games.untrusted_files import decode, first_error, read_raw_lines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRow:
-    """What a list shows of an episode.
+    """A summary of an episode for lists, and the place of its line in the transcript.
+
+    Fields that are not described here are as in `agents.play.episode.Episode`.
 
     Attributes:
-        path, number: the file, and the number of the episode's line in it, counted from 1.
-        offset, end: positions in the file of the line's first byte, and of the byte after its last one.
+        path: the file.
+        number: number of the episode's line in the file, counted from 1.
+        offset: position of the first byte of the line in the file.
+        end: position of the byte after the line.
         iteration: iteration of the training run, counted from 0.
         turns: number of turns.
         expert_turns: number of turns that an expert played.
         reward: sum of the shaped rewards.
-        others: as in `agents.play.episode.Episode`.
     """
 
     path: Path
@@ -88,7 +91,7 @@ class EpisodeFilter:
     text: str | None = None
 
     def accepts(self, row: EpisodeRow) -> bool:
-        """Return whether the filter matches a row. The text is read from the file only if all else matches."""
+        """Return whether a row meets all conditions. The condition `text`, which reads the file, is checked last."""
         return (
             not ((self.won and not row.won) or (self.lost and row.won))
             and (self.game is None or self.game.casefold() in readable(row.game).casefold())
@@ -181,7 +184,10 @@ def _line(row: EpisodeRow) -> bytes:
 
 
 _PART = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-"""Only some fields of each JSON object are read. TypedDicts are faster than models here."""
+"""Validation settings of the TypedDicts below, which read only some fields of each JSON object.
+
+TypedDicts are faster than pydantic models here.
+"""
 
 
 class _Decision(TypedDict):

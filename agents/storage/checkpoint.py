@@ -6,7 +6,7 @@
     training.safetensors    in a run: state of the torch optimizer and of the random-number generator
     state.json              in a run: counters
 
-The tensors of a sharded trunk that is trained are in further files (`agents.storage.tensor_files`). The hash of every
+If the run trains a sharded trunk, its tensors are in further files (`agents.storage.tensor_files`). The hash of every
 file is checked before the checkpoint is used. No file is unpickled.
 """
 
@@ -59,7 +59,7 @@ def save_agent(
 
     Args:
         description: JSON values that describe the agent (name, prompt, mode, context) and its training. For a model
-            that is no agent, such as a reward model, `kind` says what it is.
+            that is no agent, such as a reward model, the entry `kind` says what it is.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training, state: tensors and JSON values of the training state.
 
@@ -84,7 +84,7 @@ def write_agent(
     state: Mapping[str, Any] | None,
     shards: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the files of a checkpoint into an existing folder. The other arguments are those of `save_agent`.
+    """Write the files of a checkpoint into an existing folder. Arguments that are not listed are as in `save_agent`.
 
     Args:
         weights: the finite tensors of `trained_tensors` that are not sharded.
@@ -114,8 +114,8 @@ def write_agent(
 def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
     """Load the agent of a checkpoint, or of a run's newest checkpoint. The agent uses the GPU if there is one.
 
-    `sampling` are keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p. If `guide_beta` is
-    None, it is that of the training.
+    `sampling` are keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p. `guide_beta` is the
+    weight by which q, in units of reward, is added to the policy's logits. If None, the checkpoint's value is used.
 
     Raises:
         AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
@@ -136,7 +136,7 @@ def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any
 
 
 def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any]:
-    """Load the model of a verified folder, in evaluation mode and on the GPU if there is one, and its tokenizer.
+    """Load the model and the tokenizer of a checkpoint. The model is in evaluation mode and on the GPU, if any.
 
     Args:
         about: the result of `verify`.
@@ -163,20 +163,20 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
 
 
 def returns_of(about: Mapping[str, Any]) -> ReturnText | None:
-    """Return how an agent states returns, and which return it wants. Return None if its prompts state no return."""
+    """Build the `ReturnText` of an agent's prompts, or return None if the prompts state no return."""
     place = about.get("return_text")
     return None if place is None else ReturnText(place=place, wanted=about.get("wanted_return"))
 
 
 def load_pretrained(name: str, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
-    """Build an agent from a pretrained decoder with untrained heads, for zero-shot play."""
+    """Build an agent from a pretrained decoder, for zero-shot play. Its value head is untrained; it has no Q heads."""
     model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
     model = model.eval().to(PartialState().device)
     return LanguageModelAgent(model, tokenizer, name=name, guide_beta=guide_beta or 0.0, **sampling)
 
 
 def newest(folder: Path) -> Path:
-    """Return `folder` if it is a checkpoint, or its newest checkpoint if it is a run. Otherwise, raise `AgentError`."""
+    """Return `folder` if it is a checkpoint, or its newest checkpoint if it is a run. If neither, raise AgentError."""
     if (folder / AGENT).is_file():
         return folder
     if complete := checkpoints(folder):
@@ -191,7 +191,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def named_checkpoints(run: Path) -> dict[str, Path]:
-    """Return a dict from names, such as "initial", "best" and "000010", to all complete checkpoints of a run."""
+    """Return a run's complete checkpoints, as a dict from names such as "initial", "best" and "000010" to folders."""
     named = {name: run / name for name in (INITIAL, BEST) if (run / name / AGENT).is_file()}
     return named | {path.name: path for path in checkpoints(run)}
 
@@ -230,7 +230,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
     """Return the tensors that training changes, by name: parameters that require gradients, and target Q heads.
 
-    Those of a sharded trunk are sharded, even while the trunk is gathered.
+    For a sharded trunk, they are the sharded tensors, even while the trunk is gathered.
     """
     return {
         name: model.shards.get(name, parameter)
@@ -241,10 +241,10 @@ def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source: Path) -> None:
-    """Copy the saved result of `trained_tensors` into a model of the same configuration, which must not be gathered.
+    """Copy stored values into the tensors that `trained_tensors` returns for `model`. The trunk must not be gathered.
 
     Raises:
-        AgentError: the names or shapes of the tensors differ from the model's.
+        AgentError: the names or shapes of the tensors differ from the model's. The message names `source`.
     """
     parameters = trained_tensors(model)
     if differing := sorted(parameters.keys() ^ tensors.keys()):
@@ -257,15 +257,15 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source
 
 
 def read_stored(folder: Path, file: str, about: Mapping[str, Any]) -> dict[str, StoredTensor]:
-    """Read the tensors of a verified checkpoint that belong to `file`. Those of a sharded trunk are only opened.
+    """Return the tensors in `file` and in its shard files in a checkpoint. Shard files are opened, but not read yet.
 
-    `about` is the result of `verify`. Raise `AgentError` if a file is damaged or not finite.
+    `about` is the result of `verify`. Raise `AgentError` if a file is damaged or a number is not finite.
     """
     return {**read_tensors(folder / file), **read_shards(folder, file, about["files"])}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file. Raise `AgentError` if it is missing, damaged or not finite."""
+    """Read a safetensors file. Raise `AgentError` if it is missing or damaged, or if a number in it is not finite."""
     check_regular(path, AgentError)
     with tensor_errors(path):
         tensors = load_file(path)
@@ -275,7 +275,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def loading_tensors(source: Path) -> Iterator[None]:
-    """Convert errors in the block to `AgentError`. They mean that an intact file holds tensors that do not fit."""
+    """Convert errors within the context to `AgentError`. They mean that tensors of an intact file do not fit."""
     try:
         yield
     except AgentError:

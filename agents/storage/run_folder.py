@@ -5,11 +5,11 @@
     transcripts.jsonl   all episodes
     data.jsonl          the token streams of recorded play, if the run learns from it
     probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
-    tensorboard/        the same metrics for TensorBoard
-    wandb/              the same metrics for Weights & Biases, if they were requested
+    tensorboard/        the metrics of metrics.jsonl for TensorBoard
+    wandb/              the metrics of metrics.jsonl for Weights & Biases, if it was requested
     diverged.json       the iteration in which the training diverged and the reason, until the run is resumed
     initial/            the agent before the first update
-    best/               the agent with the best evaluation on held-out games, if they were requested
+    best/               the agent with the best evaluation on held-out games, if evaluations were requested
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations. If the newest is
                         damaged, a resumed run starts from the other one and renames the damaged one.
     .lock               lock of the training process
@@ -17,7 +17,7 @@
 Metrics and transcripts count iterations from 0, like TensorBoard's steps. Probes state the number of finished
 iterations. Commands and `diverged.json` count from 1, so that checkpoint 000010 is the one after iteration 10.
 
-A resumed run deletes the lines after its newest checkpoint, so its files are those of an uninterrupted run.
+A resumed run deletes all lines that are newer than its checkpoint, so its files equal those of an uninterrupted run.
 """
 
 import json
@@ -56,7 +56,7 @@ CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "
 
 
 class ProcessesError(AgentError):
-    """A checkpoint was saved by another number of processes. It is not damaged."""
+    """Raised if a checkpoint was saved by another number of processes. The checkpoint itself is not damaged."""
 
 
 class RunFolder:
@@ -93,7 +93,7 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Unlock the folder after the block. Raise PathError if a write fails because somebody changed the folder."""
+        """Unlock the folder at the end. Raise `PathError` if a write fails because somebody changed the folder."""
         try:
             with noticing_changes(self.path):
                 yield
@@ -140,7 +140,7 @@ class RunFolder:
         return self.path / FOLDER / f"{iteration:06d}"
 
     def sync(self) -> None:
-        """Write the logs through to the disk, so that no checkpoint is newer than they are."""
+        """Flush the logs to the disk. Called before each checkpoint, so that no checkpoint is newer than the logs."""
         for name in (METRICS, transcript.NAME, PROBES):
             if (self.path / name).is_file():
                 sync(self.path / name)
@@ -150,9 +150,9 @@ class RunFolder:
         return sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True)
 
     def load_newest(self, saved: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
-        """Load the newest intact checkpoint, if any was saved. Return a dict from each newer one to its error message.
+        """Load the newest intact checkpoint in `saved`. Return the error message of each newer, damaged one.
 
-        Raise `AgentError` if all are damaged.
+        Raise `AgentError` if all are damaged. If `saved` is empty, load nothing.
 
         Args:
             saved: folders of the checkpoints, newest first.
@@ -183,7 +183,7 @@ class RunFolder:
         return notes
 
     def prune(self) -> None:
-        """Delete all but the two newest checkpoints, also those that a killed process has deleted in part."""
+        """Keep the two newest checkpoints and delete all others, and what is left of partly deleted ones."""
         for old in self.all_checkpoints()[2:]:
             shutil.rmtree(old)
 
@@ -208,10 +208,11 @@ class RunFolder:
         """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
 
         Args:
-            totals: the checkpoint's running totals, such as `env_steps`. The last remaining metrics must equal them.
+            totals: the checkpoint's running totals by name, such as `env_steps`.
 
         Raises:
-            AgentError: a line is damaged or missing. Then, nothing is deleted.
+            AgentError: a line is damaged or missing, or the last kept line of metrics has other totals. Then, nothing
+                is deleted.
         """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
         metrics = _lines_before(self.path / METRICS, iteration, each=1)
@@ -233,7 +234,7 @@ class RunFolder:
 
 
 def _is_of_start(path: Path) -> bool:
-    """Return whether a process that was killed before it wrote the settings may have left this file."""
+    """Return whether a file may be left over from a process that was killed before it wrote the settings."""
     return path.name == LOCK or is_temporary(path)
 
 
@@ -248,7 +249,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def changed_setting(path: Path, config: TrainConfig) -> str | None:
-    """Return a sentence about a setting that differs from the run's and must not change, or None if there is none."""
+    """Return an error message if `config` changes a setting that a resumed run must keep, or None otherwise."""
     before = read_config(path).flat()
     for name, value in config.flat().items():
         if name not in CHANGEABLE and value != before[name]:
@@ -259,9 +260,8 @@ def changed_setting(path: Path, config: TrainConfig) -> str | None:
 def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[dict[str, Any]]:
     """Read the metrics or the probes of a run, one dict per line.
 
-    Raises:
-        AgentError: the file or a line is missing or damaged, or the file has no lines. With `cut`, a missing file or a
-            file without lines gives [], and an incomplete last line is omitted, because the run may have just begun.
+    Raise `AgentError` if the file or a line is missing or damaged, or if the file is empty. With `cut`, the run may
+    have just begun: a missing or empty file then gives [], and an incomplete last line is omitted.
     """
     if cut and not is_present(path / name):
         return []

@@ -5,9 +5,11 @@ Each process of a run with a sharded trunk writes its own rows of each sharded t
     model-shard-00001-of-00002.safetensors          the rows of process 0, in the model's data type
     training-shard-00001-of-00002.safetensors       the rows of the torch optimizer's state and of the master weights
 
-The rows of all files, in the order of their names, are the whole tensor. The format is that of torch's distributed
-checkpoint, whose `HuggingFaceStorageReader` reads these files. The project does not use that reader, which ignores
-missing rows and prints a traceback if a file is damaged, nor torch's writer, which needs memory for a copy of the file.
+The rows of all files, in the order of the file names, form the whole tensor. The format is that of torch's distributed
+checkpoint, whose `HuggingFaceStorageReader` can read these files.
+
+The project uses neither torch's reader nor its writer. The reader ignores missing rows, and prints a traceback if a
+file is damaged. The writer needs memory for a copy of the file.
 """
 
 import json
@@ -38,7 +40,7 @@ DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 
 @dataclass(frozen=True, slots=True)
 class StoredShards:
-    """A tensor whose rows are in several files. `stored[first:last]` reads rows, of which each file has some.
+    """A tensor whose rows are divided among several files. `stored[first:last]` reads a range of rows.
 
     Attributes:
         parts: for each file, its path and the open tensor in it.
@@ -55,7 +57,7 @@ class StoredShards:
         return self.shape.numel() * self[:0].element_size()
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Read rows. Raise `AgentError` if a number is not finite."""
+        """Read a range of rows. Raise `AgentError` if a number is not finite."""
         first, last, _ = rows.indices(self.shape[0])
         read, begin = [], 0
         for path, part in self.parts:
@@ -92,7 +94,8 @@ class ShardFile:
     """A file with this process's rows of sharded tensors.
 
     Attributes:
-        file: name of the corresponding file for a trunk that is not sharded, such as "model.safetensors".
+        file: name of the file that holds these tensors if the trunk is not sharded, such as "model.safetensors".
+        tensors: the sharded tensors by name.
         dtype: data type of the stored rows. If None, it is that of the tensors.
     """
 
@@ -141,10 +144,11 @@ class ShardFile:
 
 
 def read_shards(folder: Path, file: str, files: Iterable[str]) -> dict[str, StoredTensor]:
-    """Open the sharded tensors of a verified checkpoint that belong to `file`, such as "model.safetensors".
+    """Open the sharded tensors in the shard files of a verified checkpoint. Return them by name.
 
     Args:
-        files: names of the checkpoint's files.
+        file: name of the file to which the shard files belong (see `ShardFile`).
+        files: names of all files of the checkpoint.
 
     Raises:
         AgentError: a file is damaged, or the parts of a tensor do not fit together.
@@ -161,7 +165,10 @@ def read_shards(folder: Path, file: str, files: Iterable[str]) -> dict[str, Stor
 
 
 def _joined(name: str, parts: list[tuple[Path, Any]]) -> StoredShards:
-    """Return the tensor with these parts. Raise `AgentError` if they differ in more than their number of rows."""
+    """Join the parts of a tensor along its rows. Only the numbers of rows of the parts may differ.
+
+    Raise `AgentError` if their data types or their other dimensions differ, or if a part is a scalar.
+    """
     shapes, kinds = [part.get_shape() for _, part in parts], {part.get_dtype() for _, part in parts}
     if not all(shapes) or len(kinds) > 1 or len({tuple(shape[1:]) for shape in shapes}) > 1:
         paths = f"{parts[0][0]} to {parts[-1][0].name}"
@@ -176,9 +183,10 @@ def read_whole(stored: StoredTensor) -> Tensor:
 
 
 def part_for(stored: StoredTensor, parameter: Tensor) -> Tensor:
-    """Return the part of a stored tensor that this process keeps: its own rows, if `parameter` is sharded, or else all.
+    """Return the part of a stored tensor that this process keeps.
 
-    The stored tensor has the shape of `parameter`, or is a step count, of which every process keeps the whole.
+    This is the process's own rows if `parameter` is sharded, or else the whole tensor. The stored tensor has the shape
+    of `parameter`, with one exception: it may be a step count, a scalar that every process keeps.
     """
     if not isinstance(parameter, DTensor) or not stored.shape:
         return read_whole(stored)

@@ -24,10 +24,11 @@ class StoredTraining(NamedTuple):
 
 
 def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
-    """Read a checkpoint of the run with this configuration.
+    """Read the training state and the weights in a checkpoint of the run with the configuration `config`.
 
     Raises:
-        AgentError: a file is missing or damaged, or belongs to another run or iteration.
+        AgentError: a file is missing or damaged, belongs to a run with other settings, or belongs to another iteration
+            than the folder's name states.
     """
     about = verify(folder)
     _check_settings(about.get("made_by", {}), config, folder)

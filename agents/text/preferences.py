@@ -46,10 +46,11 @@ def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
 
 
 class UnfinishedPreferences:
-    """A file beside `path` that stores sampled batches until `path` is written.
+    """A file beside `path` that stores batches of sampled preferences until `path` is written.
 
-    An interrupted command can therefore continue. The first line of the file holds the settings of the sampling, and
-    each other line a batch. An entry of a batch is None if the judge's comparison was a tie.
+    After an interruption, `make-pairs` can therefore continue from this file. The first line of the file holds the
+    settings of the sampling. Each later line holds a batch. An entry of a batch is None if the judge's comparison was a
+    tie.
 
     Attributes:
         batches: the stored batches of an earlier sampling with the same settings.
@@ -68,7 +69,11 @@ class UnfinishedPreferences:
         self._is_begun = False
 
     def add(self, batch: Sequence[Preference | None]) -> None:
-        """Store a batch. The first call also writes `settings` and `batches` anew, and drops all else in the file."""
+        """Append a batch to the file.
+
+        The first call rewrites the file with the current settings and `batches`. This drops an incomplete last line,
+        and batches of other settings.
+        """
         if not self._is_begun:
             atomic_write(self._path, json_lines.dumped([self._settings, *map(_rows, self.batches)]))
             self._is_begun = True

@@ -39,9 +39,9 @@ class PromptFormat:
     returns: ReturnText | None = None
 
     def before_command(self, observation: str, *, game_prompt: str, first: bool, remaining: float = 0.0) -> str:
-        """Return the text before a command, except the prompt's trailing spaces, which `command` returns.
+        """Return the text before a command, except the prompt's trailing spaces. `PromptFormat.command` returns these.
 
-        `remaining` is the return from this turn on. Only `returns` states it.
+        `remaining` is the return from this turn on. The text states it only if the format has `returns`.
         """
         before = self.opening if first else self.before_observation
         if self.returns is not None:
@@ -50,12 +50,15 @@ class PromptFormat:
         return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the prompt's trailing spaces and the command. Many tokenizers join a space and a word in one token."""
+        """Return the prompt's trailing spaces and the command.
+
+        The spaces stand here because many tokenizers join a space and the next word in one token.
+        """
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
     def after_command(self, *, game_terminator: str) -> str:
-        """Return the text that ends a command, so that no command is a prefix of another one."""
+        """Return the text that ends a command. With this text, no command is a prefix of another one."""
         return game_terminator if self.terminator is None else self.terminator
 
     def _prompt(self, game_prompt: str) -> str:
@@ -70,7 +73,9 @@ FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation
 
 
 def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) -> PromptFormat:
-    """Return the format with this name for a tokenizer of the `transformers` library, with `returns` as its field.
+    """Return the prompt format called `name`, with its field `returns` set to the argument `returns`.
+
+    `tokenizer` is a tokenizer of the `transformers` library, whose chat template the format `chat` uses.
 
     Raises:
         AgentError: the name is unknown, or the tokenizer has no chat template that the format `chat` can use.
@@ -116,7 +121,12 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
 
 
 def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
-    """Return a tuple (chat, ended): `chat` ends before the second command, and `ended` after the first command."""
+    """Render a conversation in which placeholders stand for observations and commands.
+
+    Return a tuple (chat, ended). `chat` is the text before the second command. `ended` is the text up to the end of the
+    message with the first command. `system` holds the system message, if any. `first` is the first message of the user,
+    with the placeholder of the first observation.
+    """
     messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": SECOND}]
     with _time_limit(SECONDS):
@@ -128,7 +138,10 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt the block's Python code, such as a loop in a template, with a RuntimeError after `seconds`."""
+    """Raise a `RuntimeError` in the `with` block after `seconds`, for example in an endless loop of a template.
+
+    Only Python code is interrupted.
+    """
     end, before = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:

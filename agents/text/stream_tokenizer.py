@@ -1,8 +1,8 @@
 """Tokenizes a stream piece by piece, so that the pieces together look like one text to the model.
 
-A stream is the token sequence of an episode. A tokenizer's own encoding of a text may begin with a special token (BOS),
-and SentencePiece tokenizers put a space in front of a text. Both belong at the start of a stream, and neither belongs
-at the start of a later piece.
+A stream is the token sequence of an episode. When a tokenizer encodes a text, it may add a special token (BOS) at the
+start, and SentencePiece tokenizers add a space. Both belong at the start of the first piece of a stream. At the start
+of a later piece, neither is added.
 """
 
 import json
@@ -13,14 +13,15 @@ from agents.protocol import AgentError
 
 
 class StreamTokenizer:
-    """Encodes and decodes the pieces of a stream.
+    """Encodes and decodes the pieces of a stream, the token sequence of an episode.
 
     Args:
         tokenizer: a tokenizer of the `transformers` library with a fast backend.
         split_special_tokens: whether text that looks like a special token is encoded like any other text.
 
     Attributes:
-        unknown: words that a word-level tokenizer does not know and has read as its unknown token.
+        unknown: words that a word-level tokenizer did not know, collected since construction. The tokenizer replaces
+            them by its unknown token. Of each text, only the first such word is collected.
     """
 
     def __init__(self, tokenizer: Any, *, split_special_tokens: bool = False) -> None:
@@ -39,7 +40,7 @@ class StreamTokenizer:
         return tokens if tokens[: len(self.start)] == self.start else self.start + tokens
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of any piece of a stream but the first."""
+        """Return the tokens of a later piece of a stream, that is, of any piece after the first one."""
         if not text:
             return []
         if self._continuation is None:
@@ -48,7 +49,7 @@ class StreamTokenizer:
         return tokens
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Return the text of any piece of a stream but the first."""
+        """Return the text of a later piece of a stream, that is, of any piece after the first one."""
         decoder = self.tokenizer if self._continuation is None else self._continuation
         text: str = decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens)
         return text
@@ -66,12 +67,12 @@ class StreamTokenizer:
 
 
 def _has_words(tokenizer: Any) -> bool:
-    """Return whether a tokenizer knows only certain words."""
+    """Return whether a tokenizer is word-level: it knows only whole words from a list."""
     return type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
 
 
 def unknown_word(tokenizer: Any, text: str) -> str | None:
-    """Return the first word of a text that a word-level tokenizer does not know, or None if it knows all."""
+    """Return the first word of a text that a word-level tokenizer does not know, or None if it knows all words."""
     backend = tokenizer.backend_tokenizer
     normalized = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
     words = (word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalized))
@@ -79,7 +80,7 @@ def unknown_word(tokenizer: Any, text: str) -> str | None:
 
 
 def _start(tokenizer: Any) -> list[int]:
-    """Return the special tokens with which the tokenizer's own encoding of a text begins."""
+    """Return the special tokens that a tokenizer adds at the start of a text."""
     if not tokenizer.encode(""):  # a tokenizer without special tokens may not know the letter a
         return []
     with_special, plain = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
@@ -89,7 +90,10 @@ def _start(tokenizer: Any) -> list[int]:
 
 
 def _without_blank(tokenizer: Any) -> Any:
-    """Return a copy of the backend that adds no space in front of a text, or None if the backend itself adds none."""
+    """Return a copy of the tokenizer's backend that adds no space in front of a text.
+
+    Return None if the backend itself adds no space.
+    """
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())

@@ -57,7 +57,11 @@ def _texts(root: Path) -> Iterator[str]:
 
 
 def grammar_text(line: str) -> str:
-    """Return the text that a line `name:one;another` of a text grammar can print, without #references# and (slots)."""
+    """Return the text that a line `name:one;another` of a TextWorld grammar can print.
+
+    References to other lines, as in #name#, and placeholders, as in (name), are removed. For a line of nouns, the
+    plurals are added.
+    """
     if line.startswith("#"):
         return ""
     name, _, text = line.partition(":")
@@ -66,12 +70,15 @@ def grammar_text(line: str) -> str:
 
 
 def plural(names: str) -> str:
-    """Return the plurals of names that are separated by semicolons, as in a room's "you've seen better (name)s"."""
+    """Return the plurals of names, which are separated by semicolons: "oven;table" gives "ovens;tables".
+
+    TextWorld prints such plurals in descriptions of rooms, as in "you've seen better (name)s".
+    """
     return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
 
 def code_texts(source: str) -> Iterator[str]:
-    """Yield the strings of a Python file, except docstrings, errors and command-line help."""
+    """Yield the strings of a Python file, except docstrings, error messages and command-line help."""
     tree = ast.parse(source)
     skipped = {id(child) for node in ast.walk(tree) if _is_for_programmers(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
@@ -89,7 +96,10 @@ def _is_for_programmers(node: ast.AST) -> bool:
 
 
 def code_rooms(source: str) -> Iterator[str]:
-    """Yield the names of rooms in a challenge's code, from `new_room("kitchen")` and from the keys of NEIGHBORS."""
+    """Yield the names of rooms in a challenge's code.
+
+    They are the arguments of calls such as `new_room("kitchen")`, and the keys of the dict NEIGHBORS.
+    """
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Attribute(attr="new_room"), args=[ast.Constant(value=str(name))]):
@@ -99,7 +109,7 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """Return the message of an Inform rule, and append the third person of each verb that it has in [brackets]."""
+    """Return the message of an Inform rule, followed by the third person of each verb that stands in [brackets]."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 

@@ -54,7 +54,10 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
 
 def known_words(backend: Mapping[str, Any]) -> list[str]:
-    """Return the words of a word tokenizer in order of their ids. `backend` is the content of its tokenizer.json."""
+    """Return the words of a word-level tokenizer in order of their ids, without the special tokens.
+
+    `backend` is the content of the tokenizer's file tokenizer.json.
+    """
     ids: dict[str, int] = backend["model"]["vocab"]
     return [word for word in sorted(ids, key=lambda word: ids[word]) if word not in (PAD, UNKNOWN, END)]
 

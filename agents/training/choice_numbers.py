@@ -1,4 +1,8 @@
-"""Evaluates the current model at the choices of streams that it did not play itself."""
+"""Evaluates the current model on recorded episodes: log-probability, v, q and entropy at each chosen token.
+
+A choice is a token that was chosen from several alternatives. A segment is the token sequence of an episode, or a part
+of one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,10 +26,11 @@ from agents.training.rollout_batch import RolloutBatch
 def evaluate_choices(
     model: ActorCritic, update: UpdateConfig, segments: Sequence[Segment]
 ) -> tuple[list[Choice], list[bool]]:
-    """Return a tuple: all choices with the model's results, and whether each label is the likeliest alternative.
+    """Run the model on segments. Return a tuple (choices, agreement).
 
-    The results are the log-probability, v, q and entropy. The second list has an entry for each choice with a label,
-    except in segments with `whole_vocabulary`. `update` holds the settings of the forward passes.
+    `choices` are copies of all choices of the segments, in order, with the model's log-probability, v, q and entropy.
+    `agreement` has one entry for each choice with a label: whether the label is the model's likeliest alternative.
+    Segments with `whole_vocabulary` have no entries in `agreement`. `update` holds the settings of the forward passes.
     """
     rollout = RolloutBatch(segments, credit="token", device=model.device)
     numbers = torch.zeros(int(rollout.offsets[-1]), 5, device=rollout.device)
@@ -49,11 +54,15 @@ def evaluate_choices(
 def evaluated_streams(
     model: ActorCritic, update: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
 ) -> tuple[list[Segment], list[bool]]:
-    """Return a tuple: the segments of all episodes with the model's results, and the second list of `evaluate_choices`.
+    """Run the model on episodes. Return a tuple (segments, agreement).
+
+    `segments` are the segments of all episodes, in order, with the model's log-probability, v, q and entropy at each
+    choice. `agreement` is that of `evaluate_choices`.
 
     Args:
-        streams: for each episode the result of `StreamRecorder.record`.
-        truncated: for each episode whether it was truncated. Its last choice then marks the final state.
+        streams: for each episode its segments, as `StreamRecorder.record` returns them.
+        truncated: for each episode whether it was truncated. If so, its last choice is not an action, but marks the
+            final state. It provides v of this state, and is removed from the result.
     """
     if not (everything := [segment for stream in streams for segment in stream]):
         return [], []
@@ -66,7 +75,11 @@ def evaluated_streams(
 
 
 def _numbers(heads: HeadOutputs, chosen: Tensor) -> Tensor:
-    """Return for each of N choices [N, 5]: logprob, v and q of the chosen token, entropy, and the likeliest token."""
+    """Return a tensor [N, 5] with a row for each of N choices.
+
+    The columns are log pi(chosen token), v, q(chosen token), the entropy, and the index of the likeliest alternative.
+    `chosen` [N] is the index of the chosen token among the alternatives.
+    """
     index = chosen[:, None]
     q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q.gather(1, index)[:, 0]
     likeliest = heads.logprobs.argmax(1)

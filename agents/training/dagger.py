@@ -27,11 +27,11 @@ class Expert:
     `policy_commands`, turns after a deviation have no label. With `prefer_policy`, the first of `policy_commands` is
     the label even before a deviation.
 
-    Without `prefer_policy`, there is one exception. `policy_commands` may use information that the player has not
-    looked up yet. In cooking games, for example, they fetch the ingredients before the player has read the recipe. A
-    command is therefore treated as a look-up if it is in the walkthrough but not in the first turn's
-    `policy_commands`. While there are look-ups that were not played, the label after a deviation is the first of these
-    look-ups that is admissible. If none of them is admissible, the turn has no label.
+    A look-up is a command of the walkthrough that is not in the first turn's `policy_commands`, such as reading the
+    recipe in cooking games. `policy_commands` may use information that the player has not looked up yet. For example,
+    they fetch the ingredients before the player has read the recipe. Without `prefer_policy`, look-ups therefore come
+    first after a deviation: as long as some look-ups have not been played, the label is the first of them that is
+    admissible. If none of them is admissible, the turn has no label.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
@@ -60,7 +60,10 @@ class Expert:
         self._lookups[turn.episode] = [other for other in self._lookups[turn.episode] if other != command]
 
     def _skip_redundant(self, turn: Turn) -> None:
-        """Skip the next commands of the walkthrough that are not admissible, such as to open an open door."""
+        """Skip the walkthrough's next commands until one is admissible.
+
+        For example, "open door" is not admissible, and is skipped, if the door is open.
+        """
         while (rest := self._walkthroughs[turn.episode]) and rest[0] not in turn.info["admissible_commands"]:
             self.record(turn, rest[0])
 
@@ -163,6 +166,8 @@ def label_best_episodes(
 ) -> tuple[list[Segment], Metrics]:
     """Label each choice of the best episodes with the token that was sampled. Remove all other labels.
 
+    The best episodes are those that `best_episodes` returns for `top_fraction` and `gamma`.
+
     Return a tuple (segments, metrics). `segments` holds all segments, labelled or not. The only metric is `kept`, the
     fraction of the episodes that are imitated.
     """
@@ -180,8 +185,8 @@ def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: fl
 
     The best episodes are the fraction `top_fraction` of the game's episodes with the highest discounted returns. Their
     number is rounded up, and episodes that tie with the last of them are included. With `top_fraction` = 1, all
-    episodes are imitated. With a smaller `top_fraction`, an episode with the game's lowest return is imitated only if
-    it was won, because equal returns do not show that one choice is better than another.
+    episodes are imitated. With a smaller `top_fraction`, episodes with the game's lowest return do not count as best.
+    So if all episodes of a game have equal returns, only the won ones are imitated.
     """
     returns = [discounted_return(episode, gamma) for episode in episodes]
     won = [bool(episode.won) for episode in episodes]
@@ -195,7 +200,10 @@ def discounted_return(episode: Episode, gamma: float) -> float:
 
 
 def best_returns(games: ArrayLike, returns: ArrayLike, won: ArrayLike, *, top_fraction: float) -> NDArray[np.bool_]:
-    """Return for each of N episodes whether it is imitated, as in `best_episodes`. All arguments have N entries."""
+    """Return a mask [N] that is True for the episodes to imitate. The rule is that of `best_episodes`.
+
+    `games`, `returns` and `won` [N] hold the game of each of N episodes, its return, and whether it was won.
+    """
     earned, best = np.asarray(returns, dtype=np.float64), np.array(won, dtype=np.bool_)
     if top_fraction == 1:
         return np.ones_like(best)

@@ -1,4 +1,4 @@
-"""The token streams of recorded play in the folder of a run, `data.jsonl`.
+"""Writes and reads `data.jsonl`, the file in a run's folder that holds recorded episodes as token streams.
 
 Each line of the file is an episode, except the last line, which is the number of episodes. Writing and reading need
 little memory, because only one episode at a time and an index of the file are in memory.
@@ -25,14 +25,17 @@ from agents.training.dagger import discounted_return
 from games.untrusted_files import first_error, read_raw_lines
 
 MAX_LINE = 64_000_000
-"""Maximum bytes of an episode's line."""
+"""Maximum length of a line, in bytes."""
 Prompts: TypeAlias = Mapping[str, tuple[str, str]]
 """Maps the name of a game to the texts before and after a command. The key "" stands for all other games."""
 _CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class SegmentRow(TypedDict):
-    """A segment. A choice is (position, turn, alternatives, chosen, label, reward, discount), as in `Choice`."""
+    """A segment in JSON. `tokens` are token ids. Each choice is a tuple of seven fields of `Choice`.
+
+    The fields are (position, turn, alternatives, chosen, label, reward, discount).
+    """
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     tokens: list[int]
@@ -40,9 +43,10 @@ class SegmentRow(TypedDict):
 
 
 class EpisodeRow(TypedDict):
-    """An episode. `earned` is its discounted return or, if the text states returns, its undiscounted return.
+    """An episode in JSON, which is one line of the file.
 
-    `bootstrap` says whether the last choice marks the final state of a truncated episode.
+    `earned` is the episode's return: undiscounted if the labels are "return" (see `Converter`), otherwise discounted.
+    `bootstrap` is True if the episode was truncated. The last choice is then no action, but marks the final state.
     """
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
@@ -58,13 +62,14 @@ class Converter:
 
     Args:
         recorder: records the token streams.
-        prompts: the texts around commands.
-        labels: as `Optimizer.labels`. With "expert", the commands of an expert are imitated or, in an episode without
-            an expert, all commands. With "best", "recorded" and "return", all commands are imitated, and with "none" no
-            command.
+        prompts: the texts before and after commands, by game.
+        labels: as `Optimizer.labels`. With "none", no command is imitated. With "best", "recorded" and "return", all
+            commands are imitated. With "expert", the expert's commands are imitated; if an episode was played without
+            an expert, all its commands are.
 
     Attributes:
-        episodes, turns: number of episodes, and of their turns. Episodes without a choice to learn from are left out.
+        episodes, turns: number of written episodes, and of their turns. Episodes without a choice to learn from are
+            not written.
         foreign: number of turns whose command was not admissible, in the mode `trie`.
         other_games: number of episodes whose game is not in `prompts`.
     """
@@ -114,7 +119,7 @@ class Converter:
         }
 
     def segments(self, episode: Episode) -> list[Segment]:
-        """Return the segments of an episode, in order of time. The model has not evaluated their choices."""
+        """Return the segments of an episode, in order of time. Their choices hold no outputs of the model yet."""
         prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
         rewards = [0.0, *(step.reward for step in episode.steps)]
         turns = [
@@ -151,7 +156,11 @@ class Place(NamedTuple):
 
 
 class Index(NamedTuple):
-    """Of each of N episodes: the byte offset of its line, a number for its game, its return, and whether it was won."""
+    """The index of the file. Each field is an array [N] over N episodes.
+
+    The fields are the byte offset of the episode's line, a number that stands for its game, its return
+    (`EpisodeRow.earned`), and whether it was won.
+    """
 
     offsets: NDArray[np.int64]
     games: NDArray[np.int64]
@@ -191,13 +200,19 @@ def read_index(path: Path, vocabulary: int) -> Index:
 
 
 def read_row(path: Path, place: Place, vocabulary: int) -> EpisodeRow:
-    """Read an episode. Raise `AgentError` if its line is damaged."""
+    """Read the episode whose line is at `place`. Raise `AgentError` if the line is damaged.
+
+    `vocabulary` is the number of tokens of the tokenizer.
+    """
     lines = read_raw_lines(path, offset=place.offset, number=place.number, limit=MAX_LINE, error=AgentError)
     return _parse(*next(lines, (str(path), b"")), vocabulary)
 
 
 def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> list[Segment]:
-    """Return the segments of a row, with the episode number `episode`. The model has not evaluated their choices."""
+    """Convert a row of the file to segments with the episode number `episode`.
+
+    Their choices hold no outputs of the model yet.
+    """
     return [
         Segment(
             episode=episode,
@@ -225,7 +240,7 @@ def _dumped(row: object) -> str:
 
 
 def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
-    """Return the episode on a line. Raise `AgentError` if it is damaged."""
+    """Return the episode on a line. Raise `AgentError` if the line is damaged. `where` names the line in the error."""
     try:
         row: EpisodeRow = _adapter().validate_json(line.removeprefix(codecs.BOM_UTF8))
     except ValidationError as failure:
@@ -237,7 +252,7 @@ def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
 
 
 def _problem(segment: SegmentRow, vocabulary: int) -> str:
-    """Return what is wrong with a segment, or ""."""
+    """Return a description of what is wrong with a segment, or "" if it is valid."""
     choices, length = segment["choices"], len(segment["tokens"])
     positions = [choice[0] for choice in choices]
     if not positions or positions[0] < 0 or positions[-1] != length - 1 or sorted(set(positions)) != positions:

@@ -60,7 +60,8 @@ class ExpertAgent:
 def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
     """Raise `AgentError` if a source of recorded play cannot be used. The arguments are those of `recorded_episodes`.
 
-    A transcript must be a file that can be opened. random:N and expert:N play one command as a test.
+    A transcript must be a file that can be opened. For the sources random:N and expert:N, one command is played as a
+    test.
     """
     for name in source_names(config.rollout.data):
         if GENERATED.fullmatch(name):
@@ -90,10 +91,11 @@ def recorded_words(config: TrainConfig, specs: Sequence[games.GameSpec]) -> list
 
 
 def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> Iterator[Episode]:
-    """Yield the episodes of all sources, one at a time.
+    """Yield the episodes of all sources of `--data`, one at a time.
 
     Args:
-        specs: the games that the random player and the expert play, with the seeds of the run.
+        config: the settings of the run, whose seed also determines the episodes of the random player and the expert.
+        specs: the games that the random player and the expert play.
 
     Raises:
         AgentError: a transcript is missing or damaged, or the expert has no commands.

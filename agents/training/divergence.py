@@ -29,7 +29,10 @@ def check_update(updater: Updater, rollout: RolloutBatch) -> None:
 
 
 def diverged(error: DivergenceError, iteration: int, run: Path) -> DivergenceError:
-    """Return `error` with its iteration (counted from 1), the newest checkpoint of `run` and advice in the message."""
+    """Return an error with a longer message than that of `error`.
+
+    The message adds the iteration, counted from 1, the newest checkpoint in the run's folder `run`, and advice.
+    """
     saved = checkpoints(run)
     kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
     advice = "a lower --lr, --reward-scale or --max-grad-norm, or more --critic-warmup, may prevent it"

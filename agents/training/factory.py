@@ -83,7 +83,7 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 
 @contextmanager
 def _closing_on_failure(trainer: Trainer) -> Iterator[None]:
-    """Close a started trainer if an error is raised in the block. The folder of a new run is emptied."""
+    """If the block raises an error, close the started trainer and, if the run is new, empty its folder."""
     try:
         yield
     except BaseException:
@@ -98,7 +98,7 @@ def _closing_on_failure(trainer: Trainer) -> Iterator[None]:
 def _prepare(
     config: TrainConfig, out: Path, *, resume: bool
 ) -> tuple[Optimizer, LevelSchedule, list[games.GameSpec], RunFolder]:
-    """Return the parts that need no model: a tuple (optimizer, level schedule, held-out games, run folder)."""
+    """Build the parts of a run that need no model: a tuple (optimizer, level schedule, held-out games, run folder)."""
     check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
@@ -158,7 +158,7 @@ def _build(
 
 
 def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
-    """Return the games that `game` names, or [] if it is empty, and load the models of their rewards."""
+    """Return the games that `game` names, or [] if `game` is empty. Load the reward models of the games."""
     specs = games.resolve(game, step_seconds=config.rollout.step_seconds) if game else []
     reject_reserved_seeds(specs)
     load_models(specs)
@@ -168,7 +168,11 @@ def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init` into the model. Return the result of `load_weights`, or ([], []) without `init`."""
+    """Load the weights of `init` into the model.
+
+    Return a tuple: notes for the user, and the hashes of the games on which these weights were trained. Both are []
+    without `init`.
+    """
     if not config.run.init:
         return [], []
     copied = folder.path / INITIAL  # a resumed run loads its own copy
@@ -218,13 +222,13 @@ def _held_out(
 
 
 def _known_games(specs: Sequence[games.GameSpec], held_out: Sequence[games.GameSpec]) -> list[str]:
-    """Return a list with a note if some games of the evaluation are games of the training, or an empty list."""
+    """Return a list with a note to the user if the model is trained on games of the evaluation, or else []."""
     known = set(map(game_hash, specs)).intersection(map(game_hash, held_out)) if held_out else set()
     return [f"the model is trained on {len(known)} of the {len(held_out)} games of --eval-game"] if known else []
 
 
 def _slow_dtype(model: ActorCritic, accelerator: Accelerator) -> list[str]:
-    """Return a list with a note if the model computes slowly in its data type, or an empty list."""
+    """Return a list with a note to the user if the model computes slowly in its data type, or else []."""
     is_slow = model.dtype == torch.bfloat16 and accelerator.device.type == "cpu" and not cpu_is_fast_in_bfloat16()
     return [SLOW_BFLOAT16] if is_slow else []
 

@@ -11,7 +11,7 @@ from agents.model.prefix_tree import Indices, PrefixTree, locate
 
 
 class RolloutStates:
-    """Stores the hidden states of the streams of a rollout, and provides those of a micro-batch.
+    """Stores a hidden state for each token of a rollout, and provides the hidden states of a micro-batch.
 
     Args:
         streams: the token ids of each stream.
@@ -25,7 +25,10 @@ class RolloutStates:
         self._states = torch.empty(0)  # [total number of tokens, d]
 
     def store(self, states: Tensor, rows: Sequence[int], tree: PrefixTree | None) -> None:
-        """Store the hidden states of the streams `rows`: [b, L, d] or, at the nodes of `tree`, [1, P, d]."""
+        """Store the hidden states of the streams with the indices `rows`.
+
+        `states` is [b, L, d] or, if the streams are packed in a prefix tree with P nodes, [1, P, d].
+        """
         if not len(self._states):
             dtype = torch.float32 if self.layers is None else states.dtype
             self._states = states.new_empty(int(self._lengths.sum()), states.shape[2], dtype=dtype)
@@ -34,14 +37,21 @@ class RolloutStates:
         self._states[torch.from_numpy(index).to(states.device)] = states[row, position].to(self._states.dtype)
 
     def of(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
-        """Return the hidden states of the streams `rows` for tokens of this shape. They are arbitrary at padding."""
+        """Return the hidden states of a micro-batch that consists of the streams with the indices `rows`.
+
+        `shape` is that of the micro-batch's tokens: [b, L] or, if the streams are packed in `tree`, [1, P]. At padding,
+        the hidden states are arbitrary.
+        """
         indices = np.zeros(shape, dtype=np.int64)
         index, places = self._tokens(rows, tree)
         indices[places] = index
         return FrozenStates(self.layers, self._states[torch.from_numpy(indices).to(self._states.device)])
 
     def _tokens(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
-        """Return the indices [n] in `_states` of all tokens of the streams `rows`, and the places in a micro-batch."""
+        """Locate the n tokens of the streams with the indices `rows`.
+
+        Return a tuple: the indices [n] of the tokens in `_states`, and their (row [n], position [n]) in a micro-batch.
+        """
         which = np.asarray(rows)
         own = np.repeat(np.arange(len(which)), self._lengths[which])
         positions = np.concatenate([np.arange(length) for length in self._lengths[which]])

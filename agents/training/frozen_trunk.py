@@ -1,6 +1,7 @@
-"""Updates in which layers that are not trained run once per rollout, without gradient.
+"""Saves time in updates: layers that are not trained run once per rollout, instead of in every gradient step.
 
-These are all layers if the heads are trained alone (`--lr 0`), and the layers below the adapter with `--lora-layers`.
+With `--lr 0`, only the heads are trained, so all layers of the trunk run once. With `--lora-layers`, the layers below
+the adapter run once. Their hidden states are computed without gradient and stored.
 """
 
 from collections.abc import Iterator
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def trains_heads_alone(updater: "Updater") -> bool:
-    """Return whether the last hidden states are the same in all gradient steps and need no gradient.
+    """Return True if only the heads are trained and all gradient steps have the same last hidden states.
 
-    This is the case if only the heads have a learning rate above 0 and the trunk has no dropout. With a sharded trunk
-    or with the auxiliary next-token loss, the result is False.
+    This is the case if `--lr` is 0, the learning rate of v or q is not, and the trunk has no dropout. With a sharded
+    trunk or with the auxiliary next-token loss, the result is False.
     """
     rates = {"policy": 0.0, "value": 0.0, "q": 0.0}
     groups = updater.torch_optimizer.param_groups
@@ -38,11 +39,13 @@ def trains_heads_alone(updater: "Updater") -> bool:
 
 
 def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
-    """Compute the hidden states of the layers below the adapter once, and store them in `rollout`.
+    """Compute the hidden states after the layers below the adapter once, and store them in `rollout`.
 
-    The reference policy and all epochs then run the upper layers alone. `trunk_runs_once` frees the states. Nothing is
-    computed if `frozen_layers` is 0, if `trains_heads_alone` is True, if the trunk is sharded, or if the reference
-    policy has other lower layers. Return the number of computed tokens, weighted as in `computed_tokens`.
+    The reference policy and all epochs then run the upper layers alone. `trunk_runs_once` frees the states.
+
+    Return the number of computed tokens, weighted as in `computed_tokens`. The function computes nothing and returns 0
+    if one of these holds: `frozen_layers` is 0, `trains_heads_alone` is True, the trunk is sharded, or the reference
+    policy does not share the frozen parameters.
     """
     model, reference = updater.model, updater.reference.copy
     if is_sharded(model) or trains_heads_alone(updater) or not (layers := frozen_layers(model)):
@@ -54,11 +57,11 @@ def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
 
 @contextmanager
 def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float]:
-    """If only the heads are trained, compute the last hidden states once, and store them in `rollout`.
+    """A context for gradient steps. If only the heads are trained, the trunk runs once, when the context begins.
 
-    The parameters of the policy then require no gradient within the context. The value of the context is the number of
-    tokens that the trunk computed. It is 0 if `trains_heads_alone` is False. When the context ends, these hidden states
-    and those of `keep_lower_states` are freed.
+    The last hidden states are then stored in `rollout`, and only the heads require gradients within the context. Yield
+    the number of tokens that the trunk computed, or 0 if `trains_heads_alone` is False. When the context ends, all
+    hidden states in `rollout` are freed, those of `keep_lower_states` included.
     """
     frozen, computed = list[nn.Parameter](), 0.0
     if trains_heads_alone(updater):
@@ -86,9 +89,10 @@ def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic)
 
 @torch.no_grad()
 def _read(model: ActorCritic, config: UpdateConfig, rollout: RolloutBatch, layers: int | None) -> float:
-    """Set `rollout.frozen` to the states after the lowest `layers` layers, or to the last hidden states.
+    """Compute hidden states of all tokens of a rollout without gradient, and store them in `rollout.frozen`.
 
-    Return the number of tokens that were computed, weighted as in `computed_tokens`.
+    These are the states after the lowest `layers` layers or, if `layers` is None, the last hidden states. Return the
+    number of computed tokens, weighted as in `computed_tokens`.
     """
     computed, kept = 0.0, RolloutStates([segment.tokens for segment in rollout.segments], layers)
     with model.mode(training=False):

@@ -34,8 +34,11 @@ def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 def open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
     """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
 
-    The texts are those of random episodes of the games with new words, and of recorded play. A resumed run takes the
-    words of its own tokenizer instead, because new episodes may have other texts.
+    The texts come from recorded play and, in the mode `trie`, from random episodes of the games that may print unknown
+    words. Return [] if no game may print unknown words, or if the trunk is pretrained.
+
+    If `resumed` is the folder of a resumed run, return the words of the run's own tokenizer instead, because other
+    random episodes may have other texts.
     """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]

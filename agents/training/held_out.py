@@ -22,7 +22,7 @@ from agents.training.progress import Progress
 
 
 class Best(NamedTuple):
-    """The best evaluation so far: the number of finished iterations, and the success rate or the mean return."""
+    """The best evaluation so far: how many iterations were finished before it, and its success rate or mean return."""
 
     iteration: int
     value: float

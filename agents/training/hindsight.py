@@ -1,7 +1,8 @@
-"""Prompts that state returns, for the optimizer `decision`.
+"""Prompts that state a return, for the optimizer `decision`.
 
-The optimizer learns from text that states the return that followed. While the model plays, the text states the wanted
-return instead. Before the update, the streams of these episodes are therefore written again, with the obtained return.
+The optimizer is trained on prompts that state the return that the episode obtained. While the model plays, this return
+is not known yet, so the prompts state the wanted return. Before the update, the token streams of the played episodes
+are therefore written again, with the obtained returns.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,11 @@ def prompt_of(config: TrainConfig, tokenizer: Any, optimizer: Optimizer) -> Prom
 def with_return_words(
     optimizer: Optimizer, vocabulary: Sequence[str] | None, further: Sequence[str]
 ) -> tuple[Sequence[str] | None, Sequence[str]]:
-    """Return (vocabulary, further) for `assemble`, plus the words that state returns if the optimizer needs them."""
+    """Add the words that express returns in prompts to the words of a new tokenizer, if the optimizer needs them.
+
+    `vocabulary` and `further` are arguments of `assemble`. Return both as a tuple. The words are added to `further` if
+    `vocabulary` is None, and otherwise to `vocabulary`.
+    """
     words = [text for place in ("turn", "prefix") for text in ReturnText(place=place).words]
     if optimizer.labels != "return":
         return vocabulary, further
@@ -40,7 +45,10 @@ def with_return_words(
 
 
 def prompts_of(specs: Iterable[games.GameSpec]) -> Prompts:
-    """Return the texts around the commands of these games. The texts of the first game apply to all other games."""
+    """Return a dict from the name of each game to the texts before and after a command.
+
+    The key "" holds the texts of the first game, which apply to games that are not in `specs`.
+    """
     kinds: dict[tuple[str, str], games.GameSpec] = {}
     prompts = {spec.name: _texts(kinds.setdefault((spec.kind, spec.target), spec)) for spec in specs}
     return prompts | {"": next(iter(prompts.values()))}
@@ -57,9 +65,9 @@ def _texts(spec: games.GameSpec) -> tuple[str, str]:
 def with_obtained_returns(
     config: TrainConfig, agent: LanguageModelAgent, specs: Sequence[Any], episodes: Sequence[Episode]
 ) -> list[Segment]:
-    """Return the segments of the agent's own play, whose text states the return that the episode obtained.
+    """Write the token streams of the agent's episodes again, with prompts that state the obtained returns.
 
-    All choices are labelled. The current model has evaluated them with the new text.
+    Return their segments. All choices are labelled, and hold the outputs of the current model for the new prompts.
 
     Args:
         specs: the games that were played.

@@ -1,4 +1,4 @@
-"""Counts the memory of tensors while operations run, also of fake tensors, which allocate none."""
+"""Counts the memory of tensors while operations run. Fake tensors, which allocate no memory, count as real ones."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -11,12 +11,13 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context in which the storages of all results of torch operations are counted until they are freed.
+    """A context manager that counts the storages of all results of torch operations until they are freed.
 
     Memory that an operation allocates internally and frees before it returns is not counted.
 
-    Within a backward pass, `index_put` works in place. In a real run, torch also computes the gradient of an index in
-    place, but while a dispatch mode such as this one is active, torch would copy the gradient.
+    In a real run, torch computes the gradient of an indexing operation in place. While a dispatch mode such as this
+    class is active, torch would copy the gradient. Within a backward pass, this class therefore runs `index_put` in
+    place.
 
     Attributes:
         live: size of the counted storages that exist now, in bytes.

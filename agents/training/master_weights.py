@@ -43,7 +43,8 @@ def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, nn.Parameter]]:
     """Yield each master weight with its index among the parameters of the torch optimizer.
 
-    These are instances of `MasterWeight`, or the shards that `agents.model.sharding` rounds when it gathers them.
+    A master weight is an instance of `MasterWeight` or, if the trunk is sharded, a float32 shard that is rounded to
+    bfloat16 when it is gathered (`agents.model.sharding`).
     """
     return (
         (index, master)

@@ -1,6 +1,6 @@
 """Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
 
-If memory runs out later nevertheless, `memory_advice` adds to the error which settings need less memory.
+If memory runs out later nevertheless, `memory_advice` adds advice to the error: settings that need less memory.
 
 The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
 update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
@@ -55,11 +55,11 @@ class MemoryNeeds:
         fixed: size of the gradients, the torch optimizer's moments and the master weights, all in float32.
         replicated: the part of `fixed` that belongs to the heads and the adapter, which no process shards.
         per_position: size of one token's keys and values in the rollout's cache.
-        per_pass: size of the activations of a forward pass that do not depend on the number of tokens.
-        per_token: size of the activations per token.
-        per_pair: size of the activations per pair of tokens of a stream. It is 0 unless attention stores its
+        per_pass: size of the part of a forward pass's activations that does not depend on the number of tokens.
+        per_token: size of the activations that each token adds.
+        per_pair: size of the activations that each pair of tokens of a stream adds. It is 0 unless attention stores its
             probabilities for the backward pass.
-        checkpoint: size per token of the hidden states that gradient checkpointing stores, one per layer.
+        checkpoint: size of the hidden states that gradient checkpointing stores for each token, one per layer.
         per_choice: size of one float32 vector over the vocabulary.
     """
 
@@ -107,14 +107,14 @@ class MemoryNeeds:
     ) -> Self:
         """Return the memory needs of each process if several processes shard the trunk (`agents.model.sharding`).
 
-        A process stores its part of the trunk's weights, gradients and optimizer state, and all of the heads and the
-        adapter. During play, it has no gradients, but it also holds the gathered weights (`gathered_bytes`).
+        A process stores a part of the trunk, and the whole heads and adapter, each with its gradients and optimizer
+        state. During play, a process has no gradients, but holds the gathered weights of the trunk (`gathered_bytes`).
 
         Args:
             models: the trained model and, if there is one, the frozen copy of the initial policy.
             moved: whether the device already holds the models.
             offloaded: whether the trunk's parts are in CPU memory instead of on the device.
-            by_layer: whether the trunk is gathered by layer in play.
+            by_layer: whether play gathers the trunk layer by layer, instead of as a whole.
         """
         trunk = {parameter for model in models for parameter in trunk_parameters(model)}
         weights, gradients = _stored(trunk)
@@ -134,6 +134,7 @@ class MemoryNeeds:
         """Return the peak size of the activations of a micro-batch, in bytes.
 
         The micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
+        `recompute` says whether gradient checkpointing is on.
         """
         rows = max(1, micro_batch_tokens // context)
         kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
@@ -150,6 +151,7 @@ class MemoryNeeds:
         The rollout's cache is freed before the update, but it is added, because the allocator may keep its memory.
 
         `per_vocabulary` is the number of float32 vectors over the vocabulary that the update stores for every choice.
+        The other arguments are those of `rollout` and `update`.
         """
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         vocabulary = per_vocabulary * max(micro_batch_tokens, context) * self.per_choice
@@ -157,9 +159,10 @@ class MemoryNeeds:
 
 
 def available(device: torch.device, processes: int = 1) -> int:
-    """Return the free memory of the device for one of the run's `processes` processes on this machine, in bytes.
+    """Return the memory that is free for one process of a run, in bytes.
 
-    Each process has its own GPU. Processes on a CPU share the memory.
+    On a GPU, this is the free memory of `device`, because each process has its own GPU. On a CPU, the run's `processes`
+    processes on this machine share the free RAM equally.
     """
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
@@ -179,7 +182,7 @@ def capacity(device: torch.device, processes: int = 1) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory of this process so far in bytes: of its tensors on a GPU, or else of the process."""
+    """Return the peak memory so far, in bytes: that of the tensors on a GPU, or that of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -188,7 +191,7 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add the note `advice` to an out-of-memory error that the block raises, if it has none yet. Can be a decorator."""
+    """Add the note `advice` to out-of-memory errors of the block that have no note yet. Also works as a decorator."""
     try:
         yield
     except BaseException as error:
@@ -203,7 +206,7 @@ def context_of(config: TrainConfig, model: ActorCritic) -> int:
 
 
 def run_sizes(config: TrainConfig, context: int) -> dict[str, Any]:
-    """Return the settings on which the memory of a run with streams of `context` tokens depends."""
+    """Return a dict of the sizes that determine a run's memory: `micro_batch_tokens`, `parallel` and `context`."""
     parallel = min(config.rollout.parallel, config.rollout.episodes)
     return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
 
@@ -211,7 +214,7 @@ def run_sizes(config: TrainConfig, context: int) -> dict[str, Any]:
 def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
     """Return a function that estimates the memory of a run in bytes.
 
-    Its keyword arguments replace the settings `recompute`, `parallel`, `micro_batch_tokens` and `context`.
+    The function's keyword arguments replace the settings `recompute`, `parallel`, `micro_batch_tokens` and `context`.
     """
     optimizer = optimizer_class(config.run.optimizer)
     stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
@@ -226,7 +229,7 @@ def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int, advice: str = "") -> None:
     """Raise `AgentError` if a run needs more than `free` bytes.
 
-    The message suggests settings with which the run fits. `advice` is a further setting, or "" if there is none.
+    The message suggests settings with which the run fits, and the further setting `advice`, unless this is "".
     """
     need, sizes = needed(needs, config, context=context), run_sizes(config, context)
     if need() <= free:
@@ -240,7 +243,11 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    """Return a hint: the first setting whose reduction suffices, and its largest value at which the run fits."""
+    """Return advice for the user: which setting to lower, and to which value, so that the run needs at most `free`.
+
+    The advice names the first setting that suffices alone, and its largest value at which the run fits. `free` is in
+    bytes. `sizes` is a result of `run_sizes`, and `need` is a result of `needed`.
+    """
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
         numbers = range(least, sizes[names[0]] + 1)
@@ -255,9 +262,9 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
 
 
 def _stored(parameters: Iterable[Tensor]) -> tuple[int, int]:
-    """Return a tuple: the size of those weights that `MemoryNeeds.fixed` does not contain, and that of the gradients.
+    """Return a tuple (size of the weights, size of their float32 gradients), in bytes.
 
-    `fixed` contains the float32 weights of trained bfloat16 parameters.
+    Trained bfloat16 weights do not count as weights, because `MemoryNeeds.fixed` contains their float32 master weights.
     """
     weights = gradients = 0
     for parameter in parameters:

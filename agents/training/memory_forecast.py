@@ -44,14 +44,14 @@ def forecast(
     on_gpu: bool = False,
     trunk_config: object = None,
 ) -> MemoryModel:
-    """Return the memory model of a run.
+    """Return a `MemoryModel`, which predicts the memory of the run with the settings `config`.
 
     Args:
         ranks: number of processes among which the trunk is sharded. 1 means that it is not sharded.
-        by_layer: whether a sharded trunk is gathered by layer in play.
+        by_layer: whether play gathers a sharded trunk layer by layer, instead of as a whole.
         offloaded: whether shards are stored in CPU memory instead of on the GPU.
-        trunk_config: configuration of a pretrained trunk in the `transformers` library. If None, it is read from the
-            trunk's folder, in which a file `config.json` is enough.
+        trunk_config: configuration of a pretrained trunk in the `transformers` library. If None, it is read from
+            `config.json` in the trunk's folder. No other file is needed there.
 
     Raises:
         AgentError: the trunk's configuration is missing or invalid.
@@ -77,7 +77,10 @@ def forecast(
 
 
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
-    """Return a tuple: the prediction for this machine and the processes of `accelerate launch`, and its sizes."""
+    """Predict the memory of a run on this machine, with the number of processes that `accelerate launch` has started.
+
+    Return a tuple: the prediction, and a dict of the sizes for which it holds, such as `context` and `processes`.
+    """
     import torch
     from torch.distributed.fsdp import CPUOffloadPolicy
 
@@ -97,7 +100,7 @@ def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
 
 
 def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[str]:
-    """Return a prediction as comments of a TOML file."""
+    """Return the lines that state a prediction and its sizes, as comments of a TOML file."""
     phases = ", ".join(f"{name} {size / MEGABYTE:,.0f}" for name, size in predicted.phases.items())
     parts = {name: getattr(predicted, name) for name in ABOUT}
     return [
@@ -109,6 +112,6 @@ def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[st
 
 
 def _words(config: TrainConfig) -> int:
-    """Return the vocabulary size of a new trunk, without words that only random play would find."""
+    """Return the vocabulary size of a new trunk. Words that only random play would find are not counted."""
     words = vocabulary_of(games.resolve(config.run.game))
     return len(word_tokenizer(textworld_vocabulary() if words is None else words, specials=words is None))

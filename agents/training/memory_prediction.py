@@ -1,9 +1,10 @@
 """Predicts the peak memory of a run per device, for `train --dry-run`.
 
-The weights, gradients, moments and master weights are counted. The rest comes from a simulation with fake tensors
-(`agents.training.memory_simulation`), so a model on torch's meta device is enough, and nothing is allocated. The
-prediction is the largest sum over the tensors that exist at one time. It excludes libraries, the Python program and the
-memory allocator. The check before a run (`agents.training.memory_estimate`) is quicker and includes the allocator.
+The sizes of weights, gradients, moments and master weights follow from the shapes of the parameters. The rest comes
+from a simulation with fake tensors (`agents.training.memory_simulation`). A model on torch's meta device is therefore
+enough, and nothing is allocated. The prediction is the largest total size of tensors that exist at the same time. It
+excludes libraries, the Python program and the memory allocator. The check before a run
+(`agents.training.memory_estimate`) is quicker and includes the allocator.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,10 @@ from agents.training.memory_simulation import Loss, Simulation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Peak memory of a run on one device, in bytes. Shards and their units are those of `agents.model.sharding`.
+    """Peak memory of a run on one device, in bytes.
+
+    A trunk in shards is gathered unit by unit (`agents.model.sharding`). Each decoder layer is a unit. The embeddings,
+    the last norm and the lm_head form the root unit.
 
     Attributes:
         weights: parameters and buffers of the trunk, the adapter and the heads; with shards, one process's part.
@@ -38,8 +42,9 @@ class Prediction:
         step: the temporary tensors of a gradient step.
         gathered_play: with shards, the gathered parameters during play.
         gathered_update: with shards, the gathered parameters and a layer's gradients during the update.
-        gathered_step: with shards, the root unit of the reference copy, which alone stays gathered in a gradient step.
-        gathering: with shards, the root units and the message that gathers one of them, before there are activations.
+        gathered_step: with shards, the root unit of the frozen copy. Only this unit stays gathered in gradient steps.
+        gathering: with shards, the root units of all models, and the message through which one root unit is gathered.
+            They occupy memory before the first activations.
     """
 
     weights: float
@@ -81,7 +86,7 @@ class MemoryModel:
         copied: whether the run has a frozen copy of the initial policy (`reference_copy`).
         ranks: number of processes that share the trunk in shards (FSDP2). 1 means that the trunk is not sharded.
         on_gpu: whether the run is on a GPU.
-        by_layer: whether a sharded trunk is gathered by layer in play.
+        by_layer: whether play gathers a sharded trunk layer by layer, instead of as a whole.
         offloaded: whether a process stores its shards of the trunk in CPU memory instead of on its GPU.
     """
 
@@ -98,9 +103,10 @@ class MemoryModel:
     def predict(
         self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool | None = None
     ) -> Prediction:
-        """Predict the peak with `parallel` live streams of up to `context` tokens.
+        """Predict the peak memory of a run with `parallel` live streams of up to `context` tokens.
 
         A micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
+        `recompute` says whether gradient checkpointing is on; if it is None, `config` determines this.
         """
         recompute = self.config.update.gradient_checkpointing if recompute is None else recompute
         simulation = Simulation(self.model, self.config.update, self.loss, recompute, self.on_gpu, self.ranks > 1)
@@ -111,7 +117,7 @@ class MemoryModel:
         return Prediction(**self._fixed, cache=cache, play=play, activations=activations, step=step)
 
     def _once(self, simulate: Callable[..., Any], *key: object, **sizes: int) -> Any:
-        """Return the result of a simulation. It is stored, so that the same arguments are simulated only once."""
+        """Return the result of `simulate(**sizes)`, which runs only once for the same `key` and `sizes`."""
         where = (simulate.__name__, *key, *sizes.items())
         if where not in self._simulated:
             self._simulated[where] = simulate(**sizes)
@@ -119,7 +125,7 @@ class MemoryModel:
 
     @property
     def loss(self) -> Loss:
-        """What the loss computes."""
+        """The outputs that the loss of the run needs."""
         return Loss(
             whole_vocabulary=self.config.rollout.mode == "free",
             with_kl=self.optimizer.needs_reference,
@@ -141,7 +147,7 @@ class MemoryModel:
 
     @cached_property
     def _fixed(self) -> dict[str, float]:
-        """The components that do not depend on the sizes of batches."""
+        """The components of a `Prediction` that do not depend on the arguments of `predict`."""
         trunk, masters = trunk_parameters(self.model), 0
         moments = 2 if self.config.update.torch_optimizer == "adamw" else 0
         buffers = sum(buffer.nbytes for buffer in self.model.buffers())
@@ -163,10 +169,11 @@ class MemoryModel:
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return the components of a `Prediction` that only shards need.
+        """Return the components of a `Prediction` that are above 0 only with shards.
 
-        In an update, they hold the root units, two layers and, if the trunk is trained, a layer's gradients before they
-        are summed over the processes. The root unit's gradients are part of the activations (`Simulation.update`).
+        `gathered_update` holds the root units, two layers and, if the trunk is trained, the gradients of one layer
+        before they are summed over the processes. The gradients of the root unit count as activations
+        (`Simulation.update`).
         """
         root, layer = unit_bytes(self.model)
         copies = 2 if self.copied else 1

@@ -4,8 +4,8 @@ Fake tensors of torch have a shape, a data type and a device, but no data. All o
 the counts hold for any decoder, adapter, kind of attention, dropout and gradient checkpointing. Memory that a kernel
 needs internally is not counted.
 
-The layers of a decoder are alike, so its first two and its first three layers are simulated. Each further layer adds
-the difference. A decoder with different layers is simulated as a whole.
+The layers of a decoder are usually alike. It is then simulated twice, with its first two and its first three layers.
+Each further layer adds the difference between the two results. A decoder with different layers is simulated as a whole.
 """
 
 import copy
@@ -35,19 +35,22 @@ from agents.training.updater import make_torch_optimizer
 STREAMS = 16
 """Largest number of streams that is simulated."""
 SIMULATED = (2, 3)
-"""Numbers of layers that are simulated."""
+"""Numbers of layers with which a model is simulated."""
 TURN_TOKENS = 128
 """Assumed number of tokens that an episode adds per turn."""
 CHOICE_TOKENS, ALTERNATIVES, DISTINCT = 8, 4, 64
-"""For commands: assumed tokens per choice, alternatives per choice, and different alternatives of a micro-batch."""
+"""Assumptions if the agent chooses commands.
+
+They are the number of tokens per choice, of alternatives per choice, and of distinct alternatives per micro-batch.
+"""
 
 
 Measure = Callable[[ActorCritic, LiveBytes], tuple[int, ...]]
-"""A function that uses a fake model, and returns sizes in bytes."""
+"""A function that runs a model of fake tensors in a `LiveBytes` context, and returns the measured sizes in bytes."""
 
 
 class UnpredictableError(AgentError):
-    """A model cannot be simulated, because its operations depend on numbers, as in a mixture of experts."""
+    """A model cannot be simulated, because its operations depend on tensor values, as in a mixture of experts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,8 @@ class Loss:
 
     Attributes:
         whole_vocabulary: whether the agent chooses among all tokens.
-        with_kl, with_expected_q, with_q_logprobs: whether the loss needs the outputs of these names.
+        with_kl, with_expected_q, with_q_logprobs: whether the loss needs `kl`, `expected_q` and `q_logprobs` of
+            `HeadOutputs`.
     """
 
     whole_vocabulary: bool = False
@@ -87,9 +91,10 @@ class Simulation:
     sharded: bool = False
 
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
-        """Return a tuple: the size of the key/value cache of `parallel` streams, and of other tensors at the peak.
+        """Return a tuple: the size of the key/value cache of `parallel` streams, and that of other tensors at the peak.
 
-        Streams are alike, so at most 16 are simulated. Each further stream adds the mean of the last eight of these.
+        At most 16 streams are simulated. As streams are alike, the sizes for more streams are extrapolated linearly
+        from those for 8 and for 16 streams.
         """
         if parallel > STREAMS:
             half, whole = (self.rollout(parallel=number, context=context) for number in (STREAMS // 2, STREAMS))
@@ -107,10 +112,10 @@ class Simulation:
         return cache, others
 
     def update(self, *, rows: int, context: int) -> float:
-        """Return the peak size of the tensors of a micro-batch of `rows` streams.
+        """Return the peak size of the tensors of a micro-batch of `rows` streams with `context` tokens each.
 
-        The size does not include the parameters' gradients. If the trunk is sharded, it does include the gradients of
-        those parameters of the trunk that are in no layer, such as the embeddings.
+        Gradients of parameters are not included, with one exception: if the trunk is sharded, the gradients of the
+        embeddings and of the trunk's other parameters outside the layers are included.
         """
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
@@ -148,12 +153,16 @@ class Simulation:
         return self._for_all_layers(self._measured(measure))[0]
 
     def _for_all_layers(self, measured: Sequence[tuple[int, ...]]) -> list[float]:
-        """Return the sizes for the whole model from the result of `_measured`."""
+        """Extrapolate the results of `_measured` to all layers of the model. Return the sizes in bytes."""
         further = self.model.layers - max(SIMULATED)
         return [sizes[-1] + further * float(sizes[-1] - sizes[0]) for sizes in zip(*measured, strict=True)]
 
     def _measured(self, measure: Measure) -> list[tuple[int, ...]]:
-        """Return the results of `measure` for the simulated numbers of layers, or for the whole model alone."""
+        """Run `measure` on two copies of the model, with its first two and with its first three layers.
+
+        The tensors of the copies have shapes, but no storage. Return both results. If the model has at most three
+        layers, or if its layers differ, return the result for the whole model alone.
+        """
         layers, results = equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
         for count in (None,) if layers is None else SIMULATED:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -170,7 +179,7 @@ class Simulation:
 
 
 def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
-    """Return a copy whose parameters and buffers are fake. Those of a model on the meta device are on a CPU."""
+    """Return a copy of fake tensors, which is on a CPU if the model is on the meta device."""
     model.forget_conversions()
     fakes: dict[int, Tensor] = {}
     with mode:
@@ -183,9 +192,9 @@ def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
 
 @contextmanager
 def _without_packed_rows() -> Iterator[None]:
-    """Let decoders assume that positions increase by 1, which they cannot read from fake tensors.
+    """Let decoders assume that positions increase by 1, because they cannot read positions from fake tensors.
 
-    Otherwise, they would build masks that a real run does not need.
+    Without this assumption, decoders would build masks that a real run does not need.
     """
     before = masking_utils.find_packed_sequence_indices
     masking_utils.find_packed_sequence_indices = lambda position_ids: None
@@ -197,7 +206,7 @@ def _without_packed_rows() -> Iterator[None]:
 
 @contextmanager
 def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
-    """Provide a list that receives the peak up to the moment when the last layer has been differentiated."""
+    """Yield an empty list. When the backward pass has left the last layer, the peak of `memory` so far is appended."""
     peaks = list[int]()
 
     def note(gradient: Tensor) -> None:
@@ -218,7 +227,7 @@ def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[li
 
 @torch.no_grad()
 def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedCache:
-    """Run the passes that enlarge the key/value cache to its full size, and return the cache."""
+    """Simulate play: fill the key/value cache of `parallel` streams with `context` tokens each, and return it."""
     fake.train(False)
     new = max(1, min(TURN_TOKENS, context // 4))
     cache = RaggedCache(fake.layers)
@@ -237,7 +246,7 @@ def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedC
 
 
 def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Set gradients, which exist in a real step from the second micro-batch on."""
+    """Give each parameter a gradient of 0. In a real run, gradients exist from a step's second micro-batch on."""
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
 

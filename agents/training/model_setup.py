@@ -20,7 +20,7 @@ from agents.training.updater import make_torch_optimizer
 
 
 def place(model: ActorCritic, accelerator: Accelerator) -> Any:
-    """Move the model to its device unless it will be sharded. Return the result of `sharding_plugin`.
+    """Move the model to its device unless it will be sharded. Return the FSDP settings, or None without sharding.
 
     Raise `AgentError` if the sharding settings cannot be used.
     """
@@ -41,7 +41,8 @@ def reference_copy(
 ) -> ActorCritic | None:
     """Return a frozen copy of the initial policy, or None if it is not needed.
 
-    The copy shares `model`'s frozen parameters or, if both will be sharded, the memory of the whole trunk until then.
+    To save memory, the copy shares the frozen parameters of `model`. If both models will be sharded, the copy shares
+    the memory of the whole trunk until they are.
     """
     if not needs_copy(config, optimizer):
         return None
@@ -53,14 +54,17 @@ def reference_copy(
 
 
 def plays_by_layer(config: TrainConfig, *, fits: bool) -> bool:
-    """Return whether a sharded trunk is gathered by layer in play. `fits` says whether a device can hold all of it."""
+    """Return whether play gathers a sharded trunk layer by layer, instead of as a whole.
+
+    `fits` says whether the run fits into the memory of a device if the trunk is gathered as a whole.
+    """
     return config.rollout.sharded_play == "layers" or (config.rollout.sharded_play == "auto" and not fits)
 
 
 def prepare(
     config: TrainConfig, model: ActorCritic, reference: ActorCritic | None, accelerator: Accelerator, plugin: Any
 ) -> torch.optim.Optimizer:
-    """Shard the models if `plugin` is not None, and return the torch optimizer of `model`.
+    """Shard the models if `plugin`, the result of `place`, is not None. Return the torch optimizer of `model`.
 
     Raise `AgentError` if the run does not fit into memory.
     """
@@ -87,7 +91,10 @@ def prepare(
 
 
 def _verify_packing(model: ActorCritic, config: TrainConfig) -> None:
-    """Run the verification of `can_pack` before FSDP, which could not continue after a failure within a layer."""
+    """Test whether the model computes packed rows correctly, before FSDP shards it. `can_pack` caches the result.
+
+    The test may fail within a layer. FSDP could not continue after such a failure.
+    """
     for training in (True, False) if config.update.prefix_sharing == "auto" else ():
         with model.mode(training=training):
             can_pack(model)

@@ -1,4 +1,4 @@
-"""Checks the settings of a run against its optimizer."""
+"""Checks that the settings of a run fit its optimizer."""
 
 from actde import Optimizer
 from actde.config import option
@@ -8,10 +8,10 @@ from agents.protocol import AgentError
 
 
 def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Check the settings of a run against its optimizer.
+    """Check that the settings of a run fit its optimizer.
 
     Raises:
-        ConfigError: the optimizer needs a missing setting, or cannot work with a given setting.
+        ConfigError: a setting that the optimizer needs is missing, or the optimizer cannot work with a given setting.
         AgentError: a setting needs the model to play, but the model does not play.
     """
     if optimizer.trains_q and not config.model.q_heads:
@@ -64,10 +64,12 @@ def _check_buffer(optimizer: Optimizer, config: TrainConfig) -> None:
 
 
 def _check_returns(config: TrainConfig) -> None:
-    """Raise `ConfigError` if no wanted return is known, or if the model's own play cannot be written again.
+    """Check the settings for an optimizer whose prompts state returns (`agents.training.hindsight`).
 
-    Reward shaping is also an error. An agent subtracts the rewards that it received from the wanted return, and these
-    rewards would differ in evaluations, which have no shaping.
+    Raise `ConfigError` in three cases: no wanted return is known; the model plays in the mode `free`, in which its
+    token streams cannot be written again with the obtained returns; or rewards are shaped. The last case is an error
+    because the agent subtracts the rewards that it received from the wanted return. With shaping, these rewards would
+    differ from those of evaluations, which have no shaping.
     """
     rollout, name = config.rollout, config.run.optimizer
     shaping = RewardConfig(bonus_command=config.reward.bonus_command)
@@ -83,7 +85,7 @@ def _check_returns(config: TrainConfig) -> None:
 
 
 def _check_guidance(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Raise `ConfigError` if q is to guide the policy, but the settings or the optimizer do not allow this."""
+    """Raise `ConfigError` if `--guide-beta` is set, but other settings or the optimizer do not allow this."""
     if not config.rollout.guide_beta:
         return
     name = config.run.optimizer

@@ -1,7 +1,8 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A configuration is merged from layers. Later layers override earlier ones: the defaults; the presets of the game, the
-trunk, both together, the optimizer, --init and --reset-q; the settings of the checkpoint of --init; the user's own.
+A configuration is merged from layers, of which later ones override earlier ones. Their order is: defaults, preset of
+the game, of the trunk, of this game with this trunk, of the optimizer, of --init, of --reset-q, settings stored in the
+checkpoint of --init, settings of the user.
 """
 
 import tomllib
@@ -124,7 +125,7 @@ IMITATION: dict[str, dict[str, Any]] = {
     "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
     "smollm2": {"lr": 3e-4, **_SEPARATE},
 }
-"""Presets by trunk, for imitation and decision on text adventures."""
+"""Presets by trunk, for the optimizers `imitation` and `decision` on text adventures."""
 
 WARM_START: dict[str, dict[str, Any]] = {
     # The value heads were fitted to the expert. Train them alone first, so that the policy is not updated from a wrong
@@ -162,15 +163,15 @@ QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "ad
 UNTRAINED_Q: dict[str, Any] = {"dueling": True}
 """Preset for --reset-q, and for ACTDE if the checkpoint of --init has no q. With dueling heads, q starts at v.
 
-On Text-Nav, ACTDE lost what its policy had learned if q started at 0 without v (NOTES.md).
+On Text-Nav, ACTDE lost what its policy had learned if q started at 0 instead of v (NOTES.md).
 """
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
-"""Preset for imitation from --init. The learning rate of an untrained model would destroy the policy."""
+"""Preset for imitation from --init. The learning rate that suits an untrained model would destroy the policy."""
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """Build the configuration of a run from the presets and the user's settings, by field name.
+    """Build the configuration of a run from the presets and the user's settings `explicit`, a dict by field name.
 
     Raises:
         ConfigError: a name is unknown, or a value is invalid.
@@ -180,7 +181,7 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build the configuration from these layers. An error about a value names its option, or the file it comes from."""
+    """Build the configuration from `layers`. An error about a value names its option, or the file it comes from."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -222,7 +223,7 @@ def origins(layers: list[Layer]) -> dict[str, str]:
 
 
 def with_presets(explicit: list[Layer]) -> list[Layer]:
-    """Return all layers of a run. `explicit` are the layers with the user's own settings."""
+    """Return all layers of a run, later ones overriding earlier ones. `explicit` are those of the user's settings."""
     default = Layer("default", {name: field.default for name, field in FIELDS.items()})
     settings = merged([default, *explicit])
     game = _game_kind(settings["game"], settings["step_seconds"])
@@ -252,13 +253,13 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
 
 
 def of_trunk(trunk: str) -> dict[str, Any]:
-    """Return the preset of a trunk. Where computing in bfloat16 is slow, float32 takes its place."""
+    """Return the preset of a trunk. On machines that compute slowly in bfloat16, its data type is float32 instead."""
     preset = TRUNKS.get(trunk, {})
     return preset | {"dtype": "float32"} if "dtype" in preset and not is_fast_in_bfloat16() else preset
 
 
 def held_out(game: str) -> str:
-    """Return a completion game with the held-out prompts instead of the prompts in its name."""
+    """Return the name of a completion game, changed so that the game uses the held-out prompts."""
     kind, _, query = game.partition("?")
     if kind != "completion":
         raise ConfigError(f"--quick compares optimizers on the completion game, got {game}")
@@ -267,7 +268,7 @@ def held_out(game: str) -> str:
 
 
 def _game_kind(game: str, step_seconds: object) -> str:
-    """Return the key of a game in `GAMES`.
+    """Return the key of a game in `GAMES`. `step_seconds` is the setting of this name, not validated yet.
 
     The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium. A game
     that does not exist counts as a text adventure, because a later call of `games.resolve` reports the error.

@@ -1,7 +1,7 @@
-"""Probes: texts that the policy writes at fixed prompts during training, and measures of their collapse.
+"""Probes during training: the policy continues fixed prompts, and the texts are measured for signs of collapse.
 
-In each probe, the policy continues every prompt once. All probes use the same random numbers. The lines of
-`probes.jsonl` hold the measures and the texts.
+In each probe, the policy continues every prompt once. All probes use the same random numbers. Each line of
+`probes.jsonl` holds the measures and the texts of a probe.
 """
 
 from collections.abc import Sequence
@@ -56,10 +56,10 @@ class Probe:
 
     Args:
         game: the completion game. Its reward is the proxy reward.
-        prompts: a set of prompts or a file (see `games.completion.prompts`).
+        prompts: name of a set of prompts, or path of a file (see `games.completion.prompts`).
         judge: name of the true reward, or '' if there is none.
         agent: the agent whose model is trained.
-        reference: the initial policy, to which the policy is compared.
+        reference: the initial policy, for the KL and the perplexity.
         seed: seed of the sampling, the same in all probes.
 
     Raises:

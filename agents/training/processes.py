@@ -47,7 +47,7 @@ def connected() -> Iterator[None]:
 
 
 def gather(value: T) -> list[T]:
-    """Return the values of all processes, in the order of their ranks."""
+    """Return a list of the values that the processes have passed, in the order of their ranks."""
     with connected():
         return list(gather_object([value]))
 
@@ -74,7 +74,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Split tensors into lists of one data type and device. A list of several tensors has at most `BUCKET_BYTES`."""
+    """Split tensors into lists of one data type and device. A list exceeds `BUCKET_BYTES` only if it has one tensor."""
     buckets: defaultdict[tuple[torch.dtype, torch.device], list[list[Tensor]]] = defaultdict(lambda: [[]])
     for tensor in tensors:
         alike = buckets[tensor.dtype, tensor.device]
@@ -106,7 +106,8 @@ def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
     it, and the others raise `LostProcessError`. The same applies to any error in a forward pass that all processes run
     together.
 
-    `work` may run forward passes of `models`. The number of passes may differ between processes (`in_step`).
+    `work` may run forward passes of `models`, also if their trunks are sharded. The number of passes may differ between
+    processes (see `in_step`).
     """
     result: T | None = None
     error: BaseException | None = None
@@ -152,6 +153,9 @@ def _check_shared(folder: Path) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return the error or, if a user's code defines its class, an error of a base class that all processes know."""
+    """Return an error that can be sent to all processes.
+
+    If user code defines the class of `error`, this is an error of the nearest base class from the packages `OURS`.
+    """
     ours = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in OURS)
     return error if type(error) is ours else ours(str(error))

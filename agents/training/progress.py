@@ -10,9 +10,10 @@ class Progress:
     """How far the current part of an iteration is.
 
     Attributes:
-        part: `rollout`, `update` or `evaluation`; empty before the first iteration.
-        done, total: finished and requested episodes or, in an update, tokens of the forward and backward passes.
-        turns, tokens: commands played, and tokens of their streams, since the part began.
+        part: `rollout`, `buffer`, `data`, `update` or `evaluation`. It is empty before the first iteration.
+        done, total: number of finished and of all episodes of the part. In an update, they count tokens of forward and
+            backward passes instead.
+        turns, tokens: number of commands played since the part began, and of the tokens of their streams.
     """
 
     part: str = ""
@@ -25,7 +26,7 @@ class Progress:
         self.part, self.done, self.total, self.turns, self.tokens = part, 0, total, 0, 0
 
     def count(self, event: StepEvent, tokens: int = 0) -> None:
-        """Count a command. `tokens` is the number of tokens since the part began."""
+        """Count a command and, if it ends its episode, the episode. `tokens` is the total since the part began."""
         self.turns, self.tokens = self.turns + 1, tokens
         self.done += event.terminated or event.truncated
 

@@ -1,7 +1,8 @@
 """Recorded play as training data (`train --data`).
 
-When a run starts, it converts the recorded episodes to token streams once, and stores them in its folder. Each rollout
-takes some of them, and evaluates the current model at their choices. A resumed run needs no other file.
+When a run starts, it converts the recorded episodes to token streams once, and stores these in its folder. A resumed
+run reads them from there, and does not need the original files. In each iteration, some of the episodes are added to
+the rollout, after the current model has evaluated their choices.
 """
 
 from collections.abc import Iterator
@@ -37,15 +38,16 @@ if TYPE_CHECKING:
 
 
 class RecordedPlay:
-    """The recorded episodes of a run, of which each rollout takes some.
+    """Adds some of the recorded episodes of a run to each rollout.
 
-    Each pass over the episodes has its own random order, which depends only on the seed.
+    The rollouts go through all episodes again and again. Each of these passes has its own random order, which depends
+    only on the seed.
 
     Args:
         path: the file with the token streams (see `data_file`).
         model: the model that is trained.
         update: settings of the forward passes.
-        count: number of episodes that a rollout of a process takes. A rollout takes at most all episodes.
+        count: number of episodes to add to a rollout of one process. If there are fewer, all are added.
         top_fraction: fraction of each game's episodes that is imitated, as in `best_episodes`.
         vocabulary: number of tokens of the tokenizer.
         whole_vocabulary: whether the model samples from all tokens (`Segment.whole_vocabulary`).
@@ -89,13 +91,14 @@ class RecordedPlay:
 
     @memory_advice("lower --micro-batch-tokens")
     def segments(self, earlier: int, progress: Progress) -> tuple[list[Segment], Metrics]:
-        """Return the segments of a rollout's episodes, evaluated by the current model, and metrics.
+        """Take the next episodes for a rollout. Return a tuple (segments, metrics).
 
-        `earlier` is the number of rollouts of all processes before this iteration.
+        The current model has evaluated the choices of the segments. The episodes get negative numbers, in the order of
+        the file. `earlier` is the number of rollouts of all processes before this iteration, which determines the
+        episodes.
 
-        The episodes have negative numbers, in the order of the file. The metric `data_agreement` is the fraction of the
-        labelled tokens that are the model's likeliest. `data_passes` is the number of passes over the episodes up to
-        this iteration, by all processes.
+        The metric `data_agreement` is the fraction of the labelled tokens that are the model's likeliest. `data_passes`
+        is the number of passes over the episodes that all processes together have made, including this iteration.
         """
         progress.begin("data", self.count)
         drawn = sorted(self._drawn((earlier + self.rank) * self.count))
@@ -111,12 +114,15 @@ class RecordedPlay:
         return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of a rollout to which the segments and metrics of `segments` are added."""
+        """Return a copy of `played` to which the segments and metrics from the method `segments` are added.
+
+        The arguments are those of `EpisodeSource.added_to`.
+        """
         segments, metrics = self.segments(earlier, progress)
         return played.with_segments([*segments, *played.segments], metrics)
 
     def _drawn(self, first: int) -> Iterator[int]:
-        """Yield the `count` episodes from number `first` on in the sequence of all passes."""
+        """Yield the indices of `count` episodes: those from number `first` on in the endless sequence of passes."""
         order: NDArray[np.int64] = self._kept
         for number in range(first, first + self.count):
             done, index = divmod(number, len(self))
@@ -126,7 +132,9 @@ class RecordedPlay:
 
 
 def open_recorded_play(trainer: "Trainer") -> None:
-    """Convert the recorded episodes of a run, unless its folder holds them. Give them to the trainer, with notes.
+    """Add the recorded episodes of a run to `trainer.sources`, and notes about them to `trainer.notes`.
+
+    The episodes are first converted to token streams, unless the run's folder already holds these.
 
     Raises:
         AgentError: a transcript or the file of a resumed run is missing or damaged, or there is nothing to imitate.
@@ -171,7 +179,10 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
 
 
 def _want_best_return(trainer: "Trainer", best: float) -> None:
-    """If the agent's prompt includes a wanted return that is not known yet, set it to `best`. Note one above `best`."""
+    """If prompts state a wanted return, but the user has given none, set it to `best`, the best recorded return.
+
+    If the user has given one above `best`, add a note to `trainer.notes`.
+    """
     returns = trainer.agent.prompt.returns
     if returns is None:
         return

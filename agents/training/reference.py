@@ -45,10 +45,11 @@ class ReferencePolicy:
             rollout.ref_states = hidden[index.argsort()]
 
     def logprobs(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
-        """Return a function that computes log pi_ref at a range of n choices of `part`.
+        """Return a function that computes log pi_ref at some choices of `part`. Call `read` first.
 
-        The function returns the log-probabilities of the alternatives [n, K], or of the whole vocabulary [n, V]. If
-        `read` was not called for this rollout, return None instead.
+        The argument of the function is a slice of n choices. It returns log-probabilities: of all K alternatives [n, K]
+        or, in free generation, of the whole vocabulary [n, V]. If `read` was not called for this rollout, this method
+        returns None instead of a function.
         """
         if rollout.ref_logprobs is None:
             return None

@@ -1,7 +1,7 @@
 """A replay buffer: episodes of earlier rollouts that join each rollout (`train --buffer-episodes`).
 
-An update trains on the kept episodes as on recorded play: the current model is evaluated at their choices. The
-transcript of a run holds all episodes, so a resumed run fills the buffer from it. Checkpoints do not store the buffer.
+As with recorded play, the current model evaluates the choices of the kept episodes before each update. Checkpoints do
+not store the buffer. A resumed run fills it from the transcript of the run, which holds all episodes.
 """
 
 from collections import Counter
@@ -75,9 +75,10 @@ class ReplayBuffer:
 
     @memory_advice("lower --buffer-episodes or --micro-batch-tokens")
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of a rollout with the segments of the kept episodes. Then add its own episodes to the buffer.
+        """Return a copy of `played` to which the segments of the kept episodes are added.
 
-        In the copy, the kept episodes have negative numbers. The metric `buffer_size` is the number of kept episodes.
+        In the copy, the kept episodes have negative numbers. The metric `buffer_size` is their number. Afterwards, the
+        episodes of `played` are added to the buffer. The arguments are those of `EpisodeSource.added_to`.
         """
         size = len(self.episodes)
         progress.begin("buffer", size)
@@ -104,9 +105,10 @@ class ReplayBuffer:
 def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float) -> list[int]:
     """Return the indices of the episodes that a buffer keeps, at most `size`, in increasing order.
 
-    With `keep` = "best", the best episode of each game is kept first, then the second best of each game, and so on.
-    Episodes of a game, and episodes of equal rank, are compared by their discounted returns. If these are equal, the
-    later episode is better. The result does not depend on how many episodes are added at a time.
+    With `keep` = "latest", the latest episodes are kept. With "best", the best episode of each game is kept first, then
+    the second best of each game, and so on. Episodes of a game, and episodes of equal rank, are compared by their
+    discounted returns. If these are equal, the later episode is better. A buffer that is filled in several steps keeps
+    the same episodes as one that is filled in a single step.
     """
     everything = range(len(episodes))
     if keep == "latest":
@@ -121,7 +123,7 @@ def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "l
 
 
 def open_replay_buffer(trainer: "Trainer") -> None:
-    """Give the trainer a replay buffer. In a resumed run, it holds the same episodes as before.
+    """Add a replay buffer to `trainer.sources`. In a resumed run, it holds the same episodes as before.
 
     If the number of processes has changed, the episodes are divided among the new processes.
 

@@ -34,7 +34,8 @@ class RewardCheckpoint:
     Args:
         out: folder of the reward model.
         config: configuration of the model.
-        made_by: JSON values that determine the training. The state of another training is ignored, and replaced.
+        made_by: JSON values that determine the training. A stored state with other values is ignored when loading,
+            and replaced when saving.
     """
 
     def __init__(self, out: Path, config: ModelConfig, made_by: Mapping[str, Any]) -> None:

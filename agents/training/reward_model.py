@@ -32,7 +32,7 @@ MICRO_BATCH_TOKENS = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedText:
-    """The tokens of a prompt, its completion and an end token. The last `scored` of them follow the prompt."""
+    """The tokens of a prompt, its completion and an end token. The last `scored` tokens are those after the prompt."""
 
     tokens: Indices
     scored: int
@@ -67,7 +67,7 @@ class RewardModel:
         return EncodedText(tokens=np.array(tokens, dtype=np.int64), scored=min(len(scored), len(tokens)))
 
     def rewards(self, texts: Sequence[EncodedText]) -> Tensor:
-        """Return the rewards of texts. The shape is [N]. Texts share the passes over their common prefixes."""
+        """Return the rewards of N texts as a tensor [N]. Common prefixes are computed once where this saves time."""
         ends = torch.tensor([len(text.tokens) for text in texts])[:, None]
         scored = torch.tensor([text.scored for text in texts])[:, None]
         place = torch.arange(int(ends.max()))
@@ -76,7 +76,7 @@ class RewardModel:
         return (values * weights.to(values.device)).sum(1)
 
     def _values(self, streams: Sequence[Indices]) -> Tensor:
-        """Return the value head's output at each token. The shape is [N, L]. Outputs at padding are arbitrary."""
+        """Return the value head's outputs at all tokens of N streams, up to L long: [N, L], arbitrary at padding."""
         if can_pack(self.model) and sharing_pays(streams, len((tree := PrefixTree.of(streams)).tokens)):
             with packed_states(self.model, tree) as states:
                 return self.model.heads.values(states)[0, torch.from_numpy(tree.nodes).to(states.device)]
@@ -97,9 +97,10 @@ class RewardModel:
 
 
 def check_folder(folder: Path, *, unfinished: bool = False) -> None:
-    """Raise `AgentError` unless a new reward model can be saved in a folder, which is new or empty.
+    """Raise `AgentError` unless a reward model can be saved in `folder`, which must be new or empty.
 
-    If its training is `unfinished`, because it was interrupted after the model had been saved, the model is replaced.
+    `unfinished` means that the training of a reward model was interrupted after the model had been saved. The folder
+    may then also hold this model, which will be replaced.
     """
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a new folder")
@@ -115,7 +116,7 @@ def check_folder(folder: Path, *, unfinished: bool = False) -> None:
 def save_reward_model(
     folder: Path, reward_model: RewardModel, config: ModelConfig, description: Mapping[str, Any]
 ) -> None:
-    """Write the folder of a reward model atomically (see `agents.storage.checkpoint`). An existing one is replaced.
+    """Save a reward model atomically in `folder` (see `agents.storage.checkpoint`). An existing folder is replaced.
 
     `description` are JSON values that describe the training.
     """

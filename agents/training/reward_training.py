@@ -44,7 +44,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, rewards: Sequence[tuple[float, float]]) -> "Accuracy":
-        """Return the accuracy for tuples (reward of chosen text, of rejected text). Equal rewards count as wrong."""
+        """Return the accuracy of pairs of rewards (chosen text, rejected text). Equal rewards count as wrong."""
         from scipy.stats import binomtest
 
         correct, pairs = sum(chosen > rejected for chosen, rejected in rewards), len(rewards)
@@ -55,9 +55,10 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardTraining:
-    """A trained reward model and the measures of its training. `held_out` is None if no preference was held out.
+    """A trained reward model and the measures of its training.
 
-    `losses` holds the mean loss of each epoch, in nats, before the final scaling of the rewards.
+    `losses` holds the mean loss of each epoch, in nats, before the final scaling of the rewards. `trained` is the
+    accuracy on the preferences of the training, `held_out` that on the held-out ones, or None if there are none.
     """
 
     reward_model: RewardModel
@@ -203,7 +204,7 @@ def _gradient_step(
     torch_optimizer: torch.optim.Optimizer,
     config: UpdateConfig,
 ) -> float:
-    """Take a gradient step on pairs of texts, and return the sum of the losses before the step."""
+    """Take a gradient step on pairs (chosen text, rejected text). Return the sum of their losses before the step."""
     total = 0.0
     torch_optimizer.zero_grad()
     lengths = [max(len(text.tokens) for text in pair) for pair in pairs]

@@ -1,4 +1,4 @@
-"""Rollouts: the episodes that a process plays in an iteration, and one rollout joined from all processes."""
+"""Rollouts: the episodes that a process plays in an iteration. The rollouts of all processes can be joined."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ class Rollout:
 
     Attributes:
         episodes: the episodes, ordered by number.
-        segments: the episodes' token streams in segments, for the update; [] if they are not needed any more.
+        segments: the token streams of the episodes, cut into segments, for the update. After the update, they are [].
         tokens: number of tokens of all segments.
         separate_tokens: number of tokens that the model would have computed if the episodes shared no prefixes.
         computed_tokens: number of tokens that the model has computed.
-        strategies: number of commands of each strategy.
+        strategies: number of commands for each strategy that the game names; the key None counts all other commands.
         label_metrics: metrics of the labels for imitation.
         next_episode: number of the next episode of this process.
         errors: number of episodes that failed, at their start or later.
@@ -56,10 +56,10 @@ class Rollout:
 
 
 class EpisodeSource(Protocol):
-    """Adds episodes of other policies to a rollout."""
+    """Extends a rollout by episodes that other policies have played, as `RecordedPlay` and `ReplayBuffer` do."""
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of a rollout with further segments, which the current model has evaluated.
+        """Return a copy of `played` with additional segments, whose choices the current model has evaluated.
 
         `earlier` is the number of rollouts of all processes before this iteration.
         """
@@ -68,7 +68,7 @@ class EpisodeSource(Protocol):
 def joined(rollouts: Sequence[Rollout]) -> Rollout:
     """Return the rollouts of all processes, ordered by rank, as one rollout without segments.
 
-    Each process counts its episodes from 0. Episode i of process r of n becomes episode i * n + r.
+    Each process counts its episodes from 0. With n processes, episode i of process r becomes episode i * n + r.
     """
     count = len(rollouts)
     episodes = [replace(e, index=e.index * count + rank) for rank, one in enumerate(rollouts) for e in one.episodes]
@@ -105,7 +105,7 @@ def play_rollout(
         progress: counts the episodes, turns and tokens.
 
     Raises:
-        AgentError: no turn has several admissible commands, or an expert has no labels.
+        AgentError: no turn has several admissible commands, or the expert could not label any turn.
         FatalGameError: a game or a reward function fails, and would fail again.
     """
     strategies, failed_before, tokens_before = Counter[str | None](), runner.failures.count, agent.tokens
@@ -146,7 +146,12 @@ def play_rollout(
 
 
 def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
-    """Return the metrics of a rollout of all processes, and update the level schedule."""
+    """Return the metrics of a rollout that was joined from all processes, and update the level schedule.
+
+    Args:
+        strategies: names of the strategies whose shares are metrics.
+        bonus_command: command whose share is a metric, or "" if there is none (see `episode_metrics`).
+    """
     metrics = episode_metrics(played.episodes, bonus_command) if played.episodes else Metrics()
     if played.computed_tokens:
         metrics["rollout_sharing"] = played.separate_tokens / played.computed_tokens

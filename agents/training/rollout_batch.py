@@ -1,9 +1,9 @@
 """Converts the segments of a rollout to tensors: the recorded batch (`actde.Batch`) and the update's micro-batches.
 
 A segment is an episode's token stream, or a part of a stream that was cut (`agents.language_model.token_stream`). It is
-one row of a batch. A micro-batch has one of two layouts. Separate streams are padded on the right, to the longest
-stream. A packed micro-batch is the prefix tree of its streams, in one row. Any segments can form either kind of
-micro-batch.
+one row of a batch. A micro-batch has one of two layouts. In a padded micro-batch, each segment is a row, padded on the
+right to the longest segment. A packed micro-batch is a single row: the prefix tree of the segments. Any segments can
+form a micro-batch of either layout.
 
 A choice is a token that the agent sampled from several alternatives. With credit per token, every choice is an action.
 With credit per command, all choices of a turn form one action. The log-probability of this action is the sum over its
@@ -40,7 +40,7 @@ class MicroBatch:
 
     Attributes:
         segments: the indices of the b segments in the rollout.
-        tokens: [b, L] token ids, padded on the right with 0. If the micro-batch is packed, [1, P] tokens of `tree`.
+        tokens: [b, L] token ids, padded on the right with 0. If packed, [1, P] token ids at the P nodes of `tree`.
         tree: the prefix tree of the streams, if the micro-batch is packed. Otherwise None.
         choices: the choices. Their rows and positions are indices into `tokens`.
         rows: [N] row (0..b-1) of each choice's segment.
@@ -69,7 +69,7 @@ class MicroBatch:
 
     @contextmanager
     def hidden_states(self, model: ActorCritic) -> Iterator[Tensor]:
-        """Run the trunk and provide the last hidden states of `tokens`. The shape is [b, L, d] or [1, P, d].
+        """Run the trunk and yield the last hidden states at `tokens`: [b, L, d] or, if packed, [1, P, d].
 
         Layers whose hidden states are known are skipped. With gradient checkpointing, the backward pass must also run
         within the context.
@@ -84,7 +84,10 @@ class MicroBatch:
                 yield states.float()  # the gradients of many choices at a node are summed in float32
 
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
-        """Return the indices in `tokens`, and in the hidden states, of `positions` [n] in the streams `rows` [n]."""
+        """Return where n tokens are in `tokens` and in the hidden states: a tuple (rows [n], positions [n]).
+
+        The arguments `rows` [n] (0..b-1) and `positions` [n] are the tokens' segments and positions in these segments.
+        """
         row_index, position = (torch.from_numpy(index) for index in locate(self.tree, rows, positions))
         return row_index.to(self.tokens.device), position.to(self.tokens.device)
 
@@ -100,7 +103,7 @@ class MicroBatch:
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
     def outputs(self, heads: HeadOutputs) -> Outputs:
-        """Return the current head outputs per action."""
+        """Convert the current head outputs at choices to outputs per action [b, T]."""
         chosen = self.choices.chosen
         q = target = label_logprobs = q_logprobs = expected_q = None
         if heads.q_values is not None:
@@ -128,7 +131,13 @@ class MicroBatch:
 
 
 class RolloutBatch:
-    """All B segments of a rollout, with N choices that form up to T actions per segment."""
+    """All B segments of a rollout, with N choices that form up to T actions per segment.
+
+    Args:
+        credit: whether each choice ("token"), or all choices of a turn together ("command"), are an action.
+        group_size: number of episodes with consecutive numbers that form a group of the batch.
+        device: device of the tensors. If None, the CPU.
+    """
 
     def __init__(
         self, segments: Sequence[Segment], *, credit: Credit, group_size: int = 1, device: torch.device | None = None
@@ -153,9 +162,9 @@ class RolloutBatch:
         self._first = self._tensor(first, torch.bool)
         self._last = self._tensor(np.append(first[1:], True), torch.bool)
         self.ref_logprobs: Tensor | None = None
-        """[N, K] log-probabilities of the reference policy, nats. None unless a KL is needed."""
+        """[N, K] log-probabilities of all alternatives under the reference policy, nats. None unless a KL is needed."""
         self.ref_states: Tensor | None = None
-        """[N, d] hidden states of the reference policy. None unless a KL over the whole vocabulary is needed."""
+        """[N, d] the reference policy's hidden states at choices. None unless a KL over the vocabulary is needed."""
         self.frozen: RolloutStates | None = None
         """Hidden states that no gradient step changes. None unless layers are frozen (`frozen_trunk`)."""
 
@@ -163,7 +172,7 @@ class RolloutBatch:
         return len(self.segments)
 
     def micro_batch(self, rows: Sequence[int], *, packed: bool = False) -> MicroBatch:
-        """Return the segments with the indices `rows`: padded to the longest of them, or packed."""
+        """Return the segments with the indices `rows` as a micro-batch, padded or packed."""
         streams = [self.segments[row].tokens for row in rows]
         tree = PrefixTree.of(streams) if packed else None
         tokens = self._tensor(padded(streams) if tree is None else tree.tokens[None], torch.int64)
@@ -211,7 +220,7 @@ class RolloutBatch:
             yield self.micro_batch(alike)
 
     def batch(self, *, with_q: bool) -> Batch:
-        """Return the recorded numbers: tensors [B, T] over actions, but `episodes` and `groups` are [B].
+        """Return what the rollout recorded for each action, as tensors [B, T]. `episodes` and `groups` are [B].
 
         If `with_q` is True, q is included. This requires that the model had Q heads during the rollout.
         """
@@ -245,7 +254,7 @@ class RolloutBatch:
         return _select(self.ref_logprobs, self._chosen)
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:
-        """Return a dict from (episode, turn) to the number in `per_action` [B, T] for the turn's first action."""
+        """Return a dict from (episode, turn) to the value of the turn's first action in `per_action` [B, T]."""
         numbers: dict[tuple[int, int], float] = {}
         action_index = iter(self._action_index.tolist())
         for row, segment in zip(per_action.tolist(), self.segments, strict=True):
@@ -258,9 +267,9 @@ class RolloutBatch:
 
 
 def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Split rows, which are indices of segments, into groups of similar length.
+    """Split the segments with the indices `rows` into groups of similar length. Yield the indices of each group.
 
-    A group has at most `budget` tokens including padding. A longer row forms a group of its own.
+    A group has at most `budget` tokens including padding. A longer segment forms a group of its own.
     """
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
@@ -268,7 +277,7 @@ def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> It
 
 
 def padded(streams: Sequence[Indices]) -> Indices:
-    """Return the streams as one array, padded with 0 to the longest stream."""
+    """Return N streams of up to L tokens as one array [N, L], padded on the right with 0."""
     tokens = np.zeros((len(streams), max(map(len, streams))), dtype=np.int64)
     for row, stream in zip(tokens, streams, strict=True):
         row[: len(stream)] = stream

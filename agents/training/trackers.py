@@ -1,4 +1,4 @@
-"""Trackers of experiments, through accelerate: TensorBoard, Weights & Biases and Trackio.
+"""Logs runs to experiment trackers (TensorBoard, Weights & Biases, Trackio) through accelerate.
 
 A tracker opens no file and no connection before training starts.
 """
@@ -73,7 +73,7 @@ def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequenc
 
 
 def finish(accelerator: Accelerator, run: Path) -> None:
-    """Let the trackers write what they have buffered, and end them and the process group."""
+    """Flush and end the trackers. Then end the process group."""
     with _one_line_errors(run):
         if accelerator.is_main_process and any(tracker.name == "trackio" for tracker in accelerator.trackers):
             import trackio
@@ -83,7 +83,7 @@ def finish(accelerator: Accelerator, run: Path) -> None:
 
 
 def _row(episode: Episode) -> list[Any]:
-    """Return an episode's row of the table. The cell "text" has the observations and, after ">", the commands."""
+    """Return the table row of an episode. The column "text" holds the observations and, after ">", the commands."""
     turns = (f"{step.observation}\n> {step.decision.command}" for step in episode.steps)
     text = "\n".join([*turns, episode.final_observation])
     numbers = (episode.won, episode.score, episode.reward, len(episode.steps))
@@ -92,7 +92,7 @@ def _row(episode: Episode) -> list[Any]:
 
 @contextmanager
 def _one_line_errors(run: Path) -> Iterator[None]:
-    """Send what trackers print to standard error, and convert their errors to `AgentError`."""
+    """In the block, redirect standard output to standard error, and convert errors of trackers to `AgentError`."""
     try:
         with naming(run / TENSORBOARD), redirect_stdout(sys.stderr):
             yield
@@ -102,6 +102,6 @@ def _one_line_errors(run: Path) -> Iterator[None]:
 
 
 def _tracker_errors() -> tuple[type[Exception], ...]:
-    """Return the classes of the trackers' own errors. Trackio raises SQLite's, because it stores metrics there."""
+    """Return the exception classes of trackers. Trackio raises those of SQLite, in which it stores metrics."""
     wandb = sys.modules.get("wandb")
     return (sqlite3.Error, *([wandb.Error] if wandb else []))

@@ -96,8 +96,8 @@ def set_learning_rates(
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return AdamW's moments and step counts, with keys such as "torch_optimizer.7.exp_avg" for parameter 7.
 
-    The master weights of bfloat16 parameters are included as "master". SGD has no other state. Tensors of sharded
-    parameters are sharded.
+    Master weights of bfloat16 parameters have keys such as "torch_optimizer.7.master". Plain SGD has no other state.
+    Tensors of sharded parameters are sharded.
     """
     state = torch_optimizer.state_dict()["state"]
     moments = {f"torch_optimizer.{index}.{name}": x for index, named in state.items() for name, x in named.items()}
@@ -206,7 +206,7 @@ class Updater:
         return measures, targets
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Yield the rows of each gradient step. The steps of an epoch are a random partition of all segments.
+        """Yield the indices of the segments of each gradient step. An epoch uses each segment once, in random order.
 
         All processes take the same number of steps, even if they have different numbers of segments.
         """
@@ -226,7 +226,7 @@ class Updater:
         sample: LMSample | None,
         progress: Progress,
     ) -> None:
-        """Take one gradient step on these rows, and add its metrics to `totals`, weighted by its number of actions."""
+        """Take one gradient step on the segments `rows`. Add its metrics, times its number of actions, to `totals`."""
         count = self.all_reduce(batch.mask[torch.tensor(rows, device=batch.mask.device)].sum().float())
         predicted = count
         if sample is not None:
@@ -267,10 +267,10 @@ class Updater:
         self.model.heads.sync_targets(self.config.target_rate)
 
     def _micro_batches(self, rollout: RolloutBatch, rows: list[int]) -> Iterator[tuple[MicroBatch, bool]]:
-        """Yield tuples (micro-batch, whether it is a repetition, which must not count).
+        """Yield the micro-batches of a gradient step as tuples (micro-batch, repeated).
 
-        With a sharded trunk, all processes run the same number of passes. A process with fewer micro-batches repeats
-        its smallest one.
+        With a sharded trunk, all processes must run the same number of passes. A process with fewer micro-batches
+        repeats its smallest one. A repeated micro-batch must not count in the loss and the metrics.
         """
         share = self.config.prefix_sharing == "auto" and can_pack(self.model)
         parts = rollout.micro_batches(rows, self.config.micro_batch_tokens, share_prefixes=share)
@@ -283,7 +283,7 @@ class Updater:
         yield from [(min(own, key=lambda part: part.tokens.numel()), True)] * missing
 
     def _sum_gradients(self) -> None:
-        """Sum the gradients of replicated parameters over processes. The backward pass already sums those of shards.
+        """Sum gradients over processes, except those of shards, which the backward pass has already summed.
 
         The sum is not divided, because each loss is already divided by the number of actions of all processes.
         """

@@ -1,7 +1,7 @@
 """Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
-The settings in `SAME` must be equal in both runs. By default, the new run takes them and the data type from the
-checkpoint. If the checkpoint has no Q heads, or with `--reset-q`, the new run's Q heads start untrained.
+The settings in `SAME` must be equal in both runs. By default, the new run takes these settings and the data type from
+the checkpoint. If the checkpoint has no Q heads, or with `--reset-q`, the new run's Q heads start untrained.
 """
 
 import json
@@ -37,7 +37,8 @@ def load_weights(
 
     Args:
         reset_q: whether the Q heads are left untrained.
-        q_is_baseline: whether the optimizer's baseline is q. A note then warns if this q may harm the loaded policy.
+        q_is_baseline: whether the optimizer's baseline is q. If so, a note warns if the q with which the run starts may
+            harm the loaded policy.
 
     Raises:
         AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
@@ -76,7 +77,7 @@ def load_weights(
 
 
 def settings_of_checkpoint(source: Path, *, reset_q: bool = False) -> dict[str, Any]:
-    """Return the model settings and the format of prompts that a run takes from its initial checkpoint."""
+    """Return the settings of the model and of prompts that a run takes from its initial checkpoint, by field name."""
     about = verify(newest(source))
     stored = ModelConfig(**about["model"]).model_dump()
     q_parts = OF_Q if stored["q_heads"] and not reset_q else ()

@@ -57,7 +57,9 @@ class Series:
         self._stored = Counter({command: row["tried"] for command, row in self._counts.items()})
 
     def run(self, cases: Iterable[C], check: Callable[[C], tuple[str, str]]) -> None:
-        """Run the cases that `--only` selects. Without `--only`, run those that the file lacks or that failed before.
+        """Run the cases that `--only` selects. Without `--only`, run those that are new or have failed.
+
+        A case is new if the file of `--out` does not count it yet.
 
         Args:
             check: runs a case, and returns a tuple (outcome, message).

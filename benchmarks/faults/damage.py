@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HUGE = 1 << 30
-"""Bytes of a sparse file, more than any reader may accept."""
+"""Size of a sparse file in bytes. No reader may accept a file of this size."""
 DEEP = 200_000
 DIGITS = 5_000
 PLACEHOLDER = "@fault@"
@@ -188,7 +188,7 @@ def _line_value(path: Path, rng: random.Random) -> str:
 
 
 def _header(path: Path, rng: random.Random) -> str:
-    """Change the JSON header of a safetensors file, or its length."""
+    """Change the JSON header of a safetensors file, or the number that states the length of the header."""
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     if rng.random() < 0.2:
@@ -223,7 +223,10 @@ def _places(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _slots(value: Any, where: str = "", *, deep: bool = True) -> Iterator[tuple[str, Any, Any]]:
-    """Yield a tuple (place, container, key) for every value of a document, but only for the first 3 items of a list."""
+    """Yield a tuple (place, container, key) for every value of a document. The value is container[key].
+
+    The place is a path such as `.settings.0`. Of a list, only the first 3 items are yielded.
+    """
     keys = list(value) if isinstance(value, dict) else range(min(len(value), 3)) if isinstance(value, list) else ()
     for key in keys:
         yield f"{where}.{key}", value, key

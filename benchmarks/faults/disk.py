@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 SLOW = ("compare", "generate", "reproduce", "card")
 """Commands of which only few cases are tried."""
 SAME = re.compile(r"\.safetensors$|transcripts\.jsonl$|/settings\.json$|\.z8$|manifest\.jsonl$|pairs\.jsonl$|card\.md$")
-"""Files that hold no times, so that two commands without a fault write the same bytes."""
+"""Matches the paths of files without times. Two commands without a fault write the same bytes to such a file."""
 NAMED = re.compile(r"disk/out|(disk|cache|tmp|home)\b.*/|/(disk|cache|tmp|home)\b")
 """Matches a message that names a file or folder."""
 CLONE_NEWNS, PR_CAPBSET_DROP, CAPABILITIES = 0x20000, 24, (1, 2)
@@ -73,7 +73,12 @@ class Case:
 
 
 def plan(name: str, size: int, points: int) -> list[Case]:
-    """Return a command's cases. Without a fault, it writes `size` bytes. `points` smaller disks are tried (SLOW: 1)."""
+    """Return the cases of a command.
+
+    Args:
+        size: number of bytes that the command writes without a fault.
+        points: number of tried disks that are too small for `size` bytes. For commands in `SLOW`, this number is 1.
+    """
     if name in SLOW:
         found = [("disk", f"size={_pages(size * 0.2)}"), ("disk", "ro"), ("disk", "denied")]
         found += [("tmp", "size=4k"), ("tmp", "ro")] if name == "generate" else []
@@ -123,7 +128,7 @@ def run_without_fault(name: str, base: Path, work: Path) -> tuple[dict[str, byte
 
 
 def content(work: Path) -> dict[str, bytes]:
-    """Return the content of those output files that hold no times, by their path."""
+    """Return the content of the output files, by their path. Files with times are left out."""
     paths = (path for path in (work / "disk").rglob("*") if path.is_file() and SAME.search(str(path)))
     return {str(path.relative_to(work)): path.read_bytes() for path in paths}
 
@@ -166,9 +171,9 @@ def _set_modes(place: Path, mode: int) -> None:
 
 
 def _mount_at(place: Path, case: Case) -> None:
-    """Mount the file system of a case at `place`, and copy the files of `place` into it.
+    """Mount the file system of a case at the folder `place`, and copy the folder's files into the file system.
 
-    The files of a run that is to be resumed do not count towards the size of the file system.
+    If the command resumes a run, the file system is larger by the files of this run.
     """
     held = place.with_name("held")
     place.rename(held)
@@ -208,7 +213,10 @@ def _check(case: Case, work: Path, place: Path, reference: dict[str, bytes]) -> 
 
 
 def _set_up(work: Path, *, denied: bool) -> None:
-    """Use the home folder of the case. If `denied`, drop the capabilities that ignore file permissions."""
+    """Set up the process of a command: use the home folder of the case.
+
+    If `denied` is true, also drop the capabilities with which root ignores file permissions.
+    """
     os.environ["HOME"] = str(work / "home")
     if (work / "home").stat().st_mode & 0o200 == 0 or not os.access(work / "home", os.W_OK):
         del os.environ["ACTDE_CACHE"]  # the cache is then in the home folder

@@ -42,9 +42,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
                 "--seeds", "1", "--evaluations", "4"),
 }  # fmt: skip
 SHARES = {"train": 8, "evaluate": 5, "play": 4, "imitate": 2, "compare": 1}
-"""Command -> its relative frequency."""
+"""Command -> its relative frequency among the cases."""
 WORD_SEEDS = {int(np.random.SeedSequence([0, number]).generate_state(1)[0]) for number in range(100)}
-"""Seeds of the episodes from which a tokenizer takes its words before the training. Their failures are not reported."""
+"""Seeds of the episodes that are played before training to collect the words of the tokenizer.
+
+Commands do not report the failures of these episodes.
+"""
 ENDING = frozenset({"exits", "exits with 0", "crashes", "aborts", "kills itself", "terminates", "sleeps",
                     "sleeps and catches", "overflows the stack", "divides by zero"})  # fmt: skip
 """Faults after which the call of the environment returns no result."""
@@ -78,7 +81,7 @@ class Case:
 
 
 def plan(count: int, seed: int) -> list[Case]:
-    """Return `count` cases with distinct environments, which are spread over all places."""
+    """Return `count` cases. No two have the same environment, and the faults are spread over all places."""
     rng = random.Random(seed)
     rest = {where: rng.sample(sorted(table), len(table)) for where, table in PLACES.items()}
     planned: list[Case] = []

@@ -33,7 +33,7 @@ TIMES = re.compile(r"seconds|_per_second|minutes|peak_memory")
 
 
 def plan(count: int, seed: int, names: Sequence[str]) -> list[FileFault]:
-    """Return `count` faults. Every entry of `kinds_of` occurs equally often for every file."""
+    """Return `count` faults, which are spread evenly over all files and over the entries of `kinds_of(file)`."""
     slots = [(name, file, kind) for name in names for file in SCENARIOS[name].files for kind in kinds_of(file)
              if not (SCENARIOS[name].optional and kind == "missing")]  # fmt: skip
     random.Random(seed).shuffle(slots)

@@ -1,9 +1,9 @@
-"""Fork the workers of a command after all imports, because new interpreters would import for seconds.
+"""Fork the worker processes of a command after all imports. A new interpreter would need seconds for the imports.
 
 `install` replaces `subprocess.Popen` in a command's process, and forks a server before the command begins. If the
 command starts Python code with `-c`, as `games.child_process.Child` does, the server forks a worker for this code. The
-worker has all imported modules, but no other state of the command. It becomes a child of the process that started it,
-because that process adopts orphans.
+worker has all imported modules, but no other state of the command. The command's process then adopts the worker, which
+thus becomes its child, as if `Popen` had started it.
 """
 
 import atexit
@@ -27,7 +27,7 @@ FREE = 200  # above all file descriptors of a command
 
 
 class Popen(subprocess.Popen[Any]):
-    """A child process, forked by the server if it is to run Python code."""
+    """A child process. If it runs Python code (`python -c`), the server forks it (see `install`)."""
 
     server: socket.socket
 
@@ -57,7 +57,10 @@ def end_with_parent() -> None:
 
 
 def install(modules: Path) -> None:
-    """Let workers of this process be forked. A worker appends the names of its modules to a file when it ends."""
+    """From now on, fork the workers of this process instead of starting new interpreters.
+
+    When a worker ends, it appends the names of its imported modules to the file `modules`.
+    """
     adopt_orphans()
     Popen.server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if not os.fork():
@@ -116,7 +119,10 @@ def record_modules(path: Path) -> None:
 
 
 def end_after(work: Callable[[], object]) -> NoReturn:
-    """Call a function in a forked process, and end the process as Python ends one that was not forked."""
+    """Call a function in a forked process, and then end the process as the interpreter normally does.
+
+    Errors are printed, exit handlers are called and streams are flushed. The exit status is that of a Python program.
+    """
     status = 1
     try:
         result = work()

@@ -115,9 +115,9 @@ def _changes(name: str, path: str) -> bool:
 
 
 def spread(events: int, number: int | None) -> list[int]:
-    """Return `number` events at equal distances, or all events if `number` is None.
+    """Return the indices of `number` of the events, at equal distances, or of all events if `number` is None.
 
-    Their order is random, so that the first events of an interrupted series are spread over the command, too.
+    The indices are in random order. An interrupted series therefore contains events from all parts of the command.
     """
     count = events if number is None else min(number, events)
     found = [round(index * (events - 1) / max(1, count - 1)) for index in range(count)]
@@ -173,7 +173,8 @@ def _differences(work: Path, reference: Mapping[str, bytes], below: str = "") ->
 def measure(name: str, number: int | None, root: Path, kills: Kills) -> Iterator[Kills]:
     """Kill a command before `number` events, or before all events if `number` is None.
 
-    Each result is added to `kills`, which is then yielded. If the number of events has changed, `kills` starts anew.
+    Each result is added to `kills`, which is then yielded. If the command now has another number of events than in
+    `kills`, the stored results are discarded.
     """
     base, reference, events = prepared(name, root)
     if kills.events != events:

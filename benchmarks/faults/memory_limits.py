@@ -43,18 +43,18 @@ BEYOND = {
     "play": (1, 4, 16, 64), "evaluate": (1, 4, 16, 64), "train": (1, 2, 4, 8, 16, 32, 64, 256),
     "train a larger model": (16, 64, 128, 192, 256, 512),
 }  # fmt: skip
-"""Command -> limits beyond the imports, in MB."""
+"""Command -> limits in MB for a forked process: what it may add to the address space of its imports."""
 WHOLE = {
     "play": (64, 128, 256, 512, 1024), "train": (256, 512, 1024, 1536, 2048, 3072), "play in a process": (300, 600),
     "generate": (300, 600), "compare": (2048, 3072),
 }  # fmt: skip
-"""Command -> limits of a new process, in MB."""
+"""Command -> limits in MB for a new process: its whole address space."""
 MENTIONS = re.compile(r"memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A command and a limit in MB. If `is_new`, it runs in a new process, and the limit includes its imports."""
+    """A command and a limit in MB. If `is_new`, the command runs in a new process, and the limit includes imports."""
 
     command: str
     limit: int

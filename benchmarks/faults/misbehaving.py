@@ -170,12 +170,12 @@ INFOS: dict[str, Callable[[], Any]] = {
     "module": lambda: {"env": sys, "admissible_commands": ["left", "up"]},
     "circle": lambda: {"c": _circle(), "admissible_commands": ["left", "up"]},
 }  # fmt: skip
-"""Values that replace the whole info."""
+"""Values that replace the whole info dict."""
 OURS: dict[str, Callable[[], Any]] = {
     "text": lambda: "text", "number": lambda: 7, "list": list, "dict": dict, "None": lambda: None, "hostile": Hostile,
     "list of lists": lambda: [[1], [2]], "negative": lambda: -1, "lone surrogate": lambda: "\ud800",
 }  # fmt: skip
-"""Values that replace an entry of the info, or an attribute, that has a meaning in this project."""
+"""Values that replace an entry of the info dict or an attribute of the environment, if this project uses it."""
 ENTRIES = ("strategy", "continuation", "unscored", "policy_commands", "extra.walkthrough", "max_tokens", "newlines",
            "prompt", "completion", "description", "inventory", "objective", "location", "feedback",
            "error")  # fmt: skip
@@ -198,11 +198,11 @@ PLACES: dict[str, dict[str, Behaviour]] = {
     "vocabulary": _all(OURS), "strategies": _all(OURS), "unwrapped": RAISED | _all(OURS),
     **{f"info {name}": _all(OURS) for name in ENTRIES},
 }  # fmt: skip
-"""Place -> name of a fault -> function that receives the right value, and raises, acts, or returns another value."""
+"""Place -> name of a fault -> function that receives the correct value, and raises, acts, or returns a wrong value."""
 
 
 class Misbehaving(gymnasium.Env[Any, Any]):
-    """The game, with the fault `what` at the place `where` (see `PLACES`).
+    """An environment with a simple game, and with the fault `what` at the place `where` (see `PLACES`).
 
     The environment misbehaves before its first episode, and in episodes whose seed is a multiple of `every`.
     """

@@ -30,7 +30,7 @@ def prepare(*modules: str) -> None:
 
 
 def import_as_in(work: Path) -> None:
-    """Import what the last command in the folder `work` has imported, so that later commands start at once."""
+    """Import the modules that commands in the folder `work` have imported, so that later commands start at once."""
     for name in dict.fromkeys(_modules(work).read_text().split()):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -38,7 +38,10 @@ def import_as_in(work: Path) -> None:
 
 
 def reproducibly(work: Path) -> Callable[[], object]:
-    """Return a `set_up` for `run`. With it, clocks count their calls, and workers are forked, so they start at once."""
+    """Return a function for the argument `set_up` of `run`. It makes two runs of a command write the same bytes.
+
+    Clocks are replaced by counters (see `clock/sitecustomize.py`). Workers are forked, so they start at once.
+    """
 
     def set_up() -> None:
         sys.path.append(str(CLOCK))  # workers that are not forked inherit the import path
@@ -122,7 +125,7 @@ def _modules(work: Path) -> Path:
 def _prepare_process(work: Path, printed: Sequence[Path], owner: socket.socket | None) -> None:
     """Give a forked process its session, streams and folders.
 
-    If there is an `owner`, also install a filter of system calls, and send the filter's descriptor to the owner.
+    If `owner` is not None, also install a filter of system calls, and send the filter's descriptor to this socket.
     """
     forked_workers.end_with_parent()
     os.setsid()

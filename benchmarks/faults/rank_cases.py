@@ -77,7 +77,7 @@ class Guess(gymnasium.Env):
 """
 SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "ACCELERATE_USE_CPU": "true",
            "OMP_NUM_THREADS": "1"}  # fmt: skip
-"""The environment variables of `accelerate launch` for a trunk that is sharded over the processes of a CPU."""
+"""The environment variables that `accelerate launch` sets for a trunk that is sharded over processes on the CPU."""
 OWN_FAULTS = ("reset", "step", "own", "exit", "native", "huge", "nan", "make", "import")
 SIGNALS, TARGETS, RUNNING = (
     ("SIGINT", "SIGTERM", "SIGKILL"),
@@ -176,7 +176,7 @@ def resumption(setting: tuple[str, str], work: Path) -> tuple[str, ...]:
 
 
 def plan(count: int, seed: int, launched: int) -> list[Case]:
-    """Return `count` cases. The last `launched` of them use the real launchers.
+    """Return `count` cases. The last `launched` of them use the real launchers, `torchrun` and `accelerate launch`.
 
     Every way of ending a run occurs about equally often.
     """

@@ -1,8 +1,8 @@
 """Train in two processes that are forked after all imports, and inject faults into them.
 
-`torchrun` starts each process in a session of its own. When one of them fails, `torchrun` ends the others. The forked
-launcher does the same, with the same environment variables. Without supervision, it only starts the processes, as a
-script on each machine does.
+`torchrun` starts each process in a session of its own. When one process fails, `torchrun` ends the others. The launcher
+in this module, a forked process, does the same, with the same environment variables. Without supervision, the launcher
+starts the processes but does not end them, as a script on each machine does.
 """
 
 import gc
@@ -44,7 +44,7 @@ class Fault:
 
     Attributes:
         what: name of a signal, or "full" for a write that finds no space.
-        target: "0" or "1" for a process, or "launcher". Process 0 causes the faults of the launcher.
+        target: the process that gets the fault: "0", "1" or "launcher". Process 0 sends the signal to the launcher.
         delay: seconds between the call and the signal.
     """
 
@@ -89,7 +89,10 @@ def run(
 
 
 def since_fault(work: Path, delay: float = 0.0) -> float | None:
-    """Return the seconds since the fault, which came `delay` seconds after `record`. Return None if none came."""
+    """Return the seconds since the fault, or None if there was no fault.
+
+    The fault came `delay` seconds after the call of `record`.
+    """
     injected = work / "injected"
     return round(time.time() - injected.stat().st_mtime - delay, 1) if injected.exists() else None
 
@@ -167,7 +170,7 @@ def _end(processes: Sequence[int], number: int) -> None:
 
 
 def _is_over(process: int) -> bool:
-    """Return whether a child has ended. It stays a zombie, so that the benchmark can adopt it."""
+    """Return whether a child has ended. The child stays a zombie, so that the benchmark can read its status later."""
     return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -212,7 +215,7 @@ def inject(fault: Fault, work: Path) -> None:
 
 
 def record(work: Path) -> None:
-    """Write the name of the newest checkpoint to the file `injected`, at the time of the fault."""
+    """Write the name of the newest checkpoint to the file `injected`. Call this at the time of the fault."""
     saved = checkpoints(work / "run")
     (work / "injected").write_text(saved[-1].name if saved else "000000")
 

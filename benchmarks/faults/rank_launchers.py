@@ -19,14 +19,14 @@ LAUNCHERS = {
     "accelerate": ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
 }
 SEPARATE = {"torchrun": ("--redirects", "3", "--log-dir"), "accelerate": ("--tee", "3", "--log_dir")}
-"""Options that write what each process prints to files, apart from what the launcher prints."""
+"""Launcher -> options with which it writes the output of each process to files, separate from its own output."""
 
 
 def run(words: Sequence[str], work: Path, variables: dict[str, str], fault: Fault | None, launcher: str) -> Launch:
     """Start the command line with the launcher, send the signal of the fault, and wait for all processes.
 
-    The signal is sent at a random time: before the first iteration in the phase "start", and otherwise after iteration
-    `fault.number`.
+    If the phase of the fault is "start", the signal is sent 1 to 10 seconds after both processes have started.
+    Otherwise, it is sent `fault.delay` seconds after process 0 has printed iteration `fault.number`.
     """
     options = (*LAUNCHERS[launcher], *SEPARATE[launcher], str(work / "logs"))
     environment = os.environ | variables | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}

@@ -48,7 +48,7 @@ Content = dict[str, Any]
 
 
 def content(run: Path) -> Content:
-    """Return the part of a run's files that is the same in two equal runs, which excludes times and peak memory."""
+    """Return the content of a run's files without times and peak memory, so that it is the same for two equal runs."""
     last = checkpoints(run)[-1]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     state = json.loads((last / "state.json").read_text())

@@ -20,7 +20,7 @@ VALUES = r"^[^:]*: \..* (=|with|without) "
 BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"
 """Matches the descriptions of changed bytes, which cannot be detected in a text without a checksum."""
 ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|blank|, \\."
-"""Matches the descriptions of faults after which a list of independent entries may still be legal."""
+"""Matches the descriptions of faults after which a file of independent entries, one a line, may still be valid."""
 EPISODES = 20
 """Episodes of each task in docs/card.json."""
 WEIGHTS = r"model\.safetensors: flipped bit"
@@ -38,7 +38,7 @@ class Scenario:
         folders: subfolders of the intact folder that the scenario needs.
         optional: whether the files may be missing.
         shown: matches the descriptions of faults in content that the command only shows, such as a number in a table.
-            There, any other value of the right type is legal, so a fault may change the output.
+            In such content, any other value of the right type is valid, so a fault may change the output.
     """
 
     action: tuple[str, ...] | Callable[[Path], object]
@@ -49,7 +49,7 @@ class Scenario:
 
 
 def prepare(base: Path, names: Sequence[str]) -> None:
-    """Write the intact folders of these scenarios."""
+    """Write the intact folders that the scenarios `names` need into `base`."""
     for part in sorted({part for name in names for part in SCENARIOS[name].folders}):
         FOLDERS[part](base / part)
 
@@ -204,7 +204,7 @@ def cli(work: Path, *words: str) -> None:
 
 
 def seal(path: Path) -> None:
-    """Recompute the checksums in the `agent.json` beside a damaged file, if there is one."""
+    """Recompute the checksums in `agent.json`, if the folder of the damaged file contains an `agent.json`."""
     from agents.storage.checkpoint import AGENT
     from games.files import json_hash, sha256
 

@@ -1,8 +1,8 @@
 """Stop a process, and all that it starts, before each system call that changes files. Linux on x86-64 only.
 
 A process installs a seccomp filter with `install_filter`. The kernel then blocks each of these calls and notifies the
-owner of the filter's descriptor, who continues the call or kills the process before the call has any effect. Unlike
-ptrace, this does not slow other system calls down. See seccomp(2) and seccomp_unotify(2).
+process that holds the filter's descriptor. This process continues the call, or kills the caller before the call has any
+effect. Unlike ptrace, the filter does not slow other system calls down. See seccomp(2) and seccomp_unotify(2).
 """
 
 import ctypes
@@ -76,7 +76,7 @@ class Supervisor:
 
     Args:
         descriptor: the result of `install_filter` in another process.
-        kills: returns whether a process is to be killed before a call.
+        kills: function that returns whether the process that makes a call is to be killed before this call.
     """
 
     def __init__(self, descriptor: int, kills: Callable[[Call], bool]) -> None:

@@ -1,6 +1,7 @@
 """Run the cases of `hostile.py` in processes that are forked after all imports.
 
-`python -P -m benchmarks.isolation.forked FOLDER STRACE_OUTPUT` prints a line of JSON for each case in FOLDER/names.
+`python -P -m benchmarks.isolation.forked FOLDER STRACE_OUTPUT` prints a line of JSON for each case whose name is in the
+file FOLDER/names.
 """
 
 import json

@@ -12,7 +12,7 @@ from benchmarks.faults import scenarios
 from benchmarks.isolation import planted
 
 PACKAGE = "evil_package"
-"""A package that is installed, but that no command names. It declares the game and the optimizer `evil`."""
+"""Name of an installed package that no command names. The package declares the game and the optimizer `evil`."""
 HUB = "org/evil"
 URL = "https://192.0.2.1/evil"
 NEWEST = scenarios.NEWEST
@@ -65,7 +65,7 @@ class Pickled:
 
 
 def install(folder: Path, record: Path) -> None:
-    """Write the files of an installed package that no command names into `folder`."""
+    """Install the package `PACKAGE`, which no command names, into `folder`. Its code writes to `record` if executed."""
     info = folder / f"{PACKAGE}-1.0.dist-info"
     info.mkdir(parents=True)
     (folder / f"{PACKAGE}.py").write_text(planted.code(PACKAGE, record))
@@ -88,7 +88,10 @@ def prepare(folder: Path) -> None:
 
 
 def _set(file: str, *path: str, value: object, without: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
-    """Return a function that changes one value in a JSON file and recomputes the checksums."""
+    """Return a function that sets the value at `path` in a JSON file, and recomputes the checksums.
+
+    It also deletes the keys `without` of the document.
+    """
 
     def change(folder: Path, record: Path) -> None:
         place = folder / file
@@ -267,7 +270,7 @@ def _games() -> Iterator[tuple[str, Case]]:
 
 
 def _names_of_the_user() -> Iterator[tuple[str, Case]]:
-    """Yield cases whose command names a hub model or a URL. No command may download it."""
+    """Yield cases whose command names a hub model or a URL. The command must not download the model or the URL."""
     train = ("train", "--episodes", "2", "--iterations", "1", "--out", "new", "--json", "--game")
     prompts = ("--trunk", "trunk", "--probe-prompts")
     for name in (HUB, URL, "gpt2"):
@@ -282,7 +285,7 @@ def _names_of_the_user() -> Iterator[tuple[str, Case]]:
 
 
 def copy(intact: Path, folder: Path, record: Path) -> None:
-    """Make the folder of a case: the intact files, and Python files that no command names."""
+    """Make the folder of a case: the intact files, and planted Python files that no command names."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(intact, folder)
     for name in ("evil", PACKAGE, "json", "torch", "org", "run"):

@@ -17,7 +17,7 @@ TIMES = re.compile(
 
 
 class Place:
-    """One of the two folders in which commands start, clean or planted, with a folder `out` for their outputs."""
+    """One of the two folders in which commands start, "clean" or "planted". The folder `out` holds their outputs."""
 
     def __init__(self, base: Path, name: str) -> None:
         self.base, self.name, self.record, self.out = base, name, base / "record", base / name
@@ -40,13 +40,16 @@ class Place:
         return traced.run(words, here, environment, log, loopback=bool(start.loopback), given=start.given)
 
     def executed(self) -> list[str]:
-        """Return the names of planted modules that were executed, or `touch` for a shell command. Delete the record."""
+        """Return the names of the planted modules that were executed, and delete the record of their names.
+
+        If a planted shell command was executed instead, return ["touch"].
+        """
         text = (self.record.read_text() or "touch") if self.record.exists() else ""
         self.record.unlink(missing_ok=True)
         return sorted(set(text.split()))
 
     def figures(self) -> dict[str, bytes]:
-        """Return the content of all figures that the commands have drawn."""
+        """Return the content of all figures that the commands have drawn so far, by their path."""
         paths = (path for path in self.out.rglob("*.svg") if "cache" not in path.parts)
         return {str(path.relative_to(self.out)): path.read_bytes() for path in paths}
 
@@ -63,7 +66,7 @@ class Place:
 
 
 def outcome(start: Start, places: Sequence[Place], scripts: Mapping[str, str]) -> dict[str, Any]:
-    """Start a command in both folders. Return a row with its outcome, its allowed connections, and what failed."""
+    """Start a command in both folders. Return a row with its outcome, its allowed connections, and what went wrong."""
     results, wrong = list[Result](), list[str]()
     for place in places:
         results.append(place.run(start, scripts))
@@ -93,7 +96,7 @@ def _problems(start: Start, result: Result, executed: Sequence[str]) -> list[str
 
 
 def _shown(result: Result, place: Place) -> str:
-    """Return the output of a command without times, addresses and the names of its folders."""
+    """Return the output of a command. Fixed words replace times, addresses and the names of the folders."""
     text = re.sub(
         rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?",
         "FOLDER",

@@ -1,6 +1,7 @@
-"""Plant a folder: a Python module for every name that a library may import, and files that libraries read on their own.
+"""Write a folder with planted (hostile) files, which no command may execute.
 
-Each planted module records its name when it is executed.
+The folder contains a Python module for every name that a library may import, and configuration files that libraries may
+read without being asked. A planted module records its name when it is executed.
 """
 
 import sys
@@ -15,7 +16,7 @@ OPTIONAL = (
     *("mlflow", "mujoco", "optimum", "ray", "readline", "tensorflow", "tensorflow_text", "torch_xla", "torchaudio"),
     *("torchvision", "triton", "trl", "uvloop", "vllm", "wandb", "xformers", "conftest", "setup", "evil"),
 )
-"""Names that libraries import if they exist, although no package of the tested set provides them."""
+"""Names of modules that libraries import only if these are installed. None of the tested packages provides them."""
 ENTRY_POINTS = (
     "actde.games",
     "actde.optimizers",
@@ -41,7 +42,10 @@ FILES = {
     "evil-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
     "evil-1.0.dist-info/entry_points.txt": "".join(f"[{group}]\nevil = evil:Evil\n" for group in ENTRY_POINTS),
 }
-"""Configurations that a library may look for in the current folder. Executed code changes the file RECORD."""
+"""Name -> content of a configuration file that a library may look for in the current folder.
+
+The shell commands in these files touch the file RECORD if they are executed.
+"""
 GUESS = """import json
 import random
 
@@ -73,7 +77,10 @@ class Averaged(PPO):
 
 
 def names() -> list[str]:
-    """Return the planted names: the standard library, all installed packages, `OPTIONAL` ones and this project's."""
+    """Return the names of the planted modules.
+
+    They are those of the standard library, of all installed packages and of this project, `OPTIONAL` and `SITE`.
+    """
     found = {*sys.stdlib_module_names, *packages_distributions(), *OPTIONAL, *OURS, *SITE}
     return sorted(name for name in found if name.isidentifier())
 
@@ -88,7 +95,7 @@ def plant(folder: Path, record: Path, *, packages: bool) -> None:
 
     Args:
         record: file to which a planted module appends its name.
-        packages: whether the modules are packages or single files.
+        packages: whether the modules are packages (folders). Otherwise they are single files.
     """
     write_named(folder)
     for name in names():

@@ -41,12 +41,12 @@ class Start:
     """A command that is started in a folder.
 
     Attributes:
-        words: the command. {out} is a folder of the outputs of all starts; {actde}, {torchrun} and {accelerate} are the
-            scripts that pip installs.
-        environment: further variables. {here} is the current folder.
+        words: the command. {out} is the folder for the outputs of all commands; {actde}, {torchrun} and {accelerate}
+            are the scripts that pip installs.
+        environment: additional environment variables. {here} is the current folder.
         given: standard input.
         loopback: why the command connects to its own machine, or "" if it does not.
-        packages: whether the planted modules are packages or single files.
+        packages: whether the planted modules are packages (folders). Otherwise they are single files.
         refused: whether the command ends with status 2 and an error in one line.
     """
 
@@ -165,4 +165,4 @@ STARTS: dict[str, Start] = {
         loopback="the launcher", packages=True,
     ),
 }  # fmt: skip
-"""Name -> start. Later ones use the outputs of earlier ones."""
+"""Name -> command. Later commands use the outputs of earlier commands."""

@@ -60,7 +60,10 @@ def connections(log: str) -> tuple[str, ...]:
 
 
 def environment(**further: str) -> dict[str, str]:
-    """Return the environment of a user: this process's, without the variables that protect imports and the network."""
+    """Return the environment variables of a user's process.
+
+    They are `further` and those of this process, without variables that protect its imports or forbid downloads.
+    """
     protecting = ("PYTHONSAFEPATH", "HF_HUB_OFFLINE", "PYTHONPATH", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
     kept = {name: value for name, value in os.environ.items() if name not in protecting}
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200", **further}

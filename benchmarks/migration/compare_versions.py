@@ -94,20 +94,20 @@ def run(version: Version, scenario: str, names: KeyMap) -> list[str]:
 
 
 def known(version: Version, names: KeyMap) -> dict[str, str]:
-    """Return the renamed options that `train` of this version accepts under their new names."""
+    """Return the renamed options whose new names `train` of this version accepts: old name -> new name."""
     version.work.mkdir(parents=True, exist_ok=True)
     _, text = version.call(["train", "--help"], version.work / "help.stderr")
     return {old: new for old, new in names.options.items() if new in text.split()}
 
 
 def is_kept(version: Version, scenario: str) -> bool:
-    """Return whether the folder contains the outputs of this commit for the same commands."""
+    """Return whether the version's folder already has the outputs of a scenario, for this commit and these commands."""
     path = version.work / scenario / "done.json"
     return path.is_file() and json.loads(path.read_text()) == [version.commit, SCENARIOS[scenario]]
 
 
 def _kind(asked: list[str]) -> str:
-    """Return the kind of a printed document in the key map, such as `play --json`."""
+    """Return the kind of the document that a command prints, as the key map names it, such as `play --json`."""
     return f"{asked[0]} --card --json" if "--card" in asked else f"{asked[0]} --json"
 
 

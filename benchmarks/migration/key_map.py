@@ -174,7 +174,7 @@ def leaves(document: Any, keys: Keys = ()) -> Iterator[Leaf]:
 
 
 def build(found: Iterable[Leaf]) -> Any:
-    """Return the document that consists of these leaves.
+    """Return the JSON document that consists of these leaves (the inverse of `leaves`).
 
     Raises:
         ValueError: two leaves have the same keys.
@@ -219,7 +219,10 @@ def _depth(rule: str) -> int:
 
 
 def _filled(target: str, caught: Sequence[str], old: Keys) -> Keys:
-    """Return the keys of a new path, with the matched characters in place of each `*`. List indices stay numbers."""
+    """Return the keys of the new path `target`, in which the matched characters `caught` replace each `*`.
+
+    A key that is a list index in `old` stays a number.
+    """
     rest, numbers = iter(caught), {str(key): key for key in old if isinstance(key, int)}
     filled = (re.sub(r"\*", lambda _: next(rest), part) for part in _parts(target))
     return tuple(numbers.get(part, part) for part in filled)

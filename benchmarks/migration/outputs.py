@@ -1,7 +1,8 @@
-"""Read the outputs of a scenario for a comparison: name of a file or printed document -> its values by path.
+"""Read the outputs of a scenario, and compare those of two versions value by value.
 
-JSON is split into values. A tensor becomes its dtype, shape and SHA-256. Any other file becomes its SHA-256. Three
-folders are replaced in all texts: the scenario's by {out}, the version's by {work}, and the checkout's by {checkout}.
+JSON is split into values. A tensor becomes its dtype, shape and SHA-256. Any other file becomes its SHA-256. In all
+texts, the names of three folders are replaced: that of the scenario's outputs by {out}, that of the version's outputs
+by {work}, and that of the checkout by {checkout}.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ EXISTS = "exists"
 
 
 def documents(folder: Path, checkout: Path, names: KeyMap, *, translated: bool) -> dict[str, Values]:
-    """Return everything that a scenario wrote to `folder/out` and printed to `folder/log`: name -> values.
+    """Return all that a scenario wrote to `folder/out` and printed to `folder/log`: name of a file -> values by path.
 
     Args:
         translated: whether the key map translates the names.

@@ -85,7 +85,10 @@ class Rewriter:
         return json.dumps(_with_defaults(self.names.document("settings.json", document)), indent=1)
 
     def trials(self, path: Path) -> bytes:
-        """Return the file with the trials of the prisoner's dilemma, with new names for the settings of its recipes."""
+        """Return the content of the file with the trials of the prisoner's dilemma.
+
+        The JSON in its metadata, which describes the trials, gets new names.
+        """
         from safetensors.numpy import load_file, save
 
         with safe_open(path, framework="np") as file:
@@ -136,7 +139,7 @@ class Rewriter:
 
 
 def _fill_defaults(kind: str, document: Any) -> None:
-    """Add settings that did not exist when an older run was made, with their default values."""
+    """Add the settings that an older run lacks because they did not exist yet. They get their default values."""
     if kind == "agent.json":
         document["made_by"] = _with_defaults(document["made_by"])
     for run in document["runs"] if kind == "results.json" else ():

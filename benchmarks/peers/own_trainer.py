@@ -3,8 +3,9 @@
     python -m benchmarks.peers.own_trainer
 
 The first line of input is the job, a JSON object: settings (of `train`), threads, and episodes. If the job has `turns`,
-the episodes are tapes of this many turns. Otherwise they are episodes of the settings' game with at most `max_turns`
-commands, if the job limits them. `clock` is a function of `time`; the default is perf_counter.
+the episodes are tapes (recorded episodes) of this many turns. Otherwise they are episodes of the game in `settings`. If
+the job has `max_turns`, an episode ends after this many commands. `clock` is the name of a function in the module
+`time`; the default is perf_counter.
 
 The first line of output is {"libraries": bytes}. The second line describes one rollout: {"segments": tokens of each
 segment, "choices": position and turn of each segment's choices}. A choice is a token that the agent sampled among

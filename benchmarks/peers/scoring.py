@@ -53,9 +53,9 @@ def cached_copies(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[in
 
 
 def over_commands(scores: Scores) -> Floats:
-    """Return the policy [commands] of TWOSOME and lamorel.
+    """Return the probability of each command under the policy of TWOSOME and lamorel.
 
-    The product over a command's tokens is normalised over the commands.
+    The product of the probabilities of a command's tokens is normalised over the commands.
     """
     summed = np.array([score.sum() for score in scores])
     weights = np.exp(summed - summed.max())
@@ -64,9 +64,9 @@ def over_commands(scores: Scores) -> Floats:
 
 
 def over_choices(scores: Scores, commands: Sequence[Sequence[int]]) -> Floats:
-    """Return our policy [commands] for the same scores.
+    """Return the probability of each command under our policy, computed from the peers' scores.
 
-    At each prefix, probabilities are normalised over the next tokens of the commands.
+    After each prefix of a command, the probabilities are normalised over the tokens with which a command continues it.
     """
     offered: dict[tuple[int, ...], dict[int, float]] = {}
     for score, command in zip(scores, commands, strict=True):

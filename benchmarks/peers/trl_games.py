@@ -3,9 +3,9 @@
     python -m benchmarks.peers.trl_games
 
 The Python of an environment with TRL runs this file. Besides TRL it needs only `games`. The first line of input is the
-job, a JSON object: model (folder), dtype, threads, clock (function of `time`), lora (rank), game, max_turns, episodes
-(per rollout; they form one group), rounds, calls, and tokens. With calls "random", random tool calls replace the
-model's `generate`. With "own", the model generates at most `tokens` tokens per episode.
+job, a JSON object: model (folder), dtype, threads, clock (name of a function in `time`), lora (rank), game, max_turns,
+episodes (per rollout; they form one group), rounds, calls, and tokens. If `calls` is "random", random tool calls
+replace the model's `generate`. If it is "own", the model generates at most `tokens` tokens per episode.
 
 The answers are lines of JSON on standard output, as in `benchmarks.peers.trl_grpo`. The last line contains means over
 rollouts: {"calls": tool calls per episode, "failures": share of the calls that failed, "tokens": tokens of all

@@ -35,7 +35,8 @@ class StoredRow(TypedDict):
     """A row of the card: the results of one agent on one task, in one variant and one mode of play.
 
     Attributes:
-        how: the mode of play.
+        variant: "told" if the opening text states the objective, "untold" if it does not.
+        how: the mode of play, "sampled" or "greedy".
         of: what the results depend on: format, hash of the games, turn limit, and digest of the agent.
         games: number of games.
         trained_on: number of these games that the agent was trained on.

@@ -1,8 +1,9 @@
 """Find the held-out games of a task of the evaluation card.
 
-Held-out games have reserved seeds, which `train` refuses. For most tasks, the hash of a held-out game must also be in
-the test split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds, so that every
-agent and machine has the same games. The search takes one or two seconds per game, so the results store the games.
+Held-out games have reserved seeds, which `train` refuses. For most tasks, a held-out game must also belong to the test
+split (see `Task.by_hash`). The split of a game depends only on its hash. A task uses the first distinct games in the
+order of their seeds, so that every agent and machine has the same games. The search takes one or two seconds per game,
+so the results store the games.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +23,7 @@ from games.textworld.generation.reserved_seeds import RESERVED
 
 
 class HeldOutGame(NamedTuple):
-    """A held-out game of a task, with its canonical hash. In JSON, the game is stored as a list."""
+    """A held-out game of a task, with its canonical hash. JSON files store it as the list [level, seed, hash]."""
 
     level: int
     seed: int
@@ -36,10 +37,11 @@ def identity(task: Task) -> str:
 
 
 def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
-    """Return the first `count` games of a task, or all its games if there are fewer.
+    """Return the first `count` held-out games of a task, or all of them if there are fewer.
 
-    `known` contains the games that earlier searches found. A seed is skipped if TextWorld cannot generate its game, or
-    if the game is a duplicate or is in another split. The search ends after PATIENCE consecutive skipped seeds.
+    `known` are the games that an earlier search found. The search continues after the last of their seeds. A seed is
+    skipped if TextWorld cannot generate its game, if the game is a duplicate, or if it belongs to another split. The
+    search ends after PATIENCE consecutive skipped seeds.
     """
     found, skipped = list(known), 0
     for seed in range(found[-1].seed + 1 if found else RESERVED.start, RESERVED.stop):
@@ -65,7 +67,10 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate a seed's game in the two variants of the task. Return the hash, or None if the seed is skipped."""
+    """Generate the game of a seed in both variants of the task, and return its hash.
+
+    The result is None if the seed is skipped (see `find`). `hashes` are the hashes of the games found so far.
+    """
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     with suppress(GameError):
         name = game_hash(specs[0])

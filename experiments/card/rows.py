@@ -63,9 +63,11 @@ class Player:
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
-    """Return the baselines, followed by the agents whose names or folders are given, separated by commas.
+    """Return the players of a card: the baselines (random and walkthrough), then the agents in `names`.
 
-    If `names` is None, all available shipped agents follow. AgentError is raised for an unknown agent and for `human`.
+    `names` is a comma-separated list of names or folders of agents. If it is None, all available shipped agents are
+    used. `notify` is called with a message if a shipped agent cannot be played. AgentError is raised for an unknown
+    agent and for `human`.
     """
     shipped = (name for name in TRAINED if _is_available(name, notify))
     wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]
@@ -75,7 +77,10 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
 
 
 def _is_available(name: str, notify: Callable[[str], None]) -> bool:
-    """Return whether a shipped agent is available without a fallback to another agent."""
+    """Return whether a shipped agent can be played itself, without a fallback to a small agent.
+
+    `notify` is called with a message if there would be a fallback.
+    """
     try:
         return agent_folder(name, notify).name == name
     except AgentError:
@@ -103,10 +108,11 @@ def play(
 ) -> Iterator[Results]:
     """Play the rows that are not yet stored in `path`, and yield the results after every new row and at the end.
 
-    Rows are played in this process or, with a pool, each as a job of the pool. All tasks are first played with the
-    objective, so that an interrupted card covers as many tasks as possible.
+    With a pool, each row is a job of the pool. Without a pool, this process plays all rows. The variant with the
+    objective is played first for all tasks, so that an interrupted card covers as many tasks as possible. `progress` is
+    called with the current activity, the number of rows done, and the number of all rows.
 
-    AgentError is raised if the results have a different number of episodes.
+    AgentError is raised if the results in `path` were made with another value of `episodes`.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}
@@ -188,7 +194,8 @@ def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
 def _read(path: Path, episodes: int) -> Results:
     """Return the results that are stored in `path`, or empty results if the file does not exist.
 
-    A row is removed if its task no longer exists, or if the games of its task are not stored.
+    A row is removed if its task no longer exists, or if the games of its task are not stored. AgentError is raised if
+    the file is damaged or was made with another value of `episodes`.
     """
     if not is_present(path):
         return {"episodes": episodes, "games": {}, "rows": []}

@@ -17,11 +17,11 @@ class Task:
     """One task of the card.
 
     Attributes:
-        levels: levels of successive games, repeated cyclically.
+        levels: the level of the first game, of the second game, and so on. The sequence is repeated for further games.
         settings: settings of the family other than level, seed and goal, written as in a GAME string.
-        goal: value of the setting `goal` in the variant with the objective. The other variant has `goal=none`.
-        by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has
-            its own splits, and for a task that has a single house.
+        goal: value of the setting `goal` in the variant with the objective. The variant without it has `goal=none`.
+        by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has its
+            own splits (cooking), and for a task that has only one game (the single house of textnav).
         references: results that other authors reported, with their unit and source.
     """
 
@@ -36,7 +36,7 @@ class Task:
     references: tuple[str, ...] = ()
 
     def game(self, variant: str, level: int, seed: int) -> str:
-        """Return the GAME string of one game of the task."""
+        """Return the GAME string of one game of the task. `variant` is "told" (with the objective) or "untold"."""
         goal = self.goal if variant == "told" else "none"
         more = f"&{self.settings}" if self.settings else ""
         return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{more}"
@@ -129,7 +129,10 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks whose names are given, separated by commas, or all tasks, in the card's order."""
+    """Return the tasks whose names are listed in `names`, in the card's order. Commas separate the names.
+
+    If `names` is None, all tasks are returned. AgentError is raised for an unknown name.
+    """
     if names is None:
         return TASKS
     known, wanted = [task.name for task in TASKS], [name.strip() for name in names.split(",")]

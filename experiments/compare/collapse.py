@@ -26,13 +26,16 @@ MAX_INVERSE_TAU = 1e6  # in units of 1 / (spread of q); above it, the tilted pol
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nodes:
-    """The n branching nodes of several decisions. A node has at most K alternatives.
+    """The n branching nodes of several decisions, with the two policies and q at each node.
+
+    pi is the trained policy, and pi_0 is the initial policy. K is the largest number of alternatives at a node.
 
     Attributes:
         reach: the probability under pi that the decision passes through each node. It is 1 for the first node of each
             decision. The shape is [n].
         policy, initial: log pi and log pi_0 in nats, padded with -inf. The shape is [n, K].
         q_values: q in units of reward, padded with 0, or None if no q was trained. The shape is [n, K].
+        decisions: the number of decisions.
     """
 
     reach: Floats
@@ -51,22 +54,35 @@ class Nodes:
             raise ValueError("expected at least one decision")
 
     def mean(self, per_node: Floats) -> float:
-        """Sum `per_node` [n], weighted by reach, over the nodes of each decision. Return the mean over decisions."""
+        """Return the mean of `per_node` [n] over decisions.
+
+        Within a decision, the values at its nodes are multiplied by `reach` and added.
+        """
         return float(self.reach @ per_node / self.decisions)
 
 
 def kl_to_initial(nodes: Nodes) -> float:
-    """Return KL(pi || pi_0) over commands, in nats, averaged over decisions."""
+    """Return KL(pi || pi_0) in nats per decision.
+
+    pi is the trained policy over commands, and pi_0 is the initial policy over commands.
+    """
     return nodes.mean(node_kl(nodes.policy, nodes.initial))
 
 
 def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
-    """Return KL(pi || softmax(log pi_0 + q / tau)) over commands, in nats, averaged over decisions."""
+    """Return the KL divergence from the trained policy pi to the tilted policy, in nats per decision.
+
+    The tilted policy is softmax(log pi_0 + q / tau), where pi_0 is the initial policy. Both are policies over commands.
+    `inverse_tau` is 1/tau, in units of 1/reward.
+    """
     return nodes.mean(node_kl(nodes.policy, tilted(nodes, inverse_tau)))
 
 
 def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
-    """Return the log-probabilities of the tilted policy in nats. The shape is [n, K]."""
+    """Return log softmax(log pi_0 + q / tau), the log-probabilities of the tilted policy at each node, in nats.
+
+    pi_0 is the initial policy, and `inverse_tau` is 1/tau. The shape is [n, K].
+    """
     assert nodes.q_values is not None
     return np.asarray(log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1))
 
@@ -74,8 +90,9 @@ def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
 def node_kl(logprobs: Floats, others: Floats) -> Floats:
     """Return the KL divergence at each node, in nats, from the policy `logprobs` to the policy `others`.
 
-    The shape of the normalised log-probabilities is [n, K], and the shape of the result is [n]. Rounding can make the
-    result slightly negative. Each -inf counts as 0, so that its product with a probability of 0 is 0 instead of NaN.
+    Both arguments are normalised log-probabilities [n, K], padded with -inf. The shape of the result is [n]. Rounding
+    can make the result slightly negative. Each -inf counts as 0, so that its product with a probability of 0 is 0
+    instead of NaN.
     """
     ours, theirs = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, others))
     return np.asarray(np.sum(np.exp(logprobs) * (ours - theirs), axis=1))
@@ -84,7 +101,8 @@ def node_kl(logprobs: Floats, others: Floats) -> Floats:
 def best_inverse_tau(nodes: Nodes) -> float:
     """Return the 1/tau >= 0 that minimises `kl_to_tilted`.
 
-    KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau. Its slope, E_tilted[q] - E_pi[q], increases with x and is
+    Let pi be the trained and pi_0 the initial policy. KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau. Its
+    slope in x is the mean of q under the tilted policy minus the mean of q under pi. The slope increases with x and is
     zero at the minimum. The result never exceeds MAX_INVERSE_TAU divided by the spread of q, which is the largest
     difference between two q-values of one node.
     """

@@ -22,7 +22,10 @@ from experiments.tables import interval
 
 
 def _inverse_text(estimate: Mapping[str, float | None]) -> str:
-    """Format an estimate of tau, given an estimate of 1/tau. The inverse swaps the two bounds."""
+    """Invert an estimate of 1 / tau, with its confidence interval, and format the estimate of tau.
+
+    The upper bound of tau is the inverse of the lower bound of 1 / tau, and vice versa.
+    """
     swapped = {"value": estimate["value"], "low": estimate["high"], "high": estimate["low"]}
     inverse = {name: 1 / number if number else math.inf for name, number in swapped.items() if number is not None}
     return interval(dict.fromkeys(swapped) | inverse, "z.3g")
@@ -54,7 +57,10 @@ def _strategy_columns(rows: Rows) -> list[Column]:
 
 
 def collapse_section(rows: Rows, settings: Sequence[str], episodes: int) -> list[str]:
-    """Return the lines of the section "Collapse". Every row must have the key "collapse"."""
+    """Return the lines of the section "Collapse". Every row must have the key "collapse".
+
+    `settings` are the names of the varied settings, and `episodes` is the number of sampled episodes per run.
+    """
     if any(row["collapse"]["strategies"]["shares"] for row in rows):
         strategies = "Each command follows one of the strategies that the game names."
     else:

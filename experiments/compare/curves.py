@@ -28,7 +28,7 @@ STYLES = ("-", "--", "-.", ":")
 
 
 def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
-    """Draw one panel for each metric against episodes. If a run lacks a metric, AgentError is raised."""
+    """Draw each metric in `columns` against episodes, in its own panel. Raise AgentError if a run lacks a metric."""
     lines = {run: read_metrics(run) for run in runs}
     for run, rows in lines.items():
         if missing := [name for name in ("episodes", *columns) if all(row.get(name) is None for row in rows)]:

@@ -27,7 +27,10 @@ KS = (1, 2, 4, 8)  # values of k for pass@k
 
 
 def counted_entropy(counts: Floats) -> Floats:
-    """Return the entropy in nats of the shares of S strategies. Every row of `counts` [..., S] has a positive sum."""
+    """Return the entropy of the shares of S strategies, in nats. The shape is [...].
+
+    `counts` [..., S] says how often each strategy was used. Every row must have a positive sum.
+    """
     return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
@@ -51,10 +54,12 @@ def chao_shen_entropy(counts: Floats) -> float:
 def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] | None:
     """Return a 95% confidence interval in nats for the counted entropy, averaged over games.
 
-    If no game has two strategies, the result is None. `rows` contains the counts [episodes, S] of each game. A
-    bootstrap resamples the episodes of each game. The counted entropy of a resample is lower than that of the sample on
-    average. The bounds are therefore those of the basic bootstrap: 2 H - quantile, where H is the entropy of the
-    sample. The lower bound is clipped at 0.
+    `rows` contains the counts [episodes, S] of S strategies for each game. The result is None if only one strategy was
+    seen in each game.
+
+    A bootstrap resamples the episodes of each game. On average, a resample has a lower counted entropy than the sample.
+    The bounds are therefore those of the basic bootstrap: 2 H - quantile, where H is the entropy of the sample. The
+    lower bound is clipped at 0.
     """
     if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in rows):
         return None
@@ -70,9 +75,10 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
 
 
 def count_labels(labels: Sequence[Sequence[T]], names: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
-    """Return a tuple (counts, S labels). `counts` [episodes, S] says how often each label occurs in each episode.
+    """Count how often each label occurs in each episode.
 
-    The labels begin with `names`.
+    Return a tuple (counts [episodes, S], the S labels). `labels` holds the labels of each episode. The S labels are
+    `names` and then all other labels in the order in which they occur.
     """
     known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
     counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
@@ -94,9 +100,10 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 
 
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
-    """Return {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}} with pass@k for each k of KS.
+    """Return pass@k of each game, and its mean over games, for each k of `KS`.
 
-    `games` maps a game's name to whether each try won. A k is omitted if some game has fewer than k tries.
+    The result has the form {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}}. `games` maps a game's
+    name to a list that says of each try whether it won. A k is omitted if some game has fewer than k tries.
     """
     ks = [k for k in KS if k <= min(map(len, games.values()))]
     rates = {name: {str(k): pass_at_k(len(won), sum(won), k) for k in ks} for name, won in games.items()}

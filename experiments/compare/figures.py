@@ -57,7 +57,11 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Draw a curve of each group of runs. Runs that learned from recorded play alone have no curves of own play."""
+    """Draw the learning curve `curve` of each group of runs.
+
+    Runs without this curve are left out. For example, a run that learned from recorded play alone has no own episodes,
+    and so no curve of wins.
+    """
     colors: Counter[Any] = Counter()
     for label, group in by_label([row for row in rows if curve in row["curves"]]).items():
         color = color_of(group[0]["optimizer"])
@@ -96,12 +100,13 @@ def _legend(axis: Any) -> None:
 
 
 def sweep_figure(rows: Rows, path: Path) -> None:
-    """Draw measures of the finished agents against each varied setting (see results.py), in a row of panels.
+    """Draw measures of the finished agents against each varied setting (see results.py).
 
-    Each run is drawn as a dot. On a logarithmic axis, a line connects the means. On any other axis, a bar marks each
-    mean. If several settings were varied, a mean is over all runs with the same value of the panel's setting, whatever
-    their other settings. No line is drawn if a value occurs in only one combination, as in a sample (`--samples`). If
-    the setting does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
+    Each setting has a row of panels, with one panel for each measure. Each dot is a run. On a logarithmic axis, a line
+    connects the means. On any other axis, a bar marks each mean. A mean is over all runs with the same value of the
+    panel's setting, even if they differ in other settings. If the combinations of settings are sampled (`--samples`),
+    it may happen that only one combination has a certain value. Then no line connects the means. If the setting does
+    not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
     """
     settings = varied_settings(rows)
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -165,15 +170,19 @@ def _along_sweep(axis: Any, rows: Rows, setting: str, places: Mapping[Any, float
 
 
 def _value(row: Mapping[str, Any], how: str, what: str) -> float:
-    """Return a measure of an evaluation. If the game does not report it, return NaN, which is not drawn."""
+    """Return the measure `what` of a run's evaluation in the mode `how` ("sampled" or "greedy").
+
+    If the game does not report the measure, return NaN, which is not drawn.
+    """
     estimate = row["evaluation"][how][what]
     return math.nan if estimate is None else estimate["value"]
 
 
 def tradeoff_figure(rows: Rows, path: Path) -> None:
-    """Draw the share of episodes won against two measures of the diversity that remains from the initial policy.
+    """Draw the share of episodes won against two measures of the diversity that remains after training.
 
-    A small dot shows a run, and a large dot shows the mean of a group of runs.
+    The measures are the KL to the initial policy and the effective number of winning command sequences. A small dot
+    shows a run, and a large dot shows the mean of a group of runs.
     """
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),

@@ -49,9 +49,10 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the newest checkpoint's stored measures for these games and this number of episodes, or None.
+    """Return the stored measures of the newest checkpoint, or None if there are none for these arguments.
 
-    Measures that were changed since they were stored count as missing.
+    Stored measures count as missing if they belong to another agent, other games or another number of episodes, or if
+    they were changed after they were stored.
     """
     if not (folder / MEASURES).is_file():
         return None
@@ -108,8 +109,9 @@ def collapse_of(
 ) -> dict[str, Any]:
     """Return all measures of collapse of `paired` as JSON. A measure is None if it does not exist for these episodes.
 
-    "decisions" is the number of turns with several admissible commands or free text. "entropy" and "kl_initial" are
-    means in nats per decision. The other keys contain the results of the functions below.
+    "decisions" is the number of turns in which the agent chose among several commands or wrote free text. "entropy" and
+    "kl_initial" are means in nats per decision. "tilted", "strategies" and "texts" are the results of `_tilted`,
+    `_strategies` and `_texts`. "wins" and "pass_at" are from `_wins`.
 
     Args:
         names: the strategies that the game names.
@@ -132,9 +134,10 @@ def collapse_of(
 
 
 def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | None:
-    """Return the measures of the texts that the agent wrote, and samples, or None if it chose among commands.
+    """Return measures of the texts that the agent wrote, or None if the agent chose among commands.
 
-    "kl" and "entropy" are in nats per token. "samples" are pairs of a prompt and a text.
+    "kl" (to the initial policy) and "entropy" are in nats per token. "samples" are the first texts, as pairs of a
+    prompt and a text. The other keys are those of `text_measures`.
     """
     if kl is None:
         return None
@@ -146,10 +149,12 @@ def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | No
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
-    """Return the KL to the tilted policy softmax(log pi_0 + q / tau) at two temperatures, in nats per decision.
+    """Return the KL from the trained to the tilted policy at two temperatures tau, in nats per decision.
 
-    "kl" is the KL at the temperature that the settings imply. "best_kl" is the lowest KL over all temperatures.
-    "best_inverse_tau" is the 1 / tau of the lowest KL, in units of 1 / reward. It is 0 if pi_0 itself fits best.
+    The tilted policy is softmax(log pi_0 + q / tau), where pi_0 is the initial policy. "kl" is the KL at `tau`, the
+    temperature that the settings imply, or None if they imply none. "best_kl" is the lowest KL over all temperatures.
+    "best_inverse_tau" is 1/tau at the temperature with the lowest KL, in units of 1/reward. It is 0 if pi_0 itself fits
+    best.
     """
     best = collapse.best_inverse_tau(nodes)
     return {
@@ -169,14 +174,18 @@ def implied_temperature(config: TrainConfig) -> float | None:
 
         tau = alpha / b = 2 q_coef q_lr / lr
 
-    The equation holds for a table of logits and q that is trained by plain gradient descent from a uniform policy. A
-    choice is a token that the agent sampled among several. If the error of a choice is A, the choice's logit changes by
-    b A relative to the other logits, with b = lr. The gradient of the squared error changes the choice's q by alpha A,
-    with alpha = 2 q_coef q_lr.
+    Here alpha is the step size of q, and b is the step size of the logits. The equation holds for a table of logits and
+    q that is trained by plain gradient descent from a uniform policy. Let A be the error of a choice, which is a token
+    that the agent sampled among several. The choice's logit changes by b A relative to the other logits, with b = lr.
+    The gradient of the squared error changes the choice's q by alpha A, with alpha = 2 q_coef q_lr.
 
-    The optimizer must be ACTDE with SGD. The policy and q must be trained with the same error A. This is true if lambda
-    is 0, if the advantage is `return`, or if an episode has one choice. No other term may change the policy. With
-    AdamW, no tau is implied, since AdamW normalises the size of its steps.
+    The learning rates imply a tau only if all of these conditions hold:
+
+    * The optimizer is ACTDE with SGD. (AdamW normalises the size of its steps.)
+    * The policy and q are trained with the same error A. This is true if lambda is 0, if the advantage is `return`, or
+      if an episode has one choice.
+    * Nothing else changes the policy: no whitening, entropy bonus, KL penalty or weight decay.
+    * `lr`, `q_lr` and `q_coef` are above 0.
     """
     learning, update = config.optimizer, config.update
     q_lr = update.lr if update.q_lr is None else update.q_lr
@@ -195,8 +204,8 @@ def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequenc
 
     Some games name the strategy that each command follows. For these games, "shares" contains the share of each
     strategy, and "corrected" and "policy" are None, because the commands of one episode are not independent. In any
-    other game, the strategy of an episode is its sequence of commands. An effective number is then exp(H), where H is
-    the mean entropy over games.
+    other game, the strategy of an episode is its sequence of commands. For such games, each effective number is exp(H),
+    where H is the entropy of a game's strategies, averaged over games.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
@@ -228,11 +237,11 @@ def _commands(episode: Episode) -> tuple[str, ...]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return pass@k and a description of the command sequences that win.
+    """Return a dict with pass@k ("pass_at") and a description of the command sequences that win ("wins").
 
-    "different" is the number of distinct winning sequences. "effective" is exp(H), where H is the entropy of a game's
-    winning sequences, averaged over the games that were won. "wins" and "pass_at" are None if no game states a maximum
-    score and no episode was won.
+    In "wins", "won" is the number of episodes won, and "different" is the number of distinct winning sequences.
+    "effective" is exp(H), where H is the entropy of a game's winning sequences, averaged over the games that were won.
+    If no game states a maximum score and no episode was won, "wins" and "pass_at" are None.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}

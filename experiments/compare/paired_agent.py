@@ -25,12 +25,13 @@ NodeArrays = tuple[Floats, Floats, Floats, Floats | None]  # reach, policy, init
 class PairedAgent:
     """An agent that plays the commands of `trained` and evaluates `initial` on the same states.
 
-    The two agents must have the same tokens. `credit` is "token" if q belongs to a token, and "command" if q belongs to
-    a whole command. With "command", a decision has a single node, whose alternatives are the commands. If the agents'
-    mode is "free", there are no nodes, and `text_kl` computes the KL instead.
+    The two agents must have the same tokenizer. `credit` is "token" if q belongs to a token, and "command" if q belongs
+    to a whole command. With "command", a decision has a single node, whose alternatives are the commands. If the
+    agents' mode is "free", they write text. There are then no nodes, and `text_kl` computes the KL instead.
 
     Attributes:
-        strategies: maps an episode to the strategies of its commands, which the game names in the info `strategy`.
+        strategies: index of an episode -> the strategies of its commands, in order. The game reports them in the info
+            `strategy`.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
@@ -61,7 +62,10 @@ class PairedAgent:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
-        """Return the branching nodes of all turns, or None in free mode or if every turn had only one command."""
+        """Return the branching nodes of all turns, or None if there are none.
+
+        There are none in the mode "free", or if every turn had only one command.
+        """
         if not self._turns:
             return None
         reach, policy, initial, q = zip(*self._turns, strict=True)
@@ -74,10 +78,10 @@ class PairedAgent:
         )
 
     def text_kl(self) -> float | None:
-        """Return the KL to the initial policy in nats per token, or None if the agents choose among commands.
+        """Return the KL from the trained to the initial policy in nats per token, or None if the agents write no text.
 
-        The KL is exact or, if the trained agent is guided by q, estimated from its tokens (`ReferencePolicy.kl`). Call
-        this method once, after all episodes.
+        The KL is exact, unless q guides the trained agent's choices. It is then estimated from the sampled tokens (see
+        `ReferencePolicy.kl`). Call this method once, after all episodes.
         """
         if not self.writes_freely:
             return None
@@ -93,14 +97,21 @@ class PairedAgent:
 
 
 def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of `Nodes` for one turn, from the outputs of the trained and of the initial agent."""
+    """Return the arrays of `Nodes` for one turn, with one node for each branching node of the trie of tokens.
+
+    `mine` are the outputs of the trained agent, and `first` those of the initial agent.
+    """
     q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
     policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # normalise to 16 digits
     return reach_probabilities(mine.trie, policy), policy, initial, q
 
 
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of a turn's single node. A command is an alternative, and its q is that of its last choice."""
+    """Return the arrays of `Nodes` for one turn, with a single node whose alternatives are the commands.
+
+    A command's q is the q of its last choice, which is the last token that the agent sampled among several. `mine` are
+    the outputs of the trained agent, and `first` those of the initial agent.
+    """
     trie, q = mine.trie, mine.q_values
     paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]
 

@@ -39,9 +39,9 @@ RESULTS = "results.json"
 
 
 def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> dict[str, Any]:
-    """Write results, tables and figures into `out`, and return the results. The rows are those of `run_grid`.
+    """Write results, tables and figures into `out`, and return the results.
 
-    `about` holds the command, the game and the number of episodes.
+    `about` holds the command, the game and the number of episodes. `rows` and `diverged` are the results of `run_grid`.
     """
     create_folder(out)
     results = {"about": dict(about), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
@@ -68,7 +68,10 @@ def has_tradeoff(rows: Rows) -> bool:
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run: its success, or its reward if the game cannot be won, and its failures."""
+    """Return one line about a finished run: its success and the number of episodes that failed.
+
+    If the game cannot be won, the line states the reward instead of the success.
+    """
     failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
     if can_be_won([row]) and (recent := row["curves"].get("recent_success", [None])[-1]) is not None:
         return f"{row['name']}: {recent:z.2f} of the last episodes won{failed}"
@@ -78,7 +81,11 @@ def headline(row: Row) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the report in Markdown: a table of all runs, a table over seeds, and the section on collapse."""
+    """Return the report in Markdown.
+
+    It has a table of all runs, a table of means over seeds, and a section on texts (if the agents wrote texts) or on
+    collapse.
+    """
     about, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
     took = f"{duration(sum(row['curves']['seconds'][-1] for row in rows))} of training"
     lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took}", "```", ""]
@@ -170,7 +177,7 @@ def _quick(rows: Rows) -> str:
 
 
 def _entropy_head(rows: Rows) -> str:
-    """Return the head of the column of the entropy. Where agents write texts, a decision is a whole text."""
+    """Return the heading of the entropy column. If agents write texts, the entropy is that of a whole text."""
     return "entropy of a text, sampled (nats)" if write_texts(rows) else "entropy, sampled (nats)"
 
 

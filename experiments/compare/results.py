@@ -20,7 +20,10 @@ SOLVED = 0.9  # a game is solved when this fraction of the last 100 episodes was
 
 
 class Column(NamedTuple):
-    """A column of `means_table`. `within` and `ends` are arguments of `over_runs`, and `text` formats an estimate."""
+    """A column of `means_table`: its heading and its measure.
+
+    `within` and `ends` are arguments of `over_runs`. `text` formats the estimate that `over_runs` returns.
+    """
 
     head: str
     measure: Measure
@@ -45,8 +48,8 @@ def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequen
 def varied(row: Row) -> dict[str, Any]:
     """Return the varied settings that apply to the run, and their values.
 
-    In a row, the keys "setting" and "value" hold one name and its value, a list of names and a list of values if
-    several settings apply, or None if no setting applies.
+    A row stores them under "setting" and "value". If one setting applies, these are its name and its value. If several
+    apply, they are a list of names and a list of values. If none applies, both are None.
     """
     names, values = row["setting"], row["value"]
     if isinstance(names, list):
@@ -75,19 +78,22 @@ def by_label(rows: Rows) -> dict[str, list[Row]]:
 
 
 def can_be_won(rows: Rows) -> bool:
-    """Return whether the game states a maximum score, or some agent won an episode. Texts cannot win."""
+    """Return whether the game can be won, so that success is measured.
+
+    A game can be won if it states a maximum score, or if some agent won an episode. Texts cannot be won.
+    """
     if write_texts(rows):
         return False
     return any(row["evaluation"]["sampled"]["normalized_score"] is not None or success_rate(row) for row in rows)
 
 
 def write_texts(rows: Rows) -> bool:
-    """Return whether the agents wrote freely, so that every run has measures of texts."""
+    """Return whether every run has measures of texts, which means that the agents wrote free text."""
     return all(number_at("collapse", "texts", "entropy")(row) is not None for row in rows)
 
 
 def counts_bonus(rows: Rows) -> bool:
-    """Return whether every run counted the turns that earn a bonus."""
+    """Return whether every run counted the turns that earn a bonus (setting `bonus_command`)."""
     return all("bonus_share" in row["curves"] and row["evaluation"]["sampled"].get("bonus_share") for row in rows)
 
 

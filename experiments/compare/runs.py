@@ -23,7 +23,7 @@ class GridRun:
     """One run of a grid.
 
     Attributes:
-        optimizer: an optimizer's name, and possibly its settings.
+        optimizer: an optimizer's name, possibly with settings of its own, as in "ppo+kl_coef=0.1".
         varied: the varied settings that have an effect on this run, and their values.
     """
 
@@ -37,7 +37,7 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run as JSON. See `results.varied`."""
+        """Return the run as JSON. `results.varied` explains the keys "setting" and "value"."""
         names, values = ([pair[place] for pair in self.varied] for place in (0, 1))
         setting, value = (names, values) if len(names) > 1 else (next(iter(names), None), next(iter(values), None))
         return {"name": self.name, "optimizer": self.optimizer, "seed": self.seed, "setting": setting, "value": value}
@@ -75,7 +75,8 @@ def grid_runs(
     For an optimizer without q, varied settings that only affect q are ignored, since their runs would be identical.
 
     Args:
-        combinations: the values of the varied settings. If none is varied, this is one empty combination.
+        combinations: combinations of values of the varied settings. If no setting is varied, the only combination is
+            empty.
         common: the settings that all runs share and that are not defaults.
 
     Raises:

@@ -19,7 +19,10 @@ COLUMNS = (
 
 
 def text_section(rows: Rows, settings: Sequence[str], samples: int = 20) -> list[str]:
-    """Return the lines of the section "Texts". Every row must have measures of texts."""
+    """Return the lines of the section "Texts". Every row must have measures of texts.
+
+    `settings` are the names of the varied settings. `samples` is the number of texts of each group that are shown.
+    """
     groups = by_label(rows)
     firsts = {label: group[0]["collapse"]["texts"]["samples"][:samples] for label, group in groups.items()}
     prompts = [prompt for prompt, _ in next(iter(firsts.values()))]

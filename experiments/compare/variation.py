@@ -42,7 +42,9 @@ class Variation:
 def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combination]:
     """Return all combinations of the varied settings, or `samples` distinct random combinations.
 
-    A smaller sample is the beginning of a larger one. Without varied settings, the only combination is empty.
+    `texts` contains one text for each setting, such as "lr=1e-4,1e-3" (see `parse_variation`). The random seed is
+    fixed, so the combinations for a smaller `samples` are the first ones of a larger `samples`. Without varied
+    settings, the only combination is empty.
 
     Raises:
         AgentError: a text is neither a list nor a range, a setting is repeated, a range is given without `samples`, or
@@ -75,7 +77,7 @@ def _sampled(variations: Sequence[Variation], samples: int) -> list[Combination]
 
 
 def parse_variation(text: str) -> Variation:
-    """Parse a list or a range. A range is only possible for numbers."""
+    """Parse a list such as "lr=1e-4,1e-3" or a range such as "lr=1e-5..1e-3". Only numbers can have a range."""
     name, _, values = text.partition("=")
     name = name.replace("-", "_")
     ends = RANGE.fullmatch(values)
@@ -91,7 +93,7 @@ def parse_variation(text: str) -> Variation:
 
 
 def value_text(value: object) -> str:
-    """Return the value of a setting as `--vary` takes it: True as "true", texts without quotes."""
+    """Return the value of a setting as it is written after `--vary`: True as "true", texts without quotes."""
     return value if isinstance(value, str) else written(value)
 
 

@@ -1,1 +1,1 @@
-"""Which decoders of the `transformers` library work: a table over architectures."""
+"""Test which decoders of the `transformers` library work as the trunk of an agent, and write a table of them."""

@@ -1,10 +1,11 @@
 """Measure which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
 
-For each architecture, a tiny decoder with random weights plays, and its log-probabilities are compared (measure.py).
-There are four cases: all weights or only a LoRA adapter is trainable, and the dtype is float32 or bfloat16. The results
-are written to a `.json` file, and the document is computed from this file.
-Architectures that are already in the file are not measured again, unless the version of the `transformers` library
-differs.
+For each architecture, an agent plays with a tiny decoder that has random weights. The log-probabilities of the sampled
+tokens are then compared between the rollout, the update and the `transformers` library (see measure.py). The four cases
+combine the trainable weights (all, or only a LoRA adapter) with the dtype (float32 or bfloat16).
+
+The results are written to a `.json` file, and the document is computed from this file. Architectures that are already
+in the file are not measured again, unless the version of the `transformers` library differs.
 """
 
 import json
@@ -42,7 +43,10 @@ class StoredRows(TypedDict, total=False):
 
 
 def row(name: str) -> dict[str, Any]:
-    """Measure one architecture. Return each case's `Agreement` as a dict, or the error if the decoder is refused."""
+    """Measure one architecture, and return a result for each case of `CASES`.
+
+    A result is an `Agreement` as a dict, or the error message if the decoder is refused.
+    """
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         save(name, path := Path(folder) / name)

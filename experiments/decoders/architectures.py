@@ -134,7 +134,10 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 def tiny_decoder(name: str, vocabulary: int, *, seed: int = 0) -> Any:
-    """Build a decoder whose random weights are so large that every token and every layer affects the logits."""
+    """Build a decoder whose random weights are so large that every token and every layer affects the logits.
+
+    `name` is a key of `ARCHITECTURES`, and `vocabulary` is the number of tokens.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = ARCHITECTURES[name]

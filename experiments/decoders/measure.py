@@ -24,7 +24,10 @@ COMMANDS = ("go north", "go south", "take red key", "take red lamp", "take blue 
 EPISODES, TURNS = 3, 6
 RANK = 2  # of LoRA adapters
 LIMITS = {"float32": 1e-4, "bfloat16": 0.03}
-"""Largest accepted difference in nats: the maximum over all choices in float32, the mean in bfloat16."""
+"""Limits for the differences of log-probabilities, in nats, by dtype.
+
+In float32, the maximum over all sampled tokens must be below the limit. In bfloat16, the mean must be.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class Agreement:
 
 
 def save(name: str, folder: Path) -> None:
-    """Save the tiny decoder of an architecture and a tokenizer, as a pretrained model."""
+    """Save a tiny decoder of the architecture `name` together with a tokenizer, like a pretrained model."""
     tokenizer = byte_tokenizer()
     # some tokenizer classes add a token when they are loaded
     tiny_decoder(name, len(tokenizer) + 8).save_pretrained(folder)
@@ -56,7 +59,7 @@ def save(name: str, folder: Path) -> None:
 
 
 def byte_tokenizer() -> Any:
-    """Build a byte-level tokenizer with tokens for `WORDS`."""
+    """Build a byte-level BPE tokenizer and train it on `WORDS`."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -88,10 +91,11 @@ def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
 
 @torch.no_grad()
 def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
-    """Return a tuple (differences, tokens).
+    """Play in one mode, and return a tuple (differences, tokens).
 
-    The differences [2, choices] are (1) between rollout and update, (2) between update and `transformers`. `tokens` is
-    the length of the longest token sequence.
+    `differences` [2, choices] holds two absolute differences of log-probabilities for each sampled token, in nats. The
+    first row compares the rollout with the update, and the second row compares the update with the `transformers`
+    library. `tokens` is the length of the longest token sequence.
     """
     segments = play(model, tokenizer, mode)
     rollout = RolloutBatch(segments, credit="token")
@@ -107,7 +111,11 @@ def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor
 
 
 def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
-    """Return the log-probability [N] of each chosen token, given the logits [N, V] of the `transformers` library."""
+    """Return the log-probability of each of N chosen tokens, normalised over the tokens that were offered.
+
+    `logits` [N, V] are those of the `transformers` library for a vocabulary of V tokens. The shape of the result is
+    [N].
+    """
     if choices.whole_vocabulary:
         return logits.log_softmax(-1).gather(1, choices.alternatives[:, :1])[:, 0]
     offered = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)

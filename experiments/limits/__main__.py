@@ -1,7 +1,8 @@
-"""Measure where ACTDE, re-centred ACTDE and MPO end on tables: `python -m experiments.limits --out docs/limits`.
+"""Measure how close ACTDE, re-centred ACTDE and MPO get to a limit: `python -m experiments.limits --out docs/limits`.
 
-The results are written to `results.json`, and `README.md` is computed from this file. Cells that are already in the
-file are not measured again.
+The policies are tables of logits, and the limit is softmax(log pi_0 + Q^pi / tau). The results are written to
+`results.json`, and `README.md` is computed from this file. A cell is the result of one learner with one torch optimizer
+on one problem at one tau. Cells that are already in the file are not measured again.
 """
 
 import json
@@ -23,15 +24,19 @@ TAUS = (0.2, 20.0, 2.0)
 """Values of tau, divided by `MDP.scale`, in the order of the measurement."""
 ROLLOUTS = {"bandit": 200, "five arms": 300, "acyclic MDPs": 500, "dilemma": 300}
 TIMES = {"ACTDE": 1, "re-centred": 11, "MPO": 11}
-"""Length of a run, divided by `ROLLOUTS`. With 11, the training continues for ten times as long as before."""
+"""Number of rollouts of each learner, as a multiple of `ROLLOUTS`.
+
+With 11, the training continues for another ten times `ROLLOUTS`, which shows whether the policy stays where it was
+after the first `ROLLOUTS`.
+"""
 SEED = 0
 
 
 def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
-    """Train one learner.
+    """Train one learner on one problem, and return a dict with tau and distances from the limit (see `Curve`).
 
-    Return tau, the distance at the end of the training, the largest and the last distance from then on, and fields of
-    `Curve`.
+    "end" is the distance after `ROLLOUTS` rollouts. "worst" and "last" are the largest and the last distance from then
+    on. "start" and "spread" are the fields of `Curve`. `share` is tau divided by `MDP.scale`.
     """
     import torch
 
@@ -58,7 +63,7 @@ def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> d
 
 
 def _place(item: tuple[str, Any]) -> tuple[int, float]:
-    """Return the place of a cell in the report: by problem, and then by tau."""
+    """Return the sort key of a cell in the report: its problem, and then its tau. `item` is a tuple (name, cell)."""
     problem, share, *_ = item[0].split(", ")
     return list(ROLLOUTS).index(problem), float(share)
 

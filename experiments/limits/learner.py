@@ -1,7 +1,7 @@
-"""Train tables of logits, v and q with an optimizer of `actde`, on sampled rollouts, and measure the policy's limit.
+"""Train tables of logits, v and q with an optimizer of `actde`, and measure how close the policy is to its limit.
 
-The tables get the gradients of the optimizer's own loss. Steps shrink as 1 / (1 + t / t_0), so that their sum diverges
-and the noise vanishes.
+The tables learn from sampled rollouts, by the gradients of the optimizer's own loss. The step size after t rollouts is
+the initial step size divided by 1 + t / t_0. The sum of all step sizes therefore diverges, but the noise vanishes.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,20 @@ from actde.expected_update import limit
 from experiments.limits.mdps import MDP
 
 EPISODES = 64
-"""Episodes per problem and rollout."""
+"""Number of episodes that each problem plays at the same time in a rollout."""
 STEP = {"sgd": 0.5, "adamw": 0.1}
-"""First step size. For sgd, it is a fraction of the error of an entry that every episode visits. For adamw, nats."""
+"""Initial step size of each torch optimizer.
+
+For SGD, it is the fraction of the error by which an entry of a table moves if every episode visits the entry. For
+AdamW, it is the learning rate of the logits, in nats. The learning rate of v and q is tau times as large.
+"""
 CHECKS = 20
-"""Number of measurements in every `rollouts` rollouts of `train`."""
+"""Number of measurements that `train` makes in every `rollouts` rollouts."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Tables:
-    """Logits [R, S, A], q [R, S, A] and v [R, S], in float64."""
+    """Tables of logits [R, S, A], q [R, S, A] and v [R, S] for R problems of S states and A actions, in float64."""
 
     logits: Tensor
     q: Tensor
@@ -37,13 +41,16 @@ class Tables:
 
 @dataclass(slots=True, kw_only=True)
 class Curve:
-    """The distance of the policy from the limit pi_0 exp(Q^pi / tau) in nats: the maximum over states and problems.
+    """The distance of the policy from its limit pi_0 exp(Q^pi / tau) during training, in nats.
+
+    A distance is the maximum of `distances` over states and problems. Each measurement computes the limit anew from the
+    current policy's exact Q^pi. pi_0 is the initial policy.
 
     Attributes:
         rollouts: number of rollouts before each measurement.
         distances: the distance at each measurement.
-        start: the distance of pi_0 from the limit at the last measurement.
-        spread: the largest difference between the Q^pi of two actions of a state at the end, divided by tau.
+        start: the distance of pi_0 from the limit of the last measurement.
+        spread: the largest difference between the final Q^pi of two actions in the same state, divided by tau.
     """
 
     rollouts: list[int] = field(default_factory=list)
@@ -53,7 +60,10 @@ class Curve:
 
 
 def distances(policy: Tensor, target: Tensor) -> Tensor:
-    """Return the larger of the two KL divergences between two policies [..., A], in nats. The shape is [...]."""
+    """Return the larger of KL(policy || target) and KL(target || policy), in nats.
+
+    The shape of both policies is [..., A] for A actions, and the shape of the result is [...].
+    """
     ratio = (policy / target).log()
     return torch.maximum((policy * ratio).sum(-1), -(target * ratio).sum(-1))
 
@@ -69,7 +79,11 @@ def train(
     seed: int = 0,
     recentre_q: bool = False,
 ) -> Curve:
-    """Train for `times` x `rollouts` rollouts, and return the distances from the limit. t_0 is `rollouts` / 4."""
+    """Train tables for `times` x `rollouts` rollouts, and return the policy's distances from its limit.
+
+    `make` builds the optimizer from its configuration. After t rollouts, each step size is its initial value divided by
+    1 + t / t_0, where t_0 is `rollouts` / 4.
+    """
     rng, curve = torch.Generator().manual_seed(seed), Curve()
     value = (mdp.start * mdp.q(mdp.start)).sum(-1)
     tables = Tables(logits=mdp.start.log(), q=value.unsqueeze(-1).repeat(1, 1, mdp.start.shape[-1]), v=value)
@@ -107,9 +121,10 @@ def train(
 
 
 def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) -> torch.optim.Optimizer:
-    """Return AdamW or SGD. The step size of q is tau times that of the logits, as in tabular ACTDE of temperature tau.
+    """Return the torch optimizer `name` (AdamW or SGD) for the tables.
 
-    `in_nats` says that the policy loss is in nats. Other policy losses are in units of reward.
+    The step size of q is tau times that of the logits, as in tabular ACTDE with temperature tau. `in_nats` is true if
+    the policy loss is in nats, as that of MPO, and false if it is in units of reward.
     """
     step, states = STEP[name], tables.v.numel()
     if name == "adamw":
@@ -121,7 +136,10 @@ def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) ->
 
 
 def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> Outputs:
-    """Return the tables' outputs at states [N, T] and actions [N, T]. A state is an index of the R S rows."""
+    """Look up the outputs for `states` [N, T] and `actions` [N, T] in the tables.
+
+    A state is an index from 0 to R S - 1, which counts the S states of each of the R problems.
+    """
     logprobs = rows(tables.logits)[states].log_softmax(-1)  # [N, T, A]
     policy, q = logprobs.exp(), rows(tables.q)[states]
     return Outputs(
@@ -140,13 +158,16 @@ def take(table: Tensor, actions: Tensor) -> Tensor:
 
 
 def rows(table: Tensor) -> Tensor:
-    """Return a table [R, S, ...] as [R S, ...]."""
+    """Flatten a table [R, S, ...] of R problems with S states to the shape [R S, ...]."""
     return table.flatten(0, 1)
 
 
 @torch.no_grad()
 def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> tuple[Batch, Tensor, Tensor, Tensor]:
-    """Play `mdp.turns` turns from states [N], which are indices of the R S rows.
+    """Play `mdp.turns` turns from the states `state` [N].
+
+    A state is an index from 0 to R S - 1, which counts the S states of each of the R problems. An episode that ends is
+    followed by a new one from the first state of the same problem.
 
     Return a tuple: the batch, the states [N, T], the actions [N, T], and the states [N] of the next rollout.
     """
@@ -178,5 +199,9 @@ def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> t
 
 
 def _draw(weights: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw an index 0..K for each row of `weights` [N, K]. K stands for the probability that is missing from 1."""
+    """Sample an index from 0 to K for each row of `weights` [N, K]. The shape is [N].
+
+    An index k < K has the probability weights[:, k]. The index K has the remaining probability, if a row sums to less
+    than 1.
+    """
     return (weights.cumsum(-1) <= torch.rand(len(weights), 1, generator=rng, dtype=torch.float64)).sum(-1)

@@ -1,4 +1,7 @@
-"""The decision problems of the study, and their exact Q^pi. Several problems of the same size are one `MDP`."""
+"""Define the decision problems of the study, and compute their exact Q^pi.
+
+An `MDP` is a group of problems with the same numbers of states and actions.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,9 +67,10 @@ def bandit(means: list[float], rng: torch.Generator) -> MDP:
 
 
 def acyclic(rng: torch.Generator) -> MDP:
-    """Return random MDPs of three layers with one, two and two states, three actions and no discount.
+    """Return random acyclic MDPs with three actions and discount 1.
 
-    An action leads to a random state of the next layer, with random probabilities.
+    The states form three layers of one, two and two states. An action leads to a random state of the next layer, with
+    random probabilities.
     """
     layers = ((0,), (1, 2), (3, 4))
     rewards = torch.rand(COPIES, 5, 3, generator=rng, dtype=torch.float64)

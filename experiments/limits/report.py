@@ -39,7 +39,10 @@ those of re-centred ACTDE.
 
 
 def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the report. `cells` maps "problem, tau / scale, torch optimizer, learner" to the numbers of a training."""
+    """Return the report.
+
+    `cells` maps "problem, tau / scale, torch optimizer, learner" to the result of `__main__.measure`.
+    """
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, cell in cells.items():
         key, learner = name.rsplit(", ", 1)
@@ -62,7 +65,10 @@ def _cell(cell: Mapping[str, Any], *, later: bool) -> str:
 
 
 def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a sentence for each learner with the number of rows in which it ends and stays within `WITHIN`."""
+    """Return a sentence for each learner about the number of rows in which its policy reaches the limit.
+
+    In such a row, the distance from the limit is at most `WITHIN` at the end of the training, and stays so afterwards.
+    """
     sentences = []
     for learner in LEARNERS:
         own = [cell for name, cell in cells.items() if name.endswith(f", {learner}")]

@@ -159,7 +159,7 @@ def _spread(spread: Sequence[int] | None) -> str:
 
 @program.one_line_errors()
 def main() -> None:
-    """Measure all levels and write the document."""
+    """Measure all levels in `SAMPLED` and those of the other families, and write the tables as Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="document, NAME.md")
     parser.add_argument("--candidates", type=int, default=30, help="seeds per level")

@@ -59,7 +59,10 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:
-    """Raise AgentError if the folder is larger than MAX_BYTES. The folder is deleted before the error is raised."""
+    """If the folder of an agent is larger than MAX_BYTES allows, delete it and raise AgentError.
+
+    `adapter` says whether the folder holds only an adapter and heads, for which another limit applies.
+    """
     size, most = sum(path.stat().st_size for path in folder.iterdir()), MAX_BYTES["adapter" if adapter else "whole"]
     if size > most:
         shutil.rmtree(folder)
@@ -81,7 +84,11 @@ def model_card(
     command: str,
     name: str,
 ) -> str:
-    """Return the model card, which describes the agent, its training, and its results on held-out games."""
+    """Return the model card, which describes the agent, its training, and its results on held-out games.
+
+    `about` contains the fields `DESCRIPTION` of `agent.json`. `last` holds the metrics of the last iteration, and
+    `rows` the results of each player on `game`. `command` is the command that shipped the agent.
+    """
     train = {name: value for group in about["made_by"].values() for name, value in group.items()}
     has_q = optimizer_class(train["optimizer"]).needs_q or train["train_q"]
     measures = ("success_rate", "normalized_score", "steps")

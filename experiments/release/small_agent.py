@@ -36,9 +36,10 @@ REINFORCEMENT = (
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return a tuple (game, commands): the GAME string for all families in `folder`, and commands that generate them.
+    """Return a tuple (game, commands) for a set of generated games.
 
-    `share` is the fraction of the numbers of games in `FAMILIES`.
+    `game` is the GAME string for all families in `folder`, and `commands` are the commands that generate the games. The
+    numbers of games in `FAMILIES` are multiplied by `share`.
     """
     commands = [
         ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",

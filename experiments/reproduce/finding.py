@@ -24,7 +24,7 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Verdict: TypeAlias = Literal[
     "reproduced", "not reproduced", "post contradicts itself", "open", "not run", "not testable here"
 ]
-"""The verdict is open if measurements exist but cannot decide."""
+"""The verdict on a claim. It is "open" if measurements exist but cannot decide."""
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 REPRODUCED, NOT_REPRODUCED, CONTRADICTS, OPEN, NOT_RUN, NOT_TESTABLE = VERDICTS
 
@@ -73,8 +73,9 @@ class Claim:
         claim: what the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like
             $name.
         criterion: the condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition.
-        post: the post's number or word. With a `comparison`, it is the printed digits as text.
-        comparison: the test, a key of `CRITERIA`. If None, `Measurement.holds` decides.
+        post: the post's number or word. If there is a `comparison`, it is the number as the post prints it, as text.
+        comparison: how our number is compared with the post's, as a key of `CRITERIA`. If it is None, there is no such
+            comparison, and `Measurement.holds` decides.
         of_post: False if we added the claim. `post` is then None.
         testable: False if the claim cannot be tested here, for the reason in `criterion`.
     """
@@ -174,7 +175,7 @@ def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = ""
 
 
 def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
-    """Return the finding for one claim, including the verdict."""
+    """Return the finding for one claim, including the verdict. `name` becomes the finding's id, PART.NAME."""
     criterion = claim.criterion or CRITERIA[claim.comparison]
     post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
     if measurement is None:

@@ -18,7 +18,10 @@ CLOSE = 0.1
 
 
 def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict[str, Measurement]:
-    """Return our measurements by the name of the claim. Claims whose runs are incomplete are missing."""
+    """Return our measurements by the name of the claim.
+
+    Claims whose runs are incomplete are left out.
+    """
     found = _exact(read_object(results / "exact.json", error=AgentError))
     path = results / "confirmation.json"
     if path.is_file():
@@ -30,7 +33,10 @@ def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict
 
 
 def _one_of_eight(document: Mapping[str, Any]) -> Measurement:
-    """Return the measurement on PPO with the fault of footnote 8 (docs/footnote8/README.md)."""
+    """Return the measurement for the claim about footnote 8 (docs/footnote8/README.md).
+
+    It is the share of recent training episodes that PPO wins if only one of eight samples has a gradient.
+    """
     won = [run["curves"]["recent_success"][-1] for run in document["runs"] if run["optimizer"] == FAULTY]
     return Measurement(
         min(won), min(won), max(won), holds=True if max(won) < 0.1 else False if min(won) > 0.8 else None

@@ -111,9 +111,11 @@ def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Return a row for each part of the report, with the number of each verdict on the post's claims.
+    """Count the verdicts on the post's claims for each part of the report.
 
-    The last row counts the verdicts on the claims that we added."""
+    Return a dict that maps a part to a dict, which maps each verdict to its number. The last entry counts the verdicts
+    on the claims that we added.
+    """
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))

@@ -3,11 +3,11 @@
 The bandit experiments have many seeds, and their intervals are bootstrapped. The prisoner's dilemma has at most ten
 trials per recipe, and its intervals use Student's t distribution.
 
-The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. These numbers
-are compared with 95% prediction intervals from our n trials with standard deviation s. The interval for the post's mean
-is our mean +- t s sqrt(1/n + 1/m). The interval for its standard deviation is s sqrt(F_low) to s sqrt(F_high). Here t
-and F are quantiles of Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are
-assumed to be normally distributed.
+The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. We compare these
+two numbers with 95% prediction intervals, computed from our n trials with standard deviation s. The interval for the
+post's mean is our mean +- t s sqrt(1/n + 1/m). The interval for the post's standard deviation is s sqrt(F_low) to
+s sqrt(F_high). Here t and F are quantiles of Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7
+and 4.9). Trials are assumed to be normally distributed.
 """
 
 import math
@@ -36,7 +36,10 @@ class Band(TypedDict):
 
 
 def judge(measured: Band | float | str | bool, holds: object, **words: str) -> Measurement:
-    """Return the measurement for a claim. `words` are the values for the placeholders in the claim's text."""
+    """Return the measurement for a claim. `holds` says whether the claim holds.
+
+    `words` are the values for the placeholders in the claim's text.
+    """
     if isinstance(measured, dict):
         return Measurement(**measured, holds=bool(holds), words=words)
     ours = measured if isinstance(measured, str | bool) else float(measured)
@@ -49,7 +52,10 @@ def above_zero(band: Band) -> Measurement:
 
 
 def all_zero(values: Sequence[float], **words: str) -> Measurement:
-    """Return the largest of nonnegative `values`, for a claim that holds if all are 0 up to rounding errors."""
+    """Return the measurement for a claim that holds if all `values` are 0 up to rounding errors.
+
+    The values are nonnegative. The measured number is the largest of them.
+    """
     return judge(max(values), max(values) < SAME, **words)
 
 
@@ -68,7 +74,7 @@ def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: boo
 
 
 def slopes(x: Array, y: Array) -> Array:
-    """Return the least-squares slope of each column of y [T, S] against x [T]. The shape is [S]."""
+    """Return the least-squares slope of each column of y [T, S] against x [T]. The shape is [S], for S columns."""
     centred = x - x.mean()
     return np.asarray(centred @ y / (centred @ centred))
 
@@ -91,9 +97,9 @@ def next_mean(sample: Array, trials: int) -> Band:
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
-    """Return the standard deviation of `sample`, and a 95% prediction interval for that of `trials` new trials.
+    """Return the standard deviation of `sample`, and a 95% prediction interval.
 
-    The sample must contain at least two trials.
+    The interval is for the standard deviation of `trials` new trials. The sample must contain at least two trials.
     """
     n, deviation = len(sample), float(sample.std(ddof=1))
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))

@@ -1,4 +1,4 @@
-"""Measure the built-in rewards before training: SmolLM2 continues every opening twice.
+"""Measure the built-in rewards before training, on two texts by SmolLM2 for every prompt.
 
 python -m experiments.rlhf.base_rates --out docs/rlhf
 """

@@ -1,4 +1,4 @@
-"""Confirm the screening: train its selected cells (combinations of settings) with new seeds and a reward model.
+"""Train the cells (combinations of settings) that the screening selected, with new seeds and a reward model.
 
 python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
 python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
@@ -26,10 +26,11 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""The first reward model was lost after five seeds; the same command trained the second on another processor.
+"""Settings of all runs. The true reward is that of `judge`.
 
-`judge` is the true reward. Before training, the rewards have a standard deviation of 1, which is scaled to that of
-the screening, 0.3."""
+Before training, the scores of the reward model have a standard deviation of 1. `reward_scale` reduces it to 0.3, the
+standard deviation of the rewards in the screening. The first reward model was lost after the runs of five seeds. The
+command above then trained a second one, on another processor."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},
@@ -37,11 +38,12 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde": {"optimizer": "actde", "advantage": "return", "credit": "command"},
     "grpo": {"optimizer": "grpo"},
 }
-"""The cells were chosen by their measures in the screening, at a reward of 0.75.
+"""Name of a cell -> its settings, without those in `COMMON`.
 
-`actde`, in which a text is one action, had the highest entropy and distinct-2 of all cells. `ppo` differs from `actde`
-in the baseline and trains no q. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty
-that reached this reward. `ppo-slow`, with a third of the learning rate, had the highest entropy of the controls.
+The cells were chosen by the measures that they had in the screening when their reward reached 0.75. `actde`, in which a
+text is one action, had the highest entropy and distinct-2 of all cells. `ppo` differs from `actde` in the baseline and
+trains no q. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty that reached this
+reward. `ppo-slow`, with a third of the learning rate, had the highest entropy of the controls.
 """
 
 

@@ -18,16 +18,16 @@ PAIRS = (("actde", "ppo"), ("actde", "ppo-kl"), ("actde", "ppo-slow"))
 MEASURES = {"entropy": "entropy, nats per token", "distinct_2": "distinct-2", "true_reward": "true reward"}
 AXES = {"reward": "proxy reward", "kl": "KL to the initial policy, nats per token"}
 ROLLOUTS = {"iteration": "rollouts"}
-"""The axis on which runs are compared after equal numbers of rollouts (`experiments.rlhf.ablation`)."""
+"""Name and label of another axis. On it, `experiments.rlhf.ablation` compares runs after equal numbers of rollouts."""
 SHARE = 0.9
 """Fraction of the common range at which runs are compared. Measures at the end of the range would be noisier."""
 SIGNIFICANT = 0.05
-"""A contrast is significant if its p-value after Holm's correction is lower."""
+"""A contrast is significant if its p-value after Holm's correction is below this number."""
 Run = Mapping[str, Any]
 
 
 class Contrast(NamedTuple):
-    """The difference of a measure between two cells at the same level of `axis`."""
+    """The difference of a measure, at the same level of `axis`: the cell `first` minus the cell `second`."""
 
     axis: str
     measure: str
@@ -41,7 +41,7 @@ CONTRASTS = [
 
 
 def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measure: str) -> float:
-    """Return a measure where a curve first reaches a level of `axis`, linearly interpolated between probes.
+    """Return `measure` where a run first reaches `level` on `axis`, interpolated linearly between its probes.
 
     Raises:
         ValueError: the curve does not reach the level.

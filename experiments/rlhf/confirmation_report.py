@@ -28,11 +28,11 @@ from games.files import atomic_write
 from games.untrusted_files import read_object
 
 COLUMNS = (("proxy reward", *SCREENED[0][1:]), ("true reward", "true_reward", "z.2f"), *SCREENED[1:])
-"""Heading, name and format of each measure of a probe."""
+"""Heading, name and format of each measure of a probe (an evaluation on held-out prompts during training)."""
 CURVES = (("explained variance of q", "explained_variance_q", "z.2f"), ("mean of abs(A)", "advantage_abs", "z.3f"))
-"""Heading, name and format of each metric of the rollouts."""
+"""Heading, name and format of each metric that a run records once per rollout."""
 LATE = 10
-"""Number of last rollouts over which these metrics are averaged."""
+"""Number of last rollouts over which the metrics in `CURVES` are averaged."""
 FIGURE = "confirmation.svg"
 HEADLINE = "collapse.svg"
 PANELS = (
@@ -43,10 +43,10 @@ PANELS = (
     ("iteration", "reward", "rollouts", "proxy reward"),
     ("iteration", "entropy", "rollouts", "entropy, nats per token"),
 )
-"""Horizontal and vertical quantity of each panel, and their labels."""
+"""For each panel of a figure: the quantities on the horizontal and the vertical axis, and the labels of both axes."""
 ALL_MEASURES, ALL_AXES = {**MEASURES, **AXES}, {**AXES, **ROLLOUTS}
 STOPPED = ("reward", "true_reward", "entropy", "kl", "distinct_2")
-"""The measures of the table on early stops."""
+"""The measures that `stopped` shows at several times during training."""
 HEADLINE_CELLS = ("ppo", "actde", "ppo-kl")
 HEADLINE_PANELS = (
     ("iteration", "reward", "rollouts", "proxy reward"),
@@ -114,7 +114,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def incomplete(results: Mapping[str, Any]) -> str:
-    """Return a sentence with a leading blank that says how many runs are finished, or "" if all are."""
+    """Return a sentence on how many runs are finished, with a leading blank, or "" if all runs are finished."""
     finished, wanted = len(results["runs"]), len(results["about"]["cells"]) * len(results["about"]["seeds"])
     return "" if finished == wanted else f" **Incomplete: {finished} of {wanted} runs are finished.**"
 
@@ -156,7 +156,7 @@ def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) 
 
 
 def contrasts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of the contrasts."""
+    """Return the table of the contrasts, which are differences between two cells at an equal reward or KL."""
     lines = [
         [
             ALL_AXES[row["axis"]],
@@ -186,7 +186,10 @@ def significant(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def cells(runs: Sequence[Run]) -> str:
-    """Return the table of the cells: the last probe and the last rollouts of each run, as means over seeds."""
+    """Return the table of the cells, with means over seeds.
+
+    The columns are the measures of each run's last probe, and the metrics of its last `LATE` rollouts.
+    """
     lines = []
     for cell in dict.fromkeys(run["cell"] for run in runs):
         own = [run for run in runs if run["cell"] == cell]
@@ -200,7 +203,7 @@ def cells(runs: Sequence[Run]) -> str:
 
 
 def early_stop(runs: Sequence[Run]) -> list[str]:
-    """Return the lines of the section on early stops of `ppo`."""
+    """Return the lines of the section on stopping the training of `ppo` early."""
     return [
         "## Early stop of PPO",
         "",
@@ -215,7 +218,7 @@ def early_stop(runs: Sequence[Run]) -> list[str]:
 
 
 def stopped(runs: Sequence[Run]) -> str:
-    """Return a table of measures during the training of `ppo` and `actde`, as means over seeds."""
+    """Return a table of the measures of `ppo` and `actde` at several times during training, as means over seeds."""
     lines = []
     for cell in ("ppo", "actde"):
         own = [run["probes"] for run in runs if run["cell"] == cell]
@@ -252,7 +255,7 @@ def mean(run: Run, name: str, rollouts: slice) -> float | None:
 def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str, str, str]], drawing: Any) -> None:
     """Draw the panels: one thin line per run, and the mean over the runs of a cell as a bold line.
 
-    `drawing` is a figure and its axes, one for each panel.
+    `panels` has the form of `PANELS`. `drawing` is a figure and its axes, one for each panel.
     """
     figure, axes = drawing
     for index, cell in enumerate(dict.fromkeys(run["cell"] for run in runs)):

@@ -11,8 +11,9 @@ from actde.returns import AllReduce, no_reduce
 class ScaledPPO(PPO):
     """PPO whose advantages are as large as those of ACTDE: a control for the size of the steps.
 
-    The advantages of each rollout are multiplied by mean |A(q)| / mean |A(v)|, so they shrink with those of
-    ACTDE. q is trained as in ACTDE. AdamW hides a constant factor, but not a factor that changes.
+    In each rollout, PPO's advantages A(v) are multiplied by mean |A(q)| / mean |A(v)|, where A(q) are the advantages
+    of ACTDE. The result therefore shrinks when A(q) shrinks. q is trained as in ACTDE. AdamW cancels a constant factor
+    of the gradient, but not a factor that changes.
     """
 
     name = "ppo-scaled"
@@ -27,10 +28,10 @@ class ScaledPPO(PPO):
 
 @register
 class PermutedACTDE(ACTDE):
-    """ACTDE whose baseline is q of another choice: a control for the noise that q adds.
+    """ACTDE whose baseline is the q of another sampled token: a control for the noise that q adds.
 
-    The baseline of a choice is the q of the choice that follows half a rollout later. If all texts have the same
-    length, that choice has the same position in its text, so that q's dependence on the position remains.
+    The baseline of a token is the q of the token that is half a rollout away. If all texts have the same length, both
+    tokens have the same position in their texts, so the baseline still depends on the position as q does.
     """
 
     name = "actde-permuted"

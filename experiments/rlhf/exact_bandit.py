@@ -1,9 +1,9 @@
 """One run of an exact experiment: train SmolLM2 on a bandit, whose arms are continuations of one prompt.
 
 The policy is SmolLM2's distribution over the arms. The trunk is trained by an adapter in its last `LAYERS` layers.
-All episodes have the same prompt, so the output of the lower layers is computed only once, and a rollout is a single
-segment with one choice per episode at its last position. The update is that of every training run
-(`agents.training.updater.Updater`).
+All episodes have the same prompt, so the output of the lower layers is computed only once. A rollout is one sequence,
+the tokens of the prompt, at whose end one arm is chosen for each episode. As in all training runs,
+`agents.training.updater.Updater` takes the gradient steps.
 """
 
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ LAYERS = 8
 EPISODES = 256
 """Episodes per rollout."""
 STEP = 1.0
-"""Step size of the logits with plain gradient steps: nats per rollout, for an arm of probability 1 and advantage 1."""
+"""Nats by which a plain gradient step moves the logit of an arm whose probability and advantage are 1."""
 HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
-"""Change of v per rollout as a fraction of its error, and the same for q of an arm that is played in every episode."""
+"""Fraction of the error that a plain gradient step corrects: for v, and for q of an arm that every episode plays."""
 COEF = 0.5
 """Weight of the value loss and of the Q loss."""
 UNLIMITED = 1e9
 STEADY_EVERY = 5
-"""Rollouts between adjustments of the learning rate with `Method.steady`."""
+"""Number of rollouts after which the policy's learning rate is adjusted again, if `Method.steady` is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,11 @@ class Method:
     """Adjust the learning rate of plain steps, so that the step size of the logits stays `STEP` during training."""
     kl_coef: float = 0.0
     heads: str = "tied"
-    """tied: the usual heads; arms: a Q head with a row of weights per arm; centred: `exact_heads.CentredHeads`."""
+    """Kind of heads.
+
+    tied: a Q head that shares the output embedding, as in training; arms: a Q head with a row of weights for each arm;
+    centred: `exact_heads.CentredHeads`.
+    """
 
 
 RATES = (3e-5, 1e-4)
@@ -72,7 +76,7 @@ METHODS = {
 
 
 class _Activations(nn.Module):
-    """A replacement for the embedding and the lower layers, which returns their output for the prompt."""
+    """A module that replaces the embedding and the lower layers, and returns their stored output for the prompt."""
 
     def __init__(self, states: Tensor) -> None:
         super().__init__()
@@ -122,9 +126,10 @@ def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, T
 
 
 def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the inner products between the gradients of the arms' centred logits. The shape is [K, K].
+    """Return the tangent kernel [K, K] of K arms: the inner products between the gradients of their centred logits.
 
-    A gradient step on logit a with rate lr moves logit b by lr times the entry (a, b), up to a common constant.
+    A gradient step on logit a with learning rate lr moves logit b by lr times the entry (a, b), to first order and up
+    to a constant that all logits share.
     """
     parameters = [p for p in model.lm.parameters() if p.requires_grad]
     logits = model.hidden_states(tokens, use_cache=False)[0, -1] @ model.base.get_output_embeddings().weight[arms].T
@@ -142,7 +147,10 @@ def logit_rate(model: ActorCritic, tokens: Tensor, arms: Tensor) -> float:
 
 
 def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Method) -> UpdateConfig:
-    """Return the settings of the gradient steps. The first plain step has the sizes `STEP` and `HEAD_STEP`."""
+    """Return the settings of the gradient steps.
+
+    The learning rates of plain steps are chosen so that the first step has the sizes `STEP` and `HEAD_STEP`.
+    """
     if method.adamw:
         lr, head_lr = method.adamw
         return UpdateConfig(epochs=2, lr=lr, value_lr=head_lr, q_lr=head_lr)
@@ -173,9 +181,10 @@ def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Up
 def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, Any]:
     """Train for `rollouts` rollouts, and return curves by name.
 
-    `policy`, `q` and `value` have an entry before each rollout, and one after the last. `reinforcement` is the sum of
-    an arm's advantages in a rollout, divided by the number of episodes. `errors` is the same for absolute values.
-    `kernels` contains the step of the logits per unit of the learning rate, before and after training.
+    `policy`, `q` and `value` have an entry before each rollout, and one after the last. `reinforcement` is, for each
+    rollout and arm, the sum of the arm's advantages divided by the number of episodes. `errors` is the same for the
+    absolute values of the advantages. `kernels` contains two numbers: how far a plain step moves the logits per unit
+    of the learning rate, before and after training.
     """
     model, tokens, arms = initial_model(task, method, seed)
     first = STEP / logit_rate(model, tokens, arms)
@@ -204,7 +213,7 @@ def set_policy_rate(updater: Updater, rate: float) -> None:
 
 @torch.no_grad()
 def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str, Any]:
-    """Return a dict of `policy` [K], `q` [K] and `value` at the end of the prompt."""
+    """Return a dict: `policy` [K] and `q` [K] over the arms, and the number `value`, at the end of the prompt."""
     model.eval()
     heads = model.evaluate_heads(model.hidden_states(tokens, use_cache=False)[0, -1:], arms[None])
     assert heads.recorded_q is not None
@@ -215,7 +224,15 @@ def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str
 def rollout_batch(
     tokens: Tensor, arms: Tensor, outputs: Mapping[str, Any], chosen: np.ndarray[Any, Any], rewards: Array
 ) -> RolloutBatch:
-    """Return a rollout of N episodes as N choices at the end of one segment. The discount 0 separates the episodes."""
+    """Return a rollout of N episodes: one segment, which is the prompt, with N choices of an arm at its end.
+
+    The discount of each choice is 0, so the return of an episode contains no reward of another episode.
+
+    Args:
+        outputs: the result of `arm_outputs`.
+        chosen: [N] index of the chosen arm.
+        rewards: [N] rewards.
+    """
     alternatives, logprobs = tuple(arms.tolist()), np.log(outputs["policy"])
     entropy = float(-(outputs["policy"] * logprobs).sum())
     choices = tuple(

@@ -1,8 +1,9 @@
 """The measures of the exact experiments, and the contrasts that were fixed before the first run.
 
-Each contrast compares two methods on the same task and seeds. The test is a two-sided paired t-test over seeds, and
-Holm's procedure corrects the p-values for the number of contrasts. A negative contrast of `spread`, for example, means
-that the first method spreads the two answers less than the second method.
+A contrast is the difference of a measure between two methods, on the same task and seeds. The test is a two-sided
+paired t-test over seeds, and Holm's procedure corrects the p-values for the number of contrasts. For example, `spread`
+measures how far the probabilities of two equally paid answers move apart. If its contrast is negative, they move apart
+less with the first method than with the second.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,12 +17,12 @@ from experiments.rlhf.exact_tasks import TASKS, Array, Task, predicted
 SEEDS = (0, 1, 2, 3, 4)
 ROLLOUTS = 50
 CLOSE = 0.1
-"""q predicts an arm if q is within this distance of the arm's mean reward."""
+"""q counts as predicting an arm if it is within this distance of the arm's mean reward."""
 Curves = Mapping[str, Array]
 
 
 class Contrast(NamedTuple):
-    """The difference of a measure between two methods."""
+    """The difference of a measure on a task: the method `first` minus the method `second`."""
 
     task: str
     measure: str
@@ -38,7 +39,10 @@ class Measure:
 
 
 def log_odds(policy: Array, index: list[int]) -> Array:
-    """Return the log odds of a group of arms. The shape is that of `policy` [T, K] without its last axis."""
+    """Return the log odds, in nats, of choosing one of the arms with the indices `index`.
+
+    The shape is that of `policy` [..., K] without its last axis.
+    """
     others = [arm for arm in range(policy.shape[-1]) if arm not in index]
     return np.asarray(np.log(policy[..., index].sum(-1) / policy[..., others].sum(-1)))
 
@@ -75,7 +79,10 @@ MEASURES = {
     "distance": Measure(_distance, "total variation between the final policy and pi_0 exp(Q / tau)"),
     "shift": Measure(lambda t, c: float("nan"), "total variation between the final policies with and without shift"),
 }
-"""`shift` is the mean over the shifts -1 and +1. It needs several runs (see `shift_distance`)."""
+"""Name -> measure. `shift` is NaN here, because one run is not enough to compute it.
+
+`shift` compares a run with two other runs, whose rewards are shifted by -1 and by +1 (see `shift_distance`).
+"""
 COMPARED = (("alike", "spread"), ("weddings", "late gain"), ("barn", "many"), ("barn", "lottery"), ("rare", "rare"))
 PAIRS = (("actde-sgd", "pg"), ("actde", "ppo"))
 CONTRASTS = [
@@ -91,26 +98,30 @@ CELLS = [
     *((task, method) for task in SHIFTS for method in EVERYWHERE),
     *(("weddings", method) for method in ON_WEDDINGS),
 ]
-"""Each cell is a task and a method. Further step sizes are compared on one task."""
+"""All pairs (task, method) that are trained. The methods in `ON_WEDDINGS` are trained on one task only."""
 
 
 def shift_distance(plain: Curves, shifted: list[Curves]) -> float:
-    """Return the mean total variation between the final policies of a run and of the runs with shifted rewards."""
+    """Return the mean total variation distance between the final policy of `plain` and those of the runs `shifted`.
+
+    The rewards of each run in `shifted` are those of `plain` plus a constant.
+    """
     return float(np.mean([total_variation(plain["policy"][-1], one["policy"][-1]) for one in shifted]))
 
 
 def predicted_at(task: Task, curves: Curves) -> int | None:
-    """Return the first rollout whose q predicts the paid word, or None."""
+    """Return the first rollout in which q predicts the first arm of the group `focus` (see `CLOSE`), or None."""
     index = task.index("focus")[0]
     close = np.flatnonzero(np.abs(curves["q"][:, index] - task.means[index]) < CLOSE)
     return int(close[0]) if len(close) else None
 
 
 def summary(task: Task, curves: Curves) -> dict[str, Any]:
-    """Return measures of the final policy, and of the arms in focus before and after q predicts the paid word.
+    """Return measures of the final policy, and of the training before and after q predicts the paid word.
 
-    The paid word is the first arm in focus. `gain_before` and `gain_after` are changes of the log odds of the arms in
-    focus, in nats. `drawn_before` and `drawn_after` are sums over rollouts of their advantages per episode.
+    The paid word is the first arm of the group `focus`. If q never predicts it, all rollouts belong to the first of
+    these two parts. `gain_before` and `gain_after` are changes of the group's log odds, in nats. `drawn_before` and
+    `drawn_after` are the group's advantages per episode, summed over rollouts.
     """
     first, last = curves["policy"][0], curves["policy"][-1]
     focus, at = task.index("focus"), predicted_at(task, curves)

@@ -48,7 +48,7 @@ def of_cell(runs: Runs, task: str, method: str) -> list[Any]:
 
 
 def policy_figure(runs: Runs, path: Path) -> None:
-    """Draw the probability of the arm in focus for each task and method."""
+    """Draw the probability of each task's arms of interest (its group `focus`) during training, for each method."""
     drawing, axes = make_figure(2, 2, height=6.5)
     for axis, (name, title) in zip(np.ravel(axes), TITLES.items(), strict=True):
         task = TASKS[name]
@@ -66,7 +66,10 @@ def policy_figure(runs: Runs, path: Path) -> None:
 
 
 def drawn_figure(runs: Runs, path: Path) -> None:
-    """Draw the paid word's advantage, its log odds and, at other learning rates of v and q, its probability."""
+    """Draw three panels on the task `weddings`, in which one word is paid.
+
+    They show the word's advantage, its log odds, and its probability at several learning rates of v and q.
+    """
     drawing, (left, middle, right) = make_figure(1, 3, width=13)
     index = TASKS["weddings"].index("focus")
     for method in ("ppo", "actde", "pg", "actde-sgd", "corrected-sgd", "pg-kl"):

@@ -9,7 +9,10 @@ from agents.model.heads import Heads
 
 
 class _ArmHead(nn.Module):
-    """q of the K arms of a bandit: a linear layer, which starts at 0. All arms must be alternatives of each choice."""
+    """A linear layer, initialised to 0, that computes q of the K arms of a bandit.
+
+    Every choice must have all K arms as alternatives.
+    """
 
     def __init__(self, width: int, arms: int) -> None:
         super().__init__()
@@ -33,10 +36,11 @@ class ArmHeads(Heads):
 
 
 class CentredHeads(ArmHeads):
-    """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b). The policy's mean of q is v(s).
+    """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), where h is the output of a linear layer.
 
-    The gradient of q(s, a) in h equals the gradient of log pi(a | s) in the logits. The invariant of ACTDE therefore
-    also holds for steps along the gradient of log pi (`actde/expected_update.py`).
+    The mean of q under the policy is v(s). The gradient of q(s, a) with respect to h equals the gradient of
+    log pi(a | s) with respect to the logits. With both gradients, the changes of the logits therefore stay proportional
+    to those of h, which is ACTDE's invariant (see `actde/expected_update.py`).
     """
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:

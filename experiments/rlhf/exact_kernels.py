@@ -14,9 +14,9 @@ from experiments.rlhf.exact_tasks import TASKS, Array
 def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
     """Return the inner products between the gradients of the arms' q. The shape is [K, K].
 
-    The gradients are with respect to the parameters of a tied Q head. For the hidden state h and the embeddings e of
-    size d, the entry (a, b) is (|h|^2 + 1) (1 + e_a e_b / d). The 1 in the second factor belongs to the bias, which all
-    arms share.
+    The gradients are with respect to the parameters of a tied Q head. For the hidden state h [d] and the output
+    embedding e_a [d] of arm a, the entry (a, b) is (|h|^2 + 1) (1 + e_a . e_b / d). The 1 in the second factor belongs
+    to the bias, which all arms share.
     """
     with torch.no_grad():
         hidden = model.hidden_states(tokens, use_cache=False)[0, -1]
@@ -26,11 +26,12 @@ def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
 
 
 def measure() -> dict[str, Any]:
-    """Return how fast gradient steps on the tied head change q for each task, and the size of AdamW's first step.
+    """Return how fast gradient steps on the tied Q head change q for each task, and the size of AdamW's first step.
 
-    `common` is the kernel's value for equal changes of all arms. `differences` is its mean for changes that sum to 0
-    over the arms. `times` is their ratio. `adamw` is the largest change of v in AdamW's first step, per unit of the
-    learning rate: 1 + sum_i |h_i|.
+    For a task, `common` is the speed at which q of all arms changes by the same amount, and `differences` the mean
+    speed of changes that sum to 0 over the arms. Both are Rayleigh quotients of the kernel (`differences` is a mean of
+    several), per unit of the learning rate. `times` is the ratio common / differences. `adamw` is the largest change of
+    v in AdamW's first step, per unit of the learning rate: 1 + sum_i |h_i|.
     """
     document: dict[str, Any] = {}
     for name, task in TASKS.items():

@@ -17,12 +17,12 @@ from experiments.rlhf.exact_tasks import TASKS, TAU, Array, Task, predicted
 from games.files import atomic_write, create_folder
 
 FORMS: dict[str, QForm] = {"pg": "none", "actde-sgd": "table", "centred-steady": "centred"}
-"""Form of q in `train_bandit` for each method with plain gradient steps."""
+"""Method with plain gradient steps -> form of q in `train_bandit`, which trains the same method on tables."""
 LONG = 5000
 REPORT, RESULTS = "exact.md", "exact.json"
 PROSE = Path(__file__).with_name("exact_prose.md")
 SPECIFIC = {"alike": ["spread"], "weddings": ["late gain", "shift"], "barn": ["many", "lottery"], "rare": ["rare"]}
-"""The measures that belong to one task."""
+"""Task -> names of the measures that are computed on this task only."""
 TITLES = {
     "alike": "Two answers paid alike, 99 : 1 before training",
     "weddings": "One word paid, and a constant shift of the reward",
@@ -32,7 +32,7 @@ TITLES = {
 
 
 def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
-    """Write the results, the figures and the report."""
+    """Write the results, the figures and the report. `kernels` is the result of `exact_kernels.measure`."""
     create_folder(out)
     document = results(runs, kernels)
     atomic_write(out / RESULTS, tables.json_text(document))
@@ -66,10 +66,10 @@ def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Return a row for each task and method of `FORMS`, computed with tables of logits and q.
+    """Return a row for each task and method of `FORMS`. Here, the methods train tables of logits and q, not SmolLM2.
 
-    A row contains the probability of the arms in focus after `ROLLOUTS` expected gradient steps (`now`), after `LONG`
-    steps (`later`), and in the `limit`.
+    A row contains the probability of the task's group `focus` after `ROLLOUTS` expected gradient steps (`now`), after
+    `LONG` steps (`later`), and in the limit pi_0 exp(Q / tau) (`limit`). `starts` is pi_0 [K] of each task.
     """
     rows = []
     for name, task in TASKS.items():
@@ -114,7 +114,7 @@ def _cell(runs: Runs, task: str, method: str) -> dict[str, Any] | None:
 
 
 def report(document: Mapping[str, Any]) -> str:
-    """Return the report in Markdown. Its prose is in `exact_prose.md`."""
+    """Return the report in Markdown. `document` is the content of `exact.json`. The prose is in `exact_prose.md`."""
     text = PROSE.read_text(encoding="utf-8")
     parts = {
         "RUN": run_sentence(document),
@@ -162,7 +162,7 @@ def contrast_table(rows: list[Mapping[str, Any]]) -> str:
 
 
 def cell_table(document: Mapping[str, Any], task: str) -> str:
-    """Return the table of a task, with its initial policy and the limit that the theory predicts."""
+    """Return the section on a task: its initial policy, the limit that theory predicts, and a table of the methods."""
     policies, own = document["policies"][task], SPECIFIC[task]
     arms = ", ".join(
         f"{arm} {policies['start'][arm]:.4f} → {policies['limit'][arm]:.4f} (reward {TASKS[task].rewards[arm]:g})"
@@ -206,7 +206,7 @@ def shift_table(document: Mapping[str, Any]) -> str:
 
 
 def drawn_table(document: Mapping[str, Any]) -> str:
-    """Return the table of the paid word's log odds and advantages, before and after q predicts the word."""
+    """Return the table for `weddings`: log odds and advantages of the paid word, before and after q predicts it."""
     heads = ["method", "q predicts it", "log odds before", "log odds after", "advantages before", "advantages after"]
     cells = [
         [row["method"], row["predicted"]]

@@ -18,9 +18,9 @@ WITHIN = {
     **dict.fromkeys(("commonest_word", "commonest_opening"), RATE),
     "true_reward": (-1.0, 1.0),  # of the judge `sentiment`
 }
-"""Ranges of quantities, to which confidence intervals are clipped."""
+"""Quantity -> range of its possible values. Confidence intervals are clipped to this range."""
 Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]
-"""The curves of each run by task, method and seed."""
+"""Tuple (task, method, seed) -> the curves of this run."""
 
 
 def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
@@ -34,7 +34,7 @@ def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
 
 
 def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, float]:
-    """Return a measure of each finished run of a cell (a task and a method), by seed."""
+    """Return a measure of all finished runs of a cell (a task and a method): seed -> value."""
     values = {}
     for (name, other, seed), curves in runs.items():
         if (name, other) != (task, method):
@@ -47,9 +47,10 @@ def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, floa
 
 
 def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
-    """Return a row for each contrast.
+    """Return a row for each contrast whose two methods share at least two finished seeds.
 
-    A row contains the difference with its confidence interval, the p-value, and the p-value after Holm's correction.
+    A row contains both means and their difference with confidence intervals, the p-value (`p`), and the p-value after
+    Holm's correction (`p_holm`).
     """
     rows = [row for contrast in CONTRASTS if (row := _row(runs, contrast)) is not None]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):

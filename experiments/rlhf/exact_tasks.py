@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 PROMPT = "We had a"
 TAU = 0.5
-"""Temperature of ACTDE (step size of q over step size of the logits), and weight beta of the KL penalty."""
+"""Temperature of ACTDE: the step size of q divided by that of the logits. Also the weight of the KL penalty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Task:
     lottery: tuple[str, ...] = ()
     """Arms that pay their mean times `ODDS` with probability 1 / `ODDS`, and otherwise nothing."""
     groups: dict[str, tuple[str, ...]]
-    """Names of groups of arms. `focus` is the group of the main measure."""
+    """Name of a group -> its arms. `focus` contains the arms of interest, which the main measure of a task uses."""
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
-"""Measure how well q fits on free text while the policy is fixed.
+"""Measure how well v and q predict the returns of free text while the policy is fixed.
 
     python -m experiments.rlhf.fit --out docs/rlhf
 
-SmolLM2 writes the texts of some rollouts. Only the heads are trained, so the hidden states are fixed and computed only
-once. Each setting trains v and q online, as `train` does: the heads predict a rollout, then learn from it. The
-explained variance of the predictions is averaged over the last rollouts.
+SmolLM2 writes the texts of some rollouts. By default, only the heads are trained, so the hidden states are fixed and
+computed only once. Each setting trains v and q online, as `train` does: the heads predict a rollout, then learn from
+it. The explained variance of the predictions is averaged over the last rollouts.
 
 In some settings, v and q have upper layers of their own (`own_layers`), or learn the mean of several sampled returns
 (`sampled_returns`). The samples also show what a perfect v and a perfect q would explain. A ridge regression on all
@@ -39,9 +39,11 @@ class StoredFits(TypedDict):
     """The content of `fit.json`.
 
     Attributes:
-        settings: what was measured: `default`, `changes` and `sampled`, a list [tokens, continuations of a token].
-        runs: the results of each seed: `seed`, `settings` (explained variances by name), `ridge`, and `moments`
-            (`experiments.rlhf.sampled_returns.moments_of`); before its end, `sampled`, the returns of each rollout.
+        settings: `default` and `changes` are `DEFAULT` and `CHANGES`. `sampled` is [TOKENS, SAMPLES], the numbers of
+            sampled tokens per state and of continuations per token.
+        runs: the results of each seed: `seed`, `settings` (name of a setting -> its explained variances), `ridge`, and
+            `moments` (of `sampled_returns.moments_of`). An unfinished seed also has `sampled`, the sampled returns of
+            each rollout.
     """
 
     settings: dict[str, Any]
@@ -63,9 +65,12 @@ DEFAULT: dict[str, Any] = {
     "layers_lr": 1e-5,
     "returns_per_token": 0,
 }
-"""The setting that `CHANGES` changes. The default of a new entry must be what the code did before the entry existed.
+"""The default setting. Most entries are options of the heads or of the optimizer.
 
-Attributes that are not those of the heads or of the optimizer:
+Stored results lack the entries that were added later. The default of a new entry must therefore be the earlier
+behaviour.
+
+Entries that are no options of the heads or of the optimizer:
     own_layers: number of layers that v and q do not share with the policy; `layers_lr` is their learning rate.
     returns_per_token: number of sampled returns that the targets average, or 0 for the recorded texts' lambda-returns.
 """
@@ -95,7 +100,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "1 return per token, both rates 1e-4": {"returns_per_token": 1, "q_lr": 1e-4, "value_lr": 1e-4},
     "4 returns per token, both rates 1e-4": {"returns_per_token": 4, "q_lr": 1e-4, "value_lr": 1e-4},
 }
-"""Changes of `DEFAULT`, by name."""
+"""Name of a setting -> its differences from `DEFAULT`."""
 
 
 def markdown(results: StoredFits) -> str:
@@ -135,10 +140,10 @@ def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
 
 
 def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
-    """Add the missing results to the run of a seed. `write` stores the results, and is called after each addition.
+    """Compute the results that the run of a seed lacks. `write` is called after each result, to store all results.
 
-    At the end, the sampled returns are replaced by the moments that the page needs, which are smaller. If they are
-    needed again, the same returns are sampled again.
+    At the end, the sampled returns are replaced by their moments, which are smaller and all that the page needs. If a
+    later call needs the returns again, it samples the same ones.
     """
     seed, measured = run["seed"], run["settings"]
     missing = [name for name in CHANGES if name not in measured]

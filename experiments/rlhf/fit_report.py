@@ -1,4 +1,4 @@
-"""The page of `experiments.rlhf.fit`."""
+"""The text of the page `fit.md`, generated from the results of `experiments.rlhf.fit`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -48,7 +48,10 @@ def _scores(name: str, runs: Runs) -> list[Mapping[str, float]]:
 
 
 def _best(names: Sequence[str], runs: Runs) -> list[str]:
-    """Return the paragraph on the largest q - v, among the settings that all runs have measured."""
+    """Return the paragraph on the setting in which q - v explains the largest share of the variance left by v.
+
+    Only settings that all runs have measured are compared. Without such a setting, return [].
+    """
     complete = {name: scores for name in names if len(scores := _scores(name, runs)) == len(runs)}
     if not complete:
         return []

@@ -26,11 +26,12 @@ TEXTS, ROLLOUTS, LAST = 32, 40, 16
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The B texts of a rollout with N choices.
+    """The B texts of a rollout, with N choices (sampled tokens) in total.
 
     Attributes:
         prompts: the prompts, without the texts that continue them.
-        streams: [B, L] token ids of prompt and text, padded on the right. The last token of each text is missing.
+        streams: [B, L] token ids of prompt and text, padded on the right. The last token of each text is missing,
+            because no choice follows it.
         positions: [N] index in `streams` of the token directly before each choice.
         max_tokens: maximum number of tokens of a text.
     """
@@ -43,12 +44,12 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class SampledReturns:
-    """Returns of texts that continue S states of a rollout with J tokens each, K times each.
+    """Returns of sampled texts: for S states of a rollout, J next tokens per state, and K continuations per token.
 
-    In each state, the tokens are independent samples of the policy. The same holds for the continuations of a token.
+    The tokens of a state are independent samples of the policy, and so are the continuations of a token.
 
     Attributes:
-        choices: [S] index of each state's choice in the rollout.
+        choices: [S] index, in the rollout, of the choice that was made in each state.
         tokens: [S, J] token ids.
         returns: [S, J, K] float64.
     """
@@ -63,7 +64,7 @@ class Rollout:
     """A rollout of a fixed policy: N choices (sampled tokens) in B texts of up to T choices.
 
     Attributes:
-        rows, columns: [N] text and position of each choice.
+        rows, columns: [N] index of each choice's text, and index of the choice within its text.
         hidden: [N, d] hidden states.
         tokens: [N] the chosen tokens.
         rewards, mask: [B, T] rewards, and where a choice exists. Only the last choice of a text has a reward.
@@ -93,7 +94,7 @@ class Rollout:
 
 @torch.no_grad()
 def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
-    """Return a tuple (rollouts, agent): the rollouts that SmolLM2 wrote without training, and their agent."""
+    """Let SmolLM2 write all rollouts of a run without training. Return a tuple (rollouts, agent that wrote them)."""
     torch.manual_seed(seed)
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
     agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)
@@ -110,7 +111,7 @@ def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
 
 
 def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: int) -> Rollout:
-    """Return the texts that the agent has recorded as a rollout. `prompts` is in the order of the episodes."""
+    """Return a rollout of the texts that the agent has recorded. `prompts` is in the order of the episodes."""
     batch = RolloutBatch(agent.take_segments(), credit="token")
     part, recorded = batch.micro_batch(range(len(batch))), batch.batch(with_q=False)
     states = agent.model.hidden_states(part.tokens, use_cache=False)
@@ -127,7 +128,7 @@ def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: in
 
 @torch.no_grad()
 def with_lower_states(rollouts: Sequence[Rollout], model: ActorCritic, layers: int) -> list[Rollout]:
-    """Return the rollouts with the hidden states after the lowest `layers` layers of the trunk."""
+    """Return copies of the rollouts in which `lower` holds the hidden states after the lowest `layers` layers."""
     with_states = []
     for rollout in rollouts:
         assert rollout.texts is not None

@@ -21,7 +21,7 @@ class Targets:
     """Targets of v and q at M pairs of a state and a token.
 
     Attributes:
-        choices: [M] index in the rollout of the choice that gives the state.
+        choices: [M] index, in the rollout, of the choice that was made in the state.
         tokens: [M] token ids.
         v, q: [M] targets, in units of reward.
     """
@@ -33,10 +33,10 @@ class Targets:
 
 
 class HeadTrainer:
-    """The value head and the Q heads, with layers of their own if `own_layers` is not 0, and their optimizer.
+    """The value head and the Q heads of a setting, and the optimizer that trains them.
 
-    Without own layers, the heads read the hidden states of the policy. With them, the losses of v and q train the
-    layers.
+    If the setting's `own_layers` is 0, the heads read the hidden states of the policy. Otherwise they read those of a
+    copy of the trunk's last layers, which the losses of v and q train too.
 
     Args:
         embedding: [V, d] the output embedding of the trunk.
@@ -79,7 +79,11 @@ class HeadTrainer:
         return self.heads.values(hidden), q
 
     def targets(self, rollout: Rollout, values: Tensor | None = None) -> Targets:
-        """Return the targets that a rollout gives. `values` is v of its choices [N], which are predicted if None."""
+        """Return the targets of v and q for a rollout.
+
+        `values` [N] is v of the rollout's choices. If it is None, v is predicted here. Targets that are computed from
+        sampled returns do not depend on `values`.
+        """
         if samples := self.setting["returns_per_token"]:
             return sampled_targets(rollout, samples)
         values = self.predict(rollout)[0] if values is None else values
@@ -102,7 +106,10 @@ class HeadTrainer:
             self.heads.sync_targets(0.005)
 
     def _q_of(self, hidden: Tensor, tokens: Tensor, *, target: bool = False) -> Tensor:
-        """Return q of one token per state. The shape is [M, H]."""
+        """Return q [M, H] of one token in each of M states, from each of H Q heads.
+
+        If `target` is true and there are target heads, return their q instead.
+        """
         distinct, index = torch.unique(tokens, return_inverse=True)
         q = self.heads.q_values(hidden, distinct, self.embedding[distinct], target=target)
         return q.take_along_dim(index[:, None, None], 1)[:, 0]
@@ -111,7 +118,8 @@ class HeadTrainer:
 def sampled_targets(rollout: Rollout, samples: int) -> Targets:
     """Return targets from the first `samples` sampled returns of each token.
 
-    The target of q is their mean. The target of v is the mean over all tokens of the state.
+    The target of q for a token is the mean of its returns. The target of v for a state is the mean of the targets of q
+    over the state's tokens.
     """
     sampled = rollout.sampled
     assert sampled is not None and samples <= sampled.returns.shape[2]
@@ -124,9 +132,10 @@ def sampled_targets(rollout: Rollout, samples: int) -> Targets:
 def fit(
     rollouts: Sequence[Rollout], embedding: Tensor, seed: int, *, model: ActorCritic | None = None, **setting: Any
 ) -> dict[str, float]:
-    """Train heads online. Return the explained variances of `_explained`, averaged over the last rollouts.
+    """Train heads online: they predict each rollout before they learn from it.
 
-    The arguments `embedding`, `model` and `setting` are those of `HeadTrainer`.
+    Return the three explained variances of `_explained` as `v`, `q` and `advantage`, averaged over the last `LAST`
+    rollouts. The arguments `embedding`, `model` and `setting` are those of `HeadTrainer`.
     """
     torch.manual_seed(seed)
     trainer, scores = HeadTrainer(embedding, setting, model), list[tuple[float, float, float]]()
@@ -144,7 +153,7 @@ def fit(
 
 
 def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return three explained variances: of the returns by v, of the returns by q, and of returns - v by q - v.
+    """Return three explained variances: (1) of the returns by v, (2) of the returns by q, (3) of returns - v by q - v.
 
     The returns are undiscounted Monte Carlo returns. The shape of v and q is [N].
     """
@@ -154,13 +163,14 @@ def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, fl
 
 
 def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dict[str, float]:
-    """Return the explained variances of two ridge regressions: without and with the token's embedding as a feature.
+    """Return the explained variances of two ridge regressions of the return.
 
-    Both use the hidden state. The last `LAST` rollouts are for evaluation, and all earlier rollouts are for training.
+    The features are the hidden state (`state`), or the hidden state and the token's embedding (`state and token`). The
+    last `LAST` rollouts are for evaluation, and all earlier rollouts are for training.
 
     Args:
         embedding: [V, d] the output embedding of the trunk.
-        penalty: penalty of the squared coefficients [d] or [2 d] of the standardized features.
+        penalty: weight of the sum of the squared coefficients [d] or [2 d] of the standardized features.
     """
     states = [rollout.hidden for rollout in rollouts]
     both = [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts]

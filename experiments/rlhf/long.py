@@ -1,4 +1,4 @@
-"""Train two cells of the confirmation, PPO and ACTDE, for five times as long: does ACTDE stop or only slow down?
+"""Train PPO and ACTDE for five times as long as the confirmation does: does ACTDE stop collapsing or only slow down?
 
 python -m experiments.rlhf.long --out docs/rlhf --runs RUNS --workers 2
 

@@ -17,7 +17,7 @@ from experiments.rlhf.sampled_returns import returns_of
 
 Array = NDArray[np.float64]
 LIKELY_TOKENS, TEXTS_PER_TOKEN = 6, 24
-"""Likeliest tokens of a state, and texts that continue each of them."""
+"""Number of likeliest next tokens per state, and number of texts that continue each of these tokens."""
 MEASURES = ("spread", "correlation", "log_ratio")
 
 
@@ -32,13 +32,13 @@ def q_estimates(
     max_tokens: int,
     seed: int,
 ) -> list[dict[str, Array]]:
-    """Return arrays [K] for one state of each text: estimates of Q^pi and what is compared with them.
+    """Return, for one state of each text, a dict of arrays [K] over K next tokens of the state.
 
-    These are `monte_carlo` (the estimates) and `error` (their standard errors), `q`, and `log_ratio`, which is
-    log pi - log pi_0 in nats. All but the last are in units of the reward.
+    `monte_carlo` contains the estimates of Q^pi, `error` their standard errors, and `q` the learned q, all in units of
+    the reward. `log_ratio` is log pi - log pi_0 in nats.
 
     In text i, the state is the one before the token with the index 4 i, modulo the length of the text. The K tokens are
-    those of the `LIKELY_TOKENS` likeliest that do not end the text. States with K < 2 are skipped.
+    the `LIKELY_TOKENS` likeliest, without those that end the text. States with K < 2 are skipped.
 
     Args:
         trained: agent with the policy pi and with q. It writes the continuations.

@@ -28,6 +28,6 @@ class OwnLayers(nn.Module):
         self.trained = nn.ModuleList([*layers[-count:], *above]).float().requires_grad_(True)
 
     def forward(self, tokens: Tensor, lower: FrozenStates) -> Tensor:
-        """Return the last hidden states [b, L, d] of tokens [b, L], given those after the lower layers."""
+        """Return the final hidden states [b, L, d] of tokens [b, L]. `lower` holds the output of the lower layers."""
         with upper_layers_only(self.model, lower):
             return self.model.hidden_states(tokens, use_cache=False)

@@ -1,4 +1,4 @@
-"""Returns of several texts per token, and the variance of returns that a perfect v and a perfect q explain.
+"""Sample several returns per token, and estimate the share of their variance that a perfect v and q would explain.
 
 The samples are nested: continuations within tokens, and tokens within states. By a nested analysis of variance, the
 variance of a return is the sum of three components (Searle, Casella and McCulloch 1992, chapter 3):
@@ -23,16 +23,16 @@ from experiments.rlhf.fit_rollouts import Rollout, SampledReturns
 
 Array = NDArray[np.float64]
 TOKENS, SAMPLES = 2, 4
-"""Sampled tokens per state, and continuations of each token."""
+"""Number of sampled tokens per state, and number of continuations of each token."""
 CEILINGS = ("v", "q", "advantage")
 
 
 @torch.no_grad()
 def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, seed: Sequence[int]) -> SampledReturns:
-    """Sample the returns of one state of each text, which is uniform among the states of the text.
+    """Sample returns at one random state of each text. The state is uniform among the states of the text.
 
-    The policy is that of `agent`. A token that ends the text, or that is the last one of the limit, has no
-    continuation, so its returns are equal.
+    `agent` samples `TOKENS` next tokens and `SAMPLES` continuations of each. A token that ends the text, or that is the
+    last one that the limit allows, has no continuation. Its returns are then all equal.
 
     Args:
         reward: name of the reward.
@@ -70,12 +70,12 @@ def returns_of(
     samples: int,
     seed: np.random.SeedSequence,
 ) -> Array:
-    """Return the rewards [N, K] of K = `samples` texts that the agent samples as continuations of each stream.
+    """Continue each of N streams K = `samples` times, and return the rewards [N, K] of the completed texts.
 
     Args:
-        streams: token ids of a prompt and the beginning of a text, for each of the N streams.
+        streams: N lists of token ids, each of a prompt and the beginning of a text.
         limits: largest number of sampled tokens of each stream.
-        starts: the prompt of each stream, and the position at which its text starts.
+        starts: a tuple for each stream: its prompt, and the index of the first token of its text.
         reward: name of the reward.
         seed: seed of the samples.
     """
@@ -99,9 +99,10 @@ def continued(
     ends: frozenset[int],
     seed: np.random.SeedSequence,
 ) -> list[TokenStream]:
-    """Continue each stream by at most its limit of sampled tokens, which may be 0. All streams form one batch.
+    """Continue each stream by sampled tokens. All streams form one batch.
 
-    The returned streams hold the sampled tokens as choices, with their log-probabilities. Each stream has a generator
+    A stream ends at one of the tokens `ends`, or at the number of tokens in `limits`, which may be 0. The returned
+    streams hold the sampled tokens as choices, with their log-probabilities. Each stream has a random-number generator
     of its own, spawned from `seed`.
     """
     continuations = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
@@ -120,8 +121,8 @@ def continued(
 def ceilings(moments: Array) -> dict[str, dict[str, float]]:
     """Return the explained variances of perfect predictions, with 95% bootstrap confidence intervals over states.
 
-    `v` and `q` are shares of the variance of the return. `advantage` is the share of the variance left by v that q - v
-    explains.
+    `v` and `q` are shares of the variance of the return. `advantage` is the share, explained by q - v, of the variance
+    that v leaves unexplained.
 
     Args:
         moments: the result [S, 3] of `moments_of` for S >= 2 states with `TOKENS` tokens and `SAMPLES` continuations.
@@ -136,7 +137,7 @@ def ceilings(moments: Array) -> dict[str, dict[str, float]]:
 
 
 def variance_components(returns: Array) -> Array:
-    """Return the components of the variance of returns [S, J, K]: of states, of tokens and of continuations.
+    """Return the components of the variance of returns [S, J, K]: (1) states, (2) tokens, (3) continuations.
 
     The estimates are unbiased, so they can be negative.
     """
@@ -144,24 +145,24 @@ def variance_components(returns: Array) -> Array:
 
 
 def moments_of(returns: Array) -> Array:
-    """Return three numbers per state [S, 3]: the mean, the variance of the tokens' means, the mean variance of tokens.
+    """Return three numbers per state [S, 3], from returns [S, J, K] of S states, J tokens and K continuations.
 
-    The shape of `returns` is [S, J, K]: S states, J >= 2 tokens and K >= 2 continuations of each token. The variances
-    are unbiased sample variances.
+    The numbers are (1) the mean of all returns, (2) the variance of the tokens' mean returns, and (3) the variance of a
+    token's returns, averaged over the tokens. J and K must be at least 2. The variances are unbiased sample variances.
     """
     of_tokens = returns.mean(2)
     return np.stack([of_tokens.mean(1), of_tokens.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
 
 
 def _components(moments: Array, tokens: int, samples: int) -> Array:
-    """Return the variance components [3] from the numbers [S, 3] of `moments_of`."""
+    """Return the variance components [3] from the result [S, 3] of `moments_of` for J = `tokens` and K = `samples`."""
     _, between, within = moments.mean(0)
     token = between - within / samples
     return np.array([moments[:, 0].var(ddof=1) - between / tokens, token, within])
 
 
 def _explained(components: Array) -> Array:
-    """Return the explained variances of perfect predictions [3], in the order of `CEILINGS`."""
+    """Return the explained variances [3] of perfect predictions, ordered as `CEILINGS`, from the components [3]."""
     state, token, noise = components
     variances = np.array([[state, state + token, token], [components.sum(), components.sum(), token + noise]])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""Screening: one run of 40 rollouts for each cell (a combination of settings), on a seed of its own.
+"""Screening: train each cell (a combination of settings) once, for 40 rollouts. The confirmation has other seeds.
 
 python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2
 """

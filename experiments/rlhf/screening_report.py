@@ -27,7 +27,7 @@ MEASURES = (
     ("commonest opening", "commonest_opening", "z.0%"),
 )
 MATCHED = 0.75
-"""Reward at which the cells are compared, linearly interpolated between probes."""
+"""Reward at which the cells are compared. Their measures there are interpolated linearly between probes."""
 SAMPLES = 20
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
@@ -92,7 +92,7 @@ def _fit(row: Mapping[str, Any]) -> str:
 
 
 def _matched(row: Mapping[str, Any]) -> list[str]:
-    """Return rollouts, entropy, KL and distinct-2 at the reward `MATCHED`, or blanks if the run never reaches it."""
+    """Return a run's rollouts, entropy, KL and distinct-2 at the reward `MATCHED`, or blanks if it never reaches it."""
     names = (("iteration", "z.0f"), ("entropy", "z.2f"), ("kl", "z.2f"), ("distinct_2", "z.2f"))
     if max(probe["reward"] for probe in row["probes"]) < MATCHED:
         return [""] * len(names)
@@ -110,7 +110,7 @@ def samples(rows: Rows) -> list[str]:
 
 
 def frontier(rows: Rows, path: Path) -> None:
-    """Draw reward against the square root of the KL of a token, and entropy against reward, during training."""
+    """Draw two panels: the reward against the square root of the KL per token, and the entropy against the reward."""
     figure, axes = make_figure(1, 2, 13.0, 4.4)
     for index, row in enumerate(rows):
         style = {"color": PALETTE[index % len(PALETTE)], "ls": DASHES[index // len(PALETTE) % len(DASHES)], "lw": 1.1}

@@ -1,9 +1,9 @@
-"""Measure log pi - log pi_0 against q / tau during training.
+"""Test during training whether log pi - log pi_0 is q / tau up to a constant, as the theory of ACTDE predicts.
 
 python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2
 
-The command trains ACTDE and, as a control, PPO that trains q for this measurement only. It measures both after some of
-their rollouts: log pi - log pi_0 against q / tau, and q against Q^pi, within the states of texts (see
+The command trains ACTDE and, as a control, PPO that trains q for this measurement only. After some rollouts, it
+compares log pi - log pi_0 with q / tau, and q with Q^pi, within the states of texts (see
 `experiments.rlhf.tilt_measures`). If the command is interrupted, the same command continues from the last checkpoints.
 It repeats no measurement.
 """
@@ -48,18 +48,18 @@ COMMON: dict[str, Any] = {
 }
 PROMPTS = "heldout"
 RESULTS, FIGURE = "tilt.json", "tilt.svg"
-"""Names of the results, in the output folder and in the folder of each run, and of the figure."""
+"""File names of the results and of the figure. The output folder and the folder of each run contain results."""
 
 
 class StoredRow(TypedDict):
-    """The fields that identify a row of the results."""
+    """The fields that identify a row of `tilt.json`, which is a checkpoint of a run."""
 
     run: str
     rollouts: int
 
 
 class StoredTilt(TypedDict):
-    """The content of the results in the output folder."""
+    """The content of `tilt.json`, which compares log pi - log pi_0 with q / tau (`tilt_measures`), by checkpoint."""
 
     about: dict[str, dict[str, Any]]
     rows: list[StoredRow]
@@ -107,7 +107,11 @@ def main(
 
 
 def _stored_rows(path: Path, about: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the rows in a file of results by the name of the run. Raise `AgentError` if it has other settings."""
+    """Return the rows of a results file: name of a run -> its rows.
+
+    Raises:
+        AgentError: the settings in the file differ from `about`.
+    """
     stored = read_json(path, StoredTilt, error=AgentError) if path.is_file() else StoredTilt(about={**about}, rows=[])
     if stored["about"] != about:
         raise AgentError(f"{path} holds results with other settings; move the file away")
@@ -119,7 +123,7 @@ def _is_complete(rows: Sequence[StoredRow]) -> bool:
 
 
 def _measures(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the measures that a run's folder holds, by the number of rollouts."""
+    """Return the stored measures of a run: number of rollouts -> measures after these rollouts."""
     path = folder / RESULTS
     return read_json(path, dict[str, dict[str, Any]], error=AgentError) if path.is_file() else {}
 
@@ -132,7 +136,7 @@ def train_and_measure(config: TrainConfig, folder: Path, threads: int) -> None:
 
 
 def measure_checkpoints(config: TrainConfig, folder: Path) -> None:
-    """Measure the checkpoints of a run whose measures its folder lacks, and add the measures to this folder.
+    """Measure the checkpoints of a run that are not measured yet, and store the results in the run's folder.
 
     Raises:
         AgentError: a checkpoint to measure has been deleted.
@@ -232,7 +236,10 @@ def _interval(estimate: Mapping[str, float | None], measure: str) -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw R2 of sampled and of the likeliest tokens, and the correlation of q with the estimates of Q^pi."""
+    """Draw two panels: R2 of the regressions, and the correlation of q with the estimates of Q^pi.
+
+    R2 is drawn for tokens weighted by pi (`sampled`), and for equally weighted likeliest tokens (`likeliest`).
+    """
     figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.6)
     names = list(dict.fromkeys(row["run"] for row in rows))
     for index, name in enumerate(names):

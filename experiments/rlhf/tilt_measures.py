@@ -1,9 +1,10 @@
-"""Measure how far log pi - log pi_0 is from q / tau within the states of texts, and how far q is from Q^pi.
+"""Compare log pi - log pi_0 with q / tau on the policy's own texts, and q with Q^pi.
 
-The theory of ACTDE predicts log pi - log pi_0 = q / tau + c(s) (see `actde/tabular.py`). In each state that the trained
-policy visits, both sides are centred, and log pi - log pi_0 is regressed on q. Tokens are weighted by pi (tokens that
-are sampled), by pi_0, or equally among the 100 likeliest tokens under pi_0 (mostly tokens that are not sampled).
-In some states, Monte Carlo estimates of Q^pi are compared with q (see `experiments.rlhf.monte_carlo`).
+The theory of ACTDE predicts log pi - log pi_0 = q / tau + c(s) (see `actde/tabular.py`), where a state s is the prefix
+of a text. In each state that the trained policy visits, both sides are centred, and log pi - log pi_0 is regressed on
+q. Tokens are weighted by pi (tokens that are sampled), by pi_0, or equally among the 100 likeliest tokens under pi_0
+(mostly tokens that are not sampled). In some states, Monte Carlo estimates of Q^pi are compared with q (see
+`experiments.rlhf.monte_carlo`).
 """
 
 from contextlib import closing
@@ -25,7 +26,7 @@ from games import resolve
 from games.completion.prompts import load_prompts
 
 LIKELIEST = 100
-"""Number of tokens per state that the equal weights cover."""
+"""Number of tokens per state that have equal weights in the weighting `likeliest`. All others have the weight 0."""
 STATES = 16
 """Number of texts that contribute a state to the Monte Carlo estimates."""
 SEED = 0
@@ -55,12 +56,12 @@ class Visited:
 
 
 def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[str, Any]:
-    """Return the result of `regressions`, and the Monte Carlo measures as `monte_carlo`.
+    """Return the measures of a checkpoint: those of `regressions` and, as `monte_carlo`, those of q against Q^pi.
 
     The state of PyTorch's random-number generators is restored, so that a training in this process is not changed.
 
     Args:
-        checkpoint: folder of a trained agent with q, whose policy is that of its network.
+        checkpoint: folder of a trained agent with q, whose policy is not guided by q (`guide_beta` is 0).
         initial: folder of the agent before training.
         game: the completion game of the training.
         prompts: name or file of the prompts that the trained agent continues.
@@ -101,7 +102,7 @@ def visit(checkpoint: Path, initial: Path, game: str, prompts: str) -> Visited:
 
 @torch.no_grad()
 def regressions(visited: Visited) -> dict[str, Any]:
-    """Return four measures of the regression of log pi - log pi_0 on q for each weighting, pooled over states.
+    """Return four measures of the regression of log pi - log pi_0 on q, pooled over states, for each of `WEIGHTINGS`.
 
     * `slope`: 1 / tau, in nats per unit of reward
     * `r2`: squared correlation

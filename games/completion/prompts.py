@@ -46,7 +46,7 @@ def _file(source: str, setting: str) -> Path:
 
 
 def _prompt(line: str, place: str) -> str:
-    """Return the field `prompt` of one line of a `.jsonl` file."""
+    """Return the field `prompt` of one line of a `.jsonl` file. `place` names the line in errors."""
     try:
         record = parse_json(line, place)
     except GameError:

@@ -47,7 +47,7 @@ class Term:
 
     @property
     def name(self) -> str:
-        """The text of the term in a reward, without the weight."""
+        """The term as it is written in a reward, without the weight, such as `letter:e`."""
         if self.kind == "function":
             return self.argument
         return f"{self.kind}:{self.argument}" if self.argument else self.kind
@@ -163,7 +163,7 @@ def _sentiment() -> Callable[[str], float]:
 
 
 def _function(term: Term) -> Scorer:
-    """Import and return the user's function."""
+    """Import and return the user's function that a term names. Raise ScorerError if it is missing or unsuitable."""
     source = term.argument.rpartition(":")[0]
     try:
         return _with_two_parameters(term, import_name(term.argument, "function"))
@@ -192,7 +192,11 @@ def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
 
 
 def _checked(term: Term, scorer: Scorer) -> Scorer:
-    """Return a scorer that also checks the scores of `scorer`."""
+    """Return a scorer that calls `scorer` and checks its scores.
+
+    It raises ScorerError if `scorer` fails or does not return one finite number for each completion. `term` is the term
+    of the reward that `scorer` computes.
+    """
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"

@@ -29,9 +29,9 @@ class TextObservation(Observation):
 
 
 class ServedGame(Environment[TextAction, TextObservation, State]):
-    """The session of one client.
+    """The session of one client, which plays the games of `specs`.
 
-    A reset without a seed begins the next game. With a seed, it begins game `seed` % n of the n games.
+    A reset without a seed begins the next game. A reset with a seed begins the game with index `seed % len(specs)`.
     """
 
     SUPPORTS_CONCURRENT_SESSIONS = True

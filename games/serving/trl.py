@@ -59,7 +59,10 @@ class ToolEnvironment:
         return self._reward
 
     def _close(self) -> None:
-        """Close the environment, which may own a process. Discard it, because many cannot be reset after `close`."""
+        """Close the environment, which may own a process, and drop the reference to it.
+
+        The next `reset` makes a new one, because many environments cannot be reset after `close`.
+        """
         if self._env is not None:
             self._env.close()
             self._env = None

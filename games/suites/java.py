@@ -15,9 +15,9 @@ from typing import Any
 from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
-"""JVM options that make all identity hash codes equal.
+"""JVM options that give all Java objects the same identity hash code.
 
-Earlier episodes then do not affect the order of a hash set.
+The order of the elements in a Java hash set then does not depend on earlier episodes.
 """
 
 

@@ -17,7 +17,9 @@ PARAMETERS = (
 
 
 class ScienceWorld(SuiteGame):
-    """A task of ScienceWorld. `seed` is the number of its variation, and `simplify` names simplifications of the suite.
+    """A task of ScienceWorld. `seed` is the number of the task's variation. `simplify` lists simplifications.
+
+    The suite defines the variations of each task, and the simplifications, such as `easy`.
 
     The opening text begins with the task. The reward is the change in score. The largest score is 100, and a mistake
     that ends the task sets the score to -100. Each live episode needs a Java process of its own, because the games of

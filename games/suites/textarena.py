@@ -28,8 +28,8 @@ class TextArena(SuiteGame):
     """A one-player game of TextArena. Its observation consists of the game's messages since the last command.
 
     The agent writes freely, because TextArena lists no admissible commands. If `choices` is given, these texts are the
-    admissible commands. Any other text remains legal. A command without brackets is put into brackets if the suite does
-    so for this game.
+    admissible commands. Any other text remains legal. In some games, TextArena itself adds missing brackets around a
+    command.
 
     The reward is 0 until the game ends. The largest reward, 1, wins the game. Any smaller reward loses it.
     """
@@ -70,9 +70,10 @@ class TextArena(SuiteGame):
 
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Run the game with its own state of Python's global random generator. Discard what the game prints.
+        """Run the game in the block. Discard what it prints.
 
-        Raise GameError if the game fails or needs data that is not installed.
+        Inside the block, Python's global random generator has this game's own state. Afterwards, its previous state is
+        restored. Raise GameError if the game fails or needs data that is not installed.
         """
         with _LOCK, _silence(), _no_downloads():
             before = random.getstate()

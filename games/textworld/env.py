@@ -2,9 +2,9 @@
 
 A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. A game of ALFWorld is
 one file, `NAME.tw-pddl`. Files are checked before they are loaded (`validation/game_file.py`). A filter checks every
-command (`engines/command_filter.py`). An engine (`engines/protocol.py`) plays the game. The engine runs in a child
-process (`engines/subprocess_engine.py`) unless this project made the game and no engine of this game file has failed
-before.
+command (`engines/command_filter.py`). An engine (`engines/protocol.py`) plays the game. If this project made the game,
+the engine runs in the current process until an engine of the same game file fails. All other engines run in a child
+process (`engines/subprocess_engine.py`).
 """
 
 from __future__ import annotations
@@ -41,23 +41,26 @@ _FAILED: set[Path] = set()
 _WARNED: set[Path] = set()
 """Game files about which this process has warned."""
 LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
-"""The characters beyond ASCII that the texts of a story without a record may contain."""
+"""The non-ASCII characters that a story without a `.json` from TextWorld may print."""
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
-"""Entries that info always holds. `infos` may name them too."""
+"""The entries that every `info` dictionary holds. The argument `infos` of `TextWorld` may name them too."""
 TURN = ("feedback", "last_command")
-"""Entries about the last turn: its text, and the command that the game received, or None."""
+"""Optional entries about the last turn: its text, and the command that the game received (None if it received none)."""
 KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
 
 
 class TextWorld(TextGame):
-    """A TextWorld game, `NAME.z8` with `NAME.json` beside it, any other story (`.z1` to `.z8`), or a `.tw-pddl` game.
+    """Environment that plays the game in one file.
+
+    `path` is a TextWorld game (`NAME.z8` with `NAME.json` beside it), any other story (`.z1` to `.z8`), or a `.tw-pddl`
+    game.
 
     The modules `games/textworld/engines/jericho.py` and `pddl.py` describe what info holds for a story without a record
     and for a `.tw-pddl` game.
 
-    The reward of a command is the change in score. Winning or losing terminates the episode, as does the end of a story
-    whose outcome is unknown (`won` and `lost` are then both false). The turn limit truncates the episode. The default
-    limit is 100 turns, or three times the length of the walkthrough if that is more.
+    The reward of a command is the change in score. Winning or losing terminates the episode. A story can also end
+    without telling the outcome, which terminates the episode with `won` and `lost` both false. The turn limit truncates
+    the episode. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
     `objective`. The first info also holds `extra.walkthrough`. The argument `infos` names further entries:
@@ -119,12 +122,19 @@ class TextWorld(TextGame):
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether the interpreter must play this command, which takes milliseconds instead of microseconds."""
+        """Return whether the interpreter must play `command`.
+
+        Return False if the response is cached or if the filter stops the command. The interpreter takes milliseconds, a
+        cached response microseconds.
+        """
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Call `function` of the engine. If it raises GameError, later engines of this file run in a child process."""
+        """Call `function(*args)`, which creates or uses the engine, and return the result.
+
+        If the call raises GameError, all later engines of this game file run in a child process.
+        """
         try:
             return function(*args)
         except GameError:
@@ -189,7 +199,10 @@ class TextWorld(TextGame):
         )
 
     def _sendable(self, commands: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the commands that can be sent to the interpreter. Warn once for each game file about the others."""
+        """Return those of `commands` that can be sent to the interpreter.
+
+        If any command cannot be sent, warn, unless this process has warned about the game file before.
+        """
         sendable = tuple(filter(can_be_sent, commands))
         if len(sendable) < len(commands):
             other = next(command for command in commands if not can_be_sent(command))
@@ -204,7 +217,10 @@ class TextWorld(TextGame):
 
 
 def _observed(record: str) -> str:
-    """Return the setting `observed` of a `textnav` game (`full` or `part`), or "" for any other game."""
+    """Return the setting `observed` (`full` or `part`) of a `textnav` game, or "" for any other game.
+
+    `record` is the content of the game's `.json`, or "" if there is none.
+    """
     match parse_json(record, "the record")["metadata"].get("actde") if record else None:
         case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
             return str(observed)
@@ -212,7 +228,10 @@ def _observed(record: str) -> str:
 
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine that has loaded the file `path`. The caller has checked the file."""
+    """Return an engine that has loaded the file `path`, which the caller has checked.
+
+    `name` is `cached` or `stock`. `origin` is the result of `game_file.check`.
+    """
     if origin in (game_file.PLAIN, game_file.PDDL):
         return SubprocessEngine(path, infos, inner="jericho" if origin == game_file.PLAIN else "pddl")
     story = _with_tw_name(path)
@@ -228,9 +247,10 @@ def _make_filter(origin: str, templates: Sequence[str]) -> CommandFilter | FreeT
 
 
 def _with_tw_name(story: Path) -> Path:
-    """Return `story`, or the path of a copy in the cache if the name of `story` does not begin with `tw-`.
+    """Return the path of `story` under a name that begins with `tw-`.
 
-    Under another name, every text of the game would begin with a status line.
+    If the name of `story` does not begin with `tw-`, return the path of a copy in the cache. Under another name, every
+    text of the game would begin with a status line.
     """
     if story.name.startswith("tw-"):
         return story

@@ -31,7 +31,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A two-way passage. `direction` leads from the first of the two `rooms` (ids) to the second.
+    """A two-way passage. `rooms` are the ids of its two rooms. `direction` leads from the first to the second.
 
     `door` is the name of the passage's door, and `state` is one of STATES. Both are '' if there is no door.
     """
@@ -46,9 +46,9 @@ class Passage:
 class Map:
     """The map of one game at its beginning.
 
-    `rooms` maps ids to rooms. The rooms of the walkthrough come first, then the others by their distance from `start`,
-    the id of the player's first room. `carried` are the things that the player carries. `route` holds the ids of the
-    rooms that the walkthrough passes through, from `start` on.
+    `rooms` maps ids to rooms. The rooms on the walkthrough come first, then the others by their distance from `start`,
+    then those that cannot be reached. `start` is the id of the player's first room. `carried` describes the things that
+    the player carries. `route` holds the ids of the rooms that the walkthrough passes through, from `start` on.
     """
 
     rooms: dict[str, Room]
@@ -65,7 +65,7 @@ def load_map(story: Path) -> Map:
 
 
 def read_map(record: Mapping[str, Any]) -> Map:
-    """Return the map that TextWorld's record of a game describes."""
+    """Return the map of a game. `record` is the content of the `.json` file in which TextWorld describes the game."""
     facts = [(fact["name"], [argument["name"] for argument in fact["arguments"]]) for fact in record["world"]]
     infos = {str(key): info for key, info in record["infos"]}
     exits = _exits(facts)
@@ -120,7 +120,7 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 
 
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
-    """Return a cell for each room. If possible, each neighbour of a room lies in the direction of their passage.
+    """Return a cell for each room. If possible, a passage leads in the same direction on the map as in the game.
 
     Each room is placed beside a neighbour (`_free_cell`). This leaves gaps, which are closed at the end. Rooms that
     cannot be reached are placed below the others.
@@ -142,9 +142,10 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here` in `direction`. If a room or a passage occupies this cell, first make room.
+    """Return the cell beside `here` in `direction`. If the cell is occupied by a room or a passage, first free it.
 
-    To make room, all rooms beyond `here` move one cell in `direction`, which keeps the direction of every passage.
+    To free the cell, move all rooms that lie farther in `direction` than `here` by one cell in `direction`. This
+    changes `cells`, but not the direction of any passage.
     """
     step = STEPS[direction]
     column, row = cells[here]
@@ -158,7 +159,10 @@ def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) 
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Merge neighbouring columns (axis 0) or rows (axis 1) wherever this makes no rooms or passages collide."""
+    """Merge neighbouring columns (axis 0) or rows (axis 1) where possible, and return the new cells.
+
+    Two columns or rows are merged only if no cell then holds two rooms, or a room and a passage.
+    """
     values = [cell[axis] for cell in cells.values()]
     for at in range(max(values) - 1, min(values) - 1, -1):
         moved = {
@@ -172,7 +176,10 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """Return the cells between the two rooms of a straight passage. Rooms without a cell are ignored."""
+    """Return the cells that straight passages cross on the way from one room to the other.
+
+    A passage is straight if both rooms are in the same column or row. Rooms without a cell are ignored.
+    """
     crossed: set[Cell] = set()
     for room, ways in exits.items():
         for to in ways.values():
@@ -186,7 +193,11 @@ def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
 
 
 def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the contents of `holder`, each with its state and its own contents."""
+    """Return a text for each thing in `holder`, with its state and its contents, as in `fridge (closed): milk`.
+
+    `holder` is an id. `holders` maps the id of each thing to the id of the thing or room that holds it. `facts` holds
+    pairs (name, ids of the arguments), and `infos` maps each id to its entry in the record.
+    """
     things = []
     for key in sorted(key for key, place in holders.items() if place == holder and key in infos):
         if infos[key]["type"] == "P" or not infos[key].get("name"):
@@ -198,7 +209,10 @@ def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos
 
 
 def _passages(rooms: Sequence[str], exits: Exits, facts: Sequence[Any], infos: Mapping[str, Any]) -> list[Passage]:
-    """Return each passage once. The first room of a passage is the room that comes first in `rooms`."""
+    """Return each passage once. The first room of a passage is the room that comes first in `rooms`, a list of ids.
+
+    `facts` holds pairs (name, ids of the arguments), and `infos` maps each id to its entry in the record.
+    """
     doors = {(arguments[0], arguments[2]): arguments[1] for name, arguments in facts if name == "link"}
     states = {arguments[0]: name for name, arguments in facts if name in STATES and len(arguments) == 1}
     passages: dict[frozenset[str], Passage] = {}

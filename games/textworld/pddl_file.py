@@ -14,7 +14,7 @@ from games.untrusted_files import read_json, validated
 
 SUFFIX = ".tw-pddl"
 INFOS = ("policy_commands", "intermediate_reward")
-"""The entries of `protocol.INFOS` that these games have."""
+"""The entries of `protocol.INFOS` that `.tw-pddl` games can provide."""
 MAX_FILE = 16_000_000
 """The maximum size of a file in bytes. A game of ALFWorld has less than a megabyte."""
 
@@ -23,7 +23,7 @@ MAX_FILE = 16_000_000
 class PddlGame:
     """The content of a `.tw-pddl` file.
 
-    Fields are named like its JSON keys. ALFWorld's further keys are ignored.
+    The fields have the names of the JSON keys in the file. Further keys, which ALFWorld's files have, are ignored.
     """
 
     pddl_domain: str

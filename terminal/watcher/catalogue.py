@@ -12,14 +12,18 @@ BATCH = 1000  # rows that are passed on at once
 
 
 class Place(NamedTuple):
-    """An episode: its row in the transcript, and the number of its run (from 0, in the order of the command line)."""
+    """An episode of the watched runs.
+
+    `run` is the number of its run, from 0, in the order of the command line. `row` holds what the list shows of the
+    episode, and the episode's position in the transcript.
+    """
 
     run: int
     row: EpisodeRow
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """The key by which a list is sorted."""
+        """The sort key of the episode list: run, iteration and number of the episode."""
         return self.run, self.row.iteration, self.row.index
 
 
@@ -46,7 +50,7 @@ class Catalogue:
 
     Attributes:
         labels: short name of each run.
-        columns: whether a list of the episodes has the columns "run" and "iteration".
+        columns: for each of the optional columns "run" and "iteration", whether a list of the episodes has it.
         places: all episodes, in the order of reading.
         shown: the episodes that the filter `wanted` matches, by run, iteration and number.
     """
@@ -60,9 +64,10 @@ class Catalogue:
         self._indices = [TranscriptIndex(path) for path in paths]
 
     def read(self, *, growing: bool) -> Iterator[Batch]:
-        """Yield the episodes that were written since the last call. See `TranscriptIndex.read`.
+        """Yield the episodes that were written since the last call.
 
-        This method changes neither `places` nor `shown`, so that it can run in a thread.
+        `growing` tells whether the transcripts may still grow (see `TranscriptIndex.read`). This method changes
+        neither `places` nor `shown`, so that it can run in a thread.
         """
         for run, index in enumerate(self._indices):
             if restart := index.is_replaced():
@@ -99,9 +104,9 @@ class Catalogue:
         return len(self.labels) > 1
 
     def partner(self, place: Place, run: int) -> Place | None:
-        """Return an episode of a run with the same game and seed, or None if there is none.
+        """Return an episode of run number `run` that has the game and the seed of `place`, or None if there is none.
 
-        If there are several, return the nearest one by iteration and number.
+        If there are several, return the one whose iteration and number are nearest to those of `place`.
         """
         row = place.row
 
@@ -117,15 +122,15 @@ class Catalogue:
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """Return a short name for each transcript: that of its folder or file, or the whole path if names are equal."""
+    """Return a short name for each transcript: the name of its folder or file, or its path if two names are equal."""
     names = [path.absolute().parent.name if path.name == NAME else path.stem for path in paths]
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 
 
 def first_difference(one: Episode, other: Episode) -> int | None:
-    """Return the first turn, counted from 0, at which two episodes of a game differ in text or command, or None.
+    """Return the first turn at which two episodes of a game differ in text or command, or None if they are equal.
 
-    If one episode is a prefix of the other, this is the turn after the last one of the shorter episode.
+    Turns count from 0. If one episode is the beginning of the other, return the turn after the shorter one's last turn.
     """
     pairs = zip(one.steps, other.steps, strict=False)
     for turn, (a, b) in enumerate(pairs):

@@ -127,9 +127,10 @@ def _export(page: Path, paths: list[Path], wanted: "EpisodeFilter") -> None:
 
 
 def _choose(paths: list[Path], wanted: "EpisodeFilter") -> list[tuple[Path, "EpisodeRow"]]:
-    """Return a tuple (transcript, row) for each matching episode, by transcript, iteration and number.
+    """Return the episodes that the filter `wanted` matches, as tuples (transcript, row).
 
-    If the filter is empty, return the newest iteration of each transcript.
+    They are sorted by transcript, iteration and number. If the filter is empty, return the episodes of the newest
+    iteration in each transcript.
 
     Raises:
         AgentError: a transcript is missing, damaged or empty, or no episode matches.

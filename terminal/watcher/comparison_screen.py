@@ -21,9 +21,11 @@ from terminal.watcher.row_list import RowList, cell, row
 
 
 def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
-    """Show an episode beside one of another run with the same game and seed.
+    """Show an episode side by side with an episode of another run that has the same game and seed.
 
-    The other run is the first one after run number `after`, or after the episode's own run if `after` is None.
+    The other run is the next one that has such an episode, in the order of the command line. The search begins after
+    run number `after`, or after the run of the episode `place` if `after` is None. After the last run, it continues
+    with the first.
     """
     runs, start = len(catalogue.labels), place.run if after is None else after
     others = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != place.run]
@@ -44,7 +46,7 @@ def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: in
 
 
 class ComparisonScreen(Screen[None]):
-    """Two episodes. The list aligns their turns, and marks the first turn at which they differ."""
+    """The screen of two episodes side by side. A list aligns their turns, and marks the first one that differs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),

@@ -24,7 +24,10 @@ from terminal.watcher.row_list import RowList, cell, row
 
 
 def open_episode(app: App[Any], catalogue: Catalogue, position: int, *, replace: bool = False) -> None:
-    """Show an episode of the list. If it cannot be read, show why."""
+    """Show the episode with the index `position` in the list. If it cannot be read, show why.
+
+    `replace` tells whether the screen of the episode replaces the current screen.
+    """
     try:
         entry = read_episode(catalogue.shown[position].row)
     except AgentError as error:
@@ -41,7 +44,7 @@ def open_episode(app: App[Any], catalogue: Catalogue, position: int, *, replace:
 class EpisodeScreen(Screen[None]):
     """The screen of one episode.
 
-    `position` is its index in the list of shown episodes.
+    `position` is the index of the episode in `catalogue.shown`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,7 +94,10 @@ class EpisodeScreen(Screen[None]):
         self.query_one(RowList).cursor += turns
 
     def action_episode(self, episodes: int) -> None:
-        """Show the next or the previous episode of the list, which may have changed since this one was opened."""
+        """Show the next episode of the list (`episodes` is 1) or the previous one (-1).
+
+        The list may have changed since the current episode was opened.
+        """
         shown = self.catalogue.shown
         here = shown.index(self.place) if self.place in shown else self.position
         if 0 <= (position := here + episodes) < len(shown):

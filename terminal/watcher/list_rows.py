@@ -27,7 +27,7 @@ NARROW_TITLES = {"iteration": "it", "episode": "ep", "level": "lv", "total": "re
 
 
 def titles(width: int, columns: Mapping[str, bool]) -> Text:
-    """Return the titles of the columns for a list of this width. `columns` tells whether optional ones exist."""
+    """Return the title row of a list of this width. `columns` tells for each optional column whether it is shown."""
     names = {name: name for name in COLUMNS if columns.get(name, True)}
     short = WIDE_TITLES if width >= WIDE else NARROW_TITLES
     names |= {name: title for name, title in short.items() if name in names}
@@ -37,7 +37,7 @@ def titles(width: int, columns: Mapping[str, bool]) -> Text:
 
 
 def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *, run: str) -> Text:
-    """Return the row of an episode. `columns` tells whether optional columns exist."""
+    """Return the row of an episode. `columns` tells for each optional column whether it is shown."""
     result = display.result(episode)
     texts = {
         "run": one_line(run),
@@ -55,9 +55,9 @@ def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *,
 
 
 def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
-    """Return a row of the list from the texts of its columns. The game takes the width that is left.
+    """Return a row of the list. `texts` holds the text of each column except the game, which gets the remaining width.
 
-    If the row is narrow or the GAME string does not fit, `short_game` shortens it.
+    If the row is narrow or the GAME string does not fit, `short_game` shortens the GAME string.
     """
     wide = width >= WIDE - 1
     cells = {
@@ -74,7 +74,7 @@ def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[st
 def short_game(game: str, width: int) -> str:
     """Return a GAME string without its prefix `textworld:` and its level.
 
-    If the result is still wider than `width` and has a seed, cut the name, and keep no setting but the seed.
+    If the result is still wider than `width` and the settings include a seed, keep only the seed, and cut the name.
     """
     name, _, query = game.removeprefix("textworld:").partition("?")
     settings = [setting for setting in query.split("&") if setting and not setting.startswith("level=")]

@@ -27,7 +27,7 @@ POLL_SECONDS = 1.0
 class ListScreen(Screen[None]):
     """The list of episodes that the filter matches.
 
-    The cursor stays on the last episode until the user moves the cursor.
+    When episodes are added, a cursor on the last episode moves to the new last one. Any other stays on its episode.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -108,7 +108,11 @@ class ListScreen(Screen[None]):
             self.app.call_from_thread(function, *arguments)
 
     def _show_filtered(self, wanted: EpisodeFilter, places: list[Place], count: int, kept: list[Place]) -> None:
-        """Show the result of `_filter` on the first `count` of `places`, and the episodes that were read since then."""
+        """Show the episodes that match the filter `wanted`, unless the filter has changed again.
+
+        `kept` holds the matches that `_filter` has found among the first `count` of `places`. Episodes that were read
+        since then are filtered here.
+        """
         now = self.catalogue
         if now.wanted is not wanted:
             return
@@ -195,7 +199,10 @@ class ListScreen(Screen[None]):
         self._choose(**{name: not getattr(self.catalogue.wanted, name), other: False})
 
     def action_same(self, name: str) -> None:
-        """Show only episodes with the game, level or iteration of the current one, or all if this is the filter."""
+        """Show only the episodes that have the current episode's game, level or iteration.
+
+        `name` is the field of the filter to set: `exact_game`, `level` or `iteration`. If it is already set, clear it.
+        """
         if getattr(self.catalogue.wanted, name) is not None:
             self._choose(**{name: None})
         elif place := self._current():

@@ -19,7 +19,10 @@ BAR = 20  # characters of the longest bar in Markdown
 
 
 class Row(NamedTuple):
-    """A command that the agent considered, with `numbers` [q], or a token that it wrote, with `numbers` [v, q]."""
+    """A row in the table of a turn: a command that the agent considered, or a token that it wrote.
+
+    `numbers` is [q] for a command, and [v, q] for a token.
+    """
 
     text: str
     percent: str
@@ -28,9 +31,9 @@ class Row(NamedTuple):
 
 
 def write_page(path: Path, entries: Iterable[tuple[str, Entry]]) -> None:
-    """Write a page of entries, given as tuples (name of the run, entry).
+    """Write recorded episodes to a page. Its suffix, .html or .md, selects the format.
 
-    The suffix .html or .md selects the format.
+    `entries` holds tuples (name of the run, recorded episode).
     """
     from games.files import atomic_write, exclusive
 
@@ -79,7 +82,7 @@ def _table_row(row: Row) -> list[str]:
 def _escape(text: str) -> str:
     """Escape a text for use inside a line of Markdown.
 
-    Marks with a meaning only at the start of a line are kept.
+    Characters that have a meaning only at the start of a line are not escaped.
     """
     return re.sub(r"([\\`*_~\[\]<>&|$@!])", r"\\\1", text)
 
@@ -91,7 +94,7 @@ def _fenced(text: str) -> str:
 
 
 def _episode(run: str, entry: Entry) -> dict[str, Any]:
-    """Return the values of an episode that a page shows."""
+    """Return what a page shows of an episode, as a dict for the templates."""
     episode = entry.episode
     return {
         "run": one_line(run),
@@ -150,7 +153,10 @@ def _signed(value: float | None) -> str:
 
 
 def _plots(episode: Episode) -> list[dict[str, str]]:
-    """Return the curves of v, q and reward as SVG paths in a square of 100 x 100, with the y coordinate of value 0."""
+    """Return the curves of v, q and reward as SVG paths in a square of 100 x 100, one dict for each curve.
+
+    `zero` is the y coordinate of the value 0. `low` and `high` are the smallest and the largest value as texts.
+    """
     plots = []
     for name, values in series(episode).values.items():
         if not (known := [(index, value) for index, value in enumerate(values) if value is not None]):

@@ -71,10 +71,11 @@ def _plot(name: str, values: Sequence[float | None], current: Sequence[int], wid
 
 
 def bars(values: Sequence[float | None], current: Sequence[int], width: int, colour: str) -> list[Text]:
-    """Return the lines of a bar chart.
+    """Return the lines of a bar chart that is at most `width` columns wide.
 
-    Bars of positive values rise from the zero line, and negative ones hang from it. If there are more values than
-    columns, a column shows the value of its range that is farthest from 0.
+    Bars of positive values rise from the zero line, and bars of negative values hang from it. If there are more values
+    than columns, a bar stands for several values, and shows the one that is farthest from 0. `current` holds the
+    indices of the values whose bars are highlighted.
     """
     step = max(1, math.ceil(len(values) / width))
     bins = [range(start, min(start + step, len(values))) for start in range(0, len(values), step)]
@@ -102,10 +103,11 @@ def bars(values: Sequence[float | None], current: Sequence[int], width: int, col
 
 
 def _cell(height: float, row: int) -> tuple[str, str]:
-    """Return a tuple (block character, style) for a bar of this height in one row.
+    """Return a tuple (block character, style) that draws the part of a bar in one row.
 
-    Row 0 is right above the zero line. Block characters fill a cell from below. A bar that hangs into a cell is
-    therefore the reverse of a block.
+    `height` is the height of the bar in rows, negative for a bar below the zero line. Row 0 is right above the zero
+    line, and row -1 right below it. Block characters fill a cell from below. Where a bar fills a cell from above, the
+    rest of the cell is therefore drawn as a block in reverse video.
     """
     if row >= 0:
         eighths = max(min(round(8 * (height - row)), 8), 1 if row == 0 else 0)

@@ -44,14 +44,14 @@ class RowList(ScrollView, can_focus=True):
     cursor = reactive(0)
 
     class Moved(Message):
-        """The cursor is on another row."""
+        """The cursor has moved to another row."""
 
         def __init__(self, rows: "RowList") -> None:
             super().__init__()
             self.rows = rows
 
     class Chosen(Moved):
-        """The user clicked on the row of the cursor."""
+        """The user clicked on the row on which the cursor already was."""
 
     def __init__(self, draw: Callable[[int, int], Text], *, id: str) -> None:  # noqa: A002  # textual's name
         super().__init__(id=id)
@@ -115,5 +115,5 @@ def cell(text: str, width: int, style: str = "", *, right: bool = False) -> Text
 
 
 def row(*cells: Text) -> Text:
-    """Return the cells of a row, with a space between them."""
+    """Join cells to a row, with a space between them."""
     return Text(" ", no_wrap=True).join(cells)

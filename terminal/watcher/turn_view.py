@@ -33,7 +33,7 @@ def heading(entry: Entry, *, run: str) -> Text:
 
 
 def short_heading(entry: Entry, *, run: str) -> Text:
-    """Return two lines about one of two episodes of the same game."""
+    """Return the heading of an episode in a comparison, in two lines. The screen's title names the game."""
     episode = entry.episode
     return Text.assemble(
         (one_line(run), "bold"),
@@ -96,9 +96,9 @@ def _choice(step: Step, score: str, width: int) -> RenderableType:
 
 
 def turn_cell(episode: Episode, number: int, width: int) -> Text:
-    """Return the command of a turn with its probability and reward in a cell of this width.
+    """Return a cell of this width with the command of a turn, its probability and its reward.
 
-    If the episode has no such turn, the cell is empty.
+    If the episode has no turn `number`, counted from 0, the cell is empty.
     """
     if number >= len(episode.steps):
         return cell("", width)

@@ -34,7 +34,11 @@ Bandits = list[tuple[Row, Row]]  # the rewards and the initial logits of each ba
 
 
 def converged(rewards: Row, start: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0) -> Tabular:
-    """Return an ACTDE learner that has taken all arms in turn until it converged. q starts at `q_value`."""
+    """Return an ACTDE learner that has taken all arms of a bandit in turn until q converged.
+
+    `start` holds the initial logits. By default, the initial policy is uniform. `alpha` is the step size of q, and
+    `q_value` the initial q of every arm.
+    """
     return in_turn(TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, start, alpha=alpha, q_value=q_value)
 
 
@@ -61,7 +65,10 @@ def gained(rate: float) -> Row:
 
 
 def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure whether the final policy changes when a constant is added to all rewards or to the initial q."""
+    """Measure whether the final policy changes when a constant is added to all rewards or to the initial q.
+
+    Also measure whether ACTDE's training adds each arm's reward to the arm's logit.
+    """
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
@@ -80,14 +87,18 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measure
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
-    """Simulate ACTDE on the wedding and party bandit with shifted rewards, and return curves of all steps by shift."""
+    """Simulate ACTDE on the wedding and party bandit, with a constant added to both rewards.
+
+    Return a dict with the curves for each constant of `SHIFTS`, recorded at every step. A key is a constant as text,
+    such as "-3".
+    """
     learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
     return simulate(learners, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
 
 
 def lowest_entropy(curves: Curves) -> Array:
-    """Return the lowest entropy of the policy at any step, in nats. The shape is [S]."""
+    """Return the lowest entropy of the policy at any step, in nats. The shape is [S], for S seeds."""
     policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
@@ -115,11 +126,15 @@ def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement
 
 
 def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
-    """Compare ACTDE's final policy with three predictions, when all rewards are multiplied by c.
+    """Multiply each bandit's rewards by a random factor c, and compare ACTDE's final policy with three predictions.
 
-    pi_0 is the initial policy, and pi_1 is the final policy for c = 1. The predictions are proportional to pi_1^c for
-    "factor" (uniform pi_0) and "factor-any" (random pi_0), and to pi_0 (pi_1 / pi_0)^c for "factor-tilt". Return the
-    distance between the predicted and the actual policy for each bandit.
+    pi_0 is the initial policy, and pi_1 is the final policy for c = 1. Up to normalization, the predictions are:
+
+    * "factor": pi_1^c, if pi_0 is uniform
+    * "factor-any": pi_1^c, if pi_0 is random
+    * "factor-tilt": pi_0 (pi_1 / pi_0)^c, if pi_0 is random
+
+    Return the distance between the predicted and the final policy for each prediction and bandit.
     """
     found: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
     for rewards, start in bandits:
@@ -145,9 +160,10 @@ def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Test for each bandit whether ACTDE's final policy has a lower entropy if rewards are multiplied by c or 1 / c.
+    """Test whether ACTDE's final policy has a lower entropy after all rewards are multiplied by a factor.
 
-    c is random and exceeds 1. "extremize-above" is for c, and "extremize-below" is for 1 / c.
+    The result maps two keys to one answer per bandit. The factor is a random c > 1 for "extremize-above", and 1 / c for
+    "extremize-below".
     """
     found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
@@ -158,7 +174,10 @@ def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[
 
 
 def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Return the distance between ACTDE's policy for a factor c and the softmax of temperature 1 / c, by bandit."""
+    """Compare ACTDE's final policy for rewards times c with the softmax of the rewards at temperature 1 / c.
+
+    Return the distance between the two policies for each bandit. c is random.
+    """
     differences = []
     for rewards, _ in bandits:
         tau = 1 / float(rng.uniform(0.2, 4))

@@ -37,7 +37,10 @@ NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an erro
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """Measure the first errors and the later errors of learners that start with consistent tables."""
+    """Measure the TD errors of learners that start with consistent tables, in the first step and later.
+
+    The module's docstring defines consistent tables.
+    """
     count, steps = (6, 300) if quick else (100, 5000)
     first, noisy, later, unstable = [], [], [], []
     for _ in range(count):
@@ -58,7 +61,10 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
-    """Train ACTDE from consistent tables, and return the root mean square TD error of the last half of the steps."""
+    """Train ACTDE from consistent tables, and return the root mean square TD error of the last half of the steps.
+
+    In consistent tables, v and q are the exact values of the current policy.
+    """
     errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
@@ -73,7 +79,11 @@ def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> 
 
 
 def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
-    """Return the error of each action in each state. Each error is that of a new learner with consistent tables."""
+    """Return the TD error of each action in each state, for a learner with consistent tables.
+
+    In consistent tables, v and q are the exact values of the current policy. Each error is that of a new learner, whose
+    tables have not been changed by another step.
+    """
     return [
         make_consistent(TabularACTDE(logits), mdp).learn(mdp.step(state, action, rng))
         for state, action in np.ndindex(mdp.rewards.shape)

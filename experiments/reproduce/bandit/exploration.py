@@ -41,7 +41,10 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def punished(kind: type[Tabular], rewards: Array) -> float:
-    """Return the share of N bandits with rewards [N, 2] in which the worse arm, tried second, has a negative error."""
+    """Return the share of bandits in which the worse arm has a negative TD error when it is first tried.
+
+    `rewards` [N, 2] are those of N bandits with two arms. The better arm is tried once before the worse arm.
+    """
     errors = []
     for worse, better in np.sort(rewards).tolist():
         learner = kind({0: {"better": 0.0, "worse": 0.0}})
@@ -51,7 +54,10 @@ def punished(kind: type[Tabular], rewards: Array) -> float:
 
 
 def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
-    """Measure the share of seeds in which PPO samples "at Chuck-E-Cheese". The claim holds if ACTDE's is larger."""
+    """Measure the share of seeds in which PPO ever samples "at Chuck-E-Cheese".
+
+    The claim holds if this share is larger for ACTDE, with the 95% interval of the difference above 0.
+    """
     starts = [int(seed) for seed in rng.integers(2**32, size=seeds)]
     ppo, actde = (np.array([finds(kind, seed, episodes) for seed in starts]) for kind in (TabularPPO, TabularACTDE))
     share, idle = over_seeds(actde, unit=True)["ours"], 1 - (1 - 0.5 * RARE) ** episodes
@@ -61,7 +67,7 @@ def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measure
 
 
 def finds(kind: type[Tabular], seed: int, episodes: int) -> bool:
-    """Return whether the learner samples the rare sentence within `episodes` episodes of on-policy learning."""
+    """Return whether the learner samples "at Chuck-E-Cheese" within `episodes` episodes of on-policy learning."""
     learner, rng = kind(START), random.Random(seed)
     for _ in range(episodes):
         if learner.sample("We had a", rng) == "wedding":

@@ -66,7 +66,10 @@ CAPTION = (
 
 
 def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure the growth with fixed step sizes. A quick run is too short to measure the limit of the policy."""
+    """Measure how the gap between the two logits grows with fixed step sizes.
+
+    A quick run has too few steps for the claim about the final policy, and omits it.
+    """
     ppo = curves["ppo"]
     party = expit(-ppo.gap[-1])
     limit = judge(over_seeds(party), (party < 0.001).all() and (ppo.last_decade(ppo.gap) >= 0).all())
@@ -82,13 +85,16 @@ def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measur
 
 
 def late_slope(curves: Curves) -> Array:
-    """Return the slope of the gap against ln n over the last two decades of steps. The shape is [S]."""
+    """Return the slope of the gap between the logits against ln n, where n is the step. The shape is [S], for S seeds.
+
+    Only the last two decades of steps are used, which are all but the first 1%.
+    """
     late = curves.since(0.01)
     return slopes(np.log(curves.steps[late]), curves.gap[late])
 
 
 def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
-    """Measure the growth with decaying step sizes.
+    """Measure how the gap between the two logits grows with decaying step sizes.
 
     Footnote 2 of the post says that "a decaying learning rate schedule probably does" stop the growth of PPO's logits.
     ACTDE is measured with the same schedules.
@@ -110,13 +116,20 @@ def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
 
 
 def slow_pace(both: Curves) -> Array:
-    """Return the slope of e^gap against the sum of 1/n over the last two decades of steps. The shape is [S]."""
+    """Return the slope of e^gap against the sum of 1/n, where n is the step. The shape is [S], for S seeds.
+
+    `both` are the curves of a learner whose step sizes alpha and b both decay as 1/n. Only the last two decades of
+    steps are used, which are all but the first 1%.
+    """
     late = both.since(0.01)
     return slopes(harmonic(both.steps)[late], np.exp(both.gap[late]))
 
 
 def late_power(curves: Curves) -> Array:
-    """Return the power of n with which the gap grows over the last two decades of steps. The shape is [S]."""
+    """Return the exponent p with which the gap grows like n^p, where n is the step. The shape is [S], for S seeds.
+
+    Only the last two decades of steps are used, which are all but the first 1%.
+    """
     late = curves.since(0.01)
     return slopes(np.log(curves.steps[late]), np.log(np.maximum(curves.gap[late], 1e-9)))
 
@@ -145,7 +158,7 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
 
 
 def harmonic(steps: NDArray[np.int64]) -> Array:
-    """Return the sum of 1/n up to each of the `steps` [T]. The shape is [T]."""
+    """Return the harmonic number 1 + 1/2 + ... + 1/n for each n in `steps` [T]. The shape is [T]."""
     return np.cumsum(1 / np.arange(1, steps[-1] + 1))[steps - 1]
 
 

@@ -24,7 +24,10 @@ FAST = 100  # steps within which convergence counts as fast
 
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure all claims about limits. A quick run skips the cookies example, which needs more steps."""
+    """Measure all claims about the policies that the learners converge to.
+
+    A quick run skips the cookies example, which needs more steps.
+    """
     return {
         **wedding(curves["actde"], curves["actde, gradient"], curves["ppo"]),
         **({} if quick else cookies(curves["cookies, actde"], curves["cookies, ppo"])),
@@ -33,12 +36,16 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 
 def after_fast(curves: Curves, values: Array) -> Array:
-    """Return the change of `values` [T, S] after the first `FAST` steps. The shape is [S]."""
+    """Return by how much `values` [T, S] change from step `FAST` to the last step. The shape is [S], for S seeds."""
     return np.asarray(values[-1] - values[curves.steps >= FAST][0])
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Measure ACTDE's final policy and the sum of its logits' absolute changes on the wedding and party example."""
+    """Measure ACTDE's final policy on the wedding and party example, and how far ACTDE moves the logits in total.
+
+    `along_gradient` holds the curves of an ACTDE variant, in which each error moves both logits along the gradient of
+    log pi. In `actde`, it moves only the logit of the sampled action.
+    """
     ends, gradient_ends, total = expit(actde.gap[-1]), expit(along_gradient.gap[-1]), actde.moved[-1]
     later, ppo_later = (over_seeds(after_fast(one, one.moved)) for one in (actde, ppo))
     return {
@@ -58,7 +65,8 @@ def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Mea
 def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
     """Measure the final policies on the cookies example, which has the rewards 11 and 10.
 
-    After the first reward, the other action is so rarely sampled that recovery takes tens of thousands of steps.
+    The first step makes the sampled action so likely that the other action is rarely sampled afterwards. Recovery
+    therefore takes tens of thousands of steps.
     """
     ends, pizza = expit(actde.gap[-1]), expit(-ppo.gap[-1])
     return {

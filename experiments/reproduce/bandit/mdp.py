@@ -22,9 +22,12 @@ Logits = dict[Any, dict[Any, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDP:
-    """An MDP with deterministic transitions and no terminal states.
+    """An MDP of S states and A actions, with deterministic transitions and no terminal states.
 
-    `rewards` [S, A] are means. `noise` is the standard deviation of the Gaussian noise that is added to each reward.
+    Attributes:
+        rewards: the mean rewards. The shape is [S, A].
+        next_states: the next state, as an index. The shape is [S, A].
+        noise: standard deviation of the Gaussian noise that is added to each reward.
     """
 
     rewards: Array
@@ -68,7 +71,10 @@ def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Logits:
 
 
 def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
-    """Train the learner on its own actions from state 0 for ever, and yield the TD error of each step."""
+    """Train the learner endlessly on actions that it samples itself, and yield the TD error of each step.
+
+    The first state is 0.
+    """
     state, draws = 0, random.Random(int(rng.integers(2**32)))
     while True:
         action: Any = learner.sample(state, draws)
@@ -77,7 +83,10 @@ def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Ite
 
 
 def advance(errors: Iterator[float], steps: int) -> Array:
-    """Take the next TD errors from `learn_on_policy`, which trains its learner. The shape is [steps]."""
+    """Train for `steps` steps, and return the TD errors. The shape is [steps].
+
+    `errors` is the iterator that `learn_on_policy` returned, which trains its learner by one step for each error.
+    """
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)
 
 

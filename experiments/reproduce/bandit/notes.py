@@ -14,8 +14,10 @@ class Note:
     """A paragraph of the report and the verdicts that it depends on.
 
     Attributes:
-        reproduced, not_reproduced: findings that must have these verdicts, by their ids without the part's name.
-        number: the finding whose number, formatted by the specification `format`, replaces $number in the text.
+        reproduced: the findings that must have the verdict "reproduced", by their ids without the part's name.
+        not_reproduced: the findings that must have the verdict "not reproduced", by their ids without the part's name.
+        number: the finding whose number replaces $number in the text, or "" if there is no $number.
+        format: the format specification of this number.
     """
 
     section: Section

@@ -1,7 +1,7 @@
-"""Recompute the two tables in the post by Turner and Einhorn (2023) and the limits that the post states.
+"""Recompute numbers of the post by Turner and Einhorn (2023): its two tables, and the policies at convergence.
 
-The learners are those of actde/tabular.py. The sequences of actions are fixed: either the post's history or all
-actions in turn. In growth.py and limits.py, by contrast, the learners sample actions from their own policies.
+The learners are those of actde/tabular.py. The sequences of actions are fixed: either the post's history or all actions
+in turn. In growth.py and limits.py, by contrast, the learners sample actions from their own policies.
 """
 
 import math
@@ -31,14 +31,17 @@ def measure() -> dict[str, Measurement]:
 def in_turn(
     kind: type[Tabular], rewards: Row, rounds: int = ROUNDS, start: Row | None = None, **settings: float
 ) -> Tabular:
-    """Return a learner that has taken every action once in each round. By default, its initial policy is uniform."""
+    """Return a learner of the class `kind` that has taken every action of a bandit once in each of `rounds` rounds.
+
+    `start` holds the initial logits. By default, the initial policy is uniform.
+    """
     learner = kind({STATE: start or dict.fromkeys(rewards, 0.0)}, **settings)
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
     return learner
 
 
 def replay_history(kind: type[Tabular], steps: int = len(HISTORY), **settings: float) -> list[StepRow]:
-    """Return the rows of the post's table for the first `steps` actions of its history."""
+    """Replay the first `steps` actions of the post's history, and return a row of the post's table for each action."""
     learner = kind({STATE: dict.fromkeys(REWARDS, 0.0)}, **settings)
     return replay(learner, bandit_steps(STATE, REWARDS, HISTORY[:steps]))
 
@@ -63,7 +66,11 @@ def ppo_table() -> dict[str, Measurement]:
 
 
 def actde_table() -> dict[str, Measurement]:
-    """Measure all entries of ACTDE's table. The post's rule for pi(wedding) is the softmax of the printed q-values."""
+    """Measure all entries of ACTDE's table in the post.
+
+    For pi(wedding), the measurement includes the result of the post's own rule: the softmax of the q-values that the
+    post prints.
+    """
     cells, claims = {}, load_claims("bandit")
     for row in replay_history(TabularACTDE):
         name = f"actde-table.t{row.t}"
@@ -75,9 +82,10 @@ def actde_table() -> dict[str, Measurement]:
 
 
 def bandit_limits() -> dict[str, Measurement]:
-    """Measure the policies that ACTDE converges to, and the policy after PPO's first step with logits in bits.
+    """Measure the policies that ACTDE converges to, and PPO's policy after its first step with logits in bits.
 
-    The post says that an advantage of 1 makes an action "1 bit more probable". A bit doubles the odds, so b is ln 2.
+    The post says that an advantage of 1 makes an action "1 bit more probable". A bit doubles the odds. The step size b
+    of the logits is therefore ln 2 for PPO.
     """
     (bits,) = replay_history(TabularPPO, 1, b=math.log(2))
     policy = in_turn(TabularACTDE, {"pizza": 10.0, "cookies": 11.0}).policy(STATE)
@@ -94,10 +102,11 @@ def bandit_limits() -> dict[str, Measurement]:
 
 
 def wireheading() -> dict[str, Measurement]:
-    """Measure ACTDE's limits on the wireheading example.
+    """Measure the policy that ACTDE converges to on the wireheading example.
 
     The initial policy is {pizza 1%, wirehead 99%}, and the rewards are 10 and 100. The tiny probability of pizza is
-    computed from the difference of the logits, so that it is not rounded to 0.
+    computed from the difference of the logits, so that it is not rounded to 0. Also measure at which difference of the
+    rewards the probability is .02%, the number that the post states.
     """
 
     def share(difference: float) -> float:
@@ -114,9 +123,9 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure how the difference of the logits grows if PPO takes two actions in turn.
+    """Measure how fast the difference of the two logits grows if PPO takes two actions in turn.
 
-    Every round adds the same number of nats.
+    In each of three examples, every round should add twice the difference of the rewards, in nats.
     """
     measurements = {}
     for name, rewards, start in (

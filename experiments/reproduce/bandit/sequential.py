@@ -37,7 +37,7 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
     """Check the proof in the module's docstring in random MDPs, with random step sizes and initial policies.
 
     The first measurement is the largest deviation from the equation for the logits. The second measurement is the
-    largest change of a logit as a fraction of its bound, in MDPs without noise.
+    largest ratio of a logit's change to its bound, in MDPs without noise. `count` is the number of MDPs.
     """
     deviations, used = [], []
     for place in range(count):
@@ -56,19 +56,26 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
 
 
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """Return how much the distance between the two logits grows from step `first` to `steps`. The shape is [S]."""
+    """Return how much the distance between a state's two logits grows from step `first` to step `steps`.
+
+    The shape is [S], for S states.
+    """
     _, logits = tables_at(learner_of(kind, mdp), mdp, (first, steps), rng)
     before, after = np.abs(logits[..., 0] - logits[..., 1])
     return np.asarray(after - before)
 
 
 def learner_of(kind: type[Tabular], mdp: MDP) -> Tabular:
-    """Return a learner with the uniform policy."""
+    """Return a new learner of the class `kind` whose initial policy is uniform."""
     return kind(initial_logits(mdp), alpha=0.1, b=0.1)
 
 
 def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
-    """Measure the growth of ACTDE's logits in an endless MDP with a single state, discount 1 and positive rewards."""
+    """Measure the growth of ACTDE's logits in an endless MDP with a single state, discount 1 and positive rewards.
+
+    `count` is the number of learners, each with its own random actions. The growth is that of the distance between the
+    two logits, per step, over the second half of the steps.
+    """
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
     rates = [float(growth(TabularACTDE, mdp, rng, first=half, steps=2 * half)[0]) / half for _ in range(count)]
@@ -76,7 +83,10 @@ def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
 
 
 def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
-    """Measure the growth of the logits' difference over the last decade of steps in the prisoner's dilemma."""
+    """Measure how much the difference of the two logits grows late in training, in the prisoner's dilemma.
+
+    Late means the last decade of steps, which are all but the first 10%.
+    """
     seeds, steps = (5, 1000) if quick else (20, 20_000)
     rows = [
         [float(growth(kind, dilemma(), rng, first=steps // 10, steps=steps).max()) for kind in RULES.values()]
@@ -114,7 +124,10 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 
 
 def tables_at(learner: Tabular, mdp: MDP, at: Iterable[int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Train a learner. Return a tuple (q-values, logits) at the T steps in `at`. Both have the shape [T, S, A]."""
+    """Train a learner, and return a tuple (q-values, logits) at the T steps in `at`.
+
+    Both have the shape [T, S, A], for S states and A actions.
+    """
     errors, rows = learn_on_policy(learner, mdp, rng), []
     for before, now in pairwise([0, *at]):
         advance(errors, now - before)

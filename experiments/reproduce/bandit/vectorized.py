@@ -31,7 +31,8 @@ class Learner:
         rule: the baseline of the error, which is v for "ppo", q(a) for "actde", and 0 for "none" (vanilla policy
             gradient).
         gap: the initial logit of the first arm minus that of the second arm, in nats.
-        gradient: whether the error moves both logits along the gradient of log pi(a), or only the logit of a.
+        gradient: if True, the error of the pulled arm a moves both logits, along the gradient of log pi(a). If False,
+            it moves only the logit of a.
     """
 
     name: str
@@ -66,7 +67,10 @@ class Curves:
     converged_at: Array
 
     def since(self, share: float) -> NDArray[np.bool_]:
-        """Return a mask [T] without the first fraction `share` of all steps; 0.01 selects the last two decades."""
+        """Return a mask [T] that is True for the recorded steps after the first fraction `share` of all steps.
+
+        With 0.01, these steps are the last two decades.
+        """
         return np.asarray(self.steps >= share * self.steps[-1] * (1 - TINY))
 
     def last_decade(self, values: Array) -> Array:
@@ -75,7 +79,7 @@ class Curves:
 
 
 class Tables:
-    """The logits, v and q of all learners and seeds."""
+    """The logits, v and q of L learners with S seeds each. Arrays have the shape [L, S]."""
 
     def __init__(self, learners: Sequence[Learner], seeds: int) -> None:
         settings = attrgetter("alpha", "alpha_power", "b", "b_power", "gradient", "gap")

@@ -38,9 +38,9 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """Return a list with one sentence, or an empty list if none of the numbers in `READ_OFF` was measured.
+    """Return a sentence that says how many of the post's numbers lie in our prediction intervals.
 
-    The sentence says how many of the post's numbers lie in our prediction intervals.
+    The sentence is in a list, which is empty if none of the numbers in `READ_OFF` was measured.
     """
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     read = [one for one in findings if one.id in names and one.verdict != NOT_RUN]
@@ -51,7 +51,12 @@ def notes(findings: Sequence[Finding]) -> list[str]:
 
 
 def over_time(actde: Series) -> dict[str, Measurement]:
-    """Measure what ACTDE "reliably does" according to the post, and whether its trials are otherwise inconsistent."""
+    """Measure the post's claims about how ACTDE changes during training, and about the spread over trials.
+
+    According to the post, ACTDE alternates at first and then regresses towards the uniform policy or the softmax over
+    returns. It "reliably" alternates more often than it cooperates or defects. Apart from this, the results of
+    different trials are inconsistent.
+    """
     first, end, shares = smooth(actde.until(SHORT)).max(axis=1), actde.last("alternate"), actde.shares()
     early_shares = np.array([actde.early(name) for name in SHARES])
     most = alternates_most(shares).mean()
@@ -110,7 +115,11 @@ def read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure one claim on all `OTHER_MATRICES`, because the post does not say which payoff matrix it shows."""
+    """Measure the claim that ACTDE seems to converge to the uniform policy on another payoff matrix.
+
+    The post does not say which matrix it shows, so all `OTHER_MATRICES` are measured. The claim holds if, on at least
+    one of them, all trials end nearer to the uniform policy than to the softmax over returns.
+    """
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(one.reaches(LONG) for one in arms):
         return {}
@@ -125,7 +134,11 @@ def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
 
 
 def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a table of the `OTHER_MATRICES` whose trials reach step `LONG`, or an empty list."""
+    """Return a table that shows how the trials on `OTHER_MATRICES` end.
+
+    Matrices whose trials do not reach step `LONG` are omitted. The table is in a list, which is empty if no matrix is
+    left.
+    """
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
     rows = []
     for one in (curves[arm.name] for arm in OTHER_MATRICES):
@@ -143,5 +156,8 @@ def distance(shares: Array, policy: Mapping[str, float]) -> Array:
 
 
 def alternates_most(shares: Array) -> NDArray[np.bool_]:
-    """Return whether alternating games have the largest of `shares` [3, ...]. The shape is [...]."""
+    """Return whether alternating games have a larger share than cooperating games and than defecting games.
+
+    `shares` [3, ...] holds the shares of these three kinds of games, in this order. The shape of the result is [...].
+    """
     return np.asarray(shares[0] > shares[1:].max(axis=0))

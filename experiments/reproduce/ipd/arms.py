@@ -70,7 +70,10 @@ ABLATIONS = [
 
 
 def shortened(arms: Sequence[Arm], steps: int) -> list[Arm]:
-    """Return the same recipes with two trials of `steps` gradient steps each, for a quick run."""
+    """Return the arms of a quick run, which have the same recipes but only two trials each.
+
+    Each trial has `steps` gradient steps.
+    """
     return [replace(arm, trials=2, steps=steps) for arm in arms]
 
 
@@ -113,24 +116,37 @@ class Series:
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
 
     def last(self, name: str, step: int = LONG) -> Array:
-        """Return each trial's mean over the last 100 gradient steps before `step`. The shape is [trials]."""
+        """Return each trial's mean of a column over the 100 gradient steps before `step`. The shape is [trials]."""
         return self.between(name, step - LAST, step)
 
     def early(self, name: str) -> Array:
-        """Return each trial's mean over steps 200 to 400, where the post's curve peaks. The shape is [trials]."""
+        """Return each trial's mean of a column over the gradient steps 200 to 400. The shape is [trials].
+
+        In this window, the post's curve peaks.
+        """
         return self.between(name, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return the shares of alternating, cooperating and defecting games (`last`). The shape is [3, trials]."""
+        """Return the shares of alternating, cooperating and defecting games. The shape is [3, trials].
+
+        They are averaged over the last 100 gradient steps before `step`.
+        """
         return np.array([self.last(name, step) for name in SHARES])
 
     def trend(self, name: str) -> Array:
-        """Return the rise of a least-squares line over each trial's second half. The shape is [trials]."""
+        """Return by how much a column rises over the second half of each trial. The shape is [trials].
+
+        The rise is that of a line fitted by least squares.
+        """
         late = self.column(name)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """Return a tuple (steps, series): about `points` gradient steps, and means over the rollouts between them."""
+        """Reduce the curves to about `points` points. Return a tuple (steps, series).
+
+        `steps` are the gradient steps of the points. In the series, each point is the mean over the rollouts from this
+        point to the next.
+        """
         length = max(1, self.rows.shape[1] // points)
         kept = self.rows.shape[1] // length
         rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)

@@ -20,7 +20,11 @@ PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (
 
 
 def played(words: str, payoff: str = "post") -> list[float]:
-    """Play a sequence such as "cdcd" in the game, and return its rewards. The past action has no reward."""
+    """Play a sequence such as "cdcd" in the game, and return its rewards.
+
+    The first letter is the past action, which gives no reward. Each further letter gives one reward. `payoff` is the
+    name of the payoff matrix.
+    """
     env = PrisonersDilemma(payoff=payoff, max_turns=len(words))
     names = {action[0]: action for action in ACTIONS}
     env.reset(options={"start": names[words[0]]})
@@ -28,7 +32,11 @@ def played(words: str, payoff: str = "post") -> list[float]:
 
 
 def discounted(words: str, payoff: str = "post", gamma: float = GAMMA) -> float:
-    """Return a sequence's discounted return. "cdcd" and "dcdc" go on alternating. Others repeat their last letter."""
+    """Return the discounted return of the infinite sequence of actions that the string `words` abbreviates.
+
+    "cdcd" and "dcdc" abbreviate the sequences that alternate forever. Any other string abbreviates its first letter,
+    followed by its last letter forever. `payoff` is the name of the payoff matrix.
+    """
     endless = words[:2] * (FAR // 2) if words in ("cdcd", "dcdc") else words[0] + words[-1] * (FAR - 1)
     return float(np.dot(played(endless, payoff), gamma ** np.arange(FAR - 1)))
 
@@ -47,9 +55,9 @@ def softmax_shares(payoff: str = "post") -> dict[str, float]:
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """Return the name of the best plan (deterministic strategy).
+    """Return the name of the plan (deterministic strategy) with the highest value.
 
-    It has the highest sum of its values after the two possible past actions.
+    The value of a plan is here the sum of its values after the two possible past actions.
     """
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
@@ -57,18 +65,18 @@ def best_plan(payoff: Payoff, gamma: float) -> str:
 def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[np.float64]:
     """Return the value of a plan for each past action. The shape is [2].
 
-    The values v solve v = r + gamma P v. Here r are the plan's rewards, and P is the plan's transition matrix.
+    `plan` holds the action after cooperate (0) and the action after defect (1). The values v solve v = r + gamma P v.
+    Here r are the plan's rewards, and P is the plan's transition matrix.
     """
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
     return np.linalg.solve(np.eye(2) - gamma * np.eye(2)[list(plan)], rewards)
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:
-    """Return a tuple (after cooperate, after defect): thresholds for the discount after each past action.
+    """Return the discount factors above which always cooperating beats always defecting.
 
-    Above its threshold, always cooperating beats always defecting.
-
-    Let [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two returns are equal:
+    The result is a tuple: the threshold if the past action is cooperate, and the threshold if it is defect. Let
+    [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two strategies have equal returns:
 
     * After cooperate, a / (1 - g) = b + d g / (1 - g), and therefore g = (b - a) / (b - d).
     * After defect, c + a g / (1 - g) = d / (1 - g), and therefore g = (d - c) / (a - c).

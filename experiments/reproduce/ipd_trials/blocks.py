@@ -4,8 +4,9 @@ The first dimension of every tensor is over trials, so that one operation serves
 most of its time is spent on moving tensors through memory. `torch.compile` reduces this time by fusing each part into a
 few loops. It needs a C++ compiler. All layers share the compiled code of a part.
 
-`keep` is a dropout mask, which is 0 where dropout removes a number. `scale` multiplies the other numbers. `w` contains
-the parameters of a layer, or the token embedding and the final layer norm.
+Several functions have these arguments: `keep` is a dropout mask, which is 0 where dropout removes a number and 1
+elsewhere. `scale` is the factor by which dropout multiplies the numbers that it keeps. `w` contains the parameters of a
+layer, or the token embedding and the final layer norm.
 
 Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys,
 S streams. Streams are sequences of actions that a trial plays in parallel.
@@ -33,7 +34,8 @@ Weights = Mapping[str, Tensor]  # parameters [N, ...] by name
 def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
     """Return the sum of the token and position embeddings, after dropout. The shape is [N, D, t, S].
 
-    Shapes: tokens [N, t, S], places [N, t, D], keep [N, D, t, S].
+    `tokens` [N, t, S] are actions, `places` [N, t, D] are the position embeddings, and `keep` [N, D, t, S] is the
+    dropout mask. The module's docstring defines the sizes.
     """
     cooperate, defect = w["wte"][..., None, None].unbind(1)
     x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
@@ -41,15 +43,21 @@ def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weight
 
 
 def before(x: Tensor, w: Weights) -> Tensor:
-    """Return a layer's queries, keys and values for x [N, D, t, S]. The shape is [N, 3, H, E, t, S]."""
+    """Return a layer's queries, keys and values for its input x [N, D, t, S]. The shape is [N, 3, H, E, t, S].
+
+    The module's docstring defines the sizes.
+    """
     return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute causal attention of t queries to J keys. The last t keys have the same positions as the queries.
+    """Compute causal attention of t queries to J keys, without normalizing the attention weights.
 
-    Return the weighted sum [N, H, E, t, S] of the values after dropout, and the sum [N, H, t, S] of the weights before
-    dropout. The attention weights are not normalized. `after` divides by their sum.
+    The last t keys have the same positions as the queries. Return a tuple of two tensors, from which `after` computes
+    the normalized result by division:
+
+    * the sum [N, H, E, t, S] of the values, weighted by the attention weights after dropout
+    * the sum [N, H, t, S] of the attention weights before dropout
 
     Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], keep [N, H, t, J, S] of the type uint8.
     """
@@ -70,7 +78,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
 def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
     """Return a layer's output [N, D, t, S], given its input x [N, D, t, S] and the results of `attend`.
 
-    `keep` [N, 2, D, t, S] are the dropout masks of the two residual updates.
+    The results of `attend` are `summed` and `total`. `keep` [N, 2, D, t, S] holds the dropout masks of the two residual
+    updates.
     """
     y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
     first, second = (keep * scale).unbind(1)
@@ -82,7 +91,10 @@ def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor,
 def attend_and_after(
     x: Tensor, q: Tensor, k: Tensor, v: Tensor, attention_keep: Tensor, keep: Tensor, scale: Tensor, w: Weights
 ) -> Tensor:
-    """Call `attend` and `after` at once, because the overhead of calls dominates the small tensors of a rollout."""
+    """Call `attend` and then `after`, as one function that can be compiled.
+
+    In a rollout, tensors are so small that the overhead of calls dominates.
+    """
     return after(x, *attend(q, k, v, attention_keep), keep, scale, w)
 
 
@@ -109,7 +121,7 @@ def can_compile() -> bool:
 
 @cache
 def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a part that is compiled by `torch.compile`, once for each combination of shapes.
+    """Return the function `part`, which `torch.compile` compiles once for each combination of shapes.
 
     Inductor's thresholds are raised, so that `attend` recomputes the [t, J] attention weights instead of storing them.
     """

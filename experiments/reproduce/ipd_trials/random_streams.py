@@ -41,7 +41,10 @@ class Random:
         return torch.from_numpy(np.stack([state["state"]["state"] for state in states]).view(np.int64))
 
     def load_state(self, state: Tensor) -> None:
-        """Restore the states that `state` returned. A ValueError is raised if their shape is wrong."""
+        """Restore the generators. `state` is the result of the method `state`.
+
+        ValueError is raised if its shape is wrong.
+        """
         for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
             changed: Any = {**generator.state, "state": {"state": words}}
             generator.state = changed

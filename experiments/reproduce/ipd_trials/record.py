@@ -1,8 +1,8 @@
 """Store the training curves of finished trials in one small file in the report's folder.
 
 Trials in this file are not run again. The file `trials.safetensors` holds one half-precision tensor [rollouts, columns]
-for each trial, under a name like ARM/trial-03. Its metadata holds the seed, the recipes and the processor times, and
-the SHA-256 of all this.
+for each trial, under a name like ARM/trial-03. Its metadata holds the seed, the recipes, the processor times, and a
+SHA-256 digest of the curves and of the other metadata.
 """
 
 import hashlib
@@ -37,7 +37,13 @@ class StoredAbout(TypedDict):
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """The finished trials: recipes by arm name, and processor times and curves [rollouts, columns] by trial name."""
+    """The finished trials.
+
+    Attributes:
+        recipes: the settings of each arm, by the arm's name.
+        seconds: the processor time of each trial, by the trial's name.
+        rows: the curves [rollouts, columns] of each trial, by the trial's name.
+    """
 
     seed: int
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -45,7 +51,10 @@ class Record:
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
     def holds(self, job: Job) -> bool:
-        """Return whether the record holds all trials of the batch at their full length."""
+        """Return whether the record holds all trials of the batch `job` at their full length.
+
+        AgentError is raised if the record holds trials of the same arm with another recipe.
+        """
         assert job.seed == self.seed
         return all(self._holds(job.arm, trial) for trial in job.trials)
 
@@ -57,7 +66,7 @@ class Record:
         return len(self.rows.get(_name(arm, trial), ())) >= arm.rollouts
 
     def take(self, arms: Sequence[Arm], runs: Path) -> None:
-        """Add the finished trials in the folder `runs` to the record."""
+        """Add to the record those trials of `arms` that are finished in the folder `runs`."""
         for job in (job for arm in arms for job in jobs_of(arm, self.seed)):
             if not self.holds(job) and (found := finished(job, runs)) is not None:
                 rows, seconds = found

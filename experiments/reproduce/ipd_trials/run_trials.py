@@ -37,7 +37,10 @@ COMPILED_FROM = 100  # rollouts per trial; for fewer, compilation (about 45 s on
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A set of trials with the same recipe. Each trial has `steps` gradient steps, a multiple of `EPOCHS`."""
+    """A set of trials with the same recipe.
+
+    Each trial has `steps` gradient steps. This is a multiple of `EPOCHS`, the number of gradient steps on each rollout.
+    """
 
     name: str
     recipe: Recipe
@@ -51,7 +54,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A batch of an arm's trials."""
+    """A batch of trials of one arm. `trials` are the numbers of the trials within the arm, counted from 0."""
 
     arm: Arm
     trials: range
@@ -118,7 +121,9 @@ def run(
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Run at most `rollouts` further rollouts of a batch, write a checkpoint, and return the number of all rollouts.
+    """Run at most `rollouts` further rollouts of a batch, and write a checkpoint.
+
+    Return the number of rollouts that the batch has done since its beginning.
 
     Raises:
         DivergenceError: A number is not finite. The last checkpoint is kept.

@@ -60,7 +60,8 @@ class Trials:
     """Trials that run at the same time without influencing each other. There is one seed per trial.
 
     Attributes:
-        curves: the quantities `COLUMNS` of all rollouts so far. The shape is [N, rollouts, columns].
+        curves: the quantities named in `COLUMNS`, for all rollouts so far. The shape is [N, rollouts, columns], for N
+            trials.
         seconds: the processor time so far, which the caller of `step` must update.
     """
 
@@ -88,7 +89,10 @@ class Trials:
         return groups
 
     def step(self) -> Tensor:
-        """Play a rollout of 100 games per stream, learn from it, and return its quantities `COLUMNS` [N, columns]."""
+        """Play a rollout of 100 games per stream, and train on it.
+
+        Return the quantities named in `COLUMNS` for this rollout. The shape is [N, columns], for N trials.
+        """
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
@@ -138,7 +142,10 @@ class Trials:
         self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
     def _targets(self, batch: Batch) -> Targets:
-        """Return the advantages and the return targets. Whitening is over a single trial."""
+        """Return the advantages and the return targets.
+
+        If advantages are whitened, each trial uses the mean and the standard deviation of its own advantages.
+        """
         if self.recipe.whitening == "none":
             return self.optimizer.targets(batch)
         tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}

@@ -40,7 +40,7 @@ class Model(nn.Module):
 
     The v and q heads have biases, but the policy head has none. The weights are initialized as in GPT-2, by each
     trial's generator. If `detach_heads` is true, the gradients of v and q stop at the trunk's output. If `compiled` is
-    true, the trunk is compiled.
+    true, the trunk is compiled by `torch.compile`.
 
     Raises:
         ValueError: `dropout` is not in [0, 1).
@@ -59,7 +59,11 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
-        """Sample 100 actions after the tokens `first` [N, S]. Return a tuple (all tokens [N, T, S], heads' outputs)."""
+        """Sample 100 actions in each stream, after the tokens `first` [N, S].
+
+        Return a tuple: all tokens [N, T, S] including the first ones, and the outputs of the heads. N, S and T are the
+        numbers of trials, streams and positions.
+        """
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
         tokens[:, 0] = first
@@ -79,7 +83,12 @@ class Model(nn.Module):
         return tokens, self.heads(hidden)
 
     def _next(self, x: Tensor, cache: Tensor, mask: Tensor, keep: Tensor, w: Weights) -> Tensor:
-        """Return a layer's output at the next position, whose key and value are added to `cache` [N, 2, H, E, T, S]."""
+        """Return a layer's output [N, D, 1, S] at the next position, given its input `x` [N, D, 1, S] at this position.
+
+        The position's key and value are written into `cache` [N, 2, H, E, T, S]. `mask` [N, H, 1, J, S] is the dropout
+        mask of the attention weights for the J positions so far. `keep` [N, 2, D, 1, S] holds the dropout masks of the
+        two residual updates, and `w` the layer's weights. The module's docstring defines the other sizes.
+        """
         keys = mask.shape[3]
         qkv = self._run(blocks.before, x, w)
         cache[..., keys - 1, :] = qkv[:, 1:, ..., 0, :]
@@ -94,7 +103,10 @@ class Model(nn.Module):
         return out
 
     def forward(self, tokens: Tensor, random: Random) -> Heads:
-        """Return the heads' outputs at every position of `tokens` [N, T, S], with gradients."""
+        """Return the heads' outputs at every position of `tokens`, with gradients.
+
+        The shape of `tokens` is [N, T, S], for N trials, T positions and S streams.
+        """
         ends, residual = self._ends(), self._residual_masks(random)
         masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
         x = self._run(blocks.embed, tokens, self.weights["wpe"], residual[:, 0], self.scale, ends)
@@ -110,7 +122,10 @@ class Model(nn.Module):
         return self.heads(self._run(blocks.last_norm, x, ends))
 
     def heads(self, hidden: Tensor) -> Heads:
-        """Return the heads' outputs for the trunk's output `hidden` [N, D, T, S]."""
+        """Return the heads' outputs for the trunk's output `hidden` [N, D, T, S].
+
+        The sizes are those of N trials, D hidden numbers, T positions and S streams.
+        """
         w, flat = self.weights, hidden.flatten(2)
         logprobs = torch.log_softmax(torch.bmm(w["policy"], flat), dim=1)
         below = flat.detach() if self.detach_heads else flat
@@ -129,11 +144,17 @@ class Model(nn.Module):
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:
-        """Sample dropout masks [N, 1 + 2 L, D, T, S] for the embedding and each layer's two residual updates."""
+        """Sample dropout masks for the embedding and for each layer's two residual updates.
+
+        The shape is [N, 1 + 2 L, D, T, S]. The module's docstring defines the sizes.
+        """
         return random.keep((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
 
     def _attention_masks(self, sizes: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
-        """Sample a dropout mask [N, L, H, t, J, S] for each pair (number J of keys, number t of queries) in `sizes`."""
+        """Sample a dropout mask of attention weights for each pair (number J of keys, number t of queries) in `sizes`.
+
+        A mask has the shape [N, L, H, t, J, S]. The module's docstring defines the other sizes.
+        """
         lengths = [L * H * t * keys * S for keys, t in sizes]
         parts = torch.split(random.keep(sum(lengths), self.dropout), lengths, dim=1)
         return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, sizes, strict=True)]

@@ -25,18 +25,24 @@ LABELS = {ACTDE.name: "the post's recipe", **WHAT, PPO.name: "PPO, the same reci
 
 
 def drift(one: Series) -> Array:
-    """Return the drift of each trial. The shape is [trials]."""
+    """Return the drift of each trial. The shape is [trials].
+
+    The drift is the share of alternating games at steps 200 to 400 minus the share at the end of training.
+    """
     return one.early("alternate") - one.last("alternate")
 
 
 def less_drift(base: Series, other: Series) -> Array:
-    """Return the drift of `base` minus the drift of `other`. The shape is [pairs of trials]."""
+    """Return the drift of `base` minus the drift of `other`, for each pair of trials with the same number.
+
+    The shape is [pairs].
+    """
     pairs = min(base.trials, other.trials)
     return drift(base)[:pairs] - drift(other)[:pairs]
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure for each changed recipe whether ACTDE still drifts, and whether the drift is smaller than the post's."""
+    """Measure for each changed recipe whether ACTDE drifts, and whether it drifts less than with the post's recipe."""
     base, measurements = curves[ACTDE.name], {}
     for name in WHAT:
         if base.reaches(STEPS) and curves[name].reaches(STEPS):
@@ -47,7 +53,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a table of the arms and a paragraph of conclusions, if the post's recipe and another arm were run."""
+    """Return a table of the arms and a paragraph of conclusions, as a list of texts.
+
+    The list is empty unless the post's recipe and at least one other arm were run to the end.
+    """
     names = [name for name in LABELS if curves[name].reaches(STEPS)]
     if ACTDE.name not in names or len(names) < 2:
         return []

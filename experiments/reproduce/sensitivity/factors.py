@@ -25,9 +25,10 @@ def cell_name(*switches: str) -> str:
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return a tuple (plain, other): the final shares of alternating games without any switch and with `switch` only.
+    """Return a tuple (plain, other) of the shares of alternating games after 4,000 gradient steps.
 
-    Entries with the same index are a pair of trials that started with the same weights.
+    `plain` are the shares without any switch, and `other` those with `switch` only. Entries with the same index are a
+    pair of trials that started with the same weights.
     """
     plain, other = curves[cell_name()].last("alternate", STEPS), curves[cell_name(switch)].last("alternate", STEPS)
     pairs = min(len(plain), len(other))
@@ -35,7 +36,10 @@ def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
 
 
 def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure one claim for each switch and two about all cells together, if all cells have enough trials."""
+    """Measure one claim for each switch, and two claims about all combinations of switches together.
+
+    The result is empty if a combination has too few or too short trials.
+    """
     cells = [curves[cell_name(*switches)] for switches in CELLS]
     if not all(cell.reaches(STEPS) for cell in cells):
         return {}
@@ -50,7 +54,10 @@ def measure(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def change(curves: Mapping[str, Series], switch: str) -> Measurement:
-    """Measure the effect of one switch, for a claim that it changes the mean or the spread over trials."""
+    """Measure how one switch changes the share of alternating games.
+
+    The claim holds if the switch changes the mean (paired t-test) or the spread over trials (Levene's test).
+    """
     plain, other = effect(curves, switch)
     moved = stats.ttest_rel(other, plain).pvalue < LEVEL
     spread = stats.levene(curves[cell_name()].last("alternate", STEPS), other, center="median").pvalue < LEVEL

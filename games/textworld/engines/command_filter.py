@@ -1,13 +1,13 @@
-r"""Filters that decide which commands reach an interpreter. A command that is stopped still costs the agent a turn.
+r"""Filters that decide which commands reach a game's interpreter. A stopped command still costs the agent a turn.
 
 The interpreter is a C program that trusts its input. Some texts hang it forever, some write files, and some show or
-change hidden state. Others change the game without changing TextWorld's record of the game (its facts and quests), so
-that all later admissible commands are wrong. `CommandFilter` therefore passes only commands that are known to be safe:
+change hidden state. Others change the game, but not TextWorld's record of the game (its facts and quests), so that
+TextWorld lists wrong admissible commands from then on. `CommandFilter` passes only commands that are known to be safe:
 
     command                                               result
     ----------------------------------------------------  --------------------------------------------------
     blanks and newlines at both ends                      trimmed
-    listed by the game, such as take key #2               passes if the interpreter can take it (`can_be_sent`)
+    listed by the game, such as take key #2               passes if `can_be_sent` returns True
     empty, or over 100 characters                         stopped
     control characters, newline, NUL, backslash           stopped (NUL and backslash hang the interpreter)
     anything but ASCII letters, digits, blank, - and '    stopped (`a. b` and `a, b` are several sentences)
@@ -25,7 +25,7 @@ that all later admissible commands are wrong. `CommandFilter` therefore passes o
     every other verb: get, pick up, quit, restore,        stopped. Some make the record wrong (`get X`). Some
       save, undo, again, version, tw-..., print_state       are meta-verbs. Players need none of these verbs
 
-`FreeTextFilter` is for stories without a record from TextWorld. It passes an empty command, and all printable ASCII
+`FreeTextFilter` is for stories that have no `.json` from TextWorld. It passes an empty command, and all printable ASCII
 characters except the backslash. It stops meta-verbs (`META`) at the start of a command and after `then`, `and` or a
 punctuation mark. All other words pass. Their effects are unknown, so such stories run in a child process.
 
@@ -39,8 +39,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 LIMIT, LISTED_LIMIT = 100, 198
-"""The maximum lengths, in characters, of a command of the agent and of a command that the game lists. The interpreter
-has room for 198 bytes."""
+"""Maximum lengths in characters: `LIMIT` for the commands of an agent, `LISTED_LIMIT` for the admissible commands that
+a game lists. The interpreter has room for 198 bytes."""
 PLAIN = re.compile(r"[A-Za-z0-9' -]+")
 SEVERAL = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
 HARMLESS = frozenset(("goal", "help", "score", "wait"))
@@ -60,13 +60,15 @@ quit q restart reload undo
 purloin abstract gonear goto showobj showverb showme print_state restrict
 """
 META = frozenset(_META.split())
-"""Verbs that access files, end the episode or undo turns, and verbs that only debug Inform or TextWorld. Words that are
-also ordinary verbs, such as `load` and `record`, pass, because a story without a record runs in a child process."""
+"""The verbs that `FreeTextFilter` stops, besides those that begin with `tw-`. They access files, end the episode, undo
+turns, or only debug Inform or TextWorld. Meta-verbs that are also ordinary verbs, such as `load` and `record`, are not
+listed. The filter passes them, because the stories that it is for run in a child process."""
 JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
 NOTHING = "Nothing happens."
-"""The interpreter's replies to commands that it does not understand. The filters use them for stopped commands."""
+"""`NO_VERB`, `NO_SENSE` and `NOTHING` are the replies to stopped commands. Games print the same texts after commands
+that they do not understand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +116,26 @@ class CommandFilter:
         return Verdict(reason="not a command of this game", reply=NO_SENSE if known else NO_VERB)
 
     def may_pass(self, command: str) -> bool:
-        """Return whether `command`, which was loaded from a file, can pass unchanged in some state of the game."""
+        """Return whether this filter passes `command` unchanged in at least one state of the game.
+
+        It is used for commands that were loaded from a file.
+        """
         if not can_be_sent(command) or "then" in command.split():
             return False
         return command in self._exact or command.split()[0] in self._open
 
 
 class FreeTextFilter:
-    """Filters the commands of a story that has no record from TextWorld. Only the words of a command are checked."""
+    """Filters the commands of a story that has no `.json` from TextWorld.
+
+    Only the text of a command is checked, not whether the command is admissible.
+    """
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command. `admissible` is ignored. A story may wait for a key, so an empty line and a blank pass."""
+        """Return the verdict on `command`. `admissible` is ignored.
+
+        An empty command and a single blank pass, because a story may wait for a key press.
+        """
         text = command.strip(" \t\r\n") or command.strip("\t\r\n")[:1]
         if len(text) > LIMIT or not text.isascii() or not text.isprintable() or "\\" in text:
             return Verdict(reason=_malformed(text), reply=NO_SENSE)
@@ -136,7 +147,10 @@ class FreeTextFilter:
 
 
 class ListedFilter:
-    """Filters the commands of a `.tw-pddl` game. Only a listed command passes, because others do nothing there."""
+    """Filters the commands of a `.tw-pddl` game.
+
+    Only the commands that the game lists pass, because all other commands have no effect in such a game.
+    """
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         """Check one command. `admissible` lists the commands that are admissible in the current state."""
@@ -147,7 +161,10 @@ class ListedFilter:
 
 
 def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
-    """Return whether a game with these names and command templates may list a command that cannot be sent."""
+    """Return whether a game may list a command that cannot be sent to the interpreter (`can_be_sent`).
+
+    `names` are the names of the game's entities, and `templates` are its command templates.
+    """
     names = tuple(names)
     longest = max(map(len, names), default=0)
     lengths = (len(template) + longest * template.count("{") for template in templates)
@@ -155,7 +172,7 @@ def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
 
 
 def can_be_sent(command: str) -> bool:
-    """Return whether the interpreter can take a command that a game lists, such as `take key #2`.
+    """Return whether a command that a game lists, such as `take key #2`, can be sent to the interpreter.
 
     Punctuation is excluded, because a full stop ends a sentence and a comma addresses a character. Non-ASCII characters
     are excluded, because TextWorld sends them in an encoding that the interpreter does not read.
@@ -165,7 +182,7 @@ def can_be_sent(command: str) -> bool:
 
 
 def _malformed(text: str) -> str:
-    """Return what is wrong with the characters of `text`, or '' if all are allowed."""
+    """Return why `text` is not a well-formed command, such as `control characters`, or '' if it is well-formed."""
     faults = {
         "an empty command": not text,
         f"more than {LIMIT} characters": len(text) > LIMIT,

@@ -1,7 +1,7 @@
-"""An engine that plays any Z-machine story with Jericho's interpreter. TextWorld's record of the game is not needed.
+"""An engine that plays any Z-machine story with Jericho's interpreter. The story needs no `.json` from TextWorld.
 
-Jericho computes a score and detects the end only for some well-known stories and for TextWorld's games. The engine
-therefore obtains the values of a response as follows:
+Jericho computes a score and detects the end only for the stories that it supports: some well-known stories, and
+TextWorld's games. The engine therefore obtains the values of a response as follows:
 
     score                For supported stories, Jericho's score. For other stories of versions 1 to 3 that keep a score,
                          the second global variable, as in the Z-machine standard. Otherwise 0.
@@ -19,8 +19,8 @@ therefore obtains the values of a response as follows:
 Every episode draws the same random numbers. The seed is the one that Jericho lists for its walkthrough of the story, or
 `SEED` if Jericho lists none.
 
-Jericho's search for valid actions is not used. It supports only 57 stories, none of which we can ship, needs a spaCy
-language model and a pool of processes, and tries hundreds of commands at every turn.
+Jericho's search for valid actions is not used. It supports only 57 stories, and we can ship none of these. It also
+needs a spaCy language model and a pool of processes, and tries hundreds of commands at every turn.
 """
 
 from __future__ import annotations
@@ -41,18 +41,24 @@ SEED = 1
 COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
 USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
 BANNER = "$$$$$$$$ \\$$$$$$$ \n"
-"""A part of the opening of every TextWorld game. For such a game, Jericho needs a file name that begins with `tw-`."""
+"""The end of the banner that every TextWorld game prints at its start. Jericho supports a TextWorld game only if its
+file name begins with `tw-`."""
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
-"""The next prompt, perhaps with a status line. Jericho removes both from the output of the stories that it supports."""
+"""Matches the prompt `>` at the end of an output, perhaps with a status line. If Jericho supports the story, Jericho
+itself removes prompt and status line."""
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
 OFFER = re.compile(r"\brestart\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I)
-"""A last paragraph that offers to RESTART or QUIT, as stories do when they are over."""
+"""Matches an offer to RESTART or QUIT in the last paragraph of an output. Stories print such an offer when they are
+over."""
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
 class JerichoEngine:
-    """Plays `story`, one episode at a time. Use this engine in a child process, because a story can crash it."""
+    """Plays `story`, one episode at a time.
+
+    Use this engine in a child process, because a story can crash the process.
+    """
 
     _env: Any = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
@@ -144,9 +150,10 @@ class JerichoEngine:
         )
 
     def _header_score(self) -> int:
-        """Return the second global variable. By the Z-machine standard, it is the score in versions 1 to 3.
+        """Return the score of a story that Jericho does not support.
 
-        Return 0 for later versions and for stories that show the time of day in place of a score.
+        In versions 1 to 3 of the Z-machine, the second global variable holds the score. Return 0 for later versions,
+        and for stories that show the time of day in place of a score.
         """
         if self._data[0] > 3 or self._data[1] & 2:
             return 0

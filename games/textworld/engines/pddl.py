@@ -24,9 +24,9 @@ SEARCH_SECONDS = 10
 class PddlEngine:
     """Plays the game in the file `story`. Use this engine in a child process, because a game can crash the planner.
 
-    `infos` may name `policy_commands` and `intermediate_reward`. If it names either and the file has no walkthrough,
-    the planner computes a walkthrough from the initial state. If a search fails, `policy_commands` stays empty until
-    the next episode.
+    `infos` may name `policy_commands` and `intermediate_reward`. If `infos` is not empty and the file has no
+    walkthrough, the planner computes a walkthrough from the initial state. If a search fails, `policy_commands` stays
+    empty until the next episode.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
@@ -65,7 +65,11 @@ class PddlEngine:
         self._env.close()
 
     def _remaining(self, command: str, *, won: bool) -> tuple[str, ...]:
-        """Return the commands that win after `command`, or an empty tuple if the game is won or none are known."""
+        """Return the commands that win from the state after `command`.
+
+        `won` tells whether `command` has won the game. Return an empty tuple in this case, or if no such commands are
+        known.
+        """
         if won or not self._policy:
             return ()
         if command == self._policy[0] and len(self._policy) > 1:
@@ -74,7 +78,10 @@ class PddlEngine:
 
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Convert the exceptions that a malformed game causes to a GameError."""
+        """Raise a GameError in place of the exceptions that a malformed game causes inside the `with` block.
+
+        `what` continues the error message after "TextWorld", as in `cannot begin this game`.
+        """
         try:
             yield
         except pddl_start.file_errors() as error:
@@ -96,9 +103,9 @@ class PddlEngine:
 
 
 def _is_playable(command: str) -> bool:
-    """Return whether a command that the game lists can be played.
+    """Return whether `command`, which the game lists as admissible, can be played.
 
-    TextWorld strips the player's command before it looks it up in this list. A listed command that begins or ends with
-    blanks is therefore never found.
+    TextWorld strips the player's command and then looks for it in the game's list. A listed command that begins or ends
+    with blanks is therefore never found.
     """
     return command != "" and command == command.strip() and command.isprintable()

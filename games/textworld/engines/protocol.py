@@ -13,9 +13,9 @@ class EngineResponse:
     """The response of a game at the start of an episode or after one command.
 
     All texts are stripped at both ends. `score` is the running score, in game points. `admissible_commands` is sorted.
-    TextWorld lists some commands even after the end of a game. `ended` is true if a story has ended and it is unknown
-    whether the player has won or lost. `policy_commands` are the commands that win from this state, as tracked by
-    TextWorld. This field and the fields after it are None unless they were requested.
+    It can contain commands even after the end of the game, because TextWorld lists some. `ended` is true if a story has
+    ended without telling whether the player has won or lost. `policy_commands` are commands that win from this state,
+    according to TextWorld. The fields from `policy_commands` on are None unless they were requested.
     """
 
     text: str
@@ -34,11 +34,11 @@ class EngineResponse:
 class GameInfo:
     """The properties of a game that are constant during play.
 
-    `max_score` is 0 if it is unknown, or unlimited because of a repeatable quest.
+    `max_score` is 0 if the maximum is unknown. It is also 0 if a repeatable quest makes the score unlimited.
 
     `command_templates` are the templates of the game's rules, such as `go east` or `take {o} from {c}`. `entities` are
-    the names of all doors, objects, rooms and directions. `typed_entities` pairs each name with its type letter in the
-    templates, such as `("antique trunk", "c")`.
+    the names of all doors, objects, rooms and directions. `typed_entities` pairs each name with its type, which is the
+    letter that stands for it in the templates, as in `("antique trunk", "c")`.
     """
 
     max_score: int
@@ -92,13 +92,13 @@ def game_info(game: Any) -> GameInfo:
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
     """Return the intermediate reward of a command: 1, 0 or -1.
 
-    `before` and `after` are the actions that win from the states before and after the command. Each is None if
-    TextWorld knows no such actions. The first rule that applies decides:
+    `before` is a sequence of actions that wins from the state before the command, and `after` one that wins from the
+    state after the command. Each is None if TextWorld knows no such sequence. The first rule that applies decides:
 
     1. A command that wins the game earns 1, and a command that loses it earns -1.
     2. If `before` is None, the reward is 0.
     3. If `after` is None, the reward is -1. (TextWorld itself raises TypeError.)
-    4. The reward is 1 if `after` is shorter than `before`, 0 if both have the same length, and -1 if it is longer.
+    4. The reward is 1 if `after` is shorter than `before`, 0 if both have the same length, and -1 if `after` is longer.
     """
     if won or lost:
         return 1 if won else -1

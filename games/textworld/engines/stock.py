@@ -1,4 +1,4 @@
-"""An engine that plays TextWorld's own environment without a cache. It is the reference for all other engines."""
+"""An engine that plays TextWorld's own environment without a cache. The cached engine must give the same responses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class StockEngine:
 
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Convert the exceptions that TextWorld raises for malformed files to a GameError."""
+        """Raise a GameError in place of the exceptions for malformed files that TextWorld raises in the `with` block.
+
+        `what` continues the error message after "TextWorld", as in `cannot begin this game`.
+        """
         prepare_jericho()
         try:
             yield

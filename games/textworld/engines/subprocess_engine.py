@@ -35,16 +35,16 @@ INNER = {
     "jericho": "games.textworld.engines.jericho:JerichoEngine",
     "pddl": "games.textworld.engines.pddl:PddlEngine",
 }
-"""The name of an engine -> the class or function that creates it. `jericho` plays stories without a record, and
-`pddl` plays `.tw-pddl` games."""
+"""Name of an engine -> the class or function that creates it. `jericho` plays stories that have no `.json` from
+TextWorld, and `pddl` plays `.tw-pddl` games."""
 COMMAND_SECONDS = 20.0
 LOADING_SECONDS = 120.0
 MAX_ANSWER = 16_000_000
 """The maximum size of one response in bytes. Some faulty games print endlessly."""
 MAX_MEMORY = 4_000_000_000
 MAX_FILE = 32_000_000
-"""The limits of a child's memory and of each file that it writes, in bytes. `MAX_FILE` must exceed 3 MB, because the
-interpreter writes a copy of its own library, which has this size."""
+"""`MAX_MEMORY` limits the memory of a child, and `MAX_FILE` each file that a child writes, both in bytes. `MAX_FILE`
+must exceed 3 MB, because the interpreter writes a copy of its own library, which has this size."""
 
 
 def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
@@ -104,7 +104,11 @@ class SubprocessEngine:
         return self._request(self._job, "while it is loaded", self._loading)
 
     def _request(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
-        """Send `job` to the child and return the result. Kill the child after any failure and after an interrupt."""
+        """Send `job` to the child process and return the result.
+
+        `when` is the end of an error message, as in `while it is loaded`. `seconds` is the time limit. The child is
+        killed after any failure and after an interrupt.
+        """
         assert self._child is not None
         connection, reply, failure = self._child.connection, None, "sends invalid data"
         with contextlib.ExitStack() as unless_it_succeeds:
@@ -133,7 +137,10 @@ class SubprocessEngine:
 
 
 def serve(connection: Connection) -> None:
-    """In the child process, load the game that the first message names, then answer messages until the pipe closes."""
+    """Answer the messages of the parent process until it closes the pipe. This function runs in the child process.
+
+    The first message names the game to load.
+    """
     _limit_resources()
     tempfile.tempdir = str(Path.cwd())  # the parent removes this folder
     sys.excepthook = partial(_send_bug, connection)
@@ -156,7 +163,10 @@ def serve(connection: Connection) -> None:
 
 
 def _send_bug(connection: Connection, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Send the traceback of an exception that ends the child. Such an exception is a bug, not a crash of the game."""
+    """Send the traceback of an uncaught exception to the parent process.
+
+    Such an exception is a bug in our code, because `serve` catches every GameError.
+    """
     text = "".join(traceback.format_exception(kind, error, trace))
     connection.send_bytes(json.dumps({"bug": text}).encode())
 

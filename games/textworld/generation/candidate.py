@@ -11,9 +11,11 @@ from games.textworld.generation.manifest import files_hash, split_of
 
 
 def judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
-    """Make one candidate. If it is a game of `split`, write it to `path`. Return a description of the result.
+    """Make one candidate game, write it to `path` if it belongs to `split`, and return the verdict as a dict.
 
-    The entry `verdict` is `made`, `other split` or, if TextWorld cannot make the game, `impossible`.
+    `name` is the family and `values` are the settings of the game. The entry `verdict` is `made`, `other split` or, if
+    TextWorld cannot make the game, `impossible`. If it is `made`, the other entries are values for the manifest. If it
+    is `impossible`, the entry `why` holds the reason.
     """
     from games.textworld.generation import make_game
 

@@ -1,10 +1,10 @@
 """Generate curricula, which are folders of games with a manifest.
 
-Several processes make the games. Each level has a fixed sequence of candidate seeds. A candidate is accepted if
-TextWorld can make its game, the game belongs to the requested split (`manifest.split_of`), and no earlier game has the
-same canonical hash. The contents of a folder therefore depend on the request alone, not on the number of processes or
-on interruptions. Until the curriculum is complete, `journal.jsonl` stores the verdict on each candidate, so that the
-same request resumes.
+Several processes make the games. Each level has a fixed sequence of seeds, and each seed gives one candidate. A
+candidate is accepted if TextWorld can make its game, the game belongs to the requested split (`manifest.split_of`), and
+no earlier game has the same canonical hash. The contents of a folder therefore depend on the request alone, not on the
+number of processes or on interruptions. Until the curriculum is complete, `journal.jsonl` stores the verdict on each
+candidate. If a run is interrupted, a call with the same request resumes it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ REQUEST, JOURNAL, WORK = "curriculum.json", "journal.jsonl", "work"
 PATIENCE = 100
 """The number of consecutive rejected candidates after which `generate` raises GameError."""
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
-"""The verdict of `judge` on a candidate -> the reason for rejecting it."""
+"""Verdict of `judge` on a rejected candidate -> reason for the rejection. A candidate with the verdict `made` is only
+rejected if it equals an earlier game."""
 ADVICE = "free some space or choose another folder; the same command resumes where it stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate` at the current `level`: `done` of `total` games after `candidates` verdicts.
+    """The progress of `generate`. `level` is the current level, and all other numbers are totals over all levels.
 
-    `passed` counts the rejected candidates by reason: `duplicates`, `of another split`, `impossible`.
+    So far, `done` of `total` games are accepted, and `candidates` candidates are accepted or rejected. `passed` counts
+    the rejected candidates by reason: `duplicates`, `of another split`, `impossible`.
     """
 
     done: int
@@ -91,7 +93,10 @@ def generate(
 
 
 def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed: int, words: Mapping[str, str]) -> Any:
-    """Check the request and return it as JSON data."""
+    """Check the arguments of `generate` and return them as JSON data. Raise GameError if an argument is invalid.
+
+    `words` are the settings as text.
+    """
     chosen = family(name)
     if split not in manifest.SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, manifest.SPLITS)}")
@@ -118,7 +123,10 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
 
 
 def _claim(folder: Path, request: Any) -> None:
-    """Write the request into a new or empty folder. Raise GameError if the folder holds anything but this request."""
+    """Write the request into `folder` if the folder is new or empty.
+
+    Raise GameError if the folder holds another request, or files but no request.
+    """
     mark = folder / REQUEST
     if mark.exists():
         if read_json(mark) != request:
@@ -166,9 +174,9 @@ def _candidates(
 ) -> Iterator[dict[str, Any]]:
     """Yield the verdict on each candidate of a level, endlessly.
 
-    The entry `work` of a verdict is the path to which `judge` writes the story. The pool has twice as many jobs as
-    processes, so that no process waits for a slow candidate. Closing the generator cancels the jobs that have not
-    begun.
+    The pool makes and judges the candidates, except those whose verdict is already in `journal`. The entry `work` of a
+    verdict is the path to which `judge` writes the story. The pool has twice as many jobs as processes, so that no
+    process waits for a slow candidate. Closing the generator cancels the jobs that have not begun.
     """
     ahead: deque[tuple[str, Any]] = deque()
     number = 0
@@ -201,16 +209,21 @@ def _is_verdict(verdict: dict[str, Any]) -> bool:
 
 
 def _seed(request: Any, level: int, number: int) -> int:
-    """Return the seed of a candidate, which depends on the seed and split of the curriculum."""
+    """Return the seed of candidate `number` of a level.
+
+    The seed is a hash of the number, the level, and the family, split and seed of the request. It is never a reserved
+    seed.
+    """
     digest = files.json_hash([request["family"], request["split"], request["seed"], level, number])
     seed = int(digest[:16], 16) % (MAX_SEED + 1)
     return seed - len(RESERVED) if seed in RESERVED else seed
 
 
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
-    """Move a candidate's files into the curriculum, unless an earlier run has done so.
+    """Move an accepted candidate's files into the curriculum and return the manifest entry.
 
-    Return the manifest entry.
+    `at` is the number of games accepted before this one. If an earlier run has moved the files, they stay where they
+    are. Raise GameError if the files were changed since they were made.
     """
     settings = verdict["settings"]
     name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
@@ -226,9 +239,9 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an interrupted run by key.
+    """Return the verdicts of an interrupted run: `LEVEL-NUMBER` of the candidate -> verdict.
 
-    Delete the journal from its first damaged line on.
+    If a line of the journal is damaged, delete that line and all lines after it.
     """
     journal: dict[str, Any] = {}
     for where, line in read_lines(path) if is_present(path) else ():

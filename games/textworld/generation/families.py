@@ -1,6 +1,7 @@
 """The six families of TextWorld games, with their parameters, their levels and the functions that make their games.
 
-A level is a preset of values for the family's other parameters. A value given by the user replaces the preset's value.
+A family is a kind of generated game, such as `cooking`. Its levels are presets for its other parameters. If the user
+sets a parameter, the user's value replaces that of the preset.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ COOKING_SPLITS = ("any", "train", "valid", "test")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family of games, with the levels from 1 to `levels` except the inclusive ranges in `excluded`.
+    """One family of games. Its levels are the numbers from 1 to `levels`, without those in `excluded`.
 
-    `preset(level)` returns the values of `own_parameters`, which are the parameters other than `level` and `seed`.
-    `make(settings, options)` returns TextWorld's game before compilation. `brief(game)` returns the objective for
-    `goal=brief`. If `brief` is None, `make` sets this objective.
+    `excluded` holds ranges as pairs (first level, last level). `preset(level)` returns the values of `own_parameters`,
+    which are the parameters other than `level` and `seed`. `make(settings, options)` returns TextWorld's game before
+    compilation. `brief(game)` returns the text of the objective for the setting `goal=brief`. If `brief` is None,
+    `make` has already set this text.
     """
 
     name: str
@@ -47,7 +49,7 @@ class Family:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """All parameters, in the order in which a GAME string lists them."""
+        """All parameters, in the order in which a GAME string such as `textworld:coin?level=3&seed=1` lists them."""
         return (
             Parameter(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
             Parameter(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
@@ -57,7 +59,7 @@ class Family:
     def complete(self, given: Values) -> dict[str, Value]:
         """Return all settings of a game: the values in `given`, and the level's preset for all others.
 
-        Raise GameError if the level is excluded.
+        The default level is 1, and the default seed 0. Raise GameError if the level is excluded.
         """
         level = int(str(given.get("level", 1)))
         for low, high in self.excluded:
@@ -230,7 +232,7 @@ FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family 
 
 
 def family(name: str) -> Family:
-    """Return the family with this name. If there is none, raise GameError with the nearest name."""
+    """Return the family with this name. If there is none, raise GameError, which suggests the most similar name."""
     if name not in FAMILIES:
         raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
     return FAMILIES[name]

@@ -31,21 +31,25 @@ if TYPE_CHECKING:
     from textworld.generator import Game
 
 RECIPE_VERSION = 1
-"""A part of the cache's key. Increase this number after any change that alters the games of the same settings."""
+"""A part of the cache's key. Increase this number after a change of the code if the same settings then give other
+games."""
 ATTEMPTS = 10
 """The maximum number of games that are made for one seed in order to find a sound game."""
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
 class FaultyGameError(GameError):
-    """TextWorld made a game that its own walkthrough does not win. With another seed, the game may be sound."""
+    """TextWorld made a faulty game, such as one that its own walkthrough does not win.
+
+    With another seed, the game may be sound.
+    """
 
 
 def cached_game(name: str, values: Values) -> Path:
     """Return the path of the `.z8` of the game with these settings. `name` is the game's family.
 
-    If the game is not in the cache or is damaged there, one process makes it while the others wait. If the game of the
-    seed itself is faulty, the first sound game from a derived seed replaces it.
+    If the game is not in the cache or is damaged there, one process makes it while the others wait. If the game with
+    the given seed is faulty, it is replaced by the first sound game from seeds that are derived from the given one.
 
     Raise GameError if the settings allow no game or the cache cannot be written.
     """
@@ -131,9 +135,9 @@ def write_game(game: Game, path: Path) -> None:
 
 
 def _record(game: Game, story: str) -> bytes:
-    """Return the content of the game's `.json`.
+    """Return the content of the game's `.json`. `story` is the hash of the `.z8`.
 
-    It stores its own hash and `story`, the hash of the `.z8`.
+    The content includes `story` and a hash of itself (`game_file.record_hash`).
     """
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
@@ -146,7 +150,8 @@ def _record(game: Game, story: str) -> bytes:
 def canonical_hash(game: Game) -> str:
     """Return a hash of a game's facts, names and quests. Two games with the same hash play alike.
 
-    The order of facts and quests, prose, the wording of the objective, ids and seeds do not affect the hash.
+    Differences in prose, in the wording of the objective, in ids, in seeds or in the order of facts and quests do not
+    change the hash.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 
@@ -162,7 +167,7 @@ def canonical_hash(game: Game) -> str:
 
 
 def _without_redundant_opens(game: Game) -> list[str]:
-    """Return the walkthrough without commands that open an open door or container.
+    """Return the walkthrough without commands that open a door or container that is already open.
 
     The walkthroughs of cooking games contain such commands, which are not admissible.
     """

@@ -21,9 +21,10 @@ SPLITS = ("train", "valid", "test")
 class ManifestEntry:
     """One game of a curriculum, stored as one line of its manifest.
 
-    `file` is the name of the `.z8`. `path` is the path of the `.z8`, which the manifest does not store. `settings`
+    `file` is the name of the `.z8`. `path` is the full path of this file, and is not stored in the manifest. `settings`
     includes the values of the level's preset. `max_score` is in game points, and `walkthrough_length` in commands.
-    `hash` is the canonical hash (`make_game.canonical_hash`). `sha256` is the hash of the two files (`files_hash`).
+    `hash` is the canonical hash (`make_game.canonical_hash`). `sha256` is a hash of the bytes of the `.z8` and the
+    `.json` (`files_hash`).
     """
 
     file: str
@@ -44,9 +45,10 @@ TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int,
 
 
 def split_of(canonical: str) -> str:
-    """Return the split of a game, which depends on its canonical hash alone. `train` has three fifths of the games.
+    """Return the split of the game that has the canonical hash `canonical`.
 
-    This rule holds for every family except cooking, which has separate foods and recipes for each split.
+    Three fifths of all hashes belong to `train`, and one fifth each to `valid` and `test`. Cooking games are an
+    exception: TextWorld has separate foods and recipes for each split, so their hash does not determine the split.
     """
     return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
 

@@ -28,7 +28,10 @@ def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
 
 
 def reject_reserved_name(name: str) -> None:
-    """Raise GameError if the seed in the canonical name of a game is reserved for evaluation. The game is not made."""
+    """Raise GameError if the seed in a game's canonical name is reserved for evaluation.
+
+    `name` is, for example, `textworld:coin?level=1&seed=5`. It is only parsed. The game is not made.
+    """
     seed = re.search(r"[?&]seed=([0-9]{1,20})(?![0-9])", name)
     if seed and int(seed[1]) in RESERVED:
         raise _error(name)

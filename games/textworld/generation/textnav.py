@@ -41,9 +41,9 @@ drawn house, the names are shuffled.
 """
 PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
          (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
-"""The passages as tuples (place a, direction, place b).
+"""The passages as tuples (a, direction, b).
 
-Place b lies in this direction from place a.
+a and b are places (indices of ROOMS). b lies in the given direction from a.
 """
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 WAYS = (*PATHS, *((other, OPPOSITE[direction], one) for one, direction, other in PATHS))
@@ -61,7 +61,7 @@ FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 FOOD, FROM, INTO = "stale food", "living room", "kitchen"
 OBJECTIVE = f"Take the {FOOD} from the {FROM} and put it into the fridge in the {INTO}."
 PARTS = ("description", "inventory")
-"""The infos from which a state is made (`games.textworld.engines.protocol.INFOS`)."""
+"""The infos (`games.textworld.engines.protocol.INFOS`) from which `state` makes the text of a turn."""
 SUPPORTER = (
     "There is a {name} here. [if there is something on the {key}]On it: [a list of things on the {key}]."
     "[otherwise]It is empty.[end if]\n"
@@ -71,11 +71,16 @@ CONTAINER = (
     "[if {key} is open and there is something in the {key}] In it: [a list of things in the {key}].[end if]"
     "[if {key} is open and the {key} contains nothing] It is empty.[end if]\n"
 )
-"""`SUPPORTER` and `CONTAINER` are descriptions in Inform 7, which has no nested conditions."""
+"""`SUPPORTER` and `CONTAINER` are templates of descriptions in Inform 7. `CONTAINER` repeats its condition, because
+Inform 7 has no nested conditions."""
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
-    """Return TextWorld's game for the setting `house`. The seed determines the first room and a drawn house."""
+    """Return TextWorld's game before compilation.
+
+    The seed of `options` draws the player's first room. If the setting `house` is `drawn`, the seed also draws which
+    room lies where.
+    """
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
 
@@ -102,9 +107,10 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
 
 
 def state(response: EngineResponse, observed: Value) -> str:
-    """Return the visible parts of a state, or the game's own text after the end of the game.
+    """Return the text of a turn: the visible parts of the state or, after the end, the game's own response.
 
-    If `observed` is `full`, all four parts are visible. If it is `part`, the room and the inventory are hidden.
+    If `observed` is `full`, the room, the inventory, the things in the room and the exits are visible. If `observed` is
+    `part`, only the things in the room and the exits are.
     """
     if response.won or response.lost:
         return response.text
@@ -115,7 +121,11 @@ def state(response: EngineResponse, observed: Value) -> str:
 
 
 def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
-    """Put a piece of furniture and its things into the room, and describe the room without its name."""
+    """Put a piece of furniture and the things on or in it into `room`, and write the room's description.
+
+    `piece` is an entry of FURNITURE, or None for a room without furniture. All new entities are added to `things`, by
+    name. The description does not contain the room's name.
+    """
     exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
     furniture = ""
     if piece is not None:
@@ -132,7 +142,10 @@ def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | No
 
 
 def _walkthrough(names: Sequence[str], start: int) -> list[str]:
-    """Return the shortest solution from the place `start`."""
+    """Return the commands of the shortest solution from the place `start`.
+
+    `names` holds the name of the room at each place.
+    """
     source, goal = names.index(FROM), names.index(INTO)
     holder, into = FURNITURE[FROM][0], FURNITURE[INTO][0]
     fetch = [*_way(start, source), f"take {FOOD} from {holder}", *_way(source, goal)]

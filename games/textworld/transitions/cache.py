@@ -49,9 +49,8 @@ class TransitionCache:
     def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
         """Return an engine that plays `story` and reports the `infos`, which are names from `protocol.INFOS`.
 
-        All engines with the same game files and the same infos use one transition graph, so that a response that one
-        engine has stored serves the others too. Raise GameError if ACTDE_MEMORY, ACTDE_AUDIT or ACTDE_STATES has an
-        invalid value.
+        All engines with the same game files and the same infos share one transition graph, and with it all stored
+        responses. Raise GameError if ACTDE_MEMORY, ACTDE_AUDIT or ACTDE_STATES has an invalid value.
         """
         budget_bytes(), audit_share()  # report an invalid value at the start, not after many turns
         digest = files_hash(story)
@@ -78,7 +77,8 @@ class TransitionCache:
     def _is_audited(self) -> bool:
         """Return whether to audit the next episode.
 
-        For a fraction f, this is about every (1/f)-th episode of all games, beginning with number 1/(2f), rounded up.
+        If ACTDE_AUDIT is f, about every (1/f)-th episode is audited, counted over all games. The first audited episode
+        is number 1/(2f), rounded up.
         """
         share = audit_share()
         with self._lock:
@@ -97,9 +97,10 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        """Shrink the cache to about `EVICTION_TARGET * budget`. `budget` and `used` are in bytes.
+        """Shrink the cache to about `EVICTION_TARGET * budget`. `graphs` are all graphs in the cache.
 
-        Evict the least recently used nodes, then every unused graph that consists only of its root.
+        `budget` and the current size, `used`, are in bytes. Evict the least recently used nodes. Then evict every graph
+        that has only its root left and that no engine uses.
         """
         fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)

@@ -17,9 +17,10 @@ STATES = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crawled:
-    """The result of a crawl: the number of states that were found and the number of responses that were stored.
+    """The result of a crawl.
 
-    Ends of the game do not count as states. `complete` is true if all responses to admissible commands are stored.
+    `states` is the number of states that were found, without those in which the game is over. `answers` is the number
+    of responses that were stored. `complete` is true if all responses to admissible commands are stored.
     """
 
     states: int
@@ -45,7 +46,8 @@ def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], 
 def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
     """Play every admissible command in every reachable state. Stop after `limit` states.
 
-    After each state, `on_state` is called with the number of known states and the number of states that are finished.
+    After the last command of each state, `on_state(found, finished)` is called. `found` is the number of states that
+    are known so far, and `finished` the number of states whose commands have all been played.
 
     `graph` must not contain nodes that were loaded from a file. A command is skipped if the graph cannot store the
     response, for example because the parser replies with a question. The crawl is then incomplete.

@@ -1,13 +1,14 @@
 """An engine that caches every response of a game in a transition graph.
 
-An exact state is everything that an episode depends on, such as the interpreter's memory and the progress of the
-quests. A node of the graph stands for all exact states with the same responses, and stores one of these states. If the
-current node has no edge for a command, the interpreter plays the command from the stored state, and the response
-becomes a new edge.
+An exact state is everything that determines the rest of an episode, such as the interpreter's memory and the progress
+of the quests. A node of the graph stands for all exact states in which every plain command has the same response, and
+stores one of these states. If the current node has no edge for a command, the interpreter plays the command from the
+stored state, and the response becomes a new edge.
 
-The graph does not store responses that depend on more than the node. These are the responses to commands that are not
-plain (`graph.is_plain`), and to commands that answer a question of the parser. The interpreter plays such a command
-from the exact state of the episode. To obtain this state, the engine replays all commands since its last exact state.
+A command is not plain if it contains a pronoun or `score` (`graph.is_plain`), or answers a question of the parser. Its
+response may differ between the states of a node, so the graph does not store it. The interpreter plays such commands
+from the exact state of the episode. To obtain this state, the engine replays all commands since the last exact state
+that it knows.
 
 In an audited episode, TextWorld's own environment plays the same commands. If any response differs, the graph is
 invalidated, and TextWorld's own environment plays this game from then on.
@@ -27,12 +28,16 @@ from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 class CachedEngine:
     """Plays one episode at a time with `graph`, which many engines may share.
 
-    `make_stock()` creates the stock engine, which plays TextWorld's own environment. The stock engine also plays
-    audited episodes. Once the graph is invalid, only the stock engine plays. `is_audited()` is called at each reset and
-    returns whether to audit the new episode. `on_miss()` is called for every command without an edge.
+    `make_stock()` creates the stock engine, which plays TextWorld's own environment. In an audited episode, the stock
+    engine plays every command too. Once the graph is invalid, only the stock engine plays. `is_audited()` is called at
+    each reset and returns whether to audit the new episode. `on_miss()` is called for every command without an edge.
 
-    `counts` counts the steps that the graph answers (`hits`) and that the interpreter plays (`misses`), the commands
-    played again to obtain an exact state (`replayed`), and the responses compared with TextWorld's (`audited`).
+    `counts` holds four numbers:
+
+    * `hits`: the steps whose response was in the graph
+    * `misses`: the steps that the interpreter played
+    * `replayed`: the commands that were played again to obtain an exact state
+    * `audited`: the responses that were compared with those of TextWorld's own environment
     """
 
     def __init__(
@@ -98,7 +103,10 @@ class CachedEngine:
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command for which the current node has no edge. Add the edge if the command is plain."""
+        """Play a command for which the current node has no edge.
+
+        Add the edge if the response depends on the node alone (`graph.is_plain`) and can be stored.
+        """
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
@@ -143,7 +151,10 @@ class CachedEngine:
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in the stock engine. In an audited episode, compare the response with the graph's."""
+        """Play a command in the stock engine and return its response.
+
+        In an audited episode, also compare this response with that of the graph.
+        """
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()

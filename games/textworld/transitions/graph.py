@@ -10,10 +10,11 @@ therefore identified by
 * the interpreter's stack.
 
 Only states in which the interpreter waits for a command are nodes. The states of one node can differ in the number of
-turns and in the objects that pronouns refer to. A command whose response depends on these is not plain (`is_plain`).
-The last text of a game can also contain the number of turns. `Edge.response_after` inserts this number.
+turns and in the objects that pronouns refer to. A command is called plain if its response depends on neither
+(`is_plain`). The last text of a game can also contain the number of turns. `Edge.response_after` inserts this number.
 
-`benchmarks/textworld_exact.py` and audits (`engine.py`) test that a response depends on nothing else.
+`benchmarks/textworld_exact.py` and audits (`engine.py`) test that the responses to plain commands depend on the node
+alone.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ GRAPH_BYTES = 1_100_000
 def is_plain(command: str) -> bool:
     """Return whether `command` is plain, which means that its response depends on the node alone.
 
-    Commands that are admissible in the node are plain too, but this function does not check for them.
+    A command that contains a pronoun or `score` is not plain, unless it is admissible in the node. This function does
+    not know the admissible commands, so its caller checks them.
     """
     return NOT_PLAIN.isdisjoint(command.split())
 
@@ -51,8 +53,10 @@ class TransitionGraph:
     """The graph of one game for one set of `infos`, with the interpreter that extends the graph. It is thread-safe.
 
     `bytes` is the approximate size. `invalid_reason` tells why the graph must not be used any more, or is None. `users`
-    is the number of open engines that use the graph. If `looks` is true, TextWorld runs `look` or `inventory` after
-    every turn, which changes what "it" refers to. The graph runs these commands only once per node. Commands with
+    is the number of open engines that use the graph.
+
+    `looks` is true if `infos` names `description` or `inventory`. TextWorld then runs `look` or `inventory` after every
+    turn, which changes what "it" refers to, but the graph runs these commands only once per node. Commands with
     pronouns are therefore passed to TextWorld's own environment.
     """
 
@@ -82,8 +86,8 @@ class TransitionGraph:
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
         """Play a plain command in `state`, an exact state of `node`. Add the edge to the node and return it.
 
-        Return None if the graph cannot store the outcome, because the interpreter does not wait for a command or
-        because `_last_edge` rejects the last text of the game.
+        Return None if the graph cannot store the outcome. This happens if the interpreter then waits for something
+        other than a command, or if `_last_edge` rejects the last text of the game.
         """
         with self.lock:
             node = self._restore(node)
@@ -111,7 +115,7 @@ class TransitionGraph:
     def get_or_create_node(self, state: EngineState) -> Node | None:
         """Return the node of a state, and add it if missing.
 
-        Return None if the interpreter expects no command.
+        Return None if the interpreter does not wait for a command, for example because the parser has asked a question.
         """
         with self.lock:
             interpreter = self._open()
@@ -139,7 +143,10 @@ class TransitionGraph:
                 self.bytes += state.snapshot.size
 
     def state_key(self, state: EngineState) -> bytes:
-        """Return the hash that identifies the node of a state, as the module's docstring describes."""
+        """Return a hash of those parts of `state` that identify its node.
+
+        The docstring of the module lists the parts.
+        """
         interpreter = self._open()
         parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
         return hashlib.blake2b(b"%d " % state.score + b" ".join(parts), digest_size=16).digest()
@@ -149,7 +156,8 @@ class TransitionGraph:
     ) -> tuple[EngineResponse, EngineState]:
         """Compute the response to `command`, which leads from `before` to `after`, without adding it to the graph.
 
-        Return a tuple (response, `after` with the description and the inventory filled in).
+        `output` is what the interpreter printed. Return a tuple (response, `after`). If `after.extras` is None, the
+        returned state is a copy of `after` with the description and the inventory in its `extras`.
         """
         if after.extras is None:
             after = replace(after, extras=self._extras_during(before, command))
@@ -161,7 +169,10 @@ class TransitionGraph:
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return a response with this text, reward and outcome. The other values are those of `node`."""
+        """Return a response with this text, intermediate reward and outcome.
+
+        All other values, such as the score and the admissible commands, are those of `node`.
+        """
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -205,7 +216,10 @@ class TransitionGraph:
                 self._interpreter = None
 
     def evict(self, stamp: int) -> None:
-        """Remove all nodes last used before `stamp`, except the root, and all edges to the removed nodes."""
+        """Remove all nodes last used before `stamp`, except the root, and all edges to the removed nodes.
+
+        `stamp` is a value of `Clock.now`.
+        """
         with self.lock:
             evicted = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
             for key in evicted:
@@ -251,9 +265,10 @@ class TransitionGraph:
         return Edge(self.response_in(target, output.text, reward), target, turns)
 
     def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
-        """Play `command` and return the description and the inventory that the interpreter prints during this turn.
+        """Play `command` in `before`, and return the description and the inventory that are printed during this turn.
 
-        After the turn, it cannot print these texts, because the game is over or the parser waits for an answer.
+        Use this method if the interpreter cannot print these texts after the turn, because the game is over or the
+        parser waits for an answer.
         """
         interpreter = self._open()
         interpreter.load(before.snapshot)
@@ -262,10 +277,13 @@ class TransitionGraph:
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """Return the edge of a command that ends the game after `moves` moves, or None if it cannot be stored.
+    """Return the edge of a command that ends the game, or None if the graph cannot store it.
 
-    The last text may state the number of turns, which differs between episodes. It can be stored if its only phrase
-    `in N turns` has N = `moves` + 1, or if it contains neither such a phrase nor the number `moves` + 1.
+    `turns` is the number of turns that the command takes. `moves` is the episode's number of moves after the command.
+    The last text may state the number of turns, which differs between episodes. The edge can be stored in two cases:
+
+    * The text contains exactly one phrase `in N turns`, and N is `moves` + 1. `Edge.response_after` replaces N.
+    * The text contains no such phrase, and the number `moves` + 1 does not occur in it.
     """
     text, counts = response.text, list(TURNS.finditer(response.text))
     if not counts and not re.search(rf"\b{moves + 1}\b", text):

@@ -9,11 +9,14 @@ from games.textworld.upstream.game_state import GameState
 from games.textworld.upstream.interpreter import Snapshot
 
 NODE_BYTES, EDGE_BYTES = 900, 400
-"""The approximate sizes of a node and of an edge in bytes, without their texts."""
+"""The approximate sizes of a node and of an edge in bytes, without their texts and the node's snapshot."""
 
 
 class Clock:
-    """Counts the cache misses of all games. The count at a node's last use determines when the node is evicted."""
+    """Counts the cache misses of all games.
+
+    Each node stores the count at its last use. The nodes with the lowest counts are evicted first.
+    """
 
     now = 0
 
@@ -22,8 +25,9 @@ class Clock:
 class EngineState:
     """The exact state of an episode, which determines all later responses.
 
-    `snapshot` holds the interpreter's memory, and `game_state` the facts and the progress of the quests. `extras` maps
-    `description` and `inventory`, if they were requested, to their texts. It is None until the interpreter prints them.
+    `snapshot` holds the interpreter's memory, and `game_state` the facts and the progress of the quests. `extras` holds
+    the texts of `description` and `inventory`, if they were requested. It is None as long as the interpreter has not
+    printed them.
     """
 
     snapshot: Snapshot
@@ -73,7 +77,10 @@ class Edge:
     text_around_turns: tuple[str, str, str] | None = None
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the response with the number of turns in an episode that has `moves` moves after this command."""
+        """Return the response with the number of turns inserted into its text.
+
+        `moves` is the number of moves of the episode after this command.
+        """
         assert self.text_around_turns is not None
         before, unit, after = self.text_around_turns
         count = moves + 1

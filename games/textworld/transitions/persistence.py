@@ -1,12 +1,12 @@
 """Store the transition graphs of games in files that processes share.
 
-`generate --crawl` writes a game's file beside the game, as `NAME.states`. All other files are in the folder `states` of
-the cache folder. The name of such a file is a hash of the game's files and the infos (`protocol.INFOS`).
+The file of a game that was crawled (`generate --crawl`) is beside the game, as `NAME.states`. All other files are in
+the folder `states` of the cache folder. Their names are hashes of the game's files and the infos (`protocol.INFOS`).
 
 Each file is compressed with gzip and consists of two JSON texts. The first text, one line, identifies the game, the
 infos, the format and the versions of TextWorld and Jericho, and holds the SHA-256 of the second text. The second text
-contains a list of strings and a list of nodes with their edges. If a file is damaged, its first line does not match, or
-it holds a command that the filter would stop, the file is ignored. The next process that saves the game overwrites it.
+contains a list of strings and a list of nodes with their edges. A file is ignored if it is damaged, if its first line
+does not match, or if it holds a command that the filter would stop. The next process that saves the game overwrites it.
 
 Snapshots of the interpreter are not stored. If a loaded node has no edge for a command, the episode's commands are
 replayed once to obtain a snapshot.
@@ -52,7 +52,11 @@ def in_cache(digest: str, infos: Sequence[str]) -> Path:
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Add the transitions in the file to `graph`, then write `graph` to the file. Do nothing if `graph` is invalid."""
+    """Merge `graph` with the file at `path`. Do nothing if `graph` is invalid.
+
+    Load the transitions of the file into `graph`, then write all transitions of `graph` to the file. `digest` is the
+    hash of the game's files.
+    """
     if graph.invalid_reason is not None:
         return
     with files.disk_errors("write the cached transitions of the game", ADVICE), files.building(path):
@@ -61,7 +65,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Write the transitions of `graph` to the file at `path`, atomically."""
+    """Write the transitions of `graph` to the file at `path`, atomically. `digest` is the hash of the game's files."""
     with graph.lock:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
@@ -70,7 +74,11 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
-    """Add the transitions in the file at `path` to `graph`. Return whether the file is usable."""
+    """Add the transitions in the file at `path` to `graph`, and return whether this was possible.
+
+    Return False if the file is missing or damaged, or if it was written for another game, for other infos or by other
+    versions of TextWorld or Jericho. `digest` is the hash of the game's files.
+    """
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -88,13 +96,19 @@ def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
 
 
 def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
-    """Return the content of the first line of a usable file, without the SHA-256."""
+    """Return the first line that the file of this graph must have, as a dict without the SHA-256.
+
+    `digest` is the hash of the game's files.
+    """
     versions = [version("textworld"), version("jericho")]
     return {"format": FORMAT, "game": digest, "infos": list(graph.infos), "versions": versions}
 
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
-    """Return the graph as a JSON object. The nodes are sorted by key and refer to strings by position in `texts`."""
+    """Return the graph as a JSON object with a list of strings, `texts`, and a list of nodes, `nodes`.
+
+    The nodes are sorted by key. They refer to strings and to other nodes by their positions in these lists.
+    """
     texts: dict[str, int] = {}
     order = {key: i for i, key in enumerate(sorted(graph.nodes))}
 
@@ -118,7 +132,10 @@ def _pack(graph: TransitionGraph) -> dict[str, Any]:
 
 
 def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
-    """Return the nodes in a file by their keys. If the format is wrong, raise an exception that `load` catches."""
+    """Convert the JSON object from a file to nodes. Return a dict: key of a node -> node.
+
+    If the format is wrong, raise an exception that `load` catches.
+    """
     texts = [sys.intern(_of(str, text)) for text in _of(list, data["texts"])]
     command_filter = CommandFilter(graph.game_info.command_templates)
     commands = {number: text for number, text in enumerate(texts) if command_filter.may_pass(text)}

@@ -44,7 +44,10 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine`, else the value of ACTDE_ENGINE, else `cached`. Raise GameError for a name not in `ENGINES`."""
+    """Return the name of the engine to use. Raise GameError if the name is not in `ENGINES`.
+
+    The name is `engine` if given, else the value of the environment variable ACTDE_ENGINE, else `cached`.
+    """
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:

@@ -24,11 +24,11 @@ PROBE = 1_000_000  # bytes
 
 
 def compile_story(source: str, name: str) -> bytes:
-    """Compile the Inform 7 code `source`.
+    """Compile the Inform 7 code `source` and return the bytes of the story file (`.z8`).
 
-    Return the same bytes as TextWorld's own `compile_inform7_game` writes. Raise GameError if the game is too large for
-    a story file, BrokenExecutor if the compiler is killed, and OSError if the disk is full. The messages contain the
-    game's `name`.
+    TextWorld's own `compile_inform7_game` writes the same bytes. `name` is the game's name in error messages. Raise
+    GameError if the game is too large for a story file, BrokenExecutor if the compiler is killed, and OSError if the
+    disk is full.
     """
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game

@@ -39,7 +39,10 @@ def quicker_chaining() -> Iterator[None]:
 
 
 def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
-    """Initialise TextWorld's `_PartialAction`. A sort key of strings gives the same order as objects, but is faster."""
+    """Initialise TextWorld's `_PartialAction` with a faster sort key.
+
+    The key consists of strings. It gives the same order as TextWorld's key, which consists of objects.
+    """
     self.node, self.rule, self.mapping = node, rule, mapping
     absent = sorted((ph.name, ph.type) for ph, var in mapping.items() if var is None)
     present = sorted((ph.name, ph.type, var.name, var.type) for ph, var in mapping.items() if var is not None)
@@ -47,9 +50,10 @@ def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
 
 
 def _impossible(self: Any, state: Any, partial: Any) -> bool:
-    """Return whether TextWorld's `ChainingOptions.check_action` is certain to reject the action.
+    """Return whether TextWorld's `ChainingOptions.check_action` is certain to reject the action `partial`.
 
-    `check_action` rejects an action if all things in one of its preconditions exist but the precondition does not hold.
+    `check_action` rejects an action if one of its preconditions does not hold, although all things in this precondition
+    exist.
     """
     from textworld.generator.chaining import ChainingOptions
 
@@ -71,7 +75,8 @@ def _impossible(self: Any, state: Any, partial: Any) -> bool:
 def _apply(self: Any, node: Any, action: Any) -> Any:
     """Return the state after `action`, or None if that state breaks a constraint or has occurred before.
 
-    As in TextWorld's `_Chainer.apply`, the actions are undone one by one to obtain the earlier states.
+    As in TextWorld's `_Chainer.apply`, the actions that lead to this state are undone one by one to obtain the earlier
+    states.
     """
     if not hasattr(self, "_constraints"):
         self._constraints = _Constraints(self)
@@ -117,7 +122,7 @@ class _Constraints:
         """Return whether `state` breaks a constraint. `state` consists of `node.state` and the facts `new`.
 
         The state of every node except the first was checked when the node was created. Therefore only the facts `new`
-        can break a constraint.
+        can break a constraint. The state of the first node is also checked.
         """
         if node.parent is None and not self._begins_clean:
             return True
@@ -129,7 +134,10 @@ class _Constraints:
         )
 
     def _holds(self, state: Any, predicates: Sequence[Any], mapping: dict[Any, Any]) -> bool:
-        """Return whether `mapping` can be extended so that every predicate becomes a fact of `state`."""
+        """Return whether all `predicates` can become facts of `state` at once.
+
+        `mapping` assigns things to placeholders. Placeholders without a thing may get any of the remaining things.
+        """
         if not predicates:
             return True
         first = max(predicates, key=lambda predicate: sum(ph in mapping for ph in predicate.parameters))
@@ -143,7 +151,10 @@ class _Constraints:
 
 
 def _matched(predicate: Any, fact: Any, mapping: dict[Any, Any]) -> dict[Any, Any] | None:
-    """Return an extension of `mapping` with which `predicate` becomes `fact`, or None."""
+    """Return `mapping`, extended so that `predicate` becomes `fact`. Return None if this is impossible.
+
+    `mapping` assigns things to placeholders, with a different thing for each placeholder.
+    """
     for placeholder, thing in zip(predicate.parameters, fact.arguments, strict=True):
         known = mapping.get(placeholder)
         if known is None and thing not in mapping.values():

@@ -1,8 +1,9 @@
 """Track the facts, applicable actions and quests of a game as an immutable value.
 
-TextWorld computes these values from the game's record, which holds the rules, facts and quests, and from the traces, in
-which the interpreter reports actions. This module follows the rules of `GameProgression` in `textworld.generator.game`.
-A `GameProgression` changes in place. A `GameState` is immutable and shares its unchanged parts with the previous state.
+TextWorld computes these values from the game's `.json`, which holds the rules, facts and quests, and from the traces,
+which are lines in which the interpreter reports actions. TextWorld stores the values in a `GameProgression`
+(`textworld.generator.game`), which changes in place. This module follows the same rules, but its `GameState` is
+immutable and shares its unchanged parts with the previous state.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ MODULUS = 1 << 128
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """The state of a game according to its record.
+    """The state of a game as TextWorld computes it from the rules: facts, applicable actions and quests.
 
-    `facts_hash` is the sum of the facts' hashes modulo 2^128, which does not depend on their order. `actions` holds the
-    applicable actions of each rule, in the order of the rules. `key` is a hash of everything that affects later states.
+    `facts_hash` is the sum of the facts' hashes modulo 2^128. The order of the facts does not change this sum.
+    `actions` holds the applicable actions of each rule, in the order of the rules. `key` is a hash of everything that
+    affects later states.
     """
 
     facts_by_signature: FactsBySignature
@@ -52,7 +54,7 @@ class Tracker:
         self._traces: dict[int, tuple[str, Action]] = {}
         events = game.kb.inform7_events
         self._prefixes = [events.get(name, "").partition("{")[0].lower() for name in game.kb.rules]
-        """The beginning of the traces of each rule's actions, in lower case."""
+        """For each rule, the text with which the traces of the rule's actions begin, in lower case."""
         self._quests = QuestTracker(game, policies=policies)
         groups: dict[Any, set[Any]] = {}
         for fact in game.world.facts:
@@ -112,8 +114,8 @@ class Tracker:
     ) -> tuple[tuple[Action, ...], ...]:
         """Return the applicable actions of each rule. Only rules that read a changed fact are evaluated.
 
-        `changed` holds the signatures of the changed facts, or is None if all rules must be evaluated. `before` holds
-        the applicable actions of the previous state.
+        `changed` holds the signatures (name and argument types) of the changed facts, or is None if all rules must be
+        evaluated. `before` holds the applicable actions of the previous state.
         """
         logic = self._kb.logic
         return tuple(
@@ -132,9 +134,10 @@ class Tracker:
         return self._traces[id(action)][0]
 
     def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
-        """Return the action whose trace is `event`, or None, as TextWorld's `Inform7Game.detect_action` does.
+        """Return the action whose trace is `event`, or None if no applicable action has this trace.
 
-        If several actions have this trace, return the first of those with the most preconditions.
+        If several actions have this trace, return the first of those with the most preconditions. TextWorld's
+        `Inform7Game.detect_action` returns the same action.
         """
         name, best = event.lower(), None
         for prefix, actions in zip(self._prefixes, actions_by_rule, strict=True):

@@ -24,8 +24,8 @@ EXTRA = "tw-extra-infos {}"
 NUMBERS = ("moves", "score")
 TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, slice(6, 12)
 """The layout of the object table in version 8 of the Z-machine, in bytes: the position of its address in the header
-(`TABLE_AT`), the defaults before its first entry (`DEFAULTS`), the size of an entry (`ENTRY`), and the bytes of an
-entry that hold the object's parent, sibling and child (`LINKS`)."""
+(`TABLE_AT`), the size of the defaults before its first entry (`DEFAULTS`), the size of an entry (`ENTRY`), and the
+bytes of an entry that hold the object's parent, sibling and child (`LINKS`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,10 @@ class Output:
 class Snapshot:
     """A state of the interpreter, stored as the difference from its state at the start of the game.
 
-    `addresses` are the bytes of the dynamic memory (at most 64 KB) that differ, and `values` are their new values.
-    `registers` is a tuple (stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the
-    random numbers, last text). All snapshots share the registers that are the same as at the start.
+    `addresses` are the addresses of those bytes of the dynamic memory (at most 64 KB) that differ, and `values` are
+    their new values. `registers` is a tuple (stack, program counter, stack pointer, frame pointer, frame count, opcode,
+    state of the random numbers, last text). Registers that are the same as at the start are stored only once for all
+    snapshots.
     """
 
     addresses: np.ndarray[Any, np.dtype[np.uint16]]
@@ -100,7 +101,8 @@ class Interpreter:
     def step(self, command: str, extras: tuple[str, ...] = ()) -> Output:
         """Play one command and return the parsed output.
 
-        If `describe` has been called since the last `load`, `extras` must be the `names` of that call.
+        After `describe(names)`, the game prints the texts that `names` lists at every turn until the next `load`. For
+        these turns, `extras` must be equal to `names`. Otherwise, leave it empty.
         """
         return _parse(self._send(command), (*extras, *NUMBERS))
 
@@ -160,7 +162,10 @@ class Interpreter:
 
 
 def _parse(text: str, names: tuple[str, ...]) -> Output:
-    """Parse a text with TextWorld's functions. `names` lists the values that the interpreter was told to print."""
+    """Parse a text with TextWorld's functions.
+
+    `names` lists the values that the interpreter was told to print: score, moves, description or inventory.
+    """
     from textworld.envs.wrappers.tw_inform7 import _detect_extra_infos
 
     entries, text = _detect_extra_infos(text, list(names))

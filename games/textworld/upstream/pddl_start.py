@@ -2,11 +2,13 @@
 
 * The texts of a game contain expressions, such as `{o.indefinite + ' ' + o.name}`, which TextWorld passes to Python's
   `eval`. Playing a file of another person would run that person's code. `evaluate` replaces `eval`.
-* The planner's interface copies names into buffers of 1,024 bytes without checking their length. If no commands can
-  reach the goal, it returns a dummy game without actions. `_translated` raises GameError in both cases.
+* The planner's interface copies names into buffers of 1,024 bytes without checking their length. It returns a dummy
+  game without actions if no commands can reach the goal. `_translated` raises GameError if a name is too long or if the
+  goal cannot be reached.
 * The planner's library, 34 MB, is copied for each environment. A link replaces the copy.
 * At every step, TextWorld parses the templates of all commands again and copies the things of the game many times. At
-  every reset, it translates the game again. The results are cached, and the copies are shallow.
+  every reset, it translates the game again. This module caches the parsed templates and the translated game, and makes
+  the copies shallow.
 
 The patches stay in place, so start such games in a process of their own.
 """
@@ -37,7 +39,7 @@ MAX_NAME = 1_023
 ATTRIBUTES = frozenset(("id", "type", "name", "noun", "adj", "desc", "definite", "indefinite"))
 """The attributes of TextWorld's `EntityInfo` that an expression may read. They are texts or None."""
 UNREACHABLE = "Atom dummy(val2)\nend_variable\n0\nbegin_state\n0\nend_state\nbegin_goal\n1\n0 1\nend_goal\n0\n0\n"
-"""The end of the dummy game that the planner's interface returns if no commands can reach the goal."""
+"""The last lines of the dummy game that the planner's interface returns if no commands can reach the goal."""
 EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
@@ -55,7 +57,10 @@ def start(game: PddlGame) -> Any:
 
 
 def game_text(env: Any, symbol: str) -> str:
-    """Return the text that the game's grammar has for `symbol` at the start, or "" if it has no such symbol."""
+    """Return the text that the game's grammar derives from a symbol, such as `task`, in the current state.
+
+    Return "" if the grammar has no such symbol.
+    """
     grammar = env._logic.grammar
     if symbol not in grammar._rules:
         return ""
@@ -119,10 +124,10 @@ def display_names(ids: Iterable[str]) -> dict[str, str]:
 
 
 def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
-    """Return the value of an expression in a game's text: a text, a thing of the game, or None.
+    """Return the value of an expression in a game's text: a string, a thing of the game, or None.
 
-    Raise SyntaxError if it contains anything but names, attributes, texts, `+`, `and` and `or`. A ValueError would not
-    be reported, because TextWorld interprets it as a command that is not admissible.
+    Raise SyntaxError if the expression contains anything but names, attributes, string literals, `+`, `and` and `or`. A
+    ValueError would be hidden, because TextWorld takes it to mean that a command is not admissible.
     """
     return _value(ast.parse(expression.strip(), mode="eval").body, expression, variables)
 
@@ -168,7 +173,10 @@ def _patch() -> None:
 
 
 def _translated(translate: Any) -> Any:
-    """Return `translate`, a function from PDDL to the planner's format, with a check of its result."""
+    """Wrap `translate`, a function from PDDL to the planner's format, so that its result is checked.
+
+    The wrapper raises GameError if a name is too long or if no commands can reach the goal.
+    """
 
     def translate_and_check(
         domain: str, problem: str, verbose: bool = False, optimize: bool = False
@@ -184,5 +192,8 @@ def _translated(translate: Any) -> Any:
 
 
 def _copy_context(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a grammar's context. No rule changes the things and variables in it, so they are shared."""
+    """Return a copy of a grammar's context that shares the things in the context with the original.
+
+    This is safe, because no rule of the grammar changes a thing.
+    """
     return {**context, "variables": dict(context["variables"]), "mapping": dict(context["mapping"])}

@@ -1,9 +1,11 @@
 """Track the progress of a game's quests, and the commands that win the game, as immutable values.
 
 This module follows TextWorld's `QuestProgression`, `EventProgression` and `GameProgression.winning_policy`
-(`textworld.generator.game`), whose objects change in place and cannot be stored. A quest consists of events. The policy
-of an event is a sequence of actions that triggers the event. TextWorld updates the policy with a tree of actions. This
-module copies TextWorld's own trees before it changes them, and caches all results.
+(`textworld.generator.game`). TextWorld's objects change in place, so that an earlier progress cannot be stored.
+
+A quest consists of events. The policy of an event is a sequence of actions that triggers the event. To update the
+policy, TextWorld keeps the actions in a tree. This module copies such a tree before it changes the tree, and caches all
+results.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """A TextWorld `ActionDependencyTree`, the result of its `flatten()`, and a hash. The tree must not be changed."""
+    """An immutable tree of the actions of a policy.
+
+    `tree` is a TextWorld `ActionDependencyTree`, which must not be changed. `order` is the result of `tree.flatten()`.
+    `key` is a hash of the tree.
+    """
 
     tree: Any
     order: tuple[Action, ...]
@@ -78,7 +84,10 @@ class QuestProgress:
 
     @property
     def tree(self) -> ActionTree | None:
-        """The tree of the winning event that needs the fewest actions, or None if no winning event has a policy."""
+        """The action tree of the winning event that needs the fewest actions.
+
+        It is None if no winning event has a policy.
+        """
         events = [event for event in self.wins if event.triggering_policy]
         return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
 
@@ -101,11 +110,17 @@ class QuestTracker:
     def advance(
         self, quests: Sequence[QuestProgress], action: Action | None, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return the quests' progress after `action`, or at the start if it is None. `facts` hold after the action."""
+        """Return the progress of all quests after `action`. `facts` are the facts after the action.
+
+        If `action` is None, return the progress at the start of the game.
+        """
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win from this progress, or None if the game is over or TextWorld knows none."""
+        """Return the commands that win the game if the quests have this progress.
+
+        Return None if the game is over or TextWorld knows no such commands.
+        """
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
@@ -183,7 +198,10 @@ class QuestTracker:
         return self._played[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Return the policy without its detours, or None if there are none, like `EventProgression.compress_policy`."""
+        """Return the policy without actions that `facts` make unnecessary, or None if no actions are unnecessary.
+
+        TextWorld's `EventProgression.compress_policy` computes the same.
+        """
         key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
             shortest = None
@@ -204,7 +222,10 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without its first removable part, or None. A part is removable if the rest is playable."""
+    """Return the policy without its first unnecessary part, or None if all parts are necessary.
+
+    A part consists of consecutive actions. It is unnecessary if the other actions can be played without it.
+    """
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either
@@ -216,7 +237,10 @@ def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Actio
 
 
 def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
-    """Return whether the actions can be played in this order, like TextWorld's `State.is_sequence_applicable`."""
+    """Return whether the actions can be played in this order, starting from `facts`.
+
+    TextWorld's `State.is_sequence_applicable` computes the same.
+    """
     changed: dict[Any, bool] = {}  # fact that the actions have changed -> whether it holds
     for action in actions:
         needed = action._pre_set

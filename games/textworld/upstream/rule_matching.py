@@ -1,10 +1,12 @@
 """Find all instances of a TextWorld rule in a set of facts, in TextWorld's order but faster.
 
-A rule has placeholders. An instance assigns a variable (a thing or a room of the game) to each placeholder. With these
-variables, all preconditions of the rule are facts. As in TextWorld's `State.all_assignments` (`textworld.logic`), the
-search processes one precondition after the other and tries the facts in sorted order. To save time, it only tries facts
-with the variables that are already assigned, and caches the results by the facts that the rule reads. Variables are
-represented by numbers. Each placeholder has a slot, which holds the number of the assigned variable.
+A rule has placeholders. An instance of the rule assigns a variable (a thing or a room of the game) to each placeholder,
+so that all preconditions of the rule become facts. Variables are represented by numbers. Each placeholder has a slot,
+which holds the number of the assigned variable.
+
+As in TextWorld's `State.all_assignments` (`textworld.logic`), the search processes one precondition after the other and
+tries the facts in sorted order. To save time, if a variable is already assigned to an argument of the precondition, the
+search tries only facts with this variable. It also caches the instances by the facts that the rule reads.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
 
 FactsBySignature = dict["Signature", frozenset["Proposition"]]
 Row = tuple[int, ...]
-"""The numbers of variables: the arguments of a fact, or the contents of the slots."""
+"""Variables as numbers: either the arguments of a fact, or the contents of the slots of a rule."""
 
 
 class FactTables:
-    """Caches the rows of each set of facts with one signature (name and argument types), for all rules of a game."""
+    """Converts sets of facts to rows of numbers, and caches the rows for all rules of a game.
+
+    All facts of one set have the same signature (name and argument types).
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[Variable, int] = {}
@@ -37,13 +42,16 @@ class FactTables:
         return self._numbers[variable]
 
     def rows(self, facts: frozenset[Proposition]) -> list[Row]:
-        """Return the rows of `facts` in sorted order."""
+        """Return one row for each of `facts`: the numbers of the fact's arguments. The facts are sorted first."""
         if facts not in self._rows:
             self._rows[facts] = [tuple(map(self.number, fact.arguments)) for fact in sorted(facts)]
         return self._rows[facts]
 
     def rows_with(self, facts: frozenset[Proposition], position: int, number: int) -> list[Row]:
-        """Return the rows of `facts` whose argument at `position` is `number`, in sorted order."""
+        """Return those rows of `facts` that contain the variable `number` at `position`.
+
+        The order is that of `rows`.
+        """
         index = self._indexes.get((facts, position))
         if index is None:
             index = self._indexes[facts, position] = {}
@@ -75,7 +83,10 @@ class RuleMatcher:
         self._cache: dict[tuple[Any, ...], tuple[Action, ...]] = {}
 
     def actions(self, logic: Any, facts: FactsBySignature) -> tuple[Action, ...]:
-        """Return all instances of the rule in `facts`, a mapping from signatures to facts."""
+        """Return all instances of the rule for these facts, as actions.
+
+        `facts` maps signatures to facts. `logic` is TextWorld's `GameLogic` of the game.
+        """
         if self.unbound:
             from textworld.logic import State
 
@@ -122,7 +133,10 @@ class RuleMatcher:
 
 
 def _fill(slots: Row, row: Row, values: Row) -> Row | None:
-    """Return `values` with the slots filled from a row, or None if the row contradicts the filled slots."""
+    """Return `values` with the numbers of `row` put into `slots`.
+
+    Return None if a slot already holds another number, or if another slot already holds the same number.
+    """
     for slot, number in zip(slots, row, strict=True):
         if values[slot] == number:
             continue

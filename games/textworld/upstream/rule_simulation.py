@@ -36,9 +36,10 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command`. Return the action and its name in a trace, or (None, "") if no action fits in this state.
+        """Play `command` and return a tuple (action, name of the action in a trace).
 
-        Raise AmbiguousRulesError if the command fits actions with different traces.
+        Return (None, "") if the command fits no action in this state. Raise AmbiguousRulesError if the command fits
+        actions with different traces.
         """
         actions = [
             action
@@ -62,7 +63,11 @@ class RuleSimulation:
         return bool(keys) and keys <= is_open
 
     def _applicable(self, templates: Mapping[str, str], text: str) -> list[Any]:
-        """Return the applicable actions of all rules whose template matches `text`, in the order of the rules."""
+        """Return the applicable actions of all rules whose template matches `text`, in the order of the rules.
+
+        `templates` maps the name of each rule to the template of its commands or of its traces. `text` is a command or
+        a trace, respectively.
+        """
         rules = [rule for rule in self._kb.rules.values() if _pattern(templates[rule.name]).fullmatch(text)]
         return list(self.state.all_applicable_actions(rules, self._kb.types.constants_mapping))
 
@@ -74,7 +79,10 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def without_compiling() -> AbstractContextManager[None]:
-    """Make TextWorld's `GameMaker.set_walkthrough` simulate the rules inside the `with` block."""
+    """Make TextWorld's `GameMaker.set_walkthrough` simulate the rules inside the `with` block.
+
+    Without this patch, `set_walkthrough` compiles the game and plays it.
+    """
     if not patches_enabled():
         return nullcontext()
     from textworld import GameMaker
@@ -100,9 +108,10 @@ def without_compiling() -> AbstractContextManager[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return a tuple (event, actions up to the triggering one) for each winning event that the walkthrough triggers.
+    """Simulate the walkthrough. Return a tuple (event, actions) for each winning event that it triggers.
 
-    As in TextWorld, only the first of several equal events is listed.
+    `actions` are all actions of the walkthrough up to the one that triggers the event. As in TextWorld, only the first
+    of several equal events is listed. Raise AmbiguousRulesError if the rules do not determine the actions.
     """
     from textworld.generator.game import QuestProgression
 

@@ -45,9 +45,10 @@ def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
 
 
 def start_untracked(story: Path) -> tuple[Any, Any]:
-    """Start TextWorld's environment without its slow state tracking. Return the environment and its first state.
+    """Start TextWorld's environment without its slow state tracking.
 
-    The feedback of later steps contains traces of actions, which `traced_events` parses.
+    Return the environment and its first state. The text of later steps contains traces, which are lines in which the
+    interpreter reports actions. `traced_events` parses them.
     """
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
@@ -61,7 +62,10 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Return a tuple (names of the actions that the traces in `text` report as successful, `text` without traces)."""
+    """Parse the traces in `text`, which are the lines in which the interpreter reports actions.
+
+    Return a tuple (names of the actions that succeeded, `text` without the traces).
+    """
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
     events: tuple[list[str], str] = _detect_i7_events_debug_tags(text)
@@ -69,7 +73,10 @@ def traced_events(text: str) -> tuple[list[str], str]:
 
 
 def trace_name(inform7: Any, events: Any, action: Any) -> str:
-    """Return the name of an action in a trace, in lower case. `events` maps each rule's name to a trace template."""
+    """Return the name that the interpreter prints for `action` in a trace, in lower case.
+
+    `inform7` is the game's `Inform7Game`. `events` maps the name of each rule to a template of its traces.
+    """
     name: str = events[action.name].format(**inform7._get_name_mapping(action))
     return name.lower()
 
@@ -80,11 +87,11 @@ def winning_policy(state: Any) -> Any:
 
 
 def prepare_jericho() -> None:
-    """Ignore Jericho's warning that a game is not fully supported, and let it use this process's scratch folder.
+    """Silence Jericho's warning about unsupported games, and make Jericho use this process's scratch folder.
 
-    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho
-    copies its library for every game. If the process is killed, a later process removes the copy with the scratch
-    folder.
+    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. For every
+    game, Jericho copies its library into the folder. If the process is killed, a later process removes the scratch
+    folder with these copies.
     """
     import jericho.jericho
 
@@ -117,7 +124,7 @@ def rules_parsed_once() -> Iterator[None]:
 
 
 def rule_files_sorted() -> AbstractContextManager[None]:
-    """Make TextWorld read rule files in the order of their names inside the `with` block."""
+    """Make TextWorld read its rule files in the order of their names, inside the `with` block."""
     from textworld import logic
 
     load = logic.GameLogic.__dict__["load"]

@@ -1,9 +1,10 @@
 """Play a game's opening and walkthrough to check that the game loads and matches its record.
 
-A game that this project did not make is checked by `main` in a child process, which also compares the record with the
-story (`record_check.py`). The parent process detects hangs and crashes. A game that this project has just made is
-checked in the current process, without TextWorld's slow state tracking. The effect of each command is compared with the
-effect that the game's rules predict.
+For a game that this project did not make, `main` runs in a child process. It also compares the record with the story
+(`record_check.py`). The parent process detects hangs and crashes.
+
+A game that this project has just made is checked in the current process (`find_own_problem`), without TextWorld's slow
+state tracking. The action of each command is compared with the action that the game's rules predict.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 
 def main(story: str) -> int:
-    """Return 0 if the story and its record belong together. Otherwise print a verdict with the reason and return 1."""
+    """Return 0 if the story and its record (`.json`) belong together.
+
+    Otherwise print `problem: REASON` or `unverified: REASON`, and return 1. `problem` means that playing the game has
+    shown a fault. `unverified` means that only the check of the record (`record_check.py`) has shown a fault.
+    """
     from games.textworld.validation.record_check import find_damage
 
     sys.excepthook = _report
@@ -42,9 +47,10 @@ def main(story: str) -> int:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a verdict if TextWorld's code raised the exception, because the game is then faulty.
+    """Report an uncaught exception. `main` installs this function as `sys.excepthook`.
 
-    An exception in our own code is a bug, so its traceback is printed instead.
+    If TextWorld's code has raised the exception, the game is faulty, so print the verdict `problem`. If our own code
+    has raised it, the exception is a bug, so print its traceback.
     """
     *_, (innermost, _) = traceback.walk_tb(trace)
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
@@ -54,7 +60,10 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 
 def find_problem(story: Path) -> str:
-    """Return why the record beside `story` does not match the story, or '' if it matches."""
+    """Play a game's walkthrough. Return why the game does not match its record, or '' if it matches.
+
+    The record is the `.json` file beside `story`.
+    """
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -109,8 +118,8 @@ def _problem_of_play(game: Game, env: Any, state: Any) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Return `text` in lower case, with single spaces and with apostrophes in place of quotes.
+    """Return `text` in lower case, with single spaces, and with apostrophes in place of double quotes.
 
-    Inform changes spaces and prints apostrophes as quotes.
+    Inform, the game's compiler, changes spaces and double quotes in this way.
     """
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

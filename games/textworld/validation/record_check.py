@@ -1,8 +1,9 @@
 """Check that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), the rules and itself.
 
-This check is for games that this project did not make, whose records store no hashes. The record is compiled again, and
-the result must equal the story in every byte except for the date. This comparison covers names, texts, objective,
-rewards, conditions and nearly all facts. The rules, the actions of quests and the other facts are checked separately.
+This check is for games that this project did not make, because their records store no hashes. The record is compiled
+again, and the result must equal the story in every byte except for the date. This comparison covers names, texts,
+objective, rewards, conditions and nearly all facts. It does not cover the rules, the actions of quests and a few kinds
+of facts, which are checked separately.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from textworld.generator import Game
 
 Fact = tuple[str, ...]
-"""A predicate followed by its arguments."""
+"""The name of a fact, followed by the ids of its arguments."""
 
 
 def find_damage(story: Path) -> str:
@@ -31,7 +32,10 @@ def find_damage(story: Path) -> str:
 
 
 def _check_rules(game: Game) -> str:
-    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the fault."""
+    """Return '' if the game's `.json` has the rules of the installed TextWorld, in any order.
+
+    Otherwise return the fault.
+    """
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -45,9 +49,9 @@ def _check_rules(game: Game) -> str:
 
 
 def _check_actions(game: Game) -> str:
-    """Return '' if each quest action is an instance of its rule and names existing things.
+    """Return '' if each action of the quests follows a rule and refers only to things of the game.
 
-    Else return the fault.
+    Otherwise return the fault.
     """
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
@@ -67,9 +71,9 @@ def _check_actions(game: Game) -> str:
 
 
 def _check_facts(game: Game) -> str:
-    """Check the facts of a game that its compiled story does not contain. Return '' or a description of the fault.
+    """Check those facts of the record that the compiled story does not contain. Return '' or the fault.
 
-    These facts are about free exits, slots of the inventory and ingredients. They must follow from the other facts.
+    Such facts are about free exits, slots of the inventory, and ingredients. They must follow from the other facts.
     """
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
@@ -85,7 +89,10 @@ def _check_facts(game: Game) -> str:
 
 
 def _free_ways(facts: set[Fact]) -> set[Fact]:
-    """Return the pairs of neighbouring rooms without a closed door between them. Each pair occurs in both orders."""
+    """Return the pairs of neighbouring rooms that no closed or locked door separates.
+
+    Each pair occurs in both orders.
+    """
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
     opened = {fact[1] for fact in facts if fact[0] == "open"}
@@ -94,7 +101,7 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
 
 
 def _check_story(game: Game, story: Path) -> str:
-    """Return '' if the record compiles to the story, except for the date. Otherwise return the fault."""
+    """Return '' if compiling the game gives `story` again, except for the date. Otherwise return the fault."""
     from textworld.generator.inform7 import generate_inform7_source
 
     try:
