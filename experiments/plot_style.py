@@ -1,6 +1,7 @@
 """Define the common style of all figures. The same figure is always saved as the same bytes."""
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from games.files import atomic_write
 # The colour-blind-safe palette by Okabe and Ito. Vary the dashes too: lines must differ in black-and-white print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 COLORS = {"ppo": PALETTE[0], "actde": PALETTE[1]}
+_OF_A_PATH = re.compile(r'^(?:.* d=")?[MLQC] .*$', re.MULTILINE)
+_LONG = re.compile(r"-?\d+\.\d{3,}")
 
 
 def color_of(optimizer: str) -> Any:
@@ -47,7 +50,7 @@ def plot_runs(
 ) -> None:
     """Plot each run as a thin line, and the mean of all runs as a bold line up to the end of the shortest run.
 
-    A line connects the measured values. Values of None were not measured.
+    A line connects the measured values and skips None.
     """
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(*_measured(run_x, run_y), color=color, ls=style, lw=0.6, alpha=alpha)
@@ -63,6 +66,11 @@ def _measured(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
     return np.asarray(x)[measured], values[measured]
 
 
+def with_short_numbers(svg: str) -> str:
+    """Round the coordinates in an SVG's paths to hundredths of a point, which saves a quarter of the file."""
+    return _OF_A_PATH.sub(lambda line: _LONG.sub(lambda number: f"{float(number[0]):.2f}", line[0]), svg)
+
+
 def save_figure(figure: Any, path: Path) -> None:
     """Write the figure atomically and close it."""
     from matplotlib import pyplot as plt
@@ -72,4 +80,5 @@ def save_figure(figure: Any, path: Path) -> None:
         warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')  # only if the machine is busy
         figure.savefig(content, format=path.suffix[1:], metadata={"Date": None})
     plt.close(figure)
-    atomic_write(path, content.getvalue())
+    data = content.getvalue()
+    atomic_write(path, with_short_numbers(data.decode()) if path.suffix == ".svg" else data)

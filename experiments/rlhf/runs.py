@@ -19,12 +19,12 @@ from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
 from games.worker_pool import WorkerPool, note
 
-CURVES = ("iteration", "reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
-"""The rollouts' metrics that the results contain."""
+CURVES = ("reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
+"""Metrics that the results of a run contain for each rollout."""
 DIGITS = 5
 """Significant digits of the numbers in the results."""
 Cells = Mapping[str, Mapping[str, Any]]
-"""The settings of each cell by the cell's name, without the settings that all cells share."""
+"""Name of a cell -> its settings, without those that all cells share."""
 
 
 class StoredAbout(TypedDict):
@@ -61,18 +61,19 @@ def complete(
     on_run: Callable[[], None],
     reward_model: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train the runs that the results in `path` lack and the runs whose settings have changed, and write all results.
+    """Train the runs that are missing from the results in `path`, and those whose settings have changed since.
 
     Args:
-        path: a JSON file with the settings and the results of all finished runs. It is updated after each run.
+        path: the JSON file to which the settings and the results of all finished runs are written, after each run.
         root: folder of the runs. With a reward model, the runs are in a subfolder that is named after its digest.
         workers: number of parallel runs. With 0, only finished runs are added.
         on_run: function that is called after each update of `path`, and at the start if `path` exists.
         reward_model: description of the reward model, with the digests of its files. Runs of one seed are compared in
-            pairs, so they must share a reward model. If it has changed, all runs of an incomplete seed are repeated.
+            pairs, so they must share a reward model. If the reward model has changed, a seed of which some runs are
+            missing is trained again as a whole.
 
     Raises:
-        AgentError: the results in `path` have other common settings. The file is not changed.
+        AgentError: the results in `path` were made with other settings than `common`. The file is not changed.
     """
     about: dict[str, Any] = {"common": common}
     digest = reward_model["files"]["model.safetensors"] if reward_model else ""
@@ -113,7 +114,7 @@ def complete(
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
-    """Return the configuration of each run by the name of its folder. All runs of a seed come before the next seed."""
+    """Return a dict: name of a run's folder -> configuration. All runs of a seed come before those of the next seed."""
     import experiments.rlhf.controls  # noqa: F401  # registers its optimizers
 
     return {
@@ -124,7 +125,10 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Start or resume a run. `on_rollout` is called after each rollout and, if one is due, its checkpoint."""
+    """Start or resume a run.
+
+    `on_rollout` is called after each rollout. If a checkpoint follows the rollout, it is saved before the call.
+    """
     import torch
 
     import experiments.rlhf.controls  # noqa: F401
@@ -160,13 +164,19 @@ def train(
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
-    """Return whether the folder holds a complete run with this configuration. A run saves its last checkpoint last."""
+    """Return whether the folder holds a complete run with this configuration.
+
+    If the last checkpoint exists, the run is complete, because it saves this checkpoint last.
+    """
     saved = [int(checkpoint.name) for checkpoint in checkpoints(folder)]
     return config.budget.iterations in saved and read_config(folder) == config
 
 
 def row(name: str, folder: Path) -> dict[str, Any]:
-    """Return the results of a run: its curves and its probes."""
+    """Return the results of a run: the metrics in `CURVES`, and the probes (evaluations on held-out prompts).
+
+    Only the first and the last probe contain their texts.
+    """
     lines = read_metrics(folder)
     curves = {key: [rounded(line.get(key), DIGITS) for line in lines] for key in CURVES if key in lines[0]}
     probes = [

@@ -21,3 +21,9 @@ def test_a_figure_does_not_depend_on_a_configuration_of_matplotlib(tmp_path: Pat
         mpl.rc("text", usetex=True)  # starts LaTeX
         mpl.rc("figure", facecolor="red")
         assert draw(tmp_path / "configured.svg") == usual
+
+
+def test_coordinates_of_paths_are_rounded_and_scales_are_not() -> None:
+    path = '<g transform="scale(0.015625)">\n<path d="M 39.904146 225.198979 \nL -1.005 3 \nz\n" style="width: 0.123"/>'
+    short = '<g transform="scale(0.015625)">\n<path d="M 39.90 225.20 \nL -1.00 3 \nz\n" style="width: 0.123"/>'
+    assert plot_style.with_short_numbers(path) == short
