@@ -1,9 +1,11 @@
 """Hash games, so that training games and test games can be kept apart. Games with equal hashes play alike.
 
-The hash of a TextWorld game is the canonical hash of its facts, names and quests (`make_game.canonical_hash`). If the
-game has a manifest, the hash is read from the manifest. Otherwise, it is computed from the game's record, the `.json`
-file beside the game. The hash of a story without a record, or of a `.tw-pddl` game, is the hash of its bytes. The hash
-of a game without a game file, such as the bandit, is the hash of its GAME string.
+What is hashed depends on the game:
+
+* a TextWorld game: its facts, names and quests (`make_game.canonical_hash`). If the game has a manifest, the hash is
+  read from it. Otherwise, it is computed from the game's record, the `.json` file beside the game.
+* a Z-machine file without such a record, or a `.tw-pddl` file: its bytes
+* a game without a game file, such as the bandit: its GAME string
 """
 
 import hashlib
@@ -30,11 +32,12 @@ def game_hash(spec: GameSpec) -> str:
     story = spec.story()
     if story.suffix == pddl_file.SUFFIX or game_file.is_plain(story):
         return sha256(story)
-    return _record_hash(game_file.pair(story)[1])
+    record = game_file.pair(story)[1]
+    return _record_hash(record, record.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _record_hash(record: Path) -> str:
+def _record_hash(record: Path, modified: int) -> str:
     from textworld.generator.game import Game
 
     from games.textworld.generation.make_game import canonical_hash

@@ -72,7 +72,7 @@ def train_reward(
     epochs: Annotated[int, Option(min=1, max=arg.MOST, help="Passes over the pairs.")] = 2,
     lr: Annotated[float, Option(min=0, help="Learning rate of the trunk.")] = 3e-4,
     held_out: Annotated[
-        float, Option(min=0, max=0.9, metavar="SHARE", help="Share of the pairs that is held out.")
+        float, Option(min=0, max=0.9, metavar="SHARE", help="Share of the prompts whose pairs are held out.")
     ] = 0.2,
     seed: arg.Seed = 0,
     threads: arg.Threads = None,

@@ -59,7 +59,7 @@ class HeadsFile(Stored):
         vocabulary: number of tokens for which q is computed.
         layers: number of layers of each head. With two, a GELU (tanh approximation) is between them.
         q_heads: number of Q heads; with two, q is the lower of their outputs.
-        tied: whether the last layer of a Q head is multiplied by the output embedding.
+        tied: whether a Q head's last layer gives a vector that is multiplied by the model's output embedding.
         dueling: whether q is v plus the output of a Q head.
         target_q: whether there are target copies of the Q heads.
     """
@@ -75,21 +75,21 @@ class HeadsFile(Stored):
 
 
 class Continuation(Stored):
-    """The game that an episode continues, and the options of its reset."""
+    """A game that the next episode can continue, and the options of the reset that continues it."""
 
     game: str
     options: dict[str, Any]
 
 
 class ProcessState(Stored):
-    """The state of the episodes of one process of a training run."""
+    """The state of the `EpisodeRunner` of one process: the number of its next episode, and its games to continue."""
 
     next_episode: Count
     continuations: dict[Name, Continuation]
 
 
 class ScheduleState(Stored):
-    """The state of a `LevelSchedule`."""
+    """The state of a `LevelSchedule` (see `agents.training.level_schedule`)."""
 
     level: int | None
     recent: list[bool]
@@ -105,7 +105,8 @@ class BestState(Stored):
 class TrainingState(Stored):
     """The content of `state.json`, the state of a training run after `iteration` iterations.
 
-    `rollouts` counts those of all processes. If it is missing, all iterations had as many processes as the checkpoint.
+    `rollouts` is the number of rollouts of all processes together. If it is missing, each iteration had one rollout for
+    each entry of `processes`. `input_files` is the result of `input_digests` for the games of the run.
     """
 
     iteration: Count
@@ -116,4 +117,5 @@ class TrainingState(Stored):
     recent: Annotated[list[bool], Field(max_length=RECENT)]
     level_schedule: ScheduleState
     optimizer: dict[str, Any]
+    input_files: dict[str, str] | None = None
     best: BestState | None = None

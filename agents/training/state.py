@@ -1,4 +1,4 @@
-"""Saves and restores the state of a training run, and saves its policy, in the form of checkpoints."""
+"""Checkpoints of a training run: saves and restores its state, and saves its policy."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ from agents.training.held_out import Best
 from agents.training.processes import any_process, gather, in_all_processes, in_main_process, shared_folder
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
+from games.input_digests import input_digests
 
 if TYPE_CHECKING:
     from agents.training.trainer import Trainer
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a tuple: the content of `state.json`, and the tensors of `training.safetensors`, some perhaps sharded.
 
-    All processes must call this function. Each has its own episodes and its own random generator.
+    All processes must call this function, because the state contains the episode counter and the random-number
+    generator of each process.
     """
     optimizer = trainer.updater.optimizer
     with one_line_errors(optimizer):
@@ -50,6 +52,7 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
         "recent": list(trainer.recent),
         "level_schedule": trainer.schedule.state_dict(),
         "optimizer": optimizer_state,
+        "input_files": input_digests(trainer.schedule.specs),
     }
     if trainer.held_out and trainer.held_out.best:
         state["best"] = trainer.held_out.best._asdict()
@@ -61,7 +64,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     """Load the state and the weights of a checkpoint. The trunk must not be gathered.
 
     The checkpoint may have been saved by another number of processes. Each process then continues the games and the
-    random numbers of the earlier process with its rank, or begins anew if there is none.
+    random numbers of the saved process with the same rank. If no process with this rank was saved, it begins anew.
 
     Raises:
         ProcessesError: the checkpoint's episodes cannot be divided among this number of processes.
@@ -93,7 +96,9 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
 
 
 def _next_episode(trainer: "Trainer", saved: list[int], folder: Path) -> int:
-    """Return the number of this process's next episode. `saved` holds those of the processes that saved `folder`.
+    """Return the number of this process's next episode.
+
+    `saved` holds the next episode of each process that saved the checkpoint `folder`.
 
     Raise `ProcessesError` if groups of episodes cannot be divided among the processes.
     """
@@ -124,7 +129,8 @@ def save_policy(
     Each process writes its part of the sharded tensors, and process 0 writes everything else.
 
     Args:
-        training, state: the result of `state_of`, for a checkpoint of the training.
+        trained_on: hashes of the games on which the policy was trained.
+        training, state: the tensors and the content of `state.json` from `state_of`. None saves the policy alone.
 
     Raises:
         DivergenceError: a tensor of any process is not finite. Nothing is written.
@@ -184,7 +190,10 @@ def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str
 
 
 def save_initial(trainer: "Trainer", trained_on: Sequence[str]) -> None:
-    """Save the initial policy unless the run's folder has it. All processes must call this function."""
+    """Save the initial policy unless the run's folder already holds it. All processes must call this function.
+
+    `trained_on` holds the hashes of the games on which the initial policy was trained.
+    """
     folder = trainer.folder.path / INITIAL
     if any_process(trainer.accelerator.is_main_process and not folder.exists()):
         save_policy(trainer, folder, trained_on=trained_on)

@@ -25,7 +25,7 @@ from agents.play.episode import Episode
 from agents.play.metrics import RECENT, Metrics
 from agents.play.runner import EpisodeRunner
 from agents.protocol import DivergenceError
-from agents.storage.iteration_check import check_iterations
+from agents.storage.resume_check import check_resumed
 from agents.storage.run_folder import RunFolder
 from agents.training import trackers
 from agents.training.dagger import DAggerAgent
@@ -57,13 +57,13 @@ class Trainer:
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
         notes: notes for the user, such as those about the warm start, one line each.
-        sources: add episodes of earlier policies and recorded episodes to each rollout, in this order.
+        sources: objects that add episodes to each rollout: first the replay buffer, then the recorded play.
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended early because of `stopping`. It is the same in all processes.
         progress: the progress of the current iteration in this process.
         failures: failed episodes of all processes, counted when the run ends.
         iteration: number of finished iterations.
-        rollouts: number of rollouts of all processes in these iterations.
+        rollouts: number of rollouts of all processes in the finished iterations.
         saved: number of finished iterations in the newest checkpoint.
         env_steps: number of commands played by all processes.
         seconds: duration of the finished iterations, measured by process 0.
@@ -108,7 +108,8 @@ class Trainer:
 
     def _start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         damaged = self._resume() if resume else {}
-        check_iterations(self.folder.path, self.iteration, self.config.budget)
+        checked = self.folder.path, self.iteration, self.schedule.specs, self.config.budget
+        in_all_processes(lambda: check_resumed(*checked))
         self.updater.gather()
         episodes = sum(gather(self.runner.next_episode))
         totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
@@ -120,7 +121,7 @@ class Trainer:
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
     def _create(self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None) -> None:
-        """Prepare the folder. `set_aside` and `truncate` of `RunFolder` take the arguments. A new run has no totals."""
+        """Prepare the run's folder. The arguments are those of `RunFolder.set_aside` and, if not None, `truncate`."""
         if self.accelerator.is_main_process:
             if totals:
                 self.folder.truncate(self.iteration, totals)
@@ -170,7 +171,7 @@ class Trainer:
 
     @property
     def limit(self) -> str | None:
-        """The setting whose limit ends the run, or None while no limit is reached."""
+        """The name of the setting whose limit ends the run, or None while no limit is reached."""
         measured = len(self.recent) == RECENT and self.schedule.at_last_level
         return self.config.budget.reached(
             iterations=self.iteration,
@@ -222,13 +223,13 @@ class Trainer:
         return metrics
 
     def _probe(self) -> None:
-        """Measure texts if a probe is due after this iteration and the folder does not hold it yet."""
+        """Measure texts if a probe is due after this iteration and its results are not in the run's folder yet."""
         due = self.iteration % self.config.probe.probe_every == 0 or self.finished
         if self.probe and self.accelerator.is_main_process and due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
 
     def _evaluate(self) -> Metrics:
-        """Play the held-out games if this is due after this number of iterations, and return the metrics."""
+        """Play the held-out games and return their metrics, or return {} if no evaluation is due now."""
         if self.held_out is None or not (self.iteration % self.held_out.every == 0 or self.finished):
             return {}
         metrics = self.held_out.measure(self.iteration, self.progress)
@@ -237,12 +238,12 @@ class Trainer:
         return metrics
 
     def _ends(self) -> bool:
-        """Return whether the run ends here, which all processes decide together."""
+        """Return whether the run ends now. The result is the same in all processes."""
         self.stopped = any_process(self.stopping) and not self.finished
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:
-        """Play one rollout. If a game or the agent fails in a process, undo the rollout in all, and raise the error."""
+        """Play a rollout. If a game or the agent fails in any process, undo the rollout in all, and raise the error."""
         before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             return in_all_processes(self._play_own, *self.updater.models)
@@ -292,7 +293,7 @@ class Trainer:
         save_best(self)
 
     def _resume(self) -> dict[Path, str]:
-        """Load the newest checkpoint that is intact for all processes. Return the result of `load_newest`."""
+        """Load the newest checkpoint that is intact for all processes. Return the errors of newer, damaged ones."""
         in_main_process(self.accelerator, self.folder.lock)
         # storage that machines share may list a new checkpoint later on some of them
         saved = gather(self.folder.all_checkpoints())[0]

@@ -9,7 +9,7 @@ import games
 from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
 from agents.storage.checkpoint import checkpoints, newest
-from agents.storage.iteration_check import excess_iterations
+from agents.storage.resume_check import changed_input, excess_iterations
 from agents.storage.run_folder import METRICS, SETTINGS, changed_setting, read_config, read_metrics
 from agents.threads import threads_per_process
 from agents.training import presets
@@ -22,15 +22,18 @@ from games.files import exclusive
 from games.worker_pool import available_cpus, note
 
 CURVES = (  # metrics whose value at every iteration is stored, in addition to the shares of strategies
-    "iteration", "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
+    "episodes", "env_steps", "seconds", "success", "recent_success", "success_with_expert", "level",
     "agreement", "kept", "reward", "normalized_score", "steps", "errors", "bonus_share", "turn_entropy", "value",
     "q_value", "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
 
 REQUIRED = ("iteration", "episodes", "env_steps", "seconds")
-"""Metrics that every line has."""
+"""Metrics that every line of `metrics.jsonl` must have."""
 OF_THE_AGENT = frozenset({"success", "recent_success"})
-"""Metrics of the agent's own episodes. They are None in the curves while an expert plays in every episode."""
+"""Metrics of the episodes that the agent plays without an expert.
+
+As long as an expert takes part in every episode, the curves of these metrics contain None.
+"""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
@@ -75,12 +78,12 @@ def run_grid(
             one, and one GPU if the cluster has GPUs.
         episodes, tests: arguments of `measure_run`, which measures the finished agents.
         on_run: called with the row of each run as soon as the run is finished.
-        on_progress: called every second with three numbers: finished runs, finished iterations of the runs that were
-            not finished at the start, and iterations of these runs in total.
+        on_progress: called every second with (1) the number of finished runs, (2) the number of iterations done so far,
+            and (3) the total number of iterations. The iterations of runs that were finished at the start do not count.
 
     Raises:
-        AgentError: a folder in `root` holds a run with other settings, or with more iterations. This is raised before
-            the first run starts.
+        AgentError: a folder in `root` holds a run with other settings, with more iterations, or with files of its games
+            that have changed since. This is raised before the first run starts.
         DivergenceError: all runs diverged.
     """
     errors: dict[GridRun, DivergenceError] = {}
@@ -90,9 +93,11 @@ def run_grid(
         if not (folder / SETTINGS).is_file():
             continue
         saved = checkpoints(folder)
-        excess = excess_iterations(folder, int(saved[-1].name), config.budget) if saved else None
-        if changed := changed_setting(folder, config) or excess:
+        finished = int(saved[-1].name) if saved else 0
+        if changed := changed_setting(folder, config) or excess_iterations(folder, finished, config.budget):
             raise AgentError(f"{changed}; give the same settings, or another --out")
+        if changed := changed_input(folder, finished, games.resolve(config.run.game)):
+            raise AgentError(f"{changed}; restore them, or give another --out")
         if read_config(folder) == config:
             measures = cached_measures(folder, episodes=episodes, tests=tests)
             if measures is not None:
@@ -131,7 +136,10 @@ def _completed(jobs: Iterable[Future[Any]], on_second: Callable[[], None]) -> It
 def _iterations(
     configs: Mapping[GridRun, TrainConfig], runs: Sequence[GridRun], root: Path, finished: Container[GridRun]
 ) -> tuple[int, int]:
-    """Return a tuple (done, total): the finished iterations of these runs, and the iterations that they have in all."""
+    """Return a tuple (done, total): how many iterations `runs` have finished, and how many they must do in all.
+
+    `finished` contains those runs that are complete.
+    """
     wanted = {run: configs[run].budget.iterations for run in runs}
     done = 0
     for run in runs:
@@ -144,7 +152,11 @@ def _iterations(
 def _train(
     run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int, wait: bool
 ) -> dict[str, Any]:
-    """Complete a run and return its row. If `wait`, first wait until a lost process releases the lock of the run."""
+    """Complete a run and return its row.
+
+    If `wait` is true, the function first waits until no process holds the lock of the run's folder. This is needed on a
+    cluster, which starts a run again if the run's process was lost.
+    """
     import torch
 
     from agents.training.factory import make_trainer

@@ -1,0 +1,25 @@
+"""The files that a completion game reads."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from games.completion.prompts import SETS
+from games.completion.rewards import parse_reward
+from games.parameters import Value
+
+MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
+"""Patterns of the files of a sequence classifier and its tokenizer."""
+
+
+def input_files(settings: Mapping[str, Value]) -> list[Path]:
+    """Return the user's file of prompts and the files of the reward's models, in order, given a game's settings.
+
+    A reward model (`rm`) is represented by its `agent.json`, which holds the digests of its other files.
+    """
+    prompts, reward = (str(settings.get(name, "")) for name in ("prompts", "reward"))
+    files = [] if prompts in ("", *SETS) else [Path(prompts).expanduser()]
+    for term in parse_reward(reward) if reward else ():
+        if term.is_model:
+            patterns = ("agent.json",) if term.kind == "rm" else MODEL_FILES
+            files += sorted(file for pattern in patterns for file in Path(term.argument).expanduser().glob(pattern))
+    return files
