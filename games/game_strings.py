@@ -33,7 +33,7 @@ AND = " + "  # separates several GAMEs in one string
 
 
 def code_in(game: str, judge: str = "") -> set[str]:
-    """Return the modules and files that a GAME string and the reward `judge` name. Nothing is imported.
+    """Return the modules and files of user code that a GAME string and a reward (`judge`) name. Nothing is imported.
 
     Raises:
         GameError: a setting or a reward is invalid.
@@ -43,7 +43,7 @@ def code_in(game: str, judge: str = "") -> set[str]:
     sources, rewards = set[str](), [judge]
     for part in game.split(AND):
         head, _, query = part.strip().partition("?")
-        if (head := _our_name(head)) == "completion":
+        if (head := our_name(head)) == "completion":
             rewards.append(split_query(query, head).get("reward", ""))
         elif not head.startswith(PREFIXES) and (source := external_games.source_of(head)):
             sources.add(source)
@@ -52,7 +52,7 @@ def code_in(game: str, judge: str = "") -> set[str]:
 
 
 def resolve_stored(game: str, where: str) -> list[GameSpec]:
-    """Return the specs of a GAME string that a run or an agent has stored, as `resolve` does.
+    """Resolve a GAME string that was read from a stored run or agent. Import only code that the user has named.
 
     Raises:
         GameError: the GAME string needs code that the user has not named. The message begins with `where`.
@@ -105,7 +105,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     head, _, query = game.partition("?")
     if game.startswith("textworld:"):
         return _resolve_family(head, query)
-    if (head := _our_name(head)) in BUILT_IN:
+    if (head := our_name(head)) in BUILT_IN:
         return [_resolve_builtin(head, query)]
     if is_suite_game(game):
         return _resolve_suite(head, query)
@@ -154,11 +154,12 @@ def _resolve_builtin(kind: str, query: str) -> GameSpec:
     return GameSpec(name, cast("Any", kind), settings=tuple(kept.items()))
 
 
-def _our_name(head: str) -> str:
-    """Return the short name of one of our games if `head` is the Gymnasium id or the class of the game.
+def our_name(head: str) -> str:
+    """If `head` is the Gymnasium id or the class of one of our games, return the short name of this game.
 
-    Otherwise return `head`, with the path of a package replaced by that of its `__init__.py`. `code_in` relies on this:
-    each of our games has only one name, and each file of code only one path.
+    Otherwise return `head`. If `head` names a class in the folder of a package, the path of the folder becomes that of
+    its `__init__.py`. Different spellings of the same game or file thus become equal, and `code_in` relies on this.
+    Raise GameError if `head` names other code in the package `games`.
     """
     head = package_as_file(head)
     path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
@@ -179,9 +180,11 @@ def _resolve_open(target: str, query: str) -> list[GameSpec]:
 def _with_seeds(
     target: str, kind: Literal["open", "suite"], table: Sequence[Parameter], seed: Parameter, query: str
 ) -> list[GameSpec]:
-    """Return a spec for each seed.
+    """Return a spec for each seed in `query`, or for the default seed if `query` has none.
 
-    If neither `query` nor a default gives a seed, return one spec without a seed, whose episodes differ.
+    If there is no default either, return one spec without a seed. The episodes of this game differ. `target` and `kind`
+    are attributes of the specs. `table` holds all settings of the game, and `seed` is one of them. `query` is the part
+    of the GAME string after `?`.
     """
     words = split_query(query, target)
     fixed = seed.kind == "int" and (seed.name in words or seed.default is not None)
@@ -220,7 +223,7 @@ def _resolve_suite(head: str, query: str) -> list[GameSpec]:
 
 
 def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the values of a parameter that may be a range: `level` or `seed`."""
+    """Return the values of the parameter `level` or `seed`, whose text in `words` may be a range such as `1..20`."""
     name = parameter.name
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
@@ -254,6 +257,6 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
 
 
 def _game_files(folder: Path) -> list[Path]:
-    """Return the game files in `folder` itself, or else those in the subfolders of an ALFWorld data folder."""
+    """Return the game files in `folder`. If there are none, return those in TASK/TRIAL of an ALFWorld data folder."""
     found = sorted([*folder.glob("*.z[1-8]"), *folder.glob("*.tw-pddl")])
     return found or sorted(folder.glob("*/*/*.tw-pddl"))  # TASK/TRIAL/game.tw-pddl

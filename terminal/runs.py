@@ -1,6 +1,6 @@
 """The command `runs`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,9 +20,9 @@ BEST = {"eval_success": "held-out {:z.0%}", "success": "won {:z.0%}", "eval_rewa
     "reward": "return {:+z.2f}"
 }
 NARROW = 80
-"""Below this number of columns, the costs of a run are below each other."""
+"""If the console has fewer columns than this, the table stacks the costs of a run in one cell."""
 LONGEST = 60
-"""Longest value of a setting in the table, in characters. `--json` has the whole values."""
+"""Maximum number of characters of a setting's value in the table. `--json` prints longer values in full."""
 CAPTION = "best: share of the last 100 episodes won, or return; held-out: on --eval-game"
 WIDE_CAPTION, NARROW_CAPTION = "done: iterations", "below the state: iterations; cost: time, tokens, memory"
 
@@ -66,21 +66,27 @@ def _document(run: "RunSummary", differ: Sequence[str]) -> dict[str, Any]:
 def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | None = None) -> "Table":
     """Return a table with a row for each run.
 
-    Its last column has the folder and, below it, the settings `differ`. If all runs are below one folder `root`, their
-    folders are shown relative to it.
+    The last column holds the folder of the run and, below it, the values of the settings that `differ` names. A value
+    that more than half of the runs share is shown only below the table. If all runs are below one folder `root`, their
+    folders are shown relative to `root`.
     """
     from rich import box
     from rich.table import Column, Table
     from rich.text import Text
 
+    from agents.storage.run_summary import usual
+
     narrow = console.out.width < NARROW
+    shared = usual([run.settings for run in listed if run.settings], differ)
+    captions = [f"{NARROW_CAPTION if narrow else WIDE_CAPTION}; {CAPTION}"]
+    captions += [f"most runs: {_settings(shared)}"] if shared else []
     heads = ("best", "cost") if narrow else ("done", "best", "time", "tokens", "memory")
     columns = [Column("state", no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in heads)]
     shown = Table(
         *columns,
         Column(f"run{f' in {_printable(str(root))}' if root else ''}", overflow="fold"),
         box=box.SIMPLE_HEAD,
-        caption=f"{NARROW_CAPTION if narrow else WIDE_CAPTION}; {CAPTION}",
+        caption=Text("\n".join(captions), style="table.caption"),
         caption_justify="left",
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -88,7 +94,7 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
     )
     for run in listed:
         name = run.folder.relative_to(root) if root and run.folder != root else run.folder
-        described = Text.assemble(_printable(str(name)), *_details(run, differ))
+        described = Text.assemble(_printable(str(name)), *_details(run, differ, shared))
         state, (done, best, *costs) = Text(run.state, style=STYLES[run.state]), _cells(run)
         if narrow:
             shown.add_row(state + f"\n{done}", best, "\n".join(filter(None, costs)), described)
@@ -97,22 +103,27 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
     return shown
 
 
-def _details(run: "RunSummary", differ: Sequence[str]) -> list[Any]:
+def _details(run: "RunSummary", differ: Sequence[str], shared: Mapping[str, Any]) -> list[Any]:
+    values = {name: run.settings[name] for name in differ} if run.settings else {}
+    own = {name: value for name, value in values.items() if name not in shared or value != shared[name]}
+    return [("\n" + _settings(own), "dim")] if own else []
+
+
+def _settings(values: Mapping[str, Any]) -> str:
     from actde.config import written
 
-    values = [(name, run.settings[name]) for name in differ] if run.settings else []
-    own = [f"{name} {cut(value) if value and isinstance(value, str) else written(value)}" for name, value in values]
-    return [("\n" + _printable(", ".join(own)), "dim")] if own else []
+    texts = {name: cut(value) if value and isinstance(value, str) else written(value) for name, value in values.items()}
+    return _printable(", ".join(f"{name} {text}" for name, text in texts.items()))
 
 
 def cut(value: str) -> str:
-    """Return a value without its middle if it is longer than `LONGEST` characters."""
+    """Return a value, with an ellipsis in place of its middle if it is longer than `LONGEST` characters."""
     half = LONGEST // 2
     return value if len(value) <= LONGEST else f"{value[:half]}…{value[-half + 1 :]}"
 
 
 def _cells(run: "RunSummary") -> list[str]:
-    """Return the cells of a run's numbers. A cell of an unknown number is empty."""
+    """Return the cells with a run's iterations, best result, time, tokens and memory. Unknown numbers are empty."""
     from terminal.training import clock
 
     return [
@@ -125,7 +136,7 @@ def _cells(run: "RunSummary") -> list[str]:
 
 
 def short(number: int) -> str:
-    """Return a number with at most three digits and its unit, such as 999, 1.2k or 34M."""
+    """Return a number with at most three digits and, from 1000 on, a suffix, such as 999, 1.2k or 34M."""
     for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= size:
             scaled = number / size

@@ -4,16 +4,20 @@ The files may be damaged or malicious. A problem with a run does not raise an er
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from agents.config import TrainConfig
+from agents.play.episode import WITHOUT_WINS
 from agents.play.metrics import RECENT
 from agents.protocol import AgentError
 from agents.storage.run_folder import DIVERGED, METRICS, SETTINGS, read_config, read_metrics
+from games.errors import GameError
 from games.files import LOCK, is_locked
+from games.game_strings import AND, our_name
 from games.untrusted_files import is_present
 
 State = Literal["running", "finished", "stopped", "diverged", "damaged"]
@@ -28,10 +32,12 @@ class RunSummary:
 
     Attributes:
         problem: what is damaged, or "".
-        iterations, planned_iterations: number of finished iterations, and the limit of the settings.
-        best_of, best: the metric of `BEST` by which the run is ranked, and its largest value. "success" is the win rate
-            over the last 100 episodes, and "reward" the mean return of a rollout's episodes.
-        seconds, env_steps, tokens: duration, commands and tokens of all iterations.
+        iterations: number of finished iterations.
+        planned_iterations: limit of the number of iterations in the settings.
+        best_of: name of the metric by which the run is ranked (see `BEST`). "success" is the win rate over the last 100
+            episodes, and "reward" the mean return of a rollout's episodes.
+        best: largest value of this metric.
+        seconds, env_steps, tokens: duration, number of commands and number of tokens of all iterations.
         peak_memory: largest memory of a process, in bytes.
         settings: all settings by name.
     """
@@ -69,7 +75,7 @@ def summarize(folder: Path) -> RunSummary:
     """Return the summary of the run in a folder."""
     try:
         config, rows = read_config(folder), read_metrics(folder, METRICS, cut=True)
-        best_of, best = _best(rows)
+        best_of, best = _best(rows, config.run.game)
         last: Mapping[str, Any] = rows[-1] if rows else {"seconds": 0.0, "env_steps": 0}
         return RunSummary(
             folder=folder,
@@ -84,13 +90,26 @@ def summarize(folder: Path) -> RunSummary:
             peak_memory=max(_values(rows, "peak_memory"), default=None),
             settings=config.flat(),
         )
-    except AgentError as error:
+    except (AgentError, GameError) as error:
         return RunSummary(folder=folder, state="damaged", problem=str(error))
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the settings whose values differ between runs."""
+    """Return the names of the settings whose values differ between runs. `settings` holds all settings of each run."""
     return [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1] if settings else []
+
+
+def usual(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
+    """Return, by name, those values of the settings `names` that more than half of the runs share.
+
+    `settings` is as in `differing`.
+    """
+    found: dict[str, Any] = {}
+    for name in names if settings else ():
+        ((text, count),) = Counter(str(each[name]) for each in settings).most_common(1)
+        if 2 * count > len(settings):
+            found[name] = next(each[name] for each in settings if str(each[name]) == text)
+    return found
 
 
 def ranked(runs: Iterable[RunSummary]) -> list[RunSummary]:
@@ -119,14 +138,16 @@ def _state(folder: Path, config: TrainConfig, rows: Rows) -> State:
     return "finished" if limit else "stopped"
 
 
-def _best(rows: Rows) -> tuple[str | None, float | None]:
+def _best(rows: Rows, game: str) -> tuple[str | None, float | None]:
     """Return a tuple: the metric of `BEST` by which the run is ranked, and its largest value.
 
-    The win rate over recent episodes counts from `RECENT` episodes on or, in a shorter run, in the last row.
+    The win rate over recent episodes counts only in rows after at least `RECENT` episodes or, if there are no such
+    rows, in the last row. `game` names the run's games, to find out whether they can be won.
     """
     enough = [row for row in rows if (row.get("episodes") or 0) >= RECENT] or rows[-1:]
     recent = _values(enough, "recent_success")
-    can_be_won = any(recent) or bool(_values(rows, "normalized_score"))
+    with_wins = not {our_name(part.strip().partition("?")[0]) for part in game.split(AND)} <= WITHOUT_WINS
+    can_be_won = any(recent) or (with_wins and bool(_values(rows, "normalized_score")))
     found = {
         "eval_success": _values(rows, "eval_success"),
         "success": recent if can_be_won else [],

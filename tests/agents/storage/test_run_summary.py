@@ -11,7 +11,7 @@ import pytest
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.run_folder import DIVERGED, METRICS, SETTINGS
-from agents.storage.run_summary import differing, find_runs, ranked, summarize
+from agents.storage.run_summary import differing, find_runs, ranked, summarize, usual
 from games.files import LOCK, file_lock, is_locked
 
 Rows = Sequence[dict[str, Any]]
@@ -60,6 +60,14 @@ def test_the_best_result_is_the_win_rate_or_else_the_return(
 ) -> None:
     found = summarize(make(tmp_path / "run", rows))
     assert (found.best_of, found.best) == best
+
+
+@pytest.mark.parametrize(
+    ("game", "name"), [("completion", "reward"), ("actde/Completion-v0", "reward"), ("ipd + bandit", "success")]
+)
+def test_a_game_that_cannot_be_won_is_ranked_by_its_return(game: str, name: str, tmp_path: Path) -> None:
+    rows = [row(0, recent_success=0.0, normalized_score=0.2)]
+    assert summarize(make(tmp_path / "run", rows, game=game)).best_of == name
 
 
 def test_states(tmp_path: Path) -> None:
@@ -141,3 +149,9 @@ def test_the_best_runs_come_first_and_damaged_ones_last(tmp_path: Path) -> None:
 def test_only_settings_with_several_values_differ() -> None:
     assert differing([{"lr": 1, "seed": 0}, {"lr": 1, "seed": 1}]) == ["seed"]
     assert differing([{"lr": 1}]) == differing([]) == []
+
+
+def test_values_of_most_runs_are_usual() -> None:
+    settings = [{"lr": lr, "tau": tau} for lr, tau in ((0.1, 1), (0.1, 1), (0.2, 2), (0.1, 2))]
+    assert usual(settings, ["lr", "tau"]) == {"lr": 0.1}
+    assert usual([], ["lr"]) == {}
