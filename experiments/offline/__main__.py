@@ -133,11 +133,15 @@ def main(
     out: Annotated[Path, typer.Option(help="folder of README.md and results.json")],
     runs: Annotated[Path, typer.Option(help="folder of the runs")] = Path("runs/offline"),
     tasks: Annotated[str, typer.Option(help="tasks, joined by commas; none only writes the report")] = ",".join(TASKS),
+    seeds: Annotated[str, typer.Option(help="seeds, joined by commas")] = ",".join(map(str, SEEDS)),
 ) -> None:
     """Complete the missing runs of the tasks, and write the report."""
     names = [] if tasks == "none" else tasks.split(",")
     if unknown := [name for name in names if name not in TASKS]:
         raise AgentError(f"--tasks expects some of {', '.join(TASKS)}, or none, got {unknown[0]!r}")
+    chosen = seeds.split(",")
+    if unknown := [seed for seed in chosen if seed not in map(str, SEEDS)]:
+        raise AgentError(f"--seeds expects some of {', '.join(map(str, SEEDS))}, got {unknown[0]!r}")
     with exclusive(out, RESULTS, REPORT):
         path = out / RESULTS
         stored = read_json(path, Results, error=AgentError) if path.exists() else Results(settings={}, cells={})
@@ -148,7 +152,7 @@ def main(
             typer.echo(f"{name}: {numbers}")
 
         for name in names:
-            for seed in SEEDS:
+            for seed in map(int, chosen):
                 complete(results, name, seed, runs, write)
         atomic_write(path, json_text(results))
         atomic_write(out / REPORT, report(results["cells"]))

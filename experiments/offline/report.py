@@ -25,12 +25,15 @@ COLUMNS: Mapping[str, tuple[str, Range, bool]] = {
     "entropy": ("entropy", ABOVE_0, False),
 }
 """The head of a column, the range of its quantity, and whether rates of 0 and 1 have an exact interval."""
+OF_TEXTS = {"won": "reward", "kl": "text_kl"}
+"""The measure that takes the place of a contrast's measure if the agents write texts."""
 SOURCES = {"prior": "recorded play", "data": "recorded play", "scratch": "recorded play", "own": "own play"}
 TEXT = """# Learners of recorded play
 
-    python -m experiments.offline --out docs/offline  # 1 to 2 h of a core for each task that is not measured yet
+    python -m experiments.offline --out docs/offline  # 23 to 34 min of a core a task, completions 2 to 3 h
 
-{measured} of {tasks} tasks are measured so far. All use the small trunk (0.9 million parameters), except completions.
+{measured} of {tasks} tasks are measured so far. All use the small trunk (0.9 million parameters), except completions,
+which SmolLM2 writes; their section states how their settings differ from the following.
 
 Learners of recorded play have equal data: they draw the same number of episodes from the same recorded play. Learners
 of their own play have an equal number of own episodes. All but `decision` start from {prior}, which imitates all
@@ -70,6 +73,16 @@ shortest way. The house is not ours, whose map, furniture and turn limit are our
 Here, recorded and own play start in five rooms, and evaluations in four others.""",
 }
 """Other people's numbers, by task."""
+SETTINGS: Mapping[str, str] = {
+    "completion": """How this task differs: `pi_0` is the bare model, not an imitator, and its play is the recorded
+play. The weight of q in the play of `monte carlo` and `ilql` is 8. It was chosen among 1, 4, 8 and 32 on seed 100,
+where ILQL wrote no language at 32 (7.7 nats of KL per token, a reward of -0.01). All other settings were fixed before
+the runs, those of `actde` after the [confirmation](../rlhf/confirmation.md). `actde`, `ppo as actde`, `ppo` and
+`rejection by transition` treat a text as one action, and all other learners each token. `ppo` differs from `ppo as
+actde` only in that it trains no q. `actde with the q of pi_0` was not run. A text earns VADER's score, from -1 to 1,
+which is not scaled. Entropy is in nats per text.""",
+}
+"""How the settings of a task differ from those that the report states for all tasks."""
 FINDINGS: Mapping[str, str] = {
     "textnav": """What this shows, with three seeds and wide intervals:
 
@@ -134,6 +147,22 @@ FINDINGS: Mapping[str, str] = {
 * Learners that follow a q, and MPO, lie between: 30% to 79% of the turns on the bonus in each run, and 0 to 0.28 won.
   MPO stays nearest to `pi_0` (0.14 nats).
 * `rejection by transition` takes the bonus in about half of its turns.""",
+    "completion": """What this shows, with three seeds of 50 texts each:
+
+* **PPO, ACTDE and `rejection` of own play learn the task**: 0.95, 0.88 and 1.00 of at most 1. Of the learners of
+  recorded play, only filtered imitation gets far from `pi_0` (0.31 instead of 0.06). The recorded play is that of
+  `pi_0`, so it shows them no better policy.
+* **ACTDE earns less than PPO with the same settings** in each seed (0.88 and 0.96; difference -0.08, -0.13 to -0.03),
+  and stays nearer to `pi_0` in each seed (1.46 and 1.95 nats; difference -0.48, -1.02 to 0.05). Neither contrast is
+  significant (p 0.05 and 0.06), and the rewards differ; the confirmation compares both at equal reward.
+* **`rejection` collapses most**: its texts have 0.1 to 6.2 nats of entropy, those of PPO 37 to 41. It imitates the best
+  one or two texts of each rollout.
+* **Learners that follow q hardly leave `pi_0`**: MPO (0.13, at 0.01 nats) and `guided pi_0` (0.06, at 0.02 nats). MPO
+  earns less than PPO (-0.82, -0.95 to -0.70; significant). On such texts, q predicts little beyond v
+  ([fit](../rlhf/fit.md)).
+* **ILQL** earns 0.04, less than filtered imitation (-0.28, -0.38 to -0.17; significant within this task), although it
+  moves by 0.1 to 1.4 nats.
+* `decision` earns 0.09 with the best return of its data as target, 0.05 with a target of 0, and `imitation` 0.02.""",
 }
 """What the tables show, by task."""
 EPISODES = 50
@@ -144,7 +173,7 @@ Numbers = Mapping[str, Mapping[str, Any]]  # the numbers of a learner's runs, by
 def report(cells: Mapping[str, Numbers]) -> str:
     """Return the report in Markdown, given the cells of `Results`."""
     by_task = {task: {learner: cells.get(f"{task}, {learner}", {}) for learner in LEARNERS} for task in TASKS}
-    p_values = [p for runs in by_task.values() for _, _, p in _tested(runs)]
+    p_values = [p for runs in by_task.values() for *_, p in _tested(runs)]
     sections = [_section(name, task, by_task[name]) for name, task in TASKS.items()]
     return TEXT.format(
         prior=f"`{PRIOR}`",
@@ -174,6 +203,7 @@ def _section(name: str, task: Task, runs: Mapping[str, Numbers]) -> str:
     parts = [
         f"## {task.title}",
         about,
+        SETTINGS.get(name, ""),
         _table(runs),
         _contrasts(runs),
         REFERENCES.get(name, ""),
@@ -183,9 +213,11 @@ def _section(name: str, task: Task, runs: Mapping[str, Numbers]) -> str:
 
 
 def _table(runs: Mapping[str, Numbers]) -> str:
-    """Return the table of the learners. A column that no run has is left out."""
+    """Return the table of the learners. A column that no run has is left out, and scores beside equal rewards are."""
     everything = [numbers for of_seeds in runs.values() for numbers in of_seeds.values()]
     shown = [name for name in COLUMNS if any(name in numbers for numbers in everything)]
+    if "reward" in shown and all(numbers.get("score") == numbers.get("reward") for numbers in everything):
+        shown.remove("score")
     lines = [
         [learner, SOURCES[LEARNERS[learner].kind], _seeds(of_seeds), *(_cell(learner, of_seeds, x) for x in shown)]
         for learner, of_seeds in runs.items()
@@ -202,24 +234,26 @@ def _cell(learner: str, of_seeds: Numbers, name: str) -> str:
     """Return a cell: the mean over seeds with its interval."""
     if not of_seeds:
         return "not measured yet"
-    if name in ("kl", "text_kl") and LEARNERS[learner].kind in ("prior", "scratch"):
+    if name == "kl" and LEARNERS[learner].kind in ("prior", "scratch"):
         return "0" if learner == PRIOR else "-"  # the stored KL is that to the random weights
     _, within, ends = COLUMNS[name]
     estimate = over_runs([numbers[name] for numbers in of_seeds.values() if name in numbers], within, ends=ends)
     return "" if estimate is None else interval(asdict(estimate))
 
 
-def _tested(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, list[float], float]]:
-    """Return the differences and the p-value of each contrast that is measured on at least two seeds."""
-    tested: list[tuple[Contrast, list[float], float]] = []
+def _tested(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float], float]]:
+    """Return the measure, the differences and the p-value of each contrast that is measured on at least two seeds."""
+    writes = any("text_kl" in numbers for of_seeds in runs.values() for numbers in of_seeds.values())
+    tested: list[tuple[Contrast, str, list[float], float]] = []
     for contrast in CONTRASTS:
+        measure = OF_TEXTS[contrast.measure] if writes else contrast.measure
         first, second = (
-            {seed: of[contrast.measure] for seed, of in runs.get(name, {}).items() if contrast.measure in of}
+            {seed: of[measure] for seed, of in runs.get(name, {}).items() if measure in of}
             for name in (contrast.first, contrast.second)
         )
         differences = [first[seed] - second[seed] for seed in first if seed in second]
         if len(differences) > 1:
-            tested.append((contrast, differences, paired_p(differences)))
+            tested.append((contrast, measure, differences, paired_p(differences)))
     return tested
 
 
@@ -228,13 +262,13 @@ def _contrasts(runs: Mapping[str, Numbers]) -> str:
     tested = _tested(runs)
     lines = [
         [
-            COLUMNS[contrast.measure][0],
+            COLUMNS[measure][0],
             f"{contrast.first} - {contrast.second}",
             len(differences),
-            _difference(differences, (-1.0, 1.0) if contrast.measure == "won" else ANY),
+            _difference(differences, (-1.0, 1.0) if measure == "won" else ANY),
             f"{p:.2g}",
         ]
-        for (contrast, differences, _), p in zip(tested, holm([p for _, _, p in tested]), strict=True)
+        for (contrast, measure, differences, _), p in zip(tested, holm([p for *_, p in tested]), strict=True)
     ]
     return table(["measure", "contrast", "seeds", "difference", "p (Holm)"], lines) if lines else ""
 

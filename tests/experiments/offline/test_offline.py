@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agents.protocol import AgentError
 from experiments.offline import __main__ as program
 from experiments.offline import report
 from experiments.offline.contrasts import CONTRASTS, SEEDS, TUNING_SEED
@@ -44,7 +45,7 @@ def test_missing_runs_are_completed_once(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, runs = tmp_path / "out", tmp_path / "runs"
-    program.main(out, runs, "bandit")
+    program.main(out, runs, "bandit", "0")
     first = stored(out)
     cells = {name: first["cells"][f"bandit, {name}"]["0"] for name in NAMES}
     assert cells["filtered imitation"]["score"] > 0.9, "only the won episodes are imitated"
@@ -57,10 +58,10 @@ def test_missing_runs_are_completed_once(
     changed = stored(out)
     changed["settings"]["bandit, imitation"]["lr"] = 1.0  # as if the learner had changed since
     (out / program.RESULTS).write_text(json.dumps(changed))
-    program.main(out, runs, "none")
+    program.main(out, runs, "none", "0")
     assert "| imitation | recorded play | 0 | not measured yet |" in (out / program.REPORT).read_text()
     capsys.readouterr()
-    program.main(out, runs, "bandit")
+    program.main(out, runs, "bandit", "0")
     assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["bandit, imitation, seed 0"]
     assert stored(out) == first
     assert (out / program.REPORT).read_text() == text
@@ -105,6 +106,30 @@ def test_contrasts_and_diverged_runs_are_reported(small: None, monkeypatch: pyte
     assert "decision - imitation" not in text
     assert TUNING_SEED not in SEEDS
     assert {name for contrast in CONTRASTS for name in contrast[:2]} <= set(LEARNERS)
+
+
+def test_texts_are_compared_by_their_reward_and_their_kl(monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = {"actde": (0.5, 0.7), "ppo as actde": (0.2, 0.3), PRIOR: (0.1, 0.1), "decision": (0.3, 0.3)}
+    cells = {
+        f"completion, {name}": {
+            str(seed): {"score": value, "reward": value, "text_kl": 2 * value, "entropy": 50.0}
+            for seed, value in enumerate(values)
+        }
+        for name, values in rewards.items()
+    }
+    monkeypatch.setattr(report, "FINDINGS", {})
+    text = report.report(cells).partition(TASKS["completion"].title)[2]
+    (head,) = (line for line in text.splitlines() if line.startswith("| learner"))
+    assert head == "| learner | learns from | seeds | reward | KL to pi_0, per token | entropy |"
+    assert "| decision | recorded play | 2 | 0.30 | 0.60 | 50.00 |" in text
+    assert "| reward | actde - ppo as actde | 2 | 0.35 (-0.29 to 0.99) |" in text
+    assert "| KL to pi_0, per token | actde - ppo as actde | 2 | 0.70 (-0.57 to 1.97) |" in text
+    assert "actde with the q of pi_0" not in text.partition(head)[2]
+
+
+def test_an_unknown_seed_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="--seeds expects some of 0, 1, 2, got '7'"):
+        program.main(tmp_path, tmp_path, "coin", "7")
 
 
 def test_the_report_shows_the_results() -> None:
