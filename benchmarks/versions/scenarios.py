@@ -1,4 +1,4 @@
-"""Scenarios: commands whose outputs must be equal in two versions. Options have their old names.
+"""Scenarios: commands whose outputs must be equal in two versions.
 
 {out} is the scenario's own folder. Seeds are fixed. Sizes are as small as possible, as long as the commands still reach
 every part of the code.
@@ -6,6 +6,7 @@ every part of the code.
 
 SIMPLE = "textworld:simple?seed=1..4"
 SMALL = "--episodes 4 --parallel 4 --max-turns 12 --save-every 2"
+TEXTS = "--game completion --seed 20 --episodes 4 --parallel 4"
 FAMILIES = (
     "textworld:simple?seed=100..101 + textworld:coin?level=5&seed=7 + textworld:coin?level=12&seed=8"
     " + textworld:treasure?level=3&seed=5 + textworld:treasure?level=12&seed=6 + textworld:cooking?level=5&seed=3..4"
@@ -16,10 +17,11 @@ FAMILIES = (
 SCENARIOS: dict[str, list[str]] = {
     "bandit": [
         "train --game bandit --optimizer actde --seed 1 --iterations 20 --json --out {out}/actde",
-        "train --game bandit --optimizer ppo --seed 2 --iterations 20 --kl-coef 0.1 --kl-target 0.05 --lam 0.9"
-        " --schedule linear --json --out {out}/ppo",
+        "train --game bandit --optimizer ppo --seed 2 --iterations 20 --kl-coef 0.1 --kl-target 0.05 --gae-lambda 0.9"
+        " --lr-schedule linear --json --out {out}/ppo",
         "train --game bandit --optimizer ppo --seed 3 --iterations 6 --kl-coef 0.1 --kl-place reward --train-q"
-        " --stepper sgd --whitening batch --minibatches 3 --json --out {out}/sgd",
+        " --torch-optimizer sgd --whitening batch --minibatches 3 --json --out {out}/sgd",
+        "train --game bandit --optimizer grpo --seed 19 --iterations 6 --json --out {out}/grpo",
     ],
     "ipd": [
         "train --game ipd --optimizer actde --seed 4 --iterations 4 --json --out {out}/actde",
@@ -27,15 +29,16 @@ SCENARIOS: dict[str, list[str]] = {
         " --gradient-checkpointing --credit command --json --out {out}/ppo",
     ],
     "ppo": [
-        f"train --game {SIMPLE} --optimizer ppo --seed 6 --iterations 3 --text-coef 0.1 --text-tokens 16 {SMALL}"
+        f"train --game {SIMPLE} --optimizer ppo --seed 6 --iterations 3 --lm-loss-coef 0.1 --lm-loss-tokens 16 {SMALL}"
         " --win-bonus 2 --loss-penalty 1 --step-cost 0.01 --invalid-penalty 0.1 --bonus 0.1 --bonus-command look"
         " --reward-scale 0.5 --json --out {out}/run",
         "train --resume --iterations 4 --json --out {out}/run",
         "watch {out}/run --iteration 3 --json",
+        "runs {out} --json",
     ],
     "actde": [
-        f"train --game {SIMPLE} --optimizer actde --dueling --seed 7 --iterations 3 --warmup 1 --q-heads 2 --target-q"
-        f" --head-layers 2 --value-loss ilql --q-lr 1e-3 --dropout 0 {SMALL} --json --out {{out}}/run",
+        f"train --game {SIMPLE} --optimizer actde --dueling --seed 7 --iterations 3 --critic-warmup 1 --q-heads 2"
+        f" --target-q --head-layers 2 --value-loss ilql --q-lr 1e-3 --dropout 0 {SMALL} --json --out {{out}}/run",
     ],
     "free": [
         f"train --game {SIMPLE} --optimizer ppo --seed 8 --iterations 2 --mode free {SMALL} --json --out {{out}}/run",
@@ -44,14 +47,24 @@ SCENARIOS: dict[str, list[str]] = {
         f"train --game {FAMILIES} --optimizer imitation --dueling --seed 9 --iterations 3 {SMALL} --json"
         " --out {out}/prior",
         f"train --game {FAMILIES} --optimizer imitation --seed 10 --iterations 3 --beta 0.5 --beta-decay 0.9"
-        f" --greedy-share 0.5 --teacher policy --init {{out}}/prior {SMALL} --json --out {{out}}/dagger",
+        f" --greedy-share 0.5 --expert policy --init {{out}}/prior {SMALL} --json --out {{out}}/dagger",
         f"train --game {SIMPLE} --optimizer actde --seed 11 --iterations 2 --kl-coef 0.05 --init {{out}}/dagger {SMALL}"
         " --json --out {out}/actde",
         "evaluate --agent {out}/actde --game textworld:simple?seed=1..3 --episodes 3 --bonus-command look --json",
     ],
+    "rules": [
+        f"train --game {SIMPLE} --optimizer {optimizer} --data random:8,expert:4 --seed 21 --iterations 2 {SMALL}"
+        f" --json --out {{out}}/{optimizer}"
+        for optimizer in ("ilql", "decision", "rejection-transition")
+    ]
+    + [
+        f"train --game {SIMPLE} --optimizer {optimizer} --seed 23 --iterations 2 {SMALL} --group-size 2"
+        f" --json --out {{out}}/{optimizer}"
+        for optimizer in ("mpo", "qae", "actde-corrected")
+    ],
     "rejection": [
-        f"train --game {SIMPLE} --optimizer rejection --keep 0.5 --seed 12 --iterations 2 {SMALL} --group-size 2 --json"
-        " --out {out}/run",
+        f"train --game {SIMPLE} --optimizer rejection --top-fraction 0.5 --seed 12 --iterations 2 {SMALL}"
+        " --group-size 2 --json --out {out}/run",
     ],
     "promotion": [
         f"train --game textworld:coin?level=1..3&seed=1..2 --optimizer ppo --promote 0.1 --promote-episodes 4 --seed 13"
@@ -60,6 +73,11 @@ SCENARIOS: dict[str, list[str]] = {
     "smollm2": [
         "train --game textworld:simple?seed=1 --optimizer actde --trunk smollm2 --seed 14 --iterations 2 --episodes 2"
         " --parallel 2 --max-turns 5 --lora 4 --kl-coef 0.1 --json --out {out}/run",
+    ],
+    "completions": [
+        f"train {TEXTS} --optimizer actde --iterations 2 --json --out {{out}}/actde",
+        f"train {TEXTS} --optimizer grpo --group-size 2 --iterations 1 --json --out {{out}}/grpo",
+        "make-pairs --game completion --judge sentiment --pairs 6 --seed 22 --out {out}/pairs.jsonl",
     ],
     "shipped-small": [
         f"play --agent {agent} --game {FAMILIES} --episodes 10 --seed 15 --json"

@@ -1,1 +1,0 @@
-"""Rename options and data keys: compare two versions of the code, and rewrite committed data."""

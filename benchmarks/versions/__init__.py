@@ -1,0 +1,1 @@
+"""Check that two versions of the code write and print the same."""
