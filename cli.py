@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from terminal import arguments as arg
-from terminal import console, error_lines, exporting, preferences, reproduction, serving
+from terminal import commands, console, error_lines
 from terminal.help_page import GAME, HelpCommand, HelpGroup
 from terminal.options import ConfigCommand, explicit_layers, show_configuration, with_config, with_optimizers
 from terminal.runs import runs as list_runs
@@ -41,7 +41,7 @@ def _options(
         bool, Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options that stand before the command."""
+    """Options of the program itself, which precede the command."""
 
 
 command = partial(app.command, cls=HelpCommand)
@@ -72,7 +72,7 @@ def play(
     import games
     from agents.play.runner import EpisodeRunner
     from agents.play.transcript import recorder
-    from terminal import person, playback
+    from terminal import playback
 
     human = agent == "human"
     if human and as_json:
@@ -84,7 +84,7 @@ def play(
     with console.waiting(f"loading {agent}", lines=True):
         sampling: dict[str, Any] = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p}
         sampling |= {"guide_beta": guide_beta, "wanted_return": wanted_return, "notify": console.note}
-        player = agents.make_agent(agent, **sampling, ask=lambda turn: person.ask(view, turn))
+        player = agents.make_agent(agent, **sampling, ask=lambda turn: playback.ask(view, turn))
     runner = EpisodeRunner(specs, seed=seed, parallel=1, max_turns=max_turns, infos=getattr(player, "infos", ()))
     finished, status = playback.play(runner, player, episodes, None if as_json else view, pause=pause, record=record)
     if as_json:
@@ -130,10 +130,10 @@ def evaluate(
 ) -> None:
     """Evaluate an agent beside baselines on the same games and seeds: success, score, steps.
 
-    The baselines are random and walkthrough. For the completion game, the baseline is smollm2 without training.
+    The baselines are random and walkthrough or, for the completion game, smollm2 without training.
     """
     import agents
-    from terminal import evaluate_command, evaluation
+    from terminal import evaluation
 
     if card:
         usual = (None, 0, None, None, False, 1.0, 1.0, None, None, None, "", None)
@@ -146,7 +146,7 @@ def evaluate(
         raise typer.BadParameter("--tasks, --out and --cluster belong to the card: add --card, or leave them out")
     if "," in (agent or "") and not Path(agent or "").exists():
         raise typer.BadParameter("--agent takes several agents only with --card: evaluate one after the other")
-    evaluate_command.run(
+    evaluation.run(
         agent or "actde",
         game or agents.DEFAULT_GAME,
         wanted_return or (),
@@ -295,8 +295,7 @@ def compare(
     """
     from agents.training import presets
     from experiments.compare import grid, report
-    from experiments.compare.runs import grid_runs
-    from experiments.compare.variation import combinations
+    from experiments.compare.runs import combinations, grid_runs
     from games import parse_levels
     from terminal import comparison
 
@@ -332,11 +331,11 @@ def compare(
 
 command()(watch)
 command()(list_runs)
-command()(reproduction.reproduce)
-command()(serving.serve)
-command()(exporting.export)
-command()(preferences.make_pairs)
-command()(preferences.train_reward)
+command()(commands.reproduce)
+command()(commands.serve)
+command()(commands.export)
+command()(commands.make_pairs)
+command()(commands.train_reward)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Optimizers that learn from a batch: PPO, ACTDE, GRPO, imitation and rejection sampling.
+"""Optimizers that learn from a batch, such as PPO, ACTDE, GRPO, imitation and rejection sampling.
 
 Start with `ppo.py` and `actde.py`, which differ in one method. `optimizer.py` holds the steps that they share, and
 `returns.py` and `losses.py` hold the equations. `tabular.py` holds the exact tabular learners of the post by Turner and

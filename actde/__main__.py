@@ -1,4 +1,4 @@
-"""Entry point of `actde` and of `python -m actde`, which run this checkout's command line from any folder."""
+"""Entry point of `actde` and of `python -m actde`. Both run `cli.py` of this checkout from any folder."""
 
 import sys
 from importlib import import_module
@@ -8,11 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run `cli.py`.
-
-    The checkout is put first on the import path. Its package `agents` is therefore imported even if another package of
-    this name is installed.
-    """
+    """Run `cli.py` of this checkout, even if an installed package is also named `agents`."""
     sys.path.insert(0, str(ROOT))
     import_module("cli").main()
 

@@ -13,45 +13,44 @@ class ACTDE(Optimizer):
 
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
-    `PPO` differs only in the method `baseline`. The policy is updated only until q is accurate, so a reward adds a
-    finite amount to the logits. With tables of logits and of q, step sizes b and alpha, and initial values logit_0 and
-    q_0, the following equation holds after every update (`actde/tabular.py`):
+    `PPO` differs only in the method `baseline`. The updates of the policy vanish once q is accurate. A reward therefore
+    adds a finite amount to the logits.
 
-        logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
+    If logits and q are tables, this amount is known (`actde/tabular.py`). Let b and alpha be the step sizes of the
+    logits and of q, and logit_0 and q_0 the initial values. After every update,
 
-    With `advantage="lambda"`, the advantage A_t(q) differs from PPO's advantage A_t(v) by a sum over the current and
-    all later actions:
+        logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a)).
 
-        A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),   k = 0, 1, 2, ...
+    The advantage A_t(q) differs from PPO's advantage A_t(v) as follows:
 
-    With `advantage="return"`, the difference depends only on the current action:
+        advantage="lambda":   A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),  k >= 0
+        advantage="return":   A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
 
-        A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
+    At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). Three examples are a
+    state with a single action, a Q head that ignores the action, and an untrained network whose v and q are 0.
 
-    At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). This is the case with
-    a single action, with a Q head that ignores the action, and before training if v and q start at 0.
-
-    With `recentre_q`, the baseline does not come from the Q head. It is computed from the current policy pi and the
-    reference policy pi_ref, with the temperature tau:
+    With `recentre_q`, the Q head is trained, but the baseline does not use it. The baseline is computed from the
+    current policy pi and the reference policy pi_ref, with the temperature tau:
 
         b_t = c(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t)),    c = v - tau KL(pi || pi_ref)
 
-    This is the equation of the logits above, solved for q, with tau = alpha / b. The equation leaves c open. With this
-    c, the mean of b_t under the policy is v. The advantage is G_t - b_t, with the return G_t. For any network, the
-    expected gradient then equals that of PPO with the penalty tau KL in the loss (`actde/expected_update.py`).
+    This is the equation of the logits above, solved for q, with tau = alpha / b. That equation does not determine c(s).
+    With the c above, the mean of b_t under the policy is v. The advantage is G_t - b_t, where G_t is the return. For
+    any network, the expected gradient then equals that of PPO with the penalty tau KL in the loss
+    (`actde/expected_update.py`).
 
-    The policy rests only at softmax(log pi_ref + Q^pi / tau), and returns there after a disturbance. There, the errors
-    G_t - b_t of the samples vanish, as without `recentre_q`, because G and v contain no KL. In PPO with the penalty,
-    the errors do not vanish. The Q head is still trained, but only as a measurement.
+    With a table of logits, the expected gradient is 0 only at softmax(log pi_ref + Q^pi / tau). The policy returns to
+    this point after a disturbance. If v is accurate, b_t equals Q^pi(s_t, a_t) there. For deterministic returns, the
+    error G_t - b_t of every sample is then 0. In PPO with the penalty, the errors G_t - v(s_t) do not vanish.
 
     Other settings change the policy to which ACTDE converges:
 
-    * An entropy bonus, or a KL penalty in the loss, keeps acting after the TD errors have vanished. The policy then
-      moves to the uniform policy (bonus) or to the reference policy (penalty). A larger weight makes the policy move
-      faster. In PPO, the bonus or penalty balances the reward instead. PPO converges to softmax(q / weight) with the
-      bonus, and to softmax(log pi_ref + q / weight) with the penalty.
-    * With a KL penalty in the reward (`kl_place`), q learns the penalty like any other reward. The penalty therefore
-      subtracts only a finite amount from the logits (docs/bandit-penalties).
+    * An entropy bonus, or a KL penalty in the loss, still acts after the TD errors have vanished. The bonus moves the
+      policy to the uniform policy, and the penalty moves it to the reference policy. A larger weight moves it faster.
+      In PPO, the advantages balance the bonus or the penalty. PPO converges to softmax(Q^pi / weight) with the bonus,
+      and to softmax(log pi_ref + Q^pi / weight) with the penalty.
+    * q learns a KL penalty in the reward (`kl_place`) like any other reward. The penalty therefore subtracts only a
+      finite amount from the logits (docs/bandit-penalties).
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """
 
@@ -68,10 +67,10 @@ class ACTDE(Optimizer):
             )
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return q of the chosen actions or, with `recentre_q`, b_t without its KL. The shape is [B, T].
+        """Return q of the chosen actions, [B, T]. With `recentre_q`, return b_t with c = v instead.
 
-        The KL in c = v - tau KL is left out here (c = v), because a batch does not record it. With `recentre_q`,
-        `policy_loss` therefore computes the advantages again, from the current policy and its exact KL.
+        A batch does not contain the exact KL, which c needs. With `recentre_q`, `policy_loss` therefore computes the
+        advantages again, from the current policy and its exact KL.
         """
         if self.config.recentre_q:
             return batch.values + self._tilt(batch, batch.logprobs)

@@ -11,19 +11,20 @@ from actde.errors import OptimizerError
 class CorrectedACTDE(ACTDE):
     """ACTDE with a second loss term that removes the bias of its baseline.
 
-    A baseline that depends on the action biases the policy gradient. The second term below removes this bias (Liu et
-    al., 2018; Tucker et al., 2018, eq. 6). With the return G:
+    A baseline that depends on the action biases the policy gradient. The second term on the left side of this equation
+    removes the bias (Liu et al., 2018; Tucker et al., 2018, eq. 6):
 
         E[(G - q(s, a)) grad log pi(a | s)] + sum_a q(s, a) grad pi(a | s) = E[G grad log pi(a | s)],
 
-    because sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation, the first gradient step on a rollout
-    therefore equals PPO's, even if q is wrong. If q is accurate, the step has a smaller variance than PPO's.
+    where G is the return. The equation follows from sum_a q grad pi = E[q(s, a) grad log pi(a | s)]. In expectation,
+    the first gradient step on a rollout therefore equals PPO's, even if q is wrong. If q is accurate, the step has a
+    smaller variance than PPO's.
 
-    An experiment with ACTDE and this optimizer shows whether the bias prevents a collapse. If ACTDE prevents it and
-    this optimizer does not, the bias is the cause. If both prevent it, or neither does, the bias is not the cause.
+    The optimizer is a control for cases in which ACTDE prevents a collapse of the policy. If the policy collapses
+    without the bias, ACTDE needs the bias to prevent the collapse. If it does not collapse, the bias is not needed.
 
-    The equation holds with gae_lambda = 0 or advantage = "return". With other settings, the advantage also contains
-    q(s, a) at later actions, and the bias from these terms remains. The second term is not clipped.
+    The equation holds with gae_lambda = 0 or advantage = "return". With other settings, the advantage also contains q
+    of later actions, whose bias remains. The second loss term is not clipped.
     """
 
     name = "actde-corrected"

@@ -1,8 +1,8 @@
 """Data of an update: the recorded `Batch`, its `Targets`, and the network's current `Outputs`.
 
-Tensors have the shape [B, T]. Each of the B rows is a segment: an episode, or a part of an episode that outgrew the
-context window. A segment has up to T choices and is padded on the right. A choice is an action of the agent, such as a
-token that the agent sampled among several. The constructors check shapes, data types and devices.
+Tensors have the shape [B, T]: B segments with up to T choices, padded on the right. A segment is an episode. If an
+episode outgrows the context window, it is cut into several segments. A choice is an action of the agent, such as a
+token that the agent sampled from several alternatives. The constructors check shapes, data types and devices.
 """
 
 from dataclasses import dataclass, fields
@@ -22,13 +22,13 @@ class Record:
         return len(next(iter(self.tensors().values())))
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """Return a record of the segments with the indices `rows`, an int64 tensor of shape [b]."""
+        """Return a record of only some segments. `rows` holds their indices, int64 [b]."""
         if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
             raise TypeError(f"rows must be an int64 tensor of one dimension, got {rows!r}")
         return type(self)(**{name: tensor[rows] for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return a dict from field names to tensors. Fields that are None are left out."""
+        """Return the tensors by field name, without the fields that are None."""
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         for name, value in values.items():
             if value is not None and not isinstance(value, Tensor):
@@ -38,9 +38,9 @@ class Record:
     def _check(self, like: str, *, per_head: tuple[str, ...] = (), per_segment: tuple[str, ...] = ()) -> None:
         """Raise `ValueError` if a tensor has a wrong shape, data type or device.
 
-        All tensors must be on the device of the tensor named `like`, and have its shape [B, T], with two exceptions.
-        The tensors named in `per_head` have the shape [B, T, H], for H Q heads. The tensors named in `per_segment` have
-        the shape [B] and are int64. All other tensors except the mask must be float32 or float64.
+        The tensor named `like` determines the shape [B, T] and the device of all tensors. The tensors named in
+        `per_segment` have the shape [B] and are int64. The tensors named in `per_head` have the shape [B, T, H] for H Q
+        heads. All tensors except the mask and those in `per_segment` are float32 or float64.
         """
         kind, tensors = type(self).__name__, self.tensors()
         first = tensors[like]
@@ -48,9 +48,8 @@ class Record:
             raise ValueError(f"{kind}.{like} must be [B, T] with B, T >= 1, got {list(first.shape)}")
         for name, tensor in tensors.items():
             dimensions = 3 if name in per_head else 1 if name in per_segment else 2
-            fits = tensor.ndim == dimensions and tensor.shape[:2] == first.shape[:dimensions] and 0 not in tensor.shape
-            if not fits:
-                shape = [*first.shape, "H"][:dimensions]
+            shape = [*first.shape, "H"][:dimensions]
+            if tensor.ndim != dimensions or tensor.shape[:2] != first.shape[:dimensions] or 0 in tensor.shape:
                 raise ValueError(f"{kind}.{name} must be {shape} like {like}, got {list(tensor.shape)}")
             if name in per_segment and tensor.dtype != torch.int64:
                 raise ValueError(f"{kind}.{name} must be int64, got {tensor.dtype}")
@@ -64,9 +63,9 @@ class Record:
 class Batch(Record):
     """Numbers that a rollout recorded, without gradient.
 
-    Unless stated below, tensors are float32 or float64, and have the shape [B, T]: B segments of episodes with up to T
-    choices. A choice is an action, such as a sampled token. Entries on padding are ignored, but they must also be
-    finite. Rewards, values and q are in units of reward, log-probabilities in nats.
+    Unless stated otherwise, tensors are float32 or float64 and have the shape [B, T]: B segments with up to T choices
+    (actions). Entries on padding are ignored, but must be finite. Rewards, values and q are in units of reward.
+    Log-probabilities are in nats.
 
     Attributes:
         rewards: discounted sum of the rewards between choice t and the next choice.
@@ -76,13 +75,12 @@ class Batch(Record):
         logprobs: log pi_old(a_t | s_t), where pi_old is the policy that the rollout used.
         values: v(s_t).
         next_values: v(s_{t+1}), or the bootstrap value at the end of a segment. It is ignored if gamma_t = 0.
-        q_values: q(s_t, a_t), the minimum over the target heads or, without target heads, over the Q heads. None if q
-            was not recorded.
+        q_values: q(s_t, a_t), the minimum over the target heads. If there are no target heads, it is the minimum over
+            the Q heads. None if q was not recorded.
         ref_logprobs: log pi_ref(a_t | s_t) of the reference policy. None if no KL is computed.
-        episodes: [B] int64, the number of each segment's episode. An episode that outgrows the context window has
-            several segments. May be None for an optimizer without `needs_groups`.
-        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state. May be
-            None for an optimizer without `needs_groups`.
+        episodes: [B] int64, the number of each segment's episode. An episode may have several segments.
+        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state. Only
+            an optimizer with `needs_groups` requires `episodes` and `groups`; for others, they may be None.
 
     Raises:
         OptimizerError: a number is not finite.
@@ -121,10 +119,10 @@ class Batch(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Targets(Record):
-    """Advantages and returns of a rollout, in units of reward, computed once by `Optimizer.targets`.
+    """Advantages and returns of a rollout, in units of reward, and 0 on padding.
 
     `advantages` are the weights A_t of the policy gradient. Whitened advantages have no unit. `returns` are the
-    lambda-returns G_t to which v and q are fitted. Both are 0 on padding.
+    lambda-returns G_t to which v and q are fitted.
     """
 
     advantages: Tensor
@@ -138,8 +136,8 @@ class Targets(Record):
 class Outputs(Record):
     """The network's current outputs at the choices of a `Batch`, with gradient.
 
-    Unless stated below, tensors have the shape [B, T], like those of the batch. Values and q are in units of reward,
-    all other numbers in nats.
+    Unless stated otherwise, tensors have the shape [B, T]. Values and q are in units of reward. All other numbers are
+    in nats.
 
     Attributes:
         logprobs: log pi(a_t | s_t).
@@ -147,7 +145,7 @@ class Outputs(Record):
         values: v(s_t).
         q_values: [B, T, H] q(s_t, a_t) of each of the H Q heads. None if q is not trained.
         target_q_values: q(s_t, a_t), the minimum over the target heads, without gradient. None without target heads.
-        q_logprobs: [B, T, H] log of the softmax of q(s_t, .) over all actions, at the action a_t, for each Q head. None
+        q_logprobs: [B, T, H] log softmax(q(s_t, .)) at a_t for each Q head. The softmax is over all actions. None
             unless the optimizer needs it.
         expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only. None unless the
             optimizer needs it.

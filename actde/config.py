@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from actde.errors import ConfigError, unknown
 
+PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +37,7 @@ class Config(BaseModel):
 
 
 class OptimizerConfig(Config):
-    """Settings of an optimizer. v and q are in units of reward, entropy and KL in nats."""
+    """Settings of an optimizer. v and q are in units of reward. Entropy and KL are in nats."""
 
     gamma: Fraction = 0.99
     """Discount per turn. Tokens within a command are not discounted."""
@@ -65,7 +66,7 @@ class OptimizerConfig(Config):
     expectile: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Expectile of the ilql value loss."""
     cql_coef: NonNegative = 0.1
-    """Weight of ilql's conservative loss, which lowers q of the actions that the data lack."""
+    """Weight of ilql's conservative loss, which lowers q of actions that do not occur in the data."""
     kl_coef: NonNegative = 0.0
     """Weight of the KL to the reference policy. With --kl-target, this is the initial weight."""
     kl_place: Literal["loss", "reward"] = "loss"
@@ -74,7 +75,7 @@ class OptimizerConfig(Config):
     """Target KL in nats per action for an adaptive kl_coef. none: kl_coef is fixed."""
     tau: Positive = 1.0
     """Temperature of mpo, and of actde with --recentre-q, in units of reward: the limit is pi_ref exp(q / tau)."""
-    top_actions: Annotated[int, Field(ge=1)] = 64
+    top_actions: PositiveInt = 64
     """Number of actions of a process's rollout and buffer, best scores first, that rejection-transition imitates."""
     importance_weighting: bool = False
     """KL and entropy of rejection-transition. on: of the chosen actions, weighted by pi / pi_old; off: exact sums."""
@@ -115,12 +116,11 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
 
 
 def is_optional(field: FieldInfo) -> bool:
-    """Return whether a field may be None."""
     return type(None) in get_args(field.annotation)
 
 
 def value_type(field: FieldInfo) -> type:
-    """Return the type of a field's values: bool, int, float or str. For an optional field, None is not considered."""
+    """Return the type of a field's values other than None: bool, int, float or str."""
     kind: Any = _without_none(field).annotation
     return str if choices(field) else kind
 
@@ -161,7 +161,9 @@ def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
     field = model.model_fields[name]
     if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
         return ConfigError(f"{name} must be a table of settings, got {value!r}")
-    message = f"{name} must be {expected(field)}, got {'none' if value is None else repr(value)}"
-    wrong = unknown(name, value, choices(field)) if first["type"] == "literal_error" else ConfigError(message)
+    if first["type"] == "literal_error":
+        wrong = unknown(name, value, choices(field))
+    else:
+        wrong = ConfigError(f"{name} must be {expected(field)}, got {'none' if value is None else repr(value)}")
     wrong.setting = name
     return wrong

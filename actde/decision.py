@@ -15,9 +15,9 @@ class Decision(Imitation):
     up to the highest return in the data.
 
     The paper trains on recorded play, with a regression loss for continuous actions. Here actions are tokens, so the
-    loss is the cross-entropy over the tokens that could be chosen. If the policy also learns from its own episodes, the
-    text of these episodes is rewritten with the returns that they obtained (Online Decision Transformer, Zheng et al.,
-    2022). v is trained as in PPO and predicts little more than the stated return.
+    loss is the cross-entropy over the tokens that could be chosen. The policy can also learn from its own episodes. In
+    their text, the obtained returns then replace the wanted ones (Online Decision Transformer, Zheng et al., 2022). v
+    is trained as in PPO. The text already states the return, so v adds little information.
     """
 
     name = "decision"

@@ -33,8 +33,8 @@ class ResultError(OptimizerError):
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """Return the error for an unknown name. Its message suggests a known name that the user may have meant.
 
-    If there is no such name, the message lists all known names. With a suggestion, it lists them only if there are at
-    most `LISTED`. `kind` says what the name stands for, such as "setting".
+    Without a suggestion, or if there are at most `LISTED` known names, the message lists all of them. `kind` says what
+    the name stands for, such as "setting".
     """
     names = sorted(known)
     near = " or ".join(map(repr, closest(str(name), names)))
@@ -43,10 +43,9 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that `name` probably means: its synonyms or, without a synonym, the most similar name.
+    """Return the known names that `name` probably means: its synonyms or, without synonyms, the most similar name.
 
-    A name that contains `name` as a word is preferred, even if another name is more similar. For example, "kl" means
-    "kl_coef". If no name is similar, the list is empty.
+    A known name that contains `name` as a word is preferred: "kl" means "kl_coef". The list may be empty.
     """
     names, word = sorted(known), name.lower().replace("-", "_")
     if same := synonyms(word, set(names)):

@@ -18,16 +18,16 @@ Proof: grad KL = sum_a grad pi(a) log(pi / pi_ref)(a) + sum_a grad pi(a), and th
 pi grad log pi, tau grad KL = E[tau log(pi / pi_ref) grad log pi] = E[(q - c) grad log pi] = E[q grad log pi].
 
 **The limit.** The step of the penalised policy gradient is pi (A - <A>) with A = Q - tau log(pi / pi_ref). This step is
-0 only if A is constant over the actions, that is pi = pi_ref exp(Q / tau) / Z. If the invariant of `actde/tabular.py`,
-logits - logits_0 = (b / alpha) (q - q_0), holds, then ACTDE also rests only at such a policy.
+0 only if A is constant over the actions, that is pi = pi_ref exp(Q / tau) / Z. The same argument applies to ACTDE if
+logits - logits_0 = (b / alpha) (q - q_0), which is the invariant of `actde/tabular.py`.
 
 **The gradient of log pi breaks the invariant.** In expectation, the logits move by b pi (A - <A>), and q moves by
-alpha pi A. The step of q minus alpha / b times the step of the logits is alpha pi <A>. This difference is constant over
-the actions only if <A> = 0 or pi is uniform.
+alpha pi A. Hence (step of q) - (alpha / b) (step of the logits) = alpha pi <A>. This difference is constant over the
+actions only if <A> = 0 or pi is uniform.
 
-**A centred q restores the invariant.** Let q(s, a) = v(s) + h(s, a) - sum_k pi(k|s) h(s, k), with pi as a constant. Let
-e_a be the vector that is 1 at a and 0 elsewhere. The gradient of q(s, a) with respect to h is then e_a - pi. The
-gradient of log pi(a | s) with respect to the logits is also e_a - pi. Every sample thus gives the steps
+**A centred q restores the invariant.** Let q(s, a) = v(s) + h(s, a) - sum_k pi(k|s) h(s, k), where no gradient flows
+through pi. Let e_a be the vector that is 1 at a and 0 elsewhere. The gradient of q(s, a) with respect to h is then
+e_a - pi. The gradient of log pi(a | s) with respect to the logits is also e_a - pi. Every sample thus gives the steps
 
     logits <- logits + b error (e_a - pi)        h <- h + alpha error (e_a - pi)
 
@@ -44,19 +44,18 @@ QForm = Literal["none", "table", "dueling", "centred"]
 
 
 def policy_step(policy: Tensor, advantages: Tensor) -> Tensor:
-    """Return E[advantage(a) grad log pi(a)], the policy gradient in the logits. Shapes are [..., A] for A actions."""
+    """Return the policy gradient with respect to the logits, E[advantage(a) grad log pi(a)].
+
+    All shapes are [..., A] for A actions. If the advantages are log(pi / pi_ref), this is the gradient of
+    KL(pi || pi_ref).
+    """
     return policy * centred(policy, advantages)
-
-
-def kl_gradient(policy: Tensor, reference: Tensor) -> Tensor:
-    """Return the gradient of KL(policy || reference) in the policy's logits. Shapes are [..., A] for A actions."""
-    return policy_step(policy, (policy / reference).log())
 
 
 def limit(reference: Tensor, q: Tensor, tau: float) -> Tensor:
     """Return the policy pi_ref exp(q / tau) / Z, where Z normalises it. Shapes are [..., A] for A actions.
 
-    With q = Q^pi, this is the rest point of the policy gradient with the penalty tau KL(pi || pi_ref).
+    If q = Q^pi, then the policy gradient with the penalty tau KL(pi || pi_ref) is 0 only if pi is this policy.
     """
     return (reference.log() + q / tau).softmax(-1)
 
@@ -71,13 +70,10 @@ def train_bandit(
 ) -> Tensor:
     """Return the policy over the A arms of a bandit after `steps` expected steps of ACTDE. The shape is [A].
 
-    The logits follow the gradient of log pi.
-
     Args:
         start: [A] the initial policy.
         means: [A] the mean reward of each arm.
         b, alpha, value_step: step sizes of the logits, of q and of v.
-        steps: number of steps.
         form: how q is computed. "table": an entry per action. "dueling": v + h, where v is learned separately.
             "centred": v + h minus the policy's mean of h. "none": q = 0, which is the plain policy gradient.
     """

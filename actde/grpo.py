@@ -17,8 +17,9 @@ class GRPO(Optimizer):
         A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group.
 
     With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). `gae_lambda` has no effect,
-    and v is neither used nor trained. With `train_q`, q is fitted to the discounted Monte Carlo returns, but only as a
-    measurement. The loss is the mean over all choices of the batch, so longer episodes have a larger weight.
+    and v is neither used nor trained. With `train_q`, q is fitted to the discounted Monte Carlo returns, but the
+    advantages do not use q. The loss is the mean over all choices of the batch, so longer episodes have a larger
+    weight.
     """
 
     name = "grpo"
@@ -57,7 +58,7 @@ class GRPO(Optimizer):
         return terms
 
     def _reward_sums(self, batch: Batch) -> Tensor:
-        """Return the reward sum of each segment's episode. The shape is [B]."""
+        """Return the sum of the shaped rewards of each segment's episode. The shape is [B]."""
         segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
         episodes, index = torch.unique(self._episodes_and_groups(batch)[0], return_inverse=True)
         return segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]

@@ -1,4 +1,4 @@
-"""ILQL: imitation of recorded play, with a policy that is reweighted by q. q is learned from the same play."""
+"""ILQL: imitation and Q-learning from recorded play. When the policy acts, it is reweighted by q."""
 
 from typing import ClassVar
 
@@ -24,11 +24,12 @@ class ILQL(Imitation):
     where s' is the state of the next choice, and 1(...) is 1 if the condition holds and 0 otherwise. q'_h are the
     target heads, which follow the heads q_h by Polyak averaging (`Heads.sync_targets`).
 
-    As tau tends to 1, v tends to the maximum of q over the recorded actions. The target of q therefore follows the best
-    recorded continuation of s', even if another episode took it. The targets of q are computed once per rollout. The
-    cql loss lowers q of the actions that the data lack. Its softmax has the temperature 1, in units of reward.
+    As tau tends to 1, v tends to the maximum of q over the recorded actions. The target of q then contains the value of
+    the best recorded continuation of s', even one from another episode. The targets of q are computed once per rollout.
+    The cql loss lowers q of actions that do not occur in the data. Its softmax has the temperature 1, in units of
+    reward.
 
-    In play, the policy is guided by q with the weight beta = `guide_beta` (`agents.language_model.guidance`):
+    When the policy acts, q guides it with the weight beta = `guide_beta` (`agents.language_model.command_policy`):
 
         pi_beta(a | s) proportional to pi(a | s) exp(beta (q(s, a) - v(s)))
 
@@ -49,5 +50,5 @@ class ILQL(Imitation):
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
         assert outputs.q_logprobs is not None  # checked by `loss`
-        cql = {"cql_loss": (self.config.cql_coef, -outputs.q_logprobs.sum(dim=-1))}
-        return super().terms(batch, targets, outputs) | cql
+        cql_loss = (self.config.cql_coef, -outputs.q_logprobs.sum(dim=-1))
+        return super().terms(batch, targets, outputs) | {"cql_loss": cql_loss}

@@ -1,7 +1,7 @@
 """Imitation of an expert, and rejection sampling.
 
-The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE, so that a run of
-PPO or ACTDE can continue the training.
+The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE. PPO or ACTDE can
+therefore continue from the trained model.
 """
 
 from typing import ClassVar

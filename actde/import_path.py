@@ -1,9 +1,9 @@
 """Keeps the current folder off the import path of our programs.
 
 `python -m` puts the current folder first on the import path, where a file such as `json.py` would replace the standard
-module of this name. This module removes the current folder from the path. Python imports about a dozen modules, such
-as `collections`, before this one, so a file in the current folder can still replace them. Only `python -P -m`, the
-script `actde` and `python FOLDER/cli.py` are fully protected.
+module of this name. This module removes the current folder from the path. A dozen modules, such as `collections`, are
+imported earlier and can still be replaced. Only `python -P -m`, the script `actde` and `python FOLDER/cli.py` are fully
+protected.
 
 Each package in `PROGRAMS` must import `actde` before any other module, and `actde` must import this module first.
 """

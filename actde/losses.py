@@ -8,10 +8,9 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
-    """Return the mean of x over the choices, which are the elements at which `mask` is True.
+    """Return the sum of x over the entries where `mask` is True, divided by `count` > 0.
 
-    If `count` > 0 is given, the sum of x is divided by `count` instead of the number of choices. If `count` is the
-    number of choices of a whole batch, the results of its micro-batches add up to the mean over the batch.
+    By default, `count` is the number of these entries, and the result is their mean.
     """
     count = mask.sum() if count is None else count
     if not count > 0:
@@ -51,9 +50,9 @@ def expectile_value_loss(values: Tensor, q_values: Tensor, expectile: float) -> 
 
         |tau - 1(q < v)| (q - v)^2
 
-    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. 1(q < v) is 1 if q < v, and 0 otherwise. Snell et
-    al. (2022) apply the loss to language. If tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends
-    to the maximum of q. `q_values` is a fixed target without gradient.
+    This is eq. 5 of Kostrikov et al. (2021), with tau = `expectile`. 1(q < v) is 1 if q < v, and 0 otherwise. If
+    tau = 1/2, the loss is half the squared error. As tau tends to 1, v tends to the maximum of q. `q_values` is a fixed
+    target without gradient.
     """
     errors = q_values - values
     return (expectile - (errors < 0).to(errors.dtype)).abs() * errors.square()

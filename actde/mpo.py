@@ -18,16 +18,18 @@ class MPO(Optimizer):
 
         KL(pi || pi_ref) - sum_a pi(a | s) q(s, a) / tau = KL(pi || softmax(log pi_ref + q / tau)) + constant,
 
-    in nats. Both terms on the left are sums over all actions of a state, and the loss has no gradient through q. The
-    loss depends neither on the chosen action nor on its advantage. It therefore has no sampling noise, and `clip_range`
-    and `advantage` have no effect. v and q are trained as in ACTDE. If q = Q^pi, the loss is minimal at
+    in nats, without a gradient through q. The loss is a sum over all actions of a state, so the choice of the action
+    adds no sampling noise. The loss does not use the advantage, so `clip_range` and `advantage` have no effect. v and q
+    are trained as in ACTDE. If q = Q^pi, the loss is minimal at
 
-        pi proportional to pi_ref exp(Q^pi / tau),
+        pi proportional to pi_ref exp(Q^pi / tau).
 
-    where Q^pi contains no KL. Tabular ACTDE reaches the same policy through its invariant (`actde/tabular.py`). MPO
-    reaches it from any policy, with any network and torch optimizer, as long as q is accurate.
+    Here, Q^pi is the expected return of the rewards alone, without a KL term. Tabular ACTDE reaches the same policy
+    through its invariant (`actde/tabular.py`). MPO reaches it from any policy, with any network and torch optimizer, as
+    long as q is accurate.
 
-    A KL penalty in the loss raises the temperature to tau (1 + kl_coef). An entropy bonus also flattens the limit.
+    A KL penalty in the loss raises the temperature to tau (1 + kl_coef). An entropy bonus makes the policy at the
+    minimum more uniform.
     """
 
     name = "mpo"

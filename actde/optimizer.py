@@ -3,7 +3,7 @@
     once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
     every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
 
-`PPO` and `ACTDE` define `baseline` only. Other algorithms override the steps in which they differ. The caller runs the
+`PPO` and `ACTDE` define `baseline`. Other algorithms override the steps in which they differ. The caller runs the
 network and takes the gradient steps.
 """
 
@@ -32,15 +32,16 @@ class Optimizer(ABC):
     Attributes:
         name: name in the registry and on the command line.
         needs_q: whether the algorithm requires Q heads.
-        baseline_is_q: whether the baseline is q. If so, an untrained q should be initialized to equal v.
+        baseline_is_q: whether the baseline is q. If so, an untrained q should start equal to v.
         needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
         needs_q_logprobs: whether the algorithm uses `Outputs.q_logprobs`, which is normalised over all actions.
         needs_kl: whether the algorithm uses `Outputs.kl`, the exact KL to the reference policy.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         learns_off_policy: whether the algorithm may learn from episodes that another policy played.
-        labels: source of the choices that the policy imitates. "none": there is none; "expert": an expert; "best": the
-            policy's own best episodes; "recorded": recorded play; "return": all episodes, with a text that states the
-            return that followed each turn.
+        labels: source of the choices that the policy imitates. "none": it imitates nothing. "expert": an expert.
+            "best": the policy's own best episodes. "recorded": recorded play. "return": all episodes, in which the text
+            of each turn states the return from this turn on.
+        kl: controller of `kl.coef`, the coefficient of the KL penalty.
 
     Raises:
         OptimizerError: the settings contradict each other.
@@ -87,11 +88,12 @@ class Optimizer(ABC):
             ResultError: `baseline` or `shaped_rewards` did not return a float tensor [B, T] of finite numbers.
         """
         self._check_batch(batch)
-        baseline = self.baseline(batch)
+        baseline, rewards = self.baseline(batch), self.shaped_rewards(batch)
         self._check_result("baseline", baseline, batch.mask, finite=True)
-        returns = lambda_returns(batch.values, self._advantages(batch, batch.values), batch.mask)
+        self._check_result("shaped_rewards", rewards, batch.mask, finite=True)
+        returns = lambda_returns(batch.values, self._advantages(batch, rewards, batch.values), batch.mask)
         if self.config.advantage == "lambda":
-            advantages = self._advantages(batch, baseline)
+            advantages = self._advantages(batch, rewards, baseline)
         else:
             advantages = torch.where(batch.mask, returns - baseline, 0.0)
         if self.config.whitening == "batch":
@@ -106,16 +108,14 @@ class Optimizer(ABC):
             raise ValueError("kl_place 'reward' needs Batch.ref_logprobs, got None")
         return batch.rewards - self.kl.coef * (batch.logprobs - batch.ref_logprobs)
 
-    def _advantages(self, batch: Batch, baseline: Tensor) -> Tensor:
-        rewards = self.shaped_rewards(batch)
-        self._check_result("shaped_rewards", rewards, batch.mask, finite=True)
+    def _advantages(self, batch: Batch, rewards: Tensor, baseline: Tensor) -> Tensor:
         errors = td_errors(rewards, batch.discounts, batch.next_values, baseline, batch.mask)
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
-        """Return scalar metrics of a rollout, computed over all processes. Call this method once per rollout.
+        """Return scalar metrics of a rollout, computed over all processes.
 
-        The metrics are means over choices and, for the recorded v and q, the explained variance of the returns.
+        They are the mean return, advantage and absolute advantage of a choice, and the explained variances of v and q.
         """
         mask = batch.mask
         count = all_reduce(mask.sum().to(targets.returns.dtype)).clamp(min=1.0)
@@ -136,14 +136,16 @@ class Optimizer(ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a tuple (loss, metrics): the scalar to minimise, and a dict of detached scalars.
 
-        The loss is a sum over choices (actions), divided by `count`. By default, `count` is the number of choices. If
-        `count` is that of a whole batch, the losses of the micro-batches add up to the loss of the batch.
+        The loss is a sum over choices (actions), divided by `count`. By default, `count` is the number of choices. For
+        a micro-batch, give the number of choices of the whole batch. The losses of the micro-batches then add up to the
+        loss of the batch.
 
-        The metric `choices` is the number of choices. All other metrics are means over these choices. The metric of a
-        batch is therefore the mean over its micro-batches, weighted by `choices`.
+        The metric `choices` is the number of choices. All other metrics are means over these choices.
         """
         self._check_outputs(batch, targets, outputs)
-        outputs = _masked(outputs, batch.mask)
+        # 0 on padding, so that the gradient there is 0 and never NaN
+        masks = {2: batch.mask, 3: batch.mask.unsqueeze(-1)}  # by the number of dimensions
+        outputs = Outputs(**{name: torch.where(masks[x.ndim], x, 0.0) for name, x in outputs.tensors().items()})
         terms = self.terms(batch, targets, outputs)
         for name, (_, term) in terms.items():
             self._check_result(name if hasattr(self, name) else "terms", term, batch.mask)
@@ -179,22 +181,21 @@ class Optimizer(ABC):
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         """Return the value loss of each choice. The shape is [B, T].
 
-        With `value_loss="ppo"`, the loss fits v to the return. With `value_loss="ilql"`, it fits v to an expectile of
-        q. This q comes from the target heads or, without target heads, from the rollout.
+        With `value_loss="ilql"`, v is fitted to an expectile of q. This q comes from the target heads or, without
+        target heads, from the rollout.
         """
         if self.config.value_loss == "ppo":
-            return losses.clipped_value_loss(
-                outputs.values, batch.values, targets.returns, self.config.value_clip_range
-            )
+            clip_range = self.config.value_clip_range
+            return losses.clipped_value_loss(outputs.values, batch.values, targets.returns, clip_range)
         q_values = batch.q_values if outputs.target_q_values is None else outputs.target_q_values
         assert q_values is not None
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return metrics of each choice that tell how far the policy has moved since the rollout. The shape is [B, T].
+        """Return metrics [B, T] that measure how far the policy has moved since the rollout.
 
-        If `outputs.kl` is None but the batch has `ref_logprobs`, the metrics also contain the sampled KL of the
-        rollout's policy to the reference policy.
+        If `outputs.kl` is None and `batch.ref_logprobs` is given, the metrics include a sampled KL to the reference
+        policy, log pi_old - log pi_ref.
         """
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
@@ -210,7 +211,7 @@ class Optimizer(ABC):
     # After the update
 
     def after_update(self, kl: float) -> None:
-        """Adapt kl_coef to the mean KL to the reference policy, in nats per choice. Call this once per rollout."""
+        """Update `kl.coef`. `kl` is the last rollout's mean KL to the reference policy, in nats per choice."""
         self.kl.update(kl)
 
     def state_dict(self) -> dict[str, Any]:
@@ -231,23 +232,21 @@ class Optimizer(ABC):
     def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
         """Raise `ResultError` if `result` is not a float tensor with the shape and device of `mask`.
 
-        With `finite`, also raise it if a number at a choice is infinite or NaN. `method` is the name of the method that
-        returned `result`.
+        With `finite`, its numbers at choices must also be finite. `method` is the name of the method that returned
+        `result`.
         """
-        owner, shape = f"class {type(self).__name__}", list(mask.shape)
+        wanted = f"{method} to return a float tensor of shape {list(mask.shape)} on {mask.device}"
         if not isinstance(result, Tensor):
             got = "None" if result is None else type(result).__name__
         elif result.shape != mask.shape or result.device != mask.device or not result.is_floating_point():
             got = f"{result.dtype} of shape {list(result.shape)} on {result.device}"
         elif finite and bool((bad := mask & ~torch.isfinite(result)).any()):
             row, choice = bad.nonzero()[0].tolist()
-            number = result[row, choice].item()
-            message = f"{owner}: expected finite numbers from {method}, got {number} at segment {row}, choice {choice}"
-            raise ResultError(message, method=method)
+            wanted = f"finite numbers from {method}"
+            got = f"{result[row, choice].item()} at segment {row}, choice {choice}"
         else:
             return
-        message = f"{owner}: expected {method} to return a float tensor of shape {shape} on {mask.device}, got {got}"
-        raise ResultError(message, method=method)
+        raise ResultError(f"class {type(self).__name__}: expected {wanted}, got {got}", method=method)
 
     # Argument checks: a failure is a bug in the caller
 
@@ -263,21 +262,17 @@ class Optimizer(ABC):
             raise ValueError(f"targets and outputs must be {list(shape)} like the batch, got {shapes}")
         if outputs.q_values is None and self.trains_q:
             raise ValueError(f"{self.name!r} needs Outputs.q_values here, got None")
-        if outputs.expected_q is None and self.needs_expected_q:
-            raise ValueError(f"{self.name!r} needs Outputs.expected_q, got None")
-        if outputs.q_logprobs is None and self.needs_q_logprobs:
-            raise ValueError(f"{self.name!r} needs Outputs.q_logprobs, got None")
-        if outputs.kl is None and (self.needs_kl or self.config.recentre_q):
-            raise ValueError(f"{self.name!r} needs Outputs.kl, got None")
+        needed = {
+            "expected_q": self.needs_expected_q,
+            "q_logprobs": self.needs_q_logprobs,
+            "kl": self.needs_kl or self.config.recentre_q,
+        }
+        for name, is_needed in needed.items():
+            if is_needed and getattr(outputs, name) is None:
+                raise ValueError(f"{self.name!r} needs Outputs.{name}, got None")
         if outputs.kl is None and self.config.kl_place == "loss" and self.kl.coef > 0:
             raise ValueError("kl_place 'loss' needs Outputs.kl, got None")
 
 
 def _log_ratio(batch: Batch, outputs: Outputs) -> Tensor:
     return torch.where(batch.mask, outputs.logprobs - batch.logprobs, 0.0)
-
-
-def _masked(outputs: Outputs, mask: Tensor) -> Outputs:
-    """Return the outputs with 0 on padding, so that the gradient on padding is 0 and never NaN."""
-    masks = {2: mask, 3: mask.unsqueeze(-1)}  # by the number of dimensions
-    return Outputs(**{name: torch.where(masks[x.ndim], x, 0.0) for name, x in outputs.tensors().items()})

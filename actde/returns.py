@@ -54,20 +54,20 @@ def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values + advantages, 0.0)
 
 
-def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce, *, eps: float = 1e-8) -> Tensor:
+def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
     """Return x, normalized to mean 0 and variance 1 over all choices of all processes.
 
-        (x - mean) / sqrt(variance + eps),   variance = mean of (x - mean)^2
+        (x - mean) / sqrt(variance + 1e-8),   variance = mean of (x - mean)^2
 
-    If all x are equal, the result is 0. Hazard: The TD errors of ACTDE, which should vanish, do not vanish after
-    whitening, because even very small errors are rescaled to variance 1.
+    If all x are equal, the result is 0. Hazard: whitened TD errors of ACTDE do not vanish, because even very small
+    errors are rescaled to variance 1.
     """
     mean, variance = _moments(x, mask, all_reduce)
-    return torch.where(mask, (x - mean) * torch.rsqrt(variance + eps), 0.0)
+    return torch.where(mask, (x - mean) * torch.rsqrt(variance + 1e-8), 0.0)
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the variance of the returns that the predictions explain: a scalar, over all processes.
+    """Return the share of the returns' variance that the predictions explain: a scalar, over all processes.
 
         1 - Var(G - prediction) / Var(G)
 

@@ -18,7 +18,7 @@ sides. Hence
 
 With 0 < alpha <= 1, every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For
 gamma < 1, this gives the bound |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)). Bounded rewards therefore give bounded
-logits. This includes sequential problems, for which the post leaves the question open.
+logits, in sequential problems as well. For these, the post (footnote 3) leaves open whether the logits are bounded.
 
 **The invariant of PPO** concerns only the sum of a state's logits. Each error moves one logit of the state with step
 size b, and v(s) with step size alpha. Hence
@@ -56,9 +56,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the tables in the post: the step t >= 1, its action and error, and the results of the step.
+    """One row of the tables in the post: a step t >= 1, its action and its error.
 
-    The results are the policy, v and q of the state after the step.
+    `policy`, `value` and `q_values` hold pi, v and q of the state in which the step was taken, after the update.
     """
 
     t: int

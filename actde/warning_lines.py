@@ -14,9 +14,8 @@ def shortened(text: str) -> str:
 def warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: object = None
 ) -> str:
-    """Format a warning as one line. This function replaces `warnings.formatwarning`.
+    """Format a warning as one line, in place of `warnings.formatwarning`.
 
-    If `torchrun` started several processes, only the first one returns a line, so that each warning appears once. All
-    other processes return "".
+    If `torchrun` started several processes, all but the first return "", so that each warning appears once.
     """
     return f"warning: {shortened(' '.join(str(message).split()))}\n" if os.environ.get("RANK", "0") == "0" else ""

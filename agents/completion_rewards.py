@@ -1,4 +1,4 @@
-"""Rewards of the completion game, including rewards that are computed by a model."""
+"""Rewards of the completion game, including those that a model computes."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,26 +10,20 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the function that computes the reward named `reward`, such as "sentiment" or "rm:FOLDER".
+    """Return the function that computes a reward, such as "sentiment" or "rm:FOLDER" (see `games.completion.rewards`).
 
-    `games.completion.rewards` defines the names. If the folder of a model has changed, the model is loaded again.
-
-    Raises:
-        GameError: a term of the reward is invalid, or its model cannot be loaded.
+    Raise GameError if a term of the reward is invalid, or if its model cannot be loaded.
     """
     return resolve_reward(reward, load_scorer)
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the function that computes a term of a reward with a model. The model is cached until its folder changes.
+    """Return the function that computes a term of a reward with a model.
 
-    The term has one of two forms:
+    `rm:FOLDER` names a reward model that `train-reward` wrote. `hf:FOLDER` names a sequence classifier that
+    `save_pretrained` wrote. The model is cached until its folder changes.
 
-    * `rm:FOLDER`: a reward model that `train-reward` wrote (see `agents.training.reward_model`)
-    * `hf:FOLDER`: a sequence classifier that `save_pretrained` wrote (see `agents.model.classifier`)
-
-    Raises:
-        GameError: the folder is missing or damaged, or holds another kind of model.
+    Raise GameError if the folder is missing or damaged, or holds another kind of model.
     """
     folder = Path(term.argument).expanduser()
     if not folder.is_dir():
@@ -41,11 +35,7 @@ def load_scorer(term: Term) -> Scorer:
 
 
 def load_models(specs: Iterable[GameSpec]) -> None:
-    """Load the models of the games' rewards now, so that a damaged model is found before a run starts.
-
-    Raises:
-        GameError: a reward is invalid, or its model cannot be loaded.
-    """
+    """Load the models of the games' rewards, so that a damaged model raises GameError before a run starts."""
     for spec in specs:
         reward = str(dict(spec.settings).get("reward", "")) if spec.kind == "completion" else ""
         if reward and any(term.is_model for term in parse_reward(reward)):

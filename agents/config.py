@@ -1,8 +1,8 @@
-"""Configuration of a training run: the definition of all settings.
+"""The settings of a training run.
 
-The command line, TOML files, the Python call and `settings.json` all build a `TrainConfig`. Field names are unique
-across groups, so `--lr` and `lr` in the table `[update]` name the same field. The docstring of a field is the help text
-of its option. This module imports neither torch nor `transformers`.
+A field name occurs in one group only. The option `--lr` and the field `lr` in the table `[update]` are therefore the
+same setting. The docstring of a field is the help text of its option. This module imports neither torch nor
+`transformers`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, value_type
+from actde.config import BelowOne, Config, Fraction, NonNegative, OptimizerConfig, Positive, PositiveInt, value_type
 from actde.errors import ConfigError, unknown
-from agents.measurement_config import Count, EvaluationConfig, PositiveFraction, PositiveInt, ProbeConfig, Size
-from agents.rollout_config import RolloutConfig
-from agents.tracker_names import TrackerNames
+from agents.config_groups import (
+    Count,
+    EvaluationConfig,
+    ImitationConfig,
+    PositiveFraction,
+    ProbeConfig,
+    RolloutConfig,
+    Size,
+    TrackerNames,
+)
 
 SCRATCH = ("pico", "small")  # trunks that start with random weights
 SMOLLM2 = "smollm2"  # the trunk that comes in a Python package
@@ -78,7 +85,7 @@ class ModelConfig(Config):
     @field_validator("trunk")
     @classmethod
     def _absolute(cls, trunk: str) -> str:
-        """Make the path of a folder absolute, so that the trunk is found from any folder."""
+        """Make the path of a trunk's folder absolute, so that it stays valid in any working directory."""
         return trunk if trunk in (*SCRATCH, SMOLLM2) or not Path(trunk).is_dir() else str(Path(trunk).absolute())
 
     @model_validator(mode="after")
@@ -89,7 +96,7 @@ class ModelConfig(Config):
 
 
 class RewardConfig(Config):
-    """How the game's reward is shaped before training."""
+    """Settings of reward shaping."""
 
     reward_scale: Positive = 1.0
     """Factor by which all rewards are multiplied."""
@@ -117,37 +124,8 @@ class RewardConfig(Config):
         return self
 
 
-class ImitationConfig(Config):
-    """Which commands the optimizers `imitation` and `rejection` imitate."""
-
-    expert: Literal["walkthrough", "policy"] = "walkthrough"
-    """Preferred expert. walkthrough: the game's walkthrough until a deviation; policy: the game's policy_commands."""
-    beta: Fraction = 1.0
-    """Probability that the expert plays a turn instead of the model (DAgger); 1 is behaviour cloning."""
-    beta_decay: Fraction = 1.0
-    """Factor by which beta is multiplied after each rollout."""
-    greedy_share: Fraction = 0.0
-    """Fraction of episodes in which the model plays greedily on its own turns (DAgger)."""
-    top_fraction: PositiveFraction = 0.25
-    """Fraction of each game's episodes, best returns first, that rejection imitates in addition to won episodes."""
-
-    @property
-    def model_plays(self) -> bool:
-        """Whether the model plays some turns instead of the expert."""
-        return self.beta * self.beta_decay < 1
-
-    def beta_at(self, iteration: int) -> float:
-        """Return beta in an iteration, counted from 0."""
-        return float(self.beta * self.beta_decay**iteration)
-
-    @property
-    def needs_policy(self) -> bool:
-        """Whether the games must compute `policy_commands`. Computing them is slow."""
-        return self.expert == "policy" or self.model_plays
-
-
 class UpdateConfig(Config):
-    """How gradient steps are taken on a rollout."""
+    """Settings of the gradient updates."""
 
     epochs: Size = 4
     """Passes over each rollout."""
@@ -191,7 +169,7 @@ class UpdateConfig(Config):
 
 
 class BudgetConfig(Config):
-    """When a run stops, starts the next level and saves checkpoints."""
+    """Settings that determine when a run stops, moves to the next level and saves checkpoints."""
 
     iterations: PositiveInt = 200
     """Number of rollouts; the model is updated after each one."""
@@ -209,7 +187,7 @@ class BudgetConfig(Config):
     """Rollouts between checkpoints."""
 
     def reached(self, **values: float) -> str | None:
-        """Return the name of the first of these values that has reached the limit of the same name, or None."""
+        """Compare each value with the limit of the same name. Return the first name whose limit is reached, or None."""
         limits = {name: getattr(self, name) for name in values}
         return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
@@ -262,7 +240,10 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the groups of a settings file into one dict. Raise ConfigError for a wrong name. Values are not checked."""
+    """Merge the groups of a settings file into one dict. Values are not checked.
+
+    Raise ConfigError for an unknown name, or for a name in the wrong group.
+    """
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
         if name not in known:
@@ -282,9 +263,9 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to a value of the setting `name`, without checking its type or range. `none` becomes None.
+    """Convert a word to a value of the setting `name`, without checking its type or range.
 
-    Raise ConfigError if there is no setting of this name.
+    For a setting whose values are numbers, `none` becomes None. Raise ConfigError if there is no setting of this name.
     """
     if name not in FIELDS:
         raise unknown("setting", name, FIELDS)

@@ -1,4 +1,4 @@
-"""Import the code that a run needs: modules and files that register games, and optimizers of the user."""
+"""Import the user's code: modules and files that register games, and optimizer classes."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +13,8 @@ BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual
 def load_imports(entries: str) -> None:
     """Import the modules and files in `entries`, a comma-separated list.
 
-    An entry that ends with a class, as in `package.module:Class` or `FILE.py:Class`, registers an optimizer.
-
-    Raises:
-        GameError: the code cannot be imported, or holds no such class.
-        OptimizerError: the class is not an optimizer, or another optimizer has the same name.
+    An entry that ends with a class, as in `package.module:Class` or `FILE.py:Class`, registers an optimizer. Raise
+    GameError if code cannot be imported, and OptimizerError if a class cannot be registered.
     """
     for entry in filter(None, entries.split(",")):
         if CODE.fullmatch(entry):
@@ -46,13 +43,13 @@ def optimizer_name(text: str) -> str:
 
 
 def source_of(entry: str) -> str:
-    """Return the module or file of an import entry, without the class: "mine.py" for "mine.py:Mine" or "mine.py"."""
+    """Return the module or file of an import entry: "mine.py" for both "mine.py:Mine" and "mine.py"."""
     named = CODE.fullmatch(entry)
     return named["source"] if named else entry
 
 
 def merge_imports(*lists: str) -> str:
-    """Merge comma-separated lists of imports into one, with absolute paths and without repetitions."""
+    """Merge comma-separated lists of imports. Make paths absolute and drop repetitions."""
     return ",".join(dict.fromkeys(_absolute(entry) for part in lists for entry in part.split(",") if entry))
 
 

@@ -1,8 +1,4 @@
-"""The agent protocol.
-
-Agents are batched: `act` receives the turns of all live episodes and returns one decision per turn. Games are not
-batched.
-"""
+"""The agent protocol. An agent acts in a batch of episodes. Each episode has its own environment."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,8 +26,8 @@ class Turn:
         episode: number of the episode, unique in a run.
         game: canonical name of the game (`games.GameSpec.name`).
         observation: the game's response to the last command. On the first turn, the game's opening text.
-        info: the game's info. Its value `admissible_commands` is a sorted list of str. The list is empty only for
-            agents with the attribute `writes_freely`.
+        info: the game's info. `info["admissible_commands"]` is a sorted list of str. The list may be empty only if the
+            agent's attribute `writes_freely` is True.
         reward: shaped reward of the last command, or 0 on the first turn.
         first: whether this is the first turn of the episode.
         prompt, terminator: text before and after a command, from the game's metadata. Both may be empty, as in the
@@ -49,9 +45,9 @@ class Turn:
 
 
 class GeneratedToken(NamedTuple):
-    """A token that the agent generated, with log pi(token | history) in nats, v(s) and q(s, token).
+    """A generated token with log pi(token | history) in nats, and v(s) and q(s, token) in units of shaped reward.
 
-    v and q are in units of shaped reward. Without Q heads, q is None.
+    Without Q heads, q is None.
     """
 
     text: str
@@ -72,10 +68,10 @@ class Decision:
         probabilities: pi(command | history) of every admissible command, summing to 1.
         value: v(s), in units of shaped reward.
         q_values: q(s, command) of every admissible command, in units of shaped reward.
-        entropy: entropy of pi over the admissible commands, nats. In free generation, the sum of the entropies of pi
-            at the tokens of the text. The expectation of this sum is the entropy of pi over texts.
+        entropy: entropy of pi over the admissible commands, in nats. In free generation, the entropies of pi over the
+            next token are summed over the text. This sum is an unbiased estimate of the entropy of pi over texts.
         tokens: the tokens of a generated text, in order.
-        by_expert: whether an expert chose the command. All other fields are the agent's own.
+        by_expert: whether an expert chose `command`. The agent still computes all other fields.
     """
 
     command: str
@@ -89,10 +85,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEnd:
-    """The end of an episode.
+    """The end of an episode: the game is over (`terminated`), or a turn limit or an error ended it (`truncated`).
 
-    If the game is over (`terminated`), the value of the final state is 0. If the turn limit or an error ended the
-    episode (`truncated`), the value of the final state is bootstrapped.
+    The value of the final state is 0 if the game is over, and is bootstrapped otherwise.
     """
 
     episode: int
@@ -107,9 +102,11 @@ class EpisodeEnd:
 class Agent(Protocol):
     """A player of games.
 
-    `act` returns one decision per turn, in the order of the turns. `end` receives the episodes that have just ended. An
-    agent may have two more attributes. `writes_freely` is True if the agent needs no admissible commands. `infos` names
-    the entries of a game's info that the agent needs and that games compute only on request.
+    `act` receives the turns of all live episodes and returns one decision per turn. `end` receives the episodes that
+    have just ended.
+
+    An agent may have two more attributes. `writes_freely` is True if the agent needs no admissible commands. `infos`
+    lists optional info keys that the agent needs, such as "policy_commands". Games compute them only on request.
     """
 
     name: str

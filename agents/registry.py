@@ -1,8 +1,7 @@
-"""Construction of agents by name or from the folder of a run: `make_agent("random", seed=1)`.
+"""Build or load agents, for example with `make_agent("random", seed=1)`.
 
-The shipped agents `actde` and `ppo` are LoRA adapters of SmolLM2. The weights of SmolLM2 itself come in a separate
-package. If that package is missing, the complete small models `actde-small` and `ppo-small` replace the shipped agents
-`actde` and `ppo`. torch is imported only for language models.
+The shipped agents `actde` and `ppo` are LoRA adapters of SmolLM2, whose weights are in a separate package. Without that
+package, the small models `actde-small` and `ppo-small` replace them. torch is imported only for language models.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ def make_agent(
 
     Args:
         greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
-        guide_beta: weight with which q, in units of reward, is added to the log-probabilities of a language model. If
-            None, the value from the training of the agent is used.
-        wanted_return: return that an agent of the optimizer `decision` aims at, in units of reward. If None, the agent
+        guide_beta: weight of q when q guides the policy of a language model, in units of 1 / reward. If None, the value
+            from the agent's training is used.
+        wanted_return: return at which an agent of the optimizer `decision` aims, in units of reward. If None, the agent
             aims at the same return as in its training, by default the best return in its training data.
         ask: function that returns a person's command for a turn. The human agent requires it.
         notify: function that receives a one-line message if a small model replaces the named agent.
@@ -66,9 +65,8 @@ def make_agent(
     returns = getattr(getattr(agent, "prompt", None), "returns", None)
     if returns is None:
         if wanted_return is not None:
-            raise AgentError(
-                f"{name_or_folder} plays for no wanted return: leave out --wanted-return, or name a run of decision"
-            )
+            advice = "leave out --wanted-return, or name a run of decision"
+            raise AgentError(f"{name_or_folder} plays for no wanted return: {advice}")
     elif wanted_return is not None:
         returns.wanted = wanted_return
     elif returns.wanted is None:
@@ -77,16 +75,9 @@ def make_agent(
 
 
 def _build(
-    name_or_folder: str,
-    sampling: dict[str, Any],
-    *,
-    ask: Callable[[Turn], str] | None,
-    notify: Callable[[str], None],
+    name_or_folder: str, sampling: dict[str, Any], *, ask: Callable[[Turn], str] | None, notify: Callable[[str], None]
 ) -> Agent:
-    """Build an agent as `make_agent` does, but without its checks of `guide_beta` and `wanted_return`.
-
-    `sampling` holds keyword arguments of `LanguageModelAgent`.
-    """
+    """Build an agent without the checks of `make_agent`. `sampling` are keyword arguments of `LanguageModelAgent`."""
     from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
     if name_or_folder == "random":
@@ -110,7 +101,7 @@ def _build(
 
 
 def _check_settings(run: Path) -> None:
-    """Raise `AgentError` if the settings of a run are missing or damaged, although play needs only its checkpoints.
+    """Raise `AgentError` if the settings of a run are missing or damaged.
 
     An unknown optimizer is also an error, unless the run imported code, which may have registered the optimizer.
     """
@@ -126,10 +117,10 @@ def _check_settings(run: Path) -> None:
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return how many of the games in `specs` were used to train the agent, or an agent whose weights it started from.
+    """Return how many of the games in `specs` the agent was trained on.
 
-    Return None if the agent is untrained or its checkpoint does not record the games. Raise `AgentError` if there is no
-    checkpoint.
+    If training started from another agent's weights (`--init`), that agent's games count as well. Return None if the
+    number is unknown or the agent is untrained. Raise `AgentError` if there is no checkpoint.
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
@@ -141,12 +132,11 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
     return None if known is None else len({spec.name for spec in specs if game_hash(spec) in set(known)})
 
 
-def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> Path:
-    """Return the folder that holds the weights of an agent.
+def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, known: Sequence[str] = NAMES) -> Path:
+    """Return the folder that holds the weights of an agent. Raise `AgentError`, which lists `known`, if there is none.
 
-    For the name of a shipped agent, this is the folder of this agent. If the agent cannot be played, for example
-    because a package is missing, it is the folder of the small model in `FALLBACKS`. Any other `name_or_folder` is
-    itself the path of the folder. Raise `AgentError` if there is no such folder.
+    If a shipped agent cannot be played, for example because a package is missing, return the folder of the small model
+    in `FALLBACKS`.
     """
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
@@ -164,21 +154,21 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn) -> 
         raise AgentError(f"the run {folder.parent} has no checkpoint {folder.name!r}; it has {held}")
     from games.errors import did_you_mean
 
-    expected = f"expected {', '.join(NAMES)} or the folder of a run"
+    expected = f"expected {', '.join(known)} or the folder of a run"
     if folder.exists():
         raise AgentError(f"{name} is a file and no agent: {expected}")
-    raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, NAMES)}")
+    raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, known)}")
 
 
-def trained_folder(name_or_folder: str) -> Path:
-    """Return the folder that holds the weights of an agent. Unlike `agent_folder`, never use `FALLBACKS`.
+def trained_folder(name: str) -> Path:
+    """Return the folder of a trained agent. `name` is the agent's name or the folder itself.
 
-    Raise `AgentError` if the agent has no trained weights, or if `name_or_folder` is neither an agent nor a folder.
+    Unlike `agent_folder`, never use `FALLBACKS`. Raise `AgentError` if the agent has no trained weights, or if there is
+    no such agent or folder.
     """
-    name = name_or_folder
     if name in NAMES and name not in TRAINED:
         raise AgentError(f"{name} has no trained weights; expected {', '.join(TRAINED)} or the folder of a run")
-    return SHIPPED / name if name in TRAINED else agent_folder(name)
+    return SHIPPED / name if name in TRAINED else agent_folder(name, known=TRAINED)
 
 
 def _is_playable(name: str, notify: Callable[[str], None]) -> bool:

@@ -1,4 +1,4 @@
-"""The number of PyTorch threads. It can be set before torch is imported, because this module does not import torch."""
+"""The number of PyTorch threads. This module does not import torch."""
 
 import os
 import sys
@@ -16,10 +16,7 @@ def set_threads(threads: int) -> None:
 
 
 def threads_per_process(processes: int) -> int:
-    """Return the number of threads of each process if `processes` processes compute at the same time.
-
-    If the environment variable OMP_NUM_THREADS is set, return its value. Otherwise, share the physical cores equally.
-    """
+    """Return OMP_NUM_THREADS if it is set, or else the number of physical cores divided by `processes`."""
     import psutil
 
     if (given := os.environ.get(VARIABLE, "")).isdigit() and int(given):

@@ -1,4 +1,4 @@
-"""Converts errors in the code of a user's optimizer to errors with one-line messages."""
+"""Convert exceptions in a user's optimizer to one-line errors."""
 
 import inspect
 import sys
@@ -15,15 +15,20 @@ from actde.errors import ResultError
 from agents.protocol import LostProcessError
 from games.errors import described
 
-OURS = ("actde", "experiments")
-"""Packages of this project that define optimizers."""
+OURS = ("actde", "experiments")  # packages of this project that define optimizers
+# tensor that may be None -> (the flag that requests it, the attribute that is true if the tensor is present)
+FLAGS = {
+    "q_values": ("needs_q", "trains_q"),
+    "expected_q": ("needs_expected_q", "needs_expected_q"),
+    "q_logprobs": ("needs_q_logprobs", "needs_q_logprobs"),
+    "kl": ("needs_kl", "needs_reference"),
+}
 
 
 def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
-    """Create the optimizer with this name.
+    """Create an optimizer.
 
-    Raises:
-        OptimizerError: the settings contradict each other, or the constructor of a user's optimizer fails.
+    Raise OptimizerError if settings contradict each other, or if the constructor of a user's class raises an exception.
     """
     cls = optimizer_class(name)
     with one_line_errors(cls):
@@ -34,10 +39,12 @@ def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
 def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
     """Convert exceptions that a user's code raises in the `with` block to an `OptimizerError`.
 
-    The message names the class, the file and the line. The user's code consists of the files outside the packages
-    `OURS` that define the class of the optimizer or one of its base classes. An exception is converted if its traceback
-    contains such a file. A `ResultError` is converted if its method is defined in such a file. All other exceptions
-    pass unchanged, and so does an `OptimizerError` or a `LostProcessError`.
+    The user's code consists of the files that define the optimizer's class and its base classes, except for files of
+    the packages `OURS`. The message names the class, the file and the line.
+
+    A `ResultError` is converted if the user's code defines the method that returned the result. Any other
+    `OptimizerError` and a `LostProcessError` pass unchanged. All other exceptions are converted if their traceback
+    contains the user's code.
     """
     cls = optimizer if isinstance(optimizer, type) else type(optimizer)
     try:
@@ -58,14 +65,12 @@ def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
             raise
         code, line = frames[-1]
         hint = _fields(error) or (_hint(optimizer, code) if "NoneType" in str(error) else "")
-        what = (
-            f"class {cls.__name__}: expected a result of {frames[0][0].co_name}, got {described(error, all_lines=True)}"
-        )
-        raise OptimizerError(f"{what} ({_place(code.co_filename, line)}){hint}") from error
+        what = f"expected a result of {frames[0][0].co_name}, got {described(error, all_lines=True)}"
+        raise OptimizerError(f"class {cls.__name__}: {what} ({_place(code.co_filename, line)}){hint}") from error
 
 
 def _files(cls: type[Optimizer]) -> set[str]:
-    """Return the files of the user that define the class and its base classes."""
+    """Return the user's files that define the class and its base classes."""
     bases = [base for base in cls.__mro__ if issubclass(base, Optimizer) and base.__module__.split(".")[0] not in OURS]
     return {file for base in bases if (file := getattr(sys.modules.get(base.__module__), "__file__", None))}
 
@@ -75,25 +80,21 @@ def _place(file: str, line: int | None) -> str:
 
 
 def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
-    """Return a hint to set a flag such as `needs_q`, if the code reads a tensor that is None without this flag.
+    """Return a hint to set a flag such as `needs_q`, or "" if no flag is missing.
 
-    Otherwise, return "".
+    A flag is missing if `code` uses a tensor that is None because the flag is not set.
     """
-    if isinstance(optimizer, type):
-        return ""
-    missing = {"q_values": "needs_q"} if not optimizer.trains_q else {}
-    missing |= {"expected_q": "needs_expected_q"} if not optimizer.needs_expected_q else {}
-    missing |= {"q_logprobs": "needs_q_logprobs"} if not optimizer.needs_q_logprobs else {}
-    missing |= {"kl": "needs_kl"} if not optimizer.needs_reference else {}
-    where = f"in class {type(optimizer).__name__} ({Path(code.co_filename).name})"
-    hints = (f"; {name} is None: set {need} = True {where}" for name, need in missing.items() if name in code.co_names)
-    return next(hints, "")
+    for name, (flag, attribute) in FLAGS.items():
+        if not isinstance(optimizer, type) and name in code.co_names and not getattr(optimizer, attribute):
+            where = f"in class {type(optimizer).__name__} ({Path(code.co_filename).name})"
+            return f"; {name} is None: set {flag} = True {where}"
+    return ""
 
 
 def _fields(error: BaseException) -> str:
-    """Return a hint that lists the existing fields, if `error` is about a missing field of a `Batch` or other `Record`.
+    """Return a hint that lists the fields of a `Record`.
 
-    Otherwise, return "".
+    Return "" unless `error` was raised for a missing field of a record.
     """
     if not (isinstance(error, AttributeError) and isinstance(error.obj, Record)):
         return ""

@@ -11,39 +11,30 @@ Our agent plays an episode. At some turns, three methods choose among the same c
 The peers (`passes` and `copies`, in peers/scoring.py) start from tokens. Our method also tokenizes the text and
 computes the heads for v and q. All methods score the token that ends a command.
 
-The methods define different policies. The peers multiply p(token | text) over a command's tokens. This p is normalised
-over the whole vocabulary, and the product is normalised over the commands. Our method also multiplies p(token | text),
-but normalises p at each node of the trie over the next tokens of the commands.
-
-`policies differ` is the total variation distance between these two policies for the same logits. `off` is a check: the
-largest difference between our probabilities and our normalisation of the peers' scores.
+All multiply p(token | text) over a command's tokens, but define different policies. The peers normalise p over the
+vocabulary, and the product over the commands. Our method normalises p at each node of the trie over the next tokens of
+the commands. `policies differ` is the total variation distance between these two policies for the same logits. `off` is
+a check: the largest difference between our probabilities and our normalisation of the peers' scores.
 """
 
-import argparse
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.peers.scoring import Scores, cached_copies, one_pass_each, over_choices, over_commands
+from benchmarks.peers.scoring import cached_copies, one_pass_each, over_choices, over_commands
 from benchmarks.players import Player, Text, ended
 from benchmarks.recorded_episodes import EpisodeSpec, recorded_episodes
 
-PEERS: dict[str, Callable[[Any, Sequence[int], Sequence[Sequence[int]]], Scores]] = {
-    "passes": one_pass_each,
-    "copies": cached_copies,
-}
+PEERS = {"passes": one_pass_each, "copies": cached_copies}
 
 
 def play(player: Player, tape: EpisodeSpec, at: Sequence[int], episode: int) -> dict[int, dict[str, Any]]:
     """Play a tape (a recorded episode) and measure all three methods at the turns `at`, which count from 1.
 
-    Returns:
-        Turn -> row with the number of tokens, the seconds of each method, and the two comparisons of probabilities that
-        the module docstring defines (`off` and `policies_differ`).
+    Return a row for each of these turns. The module docstring defines `off` and `policies_differ`.
     """
     agent = player.agent(context=None)
     text, rows = Text(agent), {}
@@ -76,7 +67,7 @@ def play(player: Player, tape: EpisodeSpec, at: Sequence[int], episode: int) -> 
 
 
 def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each turn of `at` with the seconds of all rounds. An unmeasured warm-up round comes first."""
+    """Return a row for each turn of `at` with the seconds of all rounds, after a warm-up round."""
     tape = recorded_episodes(1, max(at), commands=commands)[0]
     play(player, tape, at[:1], 0)
     plays = [play(player, tape, at, 1 + number) for number in range(rounds)]
@@ -98,21 +89,15 @@ def measure(player: Player, commands: int, at: Sequence[int], rounds: int) -> li
     return rows
 
 
-def line(row: dict[str, Any]) -> str:
-    """Return a row of the table as text."""
-    ratios = " ".join(f"{harness.shown(row['ratios'][name], 1):>20}" for name in PEERS)
-    off = max(row["off"].values())
-    rate = row["decisions_per_second"]
-    return (
-        f"{row['commands']:8} {row['turn']:5} {row['tokens']:7} {rate:12.2f} {ratios} {off:9.1e}"
-        f" {row['policies_differ']:16.3f}"
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = harness.start(
+        __doc__,
+        arguments,
+        trunk=("smollm2", "trunk of `train`"),
+        dtype=("bfloat16", "float32 or bfloat16; float32 for the comparison in `off`"),
+        commands=([5, 20, 40], "numbers of commands"),
+        turns=([1, 10, 30], "turns at which to measure; the context of `small` allows 20"),
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(arguments)
-    harness.begin(options.threads)
     player = Player({"trunk": options.trunk, "dtype": options.dtype, "lora": 0, "optimizer": "actde"})
     print(f"{'commands':>8} {'turn':>5} {'tokens':>7} {'ours, 1/s':>12} {'passes / ours':>20} {'copies / ours':>20}"
           f" {'off':>9} {'policies differ':>16}")  # fmt: skip
@@ -120,24 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for commands in options.commands:
         for row in measure(player, commands, options.turns, options.rounds):
             rows.append(row)
-            print(line(row), flush=True)
-    harness.write(options.out, harness.document("commands", options, arguments, rows=rows))
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--trunk", default="smollm2", help="trunk of `train`")
-    parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16; float32 for the comparison in `off`")
-    parser.add_argument("--commands", type=harness.numbers, default=[5, 20, 40], help="numbers of commands")
-    parser.add_argument(
-        "--turns",
-        type=harness.numbers,
-        default=[1, 10, 30],
-        help="turns at which to measure; the context of `small` allows 20",
-    )
-    return parser.parse_args(arguments)
+            ratios = " ".join(f"{harness.shown(row['ratios'][name], 1):>20}" for name in PEERS)
+            print(f"{commands:8} {row['turn']:5} {row['tokens']:7} {row['decisions_per_second']:12.2f} {ratios}"
+                  f" {max(row['off'].values()):9.1e} {row['policies_differ']:16.3f}", flush=True)  # fmt: skip
+    harness.report("commands", options, arguments, rows=rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

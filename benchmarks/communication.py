@@ -9,14 +9,13 @@ Two processes on this machine are connected by gloo. Four kinds of forward and b
     tensors   followed by one reduction per tensor
     ddp       of DDP, which overlaps its reductions with the backward pass
 
-The loss is the sum of the logits of --rows streams of --length tokens. In a step, a process reduces `messages` tensors
-with a total size of `bytes`.
+The loss is the sum of the logits of --rows streams of --length tokens. `messages` is the number of tensors that a
+step reduces, and `bytes` is their total size.
 """
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,11 +26,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from agents.model.build import from_config
 from agents.training.processes import sum_gradients
-from benchmarks.harness import alternate, begin, document, parser, ratios, shown, summary, write
+from benchmarks.harness import alternate, begin, parser, ratios, report, shown, summary
 
 VOCABULARY = {"small": 2000, "wide": 20_000}
 """Name of a trunk -> size of its vocabulary. `small` has about 0.7 million parameters, and `wide` 3 million."""
-PORT, REDUCED = "29531", "gloo:all_reduce"
+REDUCED = "gloo:all_reduce"
 
 
 def step(model: nn.Module, tokens: torch.Tensor, reduce: Callable[[], None]) -> None:
@@ -48,11 +47,7 @@ def each_tensor(model: nn.Module) -> None:
 
 
 def messages(peer: Callable[[], object], kinds: Sequence[str] = (REDUCED,)) -> dict[str, int]:
-    """Call `peer` once, and count the float32 tensors that this process sends meanwhile.
-
-    Return their number (`messages`) and total size (`bytes`). `kinds` are the profiler's names of the operations that
-    count as sending.
-    """
+    """Call `peer` once. Return the number and bytes of the float32 tensors that it sends by operations of `kinds`."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
         peer()
     sizes = [
@@ -64,10 +59,7 @@ def messages(peer: Callable[[], object], kinds: Sequence[str] = (REDUCED,)) -> d
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the seconds and the messages of all four kinds of passes, for one trunk.
-
-    `speedup` is the ratio ddp / ours of the seconds. `speedup_of_tensors` is the ratio ddp / tensors.
-    """
+    """Return the seconds and the messages of all four kinds of passes, and the speed-ups compared with DDP."""
     begin(options.threads)
     model = from_config("small", VOCABULARY[name], 0.0)
     replicated = DistributedDataParallel(model)
@@ -88,32 +80,35 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def work(rank: int, options: argparse.Namespace, arguments: Sequence[str] | None) -> None:
-    """Measure as one of two processes. Process 0 writes the results."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": PORT}
+def in_two_processes(port: int, work: Callable[..., object], *arguments: object) -> None:
+    """Call `work` with the rank and `arguments` in two processes that gloo connects."""
+    spawn(_connected, (port, work, *arguments), nprocs=2)  # type: ignore[no-untyped-call]
+
+
+def _connected(rank: int, port: int, work: Callable[..., object], *arguments: object) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    trunks = {name: measure(name, options) for name in VOCABULARY}
-    if rank == 0:
-        write(options.out, document("communication", options, arguments, trunks=trunks))
-        for name, trunk in trunks.items():
-            print(name, described(trunk))
+    work(rank, *arguments)
     torch.distributed.destroy_process_group()
 
 
-def described(trunk: Mapping[str, Any]) -> str:
-    """Return the results of one trunk as text."""
-    sent = ", ".join(f"{peer} {trunk[peer]['bytes']:,} B in {trunk[peer]['messages']}" for peer in ("ours", "ddp"))
-    return f"{sent}; speed-up {shown(trunk['speedup'])}, one message per tensor {shown(trunk['speedup_of_tensors'])}"
+def work(rank: int, options: argparse.Namespace, arguments: Sequence[str] | None) -> None:
+    """Measure as one of two processes. Process 0 writes the results."""
+    trunks = {name: measure(name, options) for name in VOCABULARY}
+    if rank == 0:
+        report("communication", options, arguments, trunks=trunks)
+        for name, trunk in trunks.items():
+            sent = [f"{peer} {trunk[peer]['bytes']:,} B in {trunk[peer]['messages']}" for peer in ("ours", "ddp")]
+            print(f"{name} {', '.join(sent)}; speed-up {shown(trunk['speedup'])}, one message per tensor"
+                  f" {shown(trunk['speedup_of_tensors'])}")  # fmt: skip
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser(__doc__)
-    options.add_argument("--rows", type=int, default=2, help="streams per step")
-    options.add_argument("--length", type=int, default=64, help="tokens per stream")
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, rows=(2, "streams per step"), length=(64, "tokens per stream"))
     options.set_defaults(threads=1, rounds=30)
-    spawn(work, (options.parse_args(arguments), arguments), nprocs=2)  # type: ignore[no-untyped-call]
-    return 0
+    in_two_processes(29531, work, options.parse_args(arguments), arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

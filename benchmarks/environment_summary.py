@@ -1,6 +1,7 @@
 """The part of benchmarks/README.md on the speed and the exactness of environments (see `benchmarks.summary`)."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 
 from benchmarks.harness import filled, shown, stored
 
@@ -15,16 +16,19 @@ def textworld() -> Iterator[list[str]]:
         deciles = {"median": row["ratio"], "least": row.get("ratio_low", 0.0), "most": row.get("ratio_high", 0.0)}
         ratio = shown(deciles) if "ratio_low" in row else f"{row['ratio']:,.0f}"
         what = {"warm": "cached steps", "mix": "10,000 steps from an empty cache", "first": "first visits"}[row["what"]]
-        game = row["game"].removeprefix("textworld:")
         target = targets.get((row["what"], row["infos"]), "")
-        yield [f"{what}, {row['infos']}, `{game}`", "TextWorld's environment", ratio, target]
+        yield [
+            f"{what}, {row['infos']}, `{row['game'].removeprefix('textworld:')}`",
+            "TextWorld's environment",
+            ratio,
+            target,
+        ]
 
 
 def generation() -> Iterator[list[str]]:
     """Yield the rows of the table on the speed of game generation."""
     for row in stored("generation")["rows"]:
-        numbers: Mapping[str, float] = row["summary"]
-        spread = {"median": numbers["ratio"], "least": numbers["least"], "most": numbers["most"]}
+        spread = {**row["summary"], "median": row["summary"]["ratio"]}
         yield [f"generating a game of `{row['family']}`, level {row['level']}", "`tw-make`", shown(spread, 1), "2.5"]
 
 
@@ -33,18 +37,17 @@ def exact() -> str:
     exact, fuzz, memory = stored("textworld_exact"), stored("textworld_fuzz"), stored("textworld_memory")
     resets = [row["reset_us"] for row in stored("textworld_speed")["rows"] if "reset_us" in row]
     findings = sum(len(part["found"]) for part in fuzz["results"])
-    counts = [count for form in stored("textworld_damage")["results"].values() for count in form.values()]
-    damaged, refused, played = (
-        sum(sum(count.values()) if how is None else count.get(how, 0) for count in counts)
-        for how in (None, "refused", "exact")
-    )
+    damaged = Counter[str]()
+    for form in stored("textworld_damage")["results"].values():
+        for count in form.values():
+            damaged.update(count)
     return filled(
         f"{exact['played']:,} steps in {exact['games']} games have {exact['differences']} differences to TextWorld's"
-        f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of {damaged:,} damaged"
-        f" files {refused:,} are refused and {played} play exactly like the intact file. A warm reset takes at most"
-        f" {max(resets):.1f} us. {memory['live_episodes']} live episodes of a game take {memory['live_ratio']:.2f}"
-        f" times the memory of one. {memory['resets']:,} resets and {memory['warm_steps']:,} warm steps add"
-        f" {memory['growth']:.0%}."
+        f" environment. {fuzz['total']['commands']:,} hostile commands have {findings} findings. Of"
+        f" {damaged.total():,} damaged files {damaged['refused']:,} are refused and {damaged['exact']} play exactly"
+        f" like the intact file. A warm reset takes at most {max(resets):.1f} us. {memory['live_episodes']} live"
+        f" episodes of a game take {memory['live_ratio']:.2f} times the memory of one. {memory['resets']:,} resets and"
+        f" {memory['warm_steps']:,} warm steps add {memory['growth']:.0%}."
     )
 
 
@@ -59,9 +62,8 @@ def suites_exact() -> str:
     rows = stored("suites")["rows"]
     rates = "; ".join(f"`{row['game'].partition('?')[0]}` {shown(row['steps_per_second']['ours'], 0)}" for row in rows)
     steps, games = sum(row["compared"] for row in rows), sum(row["compared"] > 0 for row in rows)
-    differences = sum(row["differences"] for row in rows)
     return filled(
-        f"Steps per CPU second of a random player, Java and planner included: {rates}. In {steps:,} random steps"
-        f" of {games} games, commands, scores and ends have {differences} differences to the suites' own environments."
-        " ScienceWorld names things at random and is not compared."
+        f"Steps per CPU second of a random player, Java and planner included: {rates}. In {steps:,} random steps of"
+        f" {games} games, commands, scores and ends have {sum(row['differences'] for row in rows)} differences to the"
+        " suites' own environments. ScienceWorld names things at random and is not compared."
     )

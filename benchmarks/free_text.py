@@ -15,25 +15,22 @@ of rollout to generate (above 1, our side is faster) and of update to passes (be
 measures no KL, because the bare passes have no reference policy. The learning rate is 0, so that all rounds are equal.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 import games
-from agents.training.rollout_batch import RolloutBatch, micro_batches
+from agents.training.rollout_batch import MicroBatch, RolloutBatch
 from benchmarks import harness
-from benchmarks.bare_trunk import NO_LEARNING
-from benchmarks.players import Player
+from benchmarks.bare_trunk import NO_LEARNING, in_steps
+from benchmarks.players import Player, choices_in
 
 
 @torch.no_grad()
 def generate(player: Player, prompts: Sequence[str], tokens: int) -> tuple[float, int]:
-    """Write texts with `transformers`. Return a tuple: (1) the seconds, (2) the number of tokens that were written."""
+    """Write texts with `transformers`. Return a tuple (seconds, number of tokens written)."""
     tokenizer, model = player.tokenizer, player.model.lm.eval()
     begun = time.perf_counter()
     tokenizer.padding_side = "left"
@@ -47,25 +44,20 @@ def generate(player: Player, prompts: Sequence[str], tokens: int) -> tuple[float
 
 
 def passes(player: Player, rollout: RolloutBatch) -> None:
-    """Run forward and backward passes of the language model over a rollout, in the steps of the update.
+    """Run forward and backward passes for the cross-entropy of the sampled tokens, in the steps of the update."""
+    model = player.model.train()
 
-    The loss is the cross-entropy of the rollout's choices (the sampled tokens).
-    """
-    config, model = player.config.update, player.model.train()
-    for _ in range(config.epochs):
-        for share in np.array_split(np.arange(len(rollout)), config.minibatches):
-            for rows in micro_batches(rollout, share.tolist(), config.micro_batch_tokens):
-                part = rollout.micro_batch(rows)
-                with model.in_trunk_dtype():
-                    logits = model.lm(input_ids=part.tokens, use_cache=False).logits
-                at_choices = logits[part.choices.rows, part.choices.positions].float()
-                loss = torch.nn.functional.cross_entropy(at_choices, part.choices.alternatives[:, 0])
-                torch.autograd.backward(loss)
-            model.zero_grad(set_to_none=True)
+    def run(part: MicroBatch) -> None:
+        with model.in_trunk_dtype():
+            logits = model.lm(input_ids=part.tokens, use_cache=False).logits
+        at_choices = logits[part.choices.rows, part.choices.positions].float()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(at_choices, part.choices.alternatives[:, 0]))
+
+    in_steps(model, rollout, player.config.update, run)
 
 
 def measure(texts: int, tokens: int, rounds: int) -> dict[str, Any]:
-    """Return the seconds of all four tasks, and the ratios rollout / generate and update / passes."""
+    """Time all four tasks."""
     game = f"completion?reward=length&max_tokens={tokens}&newlines=true"
     settings = {"optimizer": "actde", "game": game, "episodes": texts, "parallel": texts, "measure_kl": False}
     player = Player(settings | NO_LEARNING)
@@ -85,7 +77,7 @@ def measure(texts: int, tokens: int, rounds: int) -> dict[str, Any]:
         begun = time.perf_counter()
         played = player.rollout(specs)
         seconds = time.perf_counter() - begun
-        rates["rollout"].append(sum(len(segment.choices) for segment in played.segments) / seconds)
+        rates["rollout"].append(choices_in(played) / seconds)
         return seconds
 
     seconds = harness.alternate(
@@ -101,7 +93,7 @@ def measure(texts: int, tokens: int, rounds: int) -> dict[str, Any]:
     return {
         "texts": texts,
         "tokens": tokens,
-        "choices": sum(len(segment.choices) for segment in rollout.segments),
+        "choices": choices_in(rollout),
         "seconds": seconds,
         "tokens_per_second": rates,
         "rollout": harness.ratios(rates["rollout"], rates["generate"]),
@@ -109,23 +101,18 @@ def measure(texts: int, tokens: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(arguments)
-    harness.begin(options.threads)
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = harness.start(
+        __doc__,
+        arguments,
+        texts=(32, "texts of a rollout, all written in parallel"),
+        tokens=(16, "maximum number of tokens of a text"),
+    )
     row = measure(options.texts, options.tokens, options.rounds)
     print(f"tokens per second, ours / transformers.generate: {harness.shown(row['rollout'])}")
     print(f"seconds, update / bare passes: {harness.shown(row['update'])}")
-    harness.write(options.out, harness.document("free_text", options, arguments, rows=[row]))
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--texts", type=int, default=32, help="texts of a rollout, all written in parallel")
-    parser.add_argument("--tokens", type=int, default=16, help="maximum number of tokens of a text")
-    return parser.parse_args(arguments)
+    harness.report("free_text", options, arguments, rows=[row])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,32 +8,29 @@ Users of TextWorld run `tw-make` once per game, each time in a new process. Our 
 A seed is skipped if either program generates no game for it.
 """
 
-import argparse
 import json
-import platform
 import resource
-import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import processor
+from benchmarks import harness
 from games.child_process import python_environment
 
-LEVELS: dict[str, tuple[tuple[int, str], ...]] = {
-    # family: (our level, the arguments of tw-make)
-    "simple": ((1, "tw-simple --rewards dense --goal detailed"),),
-    "coin": ((5, "tw-coin_collector --level 5"), (20, "tw-coin_collector --level 20")),
-    "treasure": ((5, "tw-treasure_hunter --level 5"), (15, "tw-treasure_hunter --level 15")),
-    "cooking": (
-        (3, "tw-cooking --recipe 1 --take 1 --go 1 --open --cook --recipe-seed 0"),
-        (7, "tw-cooking --recipe 2 --take 2 --go 6 --open --cook --cut --recipe-seed 0"),
-    ),
-    "quest": ((6, "custom --world-size 4 --nb-objects 6 --quest-length 8"),),
-}
+LEVELS = (  # family, our level, the arguments of tw-make
+    ("simple", 1, "tw-simple --rewards dense --goal detailed"),
+    ("coin", 5, "tw-coin_collector --level 5"),
+    ("coin", 20, "tw-coin_collector --level 20"),
+    ("treasure", 5, "tw-treasure_hunter --level 5"),
+    ("treasure", 15, "tw-treasure_hunter --level 15"),
+    ("cooking", 3, "tw-cooking --recipe 1 --take 1 --go 1 --open --cook --recipe-seed 0"),
+    ("cooking", 7, "tw-cooking --recipe 2 --take 2 --go 6 --open --cook --cut --recipe-seed 0"),
+    ("quest", 6, "custom --world-size 4 --nb-objects 6 --quest-length 8"),
+)
 CHILD = """
 import json, resource, sys
 from pathlib import Path
@@ -74,7 +71,6 @@ class Ours:
         return answer and (answer[0], answer[1])
 
     def end(self) -> None:
-        """End the process."""
         self._child.communicate()
 
 
@@ -90,10 +86,7 @@ def theirs(words: str, seed: int, folder: Path) -> float | None:
 
 
 def measure(family: str, level: int, words: str, turns: int, folder: Path) -> dict[str, Any]:
-    """Generate `turns` games with each of the two programs, alternately.
-
-    Return a row with the CPU seconds of each game. `once` contains the CPU seconds that the start of our process takes.
-    """
+    """Generate `turns` games with each program, alternately. `once` is the CPU seconds of the start of our process."""
     ours = Ours(family, folder)
     first, second = ours.make(level, 100_000), ours.make(level, 100_001)
     seconds: dict[str, list[float]] = {"ours": [], "tw-make": []}
@@ -110,42 +103,31 @@ def measure(family: str, level: int, words: str, turns: int, folder: Path) -> di
 
 
 def summary(row: dict[str, Any], games: int) -> dict[str, float]:
-    """Return the median seconds of both programs, and the median and extremes of the ratios tw-make / ours.
-
-    The seconds for the start of our process are spread over `games` games.
-    """
-    ours = [seconds + row["once"] / games for seconds in row["seconds"]["ours"]]
-    ratios = [peer / own for own, peer in zip(ours, row["seconds"]["tw-make"], strict=True)]
-    return {
-        "ours": statistics.median(ours),
-        "tw-make": statistics.median(row["seconds"]["tw-make"]),
-        "ratio": statistics.median(ratios),
-        "least": min(ratios),
-        "most": max(ratios),
-    }
+    """Return the median seconds of both programs, and the median and extremes of the ratios tw-make / ours."""
+    ours, peer = [seconds + row["once"] / games for seconds in row["seconds"]["ours"]], row["seconds"]["tw-make"]
+    ratios = harness.ratios(peer, ours)
+    medians = {"ours": statistics.median(ours), "tw-make": statistics.median(peer), "ratio": ratios.pop("median")}
+    return medians | ratios
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7, help="measured games of each")
-    parser.add_argument("--games", type=int, default=10, help="games over which the start of our process is spread")
-    parser.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = harness.parser(
+        __doc__,
+        timed=False,
+        turns=(7, "measured games of each"),
+        games=(10, "games over which the start of our process is spread"),
+    ).parse_args(arguments)
     rows = []
     print(f"{'':13} {'tw-make, s':>10} {'ours, s':>8} {'ratio':>6} {'spread':>14}")
     with tempfile.TemporaryDirectory() as name:
-        for family, levels in LEVELS.items():
-            for level, words in levels:
-                row = measure(family, level, words, options.turns, Path(name))
-                row["summary"] = numbers = {key: round(x, 3) for key, x in summary(row, options.games).items()}
-                rows.append(row)
-                spread = f"{numbers['least']:.1f} to {numbers['most']:.1f}"
-                print(f"{family + ' ' + str(level):13} {numbers['tw-make']:10.2f} {numbers['ours']:8.2f}"
-                      f" {numbers['ratio']:6.1f} {spread:>14}", flush=True)  # fmt: skip
-    if options.out is not None:
-        about = {"command": "python -m benchmarks.generation " + shlex.join(sys.argv[1:]), "games": options.games,
-                 "python": platform.python_version(), "processor": processor()}  # fmt: skip
-        options.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+        for family, level, words in LEVELS:
+            row = measure(family, level, words, options.turns, Path(name))
+            row["summary"] = numbers = {key: round(x, 3) for key, x in summary(row, options.games).items()}
+            rows.append(row)
+            spread = f"{numbers['least']:.1f} to {numbers['most']:.1f}"
+            print(f"{family + ' ' + str(level):13} {numbers['tw-make']:10.2f} {numbers['ours']:8.2f}"
+                  f" {numbers['ratio']:6.1f} {spread:>14}", flush=True)  # fmt: skip
+    harness.report("generation", options, arguments, rows=rows)
 
 
 if __name__ == "__main__":

@@ -5,20 +5,19 @@
 One setting is swept at a time, while the others stay at `BASE`. Episodes are tapes (recorded episodes). Every turn
 shows the same text of about 90 tokens. The trunk is a Llama like `small`, with a longer context.
 
-For each size, the benchmark times a rollout, one epoch of its update, and the bare trunk's forward pass over the same
-tokens. The sizes of a sweep alternate. For each size, a separate process measures the peak memory of rollout and
-update, minus the memory held before.
+The benchmark times a rollout, one epoch of its update, and the bare trunk's forward pass over the same tokens. The
+sizes of a sweep alternate. A separate process for each size measures the peak memory of rollout and update, minus the
+memory held before.
 
-The exponent e of n^e is fitted once per round over all sizes of a sweep. It is also computed from the two largest
-sizes, where fixed costs matter least. The expected exponents are:
+The exponent e of n^e is fitted once per round over all sizes of a sweep, and computed from the two largest sizes, where
+fixed costs matter least. The expected exponents are:
 
-* turns: 1, since the trunk processes each token once. Attention raises this exponent, since its work is the number of
-  tokens times the number of previous tokens. The same holds for the bare trunk.
+* turns: 1, since the trunk processes each token once. Attention raises this exponent, also for the bare trunk.
 * live episodes, and parameters of the trunk without the embedding: 1.
 * commands: below 1, since the commands of a turn share the text and their first tokens.
 
-Times also contain a fixed cost per pass. When the cache is full, its capacity grows by a quarter. The memory of the
-update is constant once a micro-batch is full.
+Times contain a fixed cost per pass. A full cache grows by a quarter. Once a micro-batch is full, the memory of the
+update is constant.
 """
 
 import argparse
@@ -50,10 +49,7 @@ SWEEPS: dict[str, list[Point]] = {
     "turns": [{"turns": turns} for turns in (5, 10, 20, 40, 80)],
     "live": [{"live": live} for live in (1, 2, 4, 8, 16, 32)],
     "commands": [{"commands": commands} for commands in (5, 10, 20, 40, 80)],
-    "trunk": [
-        {"width": width, "layers": layers}
-        for width, layers in ((64, 2), (128, 2), (128, 4), (256, 4), (256, 8), (512, 8))
-    ],
+    "trunk": [{"width": w, "layers": n} for w, n in ((64, 2), (128, 2), (128, 4), (256, 4), (256, 8), (512, 8))],
 }
 LABELS = {
     "turns": "turns per episode",
@@ -62,12 +58,13 @@ LABELS = {
     "trunk": "trunk's parameters",
 }
 MEASURES, TIMES = ("rollout", "update"), ("rollout", "update", "forward")
-POSITIONS, WORDS = 16_384, 80
-"""Context length of the trunk in tokens, and length of every turn's text in words."""
+POSITIONS, WORDS = 16_384, 80  # context length of the trunk in tokens, and words of every turn's text
 
 
 class Bench:
-    """A player and tapes (recorded episodes) for one size of a sweep, with the three measured functions."""
+    """A player and its tapes (recorded episodes) for one size of a sweep."""
+
+    latest: RolloutBatch
 
     def __init__(self, point: Point) -> None:
         self.specs = uniform(point["live"], point["turns"], point["commands"])
@@ -75,22 +72,19 @@ class Bench:
         explicit = {"lr": 0.0, "epochs": 1, "minibatches": 1, "context": POSITIONS, "parallel": point["live"]}
         self.player = Player({"optimizer": "actde", **explicit}, model=model, tokenizer=tokenizer)
         self.parameters = sum(p.numel() for p in model.base.model.layers.parameters())
-        self.latest: RolloutBatch | None = None
 
     def rollout(self) -> None:
         self.latest = self.player.rollout(self.specs)
 
     def update(self) -> None:
-        assert self.latest is not None
         self.player.update(self.latest)
 
     def forward(self) -> None:
-        assert self.latest is not None
         forward(self.player.model, self.latest, self.player.config.update.micro_batch_tokens)
 
 
 def uniform(count: int, turns: int, commands: int) -> list[EpisodeSpec]:
-    """Return `count` tapes (recorded episodes) with the same text at every turn. The commands differ between turns."""
+    """Return `count` tapes with the same text at every turn. The commands differ between turns."""
     specs = recorded_episodes(min(count, 4), max(turns, 8), commands=commands)
     longest = max((scene.observation for scene in specs[0].scenes[1:8]), key=len)
     text = " ".join(longest.split()[:WORDS])
@@ -122,7 +116,7 @@ def _model(width: int, layers: int) -> tuple[ActorCritic, Any]:
 
 
 def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
-    """Return one row of seconds per size. Each of the `rounds` rounds measures every size once."""
+    """Return a row of seconds for each size. Every round measures all sizes."""
     benches = [Bench(BASE | point) for point in points]
     peers: dict[str, Callable[[], object]] = {}
     for index, bench in enumerate(benches):
@@ -130,7 +124,6 @@ def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
     times = harness.alternate(peers, rounds)
     rows = []
     for index, (point, bench) in enumerate(zip(points, benches, strict=True)):
-        assert bench.latest is not None
         seconds = {name: times[f"{name} {index}"] for name in TIMES}
         n = bench.parameters if "width" in point else next(iter(point.values()))
         rows.append({**point, "n": n, "tokens": tokens_in(bench.latest), "seconds": seconds})
@@ -138,10 +131,7 @@ def seconds_of(points: Sequence[Point], rounds: int) -> list[dict[str, Any]]:
 
 
 def memory_of(point: Point) -> dict[str, int]:
-    """Return the peak memory of a rollout and of an update in bytes, minus the memory held before.
-
-    Call it in a process of its own.
-    """
+    """Return the added peak memory of a rollout and of an update in bytes. Call the function in a new process."""
     bench, added = Bench(BASE | point), {}
     for name, measured in (("rollout", bench.rollout), ("update", bench.update)):
         before = resident()
@@ -152,19 +142,16 @@ def memory_of(point: Point) -> dict[str, int]:
 
 
 def memory_in_child(point: Point, threads: int) -> dict[str, int]:
-    """Return the result of `memory_of`, called in a new process."""
     command = [sys.executable, "-m", "benchmarks.growth", "--threads", str(threads), "--point", json.dumps(point)]
-    options: dict[str, Any] = {"env": python_environment(), "cwd": Path(__file__).parent.parent}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **options)
-    added: dict[str, int] = json.loads(done.stdout)
+    root = Path(__file__).parent.parent
+    added: dict[str, int] = json.loads(subprocess.check_output(command, env=python_environment(), cwd=root))
     return added
 
 
 def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
     """Return the exponents e of y ~ n^e. `n` is [sizes], and `y` is [sizes][rounds].
 
-    `all` is a least-squares fit of the logarithms over all sizes. `end` is computed from the two largest sizes. Both
-    contain the median and the extremes over rounds.
+    `all` is a least-squares fit of the logarithms over all sizes. `end` is computed from the two largest sizes.
     """
     x, logs = np.log(np.asarray(n, dtype=float)), np.log(np.asarray(y, dtype=float))
     whole = np.polyfit(x, logs, 1)[0]
@@ -173,7 +160,7 @@ def exponents(n: Sequence[float], y: Sequence[Sequence[float]]) -> dict[str, dic
 
 
 def fits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the exponents of a sweep for times and, if it was measured, for memory."""
+    """Return the exponents of a sweep for times and, if the rows contain it, for memory."""
     n = [row["n"] for row in rows]
     fitted = {f"{name} s": exponents(n, [row["seconds"][name] for row in rows]) for name in TIMES}
     if "bytes" in rows[0]:
@@ -182,7 +169,6 @@ def fits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]
 
 
 def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Print a sweep's table."""
     print(f"\n{LABELS[sweep]:>20} {'tokens':>7} {'rollout, s':>20} {'update, s':>20} {'forward, s':>20}"
           f" {'rollout, MB':>12} {'update, MB':>12}")  # fmt: skip
     for row in rows:
@@ -191,15 +177,12 @@ def show(sweep: str, rows: Sequence[dict[str, Any]], fitted: dict[str, dict[str,
         print(f"{row['n']:20,} {row['tokens']:7} {times} {memory}")
     for what in ("all", "end"):
         label = "exponent, all sizes" if what == "all" else "the largest two"
-        print(f"{label:>20}: " + "; ".join(f"{name} {harness.shown(fit[what])}" for name, fit in fitted.items()))
-    sys.stdout.flush()
+        shown = [f"{name} {harness.shown(fit[what])}" for name, fit in fitted.items()]
+        print(f"{label:>20}: {'; '.join(shown)}", flush=True)
 
 
 def draw(data: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draw one column of panels for each sweep: the seconds, and below them the memory, if it was measured.
-
-    Dotted lines are proportional to n.
-    """
+    """Draw the seconds and, if all rows contain it, the memory of every sweep. Dotted lines are proportional to n."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     with_memory = all("bytes" in row for rows in data.values() for row in rows)
@@ -236,13 +219,19 @@ def _tick(x: float, after: float) -> str:
     return f"{x / 1e6:.2g}M" if after > 2.5 * x else ""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(arguments)
-    harness.begin(options.threads)
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = harness.start(
+        __doc__,
+        arguments,
+        sweeps=(",".join(SWEEPS), "sweeps to run"),
+        sizes=(int, "number of sizes of each sweep; default: all"),
+        no_memory=(False, "measure time only"),
+        figure=(Path, "file of the figure"),
+        point=(json.loads, argparse.SUPPRESS),  # for child processes
+    )
     if options.point is not None:
-        print(json.dumps(memory_of(json.loads(options.point))))
-        return 0
+        print(json.dumps(memory_of(options.point)))
+        return
     data, fitted = {}, {}
     for sweep in options.sweeps.split(","):
         points = SWEEPS[sweep][: options.sizes]
@@ -252,21 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 row["bytes"] = memory_in_child(point, options.threads)
         fitted[sweep] = fits(data[sweep])
         show(sweep, data[sweep], fitted[sweep])
-    harness.write(options.out, harness.document("growth", options, arguments, base=BASE, sweeps=data, exponents=fitted))
+    harness.report("growth", options, arguments, base=BASE, sweeps=data, exponents=fitted)
     if options.figure is not None:
         draw(data, options.figure)
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--sweeps", default=",".join(SWEEPS), help="sweeps to run")
-    parser.add_argument("--sizes", type=int, default=None, help="number of sizes of each sweep; default: all")
-    parser.add_argument("--no-memory", action="store_true", help="measure time only")
-    parser.add_argument("--figure", type=Path, help="file of the figure")
-    parser.add_argument("--point", help=argparse.SUPPRESS)  # for child processes: one size as JSON
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

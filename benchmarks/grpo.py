@@ -16,56 +16,57 @@ and micro-batches. The sides run alternately, each in its own process. A round i
 Both losses are clipped, with advantages that are divided by the standard deviation of their group. Our loss is a mean
 over the tokens of a gradient step. TRL divides by the mean number of tokens of all gradient steps of an epoch, and its
 variance divides by n - 1, which costs the same. There is no KL, so neither side has a reference model. The learning
-rate is 0, so that all rounds are equal. Gradient checkpointing is off, because our side keeps its activations too.
-`update` is the time of the gradient steps alone. TRL's additional pass is not part of it.
+rate is 0, so that all rounds are equal. Gradient checkpointing is off, because our side keeps its activations too. TRL
+trains in mixed precision, which is also faster here, or with `--no-autocast` in the model's dtype, as our side does.
 
-TRL trains in mixed precision (autocast) by default, which is also faster here. With `--no-autocast`, TRL runs the model
-in its own dtype, as our side does.
-
-Memory is the peak of a process after its model was loaded, minus the memory of its libraries. A library that is
-imported later counts as memory of its side.
-
-On a machine with other running processes, use `--threads 1`: several threads that wait for each other lose much time.
+`update` is the time of the gradient steps alone, without TRL's additional pass. Memory is the peak of a process after
+its model was loaded, minus the memory of the libraries imported until then. On a machine with other running processes,
+use `--threads 1`: several threads that wait for each other lose much time.
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.update import add_peer, beside_trl, compare, model_folder, show, sides
+from benchmarks.update import beside_trl, compare, model_folder, parse_peer, sides
 
 
 def own_job(options: argparse.Namespace, model: str) -> dict[str, Any]:
     """Return our side's job (see peers/own_trainer.py). Its settings are the presets for completion with SmolLM2."""
-    game = f"completion?reward={options.reward}&max_tokens={options.tokens}&newlines=true"
-    rollout = {"game": game, "mode": "free", "context": 512, "parallel": options.completions}
-    rollout |= {"episodes": options.completions, "group_size": options.group}
-    model_settings = {"trunk": model, "dtype": options.dtype, "lora": options.lora}
-    update = {"epochs": options.epochs, "minibatches": options.minibatches, "micro_batch_tokens": options.micro_tokens}
-    update |= {"lr": 0.0, "value_lr": 0.0, "measure_kl": False}
-    return {"settings": {"optimizer": "grpo"} | rollout | model_settings | update, "episodes": options.completions}
+    settings = {
+        "optimizer": "grpo",
+        "game": f"completion?reward={options.reward}&max_tokens={options.tokens}&newlines=true",
+        "mode": "free",
+        "context": 512,
+        "parallel": options.completions,
+        "episodes": options.completions,
+        "group_size": options.group,
+        "trunk": model,
+        "dtype": options.dtype,
+        "lora": options.lora,
+        "epochs": options.epochs,
+        "minibatches": options.minibatches,
+        "micro_batch_tokens": options.micro_tokens,
+        "lr": 0.0,
+        "value_lr": 0.0,
+        "measure_kl": False,
+    }
+    return {"settings": settings, "episodes": options.completions}
 
 
 def trl_job(options: argparse.Namespace, model: str, prompts: Sequence[str]) -> dict[str, Any]:
     """Return TRL's job (see peers/trl_grpo.py). A micro-batch is a whole gradient step."""
+    same = ("dtype", "autocast", "lora", "reward", "group", "tokens", "epochs", "minibatches")
     return {
         "model": model,
-        "dtype": options.dtype,
-        "autocast": options.autocast,
-        "lora": options.lora,
         "prompts": list(prompts),
-        "reward": options.reward,
-        "group": options.group,
-        "tokens": options.tokens,
-        "epochs": options.epochs,
-        "minibatches": options.minibatches,
         "micro": options.completions // options.minibatches,
         "rounds": options.warm + options.rounds,
         "rate": 0.0,
+        **{name: getattr(options, name) for name in same},
     }
 
 
@@ -83,7 +84,6 @@ def prompts(rollout: dict[str, Any], group: int) -> list[list[int]]:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the seconds and the memory of both sides, which take rounds alternately."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -102,35 +102,33 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
+def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     with tempfile.TemporaryDirectory() as name:
         measured = measure(options, model_folder(options.trunk, Path(name) / "model"))
-    ratios = compare(measured, options.completions)
-    show(measured, ratios)
-    harness.write(options.out, harness.document("grpo", options, arguments, found=measured, ratios=ratios))
-    return 0
+    harness.report("grpo", options, arguments, **compare(measured, options.completions))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--trunk", default="smollm2", help="smollm2 or the folder of a model")
-    parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16")
-    parser.add_argument("--lora", type=int, default=16, help="rank of the adapter; 0: train the whole trunk")
-    parser.add_argument("--reward", default="length", help="reward of the completion game")
-    parser.add_argument("--completions", type=int, default=32, help="completions per rollout")
-    parser.add_argument("--group", type=int, default=8, help="completions per opening")
-    parser.add_argument("--tokens", type=int, default=16, help="maximum number of tokens of a completion")
-    parser.add_argument("--epochs", type=int, default=2, help="epochs per update")
-    parser.add_argument("--minibatches", type=int, default=2, help="gradient steps per epoch")
-    parser.add_argument("--micro-tokens", type=int, default=2048, help="tokens per micro-batch of our side")
+    parser = harness.parser(
+        __doc__,
+        trunk=("smollm2", "smollm2 or the folder of a model"),
+        dtype=("bfloat16", "float32 or bfloat16"),
+        lora=(16, "rank of the adapter; 0: train the whole trunk"),
+        reward=("length", "reward of the completion game"),
+        completions=(32, "completions per rollout"),
+        group=(8, "completions per opening"),
+        tokens=(16, "maximum number of tokens of a completion"),
+        epochs=(2, "epochs per update"),
+        minibatches=(2, "gradient steps per epoch"),
+        micro_tokens=(2048, "tokens per micro-batch of our side"),
+        warm=(1, "warm-up rounds, not measured"),
+    )
     parser.add_argument(
         "--autocast", action=argparse.BooleanOptionalAction, default=True, help="run TRL in mixed precision"
     )
-    parser.add_argument("--warm", type=int, default=1, help="warm-up rounds, not measured")
-    return add_peer(parser, arguments)
+    return parse_peer(parser, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

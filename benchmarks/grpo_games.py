@@ -24,69 +24,67 @@ model was loaded, minus the memory of its libraries.
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.update import add_peer, beside_trl, compare, model_folder, show, sides
-
-CLOCK = "process_time"
-
-
-def jobs(options: argparse.Namespace, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return our job (see peers/own_trainer.py) and TRL's (see peers/trl_games.py)."""
-    count, both = options.episodes, {"clock": CLOCK, "max_turns": options.turns}
-    settings = {"optimizer": "grpo", "game": options.game, "episodes": count, "group_size": count, "parallel": count}
-    settings |= {"trunk": model, "dtype": options.dtype, "lora": options.lora, "context": 2048}
-    settings |= {"epochs": 1, "minibatches": 1, "lr": 0.0, "value_lr": 0.0, "measure_kl": False}
-    ours = both | {"settings": settings, "episodes": count}
-    names = ("game", "dtype", "lora", "episodes", "calls", "tokens")
-    trl = both | {name: getattr(options, name) for name in names} | {"model": model}
-    return ours, trl | {"rounds": options.warm + options.rounds}
+from benchmarks.update import beside_trl, compare, model_folder, parse_peer, sides
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the seconds and the memory of both sides, which take rounds alternately."""
-    own_job, trl_job = jobs(options, str(folder))
-    with beside_trl(options, own_job, "trl_games", lambda rollout: trl_job) as (rollout, _, workers):
+    """Return the seconds and the memory of both sides, whose jobs peers/own_trainer.py and trl_games.py describe."""
+    count, both = options.episodes, {"clock": "process_time", "max_turns": options.turns, "episodes": options.episodes}
+    settings = {
+        "optimizer": "grpo",
+        "game": options.game,
+        "episodes": count,
+        "group_size": count,
+        "parallel": count,
+        "trunk": str(folder),
+        "dtype": options.dtype,
+        "lora": options.lora,
+        "context": 2048,
+        "epochs": 1,
+        "minibatches": 1,
+        "lr": 0.0,
+        "value_lr": 0.0,
+        "measure_kl": False,
+    }
+    theirs = {name: getattr(options, name) for name in ("game", "dtype", "lora", "calls", "tokens")}
+    theirs |= both | {"model": str(folder), "rounds": options.warm + options.rounds}
+    ours = both | {"settings": settings}
+    with beside_trl(options, ours, "trl_games", lambda rollout: theirs) as (rollout, _, workers):
         seen = workers["trl"].answer()
         return {
             "peer": workers["trl"].versions,
-            "calls": seen["calls"],
-            "failures": seen["failures"],
+            **{name: seen[name] for name in ("calls", "failures")},
             "tokens": {"ours": sum(map(len, rollout["segments"])), "trl": round(seen["tokens"])},
             "chosen": {"ours": sum(map(len, rollout["choices"])), "trl": round(seen["written"])},
             **sides(workers, options.warm),
         }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.parser(
+        __doc__,
+        game=("textworld:simple?seed=1", "GAME with admissible commands"),
+        dtype=("float32", "float32 or bfloat16"),
+        lora=(16, "rank of the adapter"),
+        episodes=(4, "episodes per rollout, which form one group"),
+        turns=(5, "largest number of turns of an episode"),
+        tokens=(128, "tokens per episode that TRL's model may write itself"),
+        warm=(0, "warm-up rounds, not measured"),
+    )
+    parser.add_argument("--calls", choices=("random", "own"), default="random", help="what TRL's model writes")
+    options = parse_peer(parser, arguments)
     with tempfile.TemporaryDirectory() as name:
         measured = measure(options, model_folder("smollm2", Path(name) / "model"))
-    ratios = compare(measured, options.episodes)
-    show(measured, ratios)
+    results = compare(measured, options.episodes)
     print(f"tool calls per episode of TRL: {measured['calls']:g}, failed: {measured['failures']:g}")
-    harness.write(options.out, harness.document("grpo_games", options, arguments, found=measured, ratios=ratios))
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--game", default="textworld:simple?seed=1", help="GAME with admissible commands")
-    parser.add_argument("--calls", choices=("random", "own"), default="random", help="what TRL's model writes")
-    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
-    parser.add_argument("--lora", type=int, default=16, help="rank of the adapter")
-    parser.add_argument("--episodes", type=int, default=4, help="episodes per rollout, which form one group")
-    parser.add_argument("--turns", type=int, default=5, help="largest number of turns of an episode")
-    parser.add_argument("--tokens", type=int, default=128, help="tokens per episode that TRL's model may write itself")
-    parser.add_argument("--warm", type=int, default=0, help="warm-up rounds, not measured")
-    return add_peer(parser, arguments)
+    harness.report("grpo_games", options, arguments, **results)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,15 +1,14 @@
 """Common tools of the benchmarks: alternating measurements, medians with extremes, and JSON output.
 
-A peer is one of the compared implementations. A ratio divides two times of the same round, which are measured one after
-the other. A machine that slows down therefore affects both times. Reports contain the median and the extremes of the
-ratios over all rounds.
+A peer is one of the compared implementations. A ratio divides two times of the same round, so a machine that slows down
+affects both times. Reports contain the median and the extremes of the ratios over all rounds.
 """
 
 import argparse
 import contextlib
 import json
-import os
 import platform
+import re
 import shlex
 import statistics
 import sys
@@ -20,17 +19,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import games.files
+from games.files import atomic_write
+from games.worker_pool import available_cpus
 
 PACKAGES = ("torch", "transformers", "textworld", "peft", "accelerate")
-Times = dict[str, list[float]]
-"""Name of a peer -> seconds of each of its measured rounds."""
+Times = dict[str, list[float]]  # peer -> seconds of each measured round
 
 
 def alternate(peers: Mapping[str, Callable[[], object]], rounds: int, *, warm: int = 1) -> Times:
-    """Return the wall-clock seconds of every round of every peer. In each round, the peers run one after the other.
+    """Run all peers in every round. Return their wall-clock seconds, or what a peer returns, if this is a float.
 
-    The first `warm` rounds are not measured. If a peer returns a float, this float is used as its time.
+    The first `warm` rounds are not measured.
     """
     times: Times = {name: [] for name in peers}
     for number in range(-warm, rounds):
@@ -62,26 +61,39 @@ def shown(numbers: Mapping[str, float], digits: int = 2) -> str:
 def processor() -> str:
     """Return the processor's name."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        if found := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):
+            return found[1].strip()
     return platform.processor()
 
 
-def cores() -> int:
-    """Return the number of cores available to this process."""
-    return len(os.sched_getaffinity(0))
+def parser(about: str | None, *, timed: bool = True, **options: tuple[Any, str]) -> argparse.ArgumentParser:
+    """Return a parser with `options`, --out and, if `timed`, --threads and --rounds.
 
-
-def parser(about: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options of every benchmark: --threads, --rounds and --out."""
+    An option is a tuple (default, help). The default False makes a flag, and a list is written as "5,20,40". A type or
+    function in place of the default parses the option, which is then None by default.
+    """
+    common: dict[str, tuple[Any, str]] = {"out": (Path, "also write the numbers here, as JSON")}
+    if timed:
+        common["threads"] = (available_cpus(), "threads of torch, and of each peer; default: all cores")
+        common["rounds"] = (3, "measured rounds of each")
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument(
-        "--threads", type=int, default=cores(), help="threads of torch, and of each peer; default: all cores"
-    )
-    made.add_argument("--rounds", type=int, default=3, help="measured rounds of each")
-    made.add_argument("--out", type=Path, help="also write the numbers here, as JSON")
+    for name, (default, text) in (common | options).items():
+        flag = f"--{name.replace('_', '-')}"
+        if default is False:
+            made.add_argument(flag, action="store_true", help=text)
+        elif callable(default):
+            made.add_argument(flag, type=default, help=text)
+        else:
+            kind = numbers if isinstance(default, list) else type(default)
+            made.add_argument(flag, type=kind, default=default, help=text)
     return made
+
+
+def start(about: str | None, arguments: Sequence[str] | None, **options: tuple[Any, str]) -> argparse.Namespace:
+    """Parse the command line of a timed benchmark (see `parser`), and set the number of threads and torch's seed."""
+    given = parser(about, timed=True, **options).parse_args(arguments)
+    begin(given.threads)
+    return given
 
 
 def begin(threads: int) -> None:
@@ -93,33 +105,36 @@ def begin(threads: int) -> None:
 
 
 def numbers(text: str) -> list[int]:
-    """Parse a comma-separated list of the command line, such as "5,20,40"."""
+    """Parse a list of numbers such as "5,20,40"."""
     return [int(number) for number in text.split(",")]
 
 
-def document(name: str, options: argparse.Namespace, arguments: Sequence[str] | None, **results: Any) -> dict[str, Any]:
-    """Return the results of a benchmark together with its command, the machine and the versions of packages."""
-    given = [_local(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+def report(name: str, options: argparse.Namespace, arguments: Sequence[str] | None, **results: Any) -> None:
+    """Write the results of a benchmark to the file of --out, with its command, the machine and package versions."""
+    words = sys.argv[1:] if arguments is None else arguments
+    # the names of absolute paths, so that no folders are published
+    given = [Path(word).name if Path(word).is_absolute() else word for word in words]
     about = {
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *given]),
         "settings": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
         "processor": processor(),
-        "cores": cores(),
+        "cores": available_cpus(),
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
     }
-    return {"about": about, **results}
-
-
-def _local(word: str) -> str:
-    """Return a word of a command. An absolute path is shortened to its name, so that no folders are published."""
-    return Path(word).name if Path(word).is_absolute() else word
+    write(options.out, {"about": about, **results})
 
 
 def write(path: Path | None, data: Mapping[str, Any]) -> None:
     """Write `data` as JSON, with six significant digits per number. If `path` is None, do nothing."""
     if path is not None:
-        games.files.atomic_write(path, json.dumps(_rounded(data), indent=1) + "\n")
+        atomic_write(path, json.dumps(_rounded(data), indent=1) + "\n")
+
+
+def read(path: Path | None) -> dict[str, Any]:
+    """Return the content of a results file, or {} if there is none."""
+    results: dict[str, Any] = json.loads(path.read_text()) if path and path.exists() else {}
+    return results
 
 
 def stored(name: str) -> Any:

@@ -4,7 +4,7 @@ The commands of the corpus crashed, or might crash, the interpreter.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 CORPUS = [
     "\\boxed{go east}", "\\n", "\\help", "\\", "a\0b", "\0", "go east\0", "\x1b[2J", "look\rlook", "go\teast",
@@ -27,82 +27,60 @@ VERBS = ["take", "get", "drop", "put", "insert", "open", "close", "lock", "unloc
 RANGES = [(0, 32), (127, 160), (160, 0x250), (0x300, 0x370), (0x2000, 0x2070), (0xD800, 0xE000), (0x1F300, 0x1F700)]
 
 
-class CommandGenerator:
-    """A generator of random commands for one game. Some of them are derived from the currently admissible commands.
+# kinds of commands and their relative frequencies
+WEIGHTS = {"admissible": 25, "corpus": 17, "bytes": 8, "unicode": 8, "pronoun": 8, "phrase": 16, "mutated": 12,
+           "long": 2, "injected": 4}  # fmt: skip
 
-    Args:
-        commands: examples of the game's commands.
-        words: examples of the game's words.
-    """
+
+class CommandGenerator:
+    """A generator of random commands for one game, from examples of its commands and words."""
 
     def __init__(self, seed: int | str, commands: Sequence[str], words: Sequence[str]) -> None:
         self._random = random.Random(seed)
         self._verbs = sorted({command.split()[0] for command in commands} | set(VERBS))
         self._words = sorted(words) or ["key"]
-        methods: list[tuple[Callable[[Sequence[str]], str], int]] = [
-            (self._admissible, 25), (self._corpus, 17), (self._bytes, 8), (self._unicode, 8), (self._pronoun, 8),
-            (self._phrase, 16), (self._mutated, 12), (self._long, 2), (self._injected, 4),
-        ]  # fmt: skip
-        self._methods = [method for method, _ in methods]
-        self._weights = [weight for _, weight in methods]
 
     def next(self, admissible: Sequence[str]) -> str:
         """Return the next command. About a quarter of the commands are admissible, so that the game advances."""
-        return self._random.choices(self._methods, self._weights)[0](admissible)
+        rng = self._random
+        match rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0]:
+            case "admissible":
+                return rng.choice(admissible)
+            case "corpus":
+                return rng.choice(CORPUS + TAGS)
+            case "bytes":
+                return rng.randbytes(rng.randrange(40)).decode("latin-1")
+            case "unicode":
+                return "".join(chr(rng.randrange(*rng.choice([*RANGES, (32, 127)]))) for _ in range(rng.randrange(30)))
+            case "pronoun":
+                start = f"{rng.choice(self._verbs)} {rng.choice(PRONOUNS)}"
+                return f"{start} {rng.choice(self._words)}" if rng.random() < 0.3 else start
+            case "phrase":
+                words = [rng.choice([*self._words, *LITTLE]) for _ in range(rng.randrange(5))]
+                return " ".join([rng.choice(self._verbs), *words])
+            case "mutated":
+                return self._mutated(rng.choice(admissible))
+            case "long":
+                return (rng.choice(admissible) + rng.choice([" ", "", ". ", "\n"])) * rng.randrange(2, 400)
+            case _:
+                text = rng.choice(admissible)
+                at = rng.randrange(len(text) + 1)
+                return text[:at] + rng.choice('\0\\\n\r.,;"\x1b\x7f') + text[at:]
 
-    def _admissible(self, admissible: Sequence[str]) -> str:
-        return self._random.choice(admissible)
-
-    def _corpus(self, admissible: Sequence[str]) -> str:
-        return self._random.choice(CORPUS + TAGS)
-
-    def _bytes(self, admissible: Sequence[str]) -> str:
-        return self._random.randbytes(self._random.randrange(40)).decode("latin-1")
-
-    def _unicode(self, admissible: Sequence[str]) -> str:
-        def character() -> str:
-            low, high = self._random.choice([*RANGES, (32, 127)])
-            return chr(self._random.randrange(low, high))
-
-        return "".join(character() for _ in range(self._random.randrange(30)))
-
-    def _pronoun(self, admissible: Sequence[str]) -> str:
-        start = f"{self._random.choice(self._verbs)} {self._random.choice(PRONOUNS)}"
-        return f"{start} {self._noun(admissible)}" if self._random.random() < 0.3 else start
-
-    def _phrase(self, admissible: Sequence[str]) -> str:
-        words = [self._random.choice([*self._words, *LITTLE]) for _ in range(self._random.randrange(5))]
-        return " ".join([self._random.choice(self._verbs), *words])
-
-    def _mutated(self, admissible: Sequence[str]) -> str:
-        words = self._random.choice(admissible).split()
+    def _mutated(self, command: str) -> str:
+        words = command.split()
         at = self._random.randrange(len(words))
-        change = self._random.randrange(5)
-        if change == 0:
-            words[at] = self._random.choice([*self._words, *LITTLE, *self._verbs])
-        elif change == 1:
-            del words[at]
-        elif change == 2:
-            words.insert(at, self._random.choice([*LITTLE, *PRONOUNS]))
-        elif change == 3:
-            words[at] = words[at].upper()
-        else:
-            return self._flipped(" ".join(words))
+        match self._random.randrange(5):
+            case 0:
+                words[at] = self._random.choice([*self._words, *LITTLE, *self._verbs])
+            case 1:
+                del words[at]
+            case 2:
+                words.insert(at, self._random.choice([*LITTLE, *PRONOUNS]))
+            case 3:
+                words[at] = words[at].upper()
+            case _:
+                text = " ".join(words)
+                place = self._random.randrange(len(text))
+                return text[:place] + chr(ord(text[place]) ^ 1 << self._random.randrange(7)) + text[place + 1 :]
         return " ".join(words)
-
-    def _long(self, admissible: Sequence[str]) -> str:
-        return (self._admissible(admissible) + self._random.choice([" ", "", ". ", "\n"])) * self._random.randrange(
-            2, 400
-        )
-
-    def _injected(self, admissible: Sequence[str]) -> str:
-        text = self._admissible(admissible)
-        at = self._random.randrange(len(text) + 1)
-        return text[:at] + self._random.choice(["\0", "\\", "\n", "\r", ".", ",", ";", '"', "\x1b", "\x7f"]) + text[at:]
-
-    def _flipped(self, text: str) -> str:
-        at = self._random.randrange(len(text))
-        return text[:at] + chr(ord(text[at]) ^ 1 << self._random.randrange(7)) + text[at + 1 :]
-
-    def _noun(self, admissible: Sequence[str]) -> str:
-        return self._random.choice(self._words)

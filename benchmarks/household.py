@@ -4,8 +4,6 @@ The problem is our own. The domain and the texts are those of the package alfwor
 https://arxiv.org/abs/2010.03768), whose own games must be downloaded.
 """
 
-from __future__ import annotations
-
 import json
 from importlib.util import find_spec
 from pathlib import Path

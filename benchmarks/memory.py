@@ -22,10 +22,7 @@ def reset_peak() -> None:
 
 
 def _status(name: str) -> int:
-    """Return a field of /proc/self/status in bytes.
-
-    `getrusage` is not used, because a process inherits the maximum of `getrusage` from its parent.
-    """
+    """Return a field of /proc/self/status in bytes. A process would inherit the maximum of `getrusage`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return 1024 * int(line.split()[1])

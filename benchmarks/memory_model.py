@@ -1,13 +1,11 @@
 """Compare predicted peaks of memory with the measured peaks of short training runs, each in a process of its own.
 
-The measured number is the peak of the resident memory (VmHWM) between the loading of the model and the end of the run,
-minus the resident memory at the end of another run. This other run has a tiny trunk and the same game, tokenizer,
-optimizer and number of processes. The difference therefore covers what the prediction counts: the tensors of the model,
-the rollout, the update, the gradient step and the checkpoint. `MALLOC_MMAP_THRESHOLD_=131072` returns the memory of
-large tensors to the system as soon as they are freed; `--default-allocator` measures without this setting. Each case
-takes two gradient steps, of which the first creates the moments. The system reads mapped weights from their file only
-when they are used, and a run does not use the embeddings of most words. Without shards, all weights are therefore read
-before the run.
+The measured number is the peak of the resident memory (VmHWM) after the loading of the model, minus the resident memory
+at the end of a run with a tiny trunk and the same game, tokenizer, optimizer and number of processes. The difference
+covers what the prediction counts: the tensors of the model, the rollout, the update, the gradient step and the
+checkpoint. `MALLOC_MMAP_THRESHOLD_=131072` returns the memory of large tensors to the system as soon as they are freed;
+`--default-allocator` measures without it. Each case takes two gradient steps, of which the first creates the moments.
+Mapped weights are read from their file only when they are used. Without shards, all are therefore read before the run.
 
 Some cases have a second result, `first`: the prediction that was committed before the case was measured, and the
 measurement of that time. Their other prediction is that of a later model, and thus a weaker test. Without shards, the
@@ -26,11 +24,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import document, write
+from benchmarks import harness
 from benchmarks.memory import peak, reset_peak, resident
 from benchmarks.memory_cases import BASE, CASES, LLAMA, TINY, TUNING, Case
 
@@ -42,15 +41,14 @@ FIRST = ("predicted", "measured", "ratio")
 `KEPT` contains keys of the result of `measure` that a row stores too.
 """
 PROJECT = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-"""The environment variable that puts this package on the import path of a child process."""
 
 
 def config_of(case: Case, trunk: str) -> Any:
     """Return the `TrainConfig` of a case. `trunk` is the folder of a trunk with random weights."""
     from agents.training.presets import resolve
 
-    flat = {name: value for name, value in (BASE | case).items() if name not in ("of", "shards")}
-    return resolve(flat | ({"trunk": trunk} if "of" in case else {}))
+    settings = BASE | case | ({"trunk": trunk} if "of" in case else {})
+    return resolve({name: value for name, value in settings.items() if name not in ("of", "shards")})
 
 
 @contextmanager
@@ -73,32 +71,26 @@ def random_trunk(case: Case, *, weights: bool) -> Iterator[str]:
 
 def predict(case: Case) -> dict[str, Any]:
     """Return the prediction for a case: the peak, the phases and the components in MB."""
-    from dataclasses import asdict
-
     from agents.training.memory_estimate import context_of, run_sizes
-    from agents.training.memory_forecast import forecast
+    from agents.training.memory_prediction import forecast
 
     with random_trunk(case, weights=False) as trunk:
         config = config_of(case, trunk)
         memory = forecast(config, ranks=case.get("shards", 1))
         predicted = memory.predict(**run_sizes(config, context_of(config, memory.model)))
-    parts = {name: size / 1e6 for name, size in asdict(predicted).items()}
-    phases = {name: size / 1e6 for name, size in predicted.phases.items()}
+    phases, parts = ({name: size / 1e6 for name, size in of.items()} for of in (predicted.phases, asdict(predicted)))
     return {"predicted": predicted.peak / 1e6, "phases": phases, "components": parts}
 
 
 def measure(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
-    """Run a case, and the same case with a tiny trunk (see `tiny_of`), in fresh processes.
+    """Run a case, and the same case with a tiny trunk, in fresh processes with the environment variables `settings`.
 
-    Return the memory of the tiny run (`program`), and the peaks of the case above it: while the model is loaded
-    (`load`), and afterwards (`run`). All three are in MB. Also return `prefix_sharing`, and the number of `tokens` in
-    the largest micro-batch. `settings` are environment variables of the processes.
+    Return the memory of the tiny run (`program`), and the peaks of the case above it, in MB: while the model is loaded
+    (`load`), and afterwards (`run`). `tokens` is the number of tokens in the largest micro-batch.
     """
-    tiny, own = _run(tiny_of(case), settings), _run(case, settings)
-    program = tiny["resident"]
-    return {"load": own["load"] - program, "run": own["run"] - program, "program": program} | {
-        name: own[name] for name in ("prefix_sharing", "tokens")
-    }
+    program, own = _run(tiny_of(case), settings)["resident"], _run(case, settings)
+    peaks = {name: own[name] - program for name in ("load", "run")}
+    return peaks | {"program": program, "prefix_sharing": own["prefix_sharing"], "tokens": own["tokens"]}
 
 
 def tiny_of(case: Case) -> Case:
@@ -111,19 +103,17 @@ def tiny_of(case: Case) -> Case:
 
 
 def _run(case: Case, settings: Mapping[str, str]) -> dict[str, float]:
-    """Run a case in fresh processes, and return the maximum of each measurement over the processes."""
+    """Run a case in fresh processes. Return the maximum of each measurement over the processes."""
     with random_trunk(case, weights=False) as place, tempfile.TemporaryDirectory() as runs:
         if "of" in case:  # in another process, whose memory does not count
             words = [sys.executable, "-c", _SAVE, json.dumps(case), place]
             subprocess.run(words, env=os.environ | PROJECT, check=True)
-        launcher, shards = [], case.get("shards")
-        if shards:
-            options = ("--config_file", "configs/fsdp2-cpu.yaml", "--num_processes", str(shards))
-            launcher = ["-m", "accelerate.commands.launch", *options]
-        own = ("-m", "benchmarks.memory_model", "--child", json.dumps(case), "--trunk", place)
-        words = [sys.executable, *launcher, *own]
+        words = ["-m", "benchmarks.memory_model", "--child", json.dumps(case), "--trunk", place]
+        if "shards" in case:
+            options = ("--config_file", "configs/fsdp2-cpu.yaml", "--num_processes", str(case["shards"]))
+            words = ["-m", "accelerate.commands.launch", *options, *words]
         environment = {**os.environ, **PROJECT, "OMP_NUM_THREADS": "1", "MEMORY_MODEL_FOLDER": runs, **settings}
-        subprocess.run(words, env=environment, check=True)
+        subprocess.run([sys.executable, *words], env=environment, check=True)
         found = [json.loads(path.read_text()) for path in Path(runs).glob("process-*.json")]
     return {name: max(numbers[name] for numbers in found) for name in found[0]}
 
@@ -163,23 +153,21 @@ def child(case: Case, trunk: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--measure", action="store_true", help="measure the cases whose predictions --out holds")
-    parser.add_argument("--default-allocator", action="store_true", help="measure with the allocator's defaults")
-    parser.add_argument("--only", help="names of cases, separated by commas")
-    parser.add_argument("--tuning", action="store_true", help="take the cases on which the model was developed")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--trunk", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = harness.parser(
+        __doc__,
+        timed=False,
+        measure=(False, "measure the cases whose predictions --out holds"),
+        default_allocator=(False, "measure with the allocator's defaults"),
+        only=(str, "names of cases, separated by commas"),
+        tuning=(False, "take the cases on which the model was developed"),
+        child=(json.loads, argparse.SUPPRESS),
+        trunk=(str, argparse.SUPPRESS),
+    ).parse_args(arguments)
     if options.child:
-        child(json.loads(options.child), options.trunk)
+        child(options.child, options.trunk)
         return
     cases = TUNING if options.tuning else CASES
-    rows: dict[str, Any] = {}
-    if options.out:
-        with suppress(FileNotFoundError):
-            rows = json.loads(options.out.read_text())["cases"]
+    rows: dict[str, Any] = harness.read(options.out).get("cases", {})
     for name in options.only.split(",") if options.only else cases:
         if not options.measure or options.tuning:
             before = rows.get(name, {})
@@ -192,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows[name] |= {f"measured{kind}": found["run"], f"ratio{kind}": ratio}
             rows[name] |= {"measured_load": found["load"], **{key: found[key] for key in KEPT}}
         print(name, {key: round(x, 3) for key, x in rows[name].items() if isinstance(x, float)}, flush=True)
-        write(options.out, document("memory_model", options, arguments, cases=rows))
+        harness.report("memory_model", options, arguments, cases=rows)
 
 
 if __name__ == "__main__":

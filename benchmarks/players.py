@@ -22,16 +22,14 @@ from agents.training import presets
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, make_torch_optimizer
 
-GAME = "textworld:simple?seed=1"
-"""The default game. It only selects presets, since the games to play are an argument of `Player.rollout`."""
+GAME = "textworld:simple?seed=1"  # only selects presets: the games to play are an argument of `Player.rollout`
 
 
 class Player:
     """A language model that plays and learns.
 
-    Args:
-        explicit: settings of `train`. All other settings have the values of the presets.
-        model, tokenizer: the model, if it is not to be built from the settings.
+    `explicit` are settings of `train`. All others have the values of the presets. Without `model` and `tokenizer`, both
+    are built from the settings.
     """
 
     def __init__(self, explicit: dict[str, Any], *, model: ActorCritic | None = None, tokenizer: Any = None) -> None:
@@ -105,3 +103,8 @@ def ended(episode: int) -> EpisodeEnd:
 def tokens_in(rollout: RolloutBatch) -> int:
     """Return the number of tokens of all segments."""
     return sum(len(segment.tokens) for segment in rollout.segments)
+
+
+def choices_in(rollout: RolloutBatch) -> int:
+    """Return the number of tokens of all segments that the agent sampled."""
+    return sum(len(segment.choices) for segment in rollout.segments)

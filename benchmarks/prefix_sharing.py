@@ -4,24 +4,20 @@
 
 The two sides are `--prefix-sharing auto`, which computes a common prefix of several episodes once, and `off`. They run
 alternately. A shipped agent plays each case in float32. Both sides learn from the same rollout with the same model, in
-one epoch. The learning rate is 0, so that all rounds are equal. The reported ratios are off / auto for seconds, and
-auto / off for memory. The cases are:
+one epoch at a learning rate of 0. Ratios are off / auto for seconds, and auto / off for memory. The cases are:
 
     same        all episodes play one game
     groups      four games, each played by a quarter of the episodes
     different   every episode plays another game
     completions GRPO on groups of eight completions of 32 random tokens after a prompt of 300, without play
 
-`sharing` is the number of tokens of separate streams, divided by the number of tokens that the trunk computes. It is
-reported for play and for the update. An iteration is a rollout and an update. Episodes share prefixes only within a
-gradient step, so more `--minibatches` share less. The preset of `train` is 4 for a small trunk.
-
-Memory is the peak during an update minus the memory held before. Each side is measured in a forked process.
+`sharing` is the number of tokens of separate streams, divided by the number of tokens that the trunk computes, in play
+and in the update. An iteration is a rollout and an update. Episodes share prefixes only within a gradient step, so more
+`--minibatches` share less. Memory is the peak during an update in a forked process, minus the memory held before.
 """
 
 import argparse
 import multiprocessing
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,20 +33,19 @@ from agents.registry import SHIPPED
 from agents.storage.checkpoint import load_agent
 from agents.training.rollout_batch import RolloutBatch
 from benchmarks import harness
+from benchmarks.bare_trunk import NO_LEARNING
 from benchmarks.memory import peak, reset_peak, resident
-from benchmarks.players import Player, tokens_in
+from benchmarks.players import Player, choices_in, tokens_in
 
 SIDES = ("auto", "off")
-SHAPE = (8, 300, 32)
-"""Sizes of the case `completions`: completions per prompt, tokens of a prompt, and tokens of a completion."""
+SHAPE = (8, 300, 32)  # completions per prompt, tokens of a prompt, tokens of a completion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """Games that are played, or random completions if `games` is empty.
 
-    `speedup` is the least ratio off / auto of the update's seconds that the benchmark aims at. `memory` is the largest
-    ratio auto / off of its memory.
+    `speedup` and `memory` are targets for the update: the least ratio off / auto and the largest ratio auto / off.
     """
 
     games: tuple[str, ...] = ()
@@ -67,7 +62,7 @@ CASES = {
 
 
 class Bench:
-    """For each side (`auto` and `off`) of a case, an agent that plays and a player that learns. All share one model."""
+    """For each side (`auto` and `off`) of a case, an agent that plays and a player that learns, with one model."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         case, episodes = CASES[name], options.episodes
@@ -78,36 +73,44 @@ class Bench:
             group = max(1, episodes // len(specs))
             self.runner = EpisodeRunner(specs, seed=0, parallel=16, max_turns=40, group_size=group)
         self.name, self.episodes = name, episodes
-        self.agents = {
-            side: LanguageModelAgent(
-                agent.model,
-                agent.tokenizer,
-                prompt=agent.prompt,
-                context=agent.context,
-                record=True,
-                share_prefixes=side == "auto",
-            )
-            for side in SIDES
+        self.agents = {side: recorder(agent, share_prefixes=side == "auto") for side in SIDES}
+        settings = {
+            "trunk": "small" if "small" in options.agent else "smollm2",
+            "minibatches": options.minibatches,
+            "episodes": episodes,
+            "micro_batch_tokens": options.micro_tokens,
         }
-        settings = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0, "epochs": 1, "minibatches": options.minibatches}
-        settings |= {"optimizer": "actde" if case.games else "grpo", "group_size": 1 if case.games else SHAPE[0]}
-        settings |= {"trunk": "small" if "small" in options.agent else "smollm2", "dtype": "float32"}
-        settings |= {"episodes": episodes, "micro_batch_tokens": options.micro_tokens}
-        parts: dict[str, Any] = {"model": agent.model, "tokenizer": agent.tokenizer}
-        self.players = {side: Player(settings | {"prefix_sharing": side}, **parts) for side in SIDES}
+        group_size = None if case.games else SHAPE[0]
+        self.players = {side: learner(agent, group_size, settings | {"prefix_sharing": side}) for side in SIDES}
 
     def rollout(self, side: str) -> RolloutBatch:
-        """Return a rollout of the case: played episodes or random completions."""
         return self.play(side) if CASES[self.name].games else completions(self.agents[side], self.episodes)
 
     def play(self, side: str) -> RolloutBatch:
-        """Play the case's games in groups of equal size, and return the recorded rollout."""
         agent, self.runner.next_episode = self.agents[side], 0
         agent.forget()
         with agent.model.mode(training=False):
             for _ in self.runner.play(agent, self.episodes):
                 pass
         return RolloutBatch(agent.take_segments(), credit="token")
+
+
+def recorder(agent: LanguageModelAgent, *, share_prefixes: bool) -> LanguageModelAgent:
+    """Return an agent that plays like `agent` and records token streams."""
+    return LanguageModelAgent(
+        agent.model,
+        agent.tokenizer,
+        prompt=agent.prompt,
+        context=agent.context,
+        record=True,
+        share_prefixes=share_prefixes,
+    )
+
+
+def learner(agent: LanguageModelAgent, group_size: int | None, settings: dict[str, Any]) -> Player:
+    """Return a player with the agent's model and a learning rate of 0. It learns by GRPO, or ACTDE without groups."""
+    fixed = {**NO_LEARNING, "optimizer": "grpo" if group_size else "actde", "epochs": 1, "dtype": "float32"}
+    return Player(fixed | {"group_size": group_size or 1} | settings, model=agent.model, tokenizer=agent.tokenizer)
 
 
 def completions(agent: LanguageModelAgent, episodes: int, shape: tuple[int, int, int] = SHAPE) -> RolloutBatch:
@@ -128,7 +131,6 @@ def completions(agent: LanguageModelAgent, episodes: int, shape: tuple[int, int,
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the results of a case."""
     bench, metrics = Bench(name, options), dict[str, dict[str, float]]()
     rollout = bench.rollout("off")
     memory = {side: memory_in_child(bench.players[side], rollout) for side in SIDES}
@@ -141,7 +143,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "case": name,
         "tokens": tokens_in(rollout),
-        "choices": sum(len(segment.choices) for segment in rollout.segments),
+        "choices": choices_in(rollout),
         "sharing": metrics["auto"]["prefix_sharing"],
         "grad_norm": {side: numbers["grad_norm"] for side, numbers in metrics.items()},
         "seconds": seconds,
@@ -154,12 +156,11 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def alternate(measured: Callable[[str], object], rounds: int) -> harness.Times:
-    """Return the seconds of every round of both sides."""
     return harness.alternate({side: lambda side=side: measured(side) for side in SIDES}, rounds)  # type: ignore[misc]
 
 
 def played_row(bench: Bench, update: harness.Times, rounds: int) -> dict[str, Any]:
-    """Return the results of play, and of whole iterations (play and update). `update` holds the updates' seconds."""
+    """Return the results of play and of whole iterations. `update` holds the seconds of the updates."""
     tokens = {side: [one.tokens.tolist() for one in bench.play(side).segments] for side in SIDES}
     seconds, reader = alternate(bench.play, rounds), bench.agents["auto"].reader
     iteration = {side: [sum(pair) for pair in zip(seconds[side], update[side], strict=True)] for side in SIDES}
@@ -192,7 +193,6 @@ def memory_in_child(player: Player, rollout: RolloutBatch) -> int:
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return a case's row of the table as text."""
     times = [harness.summary(row["seconds"][side])["median"] for side in SIDES]
     text = (
         f"{row['case']:12} {row['tokens']:7} {row['choices']:7} {row['sharing']:8.2f} {times[0]:8.2f} {times[1]:8.2f}"
@@ -209,8 +209,7 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "actde-small", ",".join(CASES)).parse_args(arguments)
     harness.begin(options.threads)
     print(f"{'':12} {'tokens':>7} {'choices':>7} {'sharing':>8} {'auto, s':>8} {'off, s':>8} {'off / auto':>20}"
@@ -219,20 +218,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.cases.split(","):
         rows.append(measure(name, options))
         print(line(rows[-1]), flush=True)
-    harness.write(options.out, harness.document("prefix_sharing", options, arguments, rows=rows))
-    return 0
+    harness.report("prefix_sharing", options, arguments, rows=rows)
 
 
 def parser(about: str | None, agent: str, cases: str) -> argparse.ArgumentParser:
     """Return a parser of the command line with these defaults."""
-    made = harness.parser(about)
-    made.add_argument("--agent", default=agent, help="shipped agent that plays and learns")
-    made.add_argument("--cases", default=cases, help="cases to measure")
-    made.add_argument("--episodes", type=int, default=32, help="episodes per rollout")
-    made.add_argument("--minibatches", type=int, default=1, help="gradient steps per epoch")
-    made.add_argument("--micro-tokens", type=int, default=4096, help="tokens per micro-batch")
-    return made
+    return harness.parser(
+        about,
+        agent=(agent, "shipped agent that plays and learns"),
+        cases=(cases, "cases to measure"),
+        episodes=(32, "episodes per rollout"),
+        minibatches=(1, "gradient steps per epoch"),
+        micro_tokens=(4096, "tokens per micro-batch"),
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

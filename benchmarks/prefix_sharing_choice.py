@@ -7,12 +7,10 @@ of at most 20 turns. The other rollouts are groups of random completions of prom
 for half of the rollouts, and four for the other half.
 
 In each round, the same update is made with three options in random order: `off` (all episodes separate), `packed`
-(every micro-batch is a prefix tree) and `auto` (the choice of `train`). Times are CPU seconds. Short updates have more
-rounds. The cost of the choice is the time of `auto` divided by the smaller of the times of `off` and `packed`. The time
-of an option is that of its own fastest round.
+(every micro-batch is a prefix tree) and `auto` (the choice of `train`). Short updates have more rounds. The time of an
+option is the CPU time of its fastest round. The cost is the time of `auto` divided by the smaller of the other two.
 """
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,9 +30,9 @@ from agents.storage.checkpoint import load_agent
 from agents.training.rollout_batch import RolloutBatch
 from benchmarks import harness
 from benchmarks.players import Player, tokens_in
-from benchmarks.prefix_sharing import completions
+from benchmarks.prefix_sharing import completions, learner, recorder
 
-SIDES = ("off", "packed", "auto")
+SIDES = {"off": "off", "packed": "auto", "auto": "auto"}  # values of --prefix-sharing
 EPISODES, TURNS = 16, 20
 SEED = 51  # of the first game; the threshold was chosen on games from seed 1 on
 SECONDS, MOST_ROUNDS = 3.0, 20  # each option has as many rounds as fit into these seconds, at most 20
@@ -45,10 +43,7 @@ ADVENTURES = ("simple", "coin?level=5", "quest?level=3", "cooking", "treasure?le
 class Kind:
     """A kind of rollout. Without `games`, it consists of completions.
 
-    Attributes:
-        trained: whether the agent that plays is trained.
-        shape: number of completions per prompt, tokens of a prompt, and tokens of a completion.
-        minibatches: number of gradient steps.
+    `shape` is the number of completions per prompt, and the tokens of a prompt and of a completion.
     """
 
     name: str
@@ -73,26 +68,15 @@ def kinds() -> Iterator[Kind]:
 
 
 def players(kind: Kind) -> tuple[LanguageModelAgent, dict[str, Player]]:
-    """Return the agent that plays the episodes, and a learner for each option. All of them share one model."""
+    """Return the agent that plays the episodes, and a learner for each option, all with the same model."""
     agent = load_agent(SHIPPED / "actde-small", seed=0)
     agent.model.float()
     if not kind.trained:
         untrain(agent.model)
-    settings: dict[str, Any] = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0, "epochs": 1, "minibatches": kind.minibatches}
-    settings |= {"optimizer": "actde" if kind.games else "grpo", "group_size": 1 if kind.games else kind.shape[0]}
-    settings |= {"trunk": "small", "dtype": "float32", "episodes": EPISODES}
-    made = {
-        side: Player(
-            settings | {"prefix_sharing": "off" if side == "off" else "auto"},
-            model=agent.model,
-            tokenizer=agent.tokenizer,
-        )
-        for side in SIDES
-    }
-    recorder = LanguageModelAgent(
-        agent.model, agent.tokenizer, prompt=agent.prompt, context=agent.context, record=True, share_prefixes=True
-    )
-    return recorder, made
+    settings = {"minibatches": kind.minibatches, "trunk": "small", "episodes": EPISODES}
+    group_size = None if kind.games else kind.shape[0]
+    made = {side: learner(agent, group_size, settings | {"prefix_sharing": way}) for side, way in SIDES.items()}
+    return recorder(agent, share_prefixes=True), made
 
 
 def untrain(model: ActorCritic) -> None:
@@ -103,7 +87,6 @@ def untrain(model: ActorCritic) -> None:
 
 
 def rollout(kind: Kind, agent: LanguageModelAgent) -> RolloutBatch:
-    """Return the recorded rollout of a kind."""
     if not kind.games:
         return completions(agent, EPISODES, shape=kind.shape)
     specs = [spec for name in kind.games for spec in games.resolve(name)]
@@ -130,23 +113,21 @@ def measure(kind: Kind, rounds: int) -> dict[str, Any]:
     rounds, rng = max(rounds, min(MOST_ROUNDS, round(SECONDS / first[0]))), np.random.default_rng(0)
     seconds: harness.Times = {side: [] for side in SIDES}
     for _ in range(rounds):
-        for side in rng.permutation(SIDES):  # an option must not always follow the same one
+        for side in rng.permutation([*SIDES]):  # an option must not always follow the same one
             seconds[side].append(update(side))
     fastest = {side: min(times) for side, times in seconds.items()}
     return {
         "rollout": kind.name,
         "minibatches": kind.minibatches,
         "tokens": tokens_in(recorded),
-        "sharing": {side: sharing[side] for side in SIDES[1:]},
+        "sharing": {side: sharing[side] for side in ("packed", "auto")},
         "seconds": fastest,
         "cost": fastest["auto"] / min(fastest["off"], fastest["packed"]),
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = harness.parser(__doc__).parse_args(arguments)
-    harness.begin(options.threads)
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = harness.start(__doc__, arguments)
     print(f"{'':46} {'tokens':>7} {'sharing':>8} {'off, s':>8} {'packed':>8} {'auto':>8} {'cost':>6}")
     rows = []
     for kind in kinds():
@@ -158,9 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     costs = [row["cost"] for row in rows]
     above = sum(cost > 1.05 for cost in costs)
     print(f"cost: {harness.shown(harness.summary(costs))}, above 1.05 in {above} of {len(rows)} rollouts")
-    harness.write(options.out, harness.document("prefix_sharing_choice", options, arguments, rows=rows))
-    return 0
+    harness.report("prefix_sharing_choice", options, arguments, rows=rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,15 +1,12 @@
 """Recorded episodes of a fixed length for benchmarks, called tapes: texts and commands of real games.
 
 A tape is replayed turn by turn. The agent's commands have no effect, so that all agents see the same text. The texts
-come from walkthroughs of TextWorld's `simple` games. If a tape is longer than one game, it continues with the next
-game, without that game's opening.
-
-If the number of commands is fixed, a turn's commands are either truncated, or completed with commands of other games.
-The rewards are arbitrary.
+come from walkthroughs of TextWorld's `simple` games, one game after the other. To have a fixed number of commands at
+each turn, they are truncated, or completed with commands of other games. The rewards are arbitrary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -70,41 +67,32 @@ class EpisodeSpec:
     def turn(self, number: int, *, episode: int) -> Turn:
         """Return a turn of the tape. `number` counts from 0."""
         scene = self.scenes[number]
-        return Turn(
-            episode=episode,
-            game=self.name,
-            observation=scene.observation,
-            info={"admissible_commands": list(scene.commands)},
-            reward=0.0,
-            first=number == 0,
-        )
+        info = {"admissible_commands": list(scene.commands)}
+        text, first = scene.observation, number == 0
+        return Turn(episode=episode, game=self.name, observation=text, info=info, reward=0.0, first=first)
 
 
 def recorded_episodes(count: int, turns: int, *, commands: int | None = None, seed: int = 1) -> list[EpisodeSpec]:
-    """Return `count` tapes of `turns` turns, with `commands` commands at each turn.
-
-    If `commands` is None, every turn has the commands of its game.
+    """Return `count` tapes of `turns` turns, with `commands` commands at each turn, or by default those of its game.
 
     Raises:
         ValueError: the games have fewer than `commands` commands.
     """
     rng = np.random.default_rng(seed)
-    scenes = [tuple(_scenes(seed + index, turns, commands, rng)) for index in range(count)]
-    return [EpisodeSpec(f"tape {seed + index}", each) for index, each in enumerate(scenes)]
+    return [
+        EpisodeSpec(f"tape {number}", tuple(_scenes(number, turns, commands, rng)))
+        for number in range(seed, seed + count)
+    ]
 
 
 def _scenes(seed: int, turns: int, commands: int | None, rng: np.random.Generator) -> list[Scene]:
-    scenes = list(_walk(seed))
-    following = seed
+    scenes, following = list(_walk(seed)), seed
     while len(scenes) < turns:
         following += 1
         scenes += _walk(following)[1:]
     if commands is None:
         return scenes[:turns]
-    return [
-        Scene(observation=scene.observation, commands=_fill_up(scene.commands, commands, rng))
-        for scene in scenes[:turns]
-    ]
+    return [replace(scene, commands=_fill_up(scene.commands, commands, rng)) for scene in scenes[:turns]]
 
 
 def _fill_up(own: tuple[str, ...], wanted: int, rng: np.random.Generator) -> tuple[str, ...]:
@@ -120,7 +108,6 @@ def _fill_up(own: tuple[str, ...], wanted: int, rng: np.random.Generator) -> tup
 
 @cache
 def _walk(seed: int) -> tuple[Scene, ...]:
-    """Return the scenes of a `simple` game's walkthrough."""
     with EpisodeRunner(games.resolve(f"textworld:simple?seed={seed}"), seed=0, infos=WalkthroughAgent.infos) as runner:
         (episode,) = runner.play(WalkthroughAgent(), 1)
     return tuple(Scene(observation=s.observation, commands=s.admissible_commands) for s in episode.steps)

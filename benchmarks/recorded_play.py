@@ -2,14 +2,14 @@
 
 There are three parts. A synthetic transcript is converted to token streams as by `train --data`, the resulting file is
 indexed, and about 1,000 of its episodes are read in a scattered order. The memory of a part is how far the peak of the
-process rises above the memory after the first 2,000 turns of the part. For the index, it is the rise during the whole
-part.
+process rises after the first 2,000 turns of the part or, for the index, during the whole part.
 """
 
 import json
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,17 +22,8 @@ from benchmarks.memory import peak, reset_peak, resident
 
 TURNS = 20
 WARM = 2_000
-COMMANDS = (
-    "go east",
-    "go north",
-    "go south",
-    "go west",
-    "inventory",
-    "look",
-    "open chest",
-    "take lamp",
-    "take red key",
-)
+COMMANDS = ("go east", "go north", "go south", "go west", "inventory", "look", "open chest", "take lamp",
+            "take red key")  # fmt: skip
 
 
 def episode(index: int) -> Episode:
@@ -42,9 +33,9 @@ def episode(index: int) -> Episode:
         Step(
             observation=text,
             admissible_commands=COMMANDS,
-            decision=Decision(command=COMMANDS[(index + turn) % len(COMMANDS)]),
             reward=float((index + turn) % 7 == 0),
             score=0.0,
+            decision=Decision(command=COMMANDS[(index + turn) % len(COMMANDS)]),
         )
         for turn, text in enumerate(texts)
     )
@@ -65,10 +56,11 @@ def episode(index: int) -> Episode:
 
 
 class Meter:
-    """Measures the time and the growth of memory of one part."""
+    """Measures the time of one part, and how much the memory grows."""
 
     def __init__(self) -> None:
-        self.begin, self.before = time.perf_counter(), 0
+        reset_peak()
+        self.begin, self.before = time.perf_counter(), resident()
 
     def watched(self, items: Iterator[Any], each: int) -> Iterator[Any]:
         """Yield the items, of `each` turns each, and begin to measure memory growth after the first `WARM` turns."""
@@ -79,14 +71,12 @@ class Meter:
             yield item
 
     def row(self) -> dict[str, float]:
-        return {
-            "seconds": round(time.perf_counter() - self.begin, 1),
-            "growth_mb": round((peak() - self.before) / 1e6, 1),
-        }
+        seconds = time.perf_counter() - self.begin
+        return {"seconds": round(seconds, 1), "growth_mb": round((peak() - self.before) / 1e6, 1)}
 
 
 def measure(turns: int, folder: Path) -> dict[str, Any]:
-    """Write a transcript of `turns` turns to `folder`, and return the time and memory of all three parts."""
+    """Write a transcript of `turns` turns to `folder`, and measure all three parts."""
     from agents.language_model.recorded_streams import StreamRecorder
     from agents.text.prompt import PLAIN
     from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
@@ -103,16 +93,14 @@ def measure(turns: int, folder: Path) -> dict[str, Any]:
     converter = data_file.Converter(recorder, {"": ("\n> ", "\n")}, labels="expert")
     episodes = (entry.episode for entry in transcript.read(source))
     with data.open("w", encoding="utf-8") as file:
-        file.writelines(converter.lines(meter.watched(episodes, TURNS)))
+        file.writelines(converter.lines(zip(repeat("source"), meter.watched(episodes, TURNS))))
     results |= {"data_mb": round(data.stat().st_size / 1e6, 1), "convert": meter.row()}
     meter = Meter()
-    reset_peak()
-    meter.before = resident()
     index = data_file.read_index(data, len(tokenizer))
     results["index"] = meter.row()
     meter = Meter()
     for number in meter.watched(iter(range(0, count, max(1, count // 1000))), TURNS):
-        data_file.read_row(data, index.place(number * 7919 % count), len(tokenizer))
+        data_file.read_row(data, index, number * 7919 % count, len(tokenizer))
     return results | {"read_1000": meter.row()}
 
 

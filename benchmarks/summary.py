@@ -33,7 +33,6 @@ OUTCOMES = ("tried", "refused", "exact", "failed")
 
 
 def page() -> str:
-    """Return the text of the page."""
     about = (
         "A speed-up is a ratio of two times, measured alternately in one run: the median, with the extremes of the"
         " rounds in brackets (for first visits the first and last decile). Above 1 our side is faster. `python -m"
@@ -120,28 +119,28 @@ def _sharing() -> Iterator[list[str]]:
         ("total", "from random weights to 90% wins of one game", ""),
         ("last", "its last 100 episodes", "2"),
     ):
-        ratios = harness.summary([row[f"processor_{part}"]["ratio"] for row in rows])
-        yield [f"{name}, small trunk, processor time", "separate episodes", shown(ratios), target]
+        ratio = shown(harness.summary([row[f"processor_{part}"]["ratio"] for row in rows]))
+        yield [f"{name}, small trunk, processor time", "separate episodes", ratio, target]
 
 
-def _grpo() -> Iterator[list[str]]:
-    ratios = stored("grpo")["ratios"]
-    what = "a rollout of completions and its gradient steps, SmolLM2 with LoRA"
-    yield [what, "TRL's GRPO", shown(ratios["whole"]), "2"]
-    yield ["its gradient steps alone", "TRL's GRPO", shown(ratios["update"]), ""]
-    found = stored("grpo_games")
-    what = "a gradient step on {episodes} episodes of {turns} turns, SmolLM2 with LoRA, processor time"
+def _grpo() -> list[list[str]]:
+    ratios, games = stored("grpo")["ratios"], stored("grpo_games")
+    whole = "a rollout of completions and its gradient steps, SmolLM2 with LoRA"
+    step = "a gradient step on {episodes} episodes of {turns} turns, SmolLM2 with LoRA, processor time"
     peer = "TRL's GRPO with `ToolEnvironment` and random calls"
-    yield [what.format_map(found["about"]["settings"]), peer, shown(found["ratios"]["update"]), ""]
+    return [
+        [whole, "TRL's GRPO", shown(ratios["whole"]), "2"],
+        ["its gradient steps alone", "TRL's GRPO", shown(ratios["update"]), ""],
+        [step.format_map(games["about"]["settings"]), peer, shown(games["ratios"]["update"]), ""],
+    ]
 
 
 def _dilemma() -> Iterator[list[str]]:
     times = stored("dilemma")["seconds_per_rollout"]
     for peer in (name for name in times if name != "batch"):
-        ratios = sorted(theirs / ours for theirs, ours in zip(times[peer], times["batch"], strict=True))
-        numbers = {"median": ratios[len(ratios) // 2], "least": ratios[0], "most": ratios[-1]}
+        ratio = shown(harness.ratios(times[peer], times["batch"]), 1)
         target = "10, stretch 50" if peer == "public code" else ""
-        yield ["a rollout and its four steps, the post's prisoner's dilemma", peer, shown(numbers, 1), target]
+        yield ["a rollout and its four steps, the post's prisoner's dilemma", peer, ratio, target]
 
 
 def _processes() -> Iterator[list[str]]:
@@ -212,8 +211,8 @@ def _trl() -> str:
         f" each for reference, value and reward model, and {epochs} times forward and backward of policy and value"
         f" model. Ours costs {ours}. The possible speed-up is therefore {theirs / ours:.2f}, plus the cost of TRL's"
         " logits over the vocabulary. TRL's sample is a prompt and a response, though, so for an episode of several"
-        " turns it processes"
-        f" the history at every turn. Policy loss of one step of TRL: {losses[0]} by our update, {losses[1]} by TRL."
+        f" turns it processes the history at every turn. Policy loss of one step of TRL: {losses[0]} by our update,"
+        f" {losses[1]} by TRL."
     )
 
 
@@ -293,15 +292,10 @@ def _reliability() -> str:
     rows = []
     for name, what in FAULTS.items():
         file, _, part = name.partition(".")
-        total = stored(file)["total"]
-        rows.append([what, *(f"{(total[part] if part else total)[outcome]:,}" for outcome in OUTCOMES)])
+        total = stored(file)["total"][part] if part else stored(file)["total"]
+        rows.append([what, *(f"{total[outcome]:,}" for outcome in OUTCOMES)])
     return f"{filled(about)}\n\n{table(('fault', *OUTCOMES), rows)}"
 
 
-def main() -> None:
-    """Write the page."""
-    atomic_write(PAGE, page())
-
-
 if __name__ == "__main__":
-    main()
+    atomic_write(PAGE, page())

@@ -2,33 +2,31 @@
 
     python -m benchmarks.textworld_damage --out benchmarks/textworld_damage.json
 
-A game consists of two files: the compiled story, and a JSON file that is called the record here. One game of each of
-three families is damaged, first with our record, which contains hashes, and then with a foreign record, as TextWorld
-writes it, without hashes. The damages are:
+A game consists of two files: the compiled story, and a JSON file, here called the record. One game of each of three
+families is damaged, first with our record, and then with a foreign record, which contains no hashes. The damages are:
 
 * The story or the record is truncated, at 20 places each.
 * A random bit of the story or the record is flipped, 200 times each.
 * A random bit of the story's header is flipped, 40 times. The header has no checksum.
 * The record is replaced by that of another game.
 
-Three players play each damaged file: one follows the walkthrough, and two choose at random. The file plays like the
-intact one if each player sees the same texts, scores, commands and infos at every step. The exit status is 1 if any
-file is neither refused nor played like the intact one.
+Three players, one of which follows the walkthrough, must see the same texts, scores, commands and infos at every step
+as with the intact file. The exit status is 1 if any file is neither refused nor played like the intact one.
 """
 
-import argparse
 import json
 import random
-import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import harness
 from games.errors import GameError
 from games.textworld.engines.protocol import INFOS
 from games.textworld.env import TextWorld
@@ -47,10 +45,7 @@ Damage = tuple[str, bytes, bytes]
 
 
 def form(story: Path, foreign: bool) -> tuple[bytes, bytes]:
-    """Return a tuple (story, record) of a game.
-
-    If `foreign`, the record lacks the metadata that this project adds, which contain the hashes.
-    """
+    """Return a tuple (story, record) of a game. A foreign record lacks this project's metadata, such as the hashes."""
     record = json.loads(story.with_suffix(".json").read_bytes())
     if foreign:
         del record["metadata"]["actde"]
@@ -77,10 +72,7 @@ def _flip(data: bytes, at: int, rng: random.Random) -> bytes:
 
 
 def verdict(pair: tuple[bytes, bytes], intact: list[Any], folder: Path) -> str:
-    """Play a damaged pair (story, record). Return "refused", "exact", or a description of the failure in capitals.
-
-    `intact` is what `play` returns for the intact files.
-    """
+    """Play a damaged pair (story, record). Return "refused", "exact", or a description of the failure in capitals."""
     path = folder / "tw-game.z8"
     path.write_bytes(pair[0])
     path.with_suffix(".json").write_bytes(pair[1])
@@ -92,8 +84,7 @@ def verdict(pair: tuple[bytes, bytes], intact: list[Any], folder: Path) -> str:
 
 def play(path: Path) -> list[Any]:
     """Return everything that the walkthrough and two random players see."""
-    env = TextWorld(str(path), infos=INFOS, max_turns=10_000)
-    try:
+    with closing(TextWorld(str(path), infos=INFOS, max_turns=10_000)) as env:
         seen: list[Any] = []
         for player in range(3):
             rng = np.random.default_rng(player)
@@ -107,18 +98,17 @@ def play(path: Path) -> list[Any]:
                 if seen[-1][2]:
                     break
         return seen
-    finally:
-        env.close()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--flips", type=int, default=200, help="bit flips of each file")
-    parser.add_argument("--cuts", type=int, default=20, help="truncations of each file")
-    parser.add_argument("--families", default=",".join(GAMES))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="also write the counts here, as JSON")
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = harness.parser(
+        __doc__,
+        timed=False,
+        flips=(200, "bit flips of each file"),
+        cuts=(20, "truncations of each file"),
+        families=(",".join(GAMES), "families of games, separated by commas"),
+        seed=(0, "seed of the flips"),
+    ).parse_args(arguments)
     results: dict[str, dict[str, dict[str, int]]] = {}
     for family in options.families.split(","):
         mine, others = (cached_game(family, values) for values in GAMES[family])
@@ -126,14 +116,12 @@ def main() -> int:
         for name, foreign in (("ours", False), ("foreign", True)):
             counts: dict[str, Counter[str]] = {}
             other = form(others, foreign)[1]
-            for what, *pair in damages(form(mine, foreign), other, options.seed, options.flips, options.cuts):
-                folder = Path(tempfile.mkdtemp())
-                counts.setdefault(what, Counter())[verdict((pair[0], pair[1]), intact, folder)] += 1
-                shutil.rmtree(folder)
+            for what, story, record in damages(form(mine, foreign), other, options.seed, options.flips, options.cuts):
+                with tempfile.TemporaryDirectory() as folder:
+                    counts.setdefault(what, Counter())[verdict((story, record), intact, Path(folder))] += 1
             results[f"{family}, {name}"] = {what: dict(count) for what, count in counts.items()}
             print(f"{family}, {name}", json.dumps(results[f"{family}, {name}"]), flush=True)
-    if options.out is not None:
-        options.out.write_text(json.dumps({"seed": options.seed, "results": results}, indent=1) + "\n")
+    harness.write(options.out, {"seed": options.seed, "results": results})
     ends = {end for counts in results.values() for count in counts.values() for end in count}
     return int(not ends <= {"refused", "exact"})
 

@@ -10,14 +10,10 @@ The first difference ends the run. It is printed with the commands that led to i
 `--out`, game by game.
 """
 
-from __future__ import annotations
-
-import argparse
 import itertools
-import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import fields
 from pathlib import Path
@@ -25,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from games import files
+from benchmarks import harness
 from games.game_strings import resolve
 from games.textworld.engines.command_filter import CommandFilter
 from games.textworld.engines.protocol import INFOS, EngineResponse, intermediate_reward
@@ -64,24 +60,20 @@ class StockEnvironment:
         if "intermediate_reward" in infos:  # TextWorld computes the reward from the policy, and fails without it
             asked["policy_commands"] = True
         self._infos, self._way = infos, None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Jericho does not know the game
+        with warnings.catch_warnings(action="ignore"):  # Jericho does not know the game
             self._env: Any = textworld.start(str(story), textworld.EnvInfos(**asked))
 
     def reset(self) -> EngineResponse:
         self._way = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             return self._answer(self._env.reset())
 
     def step(self, command: str) -> EngineResponse:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             return self._answer(self._env.step(command)[0])
 
     def _answer(self, state: Any) -> EngineResponse:
-        before, self._way = self._way, state["_winning_policy"]
-        asked = self._infos
+        asked, before, self._way = self._infos, self._way, state["_winning_policy"]
         reward = intermediate_reward(before, self._way, won=state.won, lost=state.lost)
         return EngineResponse(
             text=state.feedback.strip(),
@@ -96,14 +88,16 @@ class StockEnvironment:
         )
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return 1 if there is a difference, and 0 otherwise."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=200_000, help="total number of steps")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=None, help="result as JSON; an unfinished one is resumed")
-    given = parser.parse_args(arguments)
+    given = harness.parser(
+        __doc__,
+        timed=False,
+        steps=(200_000, "total number of steps"),
+        seed=(0, "seed of the players"),
+        workers=(2, "processes that play"),
+        out=(Path, "result as JSON; an unfinished one is resumed"),
+    ).parse_args(arguments)
     parts = list(itertools.product(GAMES, range(len(INFO_SETS))))
     each = -(-given.steps // len(parts))
     request = {"command": f"python -m benchmarks.textworld_exact --steps {given.steps} --seed {given.seed}",
@@ -115,8 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = job.result()
             done[f"{result['game']} {result['infos']}"] = result
             print(_line(result), flush=True)
-            if given.out is not None:
-                _write(given.out, request, done)
+            _write(given.out, request, done)
             if result["difference"]:
                 return 1
     print(f"{sum(part['steps'] for part in done.values())} steps, every output compared: no difference")
@@ -141,10 +134,7 @@ def play(part: tuple[str, int, int, int]) -> dict[str, Any]:
 
 
 def episode(stock: StockEnvironment, ours: CachedEngine, rng: np.random.Generator, player: str) -> Iterator[str]:
-    """Play an episode in both environments, and yield their difference after the reset and after every command.
-
-    The difference is a text, or "" if there is none.
-    """
+    """Play an episode in both environments. Yield their difference, or "", after the reset and every command."""
     follow, invent = PLAYERS[player]
     command_filter = CommandFilter(ours.game_info.command_templates)
     theirs, answer = stock.reset(), ours.reset()
@@ -186,25 +176,23 @@ def difference_of(theirs: EngineResponse, ours: EngineResponse, commands: list[s
 
 def _line(result: dict[str, Any]) -> str:
     known = result["hits"] / max(1, result["hits"] + result["misses"])
-    verdict = result["difference"] or "no difference"
-    asked = len(INFO_SETS[result["infos"]])
-    return f"{result['game']} with {asked} infos: {result['steps']} steps, {known:.0%} known: {verdict}"
+    return (
+        f"{result['game']} with {len(INFO_SETS[result['infos']])} infos: {result['steps']} steps, {known:.0%} known:"
+        f" {result['difference'] or 'no difference'}"
+    )
 
 
 def _read(path: Path | None, request: dict[str, Any]) -> dict[str, Any]:
-    if path is None or not path.exists():
-        return {}
-    stored = json.loads(path.read_text())
-    if {key: stored.get(key) for key in request} != request:
+    stored = harness.read(path)
+    if stored and {key: stored.get(key) for key in request} != request:
         sys.exit(f"{path}: has the results of other settings; choose another file")
-    return {f"{part['game']} {part['infos']}": part for part in stored["parts"]}
+    return {f"{part['game']} {part['infos']}": part for part in stored.get("parts", [])}
 
 
-def _write(path: Path, request: dict[str, Any], done: dict[str, Any]) -> None:
-    total = sum(part["steps"] for part in done.values())
-    unequal = sum(bool(part["difference"]) for part in done.values())
-    data = {**request, "played": total, "differences": unequal, "parts": [done[key] for key in sorted(done)]}
-    files.atomic_write(path, json.dumps(data, indent=1) + "\n")
+def _write(path: Path | None, request: dict[str, Any], done: dict[str, Any]) -> None:
+    parts = [done[key] for key in sorted(done)]
+    played, unequal = sum(part["steps"] for part in parts), sum(bool(part["difference"]) for part in parts)
+    harness.write(path, {**request, "played": played, "differences": unequal, "parts": parts})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the environment, so that the command filter and the engine are tested together. 
 finding. The exit status is 1 if there are findings.
 """
 
-import argparse
 import faulthandler
 import json
 import re
@@ -17,9 +16,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks import harness
 from benchmarks.hostile import CommandGenerator
 from games.child_process import python_environment
 from games.game_strings import make_textworld
@@ -32,10 +34,8 @@ GAMES = {
     "cooking": "textworld:cooking?level=8&seed=1",
     "quest": "textworld:quest?level=6&seed=1",
 }
-PATIENCE = 60.0
-"""Maximum seconds for one command."""
-TURNS = 150
-"""Maximum number of commands per episode. After each episode, the walkthrough is played."""
+PATIENCE = 60.0  # seconds for one command
+TURNS = 150  # commands per episode at most
 HIDDEN = [
     re.compile(r"\[[^\]]*\]"),  # traces of actions
     re.compile(r"</?(description|inventory|score|moves|location)>"),
@@ -110,13 +110,12 @@ class Fuzz:
 
 
 def in_child(family: str, commands: int, seed: int, infos: tuple[str, ...]) -> dict[str, Any]:
-    """Play in a child process, in an empty folder, and return the result."""
+    """Play in a child process, in an empty folder."""
     code = "import sys; from benchmarks.textworld_fuzz import child; child(sys.argv[1])"
-    job = json.dumps([family, commands, seed, infos])
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", code, job],
+            [sys.executable, "-c", code, json.dumps([family, commands, seed, infos])],
             cwd=folder, env=python_environment(), capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
         files = sorted(path.name for path in Path(folder).iterdir())
@@ -137,26 +136,20 @@ def child(job: str) -> None:
     print(json.dumps({"counts": dict(fuzz.counts), "found": fuzz.violations[:50]}))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commands", type=int, default=100_000, help="total number of commands")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="also write the results here, as JSON")
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = harness.parser(
+        __doc__, timed=False, commands=(100_000, "total number of commands"), seed=(0, "seed of the commands")
+    ).parse_args(arguments)
     share = -(-options.commands // (2 * len(GAMES)))
-    results = []
-    for family in GAMES:
-        for infos in ((), INFOS):
-            results.append(in_child(family, share, options.seed, infos))
-            print(json.dumps(results[-1]), flush=True)
+    results: list[dict[str, Any]] = []
     total: Counter[str] = Counter()
-    for result in results:
-        total.update(result["counts"])
+    for family, infos in product(GAMES, ((), INFOS)):
+        results.append(in_child(family, share, options.seed, infos))
+        print(json.dumps(results[-1]), flush=True)
+        total.update(results[-1]["counts"])
     count = sum(len(result["found"]) for result in results)
     print(f"{total['commands']:,} commands, {total['passed']:,} of them passed; findings: {count}")
-    if options.out is not None:
-        whole = {"seed": options.seed, "games": GAMES, "total": dict(total), "results": results}
-        options.out.write_text(json.dumps(whole, indent=1) + "\n")
+    harness.write(options.out, {"seed": options.seed, "games": GAMES, "total": total, "results": results})
     return int(count > 0)
 
 

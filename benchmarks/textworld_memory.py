@@ -6,19 +6,14 @@ First, one episode of a game is played. Next, 64 environments of this game are o
 environment makes 10,000 resets and 1,000,000 cached steps.
 """
 
-from __future__ import annotations
-
-import argparse
 import gc
 import json
-import os
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from games import files
+from benchmarks import harness, memory
 from games.game_strings import make_textworld
 from games.textworld.env import TextWorld
 
@@ -29,8 +24,7 @@ EPISODES, RESETS, STEPS, FIRST_STEPS = 64, 10_000, 1_000_000, 1_500
 def resident() -> float:
     """Return the resident memory of this process in MB."""
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return memory.resident() / 1e6
 
 
 def random_steps(env: TextWorld, rng: np.random.Generator, steps: int) -> None:
@@ -79,17 +73,12 @@ def measure(game: str) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=None, help="result as JSON")
-    given = parser.parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = harness.parser(__doc__, timed=False).parse_args(arguments)
     result = {"command": "python -m benchmarks.textworld_memory", **measure(GAME)}
     print(json.dumps(result, indent=1))
-    if given.out is not None:
-        files.atomic_write(given.out, json.dumps(result, indent=1) + "\n")
-    return 0
+    harness.write(options.out, result)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,22 +16,16 @@ TextWorld's environment, it adds up the minima of the commands. For ours, it use
 `mix` and `first` cannot be repeated, since a first visit happens only once. They compare CPU time instead.
 """
 
-from __future__ import annotations
-
-import argparse
 import itertools
-import json
 import statistics
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks import harness
 from benchmarks.textworld_exact import StockEnvironment
-from games import files
 from games.game_strings import make_textworld
 from games.textworld.engines.protocol import INFOS
 from games.textworld.transitions import cache as memory
@@ -54,9 +48,9 @@ class Pair:
         self.stock = StockEnvironment(self.ours.path, infos)
 
     def script(self, rng: np.random.Generator, steps: int, followed: float) -> list[str]:
-        """Play an episode in our environment and return its commands.
+        """Play an episode of at most `steps` commands in our environment, and return its commands.
 
-        The episode ends after `steps` commands or at the end of the game. `followed` is the share of policy commands.
+        `followed` is the share of policy commands.
         """
         _, info = self.ours.reset()
         commands: list[str] = []
@@ -89,10 +83,7 @@ class Pair:
 
 
 def warm(game: str, infos: tuple[str, ...]) -> dict[str, float]:
-    """Compare steps that our cache already contains.
-
-    Return microseconds per step and per reset, and the ratio TextWorld / ours of the time of a step.
-    """
+    """Compare steps that our cache already contains, in microseconds per step and per reset."""
     pair = Pair(game, infos)
     commands = pair.script(np.random.default_rng(0), STEPS, 0.0)
     stock, ours, resets = [], [], []
@@ -113,10 +104,7 @@ def warm(game: str, infos: tuple[str, ...]) -> dict[str, float]:
 
 
 def mix(game: str, steps: int, every: int) -> dict[str, float]:
-    """Compare episodes from an empty cache, with 70% policy commands and 30% random commands.
-
-    TextWorld's environment plays one in `every` episodes.
-    """
+    """Compare episodes from an empty cache. TextWorld's environment plays one in `every` episodes."""
     pair, rng = Pair(game, POLICY), np.random.default_rng(1)
     ours = stock = 0.0
     made = compared = episodes = 0
@@ -161,10 +149,6 @@ def first(game: str, infos: tuple[str, ...], steps: int) -> dict[str, float]:
             if new:
                 times.append((time.thread_time() - between, between - begun))
         since = since + 1 if len(times) == before else 0
-    return _summary(times)
-
-
-def _summary(times: list[tuple[float, float]]) -> dict[str, float]:
     ratios = sorted(stock / ours for stock, ours in times)
     return {
         "steps": len(times),
@@ -176,35 +160,32 @@ def _summary(times: list[tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=10_000, help="steps of the mix")
-    parser.add_argument("--every", type=int, default=10, help="TextWorld plays one in so many episodes of the mix")
-    parser.add_argument("--first", type=int, default=100, help="number of first visits")
-    parser.add_argument("--out", type=Path, default=None, help="result as JSON")
-    given = parser.parse_args(arguments)
+def measure(game: str, steps: int, every: int, visits: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a game."""
+    for name, infos in WARM.items():
+        yield {"game": game, "what": "warm", "infos": name, **warm(game, infos)}
+    yield {"game": game, "what": "mix", "infos": "with policy", **mix(game, steps, every)}
+    for name, infos in WARM.items():
+        yield {"game": game, "what": "first", "infos": name, **first(game, infos, visits)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = harness.parser(
+        __doc__,
+        timed=False,
+        steps=(10_000, "steps of the mix"),
+        every=(10, "TextWorld plays one in so many episodes of the mix"),
+        first=(100, "number of first visits"),
+    ).parse_args(arguments)
     rows: list[dict[str, Any]] = []
     for game in GAMES:
-        for name, infos in WARM.items():
-            rows.append({"game": game, "what": "warm", "infos": name, **warm(game, infos)})
-            print(_line(rows[-1]), flush=True)
-        rows.append({"game": game, "what": "mix", "infos": "with policy", **mix(game, given.steps, given.every)})
-        print(_line(rows[-1]), flush=True)
-        for name, infos in WARM.items():
-            rows.append({"game": game, "what": "first", "infos": name, **first(game, infos, given.first)})
-            print(_line(rows[-1]), flush=True)
-    if given.out is not None:
-        command = f"python -m benchmarks.textworld_speed --steps {given.steps} --every {given.every}"
-        data = {"command": f"{command} --first {given.first}", "cores": 1, "rows": rows}
-        files.atomic_write(given.out, json.dumps(data, indent=1) + "\n")
-    return 0
-
-
-def _line(row: dict[str, Any]) -> str:
-    rest = ", ".join(f"{key} {value}" for key, value in row.items() if key not in ("game", "what", "infos"))
-    return f"{row['game']:40} {row['what']:5} {row['infos']:32} {rest}"
+        for row in measure(game, given.steps, given.every, given.first):
+            rows.append(row)
+            rest = ", ".join(f"{key} {value}" for key, value in row.items() if key not in ("game", "what", "infos"))
+            print(f"{game:40} {row['what']:5} {row['infos']:32} {rest}", flush=True)
+    words = f"--steps {given.steps} --every {given.every} --first {given.first}"
+    harness.write(given.out, {"command": f"python -m benchmarks.textworld_speed {words}", "cores": 1, "rows": rows})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,7 +5,7 @@
     ../trl/bin/python -m benchmarks.trl_environment [--game GAME] [--steps N]
 
 The Python of an environment with TRL runs this file from the root of the checkout. TRL is not among the tested
-packages, because pyarrow, which it requires through `datasets`, needs 170 MB.
+packages, because it requires pyarrow (170 MB).
 
 The model is a tiny Llama with random weights and a byte tokenizer. Random weights never write a tool call, so
 `Caller` replaces the model's `generate`: it writes a call with a random admissible command until the game is over. TRL
@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import random
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -120,23 +119,17 @@ def check(logs: Sequence[dict[str, float]], steps: int) -> None:
     assert any(row["grad_norm"] > 0 for row in logs), "all rewards of all groups are equal"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--game", default="textworld:coin?level=1&seed=1..4", help="GAME with admissible commands")
+    parser.add_argument("--steps", type=int, default=2, help="gradient steps")
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         logs = train(options.game, options.steps, folder)
     for row in logs:
         print(json.dumps(row))
     check(logs, options.steps)
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--game", default="textworld:coin?level=1&seed=1..4", help="GAME with admissible commands")
-    parser.add_argument("--steps", type=int, default=2, help="gradient steps")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

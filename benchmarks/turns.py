@@ -7,16 +7,13 @@ trl-textworld: at every turn it tokenizes and encodes the whole text so far, bot
 parts are ours (trie pass, heads, sampling), so that only the treatment of the history differs. trl-textworld also
 decodes commands token by token and has a second model. These costs are not included.
 
-`off` is the largest difference between the two agents' probabilities of a command. A subword tokenizer may split a
-whole text differently from its pieces. The benchmark reports the number of turns at which this happens.
+`off` is the largest difference between the two agents' probabilities of a command. The benchmark reports the number of
+turns at which a subword tokenizer splits the whole text differently from its pieces.
 
 With a cache, the time of a turn should grow with the turn number only because of attention. `attention` measures this
-cost alone: torch's attention of the new tokens over all tokens so far, with the trunk's shapes, for all layers. It is
-measured in the same rounds.
+cost alone: torch's attention of the new tokens over all tokens so far, with the trunk's shapes, for all layers.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,9 +36,9 @@ WAYS = ("again", "kept", "attention")
 
 
 def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[float, TurnOutputs, Decision, int]:
-    """Play one turn. Return a tuple: (1) seconds, (2) outputs, (3) decision, (4) index of the command.
+    """Play one turn with the command of index `taken`, or with a sampled command if None.
 
-    The command has the index `taken`. If `taken` is None, the agent samples the command.
+    Return a tuple: (1) seconds, (2) outputs, (3) decision, (4) index of the command.
     """
     begun = time.perf_counter()
     outputs = agent.evaluate([turn])
@@ -52,10 +49,7 @@ def decide(agent: LanguageModelAgent, turn: Turn, taken: int | None) -> tuple[fl
 
 
 def attention(player: Player, new: int, visible: int) -> float:
-    """Return the seconds that the attention of all layers takes, for `new` queries and `visible` keys and values.
-
-    The batch size is 1.
-    """
+    """Return the seconds that the attention of all layers takes, for one row of `new` queries and `visible` keys."""
     config = player.model.base.config
     heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     keys = getattr(config, "num_key_value_heads", heads)
@@ -70,10 +64,7 @@ def attention(player: Player, new: int, visible: int) -> float:
 
 
 def play(player: Player, tape: EpisodeSpec, episode: int) -> list[dict[str, Any]]:
-    """Play a tape with both agents and return a row for each turn.
-
-    One agent starts a new episode at every turn, so the episode numbers `episode` to `episode` + turns - 1 are used.
-    """
+    """Play a tape with both agents and return a row for each turn. Episode numbers from `episode` on are used."""
     kept, again = player.agent(context=None), player.agent(context=None)
     pieces, text, rows = Text(kept), "", []
     for number in range(len(tape.scenes)):
@@ -117,7 +108,7 @@ def measure(player: Player, turns: int, commands: int | None, rounds: int) -> di
         }
         for index, row in enumerate(plays[0])
     ]
-    ends = [at for at in (1, 5, 10, 20) if at < turns] + [turns]
+    ends = [*(at for at in (1, 5, 10, 20) if at < turns), turns]
     return {"rows": rows, "episodes": {at: episode(rows, at) for at in ends}}
 
 
@@ -135,8 +126,7 @@ def episode(rows: Sequence[dict[str, Any]], turns: int) -> dict[str, Any]:
 def growth(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Return how many more ms a turn takes for each 1,000 tokens before it, for `kept` and for attention alone.
 
-    The result is c of the least-squares fit seconds = a + b (new tokens) + c (tokens so far), over the turns of each
-    round.
+    This is c of the least-squares fit seconds = a + b (new tokens) + c (tokens so far), over the turns of a round.
     """
     terms = np.array([[1.0, row["new"], row["tokens"]] for row in rows])
     slopes = {}
@@ -147,10 +137,7 @@ def growth(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def draw(data: dict[str, Any], path: Path) -> None:
-    """Plot the duration of each turn, and the cumulative duration of the episode.
-
-    Lines are medians over rounds, and areas extend from the minimum to the maximum.
-    """
+    """Plot the seconds of each turn and of the episode so far: medians over rounds, with areas of their range."""
     figure, (left, right) = make_figure()
     for way, color, dashes, label in (
         ("again", PALETTE[1], "--", "history encoded again"),
@@ -169,10 +156,16 @@ def draw(data: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(arguments)
-    harness.begin(options.threads)
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = harness.start(
+        __doc__,
+        arguments,
+        trunk=("smollm2", "trunk of `train`; the context of `small` allows about 20 turns"),
+        dtype=("bfloat16", "float32 or bfloat16; float32 for the comparison in `off`"),
+        turns=(30, "turns of the episode"),
+        commands=(int, "number of commands at each turn; default: that of the games"),
+        figure=(Path, "file of a figure of seconds against turns"),
+    )
     player = Player({"trunk": options.trunk, "dtype": options.dtype, "lora": 0, "optimizer": "actde"})
     data = measure(player, options.turns, options.commands, options.rounds)
     data["growth"] = growth(data["rows"])
@@ -184,25 +177,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"each 1,000 tokens of text add {kept} ms to a turn; attention alone adds {attention_share} ms")
     off, cut = max(row["off"] for row in data["rows"]), sum(not row["same_tokens"] for row in data["rows"])
     print(f"off by at most {off:.1e}; turns whose text was tokenized differently: {cut}")
-    harness.write(options.out, harness.document("turns", options, arguments, **data))
+    harness.report("turns", options, arguments, **data)
     if options.figure is not None:
         draw(data, options.figure)
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument(
-        "--trunk", default="smollm2", help="trunk of `train`; the context of `small` allows about 20 turns"
-    )
-    parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16; float32 for the comparison in `off`")
-    parser.add_argument("--turns", type=int, default=30, help="turns of the episode")
-    parser.add_argument(
-        "--commands", type=int, default=None, help="number of commands at each turn; default: that of the games"
-    )
-    parser.add_argument("--figure", type=Path, help="file of a figure of seconds against turns")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -21,16 +21,12 @@ sets what a sample of TRL is:
     turns   one turn, with the history as prompt and the command as response, as TRL requires for episodes
 
 In both cases, samples/s are episodes/s. The learning rate is 0, and the games are tapes (recorded episodes). An adapter
-applies only to the policy, since TRL trains the whole value model.
+applies only to the policy, since TRL trains the whole value model. Memory is the peak of a process after its model was
+loaded, minus the memory of the libraries imported until then.
 
-Memory is the peak of a process after its model was loaded, minus the memory of its libraries. A library that is
-imported later counts as memory of its side.
-
-The measurement `loss` applies our update to the data of one step of TRL. Both sides have a small model with the same
-weights. Our update uses TRL's tokens and the outputs of TRL's value and reward models. It takes three epochs of AdamW
-with the policy loss only. To whiten advantages, TRL divides the variance by n - 1, and our update divides it by n. Our
-side uses TRL's divisor here. TRL logs the mean of the surrogates over epochs. `--only loss` skips the other
-measurements.
+The measurement `loss` applies our update to the data of one step of TRL: its tokens, values and scores. Both sides have
+a small model with the same weights, and take three epochs of AdamW with the policy loss only. Both whiten advantages
+with the variance over n - 1, which is TRL's but not our divisor. `--only loss` skips the other measurements.
 """
 
 import argparse
@@ -124,7 +120,7 @@ def model_folder(trunk: str, folder: Path) -> Path:
 
 
 def prompts(rollout: dict[str, Any], samples: str) -> tuple[list[list[int]], int]:
-    """Compute the prompts of TRL from our rollout. Return a tuple (prompts as token ids, tokens per response)."""
+    """Return TRL's prompts (token ids) for our rollout, and the number of tokens per response."""
     segments, choices = rollout["segments"], rollout["choices"]
     made = sum(map(len, choices))
     if samples == "stream":
@@ -138,27 +134,43 @@ def prompts(rollout: dict[str, Any], samples: str) -> tuple[list[list[int]], int
 
 
 def rows_at_once(samples: int, longest: int, budget: int) -> int:
-    """Return the number of rows per micro-batch.
-
-    The number is the largest divisor of `samples` for which rows of `longest` tokens fit into `budget` tokens.
-    """
+    """Return the largest divisor of `samples` for which so many rows of `longest` tokens fit into `budget` tokens."""
     fit = [rows for rows in range(1, samples + 1) if samples % rows == 0 and rows * longest <= budget]
     return max(fit, default=1)
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the seconds and the memory of both sides, which take steps alternately."""
-    own = {"trunk": str(folder), "dtype": options.dtype, "lora": options.lora, "optimizer": "ppo", "context": 2048}
-    no_learning = {"lr": 0.0, "value_lr": 0.0, "epochs": options.epochs, "minibatches": 1, "parallel": options.episodes}
-    budget = {"micro_batch_tokens": options.micro_tokens}
-    job = {"settings": own | no_learning | budget, "episodes": options.episodes, "turns": options.turns}
+    settings = {
+        "trunk": str(folder),
+        "dtype": options.dtype,
+        "lora": options.lora,
+        "optimizer": "ppo",
+        "context": 2048,
+        "lr": 0.0,
+        "value_lr": 0.0,
+        "epochs": options.epochs,
+        "minibatches": 1,
+        "parallel": options.episodes,
+        "micro_batch_tokens": options.micro_tokens,
+    }
+    job = {"settings": settings, "episodes": options.episodes, "turns": options.turns}
 
     def peer(rollout: dict[str, Any]) -> dict[str, Any]:
         queries, answer = prompts(rollout, options.samples)
         rows = rows_at_once(len(queries), max(map(len, queries)) + answer, options.micro_tokens)
-        peer = {"model": str(folder), "dtype": options.dtype, "queries": queries, "response": answer, "micro": rows}
-        peer |= {"epochs": options.epochs, "steps": options.warm + options.rounds, "lora": options.lora}
-        return peer | {"rate": 0.0, "kl_coef": 0.05, "vf_coef": 0.1}
+        return {
+            "model": str(folder),
+            "dtype": options.dtype,
+            "lora": options.lora,
+            "queries": queries,
+            "response": answer,
+            "micro": rows,
+            "epochs": options.epochs,
+            "steps": options.warm + options.rounds,
+            "rate": 0.0,
+            "kl_coef": 0.05,
+            "vf_coef": 0.1,
+        }
 
     with beside_trl(options, job, "trl_ppo", peer) as (rollout, theirs, workers):
         queries, answer = theirs["queries"], theirs["response"]
@@ -209,38 +221,43 @@ def sides(workers: dict[str, Worker], warm: int) -> dict[str, Any]:
 
 
 def compare(measured: dict[str, Any], episodes: int) -> dict[str, Any]:
-    """Return samples/s and three ratios.
+    """Print the table. Return `found`, which is `measured`, and `ratios`: samples/s and three ratios.
 
     The ratios are TRL / ours for the seconds of whole samples and of updates, and ours / TRL for memory.
     """
     held = {name: measured["peak"][name] - measured["libraries"][name] for name in measured["peak"]}
-    return {
-        "samples_per_second": {
-            name: episodes / harness.summary(seconds)["median"] for name, seconds in measured["seconds"].items()
-        },
-        "whole": harness.ratios(measured["seconds"]["trl"], measured["seconds"]["ours"]),
-        "update": harness.ratios(measured["update"]["trl"], measured["update"]["ours"]),
-        "memory": held["ours"] / held["trl"],
-    }
-
-
-def show(measured: dict[str, Any], ratio: dict[str, Any]) -> None:
-    """Print the table."""
+    whole, update = (harness.ratios(measured[what]["trl"], measured[what]["ours"]) for what in ("seconds", "update"))
+    rates = {name: episodes / harness.summary(seconds)["median"] for name, seconds in measured["seconds"].items()}
+    memory = held["ours"] / held["trl"]
     print(f"{'':6} {'samples/s':>10} {'tokens':>7} {'chosen':>7} {'seconds':>20} {'update, s':>20}"
           f" {'peak, MB':>9} {'libraries':>10}")  # fmt: skip
     for name in ("ours", "trl"):
-        seconds, update = (harness.shown(harness.summary(measured[what][name])) for what in ("seconds", "update"))
-        memory = [(measured["peak"][name] - measured["libraries"][name]) / 1e6, measured["libraries"][name] / 1e6]
-        print(f"{name:6} {ratio['samples_per_second'][name]:10.3f} {measured['tokens'][name]:7}"
-              f" {measured['chosen'][name]:7} {seconds:>20} {update:>20} {memory[0]:9.0f}"
-              f" {memory[1]:10.0f}")  # fmt: skip
-    print(f"samples/s, ours / TRL: {harness.shown(ratio['whole'])}; update alone: {harness.shown(ratio['update'])};"
-          f" memory, ours / TRL: {ratio['memory']:.2f}")  # fmt: skip
+        times = [harness.shown(harness.summary(measured[what][name])) for what in ("seconds", "update")]
+        print(f"{name:6} {rates[name]:10.3f} {measured['tokens'][name]:7} {measured['chosen'][name]:7} {times[0]:>20}"
+              f" {times[1]:>20} {held[name] / 1e6:9.0f} {measured['libraries'][name] / 1e6:10.0f}")  # fmt: skip
+    print(f"samples/s, ours / TRL: {harness.shown(whole)}; update alone: {harness.shown(update)};"
+          f" memory, ours / TRL: {memory:.2f}")  # fmt: skip
+    return {
+        "found": measured,
+        "ratios": {"samples_per_second": rates, "whole": whole, "update": update, "memory": memory},
+    }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    options = _options(arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.parser(
+        __doc__,
+        trunk=("smollm2", "small, smollm2 or the folder of a model"),
+        dtype=("bfloat16", "float32 or bfloat16"),
+        lora=(0, "rank of the adapter of both policies; 0: train the whole trunk"),
+        episodes=(4, "episodes per rollout"),
+        turns=(10, "turns per episode"),
+        epochs=(4, "epochs per update"),
+        micro_tokens=(2048, "tokens per micro-batch"),
+        warm=(1, "warm-up rounds, not measured"),
+    )
+    parser.add_argument("--samples", choices=("stream", "turns"), default="stream", help="a sample of TRL")
+    parser.add_argument("--only", choices=("time", "loss"), help="run only one of the two parts")
+    options = parse_peer(parser, arguments)
     data: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         if options.only != "time":
@@ -251,30 +268,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"policy loss: ours {data['loss']['ours']:.7f}, TRL {step['policy_loss']:.7f}")
         if options.only != "loss":
             measured = measure(options, model_folder(options.trunk, Path(name) / "model"))
-            data |= {"found": measured, "ratios": compare(measured, options.episodes)}
-            show(measured, data["ratios"])
-    harness.write(options.out, harness.document("update", options, arguments, **data))
-    return 0
+            data |= compare(measured, options.episodes)
+    harness.report("update", options, arguments, **data)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = harness.parser(__doc__)
-    parser.add_argument("--trunk", default="smollm2", help="small, smollm2 or the folder of a model")
-    parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16")
-    parser.add_argument(
-        "--lora", type=int, default=0, help="rank of the adapter of both policies; 0: train the whole trunk"
-    )
-    parser.add_argument("--samples", choices=("stream", "turns"), default="stream", help="a sample of TRL")
-    parser.add_argument("--episodes", type=int, default=4, help="episodes per rollout")
-    parser.add_argument("--turns", type=int, default=10, help="turns per episode")
-    parser.add_argument("--epochs", type=int, default=4, help="epochs per update")
-    parser.add_argument("--micro-tokens", type=int, default=2048, help="tokens per micro-batch")
-    parser.add_argument("--warm", type=int, default=1, help="warm-up rounds, not measured")
-    parser.add_argument("--only", choices=("time", "loss"), help="run only one of the two parts")
-    return add_peer(parser, arguments)
-
-
-def add_peer(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_peer(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line with the additional option --peer, the Python interpreter of an installation with TRL."""
     parser.add_argument("--peer", type=Path, required=True, help="Python of an environment with TRL")
     options = parser.parse_args(arguments)
@@ -287,4 +285,4 @@ def add_peer(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -97,7 +97,7 @@ def update(agent: Agent, adam: torch.optim.Optimizer, optimizer: Optimizer, toke
 def main() -> None:
     """Train an agent and print its progress."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--optimizer", default="ppo", help="ppo or actde")
+    parser.add_argument("--optimizer", default="ppo", choices=("ppo", "actde"))
     parser.add_argument("--rollouts", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -1,14 +1,13 @@
 """Optimizers with a fault of `trl-textworld`, the post's text-adventure code.
 
-Agents that were trained with `trl-textworld` did not learn (footnote 8 of the post). The code's training step computed
-the losses of eight samples in random order, but returned the last loss instead of the sum of all eight. Only one of the
-eight samples therefore had a gradient.
+Agents that were trained with `trl-textworld` did not learn (footnote 8 of the post). Its training step computed the
+losses of eight samples in random order, but returned the last loss instead of the sum. Only one of the eight samples
+therefore had a gradient.
 
     python cli.py compare --optimizers ppo,experiments.footnote8:OneOfEightPPO --episodes 16 --minibatches 2 \\
         --micro-batch-tokens 1 --prefix-sharing off
 
-With the last two settings, each micro-batch contains a single segment. The optimizers need this to drop the losses of
-seven segments.
+With the last two settings, each micro-batch contains a single segment, so that its loss can be dropped.
 """
 
 from typing import Any
@@ -23,7 +22,7 @@ SAMPLES = 8  # segments of a gradient step
 
 
 class OneOfEight(Optimizer):
-    """Base class of optimizers that use one random segment (a part of an episode) of each eight for the gradient."""
+    """Base class of optimizers that learn from one random segment of every eight. A segment is part of an episode."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -32,10 +31,9 @@ class OneOfEight(Optimizer):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a tuple (mean loss, metrics) for a batch that consists of one segment.
+        """Return a tuple (mean loss over the choices, metrics) for a batch of one segment. `count` is ignored.
 
-        Of every eight successive calls, a random one returns its loss. The other seven return a loss of 0. `count` is
-        ignored: the loss is always the mean over the choices of the segment.
+        Of every eight successive calls, a random one returns its loss, the others 0.
 
         Raises:
             OptimizerError: the batch has several segments.

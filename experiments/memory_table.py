@@ -8,33 +8,36 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from actde.config import option
 from agents.model.sharding import trunk_parameters
 from agents.training.memory_estimate import USABLE, context_of, run_sizes
-from agents.training.memory_forecast import forecast
-from agents.training.memory_prediction import MemoryModel
+from agents.training.memory_prediction import MemoryModel, forecast
 from agents.training.presets import resolve
 from experiments import program
 from experiments.tables import table
 from games.files import atomic_write
 
-LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 128256}
-
 
 def llama(width: int, inner: int, layers: int, heads: int, groups: int, **more: Any) -> dict[str, Any]:
-    """Return the configuration of a Llama with hidden size `width`.
-
-    `inner` is the size of the feed-forward layers, and `groups` the number of key/value heads. `more` holds further
-    fields of the configuration.
-    """
-    sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
-    attention = {"num_attention_heads": heads, "num_key_value_heads": groups, "max_position_embeddings": 8192}
-    return {**LLAMA, **sizes, **attention, "tie_word_embeddings": False, **more}
+    """Return the configuration of a Llama with `groups` key/value heads. `more` holds further fields."""
+    return {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "vocab_size": 128256,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": groups,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+        **more,
+    }
 
 
 DECODERS: dict[str, dict[str, Any]] = {
@@ -55,17 +58,15 @@ DECODERS: dict[str, dict[str, Any]] = {
     },
     "Llama-3.1-70B": llama(8192, 28672, 80, 64, 8),
 }
-"""Configurations of well-known decoders."""
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """How a model is trained.
 
     Attributes:
-        lora: rank of the LoRA adapter. If it is 0, all weights are trained.
-        shards: number of devices among which the trunk is sharded. 1 means that it is not sharded.
-        by_layer: whether play gathers the shards of one layer after the other, instead of the whole trunk at once.
+        lora: rank of the LoRA adapter, or 0 to train all weights.
+        shards: number of devices among which the trunk is sharded.
+        by_layer: whether play gathers the shards of one layer at a time, instead of those of the whole trunk.
     """
 
     lora: int
@@ -81,8 +82,7 @@ METHODS = {
     "8 shards by layer": Method(0, 8, by_layer=True),
     "64 shards by layer": Method(0, 64, by_layer=True),
 }
-DEVICES = (8, 16, 24, 40, 80, 141)
-"""Memory of common GPUs, in GB."""
+DEVICES = (8, 16, 24, 40, 80, 141)  # memory of common GPUs, in GB
 SETTINGS = {
     "game": "textworld:coin?level=1&seed=1..3",
     "dtype": "bfloat16",
@@ -95,14 +95,14 @@ SETTINGS = {
 
 
 def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS) -> Iterator[tuple[float, float]]:
-    """Yield a tuple for each method: the predicted peak per device, in GB, and the trunk's parameters, in billions."""
+    """Yield the predicted peak per device, in GB, and the trunk's parameters, in billions, of each method."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(decoder))
         for method in methods.values():
             config = resolve({**SETTINGS, "trunk": folder, "lora": method.lora})
             model: MemoryModel = forecast(config, ranks=method.shards, by_layer=method.by_layer, on_gpu=True)
-            predicted = model.predict(**run_sizes(config, context_of(config, model.model)))
-            yield predicted.peak / 1e9, sum(p.numel() for p in trunk_parameters(model.model)) / 1e9
+            peak = model.predict(**run_sizes(config, context_of(config, model.model))).peak
+            yield peak / 1e9, sum(p.numel() for p in trunk_parameters(model.model)) / 1e9
 
 
 def cell(gigabytes: float) -> str:
@@ -118,9 +118,10 @@ def row(name: str) -> list[str]:
 
 
 def document(command: str) -> str:
-    """Return the page as Markdown. `command` is the command that the page names as its origin."""
-    settings = {name: x for name, x in SETTINGS.items() if name != "game"}
-    words = " ".join(f"--{name.replace('_', '-')}" + ("" if x is True else f" {x}") for name, x in settings.items())
+    """Return the page as Markdown. `command` is the command shown on the page."""
+    words = " ".join(
+        option(name) + ("" if value is True else f" {value}") for name, value in SETTINGS.items() if name != "game"
+    )
     rows = table(["decoder", "10^9 parameters", *METHODS], map(row, DECODERS))
     return f"""# What fits where
 
@@ -145,12 +146,9 @@ Command: `{command}  # 2 min`.
 """
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="the page to write")],
-) -> None:
+def main(out: Annotated[Path, typer.Option(help="the page to write")]) -> None:
     """Write the table of what fits where."""
-    command = f"python -m experiments.memory_table {shlex.join(sys.argv[1:])}"
-    atomic_write(out, [document(command)])
+    atomic_write(out, [document(f"python -m experiments.memory_table {shlex.join(sys.argv[1:])}")])
 
 
 if __name__ == "__main__":

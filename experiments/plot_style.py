@@ -19,10 +19,7 @@ _LONG = re.compile(r"-?\d+\.\d{3,}")
 
 
 def color_of(optimizer: str) -> Any:
-    """Return the colour of an optimizer, or None if matplotlib should use the next colour of its cycle.
-
-    If the text contains settings, as in "ppo+kl_coef=0.1", the result is a paler version of the optimizer's colour.
-    """
+    """Return the colour of an optimizer, or None if it has none. "ppo+kl_coef=0.1" has a paler colour than "ppo"."""
     from matplotlib.colors import to_rgb
 
     name, *own = optimizer.split("+")
@@ -31,7 +28,7 @@ def color_of(optimizer: str) -> Any:
 
 
 def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: float = 3.6) -> Any:
-    """Return a tuple: (1) a figure, (2) its axes without top and right spines. Width and height are in inches."""
+    """Return a tuple (figure, its axes without top and right spines). Width and height are in inches."""
     import matplotlib as mpl
 
     mpl.rcdefaults()  # matplotlib has read a file `matplotlibrc` of the current folder, which may even start programs
@@ -48,9 +45,9 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: flo
 def plot_runs(
     axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
 ) -> None:
-    """Plot each run as a thin line, and the mean of all runs as a bold line up to the end of the shortest run.
+    """Plot runs as thin lines and their mean as a bold line, which ends with the shortest run.
 
-    A line connects the measured values and skips None.
+    Points whose y is None or NaN are omitted. The mean is omitted where any run lacks a value.
     """
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(*_measured(run_x, run_y), color=color, ls=style, lw=0.6, alpha=alpha)

@@ -15,7 +15,7 @@ from games.errors import GameError, is_users, reason
 
 
 def run(main: Callable[..., None]) -> NoReturn:
-    """Call `main` with the arguments of the command line, and exit. The status is 0 if `main` returns without error."""
+    """Call `main` with the arguments of the command line, and exit."""
     with one_line_errors():
         typer.run(main)
     sys.exit(0)
@@ -25,7 +25,7 @@ def run(main: Callable[..., None]) -> NoReturn:
 def one_line_errors() -> Iterator[None]:
     """Print each warning in the `with` block as one line. On an error, print one line and exit.
 
-    The exit status is 2 for a mistake of the user, and 1 if a run diverged or the system reported an error.
+    The exit status is 2 for a user error, and 1 if a run diverged or the operating system reported an error.
     """
     before, warnings.formatwarning = warnings.formatwarning, warning_line
     try:

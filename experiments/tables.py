@@ -11,10 +11,7 @@ _NUMBERS = re.compile(r"\[\n[\s\d.eE+,nul-]*\n *\]")  # a list of numbers; no JS
 
 
 def json_text(results: Mapping[str, Any]) -> str:
-    """Return results as indented JSON, with each list of numbers on one line.
-
-    Raise ValueError if a number is not finite.
-    """
+    """Return results as indented JSON, with a list of numbers on one line. Raise ValueError for infinity and NaN."""
     text = json.dumps(results, indent=1, allow_nan=False)
     return _NUMBERS.sub(lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
@@ -26,10 +23,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def interval(estimate: Mapping[str, float | None] | None, form: str = "z.2f") -> str:
-    """Return an estimate as text, for example "0.95 (0.83 to 1.00)".
-
-    If the estimate has no interval, the text is the value alone. If the estimate is None, the text is empty.
-    """
+    """Return an estimate as text: "0.95 (0.83 to 1.00)", "0.95" if it has no interval, and "" if it is None."""
     if estimate is None:
         return ""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]

@@ -10,13 +10,12 @@ In addition to Gymnasium's API, every game follows these rules:
 
 * Any `str` is a legal action, even text that the game does not understand. An action of another type raises TypeError.
 * `reward` is the change in score that the command causes, in game points. It is not the running score.
-* `terminated` means that the game has ended. `truncated` means that the turn limit has stopped the episode. The two are
+* `terminated` means that the game has ended. `truncated` means that the turn limit has stopped the episode. They are
   never both true.
 * `info` always holds `admissible_commands` (a sorted list, empty after the end and in games of free text), `score` (the
   sum of the rewards so far), `won`, `lost` and `moves` (the number of commands so far).
-* `won` is None while it is unknown whether the episode is won. This occurs only with environments of other projects,
-  which may report it late or never. If an environment reports it in some episodes, the evaluation counts the episodes
-  without a report as not won.
+* `won` is True, False or None. None means that the outcome is unknown, which occurs only with environments of other
+  projects. If an environment reports the outcome of some episodes only, the evaluation counts the others as not won.
 * `info` also holds `max_score` and `objective` if the game has them.
 * If a truncated game can be continued, `info["continuation"]` holds the reset options that continue the game.
 * If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.
@@ -31,12 +30,13 @@ Importing this package registers `actde/Bandit-v0`, `actde/Completion-v0`, `actd
 Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
 """
 
+import gymnasium
+
 from games.errors import EpisodeError, FatalGameError, GameError, ScorerError
 from games.external_env import ExternalEnv
 from games.game_spec import GameSpec, offers_commands
-from games.game_strings import resolve, resolve_stored
+from games.game_strings import ENTRY_POINTS, resolve, resolve_stored
 from games.parameters import parse_levels, readable
-from games.registration import register
 from games.textworld.generation.dataset import Progress, generate
 from games.textworld.generation.manifest import ManifestEntry, load_manifest
 from games.wrappers import shape, starts_with_words
@@ -61,4 +61,7 @@ __all__ = [
     "starts_with_words",
 ]
 
-register()
+_VECTORIZED = {"actde/TextWorld-v0": "games.vector:make_textworld_vec"}  # Gymnasium can vectorize the other games
+for _id, _entry_point in ENTRY_POINTS.items():
+    if _id not in gymnasium.registry:
+        gymnasium.register(id=_id, entry_point=_entry_point, vector_entry_point=_VECTORIZED.get(_id))

@@ -23,11 +23,11 @@ class Bandit(TextGame):
     """A one-turn game: continue the prompt with one of the arms and earn the reward of that arm.
 
     `case` names one of the post's bandits in `CASES`. `prompt`, `arms`, `rewards` and `policy` replace the values of
-    the case. `policy` holds the probability of each arm before training. If `arms` is given without `policy`, the
-    policy is uniform. The game does not use the policy. It only reports it, as `info["initial_policy"]`.
+    the case. `policy` is the agent's policy before training: a probability for each arm. If `arms` is given without
+    `policy`, the policy is uniform. The game does not use the policy, but reports it as `info["initial_policy"]`.
 
-    Blanks around a command are ignored. A command that is not an arm also ends the game and earns the smallest reward
-    of all arms. An arm with the largest reward wins.
+    Blanks around a command are ignored. A command that is not an arm earns the smallest reward. An arm with the largest
+    reward wins.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

@@ -23,8 +23,8 @@ class StepResult:
     """What a game returns at its start and after each command.
 
     `text` is the observation, without blanks at its ends. `reward` is the change in score that the command causes.
-    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules, and not by the
-    turn limit, which `TextGame` applies. The entries of `info` extend or replace those that `TextGame` computes.
+    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules. `TextGame`
+    applies the turn limit. The entries of `info` extend or replace those that `TextGame` computes.
     """
 
     # The class is not frozen, because freezing it would double the cost of a step.
@@ -40,11 +40,11 @@ class StepResult:
 class TextGame(gymnasium.Env[str, str]):
     """A text game that follows the rules in the docstring of the package `games`.
 
-    A subclass implements `_start` and `_play`. Their random numbers come from `self.np_random`. A command that is not a
+    A subclass implements `_start` and `_play`, which draw random numbers from `self.np_random`. A command that is not a
     `str` raises TypeError. A step before `reset` or after the end raises `gymnasium.error.ResetNeeded`.
 
     Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.game_strings`).
-    `vocabulary` holds all words of the game's texts, or is None if they are too many to list. `strategies` are the
+    `vocabulary` holds all words of the game's texts, or is None if these are too many to list. `strategies` are the
     possible values of `info["strategy"]`. `reset_options` are the keys that `reset(options=...)` accepts.
     """
 
@@ -78,7 +78,10 @@ class TextGame(gymnasium.Env[str, str]):
         self._turns, self._score, self._running, self._rendered = 0, 0.0, False, ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin an episode and return its first observation and info. The same seed gives the same episode."""
+        """Begin an episode and return its first observation and info.
+
+        The same seed and commands give the same episode.
+        """
         if type(seed) is int and seed >= 0:
             self._generator, self._np_random_seed = None, seed
         else:
@@ -113,7 +116,7 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
-        """Return the last command and the observation after it as text, or None if there is no render mode."""
+        """Return the last command, if any, and the last observation as text. Without a render mode, return None."""
         return None if self.render_mode is None else self._rendered
 
     def close(self) -> None:
@@ -150,5 +153,5 @@ class TextGame(gymnasium.Env[str, str]):
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Return additional `info` entries for a truncated episode: `continuation`, if the game can be continued."""
+        """Return `{"continuation": options}` if reset options can continue a truncated episode, and otherwise {}."""
         return {}

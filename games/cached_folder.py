@@ -1,7 +1,4 @@
-"""Build a cached folder only once. If several processes need the folder, one builds it while the others wait.
-
-The folder is built again if its sources or its files have changed.
-"""
+"""Build a folder in the cache. Build it again only if its sources or its files have changed."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,11 +11,9 @@ MANIFEST = "manifest.json"
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Call `build` to fill `folder`, unless `is_intact()` returns True.
+    """Call `build` to fill `folder`, unless `is_intact()` returns True. One process builds while the others wait.
 
-    If several processes call this function, one builds while the others wait. `build` receives the path of an
-    empty temporary folder. When `build` returns, this folder replaces `folder`. If `build` raises, `folder` stays as it
-    is.
+    `build` receives an empty temporary folder, which replaces `folder` unless `build` raises.
     """
     if not is_intact():
         with building(folder):
@@ -28,10 +23,9 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
 
 
 def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Call `build` to fill `folder` if it is missing or out of date. Return `folder`.
+    """Call `build` to fill `folder` if the folder is missing, or if its files or `origin` have changed.
 
-    `origin` holds names and hashes of the sources. The folder's manifest stores `origin` and the hash of each file. The
-    folder is out of date if `origin` or one of these files has changed. Raise FilesError if it cannot be written.
+    `origin` holds names and hashes of the sources. Return `folder`. Raise FilesError if it cannot be written.
     """
 
     def build_with_manifest(work: Path) -> None:

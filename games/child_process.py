@@ -25,8 +25,8 @@ GRACE = 2.0  # seconds that a terminated child has to remove its temporary files
 def python_environment() -> dict[str, str]:
     """Return the environment variables for a Python child.
 
-    The child's import path excludes the current folder and the folder of the main script. A user's file there, such as
-    `random.py`, could otherwise be imported in place of Python's module of the same name.
+    The child's import path excludes the current folder and the folder of the main script, because a user's file there,
+    such as `random.py`, could hide a module of Python.
     """
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
     users = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
@@ -35,13 +35,14 @@ def python_environment() -> dict[str, str]:
 
 
 class Child:
-    """A child process that runs `serve(connection)`, a top-level function of one of our modules.
+    """A child process that calls `serve(connection)`. `serve` is a top-level function of one of our modules.
 
-    The argument of `serve` is the child's end of a pipe, and the attribute `connection` is the other end. `options` are
-    passed to `subprocess.Popen`. Ctrl-C does not reach the child. SIGTERM raises SystemExit in the child.
+    A pipe joins the two processes. `serve` receives the child's end, and the attribute `connection` is the parent's
+    end. `options` are passed to `subprocess.Popen`. Ctrl-C does not reach the child. SIGTERM raises SystemExit in the
+    child.
 
-    The child's standard input is a pipe from this process. A thread of the child waits until this pipe is closed, and
-    then ends the child. The child therefore ends with this process even if C code hangs in the child.
+    The child's standard input is a second pipe. A thread of the child ends the process when the parent closes this pipe
+    or dies. This works even while C code blocks the main thread.
     """
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
@@ -63,10 +64,7 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """Return, as text, the signal or the exit status with which the child has ended.
-
-        Call this after the child has closed its connection. If the child still runs 5 s later, the text says only that.
-        """
+        """Return, as text, the signal or the exit status of a child that has closed its connection. Wait up to 5 s."""
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -89,8 +87,7 @@ class Child:
 def why_ended(status: int, oom_kills_before: int) -> str:
     """Return, as text, the signal or exit status with which a child has ended.
 
-    `status` is the return code of `subprocess`. `oom_kills_before` is the value of `oom_kills()` at the child's start.
-    If the count has increased since, the text says that the kernel killed a process because the memory was full.
+    `status` is the return code of `subprocess`, and `oom_kills_before` the value of `oom_kills()` at the child's start.
     """
     known = -status in {signal.value for signal in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
@@ -99,26 +96,25 @@ def why_ended(status: int, oom_kills_before: int) -> str:
 
 
 def oom_kills() -> int:
-    """Return the number of processes that the kernel has killed because the memory was full, or 0 if it is unknown."""
+    """Return how many processes the kernel has killed because the memory was full, or 0 if the number is unknown."""
     with contextlib.suppress(OSError):
-        counters = dict(line.split() for line in VMSTAT.read_text().splitlines())
-        return int(counters.get("oom_kill", 0))
+        return int(dict(line.split() for line in VMSTAT.read_text().splitlines()).get("oom_kill", 0))
     return 0
 
 
 def _warning_format() -> str:
-    """Return, as `module:name`, the function with which the child formats warnings.
+    """Return `module:name` of the function that formats the child's warnings.
 
-    This is the function in `actde.warning_lines` if the current process uses it, and otherwise Python's own.
+    If `actde` formats the warnings of this process, the child uses the same function. Otherwise, it uses Python's own.
     """
     module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
     return f"{module}:{name}" if module == "actde.warning_lines" else "warnings:formatwarning"
 
 
 def run(descriptor: int, serve: str, warning_format: str) -> None:
-    """Run the function `serve` in the child process, and format its warnings with the function `warning_format`.
+    """Run `serve` in the child process, and format warnings with `warning_format`. Both are given as `module:name`.
 
-    Both functions are given as `module:name`. `descriptor` is the file descriptor of the child's end of the connection.
+    `descriptor` is the file descriptor of the child's end of the connection.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()

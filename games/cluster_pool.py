@@ -1,7 +1,6 @@
 """A pool that runs jobs as tasks of Ray, on one machine or on a cluster. It has the interface of `WorkerPool`.
 
-Ray distributes the jobs, and runs a job again if its process or machine is lost. Jobs read and write files, so the
-current folder and the output folder must be on storage that all machines share.
+Jobs read and write files, so the current folder and the output folder must be on storage that all machines share.
 """
 
 import os
@@ -25,29 +24,23 @@ from games.worker_pool import KEPT, WorkerPool, available_cpus, module_of, run_j
 P = ParamSpec("P")
 T = TypeVar("T")
 ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:]+\]):(?P<port>\d+)")
-LOCAL = "local"
-"""The value of `address` that starts Ray on this machine, in place of the address of a running cluster."""
+LOCAL = "local"  # the `address` that starts Ray on this machine
+# Maximum number of times that Ray runs a job again. Two kinds of failure are counted separately: the job's process or
+# machine was lost, or Ray ended the job because the memory was full.
 RETRIES = 10
-"""Maximum number of times that Ray runs a job again.
-
-Two kinds of failure are counted separately: the job's process or machine was lost, or Ray ended the job because the
-memory was full.
-"""
-STORE = 100_000_000
-"""Size of Ray's shared memory in bytes, if Ray is started here. The results of jobs are small."""
+STORE = 100_000_000  # size of Ray's shared memory in bytes, if Ray is started here. The results of jobs are small.
 
 
 class ClusterPool:
-    """A pool that runs jobs on a Ray cluster. Leaving the context ends the jobs, and also Ray if it was started here.
+    """A pool that runs jobs on a Ray cluster. Leaving the context ends the jobs. If the pool started Ray, it stops Ray.
+
+    Raise GameError if Ray is not installed or the cluster cannot be reached.
 
     Args:
         address: HOST:PORT of the cluster's head, or `local`, which starts Ray on this machine.
-        shared: output folder of the jobs. Every machine must see it, and the current folder, under the same path.
+        shared: output folder of the jobs. It must have the same path on every machine, and so must the current folder.
         cpus: number of CPUs of each job.
-        gpus: whether each job has one GPU, if the cluster has GPUs.
-
-    Raises:
-        GameError: Ray is not installed, or there is no such cluster.
+        gpus: whether each job gets a GPU. Without GPUs in the cluster, this has no effect.
     """
 
     restarts = True
@@ -75,7 +68,7 @@ class ClusterPool:
 
     @property
     def size(self) -> int:
-        """Number of jobs that the cluster runs at the same time. It changes when machines join or leave."""
+        """Number of jobs that the cluster can run at the same time. It changes when machines join or leave."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 0)) // self._cpus)
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -84,17 +77,16 @@ class ClusterPool:
         The future raises the errors that `WorkerPool.submit` describes. Cancelling the future ends the job.
         """
         job: Future[T] = Future()
-        call = module_of(function), function.__name__, args, kwargs
-        reference = self._task.remote(call, self._folder, self._mark)
+        reference = self._task.remote((module_of(function), function.__name__, args, kwargs), self._folder, self._mark)
         job.add_done_callback(lambda job: self._ray.cancel(reference, force=True) if job.cancelled() else None)
         reference.future().add_done_callback(partial(self._finish, job, function.__name__))
         self._jobs.append(job)
         return job
 
     def _finish(self, job: Future[Any], name: str, done: Future[Any]) -> None:
-        """Copy the result or the error of a finished Ray task to `job`, the future that `submit` has returned.
+        """Copy the result or the error of Ray's future `done` to `job`, which `submit` has returned.
 
-        `done` is Ray's future of the task. `name` is the name of the job's function, for error messages.
+        `name` is the name of the job's function, for error messages.
         """
         if not job.set_running_or_notify_cancel():
             return
@@ -130,19 +122,17 @@ def open_pool(
 def _connect(address: str, cpus: int) -> Any:
     """Connect this process to the cluster at `address`, and return the module `ray`.
 
-    If the address is `local`, start Ray on this machine. This Ray listens only on the loopback address. It requires a
-    token that only this process and its children know. It has no dashboard and sends no usage statistics. Its files
-    are in the scratch folder.
+    If the address is `local`, start Ray on this machine. It then listens only on the loopback address, requires a token
+    that only this process and its children know, has no dashboard, and sends no usage statistics.
     """
     if address != LOCAL and not ADDRESS.fullmatch(address):
         raise GameError(f"--cluster {address}: expected HOST:PORT, on a machine of that cluster, or {LOCAL}")
-    environment = python_environment()
-    passed = {name: value for name, value in environment.items() if name.startswith(("ACTDE_", "PYTHON", "HF_"))}
+    passed = {name: x for name, x in python_environment().items() if name.startswith(("ACTDE_", "PYTHON", "HF_"))}
     passed["OMP_NUM_THREADS"] = str(cpus)
-    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
     # Without a working folder of ours, Ray would put the current folder and the script's on the workers' import path.
     (empty := scratch_folder() / "empty").mkdir(exist_ok=True)
-    options["runtime_env"] = {"working_dir": str(empty), "env_vars": passed}
+    workers = {"working_dir": str(empty), "env_vars": passed}
+    options = {"address": address, "log_to_driver": False, "logging_level": "error", "runtime_env": workers}
     # read by the process that submits the tasks; by default, Ray repeats tasks that run out of memory without limit
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     if address == LOCAL:
@@ -151,7 +141,7 @@ def _connect(address: str, cpus: int) -> Any:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         options |= {"num_cpus": max(available_cpus(), cpus), "include_dashboard": False, "object_store_memory": STORE}
-        options["_temp_dir"] = str(scratch_folder() / "ray")
+        options |= {"_temp_dir": str(scratch_folder() / "ray")}
     try:
         import ray
     except ImportError as error:
@@ -170,10 +160,10 @@ def _connect(address: str, cpus: int) -> Any:
 def _run_in_folder(
     call: tuple[str, str, tuple[Any, ...], Mapping[str, Any]], folder: Path, mark: Path
 ) -> tuple[list[str], bool, Any]:
-    """Run a job in the current folder `folder`. Ray calls this function in a worker process, as a task.
+    """Make `folder` the current folder and run a job. Ray calls this function in a worker process, as a task.
 
-    Return a tuple (lines that the job passed to `note`, whether the job succeeded, its result or error). If `folder`
-    or the file `mark` is missing on this machine, the storage is not shared. The error is then a GameError.
+    Return a tuple (lines that the job passed to `note`, whether the job succeeded, its result or error). If this
+    machine lacks `folder` or `mark`, the storage is not shared, and the error is a GameError.
 
     Args:
         call: a tuple (module, function, arguments, keyword arguments).

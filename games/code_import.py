@@ -1,8 +1,8 @@
 """Import code that the user names: a module, or a Python file outside any package.
 
 A GAME, a reward and an optimizer may name code as `package.module:Name` or `path/file.py:Name`. Code is imported only
-because the user named it on the command line, in a TOML file or in a Python call. A name in the stored settings of a
-run is not enough: the user must name the code again on the command line (see `games.game_strings.code_in`).
+if the user names it on the command line, in a TOML file or in a Python call. The stored settings of a run alone do not
+cause an import (see `games.game_strings.code_in`).
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -27,12 +27,9 @@ _NAMED: dict[str, None] = {}
 
 
 def import_code(source: str) -> ModuleType:
-    """Import a module, or execute a file whose name ends in `.py`.
+    """Import a module, or execute a `.py` file if it is new or has changed since the last call.
 
-    A file is executed again only if it has changed since the last call.
-
-    Raises:
-        GameError: there is no such module or file, or its code fails.
+    Raise GameError if there is no such module or file, or if its code fails.
     """
     path = Path(source).expanduser()
     is_file = source.endswith(".py")
@@ -54,11 +51,7 @@ def import_code(source: str) -> ModuleType:
 def import_name(text: str, kind: str) -> Any:
     """Return the function or class that `package.module:Name` or `path/file.py:Name` names.
 
-    Args:
-        kind: the word for the expected object in the error message: "function" or "class".
-
-    Raises:
-        GameError: the code cannot be imported, or holds no such function or class.
+    Raise GameError if the code cannot be imported or lacks the name. `kind` is "function" or "class", for the message.
     """
     source, _, name = text.rpartition(":")
     module = import_code(source)
@@ -70,10 +63,7 @@ def import_name(text: str, kind: str) -> Any:
 
 
 def _import_advice(file: Path, error: ImportError) -> str | None:
-    """Return advice if `file` failed because it imports another file in its folder. Otherwise return None.
-
-    `error` is the exception that the import of `file` has raised.
-    """
+    """Return advice if `file` raised `error` because it imports a file in the same folder. Otherwise return None."""
     package = file.with_name("__init__.py")
     if "attempted relative import" in str(error):
         return f"code in several files is a package; import the class in {package}, and name {package}:Class"
@@ -89,13 +79,6 @@ def _import_advice(file: Path, error: ImportError) -> str | None:
     )
 
 
-def package_as_file(text: str) -> str:
-    """Return `path/package/__init__.py:Name` if `text` is `path/package:Name`. Otherwise return `text`."""
-    source, _, name = text.rpartition(":")
-    file = Path(source) / "__init__.py"
-    return f"{file}:{name}" if "/" in source and file.expanduser().is_file() else text
-
-
 def find_nearby(head: str) -> str | None:
     """Return `package/module.py:Name` for `package.module:Name`, or None if the current folder has no such module."""
     source, _, name = head.partition(":")
@@ -107,7 +90,7 @@ def find_nearby(head: str) -> str | None:
 
 
 def named_code() -> list[str]:
-    """Return all modules and files that were imported because the user named them, in the order of import."""
+    """Return the modules and files that `import_code` was called with, in order."""
     return list(_NAMED)
 
 
@@ -126,11 +109,7 @@ def canonical(source: str) -> str:
 
 @lru_cache(maxsize=64)
 def _execute(path: Path, modified: int) -> ModuleType:
-    """Execute a Python file and return it as a module.
-
-    `modified` is the time of the file's last change in nanoseconds. Results are cached by path and time, so only a
-    changed file is executed again.
-    """
+    """Execute a Python file and return it as a module. `modified` is the time of its last change in nanoseconds."""
     name = f"actde_file_{hashlib.sha256(f'{path}:{modified}'.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path
@@ -141,17 +120,18 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 
 @contextmanager
-def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") -> Iterator[None]:
-    """Run the user's code in the block, and convert its exceptions to errors of the class `kind`.
+def code_errors(what: str, kind: type[GameError] = GameError) -> Iterator[None]:
+    """Convert exceptions of the user's code, which runs in the block, to errors of the class `kind`.
 
-    The message is one line: `what`, the exception, its file and line, and `hint`. KeyboardInterrupt is not converted,
-    because it comes from the user and not from the code. If the code has forked, the forked process exits at the end
-    of the block. Standard output is redirected to standard error, so that the code cannot corrupt a JSON document on
-    standard output.
+    The message is one line: `what`, the exception, and the file and line that raised it. KeyboardInterrupt is not
+    converted. If the code forks, the forked process exits at the end of the block. In the main thread, standard output
+    goes to standard error, so that the code cannot corrupt a JSON document on standard output.
     """
     process = os.getpid()
+    # `redirect_stdout` applies to the whole process, so threads that overlap could restore the wrong stream
+    in_main_thread = threading.current_thread() is threading.main_thread()
     try:
-        with _printing_to_stderr():
+        with redirect_stdout(sys.stderr) if in_main_thread else nullcontext():
             yield
     except KeyboardInterrupt:
         raise
@@ -160,21 +140,7 @@ def code_errors(what: str, kind: type[GameError] = GameError, hint: str = "") ->
             *_, last = traceback.extract_tb(error.__traceback__)
             own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
             place = "" if own else f" ({Path(last.filename).name}, line {last.lineno or '?'})"
-            raise kind(f"{what} got {described(error, all_lines=True)}{place}{hint}") from error
+            raise kind(f"{what} got {described(error, all_lines=True)}{place}") from error
     finally:
         if os.getpid() != process:
             os._exit(1)
-
-
-@contextmanager
-def _printing_to_stderr() -> Iterator[None]:
-    """Redirect standard output to standard error in the block, but only in the main thread.
-
-    The redirection applies to the whole process. If two threads redirected at the same time, one of them could restore
-    the wrong stream.
-    """
-    if threading.current_thread() is threading.main_thread():
-        with redirect_stdout(sys.stderr):
-            yield
-    else:
-        yield

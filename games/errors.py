@@ -8,14 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# phrases in lower case. An error whose message contains one of them counts as an out-of-memory error.
 OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
     "pyobject pointer is null",  # of a library written in Rust
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
-"""Phrases in lower case. An error whose message contains one of them counts as an out-of-memory error."""
-MAX_MESSAGE = 500
-"""Maximum number of characters that `described` quotes from an exception's message."""
+MAX_MESSAGE = 500  # maximum number of characters that `described` quotes from an exception's message
 OF_PATHS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
@@ -37,14 +36,13 @@ class FilesError(GameError):
 
 
 class PathError(OSError):
-    """An output path is unusable: a file is in place of a folder or the reverse, or a folder has been removed."""
+    """An output path is unusable: it is a file instead of a folder, a folder instead of a file, or a removed folder."""
 
 
 class EpisodeError(GameError):
-    """An environment failed in one episode.
+    """An environment failed in one episode. The next episode may succeed.
 
-    The next episode may succeed. Failures with the same cause, such as a reward that is not finite, have the same
-    `kind`.
+    Failures with the same cause, such as a reward that is not finite, have the same `kind`.
     """
 
     def __init__(self, message: str, *, kind: str = "") -> None:
@@ -53,9 +51,9 @@ class EpisodeError(GameError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, or the name of its class if the message is empty.
+    """Return the first line of an error's message. If the message is empty, return the name of the error's class.
 
-    If the first line ends in a colon, append the other lines, because the first line only announces them.
+    If the first line ends in a colon, append the other lines.
     """
     first, *others = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
@@ -64,7 +62,7 @@ def first_line(error: object) -> str:
 def described(error: BaseException, *, all_lines: bool = False) -> str:
     """Return the class of an exception and its message, as one line of printable characters.
 
-    Unless `all_lines` is true, include only the first line of the message, because libraries add advice after it.
+    By default, include only the first line of the message, because libraries add advice after it.
     """
     message = "an error without a message"
     with suppress(Exception):  # `str` of a user's exception class may raise anything
@@ -77,25 +75,23 @@ def described(error: BaseException, *, all_lines: bool = False) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written: `strerror`, or the message of an error without `strerror`."""
+    """Return why a file cannot be read or written: `strerror`, or the message if there is no `strerror`."""
     return error.strerror or str(error) or type(error).__name__
 
 
 def is_users(error: OSError) -> bool:
-    """Return whether an error comes from the user's disk or path, and not from a bug in this project.
+    """Return whether the user can solve an error, such as a full disk. Otherwise, the error is a bug in this project.
 
-    An error such as a full disk always comes from the user's machine. An error in `OF_PATHS`, such as a missing file,
-    counts as a bug unless it is a `PathError`, which concerns a path that the user has chosen.
+    An `errno` in `OF_PATHS`, such as that of a missing file, counts as a bug unless the error is a `PathError`.
     """
     return isinstance(error, PathError) or error.errno not in OF_PATHS
 
 
 @contextmanager
 def noticing_changes(folder: Path) -> Iterator[None]:
-    """Convert an OSError from the block to a PathError if another program has changed `folder` meanwhile.
+    """Convert an OSError from the block to a PathError if another program has changed `folder`.
 
-    The error is converted in two cases: `folder` has been removed, or a path in `folder` has the wrong type (a folder
-    in place of a file, or a file in place of a folder). All other errors are raised unchanged.
+    Such a change removes `folder`, replaces a file in it by a folder, or replaces a folder in it by a file.
     """
     try:
         yield
@@ -111,10 +107,9 @@ def noticing_changes(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError from the block if the error names no file, as after a write to a full disk.
+    """If an OSError from the block names no file, such as that of a full disk, set its file name to `path`.
 
-    Libraries written in Rust do not raise OSError. If the message of their exception contains an `os error` number, the
-    exception is converted to the OSError with this number.
+    If a Rust library raises an exception whose message contains an `os error` number, convert it to an OSError.
     """
     try:
         yield
@@ -134,9 +129,8 @@ def naming(path: Path) -> Iterator[None]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error was raised because the memory was full.
 
-    Not only MemoryError counts. PyTorch raises RuntimeError, and so does Python if it cannot start a thread. Loading a
-    library raises ImportError, and Rust libraries raise classes of their own. These errors are recognized by their
-    messages.
+    PyTorch, Python's threads, the loader of libraries and Rust libraries do not raise MemoryError. Their errors are
+    recognized by their messages.
     """
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True

@@ -1,7 +1,6 @@
 """Adapt third-party environments to the rules of the package `games`.
 
-An environment may lack our info keys, offer no commands, return observations that are not plain text, or fail. A
-failure ends the episode with an `EpisodeError`. Failures with the same cause have the same `kind`.
+An environment may lack our info keys, offer no commands, return observations that are not plain text, or fail.
 """
 
 from collections.abc import Iterator
@@ -29,20 +28,21 @@ from games.external_values import (
 class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
     """Adapts an environment to the rules of `games`.
 
-    Observations become text (see `games.external_values.as_text`). Missing entries of the info get their defaults: no
-    admissible commands, the sum of the rewards as score, not lost, and the number of commands as moves. `won` is the
-    last value that the environment has reported in the episode. Until it reports one, `won` is False after a loss, and
-    otherwise None. As in our games, a step before `reset`, after the end or after a failure raises
-    `gymnasium.error.ResetNeeded`.
+    Observations become text (see `games.external_values.as_text`). Missing entries of `info` get default values:
 
-    Args:
-        env: an environment whose actions are texts.
-        name: name of the game in error messages.
-        seed: seed of every episode. If None, the seed that `reset` receives is used.
+    * `admissible_commands`: an empty list
+    * `score`: the sum of the rewards
+    * `moves`: the number of commands
+    * `lost`: False
+    * `won`: the last value in this episode. If there is none, `won` is False in a lost episode, and otherwise None.
+
+    An error ends the episode: the next step raises `gymnasium.error.ResetNeeded`.
+
+    `name` is the name of the game in error messages. If `seed` is not None, it replaces the seed of every `reset`.
 
     Raises:
-        GameError: a method is missing, the actions are not texts, or the metadata are unusable.
-        EpisodeError: on reset or step, if the environment raises or returns something unusable.
+        GameError: the environment has no `reset` or `step`, its actions are not texts, or its metadata are unusable.
+        EpisodeError: on reset or step, if the environment raises an exception or returns an unusable value.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None) -> None:
@@ -107,10 +107,7 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
 
     @contextmanager
     def _guarded(self, method: str) -> Iterator[None]:
-        """In the block, convert exceptions of the environment and of the checks of its values to `EpisodeError`.
-
-        `method` is the called method of the environment, for the error message.
-        """
+        """Convert exceptions to `EpisodeError`. The block calls `method` and checks the values that it returns."""
         try:
             with code_errors(f"{self.name}: expected a result of {method},"):
                 yield

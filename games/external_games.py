@@ -9,8 +9,8 @@ Their GAME strings take these forms:
     path/package:Guess              a class or function in path/package/__init__.py
     guess                           a name in the entry-point group `actde.games` of an installed package
 
-Settings after `?` are arguments of the constructor, whose signature gives their types. `seed=7` fixes the seed of every
-episode, unless the constructor has an argument `seed`.
+Settings after `?` are arguments of the constructor. Its signature gives their types. If the constructor has no argument
+`seed`, the setting `seed=7` fixes the seed of every episode.
 """
 
 import ast
@@ -34,29 +34,23 @@ from games.parameters import Kind, Parameter, Value
 from games.untrusted_files import read_bytes
 
 GROUP = "actde.games"
-VERSION = re.compile(r"-v[0-9]+$")
+VERSION = re.compile(r"-v[0-9]+$")  # the end of a Gymnasium id
+# matches a `/` or a version such as `-v0`. Every Gymnasium id contains one of them, and no class name does.
 ID = re.compile(r"/|-v[0-9]+$")
-"""Matches a `/` or a version such as `-v0`. Every Gymnasium id contains one of them, and no class name does."""
-MAX_SOURCE = 10_000_000
-"""The maximum size of a Python file, in bytes."""
-OURS = ("max_turns", "render_mode")
-"""Constructor arguments that `make` itself passes.
-
-A GAME string cannot set them.
-"""
+MAX_SOURCE = 10_000_000  # the maximum size of a Python file, in bytes
+OURS = ("max_turns", "render_mode")  # constructor arguments that `make` itself passes. A GAME string cannot set them.
 TYPES: dict[type, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
+LITERALS: dict[type, Kind] = {int: "int", str: "choice"}  # the same for the choices of a `Literal`
 Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
 
 def find(head: str) -> str | None:
-    """Return the canonical name of an open game, or None if `head` names none. Code that `head` names is imported.
+    """Return the canonical name of the open game `head`, or None if there is no such game.
 
-    `head` is the part of a GAME string before `?`.
-
-    Raises:
-        GameError: the code cannot be imported, or holds no environment of this name.
+    `head` is the part of a GAME string before `?`. If it names code, import the code. Raise GameError if the import
+    fails or the code does not contain the environment.
     """
-    if head in gymnasium.registry or any(entry.name == head for entry in entry_points(group=GROUP)):
+    if head in gymnasium.registry or entry_points(group=GROUP, name=head):
         return head
     if not (named := CODE.fullmatch(head)):
         return None
@@ -73,24 +67,22 @@ def find(head: str) -> str | None:
 
 
 def source_of(head: str) -> str | None:
-    """Return the module or file that `find` or `make` imports for `head`, or None if it is a module of this project.
+    """Return the module or file that `find` or `make` imports for `head`, or None if there is nothing to import.
 
-    `head` may also name an entry point or one of Gymnasium's own ids. For an id that the user's code registered, return
-    None, because that code is imported already.
+    For example, an id that the user's code has registered needs no import, because that code is imported already.
     """
     if (registered := gymnasium.registry.get(head)) is not None:
         module = str(registered.entry_point).partition(":")[0]
         return module if module.startswith("gymnasium.") else None
-    for entry in entry_points(group=GROUP):
-        if entry.name == head:
-            return entry.module
+    for entry in entry_points(group=GROUP, name=head):
+        return entry.module
     return canonical(named["source"]) if (named := CODE.fullmatch(head)) else None
 
 
 def parameters(game: str) -> tuple[Parameter, ...]:
     """Return the settings of a game: `seed`, and the constructor arguments whose values a GAME string can express.
 
-    If the class of the game has an attribute `parameters`, these are used instead of the constructor's signature.
+    If the game's class has an attribute `parameters`, it replaces the constructor's signature.
     """
     constructor, registered = _constructor(game), _registered(game)
     defaults = {} if registered is None else registered.kwargs
@@ -108,16 +100,10 @@ def parameters(game: str) -> tuple[Parameter, ...]:
 def make(
     game: str, settings: Mapping[str, Value], *, max_turns: int | None = None, render_mode: str | None = None
 ) -> gymnasium.Env[str, str]:
-    """Make a game.
+    """Make a game. Raise GameError if the constructor fails or does not return an environment with text actions.
 
-    Args:
-        game: the result of `find`.
-        settings: the values of the settings by name (see `parameters`).
-        max_turns: turn limit. It is passed to a constructor that has an argument `max_turns`. Otherwise Gymnasium's
-            `TimeLimit` applies it.
-
-    Raises:
-        GameError: the constructor fails, or makes no environment whose actions are texts.
+    `game` is the result of `find`. If the constructor has no argument `max_turns`, Gymnasium's `TimeLimit` limits the
+    turns.
     """
     registered = _registered(game)
     arguments = _arguments(_constructor(game))
@@ -154,10 +140,9 @@ def _constructor(game: str) -> Constructor:
         if found is None:
             raise GameError(f"{game}: the environment is registered without an entry point")
         return cast("Constructor", found)
-    for entry in entry_points(group=GROUP):
-        if entry.name == game:
-            with code_errors(f"{game}: the entry point {entry.value} cannot be imported,"):
-                return cast("Constructor", entry.load())
+    for entry in entry_points(group=GROUP, name=game):
+        with code_errors(f"{game}: the entry point {entry.value} cannot be imported,"):
+            return cast("Constructor", entry.load())
     return cast("Constructor", import_name(game, "class"))
 
 
@@ -176,35 +161,31 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
     hint: Any = argument.annotation
     if isinstance(hint, str):
         hint = {kind.__name__: kind for kind in TYPES}.get(hint, inspect.Parameter.empty)
-    default = defaults.get(argument.name, argument.default)
-    default = None if default is inspect.Parameter.empty else default
-    variadic = argument.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    if argument.name in OURS or variadic:
+    own_default = None if argument.default is inspect.Parameter.empty else argument.default
+    default = defaults.get(argument.name, own_default)
+    if argument.name in OURS or argument.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         return None
     if get_origin(hint) in (Union, types.UnionType):
         (hint, *others) = [part for part in get_args(hint) if part is not type(None)]
         hint = None if others else hint
     if hint is inspect.Parameter.empty and default is not None:
         hint = type(default)
-    if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        kind = {str: "choice", int: "int"}.get(type(choices[0]))
-        if kind is None or len({*map(type, choices)}) > 1:
-            return None
-        return Parameter(name=argument.name, kind=cast("Kind", kind), default=default, choices=choices, help="")
-    kind = TYPES.get(hint)
-    return None if kind is None else Parameter(name=argument.name, kind=kind, default=default, help="")
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    kind = LITERALS.get(type(choices[0])) if choices else TYPES.get(hint)
+    if kind is None or len({*map(type, choices)}) > 1:
+        return None
+    return Parameter(name=argument.name, kind=kind, default=default, choices=choices, help="")
 
 
 def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
-    """Return the error message for a GAME that names a Python file but no class.
+    """Return the error message for a GAME that names the Python file `source` but no class.
 
-    The message lists the classes of the file that look like environments: classes with a base class whose name ends
-    with an entry of `bases`, and their subclasses. The file `source` is parsed but not imported.
+    The message lists the classes that derive, directly or through other classes of the file, from a class whose name
+    ends with an entry of `bases`. The file is parsed but not imported.
     """
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
-    except (SyntaxError, ValueError):  # the import will tell the error
+    except (SyntaxError, ValueError):  # the import reports the error
         body = []
     found: list[str] = []
     for node in body:
@@ -214,11 +195,3 @@ def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wra
                 found.append(node.name)
     names = " or ".join(f"{source}:{name}" for name in found or ["Class"])
     return f"{source} is Python code; name the class: {names}"
-
-
-def is_missing_code(head: str) -> bool:
-    """Return whether a GAME looks like a Gymnasium id whose code is not imported yet.
-
-    This is so if it ends in a version such as `-v0` and is not the path of a file.
-    """
-    return bool(VERSION.search(head)) and not Path(head).exists()

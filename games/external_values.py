@@ -1,4 +1,4 @@
-"""Checks of the values that third-party environments return."""
+"""Checks of the values that third-party environments return. They raise `UnusableValueError`."""
 
 import math
 import reprlib
@@ -8,26 +8,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-MAX_COMMAND = 200
-"""Maximum number of characters in a command that an environment offers."""
-MAX_TEXT = 1_000_000
-"""Maximum number of characters in an observation."""
+MAX_COMMAND = 200  # maximum number of characters in a command that an environment offers
+MAX_TEXT = 1_000_000  # maximum number of characters in an observation
+# largest magnitude of a number, because models compute with single precision
 MAX_NUMBER = float(np.finfo(np.float32).max)
-"""Largest magnitude of a number, because models compute with single precision."""
-NUMBERS = ("score", "max_score", "moves")
-"""Entries of an info that must be finite numbers. Only `max_score` may also be None, if it is unknown."""
+# info entries that only the game `completion` may set, to request the score of a reward model
 AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
-"""Info entries with which the game `completion` requests the score of a reward model.
-
-Other games must not set them.
-"""
 
 
 class UnusableValueError(Exception):
-    """An environment returned a value that cannot be used.
-
-    `kind` names the value, such as `reward` or `info`.
-    """
+    """An environment returned an unusable value. `kind` is the kind of the value, such as `reward` or `info`."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -35,17 +25,12 @@ class UnusableValueError(Exception):
 
 
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the info that an environment has returned, and return a corrected copy.
+    """Check an info and return a copy. Entries that are missing get their value in `defaults`.
 
-    In the copy, `defaults` supply missing entries, and the entries in `AGENTS_OWN` are removed. Raise
-    UnusableValueError if an entry is invalid.
+    The copy contains no entry of `AGENTS_OWN`. Its `admissible_commands` are sorted. By default, they are empty.
     """
     if not isinstance(info, Mapping):
         raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
-    for name in NUMBERS:
-        value = info.get(name, 0)
-        if not is_usable(number(value)) and not (name == "max_score" and value is None):
-            raise UnusableValueError("info", f"{name} in the info is {short(value)}, not a finite number")
     for name, (expected, is_valid) in ENTRIES.items():
         if name in info and not is_valid(info[name]):
             raise UnusableValueError("info", f"{name} in the info is {short(info[name])}, not {expected}")
@@ -55,7 +40,6 @@ def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_commands(commands: object) -> list[str]:
-    """Check admissible commands, and return them as a sorted list."""
     if commands is None:
         return []
     if isinstance(commands, str) or not isinstance(commands, Sequence | np.ndarray | set | frozenset):
@@ -73,31 +57,22 @@ def checked_commands(commands: object) -> list[str]:
 
 
 def checked_text(observation: object) -> str:
-    """Return an observation as text."""
     text = as_text(observation)
     if text is None or not is_utf8(text):
         raise UnusableValueError("observation", f"the observation is {short(observation)}, not a text")
     if len(text) > MAX_TEXT:
-        raise UnusableValueError(
-            "observation", f"the observation has {len(text)} characters; expected at most {MAX_TEXT}"
-        )
+        problem = f"the observation has {len(text)} characters; expected at most {MAX_TEXT}"
+        raise UnusableValueError("observation", problem)
     return text
 
 
 def checked_reward(reward: object) -> float:
-    """Return a reward as a finite number."""
-    value = number(reward)
-    if not is_usable(value):
+    if not is_finite(reward):
         raise UnusableValueError("reward", f"step returned the reward {short(reward)}, not a finite number")
-    return value
+    return number(reward)
 
 
 def checked_flag(flag: object) -> bool:
-    """Return `flag`, a game's value of `terminated` or `truncated`, as a bool.
-
-    Raises:
-        UnusableValueError: `flag` is no bool or integer.
-    """
     if not isinstance(flag, bool | np.bool_ | int | np.integer):
         raise UnusableValueError("result", f"step returned {short(flag)} as an end of the episode, not True or False")
     return bool(flag)
@@ -115,7 +90,6 @@ def checked_metadata(metadata: object) -> dict[str, Any]:
 
 
 def checked_actions(space: object) -> gymnasium.spaces.Text:
-    """Check that an action space is Gymnasium's `Text`, and return it."""
     if not isinstance(space, gymnasium.spaces.Text):
         raise UnusableValueError(
             "spaces", f"expected an environment whose actions are texts, got action_space={short(space)}"
@@ -126,8 +100,8 @@ def checked_actions(space: object) -> gymnasium.spaces.Text:
 def as_text(observation: object, *, inside: bool = False) -> str | None:
     """Return an observation as text, or None if it cannot be shown as text.
 
-    Gymnasium's wrappers may return dicts, tuples, lists and arrays. Each of their entries becomes a line. `inside` is
-    true if `observation` is such an entry. A number is accepted only as an entry, and not as a whole observation.
+    Each entry of a dict, tuple, list or array becomes a line. `inside` is true if `observation` is such an entry. A
+    number, or an array of numbers, is accepted only as an entry.
     """
     match observation:
         case str():
@@ -149,7 +123,7 @@ def as_text(observation: object, *, inside: bool = False) -> str | None:
 
 
 def number(value: object) -> float:
-    """Return a number as float, and NaN for any other value, even for a text or bytes that `float` can parse."""
+    """Return a number as a float. For any other value, including a text such as "1", return NaN."""
     if isinstance(value, str | bytes | bytearray):
         return math.nan
     try:
@@ -158,9 +132,9 @@ def number(value: object) -> float:
         return math.nan
 
 
-def is_usable(value: float) -> bool:
-    """Return whether a number is finite, also in single precision."""
-    return abs(value) <= MAX_NUMBER  # False for NaN
+def is_finite(value: object) -> bool:
+    """Return whether a value is a finite number that does not overflow in single precision."""
+    return abs(number(value)) <= MAX_NUMBER  # False for NaN
 
 
 def is_command(text: str) -> bool:
@@ -184,17 +158,8 @@ def _is_outcome(value: object) -> bool:
     return value is None or isinstance(value, bool | np.bool_ | int | float | np.number)
 
 
-def _is_name(value: object) -> bool:
-    return value is None or (isinstance(value, str) and is_utf8(value))
-
-
 def _are_texts(value: object) -> bool:
     return value is None or (isinstance(value, list | tuple) and all(isinstance(item, str) for item in value))
-
-
-def _are_options(value: object) -> bool:
-    """Return whether a value can be stored in a checkpoint, as JSON, and passed to `reset` as its options."""
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value) and _is_json(value)
 
 
 def _is_json(value: object) -> bool:
@@ -210,17 +175,20 @@ def _is_json(value: object) -> bool:
     return value is None or isinstance(value, bool | int)
 
 
+# info entry -> a tuple (expected value in words, function that returns whether a value is valid)
 ENTRIES: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "score": ("a finite number", is_finite),
+    "max_score": ("a finite number", lambda value: value is None or is_finite(value)),  # None: unknown
+    "moves": ("a finite number", is_finite),
     "won": ("True or False", _is_outcome),
     "lost": ("True or False", _is_outcome),
-    "strategy": ("a text", _is_name),
-    "continuation": ("a dict of options for the next reset, with values that JSON can hold", _are_options),
+    "strategy": ("a text", lambda value: value is None or (isinstance(value, str) and is_utf8(value))),
+    "continuation": (
+        "a dict of options for the next reset, with values that JSON can hold",
+        lambda value: isinstance(value, dict) and _is_json(value),
+    ),
     "policy_commands": ("a list of commands", _are_texts),
     "extra.walkthrough": ("a list of commands", _are_texts),
     "max_tokens": ("a whole number from 1", lambda value: isinstance(value, int) and 1 <= value <= MAX_TEXT),
     "newlines": ("True or False", _is_outcome),
 }
-"""The checks of further info entries: name -> a tuple (expected value in words, function).
-
-The function returns whether a value is valid.
-"""

@@ -6,23 +6,15 @@ from typing import Self
 from games.errors import EpisodeError, FatalGameError, GameError
 from games.parameters import readable
 
-ALIKE = 3
-"""Play stops after this number of consecutive failures of the same kind (`error_kind`)."""
-IN_A_ROW = 10
-"""Play stops after this number of consecutive failures of any kind.
-
-If `live` episodes are played at a time, the limits `ALIKE` and `IN_A_ROW` are raised by `live - 1`. When the first
-episode of a flaky game fails, the other `live - 1` episodes are already running and may fail, too. The limits are not
-raised for episodes that fail to start, which are counted separately.
-"""
+# Play stops after so many consecutive failures of the same kind (`error_kind`) or of any kind. If `live` episodes are
+# played at a time, both limits are raised by `live - 1`: when the first episode of a flaky game fails, the others are
+# already running and may fail, too. The limits for failed starts are not raised.
+ALIKE, IN_A_ROW = 3, 10
 ADVICE = "correct the game, or choose another"
 
 
 class Failures:
-    """Counts the failures among episodes that are played together, for example in a training run.
-
-    Args:
-        live: number of episodes that are played at a time.
+    """Counts failed episodes. `live` is the number of episodes that are played at the same time.
 
     Attributes:
         episodes: number of episodes that have ended or could not start.
@@ -33,12 +25,12 @@ class Failures:
     def __init__(self, live: int = 1) -> None:
         self.live = live
         self.episodes, self.count, self.last = 0, 0, ""
-        self._failed_starts: list[str] = []  # kinds of the failures to start since the last start
+        self._failed_starts: list[str] = []  # kinds of the failed starts since an episode last started
         self._failed_ends: list[str] = []  # kinds of the other failures since the last episode without an error
 
     @classmethod
     def total(cls, parts: Sequence[Self]) -> Self:
-        """Return the sum of failures that were counted separately, for example by several processes."""
+        """Return the sum of the counts of several processes."""
         total = cls()
         for part in parts:
             total.episodes, total.count = total.episodes + part.episodes, total.count + part.count
@@ -46,24 +38,15 @@ class Failures:
         return total
 
     def started(self) -> None:
-        """Record that an episode has started. This resets the count of consecutive failed starts.
-
-        Failed starts are counted separately from other failures, because many starts may fail before any running
-        episode ends.
-        """
+        """Record that an episode has started. This resets the count of consecutive failed starts."""
         self._failed_starts = []
 
     def record(self, game: str, error: str | None, kind: str, *, at_start: bool = False) -> None:
         """Count an episode of `game` that has ended or could not start.
 
-        Args:
-            error: why the episode failed, or None if it succeeded.
-            kind: the result of `error_kind`.
-            at_start: whether the episode could not start.
-
-        Raises:
-            FatalGameError: too many episodes in a row failed. `ALIKE` limits the failures of the same kind, and
-                `IN_A_ROW` those of any kind.
+        `error` is None if the episode succeeded. `kind` is the result of `error_kind`. `at_start` means that the
+        episode could not start. Raise FatalGameError if too many starts, or too many other episodes, have failed in a
+        row (see `ALIKE` and `IN_A_ROW`).
         """
         self.episodes += 1
         if error is None:
@@ -91,8 +74,5 @@ class Failures:
 
 
 def error_kind(error: GameError) -> str:
-    """Return the kind of an error: the `kind` of an EpisodeError, or the class of any other error.
-
-    `Failures` uses it to recognize that the same failure occurs again.
-    """
+    """Return the `kind` of an EpisodeError, or the name of the class of any other error."""
     return error.kind if isinstance(error, EpisodeError) else type(error).__name__

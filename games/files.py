@@ -1,8 +1,6 @@
-"""The cache folder, file locks, atomic writes, temporary folders and hashes of files.
+"""The cache folder, file locks, atomic writes, JSON Lines, temporary folders and hashes of files.
 
-A killed process leaves temporary files behind. The next process that acquires the lock of an output file or folder
-removes the temporary files beside this output. Each process also has a scratch folder in the system's temporary folder.
-If the process is killed, a later process removes the scratch folder.
+A killed process leaves temporary files and its scratch folder behind. Later processes remove them.
 """
 
 import atexit
@@ -28,11 +26,8 @@ VARIABLE = "ACTDE_CACHE"
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
 SCRATCH = "actde-"
+# process id -> (scratch folder, its lock). A forked process also has a copy of its parent's entry.
 _SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
-"""Process id -> a tuple (scratch folder, lock that the process holds).
-
-A forked process also has a copy of its parent's entry.
-"""
 
 
 def cache_folder(name: str) -> Path:
@@ -46,7 +41,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """In the block, convert an OSError of the user's disk or path to FilesError("cannot {doing}: ...; {advice}")."""
+    """Convert an OSError that the user can solve (`is_users`) to FilesError("cannot {doing}: ...; {advice}")."""
     try:
         yield
     except OSError as error:
@@ -57,9 +52,9 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 
 
 def create_folder(folder: Path) -> None:
-    """Create a folder that a command writes, and its parents.
+    """Create an output folder and its parents.
 
-    Raise PathError if a file is in place of one of the folders. Raise FilesError if it cannot be created, as in /proc.
+    Raise PathError if one of these paths is a file. Raise FilesError if the parent cannot hold folders, such as /proc.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,10 +67,10 @@ def create_folder(folder: Path) -> None:
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
-    """Return a lock on the file `path`. If the process ends or is killed, the system releases the lock.
+    """Return a lock on the file `path`. The system releases the lock when the process ends.
 
     `with file_lock(path):` waits for the lock. `.acquire(blocking=False)` raises TimeoutError if the lock is taken. The
-    lock excludes other processes and threads. If `process_wide` is true, it excludes only other processes.
+    lock excludes other processes. It also excludes other threads, unless `process_wide` is true.
     """
     from filelock import FileLock
 
@@ -84,10 +79,7 @@ def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether any process holds the lock of `file_lock(path)`.
-
-    Nothing is written.
-    """
+    """Return whether any process holds the lock of `file_lock(path)`. Nothing is written."""
     import fcntl
 
     try:
@@ -107,14 +99,14 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of an output folder, or of files in it, inside the block.
+    """Lock an output folder, or some files in it, until the block ends.
 
     Create the folder if necessary. Remove temporary files that killed processes have left for this output. The block
     may acquire the same lock again.
 
     Args:
         names: names of the output files. The lock is named after the first one. Without names, lock the whole folder.
-        wait: whether to wait if another process holds the lock. If false, raise FilesError instead.
+        wait: whether to wait if another process holds the lock. Otherwise, raise FilesError.
     """
     is_new = not folder.exists()
     create_folder(folder)
@@ -140,9 +132,9 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def building(path: Path) -> Iterator[None]:
-    """Hold the lock of `path` in the block. The lock excludes other threads and processes.
+    """Lock `path` until the block ends. The lock excludes other processes and other threads.
 
-    Temporary files that killed processes have left for `path` are removed first.
+    Remove the temporary files that killed processes have left for `path`.
     """
     create_folder(path.parent)
     with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_changes(path.parent):
@@ -151,14 +143,14 @@ def building(path: Path) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether `path` has the name of a temporary file or folder that `atomic_write` or `atomic_folder` makes."""
+    """Return whether the name of `path` marks a temporary path of `atomic_write` or `atomic_folder`."""
     return TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove the temporary files and folders in `folder`. The caller holds the lock.
+    """Remove the temporary files and folders in `folder`. If `names` are given, remove only those of these outputs.
 
-    If `names` are given, remove only those that were made for the outputs with these names.
+    Restore a folder if `atomic_folder` was killed while replacing it. The caller must hold the lock.
     """
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         found = TEMPORARY.fullmatch(path.name)
@@ -173,7 +165,7 @@ def remove_leftovers(folder: Path, *names: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder with all its content, to the disk (`fsync`), so that it survives a power failure."""
+    """Flush a file, or a folder with all its content, to the disk (`fsync`)."""
     for entry in path.iterdir() if path.is_dir() else ():
         sync(entry)
     _sync_one(path)
@@ -192,44 +184,46 @@ def _sync_one(path: Path) -> None:
 
 
 def atomic_write(path: Path, content: bytes | str | Iterable[str]) -> None:
-    """Write a file atomically. Even after a crash, readers find either the old content or all of the new content.
+    """Write a file atomically: even after a crash, it holds either the old content or all of the new content.
 
-    `content` may also be an iterable of texts, which are written one by one. Raise PathError if `path` is a folder.
+    The texts of an iterable are written one at a time. Raise PathError if `path` is a folder.
     """
     if path.is_dir():
         raise PathError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    work = _temporary(path)
-    try:
-        with naming(path):
-            with work.open("xb") as file:
-                for part in [content] if isinstance(content, bytes | str) else content:
-                    file.write(part.encode() if isinstance(part, str) else part)
-            sync(work)
-            work.replace(path)
-            _sync_one(path.parent)
-    finally:
-        work.unlink(missing_ok=True)
+    with _replacing(path) as work, work.open("xb") as file:
+        for part in [content] if isinstance(content, bytes | str) else content:
+            file.write(part.encode() if isinstance(part, str) else part)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill. If the block succeeds, the filled folder replaces `path`.
+    """Yield an empty folder to fill. It replaces `path` if the block succeeds, and is deleted if the block fails."""
+    with _replacing(path) as work:
+        work.mkdir(parents=True)
+        yield work
 
-    If the block fails, the new folder is deleted, and `path` stays as it is.
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden path at which the block creates a file or folder.
+
+    If the block succeeds, the new file or folder replaces `path`. If the block fails, it is deleted.
     """
-    work = _temporary(path)
-    work.mkdir(parents=True)
+    work = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with naming(path):
             yield work
             sync(work)
-            if path.exists():
+            if work.is_dir() and path.exists():
                 _replace_folder(path, work)
             else:
-                work.rename(path)
+                work.replace(path)
             _sync_one(path.parent)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work.is_dir():
+            shutil.rmtree(work, ignore_errors=True)
+        else:
+            work.unlink(missing_ok=True)
 
 
 def _replace_folder(path: Path, work: Path) -> None:
@@ -243,17 +237,8 @@ def _replace_folder(path: Path, work: Path) -> None:
     shutil.rmtree(old)
 
 
-def _temporary(path: Path) -> Path:
-    """Return a hidden path beside `path` that no other process uses."""
-    return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-
-
 def scratch_folder() -> Path:
-    """Return the folder for this process's temporary files.
-
-    The process holds the folder's lock until it ends. The first call also removes the scratch folders of killed
-    processes.
-    """
+    """Return the folder for this process's temporary files. The process holds the folder's lock until it ends."""
     if (process := os.getpid()) not in _SCRATCH_FOLDERS:
         remove_dead_scratch_folders()
         folder = Path(tempfile.gettempdir()) / f"{SCRATCH}{secrets.token_hex(8)}"
@@ -266,23 +251,18 @@ def scratch_folder() -> Path:
 
 
 def remove_dead_scratch_folders() -> None:
-    """Remove the scratch folders whose lock no process holds, because their processes were killed."""
-    paths: list[Path] = []
+    """Remove the scratch folders of killed processes."""
     with suppress(OSError):  # there is no temporary folder, for example because the disk is full
-        paths += Path(tempfile.gettempdir()).glob(f"{SCRATCH}*{LOCK}")
-    for path in paths:
-        with suppress(OSError):  # TimeoutError: the process is running
-            if path.stat().st_uid == os.getuid():
-                with file_lock(path).acquire(blocking=False):
-                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                    path.unlink()
+        for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*{LOCK}"):
+            with suppress(OSError):  # TimeoutError: the process is running
+                if path.stat().st_uid == os.getuid():
+                    with file_lock(path).acquire(blocking=False):
+                        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                        path.unlink()
 
 
 def remove_scratch_folder() -> None:
-    """Remove this process's scratch folder, if it has one.
-
-    Called when the process ends.
-    """
+    """Remove this process's scratch folder, if it has one."""
     if found := _SCRATCH_FOLDERS.pop(os.getpid(), None):
         shutil.rmtree(found[0], ignore_errors=True)
         found[0].with_suffix(LOCK).unlink(missing_ok=True)
@@ -297,3 +277,21 @@ def sha256(path: Path) -> str:
 def json_hash(value: object) -> str:
     """Return the SHA-256 of a JSON value as hexadecimal digits. The order of the keys has no effect."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def json_lines(rows: Iterable[object]) -> str:
+    """Return the rows in the format JSON Lines."""
+    return "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
+
+
+def append_rows(path: Path, rows: Iterable[object]) -> None:
+    """Append rows to a file of JSON Lines, or create it. If writing fails, the file is unchanged."""
+    text = json_lines(rows)
+    with naming(path), path.open("ab", buffering=0) as file:
+        before, rest = file.tell(), memoryview(text.encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(before)
+            raise

@@ -1,17 +1,20 @@
-"""Hash games, so that training games and test games can be kept apart. Games with equal hashes play alike.
+"""Hashes of games, and of the user's files from which games are made.
 
-What is hashed depends on the game:
+Games with equal hashes behave identically. Comparing hashes therefore detects test games that are also training games.
+The hash of a game covers:
 
-* a TextWorld game: its facts, names and quests (`make_game.canonical_hash`). If the game has a manifest, the hash is
-  read from it. Otherwise, it is computed from the game's record, the `.json` file beside the game.
+* a TextWorld game: its facts, names and quests (`make_game.canonical_hash`). The hash is read from the manifest if
+  there is one, and otherwise computed from the game's record, the `.json` file beside the game.
 * a Z-machine file without such a record, or a `.tw-pddl` file: its bytes
 * a game without a game file, such as the bandit: its GAME string
 """
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from games.completion.input_files import input_files
 from games.errors import GameError
 from games.files import sha256
 from games.game_spec import BUILT_IN, GameSpec
@@ -34,6 +37,27 @@ def game_hash(spec: GameSpec) -> str:
         return sha256(story)
     record = game_file.pair(story)[1]
     return _record_hash(record, record.stat().st_mtime_ns)
+
+
+def input_digests(specs: Iterable[GameSpec]) -> dict[str, str]:
+    """Return the SHA-256 of each input file of the games, by path.
+
+    Input files are game files and the `.json` files beside them, files of prompts, and files of reward models. Code is
+    not included, because a user may correct it. Missing files are not included, either.
+    """
+    paths: set[Path] = set()
+    for spec in specs:
+        if spec.kind == "file":
+            paths |= {Path(spec.target), Path(spec.target).with_suffix(".json")}
+        elif spec.kind == "completion":
+            paths |= set(input_files(dict(spec.settings)))
+    found = {path: path.stat() for path in sorted(paths) if path.is_file()}
+    return {str(path): _digest(path.absolute(), stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, modified: int, size: int) -> str:
+    return sha256(path)
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,7 @@
 """The specification from which a game is made."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
@@ -17,12 +18,12 @@ from games.textworld.validation.game_file import OURS, check, is_plain
 if TYPE_CHECKING:
     import gymnasium
 
+# the games without a file: name -> class. A class is imported only when its game is named.
 BUILT_IN = {
     "bandit": "games.bandit:Bandit",
     "completion": "games.completion:Completion",
     "ipd": "games.ipd:PrisonersDilemma",
 }
-"""The games without a file: name -> class. A class is imported only when its game is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,10 @@ class GameSpec:
             * `open`: the id, code or entry point of the environment (see `games.external_games`)
             * any other kind: ""
         settings: the settings in the GAME string, in canonical order.
-        level: the level of a `textworld` game or of a game from a manifest. It is None for any other game.
-        hash: the canonical hash in the manifest. It is None for a game without a manifest (see `games.game_hash`).
-        step_seconds: time limit of each reset and each step, in seconds. A game with a limit runs in a child process.
-            None means no limit.
+        level: the level of a `textworld` game or of a game from a manifest, or None.
+        hash: the canonical hash in the manifest (see `games.game_hash`), or None without a manifest.
+        step_seconds: time limit of each reset and each step, in seconds, or None. A game with a limit runs in a child
+            process.
     """
 
     name: str
@@ -60,8 +61,8 @@ class GameSpec:
         """Make the game. A `textworld` game that is not in the cache is generated first.
 
         `max_turns` replaces the game's own turn limit. `infos` names further entries for the game's info. A TextWorld
-        game provides all entries of `INFOS`. Other game files ignore the names that they cannot provide
-        (`_available_infos`). Some suites provide `policy_commands`. All other games ignore `infos`.
+        game provides all entries of `INFOS`. Other game files ignore those that they cannot provide. A game file raises
+        GameError for an unknown name. Some suites provide `policy_commands`. All other games ignore `infos`.
         """
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.step_seconds is not None:
@@ -78,12 +79,14 @@ class GameSpec:
         from games.textworld.env import TextWorld
 
         story = self.story()
-        missing = set(INFOS) - set(_available_infos(story))
-        infos = [name for name in infos if name not in missing]
+        if story.suffix == pddl_file.SUFFIX:
+            infos = [name for name in infos if name in pddl_file.INFOS or name not in INFOS]
+        elif is_plain(story):  # a Z-machine file without TextWorld's record
+            infos = [name for name in infos if name not in INFOS]
         return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
-        """Return the path of the game file of a `textworld` or `file` game.
+        """Return the path of the game file, for the kinds `textworld` and `file`.
 
         A `textworld` game that is not in the cache is generated first.
         """
@@ -97,8 +100,8 @@ class GameSpec:
     def has_new_words(self) -> bool:
         """Whether the game may print words that are not in the vocabulary of our games.
 
-        This is so for a game that this project has not made. `game_file.check` tells who made a game file. It is not
-        called for a game from a manifest. Such a game is always ours, because `load_manifest` has verified its hash.
+        This is False for the games that this project has made. Every game from a manifest is one of them, because
+        `load_manifest` has verified its hash.
         """
         is_file = self.kind == "file" and self.hash is None
         return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
@@ -107,22 +110,9 @@ class GameSpec:
 def offers_commands(spec: GameSpec) -> bool:
     """Return whether a game offers admissible commands at its start.
 
-    For a game of kind `suite`, this follows from its name and settings. Any other game is made and reset.
+    For a game of kind `suite`, this follows from its name and settings. For any other game, make the game and reset it.
     """
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
-    env = spec.make()
-    try:
+    with closing(spec.make()) as env:
         return bool(env.reset(seed=0)[1]["admissible_commands"])
-    finally:
-        env.close()
-
-
-def _available_infos(path: Path) -> tuple[str, ...]:
-    """Return those entries of `INFOS` that a game file can provide.
-
-    A Z-machine file without TextWorld's record provides none.
-    """
-    if path.suffix == pddl_file.SUFFIX:
-        return pddl_file.INFOS
-    return () if is_plain(path) else INFOS

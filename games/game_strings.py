@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from games import external_games
-from games.code_import import CODE, canonical, find_nearby, named_code, package_as_file
+from games.code_import import CODE, canonical, find_nearby, named_code
 from games.errors import GameError, did_you_mean, nearest
 from games.game_spec import BUILT_IN, GameSpec
 from games.parameters import Parameter, Value, format_settings, parse_settings, split_query
-from games.registration import ENTRY_POINTS
 from games.suites import SUITES, is_suite_game, suite_class
 from games.textworld.generation.families import FAMILIES, Family, family
 from games.textworld.validation.game_file import SUFFIXES
@@ -27,16 +26,22 @@ if TYPE_CHECKING:
 
 MAX_GAMES = 100_000
 RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
-RANGED = ("level", "seed")  # the parameters that may be ranges, which are the first parameters of every family
+RANGED = ("level", "seed")  # the parameters that may be ranges. They are the first parameters of every family.
 PREFIXES = ("textworld:", *(f"{suite}:" for suite in SUITES))  # the word before such a colon is not a module
 AND = " + "  # separates several GAMEs in one string
+# Gymnasium id -> class or function of the game
+ENTRY_POINTS = {
+    "actde/Bandit-v0": BUILT_IN["bandit"],
+    "actde/Completion-v0": BUILT_IN["completion"],
+    "actde/IPD-v0": BUILT_IN["ipd"],
+    "actde/TextWorld-v0": "games.game_strings:make_textworld",
+}
 
 
 def code_in(game: str, judge: str = "") -> set[str]:
-    """Return the modules and files of user code that a GAME string and a reward (`judge`) name. Nothing is imported.
+    """Return the modules and files of user code in a GAME string and in the reward `judge`. Nothing is imported.
 
-    Raises:
-        GameError: a setting or a reward is invalid.
+    Raise GameError if a setting or a reward is invalid.
     """
     from games.completion.rewards import parse_reward
 
@@ -52,10 +57,9 @@ def code_in(game: str, judge: str = "") -> set[str]:
 
 
 def resolve_stored(game: str, where: str) -> list[GameSpec]:
-    """Resolve a GAME string that was read from a stored run or agent. Import only code that the user has named.
+    """Resolve a GAME string of a stored run or agent. Raise GameError if it needs code that the user has not named.
 
-    Raises:
-        GameError: the GAME string needs code that the user has not named. The message begins with `where`.
+    The message begins with `where`.
     """
     if unnamed := sorted(code_in(game) - set(named_code())):
         raise GameError(f"{where} needs code that is imported only if you name it: {', '.join(unnamed)}")
@@ -86,15 +90,15 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     Raise GameError if it names none. A GAME string is one of these:
 
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
-    * the path of a game file, of a folder of game files, of a `manifest.jsonl`, or of the folder of a `manifest.jsonl`
+    * the path of a game file, of a `manifest.jsonl`, or of a folder that contains game files or a `manifest.jsonl`
     * the path of an ALFWorld data folder, such as `train`, which holds TASK/TRIAL/game.tw-pddl
     * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
     * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
     * any other environment whose actions are texts (see `games.external_games`), as in `path/file.py:Guess?seed=1..20`
     * several of these, as in `bandit + ipd`. Their games are interleaved evenly.
 
-    If `split` is given, only the manifest's games of that split are returned. `step_seconds` limits the time of each
-    reset and step (see `GameSpec`).
+    `split` selects the games of this split from each manifest, and does not affect other games. `step_seconds` limits
+    the time of each reset and step (see `GameSpec`).
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
@@ -106,17 +110,17 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     if game.startswith("textworld:"):
         return _resolve_family(head, query)
     if (head := our_name(head)) in BUILT_IN:
-        return [_resolve_builtin(head, query)]
+        return _with_seeds(head, head, resolve_name(BUILT_IN[head]).parameters, query)
     if is_suite_game(game):
-        return _resolve_suite(head, query)
+        return _with_seeds(head, "suite", suite_class(head).parameters_of(head.partition(":")[2]), query)
     if head.endswith(".py") and Path(head).expanduser().is_file():
         raise GameError(external_games.ask_for_class(head))
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
     if not head.startswith(PREFIXES) and (found := external_games.find(head)):
-        return _resolve_open(found, query)
-    if external_games.is_missing_code(head):
+        return _with_seeds(found, "open", external_games.parameters(found), query)
+    if external_games.VERSION.search(head) and not Path(head).exists():
         raise GameError(f"{head} is not registered with Gymnasium: name the module or file that does, with --import")
     if head in FAMILIES:
         raise GameError(f"no game is called {game!r}; did you mean 'textworld:{game}'?")
@@ -125,12 +129,7 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
         raise GameError(f"{head}: the folder {folder} is no package; import {name} in {folder}/__init__.py")
     if "/" in game or path.suffix in (*SUFFIXES, ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
-    known = (
-        *BUILT_IN,
-        "textworld",
-        *(f"{suite}:NAME" for suite in SUITES),
-        *(f"textworld:{name}" for name in FAMILIES),
-    )
+    known = (*BUILT_IN, "textworld", *(f"{suite}:NAME" for suite in SUITES), *(f"textworld:{x}" for x in FAMILIES))
     missing = f"{head}: there is no module {head.partition(':')[0]!r}"
     if CODE.fullmatch(head) and (nearby := find_nearby(head)):
         raise GameError(f"{missing}; name the file: {nearby}")
@@ -146,56 +145,45 @@ def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
     return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
 
 
-def _resolve_builtin(kind: str, query: str) -> GameSpec:
-    table = resolve_name(BUILT_IN[kind]).parameters
-    values = parse_settings(table, split_query(query, kind), kind)
-    kept = {p.name: values[p.name] for p in table if values.get(p.name, p.default) != p.default}
-    name = f"{kind}?{format_settings(table, kept)}".rstrip("?")
-    return GameSpec(name, cast("Any", kind), settings=tuple(kept.items()))
-
-
 def our_name(head: str) -> str:
-    """If `head` is the Gymnasium id or the class of one of our games, return the short name of this game.
+    """Return the short name of a game of ours, such as `bandit`, if `head` is its Gymnasium id or its class.
 
-    Otherwise return `head`. If `head` names a class in the folder of a package, the path of the folder becomes that of
-    its `__init__.py`. Different spellings of the same game or file thus become equal, and `code_in` relies on this.
-    Raise GameError if `head` names other code in the package `games`.
+    Return any other `head` unchanged, except that `path/package:Name` becomes `path/package/__init__.py:Name`. Raise
+    GameError if `head` names other code in the package `games`.
     """
-    head = package_as_file(head)
+    folder, _, name = head.rpartition(":")
+    file = Path(folder) / "__init__.py"
+    if "/" in folder and file.expanduser().is_file():
+        head = f"{file}:{name}"
     path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
-    for name, own in BUILT_IN.items():
+    for short, own in BUILT_IN.items():
         if path == own:
-            return name
+            return short
     if path.startswith("games.") and not CODE.sub(r"\g<source>", path).endswith(".py"):
         raise GameError(f"{head}: our games are called {', '.join(BUILT_IN)} and textworld:FAMILY")
     return head
 
 
-def _resolve_open(target: str, query: str) -> list[GameSpec]:
-    table = external_games.parameters(target)
-    (seed,) = (parameter for parameter in table if parameter.name == "seed")
-    return _with_seeds(target, "open", table, seed, query)
+def _with_seeds(game: str, kind: str, table: Sequence[Parameter], query: str) -> list[GameSpec]:
+    """Return a spec for each seed in `query`. Without a seed, return one spec, with the default seed if there is one.
 
-
-def _with_seeds(
-    target: str, kind: Literal["open", "suite"], table: Sequence[Parameter], seed: Parameter, query: str
-) -> list[GameSpec]:
-    """Return a spec for each seed in `query`, or for the default seed if `query` has none.
-
-    If there is no default either, return one spec without a seed. The episodes of this game differ. `target` and `kind`
-    are attributes of the specs. `table` holds all settings of the game, and `seed` is one of them. `query` is the part
-    of the GAME string after `?`.
+    `game` is the canonical GAME string before `?`, and `query` is the part after `?`. `table` lists the settings of the
+    game.
     """
-    words = split_query(query, target)
-    fixed = seed.kind == "int" and (seed.name in words or seed.default is not None)
-    seeds: Sequence[int | None] = _range(seed, words, target) if fixed else [None]
-    given = parse_settings(table, {k: v for k, v in words.items() if not (fixed and k == seed.name)}, target)
+    words = split_query(query, game)
+    seed = next((p for p in table if p.name == "seed" and p.kind == "int"), None)
+    seeds: Sequence[int | None] = [None]
+    if seed is not None and ("seed" in words or seed.default is not None):
+        seeds = _range(seed, words, game)
+        words = {name: text for name, text in words.items() if name != "seed"}
+    given = parse_settings(table, words, game)
     kept = {p.name: given[p.name] for p in table if given.get(p.name, p.default) != p.default}
     specs = []
     for number in seeds:
-        settings = kept if number is None else {seed.name: number, **kept}
-        name = f"{target}?{format_settings(table, settings)}".rstrip("?")
-        specs.append(GameSpec(name, kind, target, tuple(settings.items())))
+        settings = kept if number is None else {"seed": number, **kept}
+        name = f"{game}?{format_settings(table, settings)}".rstrip("?")
+        target = "" if kind in BUILT_IN else game
+        specs.append(GameSpec(name, cast("Any", kind), target, tuple(settings.items())))
     return specs
 
 
@@ -217,13 +205,8 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
     return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=level)
 
 
-def _resolve_suite(head: str, query: str) -> list[GameSpec]:
-    table = suite_class(head).parameters_of(head.partition(":")[2])
-    return _with_seeds(head, "suite", table, table[0], query)
-
-
 def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the values of the parameter `level` or `seed`, whose text in `words` may be a range such as `1..20`."""
+    """Return the values of `parameter`. Its text in `words` is a number or a range, such as `1..20`."""
     name = parameter.name
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
@@ -247,16 +230,12 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
     if path.is_file() and path.suffix not in SUFFIXES:
         kinds = "a game file (.z1 to .z8, .json or .tw-pddl)"
         raise GameError(f"{path}: expected {kinds}, a folder of them or a manifest.jsonl")
-    file = path.with_suffix(".z8") if path.suffix == ".json" else path
-    stories = [file] if path.is_file() else _game_files(path)
+    if path.is_file():
+        stories = [path.with_suffix(".z8") if path.suffix == ".json" else path]
+    else:  # in an ALFWorld data folder, the files are TASK/TRIAL/game.tw-pddl
+        stories = sorted([*path.glob("*.z[1-8]"), *path.glob("*.tw-pddl")]) or sorted(path.glob("*/*/*.tw-pddl"))
     if not stories and (path / "__init__.py").is_file():
         raise GameError(external_games.ask_for_class(str(path / "__init__.py")))
     if not stories:
         raise GameError(f"{path}: the folder holds no game files (.z1 to .z8 or .tw-pddl) and no manifest.jsonl")
     return [GameSpec(str(story), "file", str(story)) for story in stories]
-
-
-def _game_files(folder: Path) -> list[Path]:
-    """Return the game files in `folder`. If there are none, return those in TASK/TRIAL of an ALFWorld data folder."""
-    found = sorted([*folder.glob("*.z[1-8]"), *folder.glob("*.tw-pddl")])
-    return found or sorted(folder.glob("*/*/*.tw-pddl"))  # TASK/TRIAL/game.tw-pddl

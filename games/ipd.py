@@ -35,10 +35,10 @@ threshold after cooperation is 0.75.
 class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
 
-    At turn t, the reward is payoff[action at t][action at t-1]. The opening text is the action before the first turn.
-    The argument `start` or the reset option `start` sets this action. By default, it is drawn with equal
-    probabilities, and the seed determines the draw. Later texts are empty. A command other than the two actions leaves
-    the previous action unchanged and earns the smallest payoff. `discount` is for the learner; the game ignores it.
+    At turn t, the reward is payoff[action at t][action at t-1]. The first observation is the action that counts as the
+    previous one at the first turn. The argument or the reset option `start` sets it. By default, it is drawn with equal
+    probabilities. Later observations are empty. A command other than the two actions leaves the previous action
+    unchanged and earns the smallest payoff. `discount` is for the learner. The game ignores it.
 
     `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc), defect
     (dd) or alternate (cd or dc).

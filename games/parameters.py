@@ -19,9 +19,9 @@ SAFE = " ,.'!-"  # besides letters and digits, the characters that a GAME string
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a game. `low` and `high` are the inclusive bounds of a numeric value.
+    """One parameter of a game. `low` and `high` are inclusive bounds of a number.
 
-    If `default` is None, the default depends on the other settings. `help` is one line for the documentation.
+    If `default` is None, the default depends on the other settings.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
-        """Return the value that `text` denotes. Raise GameError if `text` is invalid."""
+        """Convert a text to a value. Raise GameError if the text is invalid."""
         value: Value = text.strip()
         match self.kind:
             case "text":
@@ -68,10 +68,7 @@ class Parameter:
         return str(value)
 
     def _bounded(self, number: float, text: str, what: str = "number") -> float:
-        """Return `number`. Raise GameError unless it is finite and within the bounds.
-
-        The message quotes `text`, from which `number` was parsed, and says that `what` was expected.
-        """
+        """Return `number` if it is finite and within the bounds. Otherwise, raise a GameError that quotes `text`."""
         if not self.low <= number <= self.high or math.isinf(number):
             low, high = (_number(end) if math.isfinite(end) else "" for end in (self.low, self.high))
             bounds = f" from {low} to {high}" if low and high else f" of at least {low}" if low else ""
@@ -80,9 +77,9 @@ class Parameter:
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
-    """Return the settings in a text such as `a=1&b=two%20words`, as {"a": "1", "b": "two words"}.
+    """Return the settings in `a=1&b=two%20words` as {"a": "1", "b": "two words"}.
 
-    Raise GameError if a part is not NAME=VALUE or if a name occurs twice. The message begins with `game`.
+    Raise GameError if a part is not NAME=VALUE or a name occurs twice. The message begins with `game`.
     """
     words: dict[str, str] = {}
     for part in query.split("&") if query else ():
@@ -97,10 +94,9 @@ def split_query(query: str, game: str) -> dict[str, str]:
 
 
 def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
-    """Convert settings from text to values: name -> value, in the order of `table`.
+    """Convert the texts of settings to values, in the order of `table`.
 
-    `table` holds the parameters of the game, and `words` the texts of the given settings. Raise GameError if a name is
-    not in `table` or a value is invalid. The message begins with `game`.
+    Raise GameError if a name is not in `table` or a value is invalid. The message begins with `game`.
     """
     known = {parameter.name: parameter for parameter in table}
     for name in words:
@@ -114,14 +110,11 @@ def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: s
 
 def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> str:
     """Return the settings as the part of a GAME string after `?`, in the order of `table`."""
-    given = [parameter for parameter in table if parameter.name in values]
-    return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in given)
+    return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in table if p.name in values)
 
 
 def readable(game: str) -> str:
-    """Decode a canonical GAME string to the form that users type.
-
-    Only reserved characters stay percent-encoded.
+    """Decode a canonical GAME string to the form that users type. Only reserved characters stay percent-encoded.
 
     >>> readable("completion?reward=rm:models%2Fa%26b")
     'completion?reward=rm:models/a%26b'
@@ -135,7 +128,7 @@ def readable(game: str) -> str:
 
 
 def level_of(game: str) -> int | None:
-    """Return the level in a canonical GAME string, or None if it names none.
+    """Return the level in a canonical GAME string, or None if the string has no level.
 
     >>> level_of("textworld:coin?level=3&seed=1")
     3
@@ -145,10 +138,7 @@ def level_of(game: str) -> int | None:
 
 
 def parse_levels(text: str, option: str = "--levels") -> list[int]:
-    """Return the numbers in a list such as `1-3,7`, which gives [1, 2, 3, 7].
-
-    Raise GameError for any other text. The message names the option.
-    """
+    """Return the numbers in a list: `1-3,7` gives [1, 2, 3, 7]. Raise GameError for any other text."""
     levels: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")

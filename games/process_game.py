@@ -1,7 +1,6 @@
 """A game in a child process, with a time limit for each reset and each step.
 
-A timer in the same process could stop a game that loops in Python, but neither a game that blocks in C nor one that
-catches all exceptions. A child process can be killed in all these cases.
+A timer in the same process could not stop a game that blocks in C or catches all exceptions.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import string
 import traceback
-from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -28,36 +26,33 @@ from games.errors import EpisodeError, is_out_of_memory
 if TYPE_CHECKING:
     from games.game_spec import GameSpec
 
+# time limit for starting the child, importing the code of the game, and constructing the environment
 START_SECONDS = 120.0
-"""Time limit for starting the child, importing the code of the game, and constructing the environment."""
 MORE = "finished work is kept; give it more memory"
-DEPTH = 20
-"""Maximum depth of nested collections in an info."""
+DEPTH = 20  # maximum depth of nested collections in an info
 PLAIN = (type(None), bool, int, float, str, bytes)
 COLLECTIONS = (list, tuple, set, frozenset)
+# replaces the action space or observation space of a game if the space is not Gymnasium's `Text`
 ANY_TEXT = Text(1_000_000, min_length=0, charset=string.printable)
-"""Replaces the action space or observation space of a game if the space is not Gymnasium's `Text`."""
 
 
 class ProcessGame(gymnasium.Env[str, str]):
-    """Plays a game in a child process, which is killed if a reset or a step takes longer than `seconds`.
+    """Plays a game in a child process. If a reset or a step takes longer than `seconds`, the process is killed.
 
-    A game that takes too long, or whose process ends, raises `EpisodeError`. The next reset starts a new process.
-    An entry of the info is dropped unless it consists of numbers, texts, and collections and arrays of these. The
-    game's standard output goes to standard error.
+    `EpisodeError` is raised if the game takes too long or its process ends. The next reset starts a new process.
+    Entries of the info are dropped unless they are plain data: None, numbers, strings, bytes, NumPy arrays, or
+    collections of these. The game's standard output goes to standard error.
 
-    Args:
-        spec: the game.
-        seconds: limit of the wall time of each reset and each step.
-        keywords: keyword arguments of `GameSpec.make`.
-
-    Raises:
-        GameError: the game cannot be made.
+    `seconds` is wall time, and `keywords` are passed to `GameSpec.make`. Raise GameError if the game cannot be made.
     """
 
     def __init__(self, spec: GameSpec, seconds: float, **keywords: Any) -> None:
         self.name, self.seconds = spec.name, seconds
-        self._arguments = _sources(spec), replace(spec, step_seconds=None), keywords
+        sources: list[str] = []  # the modules and files that the child must import before it can make the game
+        if spec.kind == "open":
+            code = CODE.fullmatch(spec.target)
+            sources = [code["source"]] if code else named_code()  # code that the user named has registered the id
+        self._arguments = sources, replace(spec, step_seconds=None), keywords
         self._child: Child | None = None
         self._start()
 
@@ -102,10 +97,7 @@ class ProcessGame(gymnasium.Env[str, str]):
     __del__ = _kill
 
     def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the child and return the result.
-
-        Kill the child after a timeout, a crash or an interrupt.
-        """
+        """Call a method in the child and return the result. Kill the child after a timeout, a crash or an interrupt."""
         assert self._child is not None
         connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
         with contextlib.ExitStack() as unless_it_answers:
@@ -125,20 +117,11 @@ class ProcessGame(gymnasium.Env[str, str]):
         raise result
 
 
-def _sources(spec: GameSpec) -> list[str]:
-    """Return the modules and files that the child must import before it can make a game."""
-    if spec.kind != "open":
-        return []
-    code = CODE.fullmatch(spec.target)
-    return [code["source"]] if code else named_code()  # code that the user named has registered the id
-
-
 def serve(connection: Connection) -> None:
-    """Run in the child process: make the game that the first message describes, then call methods of this game.
+    """In the child, receive messages. The first one describes the game to make, and each later one is a method call.
 
-    Each further message names a method and its arguments. The function returns when the parent closes the pipe.
-    Errors that a user or a caller can cause are sent to the parent. After any other error, the child prints the
-    traceback and ends.
+    Return when the parent closes the pipe. Errors that a user or a caller can cause are sent to the parent. After any
+    other error, the child prints the traceback and ends.
     """
     env: gymnasium.Env[str, str] | None = None
     while True:
@@ -148,7 +131,10 @@ def serve(connection: Connection) -> None:
             return
         try:
             if env is None:
-                env = _make(*args)
+                sources, spec, keywords = args
+                for source in sources:
+                    import_code(source)
+                env = spec.make(**keywords)
                 result: Any = _described(env)
             else:
                 result = _sendable(getattr(env, method)(*args, **kwargs))
@@ -163,14 +149,7 @@ def serve(connection: Connection) -> None:
             connection.send((True, result))
 
 
-def _make(sources: Sequence[str], spec: GameSpec, keywords: dict[str, Any]) -> gymnasium.Env[str, str]:
-    for source in sources:
-        import_code(source)
-    return spec.make(**keywords)
-
-
 def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
-    """Return the metadata, spaces, vocabulary and strategies of an environment, for `ProcessGame` in the parent."""
     with code_errors("expected attributes of the environment,"):
         spaces = [space if type(space) is Text else ANY_TEXT for space in (env.action_space, env.observation_space)]
         vocabulary, strategies = (getattr(env.unwrapped, name, None) for name in ("vocabulary", "strategies"))
@@ -183,10 +162,9 @@ def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
 
 
 def _sendable(result: Any) -> Any:
-    """Return the result of a method of the environment in a form that can be sent to the parent process.
+    """Return the result of a method, without the info entries that are not plain data (`_is_plain`).
 
-    If the result is a tuple that ends in an info, drop the info's entries that are not plain values
-    (`_is_plain`). Any other result becomes None if it is not plain.
+    If the result has no info and is not plain data, return None.
     """
     if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
         return result if _is_plain(result) else None
@@ -194,7 +172,10 @@ def _sendable(result: Any) -> Any:
 
 
 def _is_plain(value: object, depth: int = 0) -> bool:
-    """Return whether a value consists of numbers, texts, and collections and arrays of these."""
+    """Return whether a value is plain data: None, a number, `str`, `bytes`, a NumPy array, or a collection of these.
+
+    A dict, list, tuple or set counts as such a collection, but not an object of a subclass.
+    """
     if type(value) is dict:
         return depth < DEPTH and all(_is_plain(each, depth + 1) for pair in value.items() for each in pair)
     if type(value) in COLLECTIONS:

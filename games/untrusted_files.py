@@ -1,7 +1,6 @@
-"""Read files that others may have written: regular files of limited size with strict JSON.
+"""Read files that may be damaged or malicious. They must be regular files of limited size, and their JSON strict.
 
-Every error is one line. A file of a run, a model or a game may be damaged or made to harm its reader. The size of a
-file, the nesting of its JSON (200 levels) and the digits of its numbers (4,300) are therefore limited. NaN, infinite
+Every error is one line. The nesting of JSON is limited to 200 levels, and its numbers to 4,300 digits. NaN, infinite
 numbers and lone surrogates are rejected.
 """
 
@@ -21,14 +20,13 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 T = TypeVar("T")
-MAX_BYTES = 256_000_000
-"""The default limit on the size of a file, or of one line of a JSON Lines file, in bytes."""
+MAX_BYTES = 256_000_000  # default limit on the size of a file, or of a line of a JSON Lines file, in bytes
+# matches the position that a JSON parser's message states for a text that ends too early
 END = re.compile(r" at line [0-9]+ column 0$")
-"""Matches the position that a JSON parser's message states for a text that ends too early."""
 
 
 def is_present(path: Path) -> bool:
-    """Return whether `path` exists, even as a broken link, for which `Path.exists` returns False."""
+    """Return whether `path` exists. Unlike `Path.exists`, count a broken symbolic link as existing."""
     return os.path.lexists(path)
 
 
@@ -38,7 +36,7 @@ def check_regular(path: Path, error: type[ValueError] = FilesError) -> None:
 
 
 def read_bytes(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> bytes:
-    """Return the content of a regular file. Raise `error` if it is missing, larger than `limit` or no regular file."""
+    """Return the content of a file. Raise `error` if it is missing, larger than `limit` bytes or not a regular file."""
     with os.fdopen(_open(path, error), "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -47,20 +45,18 @@ def read_bytes(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = 
 
 
 def read_text(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> str:
-    """Return the text of a regular file in UTF-8. A byte order mark is removed. Raise `error` as `read_bytes` does."""
+    """Return the text of a UTF-8 file without its byte order mark. Raise `error` as `read_bytes` and `decode` do."""
     return decode(read_bytes(path, limit=limit, error=error), str(path), error)
 
 
 def read_lines(
     path: Path, *, complete: bool = False, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, str]]:
-    """Yield a tuple (place, text) for each line of a text file.
-
-    A place is a text such as "metrics.jsonl, line 3".
+    """Yield (where, text) for each line of a UTF-8 file. `where` is, for example, "metrics.jsonl, line 3".
 
     Args:
         complete: whether to raise `error` if the last line does not end with a newline.
-        limit: maximum bytes of a line.
+        limit: maximum length of a line in bytes.
     """
     for where, line in read_raw_lines(path, limit=limit, error=error):
         text = decode(line, where, error)
@@ -72,7 +68,7 @@ def read_lines(
 def read_raw_lines(
     path: Path, *, offset: int = 0, number: int = 1, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield a tuple (place, bytes) for each line of a file, with places as in `read_lines`.
+    """Yield (where, bytes) for each line of a file, with the same `where` as in `read_lines`.
 
     Args:
         offset: position of the first byte to read.
@@ -89,7 +85,7 @@ def read_raw_lines(
 
 
 def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str:
-    """Decode UTF-8 and remove a byte order mark. Raise `error` if `data` is not UTF-8. `where` names it in errors."""
+    """Decode UTF-8 and remove a byte order mark. Raise `error` if this fails. `where` names the data in errors."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
@@ -115,7 +111,7 @@ def read_json(path: Path, kind: Any = None, *, limit: int = MAX_BYTES, error: ty
     """Return the JSON value in a file. Raise `error` as `read_bytes`, `parse_json` and `validated` do.
 
     Args:
-        kind: the type of the value, such as a TypedDict, if it is to be checked.
+        kind: the type that the value must have, such as a TypedDict. None accepts any value.
     """
     value = parse_json(read_bytes(path, limit=limit, error=error), str(path), error)
     if kind is not None:
@@ -123,9 +119,9 @@ def read_json(path: Path, kind: Any = None, *, limit: int = MAX_BYTES, error: ty
     return value
 
 
-def read_object(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> dict[str, Any]:
-    """Return the JSON object in a file. Raise `error` as `read_json` does, or if the value is no object."""
-    return as_object(read_json(path, limit=limit, error=error), str(path), error)
+def read_object(path: Path, *, error: type[ValueError] = FilesError) -> dict[str, Any]:
+    """Return the JSON object in a file. Raise `error` as `read_json` does, or if the value is not an object."""
+    return as_object(read_json(path, error=error), str(path), error)
 
 
 def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> dict[str, Any]:
@@ -136,10 +132,10 @@ def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> d
 
 
 def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = FilesError) -> T:
-    """Check a JSON value, and return it as `kind`, a pydantic model or another type.
+    """Validate a JSON value with pydantic, and return the resulting object of the type `kind`.
 
-    If the value is invalid, raise `error`, whose message names the field and, by `where`, the value. Types are strict:
-    the text "1" is not a number. A list is accepted as a tuple, because JSON has no tuples.
+    Types are strict: the text "1" is not a number. A list is accepted as a tuple, because JSON has no tuples. Raise
+    `error` if the value is invalid. `where` names the value in errors.
     """
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import to_json
@@ -153,7 +149,7 @@ def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = F
 
 
 def first_error(failure: ValidationError) -> str:
-    """Return the first error of pydantic in one line: the field, if any, what is wrong with it, and its value."""
+    """Return the first error of a pydantic validation as one line: the field, the problem and the value."""
     first = failure.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return _in_one_line(first["msg"].replace("Invalid JSON", "no valid JSON"))
@@ -162,7 +158,7 @@ def first_error(failure: ValidationError) -> str:
 
 
 def _in_one_line(problem: str) -> str:
-    """Shorten a JSON parser's message about a text of one line: drop the line number, and the position `END`."""
+    """Remove line numbers, and the position of an early end (`END`), from a parser's message about a one-line text."""
     return END.sub("", problem).replace("at line 1 column", "at column")
 
 

@@ -1,11 +1,10 @@
 """A Gymnasium vector environment for text games. Its observations are tuples of texts.
 
-`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but the games may differ from each other, and a game
-that fails ends only its own episode. Steps may run on threads, because the Z-machine interpreter releases Python's
-global interpreter lock.
+`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but its games may differ from each other, and a game
+that fails ends only its own episode.
 
-`gymnasium.vector.AsyncVectorEnv` can run our games in processes if `shared_memory=False`. With shared memory, Gymnasium
-up to version 1.4 reads each text only once, before the first reset.
+`gymnasium.vector.AsyncVectorEnv` can run our games in processes only if `shared_memory=False`. With shared memory,
+Gymnasium up to version 1.4 reads each text only once, before the first reset.
 """
 
 from collections.abc import Sequence
@@ -42,13 +41,13 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
 
     If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
-    The environment is closed, and the next reset makes a new one. If a reset raises GameError, the next step of this
-    environment reports it in the same way: the step is truncated, and `infos["error"]` holds the reason. The reset
-    after a failure gets a seed that is derived from the last seed passed to `reset`. `failures` counts the failed
-    episodes, and raises FatalGameError if too many fail in a row.
+    The environment is closed, and the next reset makes a new one. If a reset raises GameError, the next step truncates
+    the episode with the same `infos["error"]`. The reset after a failure gets a seed that is derived from the last seed
+    passed to `reset`. `failures` counts the failed episodes. FatalGameError is raised if too many fail in a row.
 
-    `workers` is the number of threads. If it is 0, all steps run in the caller's thread. Otherwise, steps may run on
-    threads, except those for which the game's method `needs_interpreter(command)` returns False.
+    `workers` is the number of threads. If it is 0, all steps run in the caller's thread. Otherwise, steps also run in
+    these threads. This saves time, because the Z-machine interpreter releases Python's global interpreter lock. If
+    the game's method `needs_interpreter(command)` returns False, the step always runs in the caller's thread.
     """
 
     def __init__(
@@ -92,8 +91,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._texts = [""] * self.num_envs
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._failed: dict[int, str] = {}  # environments whose last reset failed -> reason
-        self._kinds: dict[int, str] = {}  # environments whose last step failed -> kind of the error
-        self._closed: set[int] = set()  # environments that were closed after an error
+        self._closed: dict[int, str] = {}  # environments that were closed after an error -> kind of the error
         self._sequences: dict[int, np.random.SeedSequence] = {}  # source of the seeds after failures
         self._specs = specs
         self.failures = Failures(self.num_envs)
@@ -113,7 +111,6 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return tuple(self._texts), stack_infos(infos)
 
     def step(self, actions: Sequence[str]) -> Batch:
-        """Play one command in each environment and return the stacked results."""
         if isinstance(actions, str) or len(actions) != self.num_envs or not all(isinstance(a, str) for a in actions):
             raise TypeError(f"expected a sequence of {self.num_envs} commands, each a str, got {actions!r}")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
@@ -134,11 +131,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return self._batch(steps)
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return the rendered text of each environment, or None if there is no render mode."""
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call the method `name` of each environment and return the results, or the values of an attribute `name`."""
+        """Call a method of each environment and return the results. If `name` is not a method, return its values."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
@@ -160,8 +156,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._ended = terminations | truncations
         for i in np.flatnonzero(self._ended).tolist():
             if i not in self._failed:  # `_reset_one` has already recorded a failed reset
-                error = infos[i]["error"] if i in self._kinds else None
-                self.failures.record(self._specs[i].name, error, self._kinds.pop(i, ""))
+                error = infos[i]["error"] if i in self._closed else None
+                self.failures.record(self._specs[i].name, error, self._closed.get(i, ""))
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             for i in np.flatnonzero(self._ended).tolist():
                 infos[i] = {"final_obs": texts[i], "final_info": infos[i]} | self._reset_one(i, None, {})
@@ -172,7 +168,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         try:
             if index in self._closed:
                 self.envs[index] = self._make(self._specs[index])
-                self._closed.remove(index)
+                del self._closed[index]
             if has_no_seed and seed is None and index in self._sequences:
                 seed = int(self._sequences[index].spawn(1)[0].generate_state(1)[0])
             self._texts[index], info = self.envs[index].reset(seed=seed, options=options)
@@ -195,8 +191,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
             raise
         except GameError as error:
             self.envs[index].close()
-            self._closed.add(index)
-            self._kinds[index] = error_kind(error)
+            self._closed[index] = error_kind(error)
             return "", 0.0, False, True, _error_info(str(error))
         return text, float(reward), terminated, truncated, info
 
@@ -224,7 +219,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv:
     """Make the environment of `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)`.
 
-    `game` is a GAME string that names n games. Environment i plays game i mod n.
+    `game` is a GAME string that names n games. Environment i plays game i mod n. Raise GameError if num_envs < n.
     """
     specs = resolve(game)
     if num_envs < len(specs):
@@ -233,7 +228,7 @@ def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> Text
 
 
 def stack_infos(infos: Sequence[Info]) -> Info:
-    """Stack the infos of all environments into one info of arrays, in the format of `gymnasium.vector.VectorEnv`.
+    """Stack the infos of all environments into one dict of arrays, in the format of `gymnasium.vector.VectorEnv`.
 
     For each entry `key`, the boolean array `_key` marks the environments that have this entry. Numbers of different
     types become floats.

@@ -1,7 +1,6 @@
 """A pool of worker processes for experiments and game generation. Ctrl-C ends the pool at once.
 
-Workers are child processes as in `child_process.py`. Unlike the workers of `multiprocessing` and `concurrent.futures`,
-they do not run the user's script again. `cluster_pool.py` has a pool with the same interface for several machines.
+Unlike the workers of `multiprocessing` and `concurrent.futures`, the workers do not run the user's script again.
 """
 
 import importlib
@@ -21,20 +20,19 @@ from games.errors import GameError, is_out_of_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# in a worker process, the function that sends a text for the parent process to print
 _send: Callable[[str], None] | None = None
-"""In a worker process, the function that sends a text to the parent process, which prints the text."""
 KEPT = "finished work is kept, and the same command continues"
 
 
 class WorkerPool:
     """A pool of `size` worker processes. Leaving the context ends all workers.
 
-    By default, there is one worker for each CPU that this process may use, but at most 32. Raise GameError if `size` is
-    not from 1 to 256.
+    By default, there is one worker for each CPU that this process may use, but at most 32. Raise GameError unless
+    1 <= size <= 256.
     """
 
-    restarts = False
-    """Whether a job runs again if its process is lost."""
+    restarts = False  # whether a job runs again if its process is lost
 
     def __init__(self, size: int | None = None) -> None:
         if size is not None and not 1 <= size <= 256:
@@ -60,8 +58,8 @@ class WorkerPool:
         """Run a top-level function of a module in a worker and return a future for its result.
 
         If the function raises ValueError or OSError, which a user can cause, the future raises the same error. After
-        any other error, the worker prints the traceback and ends. If a worker, or a program that it has started, dies
-        or runs out of memory, the future of its job raises `BrokenExecutor`.
+        any other error, the worker prints the traceback and ends. The future raises `BrokenExecutor` if the worker, or
+        a program that it has started, dies or runs out of memory.
         """
         if len(self._workers) < self.size:
             self._workers.append(Child(serve, stdout=2))
@@ -100,7 +98,7 @@ def note(line: str) -> None:
 
 
 def send_notes(send: Callable[[str], None]) -> None:
-    """From now on, `note` passes its lines to `send` instead of printing them."""
+    """Make `note` pass its lines to `send` instead of printing them."""
     global _send
     _send = send
 
@@ -119,10 +117,7 @@ def serve(connection: Connection) -> None:
 
 
 def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bool, Any]:
-    """Call the function `name` of `module`. Return (True, its result) or, after an error, (False, the error).
-
-    Only errors that a user can cause are returned. Other errors are bugs, and are raised.
-    """
+    """Call the function `name` of `module`. Return (True, its result) or (False, an error that a user can cause)."""
     try:
         return True, getattr(importlib.import_module(module), name)(*args, **kwargs)
     except (ValueError, OSError) as error:

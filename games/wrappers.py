@@ -12,7 +12,7 @@ Env = gymnasium.Env[str, str]
 
 
 class ShapedReward(gymnasium.Wrapper[str, str, str, str]):
-    """Shapes the reward as described in `shape`. The game's own score in `info` does not change."""
+    """Shapes the reward as `shape` describes. The game's own score in `info` does not change."""
 
     def __init__(self, env: Env, *, bonus_command: str, scale: float, **terms: float) -> None:
         super().__init__(env)
@@ -58,9 +58,9 @@ def shape(
 ) -> Env:
     """Return `env` with a shaped reward, or `env` itself if the reward would not change.
 
-    The shaped reward is the sum below. A term counts only in steps that meet the condition in brackets. A command is
-    `invalid` if the game lists admissible commands and this command is not one of them. Blanks at the ends of a command
-    are ignored.
+    The shaped reward is the sum below. If a condition in brackets is false, its term is 0. `won` and `lost` are true
+    only in the step that terminates the episode. A command is `invalid` if the game lists admissible commands and the
+    stripped command is not one of them.
 
     scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
              + bonus [the command begins with bonus_command])
@@ -76,9 +76,6 @@ def shape(
 
 
 def starts_with_words(command: str, act: str) -> bool:
-    """Return whether `command` begins with the words of `act`.
-
-    For example, `examine key` begins with the words of `examine`, but `examined` does not.
-    """
+    """Return whether `command` begins with the words of `act`. `examined` does not begin with `examine`."""
     words = act.split()
     return bool(words) and command.split()[: len(words)] == words

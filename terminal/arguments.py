@@ -28,17 +28,14 @@ AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own env
 
 
 def _audit(share: float | None) -> float | None:
-    """Set the fraction of audited episodes for this process and its child processes, and return the fraction.
-
-    An audited TextWorld episode is replayed in TextWorld's own environment, and the results are compared.
-    """
+    """Set the fraction of audited episodes for this process and its child processes."""
     if share is not None:
         os.environ["ACTDE_AUDIT"] = str(share)
     return share
 
 
 def _threads(threads: int | None) -> int | None:
-    """Set the number of threads of this process and its child processes, and return it."""
+    """Set the number of threads of this process and its child processes."""
     if threads is not None:
         from agents.threads import set_threads
 
@@ -47,7 +44,6 @@ def _threads(threads: int | None) -> int | None:
 
 
 def _import(sources: list[str] | None) -> list[str] | None:
-    """Import the modules and files `sources`, and return `sources`."""
     if sources:
         from agents.imports import load_imports
 

@@ -1,4 +1,4 @@
-"""Show a comparison of optimizers: its progress, its tables, and texts of agents that write freely, side by side."""
+"""Show a comparison of optimizers: progress, tables of results, and sample texts."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from terminal import console, error_lines
 from terminal.evaluation import estimate_cell
 from terminal.texts import printable
 
+# title of the column, name of the measure, format
 MEASURES = (
     ("entropy", "entropy", "z.2f"),
     ("KL", "kl", "z.2f"),
@@ -26,17 +27,15 @@ MEASURES = (
     ("BLEU", "self_bleu", "z.2f"),
     ("word", "commonest_word", "z.0%"),
 )
-"""Measures in the table of `text_tables`, as tuples (column title, name of the measure, format)."""
 CAPTION = "entropy, KL to the initial policy: nats per token; distinct-2; self-BLEU; the commonest word"
-NARROW = 80
-"""If the console has fewer columns than this, the table may break the name of an agent before a "+"."""
+NARROW = 80  # columns of a console below which the table may break the name of an agent before a "+"
 NOTE = "below each mean its 95% interval over runs; entropy in nats"
 Rows = Sequence[Mapping[str, Any]]
 
 
 @contextmanager
 def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
-    """Show a progress bar for the iterations of all runs. Yield a callback to pass to `run_grid` as `on_progress`."""
+    """Show a progress bar for the iterations of all runs. Yield a callback for `run_grid`."""
     with console.reporting("compare") as report:
         yield lambda finished, done, total: report(
             f"{finished} of {runs} runs, {done:,} of {total:,} iterations", done, total
@@ -44,17 +43,17 @@ def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
 
 
 def check_folders(out: Path, runs: Path) -> None:
-    """Raise `AgentError` if the folder of the report, or the folder that will hold the runs, is itself a run."""
+    """Raise `AgentError` if the folder for the report, or the folder for the runs, is itself a run."""
     for name, folder in (("--out", out), ("--runs", runs)):
         if (folder / SETTINGS).is_file():
             raise AgentError(f"{folder} holds a run; choose another {name}")
 
 
 def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the results of a comparison: a table or, for agents that write freely, measures and texts.
+    """Print the results of a comparison: one table or, if the agents write freely, tables of measures and of texts.
 
-    `results` is what `experiments.compare.report.write` returns. A note names the runs in `folder` that the report
-    does not contain, because an earlier command made them. If runs diverged, exit with status 1.
+    If `as_json`, print a JSON document instead. A note names runs in `folder` from earlier commands, which the report
+    does not contain. If runs diverged, exit with status 1.
     """
     rows, diverged = results["runs"], results.get("diverged", ())
     where = f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"
@@ -71,10 +70,10 @@ def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None
 
 
 def results_table(rows: Rows) -> Table:
-    """Return a table with a row for each optimizer or, if a setting was varied, for each optimizer and value.
+    """Return a table with a row for each optimizer or, if settings were varied, for each optimizer with their values.
 
-    A cell shows the mean over the runs of the row, and its interval. The share of won episodes is in the column `won`
-    for sampled commands, and in `greedy` for greedy ones.
+    A cell shows the mean over runs and its interval. The column `won` is the win rate of sampled commands, and `greedy`
+    is the win rate of greedy commands.
     """
     rates: list[tuple[str, str, str, Range, str]] = [
         ("won", "sampled", "success_rate", RATE, "z.0%"),
@@ -83,11 +82,9 @@ def results_table(rows: Rows) -> Table:
     ]
     returns = [("reward", "sampled", "reward", (-math.inf, math.inf), "+z.2f")]
     measures = [*(rates if can_be_won(rows) else returns), ("entropy", "sampled", "entropy", ABOVE_0, "z.2f")]
-    heads = (Column(head, justify="right", no_wrap=True) for head in ("runs", *(measure[0] for measure in measures)))
-    first = Column("agent", overflow="fold", min_width=6)
     table = Table(
-        first,
-        *heads,
+        Column("agent", overflow="fold", min_width=6),
+        *(Column(head, justify="right", no_wrap=True) for head in ("runs", *(measure[0] for measure in measures))),
         box=box.SIMPLE_HEAD,
         header_style="bold",
         padding=0,
@@ -106,13 +103,14 @@ def results_table(rows: Rows) -> Table:
 
 
 def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
-    """Return two tables: the measures of each run, and up to `samples` texts of each optimizer for the first seed."""
-    numbers = (
-        Column(head, justify="right", no_wrap=True) for head in ("seed", "reward", *(head for head, _, _ in MEASURES))
-    )
+    """Return a table with the measures of each run, and a table of sample texts.
+
+    The sample texts are from the runs with the first seed. `samples` is their maximum number for each optimizer.
+    """
+    heads = ("seed", "reward", *(head for head, _, _ in MEASURES))
     measures = Table(
         Column("optimizer", overflow="ellipsis"),
-        *numbers,
+        *(Column(head, justify="right", no_wrap=True) for head in heads),
         caption=CAPTION,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -124,8 +122,8 @@ def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
         cells = (format(texts[name], form) for _, name, form in MEASURES)
         measures.add_row(Text(row["optimizer"]), str(row["seed"]), f"{reward:+z.2f}", *cells)
     firsts = [row for row in rows if row["seed"] == rows[0]["seed"]]
-    heads = (Column(row["optimizer"], ratio=3, overflow="fold") for row in firsts)
-    side_by_side = Table(Column("prompt", ratio=2), *heads, box=box.SIMPLE_HEAD, header_style="bold", expand=True)
+    columns = (Column(row["optimizer"], ratio=3, overflow="fold") for row in firsts)
+    side_by_side = Table(Column("prompt", ratio=2), *columns, box=box.SIMPLE_HEAD, header_style="bold", expand=True)
     for index in range(min(samples, *(len(row["collapse"]["texts"]["samples"]) for row in firsts))):
         texts = [row["collapse"]["texts"]["samples"][index] for row in firsts]
         prompt = Text(printable(texts[0][0]), style="dim")

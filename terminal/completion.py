@@ -1,24 +1,25 @@
-"""Shell completion for the script `actde`: functions that return the possible completions of an option's value."""
+"""Shell completion for the script `actde`."""
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+
+from agents.registry import NAMES, TRAINED
 
 PROGRAM = "actde"
 VARIABLE = "_ACTDE_COMPLETE"  # set by the shell's completion function
 INSTALLATION = f"the shell will complete the command {PROGRAM}, if it is on the PATH, but not `python cli.py`"
-BREAKS = frozenset("=:@")
-"""The characters that a value can contain without quotation marks, but at which bash splits it (COMP_WORDBREAKS)."""
+BREAKS = frozenset("=:@")  # bash splits words at these, too (COMP_WORDBREAKS), although they need no quotation marks
 
 
 @contextmanager
 def whole_words() -> Iterator[None]:
-    """Join the words that bash has split at `BREAKS`, so that the block can complete the last word.
+    """Join the words that bash has split at `BREAKS`, so that the last word can be completed in the block.
 
-    The block prints completions of the whole word, but bash replaces only the last part of a word that it has split.
-    The earlier parts are therefore removed from the printed completions.
+    Bash replaces only the last part of a split word. The earlier parts are therefore removed from the output of the
+    block.
     """
     if os.environ.get(VARIABLE) != "complete_bash":
         yield
@@ -35,16 +36,11 @@ def whole_words() -> Iterator[None]:
 
 
 def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
-    """Join the parts of words that bash has split at `BREAKS`.
+    """Join the parts of a command line that bash has split at `BREAKS`. Drop all parts after number `current`.
 
-    Args:
-        parts: the parts of all words of the command line.
-        current: index of the part to complete. Later parts are ignored.
-
-    Returns:
-        A tuple (words, start). The last word is the one to complete. `start` is the beginning of this word that bash
-        does not replace, without the option and its "=". In `--game=textworld:co`, bash replaces `co`, and `start` is
-        "textworld:".
+    Return a tuple (words, start). The last word is the one to complete. `start` is the prefix of this word that bash
+    keeps, without the option and its "=". For example, in `--game=textworld:co`, bash replaces only "co", and `start`
+    is "textworld:".
     """
     words, start, after_break = list[str](), "", False
     for part in [*parts[:current], *(parts[current : current + 1] or [""])]:
@@ -59,11 +55,23 @@ def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
     return words, start.partition("=")[2] if start.startswith("--") else start
 
 
+def among(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a function that completes one of these names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+agents = among(NAMES)
+shipped_agents = among(TRAINED)
+
+
 def typed_command() -> list[str]:
     """Return the name of the command that the user typed, as a list such as ["train"], or [] if there is none.
 
-    If a shell has started this process to complete a command line, the name is read from the line to complete.
-    Otherwise, it is read from the arguments of this process.
+    While a shell completes a command line, the name is read from that line.
     """
     words = sys.argv
     if VARIABLE in os.environ:
@@ -72,52 +80,21 @@ def typed_command() -> list[str]:
 
 
 def games(incomplete: str) -> list[str]:
-    """Return the names of games that begin with `incomplete`."""
     from games.game_spec import BUILT_IN
     from games.textworld.generation.families import FAMILIES
 
-    return _starting([*BUILT_IN, *(f"textworld:{name}" for name in FAMILIES)], incomplete)
-
-
-def agents(incomplete: str) -> list[str]:
-    """Return the names of agents that begin with `incomplete`."""
-    from agents.registry import NAMES
-
-    return _starting(NAMES, incomplete)
-
-
-def shipped_agents(incomplete: str) -> list[str]:
-    """Return the names of shipped agents that begin with `incomplete`."""
-    from agents.registry import TRAINED
-
-    return _starting(TRAINED, incomplete)
+    return among([*BUILT_IN, *(f"textworld:{name}" for name in FAMILIES)])(incomplete)
 
 
 def optimizers(incomplete: str) -> list[str]:
-    """Return the completions of a comma-separated list of optimizers.
-
-    Only the last name is completed.
-    """
+    """Complete the last name of a comma-separated list of optimizers."""
     from actde.registry import optimizer_names
 
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in _starting(optimizer_names(), last)]
+    return [f"{before}{comma}{name}" for name in among(optimizer_names())(last)]
 
 
 def trunks(incomplete: str) -> list[str]:
-    """Return the names of trunks that begin with `incomplete`."""
     from agents.config import SCRATCH, SMOLLM2
 
-    return _starting([*SCRATCH, SMOLLM2], incomplete)
-
-
-def choices_of(name: str, incomplete: str) -> list[str]:
-    """Return the possible values of the setting `name` that begin with `incomplete`."""
-    from actde.config import choices
-    from agents.config import FIELDS
-
-    return _starting(choices(FIELDS[name]), incomplete)
-
-
-def _starting(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
+    return among([*SCRATCH, SMOLLM2])(incomplete)

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import typer
 from rich.console import Console, RenderableType
@@ -20,13 +21,11 @@ from rich.text import Text
 
 from terminal.completion import PROGRAM
 
-View = TypeVar("View")
-
 MAIN = os.environ.get("RANK", "0") == "0"  # of the processes that `torchrun` starts, only the first prints
 
 
 def discard(stream: IO[str]) -> None:
-    """Redirect a stream to the null device, which discards all further output."""
+    """Discard all further output of a stream."""
     with suppress(OSError, ValueError):  # the stream is not a file
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -34,7 +33,7 @@ def discard(stream: IO[str]) -> None:
 
 
 class _Console(Console):
-    """A console that ends the program silently if it prints to a pipe that the reader has closed."""
+    """A console that ends the program silently on a broken pipe."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -45,8 +44,7 @@ class _Console(Console):
 # without markup and emoji codes, because most texts contain words of the user or of a game
 out = _Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
 err = _Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)
-_drawing: list[Console] = []
-"""The terminals on which a bar, panel or spinner is drawn now, innermost last."""
+_drawing: list[Console] = []  # the terminals on which a bar, panel or spinner is drawn now, innermost last
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
@@ -55,11 +53,6 @@ def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
         _above(out).print(thing, soft_wrap=isinstance(thing, str))
         if pause:
             time.sleep(pause)
-
-
-def ask() -> str:
-    """Read a line from standard input, without spaces at its ends."""
-    return input(" > ").strip()
 
 
 def note(line: str) -> None:
@@ -74,28 +67,24 @@ def note_after_interrupt(line: str) -> None:
 
 
 def _above(console: Console) -> Console:
-    """Return the console of the bar that is drawn in the terminal, if any, so that text appears above the bar.
-
-    Otherwise return `console`.
-    """
+    """Return the console that prints above the bar in the terminal or, if no bar is drawn, `console`."""
     return _drawing[-1] if _drawing and console.is_terminal else console
 
 
 @contextmanager
-def drawing(view: AbstractContextManager[View], console: Console) -> Iterator[View]:
-    """Draw a bar, panel or spinner (`view`) while the block runs, if `console` is a terminal.
+def drawing(view: AbstractContextManager[object], console: Console) -> Iterator[None]:
+    """Draw a bar, panel or spinner (`view`) while the block runs.
 
-    Meanwhile, `show` and `note` print above the view, and Ctrl-C does not damage it. If `console` is no terminal, only
-    enter the context `view`.
+    In a terminal, `show` and `note` then print above the view, and Ctrl-C does not damage it.
     """
     if not console.is_terminal:
-        with view as entered:
-            yield entered
+        with view:
+            yield
         return
     _drawing.append(console)
     try:
-        with without_control_echo(), view as entered:
-            yield entered
+        with without_control_echo(), view:
+            yield
     finally:
         _drawing.pop()
 
@@ -122,14 +111,13 @@ def _set_control_echo(*, on: bool) -> None:
 
 
 def _terminal_mode() -> list[Any] | None:
-    """Return the mode (`termios.tcgetattr`) of the terminal that standard input reads, or None if it is no terminal.
+    """Return the mode (`termios.tcgetattr`) of the terminal at standard input, or None without a terminal.
 
-    Also return None if this process is in the background, because changing the mode would then suspend the process.
+    Also return None if this process is in the background, because the kernel would suspend it on a change of the mode.
     """
     with suppress(termios.error, OSError, ValueError):
-        handle = sys.stdin.fileno()
-        mode = termios.tcgetattr(handle)
-        if os.tcgetpgrp(handle) == os.getpgrp():
+        mode = termios.tcgetattr(sys.stdin.fileno())
+        if os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():
             return mode
     return None
 
@@ -141,7 +129,7 @@ def document(data: object) -> None:
 
 
 def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> None:
-    """Print `data` as one JSON document if `as_json` is true. Otherwise, print `things`."""
+    """If `as_json`, print `data` as one JSON document. Otherwise, print `things`."""
     if as_json:
         document(data)
     else:
@@ -149,7 +137,7 @@ def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> 
 
 
 def typed() -> str:
-    """Return the command line that the user typed, in the form `actde ...` or `python cli.py ...`."""
+    """Return the command line that the user typed, as `actde ...` or `python cli.py ...`."""
     program = [PROGRAM] if Path(sys.argv[0]).name == PROGRAM else ["python", "cli.py"]
     return shlex.join([*program, *sys.argv[1:]])
 
@@ -157,8 +145,8 @@ def typed() -> str:
 def command_line(*words: str) -> str:
     """Return a shell command that runs this program with the arguments `words`.
 
-    The program is started as the user started this process, for example by `actde` or `python cli.py`. In a run of
-    several processes, `train` is started by `torchrun`, or by `accelerate launch` if the trunk is sharded.
+    It starts the program in the same way as the user did, such as `actde` or `python cli.py`. In a run of several
+    processes, `torchrun` starts `train`. If the trunk is sharded, `accelerate launch` starts it.
     """
     script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
@@ -176,57 +164,66 @@ def command_line(*words: str) -> str:
 
 
 def note_saved(folder: Path | None) -> None:
-    """Print where episodes were saved, and the command that watches them, unless `folder` is None."""
+    """Print the folder of saved episodes, and the command that watches them. If `folder` is None, print nothing."""
     if folder is not None:
         note(f"the episodes are in {folder}; watch them: {command_line('watch', str(folder))}")
 
 
 @contextmanager
 def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
-    """Show a spinner beside the text `what` while the block runs, if standard error is a terminal.
+    """Show a spinner and `what` while the block runs.
 
-    If it is no terminal and `lines` is true, print lines with `what` and the elapsed time instead (see `ticking`).
+    If standard error is not a terminal, there is no spinner. If `lines` is true, print lines with the elapsed time
+    instead.
     """
     start = time.monotonic()
-    spinner = drawing(err.status(Text(what), spinner="dots"), err) if err.is_terminal else nullcontext()
-    told = ticking(lambda: f"{what}, {time.monotonic() - start:z.0f} s", enabled=lines and not err.is_terminal)
-    with spinner, told:
+    view: AbstractContextManager[object] = nullcontext()
+    if err.is_terminal:
+        view = drawing(err.status(Text(what), spinner="dots"), err)
+    elif lines:
+        view = ticking(lambda: f"{what}, {time.monotonic() - start:z.0f} s")
+    with view:
         yield
 
 
 @contextmanager
+def _bar(what: str, total: float | None, *, percent: bool) -> Iterator[Callable[..., None]]:
+    """Draw a progress bar if standard error is a terminal. Yield rich's `Progress.update` for it."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), *([TaskProgressColumn()] if percent else []), TimeRemainingColumn())
+    description = TextColumn("{task.description}", markup=False)
+    bar = Progress(description, *columns, console=err, transient=True, disable=not err.is_terminal)
+    with drawing(bar, err):
+        yield partial(bar.update, bar.add_task(what, total=total))
+
+
+@contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
-    """Show a progress bar beside the text `what`, if standard error is a terminal.
+    """Show a progress bar if standard error is a terminal.
 
     Yield a function to call after each of the `total` units of work. It ignores its argument.
     """
-    from rich.progress import Progress, TextColumn
-
-    columns = (TextColumn("{task.description}", markup=False), *Progress.get_default_columns()[1:])
-    with drawing(Progress(*columns, console=err, transient=True, disable=not err.is_terminal), err) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda unit: bar.advance(task)
+    with _bar(what, total, percent=True) as update:
+        yield lambda unit: update(advance=1)
 
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show a bar if standard error is a terminal. Otherwise, print a line after a second and then every 30 seconds.
+    """Show a bar if standard error is a terminal. Otherwise, print lines at intervals of at least 30 seconds.
 
-    Yield a function that takes a text to show after `what`, the work done so far, and the total work.
+    Yield a function of (text, done, total), which updates the bar or prints a line. In the first second, it prints no
+    line. `text` is shown after `what`. `done` and `total` are the finished and the total amount of work.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     start = time.monotonic()
     printed = start - 29
-    with drawing(Progress(*columns, console=err, transient=True, disable=not err.is_terminal), err) as bar:
-        task = bar.add_task(what, total=None)
+    with _bar(what, None, percent=False) as update:
 
         def report(text: str, done: float, total: float) -> None:
             nonlocal printed
             now = time.monotonic()
             if err.is_terminal:
-                bar.update(task, description=f"{what}: {text}", completed=done, total=total)
+                update(description=f"{what}: {text}", completed=done, total=total)
             elif now - printed > 30:
                 printed = now
                 left = f", {(now - start) * (total - done) / done / 60:z.0f} min left" if done else ""
@@ -242,9 +239,9 @@ def resumable(
     message: str = "stopped; what is finished is kept, and the same command continues",
     wait: bool = False,
 ) -> Iterator[None]:
-    """Hold the lock of an output folder, or of the files `names` in it, while the block writes to it.
+    """Hold a lock while the block runs. On Ctrl-C, print `message` and exit with status 130.
 
-    `games.files.exclusive` explains the lock. On Ctrl-C, print `message` and exit with status 130.
+    `folder`, `names` and `wait` are arguments of `games.files.exclusive`.
     """
     from games.files import exclusive
 
@@ -257,10 +254,10 @@ def resumable(
 
 
 @contextmanager
-def ticking(describe: Callable[[], str | None], *, enabled: bool = True) -> Iterator[None]:
-    """While the block runs, print a line after one second and then every 15 seconds, if `enabled`.
+def ticking(describe: Callable[[], str | None]) -> Iterator[None]:
+    """While the block runs, print a line after one second and then every 15 seconds.
 
-    `describe` returns the line, or None if there is nothing to print. It is called in another thread.
+    Another thread calls `describe`, which returns the line, or None if there is nothing to print.
     """
     done = threading.Event()
 
@@ -272,14 +269,12 @@ def ticking(describe: Callable[[], str | None], *, enabled: bool = True) -> Iter
             wait = 15.0
 
     thread = threading.Thread(target=tick, daemon=True)
-    if enabled:
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        if enabled:
-            thread.join()
+        thread.join()
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Parts of an episode as renderables of the `rich` library and as plain text."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich import box
 from rich.bar import Bar
@@ -21,6 +21,10 @@ from agents.protocol import Decision, GeneratedToken
 from games import readable
 from terminal.texts import one_line, printable
 
+if TYPE_CHECKING:
+    from agents.play.transcript_index import EpisodeRow
+
+Ended: TypeAlias = "Episode | EpisodeRow"
 TOKENS = 64  # the number of tokens that a table of a text shows
 BAR = 26  # the maximum width of a bar of `policy_table`
 RARE = 0.01  # the probability below which q of a command is in brackets
@@ -31,16 +35,16 @@ GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
 def tidy(text: str) -> str:
-    """Make a game's text printable, and remove tabs, repeated blank lines and the interpreter's menu at the end.
+    """Make a game's text printable, expand tabs, and remove repeated blank lines and the interpreter's closing menu.
 
-    Lines that the game has centred are indented by four blanks only, so that they fit into a narrow terminal.
+    Lines that the game has centred are indented by only four blanks, so that they fit into a narrow terminal.
     """
     shown = re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
     return re.sub(r"(?m)^ {20,}", "    ", shown)
 
 
 def game_name(game: str) -> str:
-    """Return a canonical GAME string as a user types it, in one line without control characters."""
+    """Return a canonical GAME string as a user types it, in one printable line."""
     return one_line(readable(game))
 
 
@@ -50,12 +54,14 @@ def number(value: float) -> str:
 
 
 def points(score: float, max_score: float | None) -> str:
-    """Format the score, and the maximum unless it is None or 0. Both values mean that it is unknown or unlimited."""
+    """Format the score and the maximum, if there is one.
+
+    `max_score` is None if the maximum is unknown, and 0 if the score has no limit.
+    """
     return f"score {number(score)}" + (f" of {number(max_score)}" if max_score else "")
 
 
 def heading(*, agent: str, game: str, episode: int) -> RenderableType:
-    """Return the title line of an episode."""
     title = Text.assemble(
         (agent, "bold"), (" plays ", QUIET), (game_name(game), "bold"), (f"  episode {episode}", QUIET)
     )
@@ -64,7 +70,7 @@ def heading(*, agent: str, game: str, episode: int) -> RenderableType:
 
 @dataclass(frozen=True, slots=True)
 class _Title:
-    """A title on a horizontal rule, or in several lines without a rule if it is too long for one line."""
+    """A title on a horizontal rule, or without a rule if it is too long for one line."""
 
     text: Text
 
@@ -74,7 +80,7 @@ class _Title:
 
 
 def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
-    """Return a panel with the game's text at a turn. Turns count from 1."""
+    """Return a panel with the game's text at a turn, counted from 1."""
     return Panel(
         Text(tidy(text) or "(no text)", style="" if text.strip() else QUIET),
         title=Text.assemble(("turn ", QUIET), (str(turn), "bold")),
@@ -88,7 +94,7 @@ def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
 
 
 def command_columns(commands: Sequence[str]) -> RenderableType:
-    """Return the admissible commands, numbered and in columns, for a person who plays."""
+    """Return the admissible commands, numbered and in columns."""
     names = (
         Text.assemble((f"{number:2d} ", QUIET), (printable(name.strip()), "cyan"))
         for number, name in enumerate(commands, 1)
@@ -99,15 +105,16 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
 def policy_table(
     decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS, bar: int = BAR
 ) -> RenderableType:
-    """Return a table of the likeliest commands with their probabilities and q, or of the tokens of a written text.
+    """Return a table of the likeliest commands or, if the agent wrote a text, of the tokens of this text.
 
-    The chosen command is always shown. A line below the table shows v and the policy's entropy, if the agent computes
-    them. q of commands with a probability below `RARE` is in brackets, because training has hardly fitted it. If the
-    decision has neither probabilities nor tokens, return an empty text.
+    The chosen command is always in the table. Below the table are v and the policy's entropy, if the agent computes
+    them. If the probability of a command is below `RARE`, its q is in brackets, because training has hardly fitted this
+    q. Without probabilities and tokens, return an empty text.
 
     Args:
-        commands, tokens: maximum number of commands or tokens.
-        bar: maximum width of the bars. 0 means no bars.
+        commands: maximum number of commands.
+        tokens: maximum number of tokens.
+        bar: maximum width of a bar, or 0 for none.
     """
     if decision.tokens:
         return _token_table(decision, tokens, bar)
@@ -141,14 +148,14 @@ def policy_table(
 
 
 def q_text(q: float | None, probability: float) -> str:
-    """Return q as text, in brackets if the policy hardly plays the command."""
+    """Return q as text, in brackets if the probability of the command is below `RARE`."""
     if q is None:
         return ""
     return f"({q:+z.2f})" if probability < RARE else f"{q:+z.2f} "
 
 
 def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
-    """Return a table with the probability, v and q of each of the first `shown` tokens of a text."""
+    """Return a table with the probability, v and q of the first `shown` tokens of a text."""
     width = 8 if bar else 7
     q_column = [] if decision.tokens[0].q_value is None else [("q", width)]
     table = _bar_table("  token", 26, min(bar, 20), ("v", width), *q_column)
@@ -164,7 +171,7 @@ def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
 
 
 def _percent(probability: float, bar: int) -> str:
-    """Format a probability in percent, without decimals if the table is narrow and has no bars (`bar` is 0)."""
+    """Format a probability in percent. A table without bars is narrow, and shows no decimals."""
     return f"{probability:z.1%}" if bar else f"{probability:z.0%}"
 
 
@@ -175,10 +182,10 @@ def _bar(probability: float, colour: str) -> Bar:
 
 
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
-    """Return an empty table with columns for a text (with the title `head`), a bar, its probability, and numbers.
+    """Return an empty table with columns for a text, a bar, its probability, and further numbers.
 
-    `text` and `bar` are the maximum widths of the text and of the bar. If `bar` is 0, there is no column for the bar.
-    `numbers` holds a tuple (title, width) for each further column.
+    `head` is the title of the first column. `text` and `bar` are the maximum widths of texts and bars. If `bar` is 0,
+    there are no bars. `numbers` holds a tuple (title, width) for each column of further numbers.
     """
     return Table(
         Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
@@ -193,7 +200,7 @@ def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Tab
 
 
 def _cut(text: str, style: str = "") -> Text:
-    """Return a text on one line that ends with an ellipsis where it does not fit."""
+    """Return a text on one line, with an ellipsis where it does not fit."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -203,10 +210,7 @@ def token_text(token: GeneratedToken) -> str:
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return a line with the command, its reward and the score. If the line wraps, all its parts are indented.
-
-    `command` is None if it is already on the screen, because a person has just typed it.
-    """
+    """Return a line with the command, its reward and the score. `command` is None if a person has just typed it."""
     line = Text() if command is None else Text.assemble((printable(command), "bold"), "   ")
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
     line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+z.4g}", style=style)
@@ -218,24 +222,7 @@ def outcome_line(command: str | None, *, reward: float, score: str, advantage: f
     return Padding(table, (0, 0, 1, 0))
 
 
-class Ended(Protocol):
-    """How an episode ended; see `agents.play.episode.Episode`."""
-
-    @property
-    def won(self) -> bool | None: ...
-
-    @property
-    def lost(self) -> bool: ...
-
-    @property
-    def terminated(self) -> bool: ...
-
-    @property
-    def error(self) -> str | None: ...
-
-
 def result_style(episode: Ended) -> str:
-    """Return the colour of an episode's result."""
     return "green" if episode.won else "red" if episode.lost or episode.error else "yellow"
 
 
@@ -280,21 +267,3 @@ def episode_table(episodes: Sequence[Episode]) -> RenderableType:
         outcome = Text(result(episode), style=result_style(episode))
         table.add_row(str(episode.index), game_name(episode.game), outcome, score, str(len(episode.steps)))
     return table
-
-
-def verdict_table(counts: Mapping[str, Mapping[str, int]]) -> RenderableType:
-    """Return a table that counts the findings of a reproduction, with a row per verdict and a column per part."""
-    verdicts = list(next(iter(counts.values())))
-    columns = (
-        Column("verdict", min_width=_longest_word(verdicts)),
-        *(Column(part, justify="right", min_width=_longest_word([part])) for part in counts),
-    )
-    table = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
-    for verdict in verdicts:
-        table.add_row(verdict, *(str(numbers[verdict]) for numbers in counts.values()))
-    return table
-
-
-def _longest_word(texts: Iterable[str]) -> int:
-    """Return the length of the longest word in the texts."""
-    return max(len(word) for text in texts for word in text.split())

@@ -1,7 +1,7 @@
-"""Errors and warnings as one line on standard error, with an exit status.
+"""Print errors and warnings as one line on standard error, and set the exit status.
 
-The status is 2 for a user's mistake, 1 for any other failure such as a full disk or a training that diverged, and 130
-for Ctrl-C. Bugs are not caught, so that their tracebacks are shown.
+The status is 2 for a user's mistake, and 130 for Ctrl-C. It is 1 for any other failure, such as a full disk or a
+training that diverged. Bugs are not caught, so that their tracebacks are shown.
 """
 
 import difflib
@@ -24,8 +24,11 @@ from typing import Any, NoReturn, TextIO
 
 import typer
 
+from actde.errors import OptimizerError, closest
 from actde.import_path import protect_imports
+from actde.synonyms import synonyms
 from actde.warning_lines import shortened, warning_line
+from agents.protocol import AgentError, DivergenceError, LostProcessError
 from terminal import console, help_page
 from terminal.completion import INSTALLATION, PROGRAM, whole_words
 from terminal.texts import one_line
@@ -50,16 +53,12 @@ DISK = {
     errno.ELOOP: "the path is a loop of links",
     errno.ESTALE: "the network drive is gone",
 }
-LOST = (("agents.protocol", "LostProcessError"),)
-DIVERGED = (("agents.protocol", "DivergenceError"),)
-_replaced: list[Any] = []
-"""Keeps the first `sys.stdout` alive after it was replaced, because its deletion could close file descriptor 1."""
+_replaced: list[Any] = []  # keeps the first `sys.stdout` alive, because its deletion could close file descriptor 1
 GRACE = 2.0  # seconds in which threads may end by themselves
-USERS_MISTAKES = (("games.errors", "GameError"), ("agents.protocol", "AgentError"), ("actde.errors", "OptimizerError"))
 
 
 def run(app: Callable[..., object]) -> NoReturn:
-    """Run the command line, and exit with its status. Exit silently if the output is a pipe that its reader closed."""
+    """Run the command line, and exit with its status. On a broken pipe, exit silently with status 1."""
     try:
         _run(app)
     except BrokenPipeError:
@@ -89,13 +88,11 @@ def _run(app: Callable[..., object]) -> NoReturn:
         fail(_command_line_error(error), error.exit_code)
     except typer.Abort:
         fail("stopped", 130)
-    except _imported(DIVERGED) as error:  # a subclass of AgentError
+    except (DivergenceError, BrokenExecutor) as error:  # a training that diverged, or a worker process that died
         fail(str(error), 1)
-    except _imported(USERS_MISTAKES) as error:
+    except (AgentError, OptimizerError, _game_error()) as error:
         fail(str(error), 2)
-    except BrokenExecutor as error:  # a worker process died
-        fail(str(error), 1)
-    except _imported(LOST) as error:
+    except LostProcessError as error:
         fail(str(error), 1, ranks=("0", "1"))  # process 0 may be the lost one
     except OSError as error:
         if error.errno == errno.ENOMEM:
@@ -114,8 +111,16 @@ def _run(app: Callable[..., object]) -> NoReturn:
     leave(status if isinstance(status, int) else 0)
 
 
+def _game_error() -> type[ValueError]:
+    """Return `GameError`, or `AgentError` if nothing has imported the module `games.errors`.
+
+    In that case, nothing can have raised a `GameError`. The import takes 0.1 s, so it is not done here.
+    """
+    return getattr(sys.modules.get("games.errors"), "GameError", AgentError)
+
+
 def leave(status: int, *, at_once: bool = False) -> NoReturn:
-    """Exit with this status, even if code of the user has started threads that do not end.
+    """Exit with this status. Threads that are still running after `GRACE` seconds are killed.
 
     If `at_once` is true, skip Python's own teardown, which needs memory.
     """
@@ -138,26 +143,29 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
 def _threads_after(seconds: float) -> list[threading.Thread]:
     """Wait up to `seconds` for all threads that Python would join at exit. Return those that are still running."""
     deadline = time.monotonic() + seconds
-    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
-    others = [each for each in others if not _is_idle_worker(each)]
+    others = [
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and not thread.daemon and not _is_idle_worker(thread)
+    ]
     for thread in others:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [thread for thread in others if thread.is_alive()]
 
 
 def _is_idle_worker(thread: threading.Thread) -> bool:
-    """Return whether a thread belongs to a ThreadPoolExecutor and waits for work. Python ends such threads at exit."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    # a thread that works is in another function
-    where = None if frame is None else (frame.f_globals.get("__name__"), frame.f_code.co_name)
+    """Return whether a thread is an idle worker of a ThreadPoolExecutor. Python ends such threads at exit."""
+    frame = sys._current_frames().get(thread.ident or 0)  # a thread with work is in another function
+    where = frame and (frame.f_globals.get("__name__"), frame.f_code.co_name)
     return where == ("concurrent.futures.thread", "_worker")
 
 
 def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
     """Print an error in one line, and exit with this status.
 
-    If a launcher has started several processes, only those whose local rank is in `ranks` print. Under torchrun, each
-    process also writes the error to a file. From these files, torchrun reports which process failed first, and why.
+    If a launcher has started several processes, only those whose local rank is in `ranks` print. Under torchrun, every
+    process that fails also writes the error to a file. From these files, torchrun reports which process failed first,
+    and why.
     """
     line = f"error: {shortened(one_line(message))}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
@@ -173,14 +181,14 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
 
 
 def _fail_without_memory(error: BaseException) -> NoReturn:
-    """Print that the memory is full, with the error's notes as advice, and exit. A process of any rank prints this."""
+    """Print that the memory is full, with the error's notes as advice, and exit. Processes of all ranks print this."""
     error.__traceback__ = None  # its frames hold memory
     message = ", or ".join([MEMORY_FULL, *getattr(error, "__notes__", ())])
     fail(message, 1, ranks=(os.environ.get("LOCAL_RANK", "0"),), at_once=True)
 
 
 def _disk_problem(error: OSError) -> str | None:
-    """Return the message for an error that the user's disk or path causes, or None if the error is a bug of ours."""
+    """Return the message for an error from the user's disk or path, or None for an error from a bug in this project."""
     from games.errors import is_users
 
     if error.errno == errno.ENOENT and error.filename is None:  # from `os.getcwd` or `tempfile`
@@ -191,9 +199,9 @@ def _disk_problem(error: OSError) -> str | None:
 
 
 def _discard_unread() -> bool:
-    """Flush standard output and standard error. Return whether one of them is a pipe that its reader has closed.
+    """Flush standard output and standard error. Return whether one of them is a broken pipe.
 
-    Further output to such a pipe is discarded. Otherwise, Python's own flush at exit would report an error.
+    Discard further output to a broken pipe, because otherwise Python's own flush at exit would report an error.
     """
     unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
     for stream in unread:
@@ -202,7 +210,7 @@ def _discard_unread() -> bool:
 
 
 def _is_unread(stream: TextIO) -> bool:
-    """Flush the stream, and return whether it is a pipe whose reader has closed it."""
+    """Flush a stream, and return whether it is a broken pipe."""
     with suppress(OSError, ValueError):
         stream.flush()
     with suppress(OSError, ValueError):  # the stream is not a file
@@ -220,9 +228,9 @@ def _open_streams() -> None:
 
 
 def _reserve_standard_output() -> None:
-    """Reserve standard output for `sys.stdout`, so that a game cannot damage the JSON document.
+    """Redirect the output of C code, child processes and `os.write(1, ...)` to standard error.
 
-    What C code, child processes or `os.write(1, ...)` print then goes to standard error.
+    Only `sys.stdout` still writes to standard output, so that a game cannot damage the JSON document.
     """
     with suppress(OSError, UnsupportedOperation):  # the stream is not a file
         if sys.stdout.fileno() == 1:
@@ -234,7 +242,7 @@ def _reserve_standard_output() -> None:
 
 
 def _end_with_launcher() -> None:
-    """Make the kernel send SIGTERM to this process if torchrun, which has started it, is killed."""
+    """If torchrun has started this process, make the kernel send it SIGTERM when torchrun is killed."""
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         import ctypes
 
@@ -242,7 +250,7 @@ def _end_with_launcher() -> None:
 
 
 def _command_line_error(error: typer.TyperException) -> str:
-    """Return the message of an error in the command line. If typer refused a value, the message ends with the value."""
+    """Return the message of a command-line error. If Pydantic rejected a value, the message ends with this value."""
     from pydantic import ValidationError
 
     if hasattr(error, "possibilities") and hasattr(error, "option_name"):
@@ -259,12 +267,7 @@ def _command_line_error(error: typer.TyperException) -> str:
 
 
 def _unknown_option(option: str, context: Any) -> str:
-    """Return the error message for an option that the command does not have. It suggests the closest option.
-
-    If no option is very close and other commands have this one, the message names these commands instead.
-    """
-    from actde.errors import closest
-    from actde.synonyms import synonyms
+    """Return the message for an unknown option. It names the closest option, or the commands that have this option."""
     from agents.config import FIELDS
     from terminal.options import ConfigCommand
 
@@ -288,11 +291,3 @@ def _unknown_option(option: str, context: Any) -> str:
 
 def _options(command: Any) -> list[str]:
     return [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
-
-
-def _imported(names: Sequence[tuple[str, str]]) -> tuple[type[Exception], ...]:
-    """Return the error classes in `names` whose modules are imported. `names` holds tuples (module, class).
-
-    An error whose module is not imported cannot have been raised.
-    """
-    return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)

@@ -1,10 +1,10 @@
-"""Evaluate an agent beside baselines, and play the evaluation card, a benchmark of fixed tasks."""
+"""The command `evaluate`: compare an agent with baselines, measure its returns, or fill in the evaluation card."""
 
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from games.files import atomic_write
 from terminal import console
 from terminal.playback import note_unknown_words
 
+# title of the row, name of the measure, format
 MEASURES = (
     ("success", "success_rate", "z.0%"),
     ("score", "normalized_score", "z.0%"),
@@ -39,7 +40,35 @@ TEXT_MEASURES = (
     ("self-BLEU", "self_bleu", "z.2f"),
     ("top word", "commonest_word", "z.0%"),
 )
-"""Measures of agents that write free text, as tuples (row title, name of the measure, format)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """The results of an agent that aims at one wanted return. `obtained` is its mean undiscounted return."""
+
+    wanted_return: float
+    obtained: Estimate
+    success_rate: Estimate | None
+
+
+def run(
+    agent: str, game: str, wanted: Sequence[float], *, episodes: int, save: Path | None, as_json: bool, **settings: Any
+) -> None:
+    """Evaluate an agent, and print the results.
+
+    If `wanted` holds several returns, measure which return the agent obtains for each. Otherwise, evaluate baselines,
+    too. `settings` are further arguments of `measure_returns` and `evaluate_beside_baselines`.
+    """
+    settings |= {"episodes": episodes, "save": save and save.absolute()}
+    if len(wanted) > 1:
+        points = measure_returns(agent, game, wanted, **settings)
+        about = {"agent": agent, "game": game, "episodes": episodes, "curve": [asdict(point) for point in points]}
+        title = f"{agent} on {game}, {episodes} episodes for each wanted return"
+        console.output(about, [title, *return_table(points)], as_json=as_json)
+    else:
+        rows = evaluate_beside_baselines(agent, game, wanted_return=next(iter(wanted), None), **settings)
+        console.output([row.to_json() for row in rows], report(rows), as_json=as_json)
+    console.note_saved(save)
 
 
 def evaluate_beside_baselines(
@@ -47,7 +76,6 @@ def evaluate_beside_baselines(
     game: str,
     *,
     sampling: Mapping[str, Any],
-    episodes: int,
     wanted_return: float | None = None,
     step_seconds: float | None = None,
     save: Path | None = None,
@@ -55,20 +83,19 @@ def evaluate_beside_baselines(
 ) -> list[Evaluation]:
     """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
 
-    The baselines are the random agent and the walkthrough agent. For the completion game, the only baseline is SmolLM2
-    without training. A baseline that cannot play these games is left out, and a note states the reason.
+    The baselines are the random agent and the walkthrough agent. For the completion game, SmolLM2 without training
+    replaces both. If a baseline cannot play these games, it is left out, and a note states the reason.
 
     Args:
         sampling: arguments of `make_agent`, including the seed.
-        wanted_return: argument of `make_agent` for the agent, but not for the baselines.
-        step_seconds: argument of `games.resolve`.
-        save: folder for transcripts of the episodes. Each agent has its own subfolder.
-        settings: further arguments of `evaluate`.
+        wanted_return: argument of `make_agent`. It applies to the agent only.
+        save: folder for transcripts, with a subfolder for each agent.
+        settings: further arguments of `evaluate`, including `episodes`.
     """
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
     played = defaultdict[str, list[Episode]](list)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
-    settings |= {"game": game, "seed": sampling["seed"], "episodes": episodes}
+    settings |= {"game": game, "seed": sampling["seed"]}
     players = dict.fromkeys((agent, *baselines))
     record = {name: recorder(save / folder_name(name)) for name in players} if save else {}
     for name in players:
@@ -76,9 +103,7 @@ def evaluate_beside_baselines(
             with console.waiting(f"loading {name}"):
                 own: dict[str, Any] = {"wanted_return": wanted_return} if name == agent else {"guide_beta": None}
                 player = agents.make_agent(name, **{**sampling, **own}, notify=console.note)
-            with console.progress(f"{name} plays", episodes) as advance:
-                each = _each(played[name].append, advance, *([record[name]] if record else ()))
-                row = evaluate(player, specs, on_episode=each, **settings)
+            row = _play(player, specs, f"{name} plays", played[name], record.get(name), **settings)
             note_unknown_words(player)
         except agents.AgentError as error:
             if name == agent:
@@ -97,27 +122,66 @@ def evaluate_beside_baselines(
     return rows
 
 
+def measure_returns(
+    agent: str,
+    game: str,
+    wanted: Sequence[float],
+    *,
+    sampling: Mapping[str, Any],
+    step_seconds: float | None = None,
+    save: Path | None = None,
+    **settings: Any,
+) -> list[Point]:
+    """Play the same games and seeds with each wanted return. Return a `Point` for each, in increasing order.
+
+    The other arguments are as in `evaluate_beside_baselines`. `save` gets a subfolder for each wanted return.
+    """
+    points, specs = [], games.resolve(game, step_seconds=step_seconds)
+    settings |= {"game": game, "seed": sampling["seed"]}
+    for value in sorted(set(wanted)):
+        player = agents.make_agent(agent, **sampling, wanted_return=value, notify=console.note)
+        played, record = list[Episode](), recorder(save / folder_name(f"wanted {value:g}")) if save else None
+        row = _play(player, specs, f"wanted return {value:g}", played, record, **settings)
+        played.sort(key=lambda episode: episode.index)  # the bootstrap depends on the order
+        obtained = estimate([episode.reward for episode in played], seed=sampling["seed"])
+        assert obtained is not None
+        points.append(Point(wanted_return=value, obtained=obtained, success_rate=row.success_rate))
+    return points
+
+
+def _play(
+    player: agents.Agent,
+    specs: Sequence[games.GameSpec],
+    what: str,
+    played: list[Episode],
+    record: Callable[[Episode], None] | None,
+    *,
+    episodes: int,
+    **settings: Any,
+) -> Evaluation:
+    """Evaluate an agent, with a progress bar named `what`. Append its episodes to `played`, and record them."""
+    with console.progress(what, episodes) as advance:
+
+        def keep(episode: Episode) -> None:
+            played.append(episode)
+            advance(episode)
+            if record:
+                record(episode)
+
+        return evaluate(player, specs, episodes=episodes, on_episode=keep, **settings)
+
+
 def folder_name(agent: str) -> str:
     return re.sub(r"[^\w-]+", "_", agent).strip("_") or "agent"
-
-
-def _each(*functions: Callable[[Episode], object]) -> Callable[[Episode], None]:
-    """Return a callback that passes an episode to each of the functions."""
-
-    def on_episode(episode: Episode) -> None:
-        for function in functions:
-            function(episode)
-
-    return on_episode
 
 
 def play_card(
     document: Path, names: str | None, tasks: str | None, episodes: int, cluster: str | None, *, as_json: bool
 ) -> None:
-    """Play those tasks of the evaluation card that have no results yet, write the card, and print all results.
+    """Play the tasks of the evaluation card that have no results yet, and write the card.
 
-    The card is written to `document`, a Markdown file. If `cluster` is the address of a Ray cluster, the tasks run
-    there. `names` and `tasks` are the names of agents and tasks, separated by commas. None selects all of them.
+    `document` is the card, a Markdown file. `names` and `tasks` are comma-separated names of agents and tasks, or None
+    for all. If `cluster` is the address of a Ray cluster, the tasks run there. If `as_json`, print all results.
     """
     from agents.threads import threads_per_process
     from experiments.card import rows
@@ -141,10 +205,7 @@ def play_card(
 
 
 def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
-    """Return what `evaluate` prints: a title, tables and notes.
-
-    The title and the notes are not part of a table, because a narrow table would wrap them.
-    """
+    """Return a title, tables and notes. They are separate, because a narrow table would wrap its title and notes."""
     first, texts = evaluations[0], all(row.texts is not None for row in evaluations)
     per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"
     trained = [f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on]
@@ -158,19 +219,14 @@ def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
-    """Return a table with a column for each agent. All agents played the same games with the same seeds."""
+    """Return a table with a column for each agent."""
     texts = all(row.texts is not None for row in evaluations)
     undefined = [name for name in ("reward", "bonus_share") if not any(getattr(row, name) for row in evaluations)]
-    measures = TEXT_MEASURES if texts else [measure for measure in MEASURES if measure[1] not in undefined]
-    table = Table(
-        Column("", no_wrap=True),
-        *(Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations),
-        box=box.SIMPLE_HEAD,
-        header_style="bold",
-        pad_edge=False,
-    )
-    for name, field, form in measures:
-        table.add_row(name, *(estimate_cell(_value(row, field), form) for row in evaluations))
+    table = _table(Column("", no_wrap=True), *_columns(evaluations))
+    for name, field, form in TEXT_MEASURES if texts else MEASURES:
+        if texts or field not in undefined:
+            values = ((row.texts or {}).get(field) or getattr(row, field) for row in evaluations)
+            table.add_row(name, *(estimate_cell(value, form) for value in values))
     table.add_row("failed", *(str(row.errors) for row in evaluations))
     return table
 
@@ -181,9 +237,8 @@ def level_table(evaluations: Sequence[Evaluation]) -> Table:
     All cells show the same measure: the success rate if any agent has one, else the score, else the reward.
     """
     name, field, form = next(measure for measure in MEASURES if any(getattr(row, measure[1]) for row in evaluations))
-    agents_ = (Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations)
-    heads = (Column("level", no_wrap=True), Column("episodes", justify="right"), *agents_)
-    table = Table(*heads, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=f"{name} by level")
+    heads = (Column("level", no_wrap=True), Column("episodes", justify="right"), *_columns(evaluations))
+    table = _table(*heads, title=f"{name} by level")
     for first in evaluations[0].levels:
         here = [next((result for result in row.levels if result.level == first.level), None) for row in evaluations]
         cells = (estimate_cell(getattr(result, field) if result else None, form) for result in here)
@@ -194,9 +249,21 @@ def level_table(evaluations: Sequence[Evaluation]) -> Table:
     return table
 
 
-def _value(row: Evaluation, name: str) -> Estimate | None:
-    value: Estimate | None = row.texts[name] if row.texts and name in row.texts else getattr(row, name)
-    return value
+def _columns(evaluations: Sequence[Evaluation]) -> list[Column]:
+    return [Column(Text(row.agent), justify="right", overflow="ellipsis") for row in evaluations]
+
+
+def _table(*columns: Column, title: str | None = None) -> Table:
+    return Table(*columns, title=title, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+
+
+def return_table(points: Sequence[Point]) -> list[RenderableType]:
+    """Return a table with a row for each wanted return, and a note."""
+    table = _table(*(Column(name, justify="right") for name in ("wanted return", "obtained return", "success")))
+    for point in points:
+        cells = estimate_cell(point.obtained, "z.2f"), estimate_cell(point.success_rate, "z.0%")
+        table.add_row(f"{point.wanted_return:g}", *cells)
+    return [table, "below each mean its 95% interval; no interval if all episodes are equal"]
 
 
 def estimate_cell(estimate: Estimate | None, form: str) -> RenderableType:

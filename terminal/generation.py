@@ -16,10 +16,7 @@ from terminal import console
 def generate(
     folder: Path, *, family: str, levels: Sequence[int], per_level: int, **request: Any
 ) -> tuple[list[ManifestEntry], dict[str, int]]:
-    """Generate games with a progress bar. `request` are further arguments of `dataset.generate`.
-
-    Return a tuple: (1) the manifest entries of the games, and (2) the number of rejected candidates for each reason.
-    """
+    """Generate games with a progress bar. Return (entries of the manifest, number of rejected candidates by reason)."""
     done, rejected = 0, dict[str, int]()
     with console.progress(f"{family} games", per_level * len(levels)) as advance:
 
@@ -36,7 +33,7 @@ def generate(
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, str]:
-    """Return the settings in the words of --set, such as {"goal": "none"} for ["goal=none"]."""
+    """Parse the values of --set. For example, ["goal=none"] becomes {"goal": "none"}."""
     settings: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -49,9 +46,9 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[str, Any]:
-    """Crawl up to `limit` states of each game in the folder, and show the progress.
+    """Crawl up to `limit` states of each game in the folder. Print a note for each game with more states.
 
-    Print a note for each game with more states. Return a dict: name of the game file -> fields of its `Crawled` result.
+    Return a dict from the name of each game file to the fields of its `Crawled` result.
     """
     crawled: dict[str, Any] = {}
     stopped = "stopped; the games are kept, and the same command crawls them again"
@@ -73,10 +70,7 @@ def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[st
 
 
 def summary(folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Any]) -> list[str]:
-    """Return the lines to print after `games` games have been generated in `folder`.
-
-    `rejected` is the second part of the result of `generate`. `crawled` is the result of `crawl`.
-    """
+    """Return the lines to print after generation. `rejected` is from `generate`, and `crawled` is from `crawl`."""
     play = console.command_line("play", "--game", str(folder))
     lines = [f"{games} {'game' if games == 1 else 'games'} in {folder}; play one of them: {play}"]
     if rejected:

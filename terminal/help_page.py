@@ -30,11 +30,10 @@ Row = tuple[str, str, str]  # an option with its argument, its help text, and a 
 
 
 class HelpCommand(TyperCommand):
-    """A command whose help page is built by `page`. Only repeatable options may be given several times."""
+    """A command that shows `page` as its help. Only repeatable options may be given more than once."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
-        for option, count in given.items():
+        for option, count in Counter(self.make_parser(ctx).parse_args(args=list(args))[2]).items():
             if count > 1 and not (option.multiple or option.is_eager or ctx.resilient_parsing):
                 name = "/".join([*option.opts, *option.secondary_opts])
                 times = "twice" if count == 2 else f"{count} times"
@@ -47,7 +46,7 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """The program as a group of commands, with a help page that lists them. Ctrl-C ends a command with a short note."""
+    """The whole program. Its help page lists the commands. On Ctrl-C, a command ends with a short note."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -76,10 +75,7 @@ def page(
 ) -> list[RenderableType]:
     """Return a help page: usage, a panel for each group of parameters, and a panel that explains GAME strings.
 
-    Args:
-        panels: further rows of the panels, by title.
-        skip: parameters of the command that get no row.
-        note: the last line.
+    `panels` holds further rows by title. Parameters in `skip` get no row. `note` is the last line.
     """
     drawn: dict[str, list[Row]] = {}
     for parameter in ctx.command.get_params(ctx):
@@ -99,21 +95,19 @@ def page(
 
 
 def paragraphs(command: Any) -> list[str]:
-    """Return the paragraphs of a command's help text. The lines of a paragraph are joined."""
+    """Return the paragraphs of a command's help text, each as one line."""
     return [" ".join(part.split()) for part in inspect.cleandoc(command.help or "").split("\n\n")]
 
 
 def option_row(parameter: Any) -> Row:
-    """Return the row of an option or argument of a command."""
+    """Return the row of an option or argument."""
     kind = parameter.type_descriptor.annotation
     argument = "" if kind is bool else parameter.metavar or METAVARS.get(kind, "TEXT")
     names = sorted(parameter.opts, key=len) if parameter.param_type_name == "option" else ()
-    if parameter.required:
-        remark = "required"
-    elif isinstance(parameter.show_default, str):
-        remark = default(parameter.show_default)
-    else:
-        remark = "" if kind is bool or parameter.default is None else default(parameter.default)
+    value = "" if kind is bool or parameter.default is None else parameter.default
+    if isinstance(parameter.show_default, str):
+        value = parameter.show_default
+    remark = "required" if parameter.required else default(value)
     return " ".join([", ".join(names), argument]).strip(), parameter.help or "", remark
 
 

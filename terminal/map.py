@@ -20,7 +20,7 @@ Canvas = list[list[tuple[str, str]]]  # lines of characters, each with its style
 
 
 class MapView:
-    """A map whose rooms are boxes with names. If the names do not fit the terminal's width, numbers replace them."""
+    """A map whose rooms are boxes with names, or with numbers if the names do not fit into the terminal."""
 
     def __init__(self, drawn: Map, title: str) -> None:
         self._map, self._title = drawn, title
@@ -57,13 +57,9 @@ class MapView:
         yield from (Text.assemble(*line, no_wrap=True) for line in canvas)
 
     def _draw_passage(self, canvas: Canvas, passage: Passage, width: int, gap: int) -> None:
-        """Draw a passage as a straight line between two boxes, with its door in the middle.
-
-        `width` is the width of each box, and `gap` the space between two boxes, both in columns.
-        """
+        """Draw a passage as a straight line between two boxes, with its door in the middle."""
         (x, y), (u, v) = (self._map.rooms[key].cell for key in passage.rooms)
-        walked = any(set(pair) == set(passage.rooms) for pair in pairwise(self._map.route))
-        style = WAY if walked else QUIET
+        style = WAY if any(set(pair) == set(passage.rooms) for pair in pairwise(self._map.route)) else QUIET
         if y == v:
             left, right, line = min(x, u) * (width + gap) + width, max(x, u) * (width + gap), y * HEIGHT + 1
             _write(canvas, left, line, "─" * (right - left), style)
@@ -77,7 +73,7 @@ class MapView:
             _write(canvas, *at, DOORS[passage.state], DOOR)
 
     def _legend(self) -> Iterator[RenderableType]:
-        """Yield the lines below the map: things, doors, passages that are not drawn straight, and the walkthrough."""
+        """Yield the lines below the map: contents of rooms, doors, passages that are not drawn, and the walkthrough."""
         for key, room in self._map.rooms.items():
             start = " (the player starts here)" if key == self._map.start else ""
             things = f": {'; '.join(room.things)}" if room.things else ""
@@ -97,17 +93,14 @@ class MapView:
 
 
 def _indented(mark: str, text: str, style: str = "") -> RenderableType:
-    """Return a mark and a text beside it. All lines of the text have the same indentation."""
+    """Return a text with a mark on its left. All lines of the text have the same indentation."""
     grid = Table.grid(Column(width=len(mark), no_wrap=True), Column())
     grid.add_row(Text(mark, style=style), Text(printable(text), style=style))
     return grid
 
 
 def _is_bent(drawn: Map, passage: Passage) -> bool:
-    """Return whether a passage cannot be drawn straight.
-
-    This is so if, on the grid, its second room does not lie in the passage's direction from its first room.
-    """
+    """Return whether the cells of a passage's rooms contradict its direction. Such a passage is not drawn."""
     (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
     return ((u > x) - (u < x), (v > y) - (v < y)) != STEPS[passage.direction]
 
@@ -117,14 +110,10 @@ def _write(canvas: Canvas, column: int, line: int, text: str, style: str) -> Non
 
 
 def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, MapView]:
-    """Draw the map of the first game of each level as an `.svg` file in the subfolder `preview`.
-
-    Return a dict: picture file -> the map as a renderable.
-    """
+    """Draw the map of each level's first game as a picture. Return the maps as renderables, by picture file."""
     from experiments.release.map_picture import draw_map
 
-    firsts = {entry.level: entry for entry in reversed(entries)}
-    previews = {}
+    firsts, previews = {entry.level: entry for entry in reversed(entries)}, {}
     with exclusive(folder / "preview", wait=True):
         for level, entry in sorted(firsts.items()):
             drawn, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"

@@ -1,19 +1,20 @@
 """The settings of `TrainConfig` as options of a `typer` command.
 
 Each setting becomes an option with the same name: `clip_range` becomes --clip-range. The command receives only the
-values that the user gave. Presets and defaults provide the other values. The models in `agents/config.py` check types
-and ranges.
+values that the user gave. The models in `agents/config.py` check them.
 """
 
 import inspect
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from agents.protocol import AgentError
 from terminal import completion, console
 from terminal.help_page import GAME, METAVARS, HelpCommand, Row, default, page
 
@@ -35,8 +36,7 @@ TEXTS = {
     "judge": "REWARD",
     "tracker": "NAMES",
 }
-REPEATABLE = frozenset({"data"})
-"""Settings whose option may be given several times. The values are joined by commas."""
+REPEATABLE = frozenset({"data"})  # settings that may be given several times; commas join the values
 # settings that `--help` shows; `--help-all` shows all settings
 BASIC = frozenset(
     {
@@ -56,7 +56,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
     """Return a decorator that adds an option to a command for each setting that is not in `skip`.
 
     The command's parameter `given` receives the values that the user gave, by name. Options are added only to the
-    command that the user typed, because importing Pydantic and building the options takes 0.1 s.
+    command that the user typed, because building them and importing Pydantic takes 0.1 s.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,7 +75,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
 
 
 class ConfigCommand(HelpCommand):
-    """A command whose help page also shows the settings, with the values that result from the options on the line."""
+    """A command whose help page also lists the settings. The values shown include presets and the given options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from agents.training.presets import merged, with_presets
@@ -86,10 +86,7 @@ class ConfigCommand(HelpCommand):
         if asked:
             values = merged(with_presets(explicit_layers(parsed(ctx.params), ctx.params)))
             own = {name: value for name, value in values.items() if name in ctx.params}
-            rows = {
-                "Options": [("--help-all", "Show all options.", "")],
-                **_rows(own, everything="--help-all" in asked),
-            }
+            rows = {"Options": [("--help-all", "Show all options.", "")]} | _rows(own, everything="--help-all" in asked)
             origins = console.command_line("train", "--dry-run")
             note = f"The defaults include the presets of this game, trunk and optimizer. Show their origins: {origins}"
             console.show(page(ctx, rows, skip=own, note=note))
@@ -98,7 +95,7 @@ class ConfigCommand(HelpCommand):
 
 
 def parsed(words: Mapping[str, Any]) -> Values:
-    """Return the settings that the user gave among a command's parsed options, with converted values."""
+    """Select the settings that the user gave from the options `words` of a command, and convert their values."""
     from agents.config import FIELDS, parse
 
     joined = {name: ",".join(word) or None if isinstance(word, list | tuple) else word for name, word in words.items()}
@@ -107,9 +104,10 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 
 def explicit_layers(given: Values, own: Values) -> "list[Layer]":
-    """Return the user's settings as layers: the resumed run, the --config file, the options.
+    """Return the settings of the resumed run, the --config file and the options as layers, in this order.
 
-    Later layers override earlier ones.
+    Import the code that the settings name. Raise `AgentError` if the resumed run needs code that is imported only if
+    the user names it.
     """
     from agents.imports import load_imports, merge_imports, source_of
     from agents.training import presets
@@ -126,10 +124,12 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
         from agents.storage.run_folder import SETTINGS, read_config
 
         folder = Path(own["folder"])
-        stored = read_config(folder).flat()
-        given = presets.merged(named)
-        _check_code(folder, stored, given)
-        known = set(map(source_of, _code_in(stored)))  # naming it again does not change the settings
+        stored, given = read_config(folder).flat(), presets.merged(named)
+        sources, needed = set(map(source_of, _code_in(given))), _code_in(stored)  # naming the file of a class is enough
+        if missing := sorted(entry for entry in needed if source_of(entry) not in sources):
+            again = shlex.join(_import_options(missing))
+            raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")
+        known = set(map(source_of, needed))  # naming known code again changes nothing
         new = [entry for entry in str(given.get("imports", "")).split(",") if source_of(entry) not in known]
         imports = merge_imports(str(stored.get("imports", "")), *new)
         load_imports(imports)  # a stored entry may also name a class of a file that the user named
@@ -142,8 +142,8 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
 def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str], Values]:
     """Import the optimizers that are given as FILE.py:Class+SETTING=VALUE.
 
-    Return a tuple (optimizers as NAME+SETTING=VALUE, settings). The settings are `given` with the imported code added
-    to `imports`.
+    Return a tuple (optimizers, settings). The optimizers are written as NAME+SETTING=VALUE. The setting `imports`
+    includes their code.
     """
     from agents.imports import optimizer_name
 
@@ -154,7 +154,10 @@ def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str]
 
 
 def _with_code(values: Mapping[str, Any]) -> Values:
-    """Import the code that settings name. In the result, the name of an optimizer replaces its FILE.py:Class."""
+    """Import the code that the settings name, and return the settings.
+
+    If the optimizer is given as FILE.py:Class, replace it by its name, and add its code to `imports`.
+    """
     from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
@@ -164,33 +167,21 @@ def _with_code(values: Mapping[str, Any]) -> Values:
     return {**values, "imports": merge_imports(imports)} if imports else dict(values)
 
 
-def _check_code(folder: Path, stored: Values, named: Values) -> None:
-    """Raise AgentError unless the user named all code that the resumed run needs.
-
-    To name a class, its file or module is enough.
-    """
-    from agents.imports import source_of
-    from agents.protocol import AgentError
-
-    sources = set(map(source_of, _code_in(named)))
-    missing = sorted(entry for entry in _code_in(stored) if source_of(entry) not in sources)
-    if missing:
-        again = shlex.join(_import_options(missing))
-        raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")
-
-
 def resume_command(folder: Path, values: Values) -> str:
-    """Return the command that resumes a run with these settings. It names all code that the run needs."""
+    """Return the command that resumes a run. The command imports all code that the settings need."""
     return console.command_line("train", "--resume", "--out", str(folder), *_import_options(sorted(_code_in(values))))
 
 
 def play_command(folder: Path, values: Values) -> str:
-    """Return the command that plays the game of a run with its agent. It imports the code that registers the game."""
+    """Return the command that plays the game of a run with its agent.
+
+    The command imports the code that registers the game.
+    """
     from games.code_import import CODE
     from games.game_strings import code_in
 
-    registering = [entry for entry in values["imports"].split(",") if entry and not CODE.fullmatch(entry)]
-    code = [entry for entry in registering if entry not in code_in(values["game"])]
+    imports, named = filter(None, values["imports"].split(",")), code_in(values["game"])
+    code = [entry for entry in imports if not CODE.fullmatch(entry) and entry not in named]
     return console.command_line("play", "--agent", str(folder), "--game", values["game"], *_import_options(code))
 
 
@@ -202,39 +193,29 @@ def _code_in(values: Values) -> set[str]:
     from actde.registry import module_of
     from games.game_strings import code_in
 
-    game, tests, judge = (str(values.get(name, "")) for name in ("game", "eval_game", "judge"))
-    code = code_in(game, judge) | code_in(tests)
-    if module := module_of(str(values.get("optimizer", ""))):
-        code.add(module)
-    return code | {entry for entry in str(values.get("imports", "")).split(",") if entry}
+    game, tests, judge, optimizer, imports = (
+        str(values.get(name, "")) for name in ("game", "eval_game", "judge", "optimizer", "imports")
+    )
+    return set(filter(None, {*code_in(game, judge), *code_in(tests), module_of(optimizer), *imports.split(",")}))
 
 
 def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
-    from actde.config import value_type
+    from actde.config import choices, value_type
     from agents.config import FIELDS
 
-    own = {*skip, "imports"}  # the command defines --import
-    types: dict[str, Any] = {name: bool if value_type(field) is bool else str for name, field in FIELDS.items()}
-    types = {name: list[str] if name in REPEATABLE else kind for name, kind in types.items() if name not in own}
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return [
-        inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, _completed(name)])
-        for name, kind in types.items()
-    ]
-
-
-def _completed(name: str) -> Any:
-    """Return the typer option of a setting, with shell completion of its values."""
-    values = {"game": completion.games, "optimizer": completion.optimizers, "trunk": completion.trunks}
-
-    def choices(incomplete: str) -> list[str]:
-        return completion.choices_of(name, incomplete)
-
-    return Option(autocompletion=values.get(name, choices))
+    completions = {"game": completion.games, "optimizer": completion.optimizers, "trunk": completion.trunks}
+    parameters, keyword = list[inspect.Parameter](), inspect.Parameter.KEYWORD_ONLY
+    for name, field in FIELDS.items():
+        if name not in (*skip, "imports"):  # the command defines --import
+            kind: Any = list[str] if name in REPEATABLE else bool if value_type(field) is bool else str
+            option = Option(autocompletion=completions.get(name, completion.among(choices(field))))
+            annotation = Annotated[kind | None, option]
+            parameters.append(inspect.Parameter(name, keyword, default=None, annotation=annotation))
+    return parameters
 
 
 def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
-    """Return the rows of a help page for the settings with these values, by group."""
+    """Return the rows for settings on a help page, by group. Unless `everything`, only `BASIC` settings have rows."""
     from agents.config import FIELDS, GROUP_OF, NONE
 
     rows: dict[str, list[Row]] = {}
@@ -246,7 +227,7 @@ def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
 
 
 def usage(name: str) -> str:
-    """Return the option of a setting with its argument, such as "--kl-target X|none"."""
+    """Return the option for a setting and its argument, such as "--kl-target X|none"."""
     from actde.config import choices, is_optional, value_type
     from agents.config import FIELDS, NONE
 
@@ -258,7 +239,7 @@ def usage(name: str) -> str:
 
 
 def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_json: bool) -> None:
-    """Print the configuration of a run, without starting it. Raise an error if a game or the optimizer is unknown."""
+    """Print the configuration of a run. Raise an error if a game or the optimizer is unknown."""
     import games
     from actde import optimizer_class
 
@@ -271,10 +252,8 @@ def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_
 
 
 def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
-    """Return the predicted memory of a run as a JSON value, and as comments of a TOML file."""
-    from dataclasses import asdict
-
-    from agents.training.memory_forecast import launched_forecast, prediction_lines
+    """Return the predicted memory of a run, as a dict for JSON and as comment lines for a TOML file."""
+    from agents.training.memory_prediction import launched_forecast, prediction_lines
     from agents.training.memory_simulation import UnpredictableError
 
     try:
@@ -286,7 +265,7 @@ def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
 
 
 def configuration(config: "TrainConfig", origins: Mapping[str, str]) -> list[str]:
-    """Return the configuration as the lines of a file for `--config`, with the origin of each value as a comment."""
+    """Return the lines of a file for `--config`, with the origin of each value as a comment."""
     from agents.config import NONE
 
     lines: list[str] = []

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from agents.play.episode import Episode, wins
 from agents.play.live_episode import StepEvent
@@ -14,14 +15,19 @@ from terminal import console, display
 from terminal.texts import one_line, printable
 
 Renderables: TypeAlias = list[RenderableType]
+HELP = "type the number or the text of a command; ? shows the commands again; Ctrl-D ends the game"
+FREE_HELP = "type a text; Ctrl-D ends the game"
 
 
 class PanelView:
     """A view with panels, bars and colours, for a terminal.
 
-    The methods of a view return what to print: `turn` before a person is asked for a command, `step` after a command,
-    `episode` after an episode, and `end` after the last episode. If `human` is False, `step` includes what `turn`
-    returns, because nobody is asked.
+    Each view has these methods, which return renderables to print:
+
+    * `turn`: before a person is asked for a command
+    * `step`: after a command; here, it also returns the panels of `turn` if no person plays
+    * `episode`: after an episode
+    * `end`: after the last episode
     """
 
     def __init__(self, agent: str, *, human: bool) -> None:
@@ -33,9 +39,11 @@ class PanelView:
         heading = display.heading(agent=self.agent, game=turn.game, episode=turn.episode)
         score = turn.info.get("score")
         points = display.points(score, turn.info.get("max_score")) if isinstance(score, int | float) else ""
-        panel = display.observation_panel(turn.observation, turn=self._turns, score=points)
-        commands = self.commands(turn.info["admissible_commands"]) if self.human else []
-        return [*([heading] if turn.first else []), panel, *commands]
+        return [
+            *([heading] if turn.first else []),
+            display.observation_panel(turn.observation, turn=self._turns, score=points),
+            *(self.commands(turn.info["admissible_commands"]) if self.human else []),
+        ]
 
     def commands(self, commands: Sequence[str]) -> Renderables:
         return [display.command_columns(commands)] if commands else []
@@ -54,7 +62,7 @@ class PanelView:
 
 
 class LineView:
-    """A view for files and pipes. It has one line for each turn, and one for the start and the end of each episode."""
+    """A view for files and pipes, with a line for each turn, and for the start and the end of each episode."""
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -85,6 +93,28 @@ class LineView:
         return [f"{sum(won)} of {len(won)} episodes won"] if len(episodes) > 1 and won else []
 
 
+def ask(view: PanelView | LineView, turn: Turn) -> str:
+    """Show a turn, and return the command that a person chooses by its number or its text.
+
+    Read lines until one chooses a command. If the game offers no commands, any text but `?` is a command.
+    """
+    commands: list[str] = turn.info["admissible_commands"]
+    names = {str(number): command for number, command in enumerate(commands, 1)}
+    names |= {command.strip(): command for command in commands}  # commands of one-word games begin with a space
+    help_text = HELP if commands else FREE_HELP
+    console.show([*view.turn(turn), *([Text(help_text)] if turn.first else [])])
+    while True:
+        answer = input(" > ").strip()
+        if command := names.get(answer):
+            return command
+        if answer == "?":
+            console.show([*view.commands(commands), Text(help_text)])
+        elif answer and not commands:
+            return answer
+        elif answer:
+            console.show([Text(f"no command here: {answer!r}; {help_text}")])
+
+
 def play(
     runner: EpisodeRunner,
     agent: Agent,
@@ -94,22 +124,18 @@ def play(
     pause: float,
     record: Callable[[Episode], None] | None = None,
 ) -> tuple[list[Episode], int]:
-    """Play episodes, and show them unless `view` is None.
+    """Play episodes, show them unless `view` is None, and record them.
 
-    Return a tuple (finished episodes, exit status). The exit status is 130 after Ctrl-C, and 0 after the end of
-    standard input. If neither occurred, it is 1 if an episode failed, and 0 otherwise. `pause` is the time in seconds
-    to wait after each printed part of a turn. `record` is called with each finished episode.
+    Return a tuple (finished episodes, exit status). The status is 130 after Ctrl-C and 0 after the end of standard
+    input. If neither occurred, it is 1 if an episode failed, and 0 otherwise. `pause` is the time in seconds to wait
+    after each printed part of a turn.
     """
     finished: list[Episode] = []
     status = None
-
-    def show_step(event: StepEvent) -> None:
-        if view:
-            console.show(view.step(event), pause)
-
     with runner:
         try:
-            for episode in runner.play(agent, episodes, on_step=show_step):
+            on_step = None if view is None else lambda event: console.show(view.step(event), pause)
+            for episode in runner.play(agent, episodes, on_step):
                 finished.append(episode)
                 if record:
                     record(episode)
@@ -133,11 +159,11 @@ def note_unknown_words(agent: Agent) -> None:
     tokenizer = getattr(agent, "stream_tokenizer", None)
     if tokenizer is not None and tokenizer.unknown:
         words = ", ".join(sorted(tokenizer.unknown)[:3])
-        console.note(f"{agent.name} does not know some words of the game, such as {words}, and reads them all alike")
+        console.note(f"the agent does not know some words of the game, such as {words}, and reads them all alike")
 
 
 def episode_lines(entry: Entry, *, run: str = "") -> list[str]:
-    """Return a recorded episode as plain lines. The first line begins with the name `run`, unless it is empty."""
+    """Return a recorded episode as plain lines. The first line begins with `run`, the name of the run."""
     episode = entry.episode
     place = ", ".join(filter(None, (run, entry.place, display.game_name(episode.game))))
     lines = [f"{place}: {display.summary(episode)}"]
@@ -155,7 +181,7 @@ def _text_lines(text: str) -> list[str]:
 def _turn_lines(
     decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None
 ) -> list[str]:
-    """Return a line about a turn, and a line for each token if the command was generated token by token."""
+    """Return a line about a turn, and one for each token if the command was generated token by token."""
     command = decision.command
     outputs = {"p": decision.probabilities.get(command), "v": decision.value, "q": decision.q_values.get(command)}
     parts = [f"{turn:4d}  {printable(command)}"]

@@ -1,17 +1,21 @@
 """The command `runs`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from rich import box
+from rich.table import Column, Table
+from rich.text import Text
 from typer import Argument
 
+from agents.protocol import AgentError
 from terminal import arguments as arg
 from terminal import console
+from terminal.texts import one_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from agents.storage.run_summary import RunSummary
 
 DEFAULT = Path("runs")
@@ -19,10 +23,8 @@ STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "diverged
 BEST = {"eval_success": "held-out {:z.0%}", "success": "won {:z.0%}", "eval_reward": "held-out {:+z.2f}"} | {
     "reward": "return {:+z.2f}"
 }
-NARROW = 80
-"""If the console has fewer columns than this, the table stacks the costs of a run in one cell."""
-LONGEST = 60
-"""Maximum number of characters of a setting's value in the table. `--json` prints longer values in full."""
+NARROW = 80  # columns of a console below which the table stacks the costs of a run in one cell
+LONGEST = 60  # characters of a setting's value in the table
 CAPTION = "best: share of the last 100 episodes won, or return; held-out: on --eval-game"
 WIDE_CAPTION, NARROW_CAPTION = "done: iterations", "below the state: iterations; cost: time, tokens, memory"
 
@@ -36,10 +38,9 @@ def runs(
 ) -> None:
     """List runs with their state, best result and cost, and the settings in which they differ.
 
-    The best come first. A run is running, finished, stopped (interrupted: train --resume continues it), diverged or
-    damaged.
+    Runs with the best results come first. A run is running, finished, stopped, diverged or damaged. To continue a
+    stopped run, use train --resume.
     """
-    from agents.protocol import AgentError
     from agents.storage.run_summary import differing, find_runs, ranked, summarize
 
     searched = folders or [DEFAULT]
@@ -50,30 +51,19 @@ def runs(
         listed = ranked(map(summarize, found))
     differ = differing([run.settings for run in listed if run.settings])
     if as_json:
-        console.document([_document(run, differ) for run in listed])
+        about = [(run, {name: run.settings[name] for name in differ} if run.settings else None) for run in listed]
+        console.document([asdict(run) | {"folder": str(run.folder), "settings": own} for run, own in about])
     else:
-        problems = [_printable(run.problem) for run in listed if run.problem]
+        problems = [one_line(run.problem) for run in listed if run.problem]
         console.show([table(listed, differ, searched[0] if len(searched) == 1 else None), *problems])
 
 
-def _document(run: "RunSummary", differ: Sequence[str]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    settings = {name: run.settings[name] for name in differ} if run.settings else None
-    return asdict(run) | {"folder": str(run.folder), "settings": settings}
-
-
-def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | None = None) -> "Table":
+def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | None = None) -> Table:
     """Return a table with a row for each run.
 
-    The last column holds the folder of the run and, below it, the values of the settings that `differ` names. A value
-    that more than half of the runs share is shown only below the table. If all runs are below one folder `root`, their
-    folders are shown relative to `root`.
+    The last column holds the folder of the run, relative to `root`. It also holds the run's values of the settings in
+    `differ`. A value that more than half of the runs share is shown only once, below the table.
     """
-    from rich import box
-    from rich.table import Column, Table
-    from rich.text import Text
-
     from agents.storage.run_summary import usual
 
     narrow = console.out.width < NARROW
@@ -81,10 +71,10 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
     captions = [f"{NARROW_CAPTION if narrow else WIDE_CAPTION}; {CAPTION}"]
     captions += [f"most runs: {_settings(shared)}"] if shared else []
     heads = ("best", "cost") if narrow else ("done", "best", "time", "tokens", "memory")
-    columns = [Column("state", no_wrap=True), *(Column(head, justify="right", no_wrap=True) for head in heads)]
     shown = Table(
-        *columns,
-        Column(f"run{f' in {_printable(str(root))}' if root else ''}", overflow="fold"),
+        Column("state", no_wrap=True),
+        *(Column(head, justify="right", no_wrap=True) for head in heads),
+        Column(f"run{f' in {one_line(str(root))}' if root else ''}", overflow="fold"),
         box=box.SIMPLE_HEAD,
         caption=Text("\n".join(captions), style="table.caption"),
         caption_justify="left",
@@ -94,7 +84,9 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
     )
     for run in listed:
         name = run.folder.relative_to(root) if root and run.folder != root else run.folder
-        described = Text.assemble(_printable(str(name)), *_details(run, differ, shared))
+        values = {name: run.settings[name] for name in differ} if run.settings else {}
+        own = {name: value for name, value in values.items() if name not in shared or value != shared[name]}
+        described = Text(one_line(str(name))).append(f"\n{_settings(own)}" if own else "", "dim")
         state, (done, best, *costs) = Text(run.state, style=STYLES[run.state]), _cells(run)
         if narrow:
             shown.add_row(state + f"\n{done}", best, "\n".join(filter(None, costs)), described)
@@ -103,27 +95,21 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
     return shown
 
 
-def _details(run: "RunSummary", differ: Sequence[str], shared: Mapping[str, Any]) -> list[Any]:
-    values = {name: run.settings[name] for name in differ} if run.settings else {}
-    own = {name: value for name, value in values.items() if name not in shared or value != shared[name]}
-    return [("\n" + _settings(own), "dim")] if own else []
-
-
 def _settings(values: Mapping[str, Any]) -> str:
     from actde.config import written
 
     texts = {name: cut(value) if value and isinstance(value, str) else written(value) for name, value in values.items()}
-    return _printable(", ".join(f"{name} {text}" for name, text in texts.items()))
+    return one_line(", ".join(f"{name} {text}" for name, text in texts.items()))
 
 
 def cut(value: str) -> str:
-    """Return a value, with an ellipsis in place of its middle if it is longer than `LONGEST` characters."""
+    """Replace the middle of a value that is too long by an ellipsis."""
     half = LONGEST // 2
     return value if len(value) <= LONGEST else f"{value[:half]}…{value[-half + 1 :]}"
 
 
 def _cells(run: "RunSummary") -> list[str]:
-    """Return the cells with a run's iterations, best result, time, tokens and memory. Unknown numbers are empty."""
+    """Return a run's iterations, best result, time, tokens and memory. Unknown numbers are empty."""
     from terminal.training import clock
 
     return [
@@ -142,9 +128,3 @@ def short(number: int) -> str:
             scaled = number / size
             return f"{scaled:z.1f}{unit}" if scaled < 10 else f"{scaled:z.0f}{unit}"
     return str(number)
-
-
-def _printable(text: str) -> str:
-    from terminal.texts import one_line
-
-    return one_line(text)

@@ -1,8 +1,8 @@
 """Progress of a training run: a live panel in a terminal, otherwise one line per iteration."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,7 @@ IN_LINE = (
 OF_TEXTS = frozenset({"entropy"})
 OF_OTHER_GAMES = frozenset({"success", "recent_success", "normalized_score", "steps", "turn_entropy"})
 OF_WINS = frozenset({"success", "recent_success"})
+OF_SEVERAL_STEPS = frozenset({"approx_kl"})  # measured before each gradient step
 BARS = "▁▂▃▄▅▆▇█"
 BESIDE = 48  # the width of the panel without the bars
 
@@ -66,15 +67,8 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
-def share_done(metrics: Mapping[str, float], budget: BudgetConfig) -> float:
-    """Return the spent fraction of the budget: the largest of the fractions of its iterations, commands and minutes."""
-    by_steps = 0.0 if budget.env_steps is None else metrics["env_steps"] / budget.env_steps
-    by_time = 0.0 if budget.minutes is None else metrics["seconds"] / (60 * budget.minutes)
-    return min(1.0, max((metrics["iteration"] + 1) / budget.iterations, by_steps, by_time))
-
-
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Return a line with a bar for each of the last `width` values, scaled to the range of these values."""
+    """Return a bar for each of the last `width` values, scaled to their range."""
     shown = values[-max(1, width) :]
     low, high = min(shown), max(shown)
     if high <= low:
@@ -83,31 +77,31 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def shown(
-    metrics: Mapping[str, float], *, texts: bool, history: Sequence[Mapping[str, float]] = ()
+    metrics: Mapping[str, float], *, texts: bool, one_step: bool = False, history: Sequence[Mapping[str, float]] = ()
 ) -> dict[str, float]:
-    """Return the metrics to display for a game. `texts` is true if an episode of the game is one written text.
+    """Return the metrics to display for a game.
 
-    `history` holds the metrics that were displayed before. Win rates are displayed if the game has a maximum score, if
-    an episode was won, or if `history` contains win rates.
+    `texts` is true if an episode of the game is one written text, and `one_step` if an update is one gradient step. Win
+    rates are displayed if the game has a maximum score, if an episode was won, or if `history` contains them.
     """
     winnable = "normalized_score" in metrics or any(metrics.get(name) for name in OF_WINS)
     winnable = winnable or any(not OF_WINS.isdisjoint(row) for row in history)
     hidden = (OF_OTHER_GAMES if texts else OF_TEXTS) | (frozenset() if winnable else OF_WINS)
+    hidden |= OF_SEVERAL_STEPS if one_step else frozenset()
     return {name: value for name, value in metrics.items() if name not in hidden}
 
 
 def panel(
     title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int, foot: Sequence[str] = ()
 ) -> RenderableType:
-    """Return a panel of this width with the spent budget of a run, its latest metrics, and their history.
-
-    `foot` holds lines for the bottom of the panel. The last of these lines is dim.
-    """
+    """Return a panel with a run's progress, its latest metrics and their history. The lines `foot` are at the end."""
     below = [Text(line, style="dim" if line is foot[-1] else "bold yellow") for line in foot]
     if not history:
         return Panel(Group(*below), title=Text(title), title_align="left", border_style="cyan")
     latest = history[-1]
-    done = share_done(latest, budget)
+    by_steps = 0.0 if budget.env_steps is None else latest["env_steps"] / budget.env_steps
+    by_time = 0.0 if budget.minutes is None else latest["seconds"] / (60 * budget.minutes)
+    done = min(1.0, max((latest["iteration"] + 1) / budget.iterations, by_steps, by_time))
     left = latest["seconds"] * (1 - done) / done
     head = Table.grid(Column(max_width=40), Column(no_wrap=True), padding=(0, 2))
     bar = ProgressBar(total=1.0, completed=done, complete_style="cyan")
@@ -117,9 +111,8 @@ def panel(
     table = Table(*columns, box=None, show_header=False, padding=(0, 2), pad_edge=False)
     for name, label, form in SHOWN:
         if measured := [metrics for metrics in history if name in metrics]:
-            values = [metrics[name] for metrics in measured]
-            last = with_interval(measured[-1], name, form)
-            table.add_row(label, last, sparkline(values, min(40, width - BESIDE)))
+            bars = sparkline([metrics[name] for metrics in measured], min(40, width - BESIDE))
+            table.add_row(label, with_interval(measured[-1], name, form), bars)
     parts = Group(head, times, Text(), table, *below)
     return Panel(parts, title=Text(title), title_align="left", border_style="cyan")
 
@@ -133,7 +126,7 @@ def line(metrics: Mapping[str, float], iterations: int) -> str:
 
 
 def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
-    """Format a metric with its interval, if it has one. Return "" if the metric is missing."""
+    """Format a metric and, if it has one, its interval. If the metric is missing, return ""."""
     if name not in metrics:
         return ""
     low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
@@ -148,9 +141,9 @@ def run(
 ) -> tuple["Trainer", dict[str, float] | None]:
     """Build the trainer, print its notes and run it. Return a tuple (trainer, result of `follow`).
 
-    During the setup, Ctrl-C stops a run of one process at once. In a run of several processes, all must stop at the
-    same point, so the first Ctrl-C stops them after the setup, and only the second one at once. A run that stops at
-    once exits with status 130. `origins` holds the origin of each setting's value, for `notes`.
+    During the setup, Ctrl-C stops a run of one process immediately. Several processes must all stop at the same point.
+    The first Ctrl-C therefore stops them after the setup, and the second one stops them immediately. After an immediate
+    stop, exit with status 130.
     """
     from agents.training.factory import make_trainer
 
@@ -167,22 +160,16 @@ def run(
             trainer.stopping = True
         console.note_after_interrupt("stopping after the setup; press Ctrl-C again to stop now")
 
-    with _stopped_at_once(settings, folder), console.on_first_interrupt(stop):
-        with console.waiting("setting up", lines=not quiet):
-            trainer = make_trainer(settings, folder, resume=resume)
-        if interrupted:
-            trainer.stopping = True
-        for text in notes(trainer, origins):
-            console.note(text)
-        return trainer, follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=quiet)
-
-
-@contextmanager
-def _stopped_at_once(settings: TrainConfig, folder: Path) -> Iterator[None]:
-    """If Ctrl-C ends the block, print what is kept and how to continue, and exit with status 130."""
     with console.without_control_echo() if console.out.is_terminal else nullcontext():
         try:
-            yield
+            with console.on_first_interrupt(stop):
+                with console.waiting("setting up", lines=not quiet):
+                    trainer = make_trainer(settings, folder, resume=resume)
+                if interrupted:  # assigned only then, because `stop` may set `trainer.stopping` at any time
+                    trainer.stopping = True
+                for text in notes(trainer, origins):
+                    console.note(text)
+                return trainer, follow(trainer, f"{settings.run.optimizer} on {settings.run.game}", quiet=quiet)
         except KeyboardInterrupt:
             console.note_after_interrupt(stopped_line(settings, folder))
             raise typer.Exit(130) from None
@@ -196,6 +183,7 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
     budget, history = trainer.config.budget, list[dict[str, float]]()
     drawn = console.out.is_terminal and not quiet
     texts = all(spec.kind == "completion" for spec in trainer.schedule.specs)
+    one_step = trainer.config.update.epochs * trainer.config.update.minibatches == 1
     latest: dict[str, float] | None = None
     running, seen = True, trainer.iteration
 
@@ -204,7 +192,7 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
         return panel(title, history, budget, console.out.width, foot)
 
     def current() -> str | None:
-        """Return the status, or None if the line of a finished iteration was printed since the last call."""
+        """Return the status, or None if an iteration has finished since the last call and its line was printed."""
         nonlocal seen
         unchanged, seen = seen == trainer.iteration, trainer.iteration
         return status(trainer) if unchanged else None
@@ -215,11 +203,12 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
             console.note_after_interrupt(stop_line(trainer))
 
     live = Live(get_renderable=picture, console=console.out)
-    view = console.drawing(live, console.out) if drawn else console.ticking(current, enabled=not quiet)
+    printed = nullcontext() if quiet else console.ticking(current)
+    view = console.drawing(live, console.out) if drawn else printed
     with console.on_first_interrupt(stop), view:
         try:
             for latest in trainer.run():
-                history.append(shown(latest, texts=texts, history=history))
+                history.append(shown(latest, texts=texts, one_step=one_step, history=history))
                 if drawn:
                     live.refresh()
                 elif not quiet:
@@ -230,7 +219,6 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
 
 
 def status(trainer: "Trainer") -> str:
-    """Return one line about the current part of the current iteration."""
     iteration, progress = trainer.iteration, trainer.progress
     if not progress.part:
         return "starting"
@@ -239,16 +227,15 @@ def status(trainer: "Trainer") -> str:
 
 
 def stop_line(trainer: "Trainer") -> str:
-    """Return the message that is shown after the first Ctrl-C."""
+    """Return the message after the first Ctrl-C."""
     lost = f"what is newer than iteration {trainer.saved}" if trainer.saved else "the run so far"
     return f"stopping after this iteration; press Ctrl-C again to stop now and lose {lost}"
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
-    """Return the trainer's notes. Add one if the user has set a `context` that is longer than the model's.
+    """Return the trainer's notes. Add one if the user has set a `context` that exceeds the model's context.
 
-    `origins` holds the origin of each setting's value. A `context` that comes from the defaults, a preset, a checkpoint
-    or a resumed run was not set by the user.
+    `origins` tells whether a setting comes from the user, or from defaults, a preset, a checkpoint or a resumed run.
     """
     from agents.storage.run_folder import SETTINGS
 
@@ -260,23 +247,24 @@ def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
 
 
 def show_end(trainer: "Trainer", folder: Path) -> None:
-    """Print where the agent is and how to play and watch it. If the run was stopped, print how to continue it."""
+    """Print the folder of the agent, and commands to play and watch it. After a stop, print how to continue instead."""
+    from agents.storage.checkpoint import BEST
+
     if trainer.stopped:
         console.note(stopped_line(trainer.config, folder))
         return
-    played = trainer.config.rollout.own_episodes
-    console.show(
-        [
-            f"the agent is in {folder}",
-            *best_line(trainer, folder),
-            f"play a game with it: {play_command(folder, trainer.config.flat())}",
-            *([f"watch its episodes:  {console.command_line('watch', str(folder))}"] if played else []),
-        ]
-    )
+    lines = [f"the agent is in {folder}"]
+    if best := trainer.held_out and trainer.held_out.best:
+        when = f"after iteration {best.iteration}" if best.iteration else "before training"
+        lines.append(f"the best agent, {when} ({best.value:z.2f} on held-out games), is in {folder / BEST}")
+    lines.append(f"play a game with it: {play_command(folder, trainer.config.flat())}")
+    if trainer.config.rollout.own_episodes:
+        lines.append(f"watch its episodes:  {console.command_line('watch', str(folder))}")
+    console.show(lines)
 
 
 def stopped_line(settings: TrainConfig, folder: Path) -> str:
-    """Return one line that says what is kept of a stopped run, and how to continue it."""
+    """Return a message with the last saved iteration of a stopped run, and the command that continues the run."""
     from agents.storage.checkpoint import checkpoints
     from agents.storage.run_folder import SETTINGS
 
@@ -285,14 +273,3 @@ def stopped_line(settings: TrainConfig, folder: Path) -> str:
     saved = checkpoints(folder)
     kept = f"the run is kept up to iteration {int(saved[-1].name)}" if saved else "no iteration is saved yet"
     return f"stopped; {kept}; continue with: {resume_command(folder, settings.flat())}"
-
-
-def best_line(trainer: "Trainer", folder: Path) -> list[str]:
-    """Return a list of one line about the agent with the best evaluation, or [] if there was no evaluation."""
-    best = trainer.held_out and trainer.held_out.best
-    if not best:
-        return []
-    from agents.storage.checkpoint import BEST
-
-    when = f"after iteration {best.iteration}" if best.iteration else "before training"
-    return [f"the best agent, {when} ({best.value:z.2f} on held-out games), is in {folder / BEST}"]

@@ -60,7 +60,7 @@ def test_every_command_plays_with_every_reward(
 
     status, shown, errors = command("play", "--agent", run, "--game", game)
     assert status == 0 and " p 0." in shown and " q " in shown
-    assert errors.startswith("actde does not know some words of the game, such as ") and errors.count("\n") == 1
+    assert errors.startswith("the agent does not know some words of the game, such as ") and errors.count("\n") == 1
     played = json.loads(command("play", "--agent", run, "--game", game, "--temperature", "0.5", "--json")[1])
     assert 1 <= len(played["episodes"][0]["steps"][0]["decision"]["tokens"]) <= 3
     (row,) = json.loads(command("evaluate", "--agent", run, "--game", game, "--episodes", "3", "--json")[1])

@@ -44,7 +44,10 @@ def test_a_shipped_agent_is_exported(command: Command, tmp_path: Path) -> None:
     [
         (("actde-small", "--to", "."), "already exists; choose another --to"),
         (("actde-small", "--to", "new", "--adapter"), "has no adapter, .*; leave out --adapter"),
-        (("nobody", "--to", "new"), "unknown agent 'nobody'"),
+        (
+            ("nobody", "--to", "new"),
+            "unknown agent 'nobody': expected actde, ppo, actde-small, ppo-small or the folder",
+        ),
         ((".", "--to", "new"), "holds no checkpoint"),
         (("actde-small",), "Missing option '--to'"),
         *(((name, "--to", "new"), f"{name} has no trained weights") for name in NAMES if name not in TRAINED),

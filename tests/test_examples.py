@@ -38,6 +38,11 @@ def test_a_script_runs(name: str, tmp_path: Path) -> None:
     assert SHOWN[name] in run(tmp_path, ROOT / "examples" / name, *SCRIPTS[name])
 
 
+@pytest.mark.parametrize("words", [("--agent", "ppo-small"), ("--agent", "random", "--game", "bandit")])
+def test_agents_without_q_or_v_can_be_asked(words: tuple[str, ...], tmp_path: Path) -> None:
+    assert " q    nan  " in run(tmp_path, ROOT / "examples" / "ask_agent.py", "--turns", "1", *words)
+
+
 def test_all_examples_are_tested() -> None:
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *OWN_CODE}
 

@@ -33,7 +33,7 @@ SUBPACKAGES: dict[str, set[str]] = {
     "experiments.decoders": set(),
     "experiments.card": {"experiments.compare"},
     "experiments.limits": set(),
-    "experiments.offline": {"experiments.compare", "experiments.rlhf"},
+    "experiments.offline": {"experiments.compare"},
     "experiments.release": {"experiments.card", "experiments.compare"},
     "experiments.reproduce": {"experiments.compare", "experiments.rlhf"},
     "experiments.rlhf": {"experiments.compare"},

@@ -1,10 +1,9 @@
 """The language-model agent, which plays text games with the policy of an `ActorCritic`.
 
 The text and the commands of an episode form one growing token stream. In each turn, the model reads only the new tokens
-of all live episodes, because the keys and values of earlier tokens stay in a cache. A prefix that episodes share is
-read once. In the mode `trie`, the agent chooses among the admissible commands with exact probabilities.
-In the mode `free`, it generates any text. With `record`, it stores choices and segments for the update;
-`agents.language_model.token_stream` defines both.
+of all live episodes, because the keys and values of earlier tokens stay in a cache. In the mode `trie`, the agent
+chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any text. With
+`record`, it stores segments for the update (see `agents.language_model.token_stream`).
 """
 
 from collections.abc import Sequence
@@ -14,9 +13,8 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 
-from agents.language_model.command_policy import TurnOutputs, choices_for_command, sample_command
+from agents.language_model.command_policy import TurnOutputs, guided, record_command, sample_command
 from agents.language_model.free_generation import Limits, generate, text_ends
-from agents.language_model.guidance import guided
 from agents.language_model.stream_reader import StreamReader
 from agents.language_model.stream_writer import StreamWriter
 from agents.language_model.token_stream import EpisodeState, Segment, TokenStream
@@ -30,10 +28,7 @@ MAX_COMMAND_TOKENS = 16
 
 
 class LanguageModelAgent:
-    """An agent that plays with the policy of an `ActorCritic`.
-
-    One instance may play any number of episodes of any number of games.
-    """
+    """An agent that plays any number of episodes of any games with the policy of an `ActorCritic`."""
 
     def __init__(
         self,
@@ -57,25 +52,21 @@ class LanguageModelAgent:
     ) -> None:
         """
         Args:
-            model: trunk and heads. The agent never changes the training mode of the model, so the caller controls
-                dropout.
+            model: trunk and heads. The caller sets its training mode, and thereby controls dropout.
             tokenizer: a tokenizer of the `transformers` library.
             name: name shown in tables and on screens.
-            prompt: format of a turn.
             seed: seed of the sampling. Each episode has its own generator, seeded with `seed` and the episode's number.
             greedy: take the most probable command, or the most probable token in `free` mode, instead of sampling.
             temperature, top_p: parameters of the sampling (see `sampling_probabilities`). With `record`, keep both at
                 1, because the update assumes that commands are sampled from the policy.
             mode: `trie` to choose among the admissible commands, or `free` to generate any text.
-            context: maximum length of a stream, in tokens. If None or above the trunk's limit, the trunk's limit
-                applies.
-            gamma: discount per turn of the recorded choices.
+            context: maximum length of a stream, in tokens. The trunk's own limit is the default and the upper bound.
+            gamma: discount per turn, for the recorded choices.
             record: store finished segments for `take_segments`.
-            max_command_tokens: maximum length of a text in `free` mode, in tokens. The entry `max_tokens` of a game's
-                info overrides this length.
+            max_command_tokens: maximum length of a text in `free` mode, unless a game's info states `max_tokens`.
             share_prefixes: read a prefix only once if several episodes share it. This does not change the policy.
             random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
-            guide_beta: weight with which q, in units of reward, is added to log pi (`guided_logprobs`). 0: no effect.
+            guide_beta: weight of q when q guides the policy, in units of 1 / reward (see `guided_logprobs`).
 
         Raises:
             AgentError: `guide_beta` is not 0, and the model has no Q heads.
@@ -95,7 +86,7 @@ class LanguageModelAgent:
         self._segments: list[Segment] = []
 
     def twin(self, *, seed: int, record: bool = False) -> Self:
-        """Return an agent with the same model and policy for measurements during training. It plays no random turns."""
+        """Return an agent for measurements. It samples from the same policy, without random commands."""
         return type(self)(
             self.model,
             self.tokenizer,
@@ -115,10 +106,9 @@ class LanguageModelAgent:
 
     @property
     def writes_freely(self) -> bool:
-        """Whether the agent can play games without admissible commands.
+        """Whether the agent can generate a text in a turn without admissible commands.
 
-        In the mode `trie`, the agent generates a text at a turn without admissible commands. With `record`, it cannot
-        play such a turn, because all choices of an update must have the same mode.
+        An agent that records in the mode `trie` cannot, because all choices of an update must have the same mode.
         """
         return self.mode == "free" or not self.record
 
@@ -134,9 +124,10 @@ class LanguageModelAgent:
         return [decisions[turn.episode] for turn in turns]
 
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Read the observations. Return each turn's head outputs at all choices on the way to admissible commands.
+        """Read the observations, and return the head outputs for each turn.
 
-        The mode must be `trie`. The caller must call `commit` afterwards.
+        A turn's admissible commands form a trie. The outputs are those at the branching nodes of the trie. The mode
+        must be `trie`. The caller must call `commit` afterwards.
         """
         tries = [self._writer.trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
@@ -145,8 +136,7 @@ class LanguageModelAgent:
     def sample(self, turns: Sequence[Turn], outputs: Sequence[TurnOutputs]) -> list[tuple[Decision, int]]:
         """Sample a command for each turn, or take the most probable one if `greedy`.
 
-        Returns:
-            For each turn a tuple (decision, index), with the index of the command among the admissible ones.
+        Return a tuple (decision, index) for each turn, with the index of the command among the admissible ones.
         """
         return [
             sample_command(
@@ -169,14 +159,12 @@ class LanguageModelAgent:
     ) -> None:
         """Append each turn's command to its stream, and record the choices that lead to the command.
 
-        `commands` holds the index of each turn's command among the admissible ones. The command may differ from the one
-        that `sample` returned. `labels` holds the index of the command to imitate, or None for a turn without one.
+        `commands` holds the index of each turn's command among the admissible ones. The command may differ from the
+        sampled one. `labels` holds the index of the command to imitate, or None if a turn has no such command.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
-            position = len(stream.tokens) - 1
-            for choice in choices_for_command(output, command, position=position, turn=stream.turn, label=label):
-                stream.record(choice)
+            record_command(stream, output, command, label)
             self._writer.extend(stream, output.trie.commands[command])
         self.reader.commit([self._live[turn.episode] for turn in turns], outputs, commands)
 
@@ -195,10 +183,9 @@ class LanguageModelAgent:
             self.reader.release(state)
 
     def forget(self) -> None:
-        """Abandon the live episodes, and free the memory of everything that the model has read.
+        """Abandon the live episodes, and free the cache and all stored outputs. Finished segments are kept.
 
-        Finished segments are kept. Call this after the last episode, and after changes of the model that `StreamReader`
-        does not notice.
+        Call this after the last episode, and after changes of the model that `StreamReader` does not notice.
         """
         self._live.clear()
         self.reader.forget()
@@ -214,40 +201,28 @@ class LanguageModelAgent:
         return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
-        """Append a turn's observation to the episode's stream. Return the state of the episode.
-
-        On return, the stream is guaranteed to have room for at least `reserve` more tokens.
-        """
+        """Append a turn's observation to its episode's stream, and leave room for at least `reserve` more tokens."""
         if turn.episode not in self._live:
-            self._live[turn.episode] = EpisodeState(
-                stream=TokenStream(episode=turn.episode, gamma=self.gamma),
-                rng=np.random.default_rng([self.seed, turn.episode]),
-                prompt=turn.prompt,
-                remaining=(self.prompt.returns and self.prompt.returns.wanted) or 0.0,
-            )
+            wanted = (self.prompt.returns and self.prompt.returns.wanted) or 0.0
+            stream = TokenStream(episode=turn.episode, gamma=self.gamma, prompt=turn.prompt, remaining=wanted)
+            self._live[turn.episode] = EpisodeState(stream, np.random.default_rng([self.seed, turn.episode]))
             self.reader.begin(len(self._live))
         state = self._live[turn.episode]
         state.stream.begin_turn(turn.reward)
-        state.remaining -= turn.reward
-        self._append(state, turn.observation, first=turn.first, reserve=reserve)
+        if self._writer.append(state.stream, turn.observation, first=turn.first, reserve=reserve):
+            self.reader.release(state)
         return state
 
-    def _append(self, state: EpisodeState, observation: str, *, first: bool, reserve: int) -> None:
-        """Append an observation as `StreamWriter.append` does. If the stream is cut, free its cache row."""
-        text: dict[str, Any] = {"game_prompt": state.prompt, "first": first, "remaining": state.remaining}
-        if self._writer.append(state.stream, observation, **text, reserve=reserve):
-            self.reader.release(state)
-
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
-        """Return a dict from the number of each truncated episode to v of its final state."""
+        """Return a dict from the number of each episode to v of its final state."""
         if not endings:
             return {}
         states = [self._live[ending.episode] for ending in endings]
         for state, ending in zip(states, endings, strict=True):
-            state.remaining -= ending.reward
-            self._append(state, ending.observation, first=False, reserve=0)
-        values = self.reader.last_values(states)
-        return {ending.episode: value for ending, value in zip(endings, values, strict=True)}
+            state.stream.remaining -= ending.reward
+            if self._writer.append(state.stream, ending.observation, first=False, reserve=0):
+                self.reader.release(state)
+        return dict(zip([ending.episode for ending in endings], self.reader.last_values(states), strict=True))
 
     @torch.no_grad()
     def _generate(self, turns: Sequence[Turn]) -> list[Decision]:

@@ -1,17 +1,18 @@
-"""The policy over whole commands: their probabilities, sampling, and the choices that lead to a command.
+"""The policy over whole commands: their probabilities, sampling, guidance by q, and the choices of a command.
 
-The functions in this module do not run the model. A choice is a token that the agent sampled from several alternatives,
-at a branching node of the trie (see `agents.model.command_trie`). The probability of a command is the product of the
-probabilities of its choices.
+A choice is a token that the agent sampled from several alternatives, at a branching node of the trie (see
+`agents.model.command_trie`). The probability of a command is the product of the probabilities of its choices.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from agents.language_model.token_stream import Choice
+from agents.language_model.token_stream import Choice, TokenStream
 from agents.model.command_trie import Trie
 from agents.model.head_outputs import HeadOutputs
 from agents.model.tree_decoder import TreeInput
@@ -26,9 +27,8 @@ class TurnOutputs:
     """Head outputs of one turn at the n branching nodes of its trie, with up to K alternatives each.
 
     Attributes:
-        trie: trie of the admissible commands.
-        tree: input of the forward pass, or None if there was no pass: the turn has no choice, or its outputs were
-            copied from an equal stream.
+        tree: input of the forward pass. None if the turn has no choice, or if its outputs were copied from an equal
+            stream.
         logprobs: [n, K] log-probabilities of the alternatives, nats. Padding is -inf.
         values: [n] v(s), units of reward.
         q_values: [n, K] q(s, token), units of reward (see `HeadOutputs.recorded_q`). None without Q heads.
@@ -42,10 +42,10 @@ class TurnOutputs:
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
-    """Split the outputs of a forward pass into one `TurnOutputs` for each turn.
+    """Return one `TurnOutputs` for each turn. `heads` holds the outputs for the branching nodes of all tries, in order.
 
-    `heads` holds the outputs at the branching nodes of all tries, in the order of `tries`. `tries` and `trees` have one
-    entry for each turn. Raise `DivergenceError` if an output is not finite.
+    Raises:
+        DivergenceError: an output is not finite.
     """
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
@@ -58,6 +58,30 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
         outputs.append(TurnOutputs(trie=trie, tree=tree, logprobs=logprobs[rows], values=values[rows], q_values=q))
         start = rows.stop
     return outputs
+
+
+def guided_logprobs(logprobs: Tensor, q_values: Tensor, beta: float) -> Tensor:
+    """Return the log-probabilities of the guided policy at each choice.
+
+        pi_beta(a | s) = pi(a | s) exp(beta (q(s, a) - v(s))) / Z(s) = pi(a | s) exp(beta q(s, a)) / Z'(s)
+
+    Z and Z' normalise over the alternatives of the choice, so v cancels. ILQL (Snell et al., 2022) plays with this
+    policy. With beta = 1 / tau, it is softmax(log pi + q / tau).
+
+    Args:
+        logprobs: [..., K] log pi of the alternatives. Padding is -inf.
+        q_values: [..., K] q of the alternatives, in units of reward.
+        beta: weight of q, in units of 1 / reward.
+    """
+    return (logprobs + beta * q_values).log_softmax(-1)
+
+
+def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
+    """Return the outputs of a turn with the guided policy's log-probabilities at each branching node of the trie."""
+    if beta == 0 or outputs.q_values is None:
+        return outputs
+    logprobs, q_values = torch.from_numpy(outputs.logprobs), torch.from_numpy(outputs.q_values)
+    return replace(outputs, logprobs=guided_logprobs(logprobs, q_values, beta).numpy())
 
 
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
@@ -73,10 +97,7 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return, for each branching node of the trie, the probability that a sampled command passes through this node.
-
-    The commands are sampled from the policy. The first branching node has probability 1. The shape is [branching].
-    """
+    """Return, for each branching node, the probability that a sampled command passes through it."""
     reach = np.zeros(len(trie.branching))
     for path in trie.paths:
         summed = 0.0
@@ -87,10 +108,11 @@ def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def sampling_probabilities(probabilities: Floats, temperature: float, top_p: float) -> Floats:
-    """Return the distributions from which an agent samples. The shape [..., K] is that of `probabilities`.
+    """Return the distributions [..., K] from which an agent samples.
 
-    The probabilities are raised to the power 1 / temperature and normalised. Then only the likeliest alternatives are
-    kept: the fewest whose total probability is at least `top_p` (nucleus sampling, Holtzman et al., 2020).
+    The probabilities [..., K] are raised to the power 1 / temperature and normalised. Nucleus sampling (Holtzman et
+    al., 2020) then keeps only the most probable alternatives: as few as possible, but with a total probability of at
+    least `top_p`.
     """
     if temperature != 1.0:
         scaled = (probabilities / probabilities.max(-1, keepdims=True)) ** (1.0 / temperature)
@@ -113,12 +135,11 @@ def sample_command(
     top_p: float = 1.0,
     random_share: float = 0.0,
 ) -> tuple[Decision, int]:
-    """Sample a command from the policy or, with probability `random_share`, uniformly. If `rng` is None, be greedy.
+    """Sample a command from the policy or, with probability `random_share`, uniformly.
 
-    The decision holds the probabilities of the policy before `temperature`, `top_p` and `random_share`.
-
-    Returns:
-        A tuple (decision, index), with the index of the command among `names`.
+    If `rng` is None, always choose the most probable command. Return a tuple (decision, index), where `index` is the
+    command's index in `names`. The decision holds the probabilities of the policy before `temperature`, `top_p` and
+    `random_share`.
     """
     trie, q = outputs.trie, outputs.q_values
     probabilities = command_probabilities(trie, outputs.logprobs)
@@ -145,31 +166,23 @@ def sample_command(
     return decision, command
 
 
-def choices_for_command(
-    outputs: TurnOutputs, command: int, *, position: int, turn: int, label: int | None = None
-) -> list[Choice]:
-    """Return the choices that lead to a command, in order.
+def record_command(stream: TokenStream, outputs: TurnOutputs, command: int, label: int | None) -> None:
+    """Record the choices that lead to a command, before the tokens of the command are appended to the stream.
 
-    With `label`, each choice is labelled with the token of the command to imitate. If the played command deviates from
-    the command to imitate, the choices after the deviation have no label, because only the played command reaches them.
-
-    Args:
-        outputs: the head outputs of the turn.
-        command: index of the command that was played.
-        position: index of the last token before the command, counted in the stream.
-        turn: number of the turn in the episode.
-        label: index of the command to imitate, if any.
+    `command` is the index of the played command. `label` is the index of the command to imitate, if there is one. The
+    label of a choice is the next token of the command to imitate. A choice has no label if the tokens before it already
+    differ from that command.
     """
     trie, q = outputs.trie, outputs.q_values
     expert = {} if label is None else dict(trie.paths[label])
-    choices = []
+    end = len(stream.tokens) - 1
     for index, child in trie.paths[command]:
         tokens = trie.alternatives[index]
         logprobs = outputs.logprobs[index, : len(tokens)]
-        choices.append(
+        stream.record(
             Choice(
-                position=position + len(trie.branching[index]),
-                turn=turn,
+                position=end + len(trie.branching[index]),
+                turn=stream.turn,
                 alternatives=tokens,
                 chosen=child,
                 logprob=float(logprobs[child]),
@@ -179,4 +192,3 @@ def choices_for_command(
                 label=expert.get(index),
             )
         )
-    return choices

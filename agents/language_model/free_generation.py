@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.language_model.command_policy import NOT_FINITE, sampling_probabilities
-from agents.language_model.guidance import guided_logprobs
+from agents.language_model.command_policy import NOT_FINITE, guided_logprobs, sampling_probabilities
 from agents.language_model.stream_reader import StreamReader
 from agents.language_model.token_stream import Choice, EpisodeState
 from agents.model.head_outputs import entropy
@@ -24,9 +23,9 @@ class Limits:
 
 
 def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
-    """Return a tuple (a, b) of sets of token ids that end a text.
+    """Return two sets of tokens that end a text: one for texts that may contain newlines, one for all other texts.
 
-    a holds the special tokens, for texts that may contain newlines. b also holds every token that contains a newline.
+    The first set holds the special tokens. The second set also holds all tokens that contain a newline.
     """
     special = frozenset(tokenizer.all_special_ids)
     newlines = {token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])}
@@ -45,9 +44,8 @@ def generate(
 ) -> None:
     """Append a generated text to the stream of every episode, and record each token of the text as a choice.
 
-    A text ends with the first token in the `ends` of its limits, or after `max_tokens` tokens. The recorded
-    log-probabilities and entropies are those of the policy before `temperature` and `top_p`, but after the guidance by
-    q with the weight `guide_beta` (see `guided_logprobs`).
+    Tokens are sampled from the policy, guided by q (see `guided_logprobs`) and changed by `temperature` and `top_p`.
+    The recorded log-probabilities and entropies include the guidance, but neither `temperature` nor `top_p`.
     """
     model, writing, written = reader.model, list(zip(states, limits, strict=True)), 0
     while writing:
@@ -64,7 +62,7 @@ def generate(
         else:
             p = sampling_probabilities(logprobs.exp().cpu().numpy(), temperature, top_p)
             mass = p.cumsum(1, dtype=np.float64)
-            drawn = np.array([s.rng.random() for s, _ in writing])
+            drawn = (state.rng.random() for state, _ in writing)
             tokens = [int(row.searchsorted(u * row[-1], side="right")) for row, u in zip(mass, drawn, strict=True)]
             chosen = torch.tensor(tokens, device=model.device)[:, None]
         heads = model.evaluate_heads(hidden, chosen)

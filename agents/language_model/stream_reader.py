@@ -1,14 +1,13 @@
 """Reads the token streams of live episodes with the model. Tokens that several streams share are read only once.
 
-TextWorld is deterministic and a trained agent repeats itself, so the streams of many episodes begin alike. There are
-three cases:
+TextWorld is deterministic and a trained agent repeats itself, so the streams of many episodes begin alike:
 
 * Equal streams in the same call are read once, as one row of the forward pass.
 * If a stream and its admissible commands occurred in an earlier call, the stored outputs of the heads are used.
 * If only the beginning of a stream occurred before, the keys and values of this beginning are copied within the cache.
 
-The number of cache rows never exceeds the largest number of episodes that were live at once. Sharing therefore needs no
-additional memory. The least recently used row is overwritten first.
+Sharing needs no additional memory: the number of cache rows never exceeds the largest number of episodes that were live
+at once. The least recently used row is overwritten first.
 """
 
 from collections.abc import Sequence
@@ -32,16 +31,18 @@ MAX_OUTPUTS = 2048
 class StreamReader:
     """Reads streams through a key/value cache.
 
-    With dropout, each stream is read separately, because equal streams then have different outputs. After a gradient
-    step or a change of the training mode, earlier results are not used for new episodes. Call `forget` after any other
-    change of the model, such as an adapter that is switched off or weights that are changed through `.data`.
+    In training mode, each stream is read separately, because dropout gives equal streams different outputs.
+
+    After a gradient step, new episodes do not reuse earlier results. The same holds after a change of the training mode
+    or of the logit transform. After any other change of the model, call `forget`. For example, call it after switching
+    off an adapter, or after changing weights through `.data`.
 
     Args:
         share: whether common prefixes are read only once.
 
     Attributes:
         tokens: number of tokens that the model would have read so far without sharing.
-        computed: number of tokens that the model has actually read so far.
+        computed: number of tokens that the model has read so far.
     """
 
     def __init__(self, model: ActorCritic, *, share: bool = True) -> None:
@@ -67,11 +68,7 @@ class StreamReader:
 
     @torch.no_grad()
     def evaluate(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
-        """Return each episode's head outputs at all choices on the way to the commands of its trie.
-
-        Only streams without stored outputs are read, and equal streams only once. Only the outputs of an episode
-        whose own stream was read have a `tree`.
-        """
+        """Return each episode's head outputs at the branching nodes of its trie."""
         keys = [(tuple(state.stream.tokens), id(trie)) for state, trie in zip(states, tries, strict=True)]
         choosing = [place for place, trie in enumerate(tries) if trie.branching]
         for place in choosing:
@@ -89,10 +86,7 @@ class StreamReader:
         return [outputs.get(place, TurnOutputs(trie=trie)) for place, trie in enumerate(tries)]
 
     def _read(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
-        """Read each stream as a row of a forward pass. Return the head outputs at the choices of its trie.
-
-        The caller leaves out repeated pairs of stream and trie, unless sharing is off.
-        """
+        """Read each stream as a row of a forward pass. Return the head outputs at the branching nodes of its trie."""
         if not states:
             return []
         trees = [self._unread(state, trie) for state, trie in zip(states, tries, strict=True)]
@@ -103,11 +97,10 @@ class StreamReader:
     def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
         """Keep the keys and values of the chosen commands in the cache, and drop those of all other commands.
 
-        `commands` holds the index of the command that each episode chose. If an output has no `tree`, its commands were
-        not read in this turn, and there is nothing to keep.
+        `commands` holds the index of the command that each episode chose.
         """
-        read = [(output.tree, command) for output, command in zip(outputs, commands, strict=True) if output.tree]
-        commit_branches(self._cache, read)
+        chosen = zip(outputs, commands, strict=True)
+        commit_branches(self._cache, [(output.tree, command) for output, command in chosen if output.tree])
         for state, output, command in zip(states, outputs, commands, strict=True):
             if output.trie.branching:
                 branch = output.trie.commands[command]
@@ -120,9 +113,8 @@ class StreamReader:
     def last_states(self, states: Sequence[EpisodeState]) -> tuple[Tensor, list[int]]:
         """Read each stream to its end.
 
-        Returns:
-            A tuple (hidden, index). `hidden` [n, d] holds the last hidden state of each of the n different streams; d
-            is the hidden size. `index` holds, for each episode, the row of `hidden` that belongs to its stream.
+        Return a tuple (hidden, index): the last hidden states [n, d] of the n different streams, and for each episode
+        the row of `hidden` that belongs to its stream.
         """
         for state in states:
             self._count(state)
@@ -145,7 +137,7 @@ class StreamReader:
         return [values[place] for place in range(len(states))]
 
     def release(self, state: EpisodeState) -> None:
-        """Give up the episode's cache row, because its stream was cut or has ended."""
+        """Free the episode's cache row, because its stream was cut or has ended."""
         if state.row is not None:
             self._cache.free_row(state.row)
             state.row = None
@@ -169,11 +161,10 @@ class StreamReader:
     def _distinct(self, keys: Sequence[object]) -> tuple[list[int], list[int]]:
         """Find the distinct keys. Return a tuple (index, places).
 
-        `index` holds, for each key, its number among the distinct keys. `places` holds, for each distinct key, its
-        first index in `keys`. Without sharing, all keys count as distinct.
+        `index[i]` is the number of `keys[i]` among the distinct keys. `places[j]` is the index in `keys` of the first
+        key with the number j. Without sharing, all keys count as distinct.
         """
-        if not self._shares:
-            return list(range(len(keys))), list(range(len(keys)))
+        keys = keys if self._shares else range(len(keys))
         places: dict[object, int] = {}
         for place, key in enumerate(keys):
             places.setdefault(key, place)
@@ -181,14 +172,11 @@ class StreamReader:
         return [number[key] for key in keys], list(places.values())
 
     def _count(self, state: EpisodeState) -> None:
-        """Add to `tokens` the number of tokens that the model would read now without sharing."""
+        """Add the number of the stream's new tokens to `tokens`, whether or not the model reads them."""
         self.tokens += len(state.stream.tokens) - state.seen
         state.seen = len(state.stream.tokens)
 
     def _model_version(self) -> tuple[object, ...]:
-        """Return a value that changes with every gradient step and with the training mode."""
-        parameters = [
-            (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version)
-            for parameter in self.model.parameters()
-        ]
-        return self.model.training, self.model.logit_transform, hash(tuple(parameters))
+        """Return a value that changes with every gradient step, the training mode and the logit transform."""
+        versions = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.model.parameters())
+        return self.model.training, self.model.logit_transform, hash(versions)

@@ -1,7 +1,6 @@
 """Extends token streams by the texts of a game, and builds the tries of the game's commands.
 
-No model is needed. Both the agent and `agents.language_model.recorded_streams` use this module, so a recorded episode
-gives the same stream as a live one.
+Live play and recorded play both use this module, so the same episode gives the same stream in both.
 """
 
 from typing import Any
@@ -17,37 +16,21 @@ MAX_TRIES = 8192
 
 
 class StreamWriter:
-    """Tokenizes the texts of a game and appends the tokens to streams. One instance serves any number of episodes.
-
-    Args:
-        tokenizer: a tokenizer of the `transformers` library.
-        prompt: format of a turn.
-        context: maximum length of a stream, in tokens.
-    """
+    """Tokenizes texts and appends the tokens to streams, which have at most `context` tokens."""
 
     def __init__(self, tokenizer: Any, prompt: PromptFormat, *, context: int) -> None:
         self.tokenizer, self.prompt, self.context = StreamTokenizer(tokenizer), prompt, context
         self.tokens = 0  # number of tokens of all streams so far
         self._tries: dict[tuple[str, ...], Trie] = {}
 
-    def append(
-        self,
-        stream: TokenStream,
-        observation: str,
-        *,
-        game_prompt: str,
-        first: bool,
-        reserve: int,
-        remaining: float = 0.0,
-    ) -> bool:
-        """Append an observation to a stream, and cut the stream if it outgrows the context.
+    def append(self, stream: TokenStream, observation: str, *, first: bool, reserve: int) -> bool:
+        """Append an observation to a stream, and cut the stream if it outgrows the context. Return whether it was cut.
 
-        Return whether the stream was cut. After the call, the stream has room for at least `reserve` more tokens.
-        `remaining` is the return from this turn on, which some prompt formats state.
+        Afterwards, the stream has room for at least `reserve` more tokens.
         """
-        text = self.prompt.before_command(observation, game_prompt=game_prompt, first=first, remaining=remaining)
-        tokens = self.tokenizer.begin(text) if first else self.tokenizer.encode(text)
-        self.extend(stream, tokens)
+        prompt, remaining = stream.prompt, stream.remaining
+        text = self.prompt.before_command(observation, game_prompt=prompt, first=first, remaining=remaining)
+        self.extend(stream, self.tokenizer.begin(text) if first else self.tokenizer.encode(text))
         if not stream.tokens:
             raise AgentError("the game opens without any text; a language model needs at least one token to read")
         if first:
@@ -62,20 +45,17 @@ class StreamWriter:
         return True
 
     def extend(self, stream: TokenStream, tokens: tuple[int, ...] | list[int]) -> None:
-        """Append tokens to a stream, and add their number to the count of all streams."""
         stream.tokens += tokens
         self.tokens += len(tokens)
 
     def command(self, text: str, turn: Turn) -> list[int]:
-        """Return the tokens of a command, without those that end it."""
+        """Return the tokens of a command, without its terminator."""
         return self.tokenizer.encode(self.prompt.command(text, game_prompt=turn.prompt))
 
     def end_of_command(self, turn: Turn) -> list[int]:
-        """Return the tokens that end a command."""
         return self.tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
 
     def trie(self, turn: Turn) -> Trie:
-        """Return the trie of the turn's admissible commands."""
         key = (turn.prompt, turn.terminator, *turn.info["admissible_commands"])
         if key not in self._tries:
             if len(self._tries) >= MAX_TRIES:

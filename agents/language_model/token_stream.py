@@ -2,12 +2,10 @@
 
 A stream is the token sequence of an episode: the game's text and the agent's commands. A choice is a token that the
 agent sampled from several alternatives. Only choices are actions. All other tokens of a command are forced, because
-they have no alternative. The discount from one choice to the next covers everything in between: forced tokens, and
-turns without a choice.
+they have no alternative.
 
-A stream that outgrows the context window is cut: the model continues with a shorter sequence, which omits the middle of
-the past. The sequences between cuts are segments. A stream without a cut is a single segment. The update trains on
-`Segment`s, one per row of its batch.
+A stream that outgrows the context window is cut: the model continues with a shorter sequence, which consists of the
+opening text and the latest tokens. The sequences between cuts are segments.
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 class Choice:
     """One action: a token that the agent sampled from several alternatives.
 
-    A choice of recorded play has 0 as logprob, value, q_value and entropy until the model has evaluated it.
+    In recorded play, logprob, value, q_value and entropy are 0 until the model has evaluated the choice.
 
     Attributes:
         position: index of the token directly before the choice. The heads are evaluated at this token.
@@ -32,10 +30,10 @@ class Choice:
         q_value: q(s, chosen token), units of reward (see `HeadOutputs.recorded_q`).
         entropy: entropy of the policy at this choice, nats.
         reward: discounted sum of the rewards between this choice and the next one.
-        discount: gamma_t in [0, 1]. gamma_t is 1 between two choices of a command and gamma^k across k turns. It is 0
-            if the episode terminates before another choice.
+        discount: gamma_t in [0, 1]: 1 between two choices of a command, gamma^k across k turns, and 0 if the episode
+            terminates before another choice.
         next_value: v at the next choice or at the end of a truncated episode. It is not used if the discount is 0.
-        label: index of the token to imitate, counted among the alternatives, or None.
+        label: index of the token to imitate among the alternatives. None if no token is to be imitated.
     """
 
     position: int
@@ -57,7 +55,6 @@ class Segment:
     """A finished segment of a stream, with L tokens and T >= 1 choices. It is one row of the update's batch.
 
     Attributes:
-        episode: number of the episode.
         tokens: [L] the tokens up to the last choice. Later tokens have no effect on the update.
         choices: [T] the choices in order of time.
         whole_vocabulary: True in free generation, where the policy samples from the whole vocabulary.
@@ -82,18 +79,21 @@ class TokenStream:
     """The stream of a live episode: its tokens, its choices, and where it was cut into segments.
 
     Attributes:
-        episode: number of the episode.
         gamma: discount per turn.
+        prompt: the prompt of the game.
+        remaining: return-to-go at the current turn. In play, it is the wanted return minus the rewards so far. In
+            recorded play, it is the sum of the rewards that follow.
         tokens: tokens of the current segment, which the model can attend to.
         choices: choices of the whole episode, also those of earlier segments.
         opening: number of tokens of the opening text, which every segment repeats so that the objective stays visible.
         turn: number of the current turn in the episode, or -1 before the first turn.
-        _cuts: for each cut a tuple (n, tokens): the number of choices before the cut, and the tokens of the segment
-            that ended there.
+        _cuts: a tuple for each cut: the number of choices before the cut, and the tokens of the segment that ended.
     """
 
     episode: int
     gamma: float
+    prompt: str = ""
+    remaining: float = 0.0
     tokens: list[int] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     opening: int = 0
@@ -112,6 +112,7 @@ class TokenStream:
         Add the reward to the last choice, and multiply the discount of this choice by gamma.
         """
         self.turn += 1
+        self.remaining -= reward
         self._add_reward(reward, self.gamma)
 
     def cut(self, keep: int) -> None:
@@ -126,7 +127,6 @@ class TokenStream:
         """Close the episode. Return the segments that contain a choice, in order of time.
 
         `reward` is the reward of the last command. If the episode was truncated, `bootstrap` is v of its final state.
-        `whole_vocabulary` is stored in each segment (see `Segment`).
         """
         self._add_reward(reward, 0.0 if bootstrap is None else self.gamma)
         if self.choices and bootstrap is not None:
@@ -151,16 +151,14 @@ class TokenStream:
 
 @dataclass(slots=True)
 class EpisodeState:
-    """State of a live episode, including the game's prompt and the episode's row of the key/value cache.
+    """State of a live episode.
 
-    `row` is None until the model reads the stream. An episode that repeats an earlier one may never need a row. `seen`
-    is the number of tokens of the current segment that the model would have read so far without sharing. `remaining` is
-    the wanted return minus the rewards so far.
+    Attributes:
+        row: row of the key/value cache that holds the stream. None if no row is in use.
+        seen: number of tokens of the current segment that `StreamReader.tokens` already counts.
     """
 
     stream: TokenStream
     rng: np.random.Generator
-    prompt: str
     row: int | None = None
     seen: int = 0
-    remaining: float = 0.0

@@ -1,8 +1,7 @@
 """`ActorCritic`: a causal language model of the `transformers` library with a policy head, a value head and Q heads.
 
 A stream is the token sequence of an episode, and a choice is a token that the agent sampled from several alternatives.
-The heads are evaluated only at the positions of choices, and only for the alternatives. Neither the lm_head nor Q is
-computed for text that the agent did not write.
+The heads are evaluated only at choices, and only for their alternatives.
 """
 
 from collections.abc import Iterator
@@ -24,16 +23,13 @@ class ActorCritic(nn.Module):
 
     Args:
         lm: the causal language model, or an adapter around it.
-        heads: the value head and the Q heads.
-        noisy_trunk: whether training mode activates the trunk's own dropout. If False, the trunk stays in evaluation
-            mode. This also turns off other training noise, such as layer dropout or router jitter, which some decoders
-            have. The adapter's dropout is active in training mode, whatever the value of `noisy_trunk`.
+        noisy_trunk: whether training mode activates the trunk's own noise, such as dropout or router jitter. If False,
+            the trunk stays in evaluation mode. In either case, training mode activates the adapter's dropout.
 
     Attributes:
-        gathered_by_layer: True if each forward pass gathers the layers of a sharded trunk one after the other (see
-            `agents.model.sharding`). False for a trunk that is gathered as a whole, or is not sharded.
-        shards: the sharded parameters by name. While the trunk is gathered, `parameters()` returns whole parameters
-            instead.
+        gathered_by_layer: whether each forward pass gathers the layers of a sharded trunk one after the other (see
+            `agents.model.sharding`).
+        shards: the sharded parameters by name. `parameters()` returns whole parameters while the trunk is gathered.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
@@ -63,16 +59,12 @@ class ActorCritic(nn.Module):
 
     @property
     def context(self) -> int:
-        """Maximum length of a stream, in tokens.
-
-        This is the decoder's number of positions or, in GPT-Neo, its attention window if the window is smaller.
-        """
+        """Maximum number of tokens of a stream: the number of positions, or GPT-Neo's smaller attention window."""
         names = ("max_position_embeddings", "window_size")
         return min(int(limit) for name in names if (limit := getattr(self.config, name, None)) is not None)
 
     @property
     def layers(self) -> int:
-        """Number of layers of the decoder."""
         return int(self.config.num_hidden_layers)
 
     @property
@@ -90,7 +82,7 @@ class ActorCritic(nn.Module):
         return next(self.parameters()).dtype
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training mode or, if `mode` is False, to evaluation mode. For dropout, see `noisy_trunk`."""
+        """Set training or evaluation mode. If `noisy_trunk` is False, the trunk's noise is off in both modes."""
         super().train(mode)
         if mode and not self.noisy_trunk:
             for name, module in self.lm.named_modules():
@@ -100,7 +92,7 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def mode(self, *, training: bool) -> Iterator[None]:
-        """Switch to training or evaluation mode within the context, and restore the mode afterwards."""
+        """Switch to training or evaluation mode within the context."""
         before = self.training
         self.train(training)
         try:
@@ -109,10 +101,7 @@ class ActorCritic(nn.Module):
             self.train(before)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Turn on gradient checkpointing, by which the backward pass recomputes the activations.
-
-        It has no effect in evaluation mode or with a key/value cache.
-        """
+        """Turn on gradient checkpointing. It has no effect in evaluation mode or with a key/value cache."""
         newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
         enable = getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")
         enable({"use_reentrant": False})  # otherwise, an input without gradient would leave a layer without gradients
@@ -122,10 +111,7 @@ class ActorCritic(nn.Module):
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Return the last hidden states [B, L, d] of token ids [B, L]. `kwargs` are passed on to the decoder.
-
-        Padding at the end of a row does not change the states of the tokens before it.
-        """
+        """Return the last hidden states [B, L, d] of token ids [B, L]. `kwargs` are passed on to the decoder."""
         with self.in_trunk_dtype():
             states: Tensor = self.decoder(input_ids=tokens, **kwargs).last_hidden_state
         return states
@@ -138,10 +124,7 @@ class ActorCritic(nn.Module):
 
     @torch.no_grad()
     def all_q(self, hidden: Tensor) -> Tensor:
-        """Return q [N, V] of all tokens of the vocabulary at hidden states [N, d].
-
-        q is the minimum over the target Q heads or, if there are none, over the Q heads.
-        """
+        """Return q [N, V] of the whole vocabulary at hidden states [N, d], as `HeadOutputs.recorded_q` defines it."""
         weight = self._vocabulary_weight()
         tokens = torch.arange(len(weight), device=weight.device)
         return self.heads.q_values(hidden, tokens, weight, target=True).amin(-1)
@@ -151,8 +134,8 @@ class ActorCritic(nn.Module):
     ) -> HeadOutputs:
         """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
 
-        `distinct` is a tuple: the distinct tokens [U] of all alternatives, and the index [N, K] of each alternative in
-        them. If it is None, it is computed from `alternatives`.
+        `distinct` is a tuple: the distinct tokens [U] among the alternatives, and the index [N, K] at which each
+        alternative occurs among the distinct tokens. If None, it is computed from `alternatives`.
         """
         tokens, index = distinct or torch.unique(alternatives.clamp_min(0), return_inverse=True)
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
@@ -184,10 +167,9 @@ class ActorCritic(nn.Module):
         """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
 
         Args:
-            reference: a function that takes a slice of the choices and returns the reference policy's log-probabilities
-                at the n choices of the slice. Their shape is [n, K], over the alternatives, or [n, V] if the policy
-                chooses among the whole vocabulary. If `reference` is given, the outputs contain `kl`.
-            with_expected_q, with_q_logprobs: whether the outputs contain `expected_q` or `q_logprobs`.
+            reference: function from a slice of n choices to log pi_ref of their alternatives [n, K]. If the policy
+                chooses among the whole vocabulary, the shape is [n, V]. If not None, the outputs contain `kl`.
+            with_expected_q, with_q_logprobs: whether the outputs contain `expected_q` and `q_logprobs`, respectively.
             distinct: as in `evaluate_heads`.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]
@@ -222,20 +204,15 @@ class ActorCritic(nn.Module):
 
         `states` [N, d] are the hidden states at the choices, and `chosen` [N] the chosen tokens.
         """
-        weight, bias = self._vocabulary_weight(), self._bias()
-
-        def q(rows: slice) -> Tensor:
-            return self.all_q(states[rows])
-
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             logprobs, spread, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
                 states.float() if torch.is_grad_enabled() else states.detach().float(),
-                weight,
-                bias,
+                self._vocabulary_weight(),
+                self._bias(),
                 self.logit_transform,
                 chosen,
                 reference,
-                q if with_expected_q else None,
+                (lambda rows: self.all_q(states[rows])) if with_expected_q else None,
             )
         return replace(
             heads,
@@ -250,9 +227,7 @@ class ActorCritic(nn.Module):
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
     def measure_logit_transform(self) -> None:
-        """Measure how the model transforms the lm_head's output into logits, and store this as `logit_transform`.
-
-        Before this method is called, `logit_transform` is the identity.
+        """Measure how the model transforms the lm_head's output into logits, and set `logit_transform` accordingly.
 
         Raises:
             AgentError: the language model transforms its logits in a way that `LogitTransform` does not describe.
@@ -269,7 +244,7 @@ class ActorCritic(nn.Module):
         return torch.autocast(kind, self.dtype, enabled=self.dtype != torch.float32)
 
     def _vocabulary_weight(self) -> Tensor:
-        """Return the weight of the lm_head in float32. The shape is [V, d]."""
+        """Return the weight [V, d] of the lm_head in float32."""
         weight: Tensor = self.base.get_output_embeddings().weight
         if weight.requires_grad and torch.is_grad_enabled():
             return weight.float()
@@ -283,13 +258,12 @@ class ActorCritic(nn.Module):
     def forget_conversions(self) -> None:
         """Free the cached float32 copy of the lm_head's weight.
 
-        Call this after a change of the weight that leaves its address and its version counter as they were. Gathering
-        is such a change.
+        Call this if the weight changes but keeps its address and its version counter, for example after gathering.
         """
         self._converted = (None, torch.empty(0))
 
     def _bias(self, tokens: Tensor | None = None) -> Tensor | None:
-        """Return the lm_head's bias [V] in float32, or its entries at `tokens`. None if the lm_head has no bias."""
+        """Return the lm_head's bias [V] in float32, or its entries at `tokens`. Return None if there is no bias."""
         bias = getattr(self.base.get_output_embeddings(), "bias", None)
         if bias is not None and not torch.is_grad_enabled():
             bias = bias.detach()

@@ -27,9 +27,7 @@ LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 def assemble(
     config: ModelConfig, vocabulary: Sequence[str] | None, further: Sequence[str] = ()
 ) -> tuple[ActorCritic, Any]:
-    """Build an untrained model and its tokenizer, and return them as a tuple (model, tokenizer).
-
-    The tokens of the trunks `pico` and `small` are words. Pretrained trunks ignore `vocabulary` and `further`.
+    """Build an untrained model and its tokenizer. Pretrained trunks ignore `vocabulary` and `further`.
 
     Args:
         vocabulary: all words that the games can print. If None, TextWorld's words and those of `further` are used.
@@ -56,11 +54,11 @@ def build_model(
     """Build the model that a checkpoint describes. The caller loads the checkpoint's weights afterwards.
 
     Args:
-        trunk_config: configuration of the trunk in the `transformers` library. None if the checkpoint holds only an
-            adapter. In this case, the pretrained trunk is loaded.
+        trunk_config: configuration of the trunk in the `transformers` library. If None, the checkpoint holds only an
+            adapter, and the pretrained trunk is loaded.
         vocabulary: number of tokens of the checkpoint's tokenizer.
-        sizes: size in bytes of each weight tensor of the checkpoint. A trunk that is far larger than their sum is not
-            built.
+        sizes: size in bytes of each weight tensor of the checkpoint. A trunk that is far larger than their sum is
+            rejected.
 
     Raises:
         AgentError: `trunk_config` is invalid or does not fit the tokenizer or the weights, or the pretrained trunk is
@@ -74,17 +72,16 @@ def build_model(
     if config.trunk in SCRATCH and known.vocab_size != vocabulary:
         raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
     check_size(AutoModelForCausalLM, known, "the checkpoint's config", len(sizes), sum(sizes))
-    lm = AutoModelForCausalLM.from_config(known)
-    return _with_heads(lm.to(getattr(torch, config.dtype)), config)
+    return _with_heads(AutoModelForCausalLM.from_config(known).to(getattr(torch, config.dtype)), config)
 
 
 def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
-    """Load a pretrained trunk and its tokenizer. With LoRA, the trunk has no dropout: only the adapter uses it."""
+    """Load a pretrained trunk and its tokenizer. With LoRA, only the adapter has dropout."""
     return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 
 def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cpu: bool = True) -> ActorCritic:
-    """Build a model on torch's meta device, where tensors have shapes and no memory.
+    """Build a model on torch's meta device, where tensors have shapes but no memory.
 
     Args:
         trunk_config: configuration of the trunk in the `transformers` library. Ignored by `pico` and `small`.
@@ -105,9 +102,8 @@ def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bo
     """Return the language model `lm` with heads and, if configured, an adapter.
 
     Args:
-        verify: whether to measure the transformation of the logits, and to check that a pass with the key/value cache
-            gives the same hidden states as a pass without it.
-        on_cpu: whether a bfloat16 model uses this project's attention for CPUs.
+        verify: whether to run `measure_logit_transform` and `check_cache`.
+        on_cpu: whether a bfloat16 model uses the attention of `agents.model.cpu_attention`.
     """
     vocabulary, width = lm.get_output_embeddings().weight.shape
     heads = Heads(
@@ -128,7 +124,10 @@ def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bo
     if verify:
         model.measure_logit_transform()
         check_cache(model)
-    _freeze_unused(model)
+    used = {*model.decoder.parameters(), *model.base.get_output_embeddings().parameters()}
+    for parameter in model.lm.parameters():
+        if parameter not in used:  # such a parameter, as of a vision encoder, does not affect the logits of text
+            parameter.requires_grad_(False)
     if config.lora:
         model.lm = _with_adapter(model, config)
     return model
@@ -137,10 +136,12 @@ def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bo
 def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     """Build a causal language model with `vocabulary` tokens and random weights from torch's global generator.
 
-    `pico` is the GPT-2 (minGPT) that the post by Turner and Einhorn (2023) uses for the prisoner's dilemma.
+    `pico` is the GPT-2 (minGPT) that the post by Turner and Einhorn (2023) uses for the prisoner's dilemma. `small` is
+    a Llama whose lm_head shares the weights of the embedding. In `small`, the embedding's initial weights have standard
+    deviation 0.02. Those of the linear layers have 128^-0.5, because v learns more slowly with 0.02 (NOTES.md).
 
-    `small` is a Llama. The lm_head shares the weights of the embedding, which have standard deviation 0.02. The weights
-    of the linear layers have standard deviation 128^-0.5. With the usual 0.02, v is fitted more slowly (NOTES.md).
+    Raises:
+        AgentError: `dropout` is above 0 for `small`, which has no dropout.
     """
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -168,14 +169,6 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
     with torch.no_grad():
         lm.get_input_embeddings().weight.mul_(0.02 / small.initializer_range)  # makes the initial policy nearly uniform
     return lm
-
-
-def _freeze_unused(model: ActorCritic) -> None:
-    """Freeze the parameters that do not affect the logits of text, such as those of a vision encoder."""
-    used = {*model.decoder.parameters(), *model.base.get_output_embeddings().parameters()}
-    for parameter in model.lm.parameters():
-        if parameter not in used:
-            parameter.requires_grad_(False)
 
 
 def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
@@ -208,10 +201,12 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
 def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...], upper: int | None) -> list[str]:
     """Return the names of the modules of the types `linear` that get no adapter.
 
-    If `upper` is not None, only modules in the last `upper` layers of the decoder get an adapter.
+    Modules outside of the decoder get none, because they read no text. Mixture-of-experts routers that return several
+    tensors get none, because peft cannot adapt them. If `upper` is not None, only modules in the decoder's last `upper`
+    layers get an adapter.
 
-    peft cannot adapt mixture-of-experts routers that return several tensors. Modules outside the decoder, such as those
-    of a vision encoder, read no text, so an adapter would have no effect there.
+    Raises:
+        AgentError: the decoder has fewer than `upper` layers, or its layers cannot be identified.
     """
     layers = decoder_layers(model)
     if upper and not layers:

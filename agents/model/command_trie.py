@@ -1,9 +1,9 @@
 """A trie over the tokens of the admissible commands.
 
 A node of the trie is a prefix of a command. A node with several next tokens is a branching node. There, the policy
-makes a choice: it samples one of exactly these tokens. At any other node, the next token is forced. A forced token has
-probability 1, needs no computation and is not an action. The probability of a command is therefore exactly the product
-of the probabilities of its choices.
+makes a choice: it samples one of these tokens. At any other node, the next token is forced. A forced token has
+probability 1 and is not an action. The probability of a command is therefore the product of the probabilities of its
+choices.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Trie:
 
     Attributes:
         commands: the tokens of each command.
-        following: maps each prefix of a command to the tokens that can follow it. Prefixes are in order of first
+        following: maps each proper prefix of a command to the tokens that can follow it. Prefixes are in order of first
             appearance, so each prefix comes before its extensions.
     """
 
@@ -41,10 +41,7 @@ class Trie:
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """For each command, its choices in order, as pairs (i, j).
-
-        A pair stands for the choice of the token `alternatives[i][j]` at the node `branching[i]`.
-        """
+        """For each command, its choices in order. Choice (i, j) is the token `alternatives[i][j]` at `branching[i]`."""
         index = {prefix: number for number, prefix in enumerate(self.branching)}
         return tuple(
             tuple(

@@ -10,12 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadOutputs:
-    """Outputs of all heads at N choices with up to K alternatives each.
-
-    Choices with fewer than K alternatives are padded; the log-probability of padding is -inf.
+    """Outputs of all heads at N choices with up to K alternatives each. Choices with fewer alternatives are padded.
 
     Attributes:
         logprobs: [N, K] log pi(token | stream) in nats, normalized over the alternatives or over the whole vocabulary.
+            Padding is -inf.
         entropy: [N] entropy of the policy, nats.
         values: [N] v(s), units of reward.
         q_values: [N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads.
@@ -37,17 +36,14 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """The q [N, K] that a rollout records, or None without Q heads.
-
-        It is the minimum over the target heads or, if there are none, over the Q heads.
-        """
+        """The minimum q [N, K] over the target heads if they exist, else over the Q heads. A rollout records it."""
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """N choices in a padded batch of streams, with their positions and up to K alternatives each.
+    """N choices in a batch of streams, with their positions and up to K alternatives each.
 
     Attributes:
         rows: [N] row of the batch.
@@ -65,7 +61,7 @@ class Choices:
 
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropies [N] of distributions with log-probabilities [N, K], in nats. Entries of -inf add nothing."""
+    """Return the entropies [N], in nats, of distributions with log-probabilities [N, K]. Entries of -inf add 0."""
     return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
 
 

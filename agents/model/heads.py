@@ -1,9 +1,8 @@
 """Value and Q heads on the trunk's last hidden state. The policy head is the model's own lm_head.
 
-With a small vocabulary, a Q head has a row of weights per token, like the Q head in the post by Turner and Einhorn
-(2023), which has 12 inputs and 2 outputs. With a large vocabulary, Q heads share the trunk's output embedding (`tied`).
-With hidden size d and vocabulary size V, a tied head has d x d parameters instead of d x V. It also generalizes to
-tokens that were never chosen.
+With a small vocabulary, a Q head has a row of weights per token, as in the post by Turner and Einhorn (2023). With a
+large vocabulary, Q heads share the trunk's output embedding (`tied`). With hidden size d and vocabulary size V, a tied
+head has d x d parameters instead of d x V. It also generalizes to tokens that were never chosen.
 """
 
 import copy
@@ -12,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+ROWS = 64  # choices per chunk of `Heads.chosen_q_logprobs`
+
 
 def _body(width: int, layers: int) -> nn.Module:
     return nn.Identity() if layers == 1 else nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"))
 
 
 class ValueHead(nn.Module):
-    """Computes v(s) from the hidden state of s, with one linear layer or with two and a GELU between them."""
+    """Computes v(s) from the hidden state of s with one linear layer, or with two layers and a GELU between them."""
 
     def __init__(self, width: int, *, layers: int) -> None:
         super().__init__()
@@ -26,7 +27,6 @@ class ValueHead(nn.Module):
         self.out = nn.Linear(width, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Map hidden states [N, d] to values [N], in units of reward."""
         values: Tensor = self.out(self.body(hidden)).squeeze(-1)
         return values
 
@@ -34,8 +34,7 @@ class ValueHead(nn.Module):
 class QHead(nn.Module):
     """Computes q(s, token) for some tokens.
 
-    In the last layer, each token has its own row of weights. If `tied`, the token's row of the trunk's output embedding
-    takes the place of these weights.
+    The last layer has a row of weights per token. If `tied`, it uses the rows of the trunk's output embedding instead.
     """
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:
@@ -65,9 +64,8 @@ class Heads(nn.Module):
     Two Q heads are combined by their minimum (Fujimoto et al. 2018), as in ILQL. Target heads follow the trained Q
     heads by Polyak averaging (Lillicrap et al. 2016). If there are target heads, the rollout records their q.
 
-    With `dueling` (after Wang et al. 2016), q(s, a) is v(s) plus the output of a Q head. This output is 0 at first, and
-    the Q loss does not change v. ACTDE therefore starts as PPO. The learning rate of the Q heads alone determines how
-    fast ACTDE departs from PPO.
+    With `dueling` (after Wang et al. 2016), q(s, a) is v(s) plus the output of a Q head. This output is initially
+    0, and the Q loss does not change v. ACTDE therefore equals PPO at first, and differs as soon as the Q heads learn.
     """
 
     def __init__(
@@ -114,11 +112,11 @@ class Heads(nn.Module):
         q = torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)
         return q + self.values(hidden).detach()[:, None, None] if self.dueling else q
 
-    def chosen_q_logprobs(self, hidden: Tensor, chosen: Tensor, embedding: Tensor, *, rows: int = 64) -> Tensor:
+    def chosen_q_logprobs(self, hidden: Tensor, chosen: Tensor, embedding: Tensor) -> Tensor:
         """Return log softmax(q) of the tokens `chosen` [N] for each of the H Q heads. The shape is [N, H].
 
-        The softmax is over the whole vocabulary, whose output embedding is `embedding` [V, d]. Memory holds q of only
-        `rows` choices at a time, because the backward pass recomputes q.
+        The softmax is over the whole vocabulary, whose output embedding is `embedding` [V, d]. To save memory,
+        the function processes `ROWS` choices at a time, and the backward pass recomputes q.
         """
         tokens = torch.arange(len(embedding), device=hidden.device)
 
@@ -126,7 +124,7 @@ class Heads(nn.Module):
             logprobs = self.q_values(states, tokens, embedding).log_softmax(1)  # [n, V, H]
             return logprobs.take_along_dim(own[:, None, None], 1).squeeze(1)
 
-        slices = (slice(start, start + rows) for start in range(0, len(hidden), rows))
+        slices = (slice(start, start + ROWS) for start in range(0, len(hidden), ROWS))
         return torch.cat([checkpoint(of, hidden[own], chosen[own], use_reentrant=False) for own in slices])
 
     @torch.no_grad()

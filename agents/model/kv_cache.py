@@ -2,8 +2,7 @@
 
 The caches of the `transformers` library assume that all rows grow by the same number of tokens, but the streams of
 episodes do not. Here, `plan_pass` sets the rows and positions to which the next forward pass writes. The attention mask
-(`agents/model/tree_decoder.py`) determines the positions that a row attends to, and hides the entries beyond the row's
-end.
+(`agents/model/tree_decoder.py`) hides the entries beyond a row's end.
 """
 
 from collections.abc import Sequence
@@ -25,8 +24,7 @@ class Plan:
         rows: [R] cache row of each row of the pass.
         slots: [R, T] cache position of each new token.
         visible: number of leading cache positions that the pass may attend to.
-        block: the cache rows of the pass as a slice, which is read without a copy. None unless these rows are
-            consecutive and in order.
+        block: `rows` as a slice, which torch reads without a copy. None unless the rows are consecutive and ascending.
         capacity: minimum size (rows, positions) of the tensors of every layer.
     """
 
@@ -53,7 +51,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Write the states [R, heads, T, head_dim] of this pass into the cache.
 
-        Return a tuple (keys, values) with the entries to attend to, each of shape [R, heads, plan.visible, head_dim].
+        Return a tuple (keys, values) of the entries to attend to. Their shape is [R, heads, plan.visible, head_dim].
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -62,9 +60,9 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return keys, values
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the states [R, heads, T, head_dim] of this pass into `stored`, or into a larger copy if needed.
+        """Write the states into `stored` or, if the plan needs one, a larger copy.
 
-        Return a tuple: (1) the tensor with the new states, (2) its part that the pass attends to.
+        Return a tuple: the written tensor, and its part that the pass attends to.
         """
         plan, stored = self.plan, self._with_capacity(stored)
         stored[plan.rows[:, None], :, plan.slots] = states.transpose(1, 2)
@@ -104,22 +102,23 @@ class RaggedCache(Cache):  # type: ignore[misc]
     """A cache whose rows have different lengths. A forward pass writes entries, and `append` then makes them valid.
 
     A free row keeps its entries until `add_row` reuses the row. Until then, other streams can copy a prefix from it.
-
-    Attributes:
-        lengths: for each row, the number of its valid entries.
     """
 
     def __init__(self, layers: int) -> None:
         self.plan = Plan()
         super().__init__(layers=[RaggedLayer(self.plan) for _ in range(layers)])
-        self.lengths: list[int] = []
+        self.lengths: list[int] = []  # number of valid entries of each row
         self._tokens = np.zeros((0, 0), dtype=np.int32)  # [rows, positions]; NO_TOKEN after the end of a row
         self._free: list[int] = []  # from the least to the most recently used
 
-    def add_row(self) -> int:
-        """Return a cache row of length 0: the least recently used free row, or a new row if none is free."""
-        if not self._free:
-            self._free.append(len(self.lengths))
+    def add_row(self, rows: int = 0) -> int:
+        """Return an empty cache row.
+
+        If the cache has at least `rows` rows and some are free, reuse the least recently used free row. Otherwise, add
+        a new row.
+        """
+        if not self._free or len(self.lengths) < rows:
+            self._free.insert(0, len(self.lengths))
             self.lengths.append(0)
         row = self._free.pop(0)
         self.lengths[row] = 0
@@ -127,11 +126,10 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return row
 
     def free_row(self, row: int) -> None:
-        """Mark a row as free, so that `add_row` can reuse it."""
         self._free.append(row)
 
     def append(self, row: int, tokens: Sequence[int]) -> None:
-        """Mark the entries of `tokens` in a row as valid. They directly follow the row's valid entries."""
+        """Mark the next `len(tokens)` entries of a row as valid. They are the entries of `tokens`."""
         start, end = self.lengths[row], self.lengths[row] + len(tokens)
         if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
             rows, positions = self._tokens.shape
@@ -142,23 +140,19 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.lengths[row] = end
 
     def extend(self, row: int | None, tokens: Sequence[int], *, rows: int) -> int:
-        """Return a row for the stream `tokens`, after copying cached entries into it for as many tokens as possible.
+        """Return a row for the stream `tokens`, and copy the longest cached prefix of the stream into it.
 
-        The entries are copied from the row that has the longest prefix in common with the stream. The last token is
-        never copied, because the next forward pass must compute its hidden state.
+        The entry of the last token is never copied, because the next forward pass must compute the token's hidden
+        state.
 
         Args:
-            row: the row that already holds a part of the stream, or None if there is none.
-            rows: number of rows up to which the cache grows. While it has fewer rows, a stream without a row gets a new
-                row. After that, it gets a free row.
+            row: the row that already holds the beginning of the stream. If None, `add_row` returns one.
+            rows: as in `add_row`.
         """
         start = 0 if row is None else self.lengths[row]
         source, length = self._longest_prefix(np.asarray(tokens[:-1]), start)
-        if row is None and len(self.lengths) < rows:
-            row = len(self.lengths)
-            self.lengths.append(0)
-        elif row is None:  # it may be the source itself, whose entries are still there
-            row = self.add_row()
+        if row is None:  # it may be the source itself, whose entries are still there
+            row = self.add_row(rows)
         if length > start:
             if source in self._free:
                 self._free.remove(source)
@@ -179,9 +173,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         Rows that differ from `tokens` at position `start` are ignored. If no row remains, return (-1, 0).
         """
         width = min(len(tokens), self._tokens.shape[1])
-        if start >= width:
-            return -1, 0
-        rows = np.flatnonzero(self._tokens[:, start] == tokens[start])
+        rows = np.flatnonzero(self._tokens[:, start] == tokens[start]) if start < width else np.empty(0, dtype=np.int64)
         if not len(rows):
             return -1, 0
         differs = self._tokens[rows, :width] != tokens[:width]
@@ -197,8 +189,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
         plan.slots = starts[:, None] + torch.arange(tokens, device=device)
         plan.visible = max(self.lengths[row] for row in rows) + tokens
         plan.capacity = (max(len(self.lengths), plan.capacity[0]), room_for(plan.visible, plan.capacity[1]))
-        consecutive = range(rows[0], rows[0] + len(rows))
-        plan.block = slice(consecutive.start, consecutive.stop) if list(rows) == list(consecutive) else None
+        first, end = rows[0], rows[0] + len(rows)
+        plan.block = slice(first, end) if list(rows) == list(range(first, end)) else None
 
     def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
         """Copy single entries within rows. Each move is a tuple (row, source position, target position)."""
@@ -215,8 +207,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Return `capacity` if it suffices for `visible` positions, or else a larger capacity.
+    """Return `capacity` if it suffices for `visible` positions. Otherwise, return at least 5/4 of `visible`.
 
-    A larger capacity exceeds `visible` by at least a quarter, so that copying the cache costs amortized O(1) per token.
+    The spare capacity limits the cost of copying the cache to amortized O(1) per token.
     """
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

@@ -35,14 +35,12 @@ class LogitTransform:
 def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> LogitTransform:
     """Measure which transformation a causal language model applies to the output of its lm_head.
 
-    In a forward pass, the last hidden states are replaced by states of several magnitudes, and the logits are compared
-    with the lm_head's outputs. Logits may be bfloat16, so a measured scale or cap is imprecise. If a number in the
-    model's configuration, or its reciprocal, is close to the measured value, it replaces this value.
+    The function runs a forward pass, in which it replaces the last hidden states by states of several magnitudes. It
+    compares the logits with the lm_head's outputs. A scale or cap that is measured from bfloat16 logits is imprecise.
+    If a number in the model's configuration, or the reciprocal of one, is close enough, it replaces the measured value.
 
     Args:
-        lm: causal language model, in evaluation mode.
-        decoder: part of `lm` that computes the hidden states.
-        head: the lm_head.
+        lm: causal language model in evaluation mode, with its decoder and its lm_head as `decoder` and `head`.
         tolerance: allowed relative error of the logits.
 
     Raises:
@@ -80,10 +78,7 @@ def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> 
 
 
 def _nearest(value: float, numbers: Iterable[float], tolerance: float) -> float:
-    """Return the entry of `numbers`, or the reciprocal of an entry, that is nearest to `value`.
-
-    If its relative difference from `value` exceeds `tolerance`, return `value`.
-    """
+    """Return the number or reciprocal nearest to `value`. Return `value` if none is within the relative `tolerance`."""
     candidates = [candidate for x in numbers if x for candidate in (float(x), 1 / x)]
     nearest = min(candidates, key=lambda candidate: abs(candidate - value))
     return nearest if abs(nearest - value) <= tolerance * abs(value) else value

@@ -3,8 +3,8 @@
 If only upper layers are trained, for example through an adapter, a stream's hidden states after the lower layers never
 change. They are computed once, and further passes run only the upper layers on them.
 
-To skip a layer, its `forward` is replaced. The decoder still computes the embeddings and the masks. All layers keep
-their indices, because some decoders choose the kind of attention by the index of the layer.
+A skipped layer stays in the decoder, and only its `forward` is replaced. The other layers therefore keep their indices,
+by which some decoders choose the kind of attention.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,33 +23,30 @@ _verified: WeakKeyDictionary[ActorCritic, dict[int, bool]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class FrozenStates:
-    """Hidden states [B, L, d] after the lowest `layers` layers or, if `layers` is None, the last hidden states."""
+    """Hidden states [B, L, d] after the lowest `layers` layers, or the last hidden states if `layers` is None."""
 
     layers: int | None
     states: Tensor
 
 
 def layer_list(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the module list that holds the decoder's layers, or None unless there is exactly one such list."""
+    """Return the module list that holds the decoder's layers, or None if it cannot be identified."""
     children = model.decoder.children() if isinstance(model.decoder, nn.Module) else ()
     lists = [m for m in children if isinstance(m, nn.ModuleList) and len(m) == model.layers > 0]
     return lists[0] if len(lists) == 1 else None
 
 
 def decoder_layers(model: ActorCritic) -> list[nn.Module]:
-    """Return the decoder's layers, lowest first, or [] if they are not in one list."""
+    """Return the decoder's layers, lowest first, or [] if `layer_list` returns None."""
     return list(layer_list(model) or ())
 
 
 def frozen_layers(model: ActorCritic) -> int:
     """Return the number of lower layers that can be skipped, because no trained parameter affects their outputs.
 
-    Return 0 in these cases:
-
-    * No layer is trained, or parameters outside of the layers are trained.
-    * The trunk has dropout.
-    * Separate passes over lower and upper layers would change the hidden states, for example because upper layers use
-      keys of lower layers.
+    The number is 0 if no layer is trained, if parameters outside of layers are trained, or if the trunk has dropout. It
+    is also 0 if separate passes give different hidden states, for example because upper layers reuse the keys of lower
+    layers.
     """
     layers = decoder_layers(model)
     trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}
@@ -67,8 +64,8 @@ def frozen_layers(model: ActorCritic) -> int:
 def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Tensor]]:
     """Skip all layers above the lowest `count` in the forward passes within the context.
 
-    The value of the context is a list. Each pass appends the hidden states [B, L, d] after the lowest `count` layers to
-    the list. If `count` is None, all layers run, and the list stays empty.
+    The context yields a list. Each pass appends a tensor: the hidden states [B, L, d] after the lowest `count` layers.
+    If `count` is None, all layers run, and the list stays empty.
     """
     layers, found = decoder_layers(model), list[Tensor]()
     if count is None:
@@ -107,10 +104,7 @@ def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[N
 
 @torch.no_grad()
 def _verify(model: ActorCritic, count: int) -> bool:
-    """Return whether two passes give the same last hidden states as one pass over all layers, up to rounding errors.
-
-    The first pass runs the lowest `count` layers, the second one runs the others.
-    """
+    """Return whether a pass over the lowest `count` layers and one over the others give the result of a full pass."""
     tokens = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]], device=model.device)  # every vocabulary has two tokens
     try:
         with model.mode(training=False):

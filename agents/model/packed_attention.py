@@ -1,14 +1,14 @@
-"""Runs the trunk on a packed row: one row that holds every node of a prefix tree of token streams once.
+"""Runs the trunk on a packed row, which holds each node of a prefix tree once.
 
-A node attends only to itself and to its ancestors. The nodes are in depth-first order, and attention is computed in
-blocks of neighboring nodes. The queries of a block need only two kinds of keys: those of the ancestors of its first
-node, and those of the block itself. Branches of the tree that a block does not need therefore cost nothing.
+The nodes are in depth-first order. A node attends only to itself and to its ancestors. Attention is computed in blocks
+of neighboring nodes. A block reads only the keys of its own nodes and of its first node's ancestors, so other branches
+of the tree cost nothing.
 
-The backward pass recomputes each block. Only the masks take memory in proportion to the number of nodes times their
-depth. This attention replaces torch's `sdpa` attention. On a GPU, FlexAttention would be an alternative.
+The backward pass recomputes the attention probabilities of each block. The memory of the masks is proportional to the
+number of nodes times their depth. All other memory is linear in the number of nodes.
 """
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
@@ -22,7 +22,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from agents.model.actor_critic import ActorCritic
-from agents.model.cpu_attention import NAME
+from agents.model.cpu_attention import NAME, additive, replaced
 from agents.model.prefix_tree import PrefixTree
 from games.errors import is_out_of_memory
 
@@ -48,29 +48,27 @@ class Block:
     def mask(self, dtype: torch.dtype) -> Tensor:
         """Return the additive mask [1, 1, 1, T, S]. All layers share it."""
         if self._mask.dtype != dtype or not len(self._mask):
-            zeros = torch.zeros_like(self.visible, dtype=dtype)
-            self._mask = zeros.masked_fill_(~self.visible, torch.finfo(dtype).min)[None, None, None]
+            self._mask = additive(self.visible, dtype)[None, None, None]
         return self._mask
 
 
 class PackedAttention:
-    """Computes the attention of the P nodes of a prefix tree, and its masks.
+    """Computes attention among the P nodes of a prefix tree.
 
     Args:
         depths: [P] position of each node in its streams.
-        ends: [P] index after the last descendant of each node (see `PrefixTree`).
+        ends: [P] index of the first node after each node's descendants (see `PrefixTree`).
     """
 
     def __init__(self, depths: Tensor, ends: Tensor) -> None:
-        self.depths, self.ends = depths, ends
-        self.calls = 0
+        self.depths, self.ends, self.calls = depths, ends, 0
         self._blocks: list[tuple[Tensor, list[Block]]] = []
 
     def mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
-        """Compute the blocks of queries for one kind of layer, and return a placeholder for the mask of such layers.
+        """Compute the blocks for one kind of layer. Return a placeholder mask, by which `attend` finds the blocks.
 
-        `attend` receives the placeholder and finds the blocks by it. The signature follows the mask interface of the
-        `transformers` library. `mask_function` describes causal attention, a sliding window or chunks.
+        The signature follows the mask interface of the `transformers` library. `mask_function` describes causal
+        attention, a sliding window or chunks.
         """
         size = len(self.depths)
         placeholder = torch.ones((), dtype=torch.bool, device=self.depths.device).expand(1, 1, size, size)
@@ -79,7 +77,7 @@ class PackedAttention:
         return placeholder
 
     def block(self, start: int, stop: int, mask_function: Callable[..., Tensor]) -> Block:
-        """Return the block with the queries from `start` to `stop - 1`. `mask_function` limits its keys."""
+        """Return the block of the queries from `start` to `stop - 1`. `mask_function` may hide some ancestors."""
         own = torch.arange(start, stop, device=self.ends.device)
         keys = torch.cat([(self.ends[:start] > start).nonzero()[:, 0], own])
         visible = (keys <= own[:, None]) & (own[:, None] < self.ends[keys])
@@ -92,18 +90,9 @@ class PackedAttention:
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> tuple[Tensor, None]:
-        """Compute attention. The signature follows the attention interface of the `transformers` library.
+        """Compute attention as `agents.model.cpu_attention.attend` does, for one row of P nodes.
 
-        Args:
-            module: the attention module of the trunk.
-            query: [1, heads, P, d].
-            key: [1, groups, P, d]. The neighboring query heads of a group share keys and values.
-            value: [1, groups, P, e].
-            attention_mask: a tensor that `mask` returned.
-            kwargs: other arguments of the interface, such as `scaling`.
-
-        Returns:
-            A tuple: (1) the attention output [1, P, heads, e], (2) None in place of the attention weights.
+        `attention_mask` is a tensor that `mask` returned.
         """
         blocks = next((blocks for mask, blocks in self._blocks if mask is attention_mask), None)
         if blocks is None or kwargs.get("dropout") or any(kwargs.get(name) is not None for name in UNSUPPORTED):
@@ -116,9 +105,9 @@ class PackedAttention:
 
     @contextmanager
     def used_by(self, attention: str) -> Iterator[None]:
-        """Within the context, use `mask` and `attend` in decoders whose attention implementation is `attention`."""
+        """Within the context, replace the attention implementation named `attention` by `mask` and `attend`."""
         masks, functions = ALL_MASK_ATTENTION_FUNCTIONS, ALL_ATTENTION_FUNCTIONS
-        with _replaced(masks, attention, self.mask), _replaced(functions, attention, self.attend):
+        with replaced(masks, attention, self.mask), replaced(functions, attention, self.attend):
             yield
 
 
@@ -171,7 +160,7 @@ def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
 
 @contextmanager
 def packed_states(model: ActorCritic, tree: PrefixTree) -> Iterator[Tensor]:
-    """Run the trunk on a prefix tree. The value of the context is the last hidden states [1, P, d] of its P nodes.
+    """Run the trunk on a prefix tree, and yield the last hidden states [1, P, d] of its P nodes.
 
     With gradient checkpointing, the backward pass must also run within the context.
     """
@@ -181,17 +170,16 @@ def packed_states(model: ActorCritic, tree: PrefixTree) -> Iterator[Tensor]:
 
 
 def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
-    # without an attention mask, some decoders take positions that do not increase by 1 for the beginning of a stream
+    # without an attention mask, some decoders begin a new stream where positions do not increase by 1
     everything = torch.ones_like(tokens)[None]
     return model.hidden_states(tokens[None], position_ids=depths[None], attention_mask=everything, use_cache=False)
 
 
 def can_pack(model: ActorCritic) -> bool:
-    """Return whether a packed row gives the same hidden states as separate streams.
+    """Return whether a packed row gives the same hidden states as separate streams in the model's current mode.
 
-    The result holds for the model's current mode, training or evaluation. With active dropout, the states differ,
-    because a shared token would have the same noise in all streams. They may also differ if a layer computes anything
-    but ordinary attention through the interface of the `transformers` library.
+    With active dropout, the states differ, because a shared token would have the same noise in all streams. They may
+    also differ if a layer computes anything but ordinary attention through the interface of the `transformers` library.
     """
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False
@@ -203,10 +191,7 @@ def can_pack(model: ActorCritic) -> bool:
 
 @torch.no_grad()
 def _verify(model: ActorCritic) -> bool:
-    """Return whether a few streams have the same hidden states packed and separately, up to rounding errors.
-
-    Random-number generators are left unchanged.
-    """
+    """Return whether packing changes the hidden states of a few streams by rounding errors at most."""
     streams = [np.array([0, 1, 1, *end], dtype=np.int64) for end in product((0, 1), repeat=4)]
     tree = PrefixTree.of(streams)
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))
@@ -225,14 +210,3 @@ def _verify(model: ActorCritic) -> bool:
         return False
     difference = float(((states - plain).norm(dim=-1) / plain.norm(dim=-1)).max())
     return packed.calls == model.layers and difference < (1e-3 if model.dtype == torch.float32 else 0.1)
-
-
-@contextmanager
-def _replaced(registry: MutableMapping[str, Any], name: str, function: Any) -> Iterator[None]:
-    """Replace an entry of a registry of the `transformers` library within the context."""
-    before = registry[name]
-    registry[name] = function
-    try:
-        yield
-    finally:
-        registry[name] = before

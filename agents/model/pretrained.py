@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from agents.config import SCRATCH, SMOLLM2
 from agents.model.trunk_config import check_size, library_errors, trunk_config_of
 from agents.protocol import AgentError
@@ -34,8 +36,8 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
     `dropout` replaces every dropout rate of the model's own configuration.
 
     Raises:
-        AgentError: a package or the model is missing. The model is damaged, is not a decoder or is not in the
-            safetensors format. `dropout` is above 0, but the model has no dropout.
+        AgentError: a package or the model is missing. The model is damaged, not a decoder, or not in the safetensors
+            format. `dropout` is above 0, but the model has no dropout.
     """
     from transformers import AutoModelForCausalLM
 
@@ -48,12 +50,12 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
 
 
 def trunk_source(name_or_path: str) -> str:
-    """Return the folder of a trunk, or its name in the local Hugging Face cache, for the `transformers` library."""
+    """Return the folder of the converted SmolLM2 for the name `smollm2`. Return any other name or path unchanged."""
     return str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
 
 
 def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
-    """Return the configuration of a pretrained trunk. Its folder needs no weights, only a file `config.json`.
+    """Return the configuration of a pretrained trunk, from its file `config.json` alone.
 
     Raises:
         AgentError: the file is missing or invalid.
@@ -166,8 +168,7 @@ def check_files(folder: Path) -> dict[str, Any]:
     """Check a model's folder before the `transformers` library reads it. Return the content of its `config.json`.
 
     Raises:
-        AgentError: a required file is missing, a file is damaged or not a regular file, or the index of the weights
-            names a file that does not exist.
+        AgentError: a required file is missing, or a file is damaged or not a regular file.
     """
     if not (folder / "config.json").exists():
         raise AgentError("config.json is missing")
@@ -194,10 +195,10 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 
 def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON objects that describe a tokenizer's added tokens.
+    """Yield the JSON objects that describe a tokenizer's added tokens. `documents` maps file names to JSON contents.
 
-    Their keys must be checked, because the library `tokenizers` prints unknown keys on standard output. `documents`
-    maps the names of a model's JSON files to their contents.
+    The caller must check the keys of these objects, because the library `tokenizers` prints unknown keys on standard
+    output.
     """
     files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
     tokenizer, settings, roles = (found if isinstance(found := documents.get(name), dict) else {} for name in files)
@@ -208,7 +209,7 @@ def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _weights(folder: Path) -> tuple[int, int]:
-    """Return a tuple for a model's folder: the number of its tensors, and the size of their files in bytes."""
+    """Return a tuple: the number of tensors in a model's folder, and the total size of their files in bytes."""
     from safetensors import safe_open
 
     tensors = size = 0
@@ -220,9 +221,7 @@ def _weights(folder: Path) -> tuple[int, int]:
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """Raise `AgentError` if logits depend on later tokens, a token has no embedding, or the tokenizer is not fast."""
-    import torch
-
+    """Raise `AgentError` if the model is not a decoder, a token has no embedding, or the tokenizer is not fast."""
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise AgentError(f"the tokenizer of {name!r} has no fast backend (tokenizer.json); choose another decoder")
     if len(tokenizer) > (rows := model.get_input_embeddings().num_embeddings):
@@ -243,20 +242,14 @@ def _set_dropout(config: Any, rate: float) -> None:
         if isinstance(value, PreTrainedConfig):
             _set_dropout(value, rate)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            if "jitter" in name or "layerdrop" in name:
-                wanted = 0.0
-            elif "dropout" in name or "pdrop" in name:
-                wanted = rate
-            else:
-                continue
-            if value != wanted:  # an unchanged rate may be an int
+            noise = "jitter" in name or "layerdrop" in name
+            wanted = 0.0 if noise else rate
+            if (noise or "dropout" in name or "pdrop" in name) and value != wanted:  # an unchanged rate may be an int
                 setattr(config, name, wanted)
 
 
 def _check_dropout(model: Any, rate: float, name: str) -> None:
     """Raise `AgentError` if a dropout rate was requested, but training mode does not change the logits."""
-    import torch
-
     tokens = torch.tensor([[0, 1] * 16])
     with torch.no_grad(), torch.random.fork_rng():
         plain, noisy = model(tokens, use_cache=False).logits, model.train()(tokens, use_cache=False).logits

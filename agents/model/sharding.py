@@ -4,12 +4,12 @@
 gathered from all processes before its forward and backward passes. The embeddings, the last norm and the lm_head form
 the root unit. The heads and the adapter are small, so they are replicated, as in data parallelism.
 
-Gradient steps run in the context `sharded`. Outside of it, for example during play, a trunk is in one of two states:
+Gradient steps run in the context `sharded`. Outside of it, for example during play, a trunk is gathered in one of two
+ways:
 
-* Whole: every process holds the whole trunk. Forward passes need no communication, so the processes may play different
-  numbers of turns.
+* Whole: forward passes need no communication, so the processes may play different numbers of turns.
 * By layer: only the root unit is whole. Each pass gathers one layer after the other, in all processes together. A
-  process without a pass of its own takes part with a pass over one token (`in_step`).
+  process that has no pass to run joins with a pass over a single token (`in_step`).
 """
 
 import warnings
@@ -30,7 +30,8 @@ from agents.protocol import AgentError
 def sharding_plugin() -> Any:
     """Return the FSDP settings of `accelerate launch`, or None if the trunk is not sharded.
 
-    Raise `AgentError` if the settings are those of FSDP1, or if torch is too old.
+    Raises:
+        AgentError: the settings are those of FSDP1, or torch is too old.
     """
     if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return None
@@ -45,25 +46,22 @@ def sharding_plugin() -> Any:
 
 
 def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
-    """Return the size in bytes of the weights of the trunk that a process holds during play.
-
-    If the trunk is gathered by layer, these are the root unit and two layers: one is gathered while the other computes.
-    """
+    """Return the size in bytes of the trunk's weights that a process holds during play."""
     if not by_layer:
         return sum(parameter.nbytes for parameter in trunk_parameters(model))
     root, layer = unit_bytes(model)
-    return root + 2 * layer
+    return root + 2 * layer  # one layer is gathered while another one computes
 
 
 def unit_bytes(model: ActorCritic) -> tuple[int, int]:
-    """Return the size of the root unit and that of the largest layer, in bytes."""
+    """Return the sizes of the root unit and of the largest layer, in bytes."""
     trunk = trunk_parameters(model)
     layers = [sum(p.nbytes for p in layer.parameters() if p in trunk) for layer in _layers(model)]
     return sum(p.nbytes for p in trunk) - sum(layers), max(layers, default=0)
 
 
 def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
-    """Return the parameters that are sharded, with their names: all but those of the heads and the adapter."""
+    """Return the parameters that are sharded, with their names. The heads and the adapter are not sharded."""
     named = model.named_parameters()
     return {p: name for name, p in named if not name.startswith("heads.") and "lora_" not in name}
 
@@ -71,7 +69,7 @@ def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
 def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bool = False) -> None:
     """Shard the trunk of a model in place. All processes must have equal weights.
 
-    If the trunk is bfloat16 and is trained, its shards are float32 master weights. They are gathered in bfloat16.
+    If a bfloat16 trunk is trained, its shards are float32 master weights. FSDP gathers them in bfloat16.
 
     Args:
         plugin: the result of `sharding_plugin`.
@@ -94,7 +92,7 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
         for parameter in unsharded:
             parameter.data = parameter.data.float()
         fully_shard(unit, **settings)
-        for parameter in unsharded:  # the model has shards instead; so the float32 weights of one unit exist at a time
+        for parameter in unsharded:  # the model has shards instead; so only one unit at a time has float32 weights
             parameter.data = parameter.data.new_empty(0)
     model.gathered_by_layer = by_layer
     # `forward` calls it, too, but must not be called itself: nested calls free the gathered weights
@@ -110,15 +108,13 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Return whether `shard` was called for this model."""
     return bool(_units(model))
 
 
 def shard_again(*models: nn.Module) -> None:
-    """Free the weights that `gather_trunk` has gathered. The root units of all models but the first stay gathered.
+    """Free the weights that `gather_trunk` has gathered. `models[0]` is the trained model.
 
-    The first model is the trained one. A second model is the reference policy. Gradient steps need only the reference
-    policy's lm_head, which is in the root unit.
+    The root units of the other models stay gathered, because gradient steps need the reference policy's lm_head.
     """
     for model in models:
         for unit in _units(model):
@@ -130,8 +126,7 @@ def shard_again(*models: nn.Module) -> None:
 def gather_trunk(*models: ActorCritic) -> None:
     """Gather the trunks of `models` until `shard_again` is called. All processes must call this function together.
 
-    Forward passes then need no communication. If a trunk is gathered by layer, this function gathers only its root
-    unit, and its forward passes still communicate. A model that is not sharded is left unchanged.
+    If a trunk is gathered by layer, only its root unit is gathered. A model that is not sharded is left unchanged.
     """
     for model in models:
         units = _units(model)
@@ -145,27 +140,21 @@ def gather_trunk(*models: ActorCritic) -> None:
 def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
     """Let each process run any number of forward passes of `models` within the context, in any order.
 
-    All processes must enter the context together. Each pass of a trunk that is gathered by layer needs all processes.
-    Before such a pass, the processes therefore agree on one model: the first of `models` for which at least one process
-    has a pass to run. A process without a pass for this model runs one over a single token. A process that reaches the
-    end of the context continues in this way until all processes have reached it.
+    All processes must enter the context together. If a trunk is gathered by layer, each of its passes needs all
+    processes. Before such a pass, the processes agree on the first of these models for which any process has a pass to
+    run. A process that has no pass of this model runs the model on a single token. A process that reaches the end of
+    the context runs single-token passes until all processes have reached it.
 
-    The value of the context is a function. It returns True if an error has occurred in a pass of this process, or while
-    this process waited for its pass. The other processes then still wait, so this process must no longer communicate.
+    The context yields a function. It returns True if an error has occurred in this process while the process ran a pass
+    or waited for one. The other processes are then still waiting, so this process must no longer communicate.
     """
     layered = [model for model in models if model.gathered_by_layer]
     passes = [model.hidden_states for model in layered]
     failed = False
 
     def wait_for_turn(own: int | None) -> None:
-        """Take part in the passes of other models until a pass of the model `layered[own]` is due.
-
-        If `own` is None, take part until no process has a pass left.
-        """
-        while True:
-            due = _due(layered, own)
-            if due == own:
-                return
+        """Run single-token passes until a pass of `layered[own]` is due or, if `own` is None, until no pass is left."""
+        while (due := _due(layered, own)) != own:
             assert due is not None
             with torch.no_grad(), layered[due].mode(training=False):
                 passes[due](torch.zeros(1, 1, dtype=torch.int64, device=layered[due].device), use_cache=False)
@@ -195,10 +184,11 @@ def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sharded(*models: ActorCritic) -> Iterator[None]:
-    """Free the gathered trunks for the gradient steps within the context. Afterwards, call `gather_trunk`.
+    """A context for gradient steps. At its start, the gathered trunks are freed with `shard_again`.
 
-    Within the context, all processes must run the same number of forward and backward passes of `models[0]`, the
-    trained model. After an error, do not call `gather_trunk`: it needs all processes, and some may have ended.
+    All processes must run the same number of forward and backward passes of the trained model, `models[0]`. The context
+    does not gather the trunks again: call `gather_trunk` afterwards. After an error, do not call `gather_trunk`: it
+    needs all processes, and other processes may have ended.
     """
     shard_again(*models)
     with warnings.catch_warnings():
@@ -208,12 +198,12 @@ def sharded(*models: ActorCritic) -> Iterator[None]:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Return this process's part of a sharded tensor. Any other tensor is returned unchanged."""
+    """Return this process's part of a sharded tensor, or any other tensor unchanged."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return the whole of a sharded tensor, on the CPU. Any other tensor is returned unchanged.
+    """Return the whole of a sharded tensor on the CPU, or any other tensor unchanged.
 
     For a sharded tensor, all processes must call this function together.
     """
@@ -235,10 +225,9 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
 
 
 def _due(models: Sequence[ActorCritic], own: int | None) -> int | None:
-    """Return the index of the model whose pass is due: the smallest `own` of all processes, or None if all are None.
+    """Return the smallest `own` of all processes, or None if all are None. All processes must call this together.
 
-    `own` is the index of the model of which this process has a pass to run, or None if it has none. All processes must
-    call this function together.
+    `own` is the index of the model that this process will run next, or None if it has no pass left.
     """
     wanted = torch.zeros(len(models), device=models[0].device)
     if own is not None:

@@ -1,28 +1,32 @@
-"""Evaluates one turn of many live episodes in few forward passes, with the exact probability of every command.
+"""Computes the exact probability of each command in many live episodes with few forward passes.
 
 A row of a pass belongs to one episode. The row starts with the tokens of the episode's stream that are not in the cache
-yet. The inner nodes of the command trie (`Trie.inner`) follow. A node attends only to the stream and to its ancestors
-(tree attention). One pass therefore gives the hidden states at all branching nodes, and thus the probabilities of all
-commands. When a command is chosen, its nodes stay in the cache. The other nodes are overwritten later.
+yet. The inner nodes of the command trie (`Trie.inner`) follow. A node attends only to the stream, to its own ancestors
+in the trie and to itself (tree attention). One pass therefore gives the hidden states at all branching nodes, from
+which the heads compute the probabilities of all commands. The nodes of the chosen command stay in the cache. Later
+passes overwrite the other nodes.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function
 
 from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
+from agents.model.cpu_attention import additive, replaced
 from agents.model.kv_cache import RaggedCache
-from agents.model.tree_mask import TreeMask
 from agents.protocol import AgentError
 from games.errors import is_out_of_memory
 
-# Fixed cost of a forward pass, as the number of tokens that a small trunk reads in that time. The cost on a CPU core
-# (5 ms) was measured. The cost on a GPU, where launching the kernels takes most of the time, is an estimate.
+# Fixed cost of a forward pass, as the number of tokens that a small trunk reads in that time: measured on a CPU core
+# (5 ms), and estimated for a GPU, where launching the kernels takes most of the time.
 PASS_OVERHEAD, GPU_PASS_OVERHEAD = 64, 16384
 
 
@@ -45,7 +49,10 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Return the position of each branching node in this input or, without a trie, that of the last token."""
+        """Return the position in the row of each branching node. Without a trie, return only that of the last token.
+
+        The empty prefix has the position of the last of `tokens`.
+        """
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
@@ -54,10 +61,10 @@ class TreeInput:
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on all inputs. Return the last hidden states [N, d] at the choice positions of all inputs in order.
+    """Run the trunk on all inputs. Return the last hidden states [N, d] at the choice positions, in input order.
 
-    Inputs of similar length share a forward pass. The tokens of an input are appended to its cache row. Its trie nodes
-    are stored after these tokens. Later passes overwrite the nodes unless `commit_branches` adds them to the row.
+    Inputs of similar length share a forward pass. The tokens of an input are appended to its cache row. Later passes
+    overwrite its trie nodes unless `commit_branches` adds them to the row.
     """
     states: dict[int, Tensor] = {}
     for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):
@@ -69,14 +76,14 @@ def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeI
 
 
 def pass_overhead(device: torch.device) -> int:
-    """Return the fixed cost of a forward pass on the device, as the number of tokens that take the same time."""
+    """Return the fixed cost of a forward pass, as the number of tokens that the device processes in that time."""
     return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
 def group_by_length(
     lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
 ) -> list[list[int]]:
-    """Partition the indices of `lengths` into groups, so that the total cost is lowest.
+    """Partition the indices of `lengths` into groups of minimum total cost.
 
     The cost of a group, in tokens, is (number of indices) x (longest length) + `overhead`. No group has more than
     `budget` tokens including padding, unless a single length exceeds `budget`.
@@ -116,28 +123,50 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
             mask[index, own:end, start + own : start + end] = tree.trie.ancestors
         columns += tree.choice_positions()
         rows += [index] * (len(columns) - len(rows))
+    ids, places, visible = (torch.from_numpy(array).to(model.device) for array in (tokens, positions, mask))
     attention = model.config._attn_implementation
     # torch's `sdpa` attention gets a bool mask, `eager` attention and `cpu_attention` an additive one
-    tree_mask = TreeMask(
-        torch.from_numpy(mask).to(model.device),
-        places := torch.from_numpy(positions).to(model.device),
-        cache.plan.slots,
-        None if attention == "sdpa" else model.dtype,
-    )
-    with tree_mask.used_by(attention):
-        hidden = model.hidden_states(
-            torch.from_numpy(tokens).to(model.device), position_ids=places, past_key_values=cache, use_cache=True
-        )
+    mask_dtype = None if attention == "sdpa" else model.dtype
+    masks = partial(tree_mask, visible[:, None], places, cache.plan.slots, mask_dtype)
+    with replaced(ALL_MASK_ATTENTION_FUNCTIONS, attention, masks):
+        hidden = model.hidden_states(ids, position_ids=places, past_key_values=cache, use_cache=True)
     for tree in inputs:  # after the pass, which may fail
         cache.append(tree.row, tree.tokens)
     return hidden[rows, columns]
 
 
-def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Add the trie nodes of chosen commands to the cache rows.
+def tree_mask(
+    visible: Tensor,
+    positions: Tensor,
+    slots: Tensor,
+    mask_dtype: torch.dtype | None,
+    *,
+    mask_function: Callable[..., Tensor],
+    **kwargs: Any,
+) -> Tensor:
+    """Return the attention mask [R, 1, T, S] of one kind of layer, for R rows of T queries and S cache positions.
 
-    Each pair in `chosen` is an input and the index of the chosen command in the input's trie.
+    `mask_function` comes from the `transformers` library, and describes causal attention, a sliding window or chunks.
+    The library would call it with cache positions. In a trie, a node's cache position differs from its position in the
+    stream. The function is therefore called with positions in the stream.
+
+    Args:
+        visible: [R, 1, T, S] bool, whether a query may attend to a cache position, before `mask_function` is applied.
+        positions: [R, T] position in the stream of each query.
+        slots: [R, T] cache position of each query.
+        mask_dtype: data type of an additive mask. If None, the mask is bool.
     """
+    if mask_function is not causal_mask_function:
+        device, (rows, _, _, length) = visible.device, visible.shape
+        keys = torch.arange(length, device=device).repeat(rows, 1).scatter_(1, slots, positions)
+        row = torch.arange(rows, device=device)[:, None, None, None]
+        head = torch.zeros(1, dtype=torch.int64, device=device)
+        visible = visible & mask_function(row, head, positions[:, None, :, None], keys[:, None, None, :])
+    return visible if mask_dtype is None else additive(visible, mask_dtype)
+
+
+def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
+    """Add the trie nodes of chosen commands to the cache rows. `chosen` holds pairs (input, index of the command)."""
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
@@ -150,13 +179,11 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Check that hidden states are the same with and without the cache.
-
-    The check compares a tree of commands, read through the cache, with the same commands as plain text.
+    """Check that the decoder computes the same hidden states with the cache and a command trie as without them.
 
     Raises:
-        AgentError: the hidden states differ, because `RaggedCache` does not support the decoder's kind of attention
-            (for example recurrent layers or ALiBi).
+        AgentError: a pass fails or the hidden states differ, because `RaggedCache` does not support the decoder's
+            layers (for example recurrent layers or attention with ALiBi).
     """
     tokens, trie = [0, 1, 1], build_trie(list(itertools.product((0, 1), repeat=4)))  # every vocabulary has two tokens
     try:

@@ -1,4 +1,4 @@
-"""Check a trunk's configuration before the `transformers` library reads it.
+"""Checks a trunk's configuration before the `transformers` library reads it.
 
 A configuration comes with a checkpoint or a model folder. Some of its keys would make the library import packages, run
 third-party code or download files, and some of its numbers would exhaust the memory. The library therefore receives
@@ -25,10 +25,7 @@ CODE = re.compile(
 )
 """Matches keys that select code or packages."""
 IGNORED = {"auto_map", "custom_pipelines", "_attn_implementation_autoset"}
-"""Keys that name third-party code or a default.
-
-In a model folder, these keys and unknown keys with a leading underscore are ignored.
-"""
+"""Keys that are ignored in a model folder, like unknown keys with a leading underscore."""
 LEGACY = {"torch_dtype", "rope_scaling", "num_labels", "use_return_dict", "name_or_path", "output_attentions"}
 DTYPES = {None, "float32", "float16", "bfloat16", "float64"}
 MAX_LAYERS = 10_000
@@ -38,11 +35,10 @@ MAX_LENGTH = 1_000_000
 
 @contextmanager
 def library_errors(what: str) -> Iterator[None]:
-    """Convert an exception that a library raises within the context to an `AgentError`.
+    """Convert exceptions that libraries raise within the context to an `AgentError` whose message begins with `what`.
 
-    The message is `what` and the original message. For damaged data, `transformers` and `tokenizers` raise exceptions
-    of any class, including plain `Exception`. A built-in exception that code of this package raises is not converted,
-    because it is a bug.
+    For damaged data, `transformers` and `tokenizers` raise exceptions of any class, including plain `Exception`. A
+    built-in exception that code of this package raises is a bug, so it is not converted.
     """
     try:
         yield
@@ -60,8 +56,8 @@ def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any
     Args:
         where: names the configuration in errors.
         ours: True if `stored` comes from a checkpoint, False if it comes from a model folder. A checkpoint must not
-            have unknown keys. A model folder may have them, unless they select code or name an attribute of the
-            configuration class.
+            have unknown keys. A model folder may have unknown keys that neither select code nor name an attribute of
+            the configuration class.
 
     Raises:
         AgentError: a key or a value is not allowed, or the configuration is not one of the library's.
@@ -77,20 +73,16 @@ def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any
 
 
 def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> dict[str, Any]:
-    """Return the entries of `stored` for the configuration class `cls`. Raise `AgentError` if one is not allowed."""
-    from transformers import CONFIG_MAPPING
-
+    """Return the entries of `stored` that are passed to `cls`. Raise `AgentError` if an entry is not allowed."""
     known, kept = _keys(cls), dict[str, Any]()
     for key, value in stored.items():
         selects_code = CODE.search(key) is not None
-        if key == "_name_or_path" or (not ours and _is_ignored(key, selects_code or key in known)):
+        ignored = key in IGNORED or (key.startswith("_") and not selects_code and key not in known)
+        if key == "_name_or_path" or (ignored and not ours):
             continue
         if key not in known and (ours or selects_code or (hasattr(cls, key) and key not in LEGACY)):
             raise AgentError(f"{where} has the key {key!r:.60}, which is not allowed for {cls.model_type!r}; remove it")
-        part = getattr(cls, "sub_configs", {}).get(key)
-        if isinstance(value, dict) and part is not None:
-            kind = value.get("model_type")
-            nested = CONFIG_MAPPING[kind] if isinstance(kind, str) and kind in CONFIG_MAPPING else part
+        if nested := _nested_class(cls, key, value):
             value = _checked(nested, value, f"{where}, {key}", ours=ours)
         else:
             _check_value(key, value, where)
@@ -98,39 +90,41 @@ def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> 
     return kept
 
 
-def known_entries(config: Any) -> dict[str, Any]:
-    """Return the entries of a configuration that may be stored in a checkpoint (see `trunk_config_of`).
+def _nested_class(cls: Any, key: str, value: Any) -> Any:
+    """Return the class of `value` if `cls` has a nested configuration under `key`, or else None."""
+    from transformers import CONFIG_MAPPING
 
-    A configuration from a model folder may have further entries. The library keeps them as attributes and does not use
-    them.
+    part = getattr(cls, "sub_configs", {}).get(key)
+    if part is None or not isinstance(value, dict):
+        return None
+    kind = value.get("model_type")
+    return CONFIG_MAPPING[kind] if isinstance(kind, str) and kind in CONFIG_MAPPING else part
+
+
+def known_entries(config: Any) -> dict[str, Any]:
+    """Return the entries of a configuration that have known keys. Checkpoints store only these (see `trunk_config_of`).
+
+    A configuration from a model folder may have further entries, which the library does not use.
     """
     return _known(type(config), config.to_dict())
 
 
 def _known(cls: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
-    from transformers import CONFIG_MAPPING
-
-    known, kept = _keys(cls), dict[str, Any]()
-    for key in (key for key in stored if key in known):
-        value, part = stored[key], getattr(cls, "sub_configs", {}).get(key)
-        if isinstance(value, dict) and part is not None:
-            kind = value.get("model_type")
-            value = _known(CONFIG_MAPPING[kind] if isinstance(kind, str) and kind in CONFIG_MAPPING else part, value)
-        kept[key] = value
+    known = _keys(cls)
+    kept = {key: value for key, value in stored.items() if key in known}
+    for key, value in kept.items():
+        if nested := _nested_class(cls, key, value):
+            kept[key] = _known(nested, value)
     return kept
 
 
 def _keys(cls: Any) -> set[str]:
-    """Return the keys that the library writes for a configuration class, and the older names of these keys."""
+    """Return the keys that the library writes when it saves a configuration of class `cls`, and their older names."""
     names = {field.name for field in dataclasses.fields(cls)} | {"model_type"} | set(cls.attribute_map)
     try:
         return names | set(cls().to_dict())
     except (ValueError, TypeError, AttributeError):  # some classes have no usable defaults
         return names
-
-
-def _is_ignored(key: str, matters: bool) -> bool:
-    return key in IGNORED or (key.startswith("_") and not matters)
 
 
 def _check_value(key: str, value: Any, where: str) -> None:

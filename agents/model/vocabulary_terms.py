@@ -20,10 +20,11 @@ Rows = Callable[[slice], Tensor]
 class VocabularyTerms(torch.autograd.Function):
     """Log-probability, entropy, KL and expected q of N choices among V tokens, from hidden states [N, d].
 
-    Each autograd operation on a tensor [N, V] takes as long as a matrix product of a small model, because the tensor
-    exceeds the CPU's cache. This function processes the choices in chunks and needs few operations. Its backward pass
-    can run only once. With the logits z, their softmax p, the reference policy r, H = -sum p log p and
-    K = sum p log(p / r), the backward pass uses
+    A tensor [N, V] exceeds the CPU's cache, so each autograd operation on it is slow. This function therefore processes
+    the choices in chunks. Its backward pass can run only once.
+
+    Let z be the logits, p their softmax and r the reference policy. With H = -sum p log p and K = sum p log(p / r), the
+    backward pass uses these derivatives:
 
         d log p_a / dz_j = 1(j = a) - p_j             dH / dz_j = -p_j (log p_j + H)
         dK / dz_j = p_j (log p_j - log r_j - K)       d sum_i p_i q_i / dz_j = p_j (q_j - sum_i p_i q_i)
@@ -45,9 +46,9 @@ class VocabularyTerms(torch.autograd.Function):
         Args:
             weight, bias: the weight [V, d] and the bias [V] of the lm_head.
             transform: maps the lm_head's output to logits.
-            reference: returns log pi_ref [n, V] for a slice of n choices, as a tensor that `forward` overwrites. If
+            reference: function from a slice of n choices to log pi_ref [n, V], a tensor that `forward` overwrites. If
                 None, the KL is 0.
-            q: returns q [n, V] for a slice of n choices. If None, the expected q is 0.
+            q: function from a slice of n choices to q [n, V]. If None, the expected q is 0.
         """
         columns, ctx.stored, ctx.transform = [], [], transform
         for rows in _chunks(hidden, weight):
@@ -101,8 +102,8 @@ def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
 def bfloat16_factors(*, enabled: bool) -> Iterator[None]:
     """If `enabled`, allow torch to round the factors of float32 matrix products to bfloat16 within the context.
 
-    The products are accumulated in float32. If the factors already are bfloat16 numbers, the rounding changes nothing.
-    A CPU with bfloat16 instructions computes such products in half the time.
+    The rounding changes nothing if the factors were converted from bfloat16. A CPU with bfloat16 instructions computes
+    such products in half the time.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if enabled else before)

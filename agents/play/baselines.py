@@ -10,9 +10,9 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples admissible commands uniformly. Each episode has its own generator.
+    """Samples admissible commands uniformly.
 
-    The generator is seeded with `seed` and the number of the episode.
+    Each episode has its own random generator, seeded with `seed` and the number of the episode.
     """
 
     name = "random"
@@ -56,10 +56,9 @@ class HumanAgent:
 
 
 class WalkthroughAgent:
-    """Plays the game's walkthrough. After its end, plays the first of the `policy_commands` in each turn's info.
+    """Plays the game's walkthrough and, after its end, the first of each turn's `policy_commands`.
 
-    Raises:
-        AgentError: a turn's info has no `policy_commands`, and the game has no walkthrough or continues after it.
+    Raises `AgentError` if neither gives a command for a turn.
     """
 
     name = "walkthrough"

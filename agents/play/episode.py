@@ -1,8 +1,4 @@
-"""The record of a finished episode and its JSON form.
-
-The JSON form is lossless: `Episode.from_json(episode.to_json())` equals `episode`. The field `by_expert` of a decision
-is left out if it is False.
-"""
+"""The record of a finished episode, and its lossless conversion to and from JSON."""
 
 import json
 from collections.abc import Sequence
@@ -12,13 +8,12 @@ from typing import Any, Self
 
 from agents.protocol import AgentError, Decision
 
-WITHOUT_WINS = frozenset({"ipd", "completion"})
-"""Games that cannot be won. Their `won` is False."""
+WITHOUT_WINS = frozenset({"ipd", "completion"})  # games that cannot be won, so their `won` is False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command of an episode, with the game's text before it and the game's score after it.
+    """One command of an episode. `observation` is the text before the command, and `score` is the score after it.
 
     `admissible_commands` is sorted. `reward` includes reward shaping. `advantage` is the advantage that the optimizer
     computed for the command, in units of reward. It is None if no update used the command.
@@ -45,8 +40,8 @@ class Episode:
         max_score: the game's maximum score, or None if it is unknown.
         won: whether the game was won, or None if the game does not report it.
         truncated: whether the turn limit or an error ended the episode.
-        moves: number of turns, as the game counts them. The closing text of a TextWorld game counts one turn more.
-        error: message of the game's error, or None if there was no error.
+        moves: number of turns, as the game counts them. The final text of a TextWorld game states one turn more.
+        error: message of the game's error, if any.
     """
 
     index: int
@@ -70,10 +65,11 @@ class Episode:
 
     @property
     def with_expert(self) -> bool:
-        """Whether an expert played some of the turns. Such an episode says nothing about the agent's own success."""
+        """Whether an expert played some of the turns. Such an episode is excluded from the agent's own win rate."""
         return any(step.decision.by_expert for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the episode as JSON data. A decision contains `by_expert` only if it is true."""
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         for step in data["steps"]:
             if not step["decision"]["by_expert"]:
@@ -84,8 +80,7 @@ class Episode:
     def from_json(cls, data: object) -> Self:
         """Convert the result of `to_json` back to an episode.
 
-        Raises:
-            AgentError: `data` is not such a result. The message names the invalid field.
+        Raise `AgentError` for invalid data. The message names the field.
         """
         import pydantic
 
@@ -104,18 +99,18 @@ class Episode:
 
 
 def wins(episodes: Sequence[Episode], others: Sequence[Episode] = ()) -> list[bool]:
-    """Return whether each episode was won. Episodes of games that cannot be won or never report `won` are left out.
+    """Return whether each episode was won. Episodes of games that do not report wins are omitted.
 
-    If a game reports `won` in only some of its episodes, the rest count as not won. Games that differ only in their
-    settings count as one game. `others` are further episodes of the same games. They are used only to find out which
-    games report `won`.
+    A game reports wins if `won` is not None in at least one of its episodes, in `episodes` or `others`. An episode of
+    such a game counts as not won if `won` is None. Games that differ only in their settings count as one game. The
+    games in `WITHOUT_WINS` never report wins.
     """
     reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None} - WITHOUT_WINS
     return [bool(e.won) for e in episodes if e.game.partition("?")[0] in reporting]
 
 
 def _names(data: object) -> set[str]:
-    """Return the names of all fields in JSON data, including nested fields."""
+    """Return the names of all fields in JSON data, nested ones included."""
     if isinstance(data, dict):
         return set(data).union(*map(_names, data.values()))
     return set().union(*map(_names, data)) if isinstance(data, list) else set()
@@ -123,7 +118,7 @@ def _names(data: object) -> set[str]:
 
 @cache
 def _adapter() -> Any:
-    """Return Pydantic's validator of `Episode`. Building it takes 0.1 s, so it is built at first use."""
+    """Return Pydantic's validator of `Episode`. Building it takes 0.1 s."""
     import pydantic
 
     return pydantic.TypeAdapter(Episode)

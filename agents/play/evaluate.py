@@ -1,10 +1,11 @@
 """Evaluation of an agent: success, score, length and entropy, with 95% confidence intervals.
 
-The confidence intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation
-between episodes, but not the variation between training seeds.
+The intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation between
+episodes, but not between training seeds.
 
-If all values are equal, a bootstrap interval would have width 0. A proportion of 0 or 1 then has the exact interval of
-Clopper and Pearson, for example 0.83 to 1 for 20 wins in 20 episodes. Any other quantity then has no interval.
+If all values are equal, a bootstrap interval would have width 0. For a proportion of 0 or 1, the exact interval of
+Clopper and Pearson is used instead, for example 0.83 to 1 for 20 wins in 20 episodes. Any other quantity then has no
+interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over episodes and the ends of its confidence interval, which are None if no interval is reported."""
+    """A mean over episodes and its confidence interval. `low` and `high` are None if there is no interval."""
 
     value: float
     low: float | None
@@ -36,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:
-    """The results of one agent at one level. The fields mean the same as in `Evaluation`."""
+    """The results of one agent at one level. The fields have the same meaning as in `Evaluation`."""
 
     level: int
     episodes: int
@@ -51,20 +52,19 @@ class Evaluation:
 
     Attributes:
         game: the games, as the user named them.
-        errors: number of episodes in which the game failed. Episodes that an error truncated are included in all
-            statistics. Episodes that could not start were replaced by other episodes.
-        success_rate: fraction of won episodes, over the games that report `won` in some episode (see `wins`).
+        errors: number of episodes in which the game failed. An episode that an error truncated is part of all
+            statistics. An episode that could not start was replaced.
+        success_rate: fraction of won episodes. Episodes of games that do not report wins are excluded (see `wins`).
         normalized_score: final score divided by the game's maximum score.
         steps: commands per episode.
         steps_to_win: commands per won episode.
         entropy: entropy of the policy in nats, averaged over an episode's turns.
-        texts: measures of the texts that the agent wrote, or None if it wrote none. They are `reward` (per episode),
-            `tokens` (per text), `token_entropy` (nats per token) and the results of `text_measures`.
+        texts: measures of the texts that the agent wrote, if any: `reward` (per episode), `tokens` (per text),
+            `token_entropy` (nats per token) and the results of `text_measures`.
         bonus_share: fraction of an episode's turns that play the bonus command.
         trained_on: number of these games on which the agent was trained, or None if it is unknown.
         reward: sum of an episode's rewards, over the games without a maximum score. None if `texts` has the reward.
-        levels: results at each level, lowest first. Empty if the games have fewer than two levels, or if the caller did
-            not compute them with `by_level`.
+        levels: the result of `by_level`, if the caller computed it.
     """
 
     agent: str
@@ -83,21 +83,14 @@ class Evaluation:
     levels: tuple[LevelResult, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the results as JSON data, with `reward` and `levels` only if they are defined."""
-        data = asdict(self)
-        for name in ("reward", "levels"):
-            if not getattr(self, name):
-                del data[name]
-        return data
+        """Return the results as JSON data. Omit `reward` if it is None and `levels` if it is empty."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("reward", "levels")}
 
 
 def summarize(
     episodes: Sequence[Episode], *, agent: str, game: str, errors: int = 0, seed: int = 0, bonus_command: str = ""
 ) -> Evaluation:
-    """Return the statistics of `episodes`, which must not be empty. `seed` is the seed of the bootstrap.
-
-    `agent`, `game` and `errors` are copied into the result. `bonus_command` determines its `bonus_share`.
-    """
+    """Return the statistics of `episodes`, which must not be empty. `seed` is the seed of the bootstrap."""
     share, mean = partial(estimate, unit=True, seed=seed), partial(estimate, seed=seed)
     steps, texts = mean([len(e.steps) for e in episodes]), _text_estimates(episodes, mean)
     entropies = [[s.decision.entropy for s in e.steps if s.decision.entropy is not None] for e in episodes]
@@ -124,33 +117,32 @@ def by_level(
 ) -> tuple[LevelResult, ...]:
     """Return the results at each level, lowest first, or () if the episodes have fewer than two levels.
 
-    Args:
-        level_of: maps the name of each game to its level, or to None if it has no level.
-        others: further episodes of the same games (see `wins`).
-        seed: seed of the bootstrap.
+    `level_of` maps the name of a game to its level, if it has one. `others` is passed on to `wins`.
     """
-    levels = sorted({level for e in episodes if (level := level_of.get(e.game)) is not None})
-    results = []
-    for level in levels if len(levels) > 1 else []:
-        here = [episode for episode in episodes if level_of.get(episode.game) == level]
-        results.append(
-            LevelResult(
-                level=level,
-                episodes=len(here),
-                success_rate=estimate(wins(here, others), unit=True, seed=seed),
-                normalized_score=estimate([e.score / e.max_score for e in here if e.max_score], unit=True, seed=seed),
-                reward=estimate([e.reward for e in here if not e.max_score], seed=seed),
-            )
+    by_number: dict[int, list[Episode]] = {}
+    for episode in episodes:
+        if (level := level_of.get(episode.game)) is not None:
+            by_number.setdefault(level, []).append(episode)
+    if len(by_number) < 2:
+        return ()
+    return tuple(
+        LevelResult(
+            level=level,
+            episodes=len(here),
+            success_rate=estimate(wins(here, others), unit=True, seed=seed),
+            normalized_score=estimate([e.score / e.max_score for e in here if e.max_score], unit=True, seed=seed),
+            reward=estimate([e.reward for e in here if not e.max_score], seed=seed),
         )
-    return tuple(results)
+        for level, here in sorted(by_number.items())
+    )
 
 
 def _text_estimates(
     episodes: Sequence[Episode], mean: Callable[[Sequence[float]], Estimate | None]
 ) -> dict[str, Estimate] | None:
-    """Return the measures of texts, or None if the agent wrote no text. Measures of diversity have no interval.
+    """Return the values of `Evaluation.texts`, or None if the agent wrote no text.
 
-    `mean` returns the estimate of the mean of a list of values.
+    Measures of diversity have no interval.
     """
     written = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
     if not written:
@@ -178,14 +170,10 @@ def evaluate(
     bonus_command: str = "",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Play episodes and summarize them.
+    """Play episodes and summarize them. Raise `FatalGameError` if all episodes fail, or too many in a row.
 
-    With equal arguments, all agents play the same games with the same seeds. If there are more games than episodes,
-    evenly spaced games of the list are played, so that every level is represented. `game` and `bonus_command` are as in
-    `summarize`.
-
-    Raises:
-        FatalGameError: every episode failed, or many in a row (see `games.failures`).
+    All agents play the same games with the same seeds. If there are more games than episodes, `evenly_spaced` selects
+    the games, so that every level is represented.
     """
     played: list[Episode] = []
     infos = getattr(agent, "infos", ())
@@ -203,7 +191,7 @@ def evaluate(
 
 
 def evenly_spaced(specs: Sequence[Game], count: int) -> Sequence[Game]:
-    """Return `count` >= 1 evenly spaced games of the list, or all games if it has no more than `count`."""
+    """Return `count` evenly spaced elements of `specs`, or all of them if there are no more than `count`."""
     if 0 < count < len(specs):
         return [specs[index * len(specs) // count] for index in range(count)]
     return specs

@@ -1,9 +1,9 @@
-"""Read logs of training runs: JSON Lines in which each line names an iteration, counted from 0."""
+"""Read logs of training runs. A log is a JSON Lines file. Each line has the number of its iteration, counted from 0."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from agents.protocol import AgentError
 from games.untrusted_files import as_object, is_present, parse_json, read_lines, read_object
@@ -18,23 +18,10 @@ class LogLine(NamedTuple):
     text: str
 
 
-class Placed(Protocol):
-    """A line whose order `IterationOrder` can check. `where` names the file and the line, as in `LogLine`."""
-
-    @property
-    def where(self) -> str: ...
-
-    @property
-    def iteration(self) -> int: ...
-
-
-T = TypeVar("T", bound=Placed)
-
-
 def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
     """Yield the lines of a log. Raise `AgentError` for a damaged line.
 
-    A killed process leaves an incomplete last line. With `cut`, such a line is omitted. Otherwise, it is an error.
+    An incomplete last line is omitted if `cut` is true, and is an error otherwise.
     """
     for where, text in read_lines(path, complete=not cut, error=AgentError):
         if not text.endswith("\n"):
@@ -43,7 +30,7 @@ def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
 
 
 def parse_line(where: str, text: str) -> LogLine:
-    """Parse the text of a log line. If it is damaged, raise `AgentError` with its place `where` in the message."""
+    """Parse a log line. If it is damaged, raise `AgentError` with `where` in the message."""
     row = as_object(parse_json(text, where, AgentError), where, AgentError)
     iteration = row.get("iteration")
     if type(iteration) is not int:
@@ -51,16 +38,17 @@ def parse_line(where: str, text: str) -> LogLine:
     return LogLine(where, iteration, row, text)
 
 
-def complete(lines: Iterable[T], path: Path, *, each: int | None = None) -> Iterator[T]:
-    """Yield `lines`. Raise `AgentError` as soon as a line is found to be missing, repeated or out of order.
+def complete(lines: Iterable[LogLine], path: Path, *, each: int | None = None) -> Iterator[LogLine]:
+    """Yield `lines`. Raise `AgentError` if a line is missing, repeated or out of order.
 
-    Iterations must count up from 0, with `each` lines per iteration. If `each` is None, every iteration must have as
-    many lines as the first one. In the folder of a run, the number of lines may also be any multiple of the number of
-    episodes that one process plays in an iteration, because a run may be resumed with another number of processes.
+    Iterations must count up from 0. Each must have `each` lines or, if `each` is None, as many lines as the first one.
+
+    The transcript of a run is an exception, because the run may be resumed with another number of processes. Each of
+    its iterations may have any multiple of the number of lines that one process writes.
     """
     order = IterationOrder(path, each)
     for line in lines:
-        order.add(line)
+        order.add(line.where, line.iteration)
         yield line
     order.finish()
 
@@ -73,39 +61,34 @@ class IterationOrder:
         self._per_process = None if each else episodes_of_a_process(path.parent)
         self._counts = list[int]()
 
-    def add(self, line: Placed) -> None:
-        """Check the next line.
-
-        Raise `AgentError` if its iteration is out of order, or if the iteration before has a wrong number of lines.
-        """
-        if line.iteration == len(self._counts):
+    def add(self, where: str, iteration: int) -> None:
+        """Check the iteration of the next line. If an iteration begins, check how many lines the previous one had."""
+        if iteration == len(self._counts):
             self.finish()
             self._counts.append(0)
-        elif line.iteration != len(self._counts) - 1:
-            raise AgentError(f"{line.where} is damaged: expected iteration {len(self._counts)}, got {line.iteration}")
+        elif not self._counts or iteration != len(self._counts) - 1:
+            raise AgentError(f"{where} is damaged: expected iteration {len(self._counts)}, got {iteration}")
         self._counts[-1] += 1
 
     def finish(self) -> None:
-        """Check the number of lines of the last iteration. Raise `AgentError` if it is wrong."""
-        counts = self._counts
-        if counts and counts[-1] != (wanted := counts[0] if self._each is None else self._each):
-            last = len(counts) - 1
-            if self._per_process and counts[-1] % self._per_process == 0:
-                return
-            raise AgentError(f"{self._path} is damaged: iteration {last} has {counts[-1]} lines, expected {wanted}")
+        """Check how many lines the last iteration has."""
+        if not self._counts:
+            return
+        last, count, wanted = len(self._counts) - 1, self._counts[-1], self._each or self._counts[0]
+        if count != wanted and not (self._per_process and count % self._per_process == 0):
+            raise AgentError(f"{self._path} is damaged: iteration {last} has {count} lines, expected {wanted}")
 
 
 def episodes_of_a_process(folder: Path) -> int | None:
-    """Return the number of episodes that each process of the run in `folder` plays in an iteration.
+    """Return the number of episodes that each process of a run plays in an iteration.
 
-    Return None if the run's settings are missing or invalid.
+    Return None if the settings of the run are missing or damaged.
     """
-    from agents.rollout_config import RolloutConfig
+    from agents.config_groups import RolloutConfig
 
     path = folder / "settings.json"
     if not is_present(path):
         return None
     with suppress(AgentError, ValueError):  # damaged settings are reported where they are needed
-        rollout = read_object(path, error=AgentError).get("rollout")
-        return RolloutConfig.model_validate(rollout).own_episodes
+        return RolloutConfig.model_validate(read_object(path, error=AgentError).get("rollout")).own_episodes
     return None

@@ -15,7 +15,7 @@ Env = gymnasium.Env[str, str]
 
 
 class Game(Protocol):
-    """The interface of the games that `EpisodeRunner` plays. `games.GameSpec` implements this interface."""
+    """A game that `EpisodeRunner` can play, such as a `games.GameSpec`."""
 
     @property
     def name(self) -> str: ...
@@ -27,8 +27,8 @@ class Game(Protocol):
 class StepEvent(EpisodeEnd):
     """A command and the game's response. If the command ends the episode, `Agent.end` receives this event.
 
-    `turn` is the turn before the command. `score` is the game's score after the command. `error` is the message of the
-    game's error, or None. Errors of the same cause have the same `error_kind`. After an error, `info` is empty.
+    `turn` is the turn before the command, and `score` is the game's score after it. `error` is the message of the
+    game's error, if any. `error_kind` is equal for errors with the same cause. After an error, `info` is empty.
     """
 
     turn: Turn
@@ -49,14 +49,12 @@ class LiveEpisode:
     score: float = 0.0
 
     def step(self, decision: Decision, *, needs_commands: bool = True) -> StepEvent:
-        """Play the decision and record the step.
+        """Play the command of `decision` and record the step.
 
-        If the game raises a GameError, the episode is truncated, and the returned event contains the error's message.
-        A FatalGameError is not caught, because later episodes would fail, too. If `needs_commands` is True, a game that
-        continues without admissible commands counts as an error.
+        A GameError truncates the episode. A FatalGameError is raised, because later episodes would fail, too. With
+        `needs_commands`, a game that continues without admissible commands also truncates the episode.
         """
-        turn, info = self.turn, dict[str, Any]()
-        error: games.GameError | None = None
+        turn, info, error = self.turn, dict[str, Any](), None
         try:
             observation, earned, terminated, truncated, info = self.env.step(decision.command)
             if needs_commands and not (terminated or truncated or info["admissible_commands"]):
@@ -92,17 +90,14 @@ class LiveEpisode:
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
-        """Add `score`, which the game did not compute, to the last step. Return `event` with the new score and reward.
-
-        The reward of the step grows by `scale` times `score`.
-        """
+        """Add `score` to the score of the last step, and `scale * score` to its reward. Return the updated event."""
         self.score += score
         reward = event.reward + scale * score
         self.steps[-1] = replace(self.steps[-1], reward=reward, score=self.score)
         return replace(event, reward=reward, score=self.score)
 
     def finished(self, event: StepEvent) -> Episode:
-        """Return the record of this episode. `event` belongs to its last step."""
+        """Return the record of this episode, which ended with `event`."""
         max_score = event.info.get("max_score", event.turn.info.get("max_score"))
         won = event.info.get("won", event.turn.info.get("won", False))  # the info is empty after an error
         return Episode(

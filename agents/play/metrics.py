@@ -11,19 +11,18 @@ from agents.play.live_episode import Game
 from games.code_import import code_errors
 
 Metrics = dict[str, float]
-RECENT = 100  # the metric `recent_success` is the win rate over this number of most recent episodes without an expert
+RECENT = 100  # `recent_success` is the win rate over the last `RECENT` episodes without an expert
 
 
 def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Metrics:
     """Return the metrics of a rollout.
 
-    Three metrics are means over turns: "turn_entropy" (nats), "value" and "q_value" (units of reward). For
-    "turn_entropy", turns with a single admissible command do not count.
+    "turn_entropy" (nats), "value" and "q_value" (units of reward) are means over turns. "turn_entropy" excludes turns
+    with a single admissible command.
 
-    All other metrics are means over episodes. "success" is the win rate of the episodes that the agent played alone.
-    "success_with_expert" is the win rate of the episodes in which an expert played some turns. Reward shaping does not
-    change these two, nor "normalized_score". "reward" is the sum of an episode's shaped rewards. If `bonus_command` is
-    set, "bonus_share" is the fraction of an episode's turns that play this command (see `command_shares`).
+    All other metrics are means over episodes. "success" is the win rate of the episodes without an expert, and
+    "success_with_expert" is the win rate of the episodes with one. "reward" is the sum of an episode's rewards,
+    including reward shaping. "bonus_share" is the result of `command_shares` for the bonus command, if there is one.
     """
     steps = [step for episode in episodes for step in episode.steps]
     measured: dict[str, Sequence[float]] = {
@@ -41,25 +40,25 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
 
 
 def command_shares(episodes: Sequence[Episode], words: str) -> list[float]:
-    """Return the fraction of turns whose command begins with `words`, for each episode that has at least one turn.
-
-    If `words` is empty, return an empty list.
-    """
+    """Return the fraction of commands that begin with `words`, for each episode. If `words` is empty, return []."""
     turns = [[games.starts_with_words(step.decision.command, words) for step in e.steps] for e in episodes if words]
     return [sum(begins) / len(begins) for begins in turns if begins]
 
 
 def strategy_shares(names: Sequence[str], played: Counter[str | None]) -> Metrics:
-    """Return a metric "share_NAME" for each strategy: its share of the commands that belong to any strategy.
+    """Return a metric "share_NAME" for each strategy: the fraction of the commands that belong to it.
 
-    `played` counts the commands of each strategy and, under None, those of no strategy.
+    `played` counts the commands of each strategy. Commands without a strategy, counted under None, are excluded.
     """
     total = max(1, sum(played[name] for name in names))
     return {f"share_{name}": played[name] / total for name in names}
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """Return the attribute `strategies` of a game's environment, or () if it is missing or is not a list of names."""
+    """Return the attribute `strategies` of a game's environment.
+
+    Return () if the attribute is missing or is not a list of strings.
+    """
     env = spec.make()
     env.close()
     with code_errors(f"{spec.name}: expected an attribute,"):

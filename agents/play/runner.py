@@ -1,11 +1,10 @@
 """The episode runner: plays several episodes at once with one agent, for play, evaluation and training.
 
-A slot is a place for one live episode. The game and the seed of episode i depend only on i, so results do not depend on
-the number of slots. There is one exception: an episode can continue where the previous episode in its slot ended. This
+Each live episode occupies a slot. The game and the seed of episode i depend only on i, so results do not depend on the
+number of slots. There is one exception: an episode can continue where the previous episode in its slot ended. This
 happens if both play the same game, and the last info of the previous episode has the key `continuation`.
 
-If `GameSpec.step_seconds` is set, games run in child processes and take their steps at the same time. A thread for each
-slot waits for the process of its game.
+If `GameSpec.step_seconds` is set, games run in child processes, and their steps run at the same time.
 """
 
 import threading
@@ -24,13 +23,9 @@ from agents.protocol import Agent, AgentError, Turn
 from games.failures import Failures, error_kind
 
 T = TypeVar("T")
+# at most `max(IDLE_GAMES, parallel)` idle environments stay open, because a reset is faster than loading a game again
 IDLE_GAMES = 64
-"""Maximum number of idle environments that stay open, or `parallel` if that is larger.
-
-Resetting an idle environment is faster than loading its game again.
-"""
-IDLE_PROCESSES = 16
-"""Like `IDLE_GAMES`, for environments that run in child processes. They need more memory."""
+IDLE_PROCESSES = 16  # the same for environments in child processes, which need more memory
 
 
 class EpisodeRunner:
@@ -40,14 +35,13 @@ class EpisodeRunner:
     group g play `specs[g % len(specs)]` with a seed from `SeedSequence([seed, g])`.
 
     Args:
-        parallel: number of slots, which is the maximum number of live episodes.
+        parallel: maximum number of live episodes.
         max_turns: turn limit. If None, the game's own limit applies.
         shaping: keyword arguments of `games.shape`.
         infos: keys of optional info entries, such as "policy_commands". Games compute them only on request.
         first_episode: number of the first episode.
         group_size: number of consecutive episodes that play the same game with the same seed.
-        advice: what to do if the agent chooses among admissible commands, but a game offers none. The message of the
-            `AgentError` that is then raised ends with this text.
+        advice: text that ends the error message if a game offers no admissible commands, but the agent needs them.
 
     Raises:
         AgentError: `specs` is empty, or `parallel` is below 1.
@@ -86,10 +80,12 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If an episode
-        cannot start (`make` raises `EpisodeError`), the next episode takes its place. The attribute `failures` counts
-        both kinds of failed episodes, and raises `FatalGameError` if too many fail in a row. Any other `GameError` of
-        `make` is raised at once. Closing the generator closes the environments of the live episodes.
+        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If `make` raises
+        `EpisodeError`, or if the reset raises `GameError`, the next episode replaces the one that cannot start. Any
+        other `GameError` of `make` is raised at once.
+
+        `failures` counts both kinds of failed episodes. It raises `FatalGameError` if too many episodes in a row fail.
+        Closing the generator closes the environments of the live episodes.
         """
         live: dict[int, LiveEpisode] = {}
         needs_commands = not getattr(agent, "writes_freely", False)
@@ -98,7 +94,7 @@ class EpisodeRunner:
                 episodes -= self._fill(live, episodes, needs_commands=needs_commands)
                 if not live:
                     return
-                yield from self._play_turn(agent, live, on_step)
+                yield from self._play_turn(agent, live, on_step, needs_commands=needs_commands)
         finally:
             for episode in live.values():
                 episode.env.close()
@@ -117,21 +113,24 @@ class EpisodeRunner:
         self.close()
 
     def _play_turn(
-        self, agent: Agent, live: dict[int, LiveEpisode], on_step: Callable[[StepEvent], None] | None
+        self,
+        agent: Agent,
+        live: dict[int, LiveEpisode],
+        on_step: Callable[[StepEvent], None] | None,
+        *,
+        needs_commands: bool,
     ) -> list[Episode]:
-        """Play one command in every live episode. Episodes that end are removed from `live` and returned."""
-        slots = list(live)
-        decisions = agent.act([live[slot].turn for slot in slots])
-        if len(decisions) != len(slots):
-            raise TypeError(f"{agent.name} got {len(slots)} turns, but returned {len(decisions)} decisions")
-        needs_commands = not getattr(agent, "writes_freely", False)
+        """Play one command in every live episode. Return the episodes that ended, and remove them from `live`."""
+        decisions = agent.act([episode.turn for episode in live.values()])
+        if len(decisions) != len(live):
+            raise TypeError(f"{agent.name} got {len(live)} turns, but returned {len(decisions)} decisions")
         steps = [
-            partial(live[slot].step, decision, needs_commands=needs_commands)
-            for slot, decision in zip(slots, decisions, strict=True)
+            partial(episode.step, decision, needs_commands=needs_commands)
+            for episode, decision in zip(live.values(), decisions, strict=True)
         ]
-        events = list(self._results(steps))
+        events = self._scored(list(live.values()), list(self._results(steps)))
         finished, endings = list[Episode](), list[StepEvent]()
-        for slot, event in zip(slots, self._scored([live[slot] for slot in slots], events), strict=True):
+        for slot, event in zip(list(live), events, strict=True):
             if on_step is not None:
                 on_step(event)
             if event.terminated or event.truncated:
@@ -145,10 +144,10 @@ class EpisodeRunner:
         return finished
 
     def _scored(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
-        """Compute the scores that need a model, and return the events of a turn with these scores added.
+        """Compute the rewards that need a model, and add them to the events of a turn.
 
-        A game cannot compute such a score. It sets `info["unscored"]` to the name of the reward instead. All texts with
-        the same reward are scored in one batch. `events[i]` is the event of the episode `live[i]`.
+        The game sets `info["unscored"]` to the name of such a reward. All texts with the same reward are scored in one
+        batch.
         """
         by_reward: dict[str, list[int]] = {}
         for index, event in enumerate(events):
@@ -164,7 +163,7 @@ class EpisodeRunner:
         return events
 
     def _results(self, calls: Sequence[Callable[[], T]]) -> Iterable[T]:
-        """Return the results of the calls in order. Calls of games in child processes run at the same time."""
+        """Return the results of the calls. If the games run in child processes, the calls run at the same time."""
         if self._pool is None:
             return (call() for call in calls)
         futures = [self._pool.submit(call) for call in calls]
@@ -172,10 +171,7 @@ class EpisodeRunner:
         return (future.result() for future in futures)
 
     def _fill(self, live: dict[int, LiveEpisode], most: int, *, needs_commands: bool) -> int:
-        """Start at most `most` episodes in the free slots, and return the number of those that could start.
-
-        `needs_commands` is as in `LiveEpisode.step`.
-        """
+        """Start up to `most` episodes in the free slots. Return how many have started."""
         started = 0
         while free := [slot for slot in range(self.parallel) if slot not in live][: most - started]:
             starts = [
@@ -185,20 +181,20 @@ class EpisodeRunner:
             for slot, start in zip(free, self._results(starts), strict=True):
                 game = self._spec(self.next_episode).name
                 self.next_episode += 1
-                if isinstance(start, games.EpisodeError):
-                    self.failures.record(game, str(start), start.kind, at_start=True)
-                    continue
-                self.failures.started()
-                self.continuations.pop(str(slot), None)
-                live[slot] = start
-                started += 1
+                if isinstance(start, games.GameError):
+                    self.failures.record(game, str(start), error_kind(start), at_start=True)
+                else:
+                    self.failures.started()
+                    self.continuations.pop(str(slot), None)
+                    live[slot] = start
+                    started += 1
         return started
 
-    def _start(self, slot: int, index: int, *, needs_commands: bool) -> LiveEpisode | games.EpisodeError:
-        """Start an episode in this slot, or return the error that prevents its start.
+    def _start(self, slot: int, index: int, *, needs_commands: bool) -> LiveEpisode | games.GameError:
+        """Start an episode in this slot. Return the error if only this episode fails, and raise any other error.
 
-        An episode that continues another one is seeded, too. Otherwise, a resumed run of a stochastic game would
-        differ from an uninterrupted one.
+        An episode that continues another one is seeded, too. Otherwise, a resumed run of a stochastic game would differ
+        from an uninterrupted one.
         """
         seed = int(np.random.SeedSequence([self.seed, index // self.group_size]).generate_state(1)[0])
         spec = self._spec(index)
@@ -207,7 +203,7 @@ class EpisodeRunner:
         env = None
         try:
             env = self._open(spec)
-            observation, info = _reset(env, seed, options)
+            observation, info = env.reset(seed=seed, options=options)
             if needs_commands and not info["admissible_commands"]:
                 raise AgentError(
                     f"{games.readable(spec.name)} offers no admissible commands, and this agent chooses among them; "
@@ -216,7 +212,8 @@ class EpisodeRunner:
         except ValueError as error:
             if env is not None:
                 env.close()
-            if isinstance(error, games.EpisodeError):
+            of_episode = games.EpisodeError if env is None else games.GameError  # `make` may fail for all episodes
+            if isinstance(error, of_episode) and not isinstance(error, games.FatalGameError):
                 return error
             raise
         turn = Turn(
@@ -235,9 +232,9 @@ class EpisodeRunner:
         return self.specs[episode // self.group_size % len(self.specs)]
 
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
-        """Keep the environment of an ended episode for later episodes. After an error, close it instead.
+        """Keep the environment of an ended episode for a later one. After an error, close it instead.
 
-        If the game can be continued, also store the reset options with which the next episode in the slot continues it.
+        If the game can be continued, also store the reset options with which the slot's next episode continues it.
         """
         if event.error is not None:
             env.close()
@@ -250,19 +247,9 @@ class EpisodeRunner:
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:
-        """Return an idle environment of this game, or a new environment if there is none."""
+        """Return an idle environment of this game, or a new one if there is none."""
         with self._idle_lock:
             for episode, (name, _) in self._idle.items():
                 if name == spec.name:
                     return self._idle.pop(episode)[1]
         return games.shape(spec.make(max_turns=self.max_turns, infos=self.infos), **self.shaping)
-
-
-def _reset(env: Env, seed: int, options: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """Reset an environment. A `GameError` is raised as an `EpisodeError`, unless it is a `FatalGameError`."""
-    try:
-        return env.reset(seed=seed, options=options)
-    except (games.EpisodeError, games.FatalGameError):
-        raise
-    except games.GameError as error:
-        raise games.EpisodeError(str(error), kind=error_kind(error)) from error

@@ -11,14 +11,16 @@ WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word or a punctuation mark
 
 
 def text_measures(texts: Sequence[str]) -> dict[str, float]:
-    """Return the measures of diversity of texts, without regard to case. All are shares from 0 to 1 except `words`.
+    """Return measures of the diversity of texts. Case is ignored, except by `repeated`.
 
-    * distinct_1, distinct_2: number of different words divided by the number of words in all texts, and the same for
-      pairs of adjacent words (Li et al., 2016)
-    * self_bleu: mean BLEU-4 of each text with the other texts as references (Zhu et al., 2018)
-    * repeated: share of the texts that are equal to an earlier text
-    * commonest_word, commonest_opening: share of the commonest word among all words, and of the commonest first two
-      words among all texts
+    All measures except `words` range from 0 to 1.
+
+    * distinct_1: number of different words, divided by the number of words in all texts (Li et al., 2016)
+    * distinct_2: the same for pairs of adjacent words
+    * self_bleu: result of `self_bleu` (Zhu et al., 2018)
+    * repeated: fraction of the texts that are equal to an earlier text
+    * commonest_word: frequency of the most common word among all words
+    * commonest_opening: fraction of the texts that begin with the most common first two words
     * words: mean number of words of a text
 
     Raises:
@@ -38,9 +40,10 @@ def text_measures(texts: Sequence[str]) -> dict[str, float]:
 
 
 def self_bleu(texts: Sequence[str]) -> float:
-    """Return the mean BLEU-4 of each text with the other texts as references, from 0 to 1. It is 0 for a single text.
+    """Return self-BLEU: the mean BLEU-4 of a text, with all other texts as its references.
 
-    Texts are compared without regard to case. Counts of 0 are smoothed exponentially, as sacrebleu does by default.
+    The result is from 0 to 1. It is 0 for a single text. Case is ignored. N-gram counts of 0 are smoothed
+    exponentially, the default of sacrebleu.
     """
     try:
         from sacrebleu.metrics.bleu import BLEU
@@ -49,8 +52,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     if len(texts) < 2:
         return 0.0
     bleu = BLEU(lowercase=True, effective_order=True)
-    others = ([*texts[:index], *texts[index + 1 :]] for index in range(len(texts)))
-    scores = [bleu.sentence_score(text, rest).score for text, rest in zip(texts, others, strict=True)]
+    scores = [bleu.sentence_score(text, [*texts[:at], *texts[at + 1 :]]).score for at, text in enumerate(texts)]
     return float(sum(scores) / len(scores) / 100)
 
 

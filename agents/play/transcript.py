@@ -1,4 +1,4 @@
-"""Transcripts: episodes as JSON Lines. Each line holds one episode and its iteration of the training run."""
+"""Transcripts: JSON Lines files. Each line holds one episode and the number of its training iteration."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -7,9 +7,8 @@ from pathlib import Path
 from agents.play.episode import Episode
 from agents.play.iteration_log import LogLine, complete, episodes_of_a_process, read_log
 from agents.protocol import AgentError
-from games import json_lines
 from games.errors import noticing_changes
-from games.files import create_folder
+from games.files import append_rows, create_folder
 from games.untrusted_files import is_present
 
 NAME = "transcripts.jsonl"  # in the folder of a run
@@ -17,9 +16,9 @@ NAME = "transcripts.jsonl"  # in the folder of a run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of a transcript: an episode and the iteration of the training run, counted from 0.
+    """An episode in a transcript and its iteration, counted from 0.
 
-    `of_run` is false for the episodes that `play` or `evaluate` saved. They have no iterations.
+    `of_run` is False if `play` or `evaluate` saved the episode. The iteration then has no meaning.
     """
 
     iteration: int
@@ -28,27 +27,26 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """A text such as "iteration 3, episode 40". The iteration counts from 1 and is given only for training runs."""
+        """Text for messages, such as "iteration 3, episode 40". Iterations in this text count from 1."""
         iteration = f"iteration {self.iteration + 1}, " if self.of_run else ""
         return f"{iteration}episode {self.episode.index}"
 
 
 def is_of_run(path: Path) -> bool:
-    """Return False if `play` or `evaluate` saved the transcript, and True if it may be of a training run."""
+    """Return False if `play` or `evaluate` saved the transcript, and True if a training run may have saved it."""
     return path.name != NAME or not path.exists() or (path.parent / "settings.json").exists()
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Append entries to the file, which is created if necessary. If writing fails, the file is left unchanged."""
-    json_lines.append(path, ({"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries))
+    """Append entries to a file, or create it. If writing fails, the file is unchanged."""
+    append_rows(path, ({"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries))
 
 
 def recorder(folder: Path) -> Callable[[Episode], None]:
-    """Return a function that appends an episode to a new transcript in a folder. Its first call creates the file.
+    """Return a function that appends an episode to a new transcript in `folder`. Its first call creates the file.
 
-    Raises:
-        AgentError: the folder already has a transcript, or is a file. The first call of the returned function also
-            raises this error if a transcript has been created since.
+    Raise `AgentError` if `folder` is a file or already has a transcript. The first call of the returned function also
+    raises `AgentError` if another process has created a transcript.
     """
     path, created = folder / NAME, False
     taken = AgentError(f"{path} already exists; choose another folder")
@@ -73,30 +71,27 @@ def recorder(folder: Path) -> Callable[[Episode], None]:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield all entries of the file. Raise `AgentError` if the file or a line is missing or damaged."""
+    """Yield all entries of a file. Raise `AgentError` if the file or a line is missing or damaged."""
     check_present(path)
-    for line in complete(read_log(path), path):
-        yield parse_entry(line)
+    yield from map(parse_entry, complete(read_log(path), path))
 
 
 def check_present(path: Path, *, expected: str = "the folder of a run, or a transcript file") -> None:
-    """Raise `AgentError` if the transcript `path` does not exist, or if its run plays no episodes.
+    """Raise `AgentError` if a transcript is missing or its run plays no episodes.
 
-    If the folder exists without the file, the message names the folder. `expected` is the part of the message that
-    names what the user may give instead.
+    The message about a missing file contains `expected`, a description of valid paths.
     """
     if path.name == NAME and episodes_of_a_process(path.parent) == 0:
         learned = "the run was trained on recorded play (--data) and played no episodes"
         raise AgentError(f"{path.parent} has no transcript: {learned}; name the recorded play instead")
-    if is_present(path):
-        return
-    in_folder = path.name == NAME and path.parent.is_dir()
-    problem = f"{path.parent.absolute()} holds no {NAME}" if in_folder else f"{path} does not exist"
-    raise AgentError(f"{problem}; expected {expected}")
+    if not is_present(path):
+        in_folder = path.name == NAME and path.parent.is_dir()
+        problem = f"{path.parent.absolute()} holds no {NAME}" if in_folder else f"{path} does not exist"
+        raise AgentError(f"{problem}; expected {expected}")
 
 
 def parse_entry(line: LogLine) -> Entry:
-    """Return the entry on a line of a transcript, or raise `AgentError`, which names the line and the field."""
+    """Parse a line of a transcript. If it is damaged, raise `AgentError`. The message names the line and the field."""
     if set(line.row) != {"iteration", "episode"}:
         raise AgentError(f"{line.where} is damaged: expected the fields iteration and episode")
     try:

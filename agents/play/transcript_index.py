@@ -1,7 +1,7 @@
-"""An index of a transcript, for lists of episodes: a summary of each episode, and the place of its line in the file.
+"""An index of a transcript, for lists of episodes. It stores a summary of each episode and the position of its line.
 
-Building the index parses each line, but creates no Python object for texts and probabilities. It is therefore much
-faster than `agents.play.transcript.read`. `read_episode` reads one episode and checks it completely.
+Building the index is much faster than `agents.play.transcript.read`, because it skips texts and probabilities.
+`read_episode` reads and checks a complete episode.
 """
 
 import codecs
@@ -23,19 +23,11 @@ from games.untrusted_files import decode, first_error, read_raw_lines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRow:
-    """A summary of an episode for lists, and the place of its line in the transcript.
+    """A summary of an episode, and the position of its line in the transcript.
 
-    Fields that are not described here are as in `agents.play.episode.Episode`.
-
-    Attributes:
-        path: the file.
-        number: number of the episode's line in the file, counted from 1.
-        offset: position of the first byte of the line in the file.
-        end: position of the byte after the line.
-        iteration: iteration of the training run, counted from 0.
-        turns: number of turns.
-        expert_turns: number of turns that an expert played.
-        reward: sum of the shaped rewards.
+    `number` is the number of the line, counted from 1. The line consists of the bytes `offset` to `end - 1` of the
+    file. `iteration` counts from 0. `expert_turns` is the number of turns that an expert played. `reward` is the sum of
+    the shaped rewards.
     """
 
     path: Path
@@ -62,7 +54,7 @@ class EpisodeRow:
 
     @property
     def level(self) -> int | None:
-        """The level in the game's name, if it names one."""
+        """The level in the name of the game, or None if there is none."""
         return level_of(self.game)
 
 
@@ -72,13 +64,12 @@ class EpisodeFilter:
 
     Attributes:
         won: only episodes that were won.
-        lost: only episodes that were not won, including those that end without a loss.
-        game: part of the game's name as users type it. Case is ignored.
+        lost: only episodes that were not won, whether or not the game counts them as lost.
+        game: substring of the game's name as users type it. Case is ignored.
         exact_game: the game's canonical name.
-        level: level in the game's name.
         iteration: iteration, counted from 1.
         episode: number of the episode.
-        text: part of a text of the game or of a command. Case is ignored.
+        text: substring of an observation or a command. Case is ignored.
     """
 
     won: bool = False
@@ -91,7 +82,7 @@ class EpisodeFilter:
     text: str | None = None
 
     def accepts(self, row: EpisodeRow) -> bool:
-        """Return whether a row meets all conditions. The condition `text`, which reads the file, is checked last."""
+        """Return whether a row meets all conditions. The condition `text` requires reading the file."""
         return (
             not ((self.won and not row.won) or (self.lost and row.won))
             and (self.game is None or self.game.casefold() in readable(row.game).casefold())
@@ -104,23 +95,17 @@ class EpisodeFilter:
 
 
 class TranscriptIndex:
-    """Reads the rows of a transcript, which another process may extend."""
+    """Reads the rows of a transcript. Another process may append to the file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._offset, self._lines = 0, 0
-        self._order = IterationOrder(path)
-        self._inode = 0
+        self.path, self._order = path, IterationOrder(path)
+        self._offset = self._lines = self._inode = 0
 
     def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
-        """Yield the rows of the lines that earlier calls have not read.
+        """Yield a row for each line that earlier calls have not read.
 
-        Args:
-            growing: whether more lines may follow. The file may then be missing, and its last line and its last
-                iteration may be incomplete.
-
-        Raises:
-            AgentError: the file is missing, or a line is damaged or missing.
+        Raise `AgentError` if a line is damaged or missing. Set `growing` if another process still writes the file. The
+        file may then be missing, and its last line and its last iteration may be incomplete.
         """
         if growing and not self.path.is_file():
             return
@@ -131,8 +116,20 @@ class TranscriptIndex:
                 if growing:
                     return
                 raise AgentError(f"{where} is damaged: expected a complete line")
-            row = self._row(where, line)
-            self._order.add(row)
+            head = _parse(_Line, where, line)
+            steps = head["episode"].pop("steps")
+            row = EpisodeRow(
+                path=self.path,
+                number=self._lines + 1,
+                offset=self._offset,
+                end=self._offset + len(line),
+                iteration=head["iteration"],
+                turns=len(steps),
+                expert_turns=sum(step["decision"].get("by_expert", False) for step in steps),
+                reward=sum(step["reward"] for step in steps),
+                **head["episode"],
+            )
+            self._order.add(where, row.iteration)
             self._offset, self._lines = row.end, row.number
             yield row
         if not growing:
@@ -145,34 +142,17 @@ class TranscriptIndex:
         status = self.path.stat()
         return status.st_ino != self._inode or status.st_size < self._offset
 
-    def _row(self, where: str, line: bytes) -> EpisodeRow:
-        head = _parse(_Line, where, line)
-        episode = head["episode"]
-        steps = episode.pop("steps")
-        return EpisodeRow(
-            path=self.path,
-            number=self._lines + 1,
-            offset=self._offset,
-            end=self._offset + len(line),
-            iteration=head["iteration"],
-            turns=len(steps),
-            expert_turns=sum(step["decision"].get("by_expert", False) for step in steps),
-            reward=sum(step["reward"] for step in steps),
-            **episode,
-        )
-
 
 def read_episode(row: EpisodeRow) -> Entry:
     """Read the episode of a row. Raise `AgentError` if its line is damaged or has changed."""
-    line = parse_line(row.where, decode(_line(row), row.where, AgentError))
-    entry = parse_entry(line)
+    entry = parse_entry(parse_line(row.where, decode(_line(row), row.where, AgentError)))
     if (entry.iteration, entry.episode.index) != (row.iteration, row.index):
         raise AgentError(f"{row.where} has changed; open the transcript again")
     return replace(entry, of_run=is_of_run(row.path))
 
 
 def contains(row: EpisodeRow, text: str) -> bool:
-    """Return whether `text` occurs in a text of the game or in a command of the episode. Case is ignored."""
+    """Return whether `text` occurs in an observation or a command of the episode. Case is ignored."""
     episode = _parse(_LineOfTexts, row.where, _line(row))["episode"]
     texts = (part for step in episode["steps"] for part in (step["observation"], step["decision"]["command"]))
     wanted = text.casefold()
@@ -183,26 +163,21 @@ def _line(row: EpisodeRow) -> bytes:
     return next(read_raw_lines(row.path, offset=row.offset, number=row.number, error=AgentError), ("", b""))[1]
 
 
+# TypedDicts of the fields that are read. They are faster than pydantic models here. The settings of the outer ones,
+# `_Line` and `_LineOfTexts`, also apply to the inner ones.
 _PART = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-"""Validation settings of the TypedDicts below, which read only some fields of each JSON object.
-
-TypedDicts are faster than pydantic models here.
-"""
 
 
 class _Decision(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
     by_expert: NotRequired[bool]
 
 
 class _Step(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
     decision: _Decision
     reward: float
 
 
 class _Episode(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
     index: int
     game: str
     seed: int
@@ -222,18 +197,15 @@ class _Line(TypedDict):
 
 
 class _DecisionOfTexts(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
     command: str
 
 
 class _StepOfTexts(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
     observation: str
     decision: _DecisionOfTexts
 
 
 class _EpisodeOfTexts(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
     steps: list[_StepOfTexts]
     final_observation: str
 
@@ -243,13 +215,11 @@ class _LineOfTexts(TypedDict):
     episode: _EpisodeOfTexts
 
 
+_adapter = cache(TypeAdapter)
+
+
 def _parse(kind: Any, where: str, line: bytes) -> Any:
     try:
         return _adapter(kind).validate_json(line.removeprefix(codecs.BOM_UTF8))
     except ValidationError as failure:
         raise AgentError(f"{where} is damaged: {first_error(failure)}") from None
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)

@@ -6,8 +6,8 @@
     training.safetensors    in a run: state of the torch optimizer and of the random-number generator
     state.json              in a run: counters
 
-If the run trains a sharded trunk, its tensors are in further files (`agents.storage.tensor_files`). The hash of every
-file is checked before the checkpoint is used. No file is unpickled.
+A sharded trunk's tensors are in further files (`agents.storage.tensor_files`). The hash of every file is checked before
+the checkpoint is used. No file is unpickled.
 """
 
 import json
@@ -30,8 +30,7 @@ from agents.model.trunk_config import known_entries, library_errors
 from agents.protocol import AgentError
 from agents.storage.schema import AgentFile
 from agents.storage.tensor_files import StoredTensor, part_for, read_shards, tensor_errors, write_tensors
-from agents.text.prompt import prompt_format
-from agents.text.return_text import ReturnText
+from agents.text.prompt import ReturnText, prompt_format
 from games.errors import described
 from games.files import atomic_folder, json_hash, sha256
 from games.untrusted_files import MAX_BYTES, check_regular, read_object, validated
@@ -57,14 +56,13 @@ def save_agent(
 ) -> None:
     """Write a checkpoint folder atomically. An existing folder is replaced.
 
+    If a tensor is not finite, raise `DivergenceError` and write nothing.
+
     Args:
         description: JSON values that describe the agent (name, prompt, mode, context) and its training. For a model
-            that is no agent, such as a reward model, the entry `kind` says what it is.
+            that is not an agent, such as a reward model, the entry `kind` names the kind of model.
         dtype: data type of the stored weights. If None, the model's data type is used.
         training, state: tensors and JSON values of the training state.
-
-    Raises:
-        DivergenceError: a tensor is not finite. Nothing is written.
     """
     weights = {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()}
     check_finite(weights | dict(training or {}))
@@ -87,7 +85,7 @@ def write_agent(
     """Write the files of a checkpoint into an existing folder. Arguments that are not listed are as in `save_agent`.
 
     Args:
-        weights: the finite tensors of `trained_tensors` that are not sharded.
+        weights: the tensors of `trained_tensors` that are not sharded. All values must be finite.
         shards: names and hashes of the files that `ShardFile.write` has written into the folder.
     """
     write_tensors(folder / WEIGHTS, weights)
@@ -114,20 +112,23 @@ def write_agent(
 def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
     """Load the agent of a checkpoint, or of a run's newest checkpoint. The agent uses the GPU if there is one.
 
-    `sampling` are keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p. `guide_beta` is the
-    weight by which q, in units of reward, is added to the policy's logits. If None, the checkpoint's value is used.
+    Raise `AgentError` if a file is missing, is damaged or has another format, or if the tensors do not fit the model.
 
-    Raises:
-        AgentError: a file is missing, damaged or of another format, or the tensors do not fit the model.
+    Args:
+        guide_beta: weight of q when q guides the policy, in units of 1 / reward. If None, the checkpoint's value is
+            used.
+        sampling: keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p.
     """
     folder = newest(folder)
     about = verify(folder)
     model, tokenizer = load_model(folder, about)
+    place = about.get("return_text")
+    returns = ReturnText(place=place, wanted=about.get("wanted_return")) if place else None
     return LanguageModelAgent(
         model,
         tokenizer,
         name=str(about["name"]),
-        prompt=prompt_format(about["prompt"], tokenizer, returns_of(about)),
+        prompt=prompt_format(about["prompt"], tokenizer, returns),
         mode=about["mode"],
         context=about["context"],
         guide_beta=about.get("guide_beta", 0.0) if guide_beta is None else guide_beta,
@@ -138,11 +139,8 @@ def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any
 def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any]:
     """Load the model and the tokenizer of a checkpoint. The model is in evaluation mode and on the GPU, if any.
 
-    Args:
-        about: the result of `verify`.
-
-    Raises:
-        AgentError: the tensors do not fit the model, or the pretrained trunk of an adapter is missing.
+    `about` is the result of `verify`. Raise `AgentError` if the tensors do not fit the model, or if the pretrained
+    trunk of an adapter is missing.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -162,14 +160,11 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
     return model.eval().to(PartialState().device), tokenizer
 
 
-def returns_of(about: Mapping[str, Any]) -> ReturnText | None:
-    """Build the `ReturnText` of an agent's prompts, or return None if the prompts state no return."""
-    place = about.get("return_text")
-    return None if place is None else ReturnText(place=place, wanted=about.get("wanted_return"))
-
-
 def load_pretrained(name: str, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
-    """Build an agent from a pretrained decoder, for zero-shot play. Its value head is untrained; it has no Q heads."""
+    """Build an agent from a pretrained language model, for zero-shot play.
+
+    The agent has an untrained value head and no Q heads.
+    """
     model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
     model = model.eval().to(PartialState().device)
     return LanguageModelAgent(model, tokenizer, name=name, guide_beta=guide_beta or 0.0, **sampling)
@@ -191,7 +186,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def named_checkpoints(run: Path) -> dict[str, Path]:
-    """Return a run's complete checkpoints, as a dict from names such as "initial", "best" and "000010" to folders."""
+    """Return the folders of a run's complete checkpoints by name, such as "initial", "best" and "000010"."""
     named = {name: run / name for name in (INITIAL, BEST) if (run / name / AGENT).is_file()}
     return named | {path.name: path for path in checkpoints(run)}
 
@@ -199,11 +194,7 @@ def named_checkpoints(run: Path) -> dict[str, Path]:
 def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
     """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
 
-    Args:
-        kind: what the folder must hold: an agent, a reward model or the training state of a reward model.
-
-    Raises:
-        AgentError: the folder is not a checkpoint of this kind and format, or a file is missing or damaged.
+    Raise `AgentError` if the folder is not a checkpoint of this `kind` and format, or a file is missing or damaged.
     """
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
@@ -230,7 +221,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
     """Return the tensors that training changes, by name: parameters that require gradients, and target Q heads.
 
-    For a sharded trunk, they are the sharded tensors, even while the trunk is gathered.
+    For a sharded trunk, the result holds the sharded tensors, even while the trunk is gathered.
     """
     return {
         name: model.shards.get(name, parameter)
@@ -243,8 +234,7 @@ def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
 def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source: Path) -> None:
     """Copy stored values into the tensors that `trained_tensors` returns for `model`. The trunk must not be gathered.
 
-    Raises:
-        AgentError: the names or shapes of the tensors differ from the model's. The message names `source`.
+    Raise `AgentError` if the names or shapes of the tensors differ from the model's.
     """
     parameters = trained_tensors(model)
     if differing := sorted(parameters.keys() ^ tensors.keys()):
@@ -257,9 +247,10 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source
 
 
 def read_stored(folder: Path, file: str, about: Mapping[str, Any]) -> dict[str, StoredTensor]:
-    """Return the tensors in `file` and in its shard files in a checkpoint. Shard files are opened, but not read yet.
+    """Return the tensors of a checkpoint from `file` and from the shard files that belong to it.
 
-    `about` is the result of `verify`. Raise `AgentError` if a file is damaged or a number is not finite.
+    The shard files are opened, and their tensors are read later. `about` is the result of `verify`. Raise `AgentError`
+    if a file is damaged or a number is not finite.
     """
     return {**read_tensors(folder / file), **read_shards(folder, file, about["files"])}
 
@@ -275,7 +266,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def loading_tensors(source: Path) -> Iterator[None]:
-    """Convert errors within the context to `AgentError`. They mean that tensors of an intact file do not fit."""
+    """Convert exceptions in the `with` block to an `AgentError`, which says that the file is of another run."""
     try:
         yield
     except AgentError:
@@ -285,7 +276,6 @@ def loading_tensors(source: Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file. Raise `AgentError` if the file is missing or damaged, or holds no JSON object."""
     return read_object(path, error=AgentError)
 
 

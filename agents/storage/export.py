@@ -1,8 +1,8 @@
-"""Export of an agent as a plain model of the `transformers` library.
+"""Export an agent as a plain model of the `transformers` library.
 
     config.json, model.safetensors                      the model, with the adapter merged into its weights
     adapter_config.json, adapter_model.safetensors      or the adapter alone, in the format of peft
-    generation_config.json                              sampling from the trained policy
+    generation_config.json                              settings that sample from the trained policy
     tokenizer.json, tokenizer_config.json, ...          the tokenizer
     heads.safetensors, heads.json                       the value head and the Q heads, and their description
     README.md                                           the model card
@@ -28,21 +28,18 @@ from agents.storage.schema import HeadsFile
 from games.files import atomic_folder, exclusive
 
 HEADS, HEADS_FILE, CARD = "heads.safetensors", "heads.json", "README.md"
-MAX_NEW_TOKENS = 16
-"""Default maximum length of a generated text, in tokens. It equals the default of `LanguageModelAgent`."""
+MAX_NEW_TOKENS = 16  # default maximum length of a generated text, in tokens, as in `LanguageModelAgent`
 
 
 def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, Any]:
     """Write the agent of a checkpoint, or of a run's newest checkpoint, into the new folder `to`, atomically.
 
-    Return a dict of JSON values that describes the export.
+    Return JSON values that describe the export. Raise `AgentError` if `to` exists, if the checkpoint is missing or
+    damaged, or if `adapter` is true and the agent has no adapter.
 
     Args:
-        adapter: write only the LoRA adapter, in the format of peft. If False, an adapter is merged into float32
-            weights, because rounding to bfloat16 would change the policy.
-
-    Raises:
-        AgentError: `to` exists, the checkpoint cannot be used, or `adapter` is true but the agent has no adapter.
+        adapter: write only the LoRA adapter, in the format of peft. If False, an adapter is merged into the weights.
+            The result is in float32, because rounding to bfloat16 would change the policy.
     """
     folder = newest(source)
     with exclusive(to.parent, to.name):
@@ -59,9 +56,8 @@ def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, 
         with atomic_folder(to) as work, without_bars():
             _save_trunk(model, tokenizer, work, base)
             tokenizer.save_pretrained(work)
-            (work / HEADS).write_bytes(
-                save({name: x.contiguous() for name, x in model.heads.cpu().state_dict().items()})
-            )
+            tensors = {name: x.contiguous() for name, x in model.heads.cpu().state_dict().items()}
+            (work / HEADS).write_bytes(save(tensors))
             (work / HEADS_FILE).write_text(heads.model_dump_json(indent=1) + "\n", encoding="utf-8")
             (work / CARD).write_text(model_card(about, counters, heads, base), encoding="utf-8")
             for path in work.iterdir():  # safetensors denies other users, such as a server's, to read its files
@@ -83,7 +79,7 @@ def _describe_heads(model: ActorCritic, config: ModelConfig) -> HeadsFile:
 
 
 def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base: str | None) -> None:
-    """Save the trunk. If `base` is given, save only the adapter, as an adapter of the model `base`."""
+    """Save the trunk. If `base` is given, save only the adapter, with `base` as the name of its base model."""
     from transformers import GenerationConfig
 
     sampling = GenerationConfig(

@@ -1,4 +1,4 @@
-"""The model card of an exported agent: what trained it, how to load it, and how to compute v and, if it has one, q."""
+"""The model card of an exported agent: how it was trained, how to load it, and how to compute v and q."""
 
 import json
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ def model_card(about: Mapping[str, Any], counters: Mapping[str, Any], heads: Hea
 
     Args:
         about: content of the checkpoint's `agent.json`.
-        counters: content of its `state.json`, or {} if it has none.
-        base: the model that the exported adapter adapts, or None if the whole model was exported.
+        counters: content of the checkpoint's `state.json`, or {} if there is no such file.
+        base: base model of the exported adapter, or None if the whole model was exported.
     """
     trunk = about["model"]["trunk"]
     blocks = [

@@ -1,13 +1,48 @@
-"""Checks of a run before it is resumed."""
+"""Read and check the data that is needed to resume a run."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from agents.config import BudgetConfig
+from actde.config import option
+from agents.config import BudgetConfig, TrainConfig
 from agents.protocol import AgentError
-from agents.storage.checkpoint import FOLDER, STATE, read_json
+from agents.storage.checkpoint import AGENT, FOLDER, STATE, TRAINING, WEIGHTS, read_json, read_stored, verify
+from agents.storage.run_folder import CHANGEABLE, SETTINGS, parse_config
+from agents.storage.schema import TrainingState
+from agents.storage.tensor_files import StoredTensor
 from games import GameSpec
-from games.input_digests import input_digests
+from games.game_hash import input_digests
+from games.untrusted_files import validated
+
+
+class StoredTraining(NamedTuple):
+    """The training state in a checkpoint.
+
+    `state` has the counters, and `weights` has the model's tensors. `tensors` has the tensors of the torch optimizer
+    and of the random generators.
+    """
+
+    state: TrainingState
+    weights: dict[str, StoredTensor]
+    tensors: dict[str, StoredTensor]
+
+
+def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
+    """Read the training state and the weights from a checkpoint of a run. `config` is the run's configuration.
+
+    Raise `AgentError` if a file is missing or damaged, or belongs to a run with other settings or another iteration.
+    """
+    about = verify(folder)
+    before = parse_config(about.get("made_by", {}), folder / AGENT).flat()
+    for name, value in config.flat().items():
+        if name not in CHANGEABLE and before[name] != value:
+            made = f"{folder} was made with {option(name)} {before[name]!r:.60}"
+            raise AgentError(f"{made}, but {SETTINGS} of the run says {value!r:.60}; use another copy of one of them")
+    state = validated(TrainingState, read_json(folder / STATE), str(folder / STATE), AgentError)
+    if folder.name != f"{state.iteration:06d}":
+        raise AgentError(f"{folder / STATE} is damaged: it is of iteration {state.iteration}; use another copy")
+    return StoredTraining(state, read_stored(folder, WEIGHTS, about), read_stored(folder, TRAINING, about))
 
 
 def excess_iterations(path: Path, finished: int, budget: BudgetConfig) -> str | None:
@@ -19,17 +54,11 @@ def excess_iterations(path: Path, finished: int, budget: BudgetConfig) -> str | 
 
 
 def changed_input(path: Path, finished: int, specs: Iterable[GameSpec]) -> str | None:
-    """Return a sentence about a change of the files of the games since a checkpoint of a run, or None.
+    """Return a sentence about the game files that have changed since a checkpoint, or None.
 
-    Only the content of the files counts, not their place, so that a project can be moved.
-
-    Args:
-        path: the folder of the run.
-        finished: the number of finished iterations at the checkpoint. Before the first iteration, the result is None.
-        specs: the games of the run.
-
-    A checkpoint of an earlier version names no files. A damaged checkpoint is reported when it is loaded. In both
-    cases, the result is None.
+    `specs` are the run's games. The checkpoint after `finished` iterations has the hashes of their files. A file that
+    was only moved counts as unchanged. Return None if the checkpoint is missing or damaged, or if an earlier version
+    wrote it without hashes. Damage is reported when the checkpoint is loaded.
     """
     try:
         stored = read_json(path / FOLDER / f"{finished:06d}" / STATE).get("input_files") if finished else None
@@ -49,9 +78,9 @@ def changed_input(path: Path, finished: int, specs: Iterable[GameSpec]) -> str |
 
 
 def check_resumed(path: Path, finished: int, specs: Iterable[GameSpec], budget: BudgetConfig) -> None:
-    """Raise `AgentError` if a run has finished more iterations than its budget, or if a file of its games has changed.
+    """Raise `AgentError` if a run cannot be resumed.
 
-    The arguments are those of `changed_input`, and the budget of the run.
+    A run cannot be resumed if it has finished more iterations than `budget` allows, or if its game files have changed.
     """
     if excess := excess_iterations(path, finished, budget):
         raise AgentError(excess)

@@ -7,7 +7,7 @@
     probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
     tensorboard/        the metrics of metrics.jsonl for TensorBoard
     wandb/              the metrics of metrics.jsonl for Weights & Biases, if it was requested
-    diverged.json       the iteration in which the training diverged and the reason, until the run is resumed
+    diverged.json       the iteration and the reason of a divergence. Resuming the run deletes the file.
     initial/            the agent before the first update
     best/               the agent with the best evaluation on held-out games, if evaluations were requested
     checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations. If the newest is
@@ -15,12 +15,12 @@
     .lock               lock of the training process
 
 Metrics and transcripts count iterations from 0, like TensorBoard's steps. Probes state the number of finished
-iterations. Commands and `diverged.json` count from 1, so that checkpoint 000010 is the one after iteration 10.
+iterations. Command-line output and `diverged.json` count from 1, so that checkpoint 000010 is the one after iteration
+10.
 
 A resumed run deletes all lines that are newer than its checkpoint, so its files equal those of an uninterrupted run.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,13 +35,15 @@ from agents.play import transcript
 from agents.play.iteration_log import LogLine, complete, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import BEST, FOLDER, INITIAL, read_json
-from games.errors import naming, noticing_changes
+from games.errors import noticing_changes
 from games.files import (
     LOCK,
+    append_rows,
     atomic_write,
     create_folder,
     file_lock,
     is_temporary,
+    json_lines,
     remove_dead_scratch_folders,
     remove_leftovers,
     sync,
@@ -56,28 +58,33 @@ CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "
 
 
 class ProcessesError(AgentError):
-    """Raised if a checkpoint was saved by another number of processes. The checkpoint itself is not damaged."""
+    """The episodes of a checkpoint cannot be divided among the current number of processes.
+
+    The checkpoint itself is not damaged.
+    """
 
 
 class RunFolder:
     """The folder of a new run or of a run to resume. Nothing is written before `create` is called.
 
-    Raises:
-        AgentError: the folder of a new run is not empty, or the run to resume is missing or has other settings.
+    Raise `AgentError` if the folder of a new run is not empty. For a resumed run, raise `AgentError` if there is no run
+    in the folder, or if `config` changes a setting that cannot be changed.
     """
 
     def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
         self.path, self._config, self._resume = path, config, resume
         self._lock = file_lock(path / LOCK, process_wide=True)
-        if resume:
-            self._check_resumable()
-        else:
+        if not resume:
             self._check_free()
+        elif not (path / SETTINGS).is_file():
+            raise AgentError(f"{path} holds no run to resume: {EXPECTED}")
+        elif changed := changed_setting(path, config):
+            raise AgentError(f"{changed}; resume with the same settings, or start another run")
 
     def lock(self) -> None:
-        """Lock the folder until `unlock` is called or this process ends, and remove leftovers of killed processes.
+        """Lock the folder and remove leftovers of killed processes.
 
-        Raise `AgentError` if another process holds the lock.
+        Raise `AgentError` if another process has locked the folder.
         """
         try:
             self._lock.acquire(blocking=False)
@@ -93,7 +100,10 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Unlock the folder at the end. Raise `PathError` if a write fails because somebody changed the folder."""
+        """Unlock the folder at the end of the `with` block.
+
+        Raise `PathError` if a write fails because somebody changed the folder.
+        """
         try:
             with noticing_changes(self.path):
                 yield
@@ -101,15 +111,11 @@ class RunFolder:
             self.unlock()
 
     def create(self) -> None:
-        """Create the folder, lock it, and write the settings."""
+        """Create the folder, lock it, and write the settings. The caller must unlock the folder, also after errors."""
         create_folder(self.path)
         self.lock()
-        if not self._resume:
-            try:
-                self._check_free()
-            except AgentError:  # another process has created a run since the constructor
-                self.unlock()
-                raise
+        if not self._resume:  # another process may have created a run since the constructor
+            self._check_free()
         atomic_write(self.path / SETTINGS, self._config.model_dump_json(indent=1) + "\n")
         (self.path / DIVERGED).unlink(missing_ok=True)
 
@@ -119,28 +125,26 @@ class RunFolder:
             return
         for name in (TENSORBOARD, WANDB, INITIAL, BEST, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (METRICS, transcript.NAME, PROBES, DATA, DIVERGED, SETTINGS):  # nothing resumes without the last
+        # the settings are last, because no run can be resumed without them
+        for name in (METRICS, transcript.NAME, PROBES, DATA, DIVERGED, SETTINGS):
             (self.path / name).unlink(missing_ok=True)
 
     def _check_free(self) -> None:
-        if not self.path.exists() or (self.path.is_dir() and all(map(_is_of_start, self.path.iterdir()))):
+        # a process that was killed before it wrote the settings leaves only the lock and temporary files
+        if not self.path.exists() or (
+            self.path.is_dir() and all(file.name == LOCK or is_temporary(file) for file in self.path.iterdir())
+        ):
             return
         if (self.path / SETTINGS).is_file():
             raise AgentError(f"{self.path} already holds a run; choose another --out, or continue it with --resume")
         what = "not empty" if self.path.is_dir() else "a file"
         raise AgentError(f"{self.path} is {what}; choose a new folder as --out")
 
-    def _check_resumable(self) -> None:
-        if not (self.path / SETTINGS).is_file():
-            raise AgentError(f"{self.path} holds no run to resume: {EXPECTED}")
-        if changed := changed_setting(self.path, self._config):
-            raise AgentError(f"{changed}; resume with the same settings, or start another run")
-
     def checkpoint(self, iteration: int) -> Path:
         return self.path / FOLDER / f"{iteration:06d}"
 
     def sync(self) -> None:
-        """Flush the logs to the disk. Called before each checkpoint, so that no checkpoint is newer than the logs."""
+        """Flush the logs to disk. Call this before saving a checkpoint: no checkpoint may be newer than the logs."""
         for name in (METRICS, transcript.NAME, PROBES):
             if (self.path / name).is_file():
                 sync(self.path / name)
@@ -150,13 +154,11 @@ class RunFolder:
         return sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True)
 
     def load_newest(self, saved: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
-        """Load the newest intact checkpoint in `saved`. Return the error message of each newer, damaged one.
+        """Call `load` for the folders in `saved`, in this order, until a call succeeds.
 
-        Raise `AgentError` if all are damaged. If `saved` is empty, load nothing.
-
-        Args:
-            saved: folders of the checkpoints, newest first.
-            load: function that loads a checkpoint. It raises `AgentError` or `OptimizerError` for a damaged one.
+        `saved` has the newest checkpoint first. `load` raises `AgentError` or `OptimizerError` for a damaged
+        checkpoint. Return the errors of the damaged checkpoints. Raise `AgentError` if all are damaged. A
+        `ProcessesError` passes unchanged.
         """
         damaged: dict[Path, str] = {}
         for folder in saved:
@@ -173,7 +175,7 @@ class RunFolder:
         return damaged
 
     def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
-        """Rename the checkpoints that `load_newest` found damaged, to hide them from lists. Return a note on each."""
+        """Rename damaged checkpoints, so that `all_checkpoints` omits them. Return a message about each one."""
         notes = []
         for folder, problem in damaged.items():
             aside = folder.with_name(f"damaged-{folder.name}")
@@ -183,7 +185,7 @@ class RunFolder:
         return notes
 
     def prune(self) -> None:
-        """Keep the two newest checkpoints and delete all others, and what is left of partly deleted ones."""
+        """Delete all checkpoints but the two newest."""
         for old in self.all_checkpoints()[2:]:
             shutil.rmtree(old)
 
@@ -192,13 +194,15 @@ class RunFolder:
         _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
-        """Append one line to probes.jsonl, as `log` does: the probe taken after `iteration` finished iterations."""
+        """Append the probe after `iteration` finished iterations to probes.jsonl.
+
+        Numbers that are not finite are written as null.
+        """
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
     def log_divergence(self, iteration: int, error: str) -> None:
         """Record that the training diverged in this iteration, counted from 1."""
-        row = {"iteration": iteration, "error": error}
-        atomic_write(self.path / DIVERGED, json.dumps(row, ensure_ascii=False) + "\n")
+        atomic_write(self.path / DIVERGED, json_lines([{"iteration": iteration, "error": error}]))
 
     def has_probe(self, iteration: int) -> bool:
         """Return whether probes.jsonl holds the probe after this number of finished iterations."""
@@ -207,12 +211,8 @@ class RunFolder:
     def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
         """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
 
-        Args:
-            totals: the checkpoint's running totals by name, such as `env_steps`.
-
-        Raises:
-            AgentError: a line is damaged or missing, or the last kept line of metrics has other totals. Then, nothing
-                is deleted.
+        `totals` holds the checkpoint's running totals, such as `env_steps`. Raise `AgentError`, and delete nothing, if
+        a line is damaged or missing, or if `totals` differ from those in the last remaining line of the metrics.
         """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
         metrics = _lines_before(self.path / METRICS, iteration, each=1)
@@ -221,11 +221,10 @@ class RunFolder:
             kept[transcript.NAME] = _lines_before(self.path / transcript.NAME, iteration)
         if is_present(probes := self.path / PROBES):
             kept[PROBES] = [line for line in read_log(probes, cut=True) if line.iteration <= iteration]
-        last = metrics[-1].row if metrics else {}
-        for name, total in totals.items():
-            if metrics and last.get(name) != total:
+        for name, total in totals.items() if metrics else ():
+            if (last := metrics[-1].row.get(name)) != total:
                 raise AgentError(
-                    f"{metrics[-1].where} has {name} {last.get(name)!r:.60}, but the checkpoint has {total}: one of "
+                    f"{metrics[-1].where} has {name} {last!r:.60}, but the checkpoint has {total}: one of "
                     f"them is damaged; use other copies, or start a new run with --init {self.path}"
                 )
         for name, lines in kept.items():
@@ -233,19 +232,19 @@ class RunFolder:
                 atomic_write(self.path / name, "".join(line.text for line in lines))
 
 
-def _is_of_start(path: Path) -> bool:
-    """Return whether a file may be left over from a process that was killed before it wrote the settings."""
-    return path.name == LOCK or is_temporary(path)
-
-
 def read_config(path: Path) -> TrainConfig:
     """Read the configuration of the run in a folder. Raise `AgentError` if it is missing or damaged."""
     if not is_present(path / SETTINGS):
         raise AgentError(f"{path} holds no run: {EXPECTED}")
+    return parse_config(read_json(path / SETTINGS), path / SETTINGS)
+
+
+def parse_config(groups: Mapping[str, Any], source: Path) -> TrainConfig:
+    """Parse the content of a settings file. If it is invalid, raise `AgentError`. The message names `source`."""
     try:
-        return TrainConfig.from_flat(flatten(read_json(path / SETTINGS)))
+        return TrainConfig.from_flat(flatten(groups))
     except ConfigError as error:
-        raise AgentError(f"{path / SETTINGS} is damaged: {error}") from None
+        raise AgentError(f"{source} is damaged: {error}") from None
 
 
 def changed_setting(path: Path, config: TrainConfig) -> str | None:
@@ -260,28 +259,30 @@ def changed_setting(path: Path, config: TrainConfig) -> str | None:
 def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[dict[str, Any]]:
     """Read the metrics or the probes of a run, one dict per line.
 
-    Raise `AgentError` if the file or a line is missing or damaged, or if the file is empty. With `cut`, the run may
-    have just begun: a missing or empty file then gives [], and an incomplete last line is omitted.
+    Raise `AgentError` if the file is missing or empty, or if a line is missing or damaged.
+
+    Args:
+        cut: whether the run may have just begun, or may still write the file. A missing or empty file then gives [],
+            and an incomplete last line is omitted.
     """
     if cut and not is_present(path / name):
         return []
     lines = read_log(path / name, cut=cut)
     if name == METRICS:
         lines = complete(lines, path / name, each=1)
-    rows = [line.row for line in lines]
-    for number, row in enumerate(rows if name == METRICS else (), 1):
-        for key, value in row.items():
+    read = list(lines)
+    for line in read if name == METRICS else ():
+        for key, value in line.row.items():
             if value is not None and type(value) not in (int, float):
-                raise AgentError(f"{path / name}, line {number} is damaged: {key} is {value!r:.60}, expected a number")
-    if not rows and not cut:
+                raise AgentError(f"{line.where} is damaged: {key} is {value!r:.60}, expected a number")
+    if not read and not cut:
         raise AgentError(f"{path / name} has no lines: the run has recorded nothing yet, or the file is damaged")
-    return rows
+    return [line.row for line in read]
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
     finite = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
-    with naming(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(finite, allow_nan=False, ensure_ascii=False) + "\n")
+    append_rows(path, [finite])
 
 
 def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:

@@ -1,6 +1,6 @@
-"""Summaries of training runs: state, best result and cost, from the files of their folders.
+"""Summaries of training runs: state, best result and cost.
 
-The files may be damaged or malicious. A problem with a run does not raise an error, but is one line in its summary.
+The files of a run are untrusted. If one of them is damaged, the summary states the problem, and no error is raised.
 """
 
 import os
@@ -22,20 +22,20 @@ from games.untrusted_files import is_present
 
 State = Literal["running", "finished", "stopped", "diverged", "damaged"]
 Rows = Sequence[Mapping[str, Any]]
+# metrics by which runs are ranked. A run is ranked by the first of them that it has.
 BEST = ("eval_success", "success", "eval_reward", "reward")
-"""Metrics by which runs are ranked, in order of preference. A run is ranked by the first of them that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """Summary of a run. A value that is unknown is None. Of a damaged run, only folder, state and problem are known.
+    """Summary of a run. Unknown values are None. If a run is damaged, only folder, state and problem are known.
 
     Attributes:
         problem: what is damaged, or "".
         iterations: number of finished iterations.
-        planned_iterations: limit of the number of iterations in the settings.
+        planned_iterations: value of the setting `iterations`.
         best_of: name of the metric by which the run is ranked (see `BEST`). "success" is the win rate over the last 100
-            episodes, and "reward" the mean return of a rollout's episodes.
+            episodes. "reward" is the mean return of a rollout's episodes.
         best: largest value of this metric.
         seconds, env_steps, tokens: duration, number of commands and number of tokens of all iterations.
         peak_memory: largest memory of a process, in bytes.
@@ -57,10 +57,9 @@ class RunSummary:
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
-    """Yield the folders of all runs below `folder`, and `folder` itself if it is a run. Hidden folders are skipped.
+    """Yield the folders of all runs at or below `folder`. Hidden folders are skipped.
 
-    Raises:
-        AgentError: `folder` is no folder.
+    Raise `AgentError` if `folder` is not a folder.
     """
     if not folder.is_dir():
         raise AgentError(f"{folder} is no folder; expected one that contains runs of train or compare")
@@ -72,7 +71,6 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 
 def summarize(folder: Path) -> RunSummary:
-    """Return the summary of the run in a folder."""
     try:
         config, rows = read_config(folder), read_metrics(folder, METRICS, cut=True)
         best_of, best = _best(rows, config.run.game)
@@ -95,15 +93,12 @@ def summarize(folder: Path) -> RunSummary:
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the settings whose values differ between runs. `settings` holds all settings of each run."""
+    """Return the names of the settings whose values differ. `settings` holds all settings of each run."""
     return [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1] if settings else []
 
 
 def usual(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
-    """Return, by name, those values of the settings `names` that more than half of the runs share.
-
-    `settings` is as in `differing`.
-    """
+    """Return a dict of the settings in `names` whose value is the same in more than half of the runs."""
     found: dict[str, Any] = {}
     for name in names if settings else ():
         ((text, count),) = Counter(str(each[name]) for each in settings).most_common(1)
@@ -113,7 +108,10 @@ def usual(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[s
 
 
 def ranked(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """Return the runs in order: best results first, win rates before returns, and runs without a result last."""
+    """Sort runs by their metric, in the order of `BEST`, and then by its value, highest first.
+
+    Runs without a result are last.
+    """
 
     def place(run: RunSummary) -> tuple[int, float, str]:
         kind = len(BEST) if run.best_of is None else BEST.index(run.best_of)
@@ -139,10 +137,10 @@ def _state(folder: Path, config: TrainConfig, rows: Rows) -> State:
 
 
 def _best(rows: Rows, game: str) -> tuple[str | None, float | None]:
-    """Return a tuple: the metric of `BEST` by which the run is ranked, and its largest value.
+    """Return the name of the metric by which a run of `game` is ranked, and the largest value of this metric.
 
-    The win rate over recent episodes counts only in rows after at least `RECENT` episodes or, if there are no such
-    rows, in the last row. `game` names the run's games, to find out whether they can be won.
+    The metric is the first one of `BEST` that the run has. For the win rate over recent episodes, rows with fewer than
+    `RECENT` episodes are ignored. If all rows have fewer, the last row counts.
     """
     enough = [row for row in rows if (row.get("episodes") or 0) >= RECENT] or rows[-1:]
     recent = _values(enough, "recent_success")
@@ -158,7 +156,10 @@ def _best(rows: Rows, game: str) -> tuple[str | None, float | None]:
 
 
 def _tokens(rows: Rows) -> int | None:
-    """Return the number of tokens of all iterations, or None if no iteration has measured its speed."""
+    """Return the number of tokens, computed from the speed and the duration of each iteration.
+
+    Return None if no row has both.
+    """
     names = ("tokens_per_second", "rollout_seconds", "update_seconds")
     known = [row for row in rows if all(row.get(name) is not None for name in names)]
     numbers = [row["tokens_per_second"] * (row["rollout_seconds"] + row["update_seconds"]) for row in known]

@@ -1,4 +1,4 @@
-"""The content of `agent.json` and `state.json` as pydantic models, which check every field that is used."""
+"""Pydantic models of `agent.json`, `state.json` and `heads.json`. They check every field that is used."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -13,13 +13,13 @@ Name: TypeAlias = Annotated[str, Field(max_length=1000)]
 
 
 class Stored(BaseModel):
-    """A pydantic model that rejects values of another type, unknown fields, and numbers that are not finite."""
+    """A strict model: it rejects values of the wrong type, unknown fields, and numbers that are not finite."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class TokenizerSettings(Stored):
-    """The settings of a tokenizer that its own JSON file does not store."""
+    """Settings of a tokenizer that its own JSON file does not store."""
 
     pad_token: Name | None = None
     unk_token: Name | None = None
@@ -30,7 +30,7 @@ class TokenizerSettings(Stored):
 
 
 class AgentFile(Stored):
-    """The fields of `agent.json` that are used. Other fields are ignored."""
+    """The fields of `agent.json` that this project reads. Other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -57,8 +57,8 @@ class HeadsFile(Stored):
     Attributes:
         hidden_size: width of the last hidden state, the input of all heads.
         vocabulary: number of tokens for which q is computed.
-        layers: number of layers of each head. With two, a GELU (tanh approximation) is between them.
-        q_heads: number of Q heads; with two, q is the lower of their outputs.
+        layers: number of layers of each head. Two layers have a GELU (tanh approximation) between them.
+        q_heads: number of Q heads. If there are two, q is the lower of their outputs.
         tied: whether a Q head's last layer gives a vector that is multiplied by the model's output embedding.
         dueling: whether q is v plus the output of a Q head.
         target_q: whether there are target copies of the Q heads.
@@ -75,28 +75,28 @@ class HeadsFile(Stored):
 
 
 class Continuation(Stored):
-    """A game that the next episode can continue, and the options of the reset that continues it."""
+    """The game that the next episode of a slot can continue, and the reset options that continue it."""
 
     game: str
     options: dict[str, Any]
 
 
 class ProcessState(Stored):
-    """The state of the `EpisodeRunner` of one process: the number of its next episode, and its games to continue."""
+    """The state of the `EpisodeRunner` of one process."""
 
     next_episode: Count
     continuations: dict[Name, Continuation]
 
 
 class ScheduleState(Stored):
-    """The state of a `LevelSchedule` (see `agents.training.level_schedule`)."""
+    """The state of a `LevelSchedule`."""
 
     level: int | None
     recent: list[bool]
 
 
 class BestState(Stored):
-    """The best evaluation of a run: the number of finished iterations before it, and its value."""
+    """The best evaluation of a run, after `iteration` iterations."""
 
     iteration: Count
     value: float
@@ -105,8 +105,8 @@ class BestState(Stored):
 class TrainingState(Stored):
     """The content of `state.json`, the state of a training run after `iteration` iterations.
 
-    `rollouts` is the number of rollouts of all processes together. If it is missing, each iteration had one rollout for
-    each entry of `processes`. `input_files` is the result of `input_digests` for the games of the run.
+    `rollouts` counts the rollouts of all processes. If it is missing, each process had one rollout per iteration.
+    `input_files` is the result of `input_digests` for the run's games.
     """
 
     iteration: Count

@@ -1,15 +1,13 @@
-"""The files of tensors in a checkpoint.
+"""Tensor files of checkpoints.
 
-Each process of a run with a sharded trunk writes its own rows of each sharded tensor:
+Each process of a run with a sharded trunk writes its own rows of each sharded tensor. Process 0 of 2 writes:
 
-    model-shard-00001-of-00002.safetensors          the rows of process 0, in the model's data type
-    training-shard-00001-of-00002.safetensors       the rows of the torch optimizer's state and of the master weights
+    model-shard-00001-of-00002.safetensors          rows of the model's tensors, in the data type of the model
+    training-shard-00001-of-00002.safetensors       rows of the torch optimizer's state and of the master weights
 
 The rows of all files, in the order of the file names, form the whole tensor. The format is that of torch's distributed
-checkpoint, whose `HuggingFaceStorageReader` can read these files.
-
-The project uses neither torch's reader nor its writer. The reader ignores missing rows, and prints a traceback if a
-file is damaged. The writer needs memory for a copy of the file.
+checkpoint. Its `HuggingFaceStorageReader` can read these files, but ignores missing rows, and prints a traceback if a
+file is damaged. Its writer needs memory for a copy of the file. The project therefore uses neither.
 """
 
 import json
@@ -64,7 +62,7 @@ class StoredShards:
             count = part.get_shape()[0]
             start, stop = (min(max(row - begin, 0), count) for row in (first, last))
             with tensor_errors(path):
-                read.append(part[start:stop])  # of most files, no rows
+                read.append(part[start:stop])  # most files have none of the rows
                 check_finite({self.name: read[-1]})
             begin += count
         return torch.cat(read)
@@ -74,7 +72,7 @@ StoredTensor: TypeAlias = Tensor | StoredShards
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write the tensors without a second copy in memory. Raise OSError if the disk is full or fails."""
+    """Write the tensors without a second copy in memory."""
     path.touch()
     mode = path.stat().st_mode
     with naming(path):
@@ -84,9 +82,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def divided(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, DTensor]]:
     """Return the tensors, sorted by name, as two dicts: those that every process holds, and those that are sharded."""
-    named = sorted(tensors.items())
-    whole = {name: tensor for name, tensor in named if not isinstance(tensor, DTensor)}
-    return whole, {name: tensor for name, tensor in named if isinstance(tensor, DTensor)}
+    sharded = {name: tensor for name, tensor in sorted(tensors.items()) if isinstance(tensor, DTensor)}
+    return {name: tensor for name, tensor in sorted(tensors.items()) if name not in sharded}, sharded
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +91,9 @@ class ShardFile:
     """A file with this process's rows of sharded tensors.
 
     Attributes:
-        file: name of the file that holds these tensors if the trunk is not sharded, such as "model.safetensors".
+        file: name that the file would have without sharding, such as "model.safetensors".
         tensors: the sharded tensors by name.
-        dtype: data type of the stored rows. If None, it is that of the tensors.
+        dtype: data type of the stored rows. If None, the data type of each tensor is used.
     """
 
     file: str
@@ -114,10 +111,7 @@ class ShardFile:
             check_finite({name: rows})
 
     def write(self, folder: Path) -> str:
-        """Write the file, one tensor after the other, and return its SHA-256.
-
-        Raise OSError if the disk is full or fails.
-        """
+        """Write the file, one tensor after the other, and return its SHA-256."""
         header: dict[str, Any] = {}
         offsets, end = {}, 0
         for name, tensor in self.tensors.items():
@@ -138,7 +132,7 @@ class ShardFile:
         return sha256(path)
 
     def _rows(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the name and this process's rows of each tensor, in the data type of the file."""
+        """For each tensor, yield its name and this process's rows. The rows have the data type of the file."""
         for name, tensor in self.tensors.items():
             yield name, local(tensor.detach()).to(self.dtype or tensor.dtype)
 
@@ -146,12 +140,11 @@ class ShardFile:
 def read_shards(folder: Path, file: str, files: Iterable[str]) -> dict[str, StoredTensor]:
     """Open the sharded tensors in the shard files of a verified checkpoint. Return them by name.
 
-    Args:
-        file: name of the file to which the shard files belong (see `ShardFile`).
-        files: names of all files of the checkpoint.
+    Raise `AgentError` if a file is damaged, or if the parts of a tensor do not fit together.
 
-    Raises:
-        AgentError: a file is damaged, or the parts of a tensor do not fit together.
+    Args:
+        file: name that the shard files would have without sharding (see `ShardFile`).
+        files: names of all files of the checkpoint.
     """
     pattern = re.compile(rf"{Path(file).stem}-shard-\d{{5}}-of-\d{{5}}\.safetensors")
     parts: dict[str, list[tuple[Path, Any]]] = {}
@@ -165,7 +158,7 @@ def read_shards(folder: Path, file: str, files: Iterable[str]) -> dict[str, Stor
 
 
 def _joined(name: str, parts: list[tuple[Path, Any]]) -> StoredShards:
-    """Join the parts of a tensor along its rows. Only the numbers of rows of the parts may differ.
+    """Join the parts of a tensor along its rows.
 
     Raise `AgentError` if their data types or their other dimensions differ, or if a part is a scalar.
     """
@@ -177,36 +170,25 @@ def _joined(name: str, parts: list[tuple[Path, Any]]) -> StoredShards:
     return StoredShards(name, parts, torch.Size([rows, *shapes[0][1:]]))
 
 
-def read_whole(stored: StoredTensor) -> Tensor:
-    """Return a stored tensor with all its rows."""
-    return stored if isinstance(stored, Tensor) else stored[:]
-
-
 def part_for(stored: StoredTensor, parameter: Tensor) -> Tensor:
-    """Return the part of a stored tensor that this process keeps.
+    """Return this process's rows of a stored tensor if `parameter` is sharded, or else the whole tensor.
 
-    This is the process's own rows if `parameter` is sharded, or else the whole tensor. The stored tensor has the shape
-    of `parameter`, with one exception: it may be a step count, a scalar that every process keeps.
+    The stored tensor has the shape of `parameter`, or is a scalar such as a step count. A scalar is always returned
+    whole.
     """
     if not isinstance(parameter, DTensor) or not stored.shape:
-        return read_whole(stored)
+        return stored if isinstance(stored, Tensor) else stored[:]
     place = part_of(parameter)
-    rows = stored[place.offsets[0] : place.offsets[0] + place.sizes[0]]
+    rows = stored[place.offsets[0] : place.offsets[0] + place.sizes[0]].clone()  # a view would keep the whole tensor
+    mesh, placements = parameter.device_mesh, parameter.placements
     shards = DTensor.from_local(
-        rows.clone(),  # otherwise, a view would keep the whole tensor
-        parameter.device_mesh,
-        parameter.placements,
-        run_check=False,
-        shape=parameter.shape,
-        stride=parameter.stride(),
+        rows, mesh, placements, run_check=False, shape=parameter.shape, stride=parameter.stride()
     )
-    return shards.to(
-        parameter.device
-    )  # `from_local` moves the rows to the mesh's device, although they may be offloaded
+    return shards.to(parameter.device)  # `from_local` moves the rows to the mesh's device, also if they are offloaded
 
 
 def part_of(tensor: DTensor) -> ChunkStorageMetadata:
-    """Return the place of this process's part in a sharded tensor: its `offsets` and `sizes` in all dimensions."""
+    """Return which part of a sharded tensor this process has: the `offsets` and `sizes` in all dimensions."""
     part: ChunkStorageMetadata
     (part,) = tensor.__create_chunk_list__()  # type: ignore[no-untyped-call]
     return part
@@ -214,7 +196,7 @@ def part_of(tensor: DTensor) -> ChunkStorageMetadata:
 
 @contextmanager
 def tensor_errors(path: Path) -> Iterator[None]:
-    """Convert the errors of reading a safetensors file to `AgentError`."""
+    """Convert exceptions that occur while reading a safetensors file to `AgentError`."""
     try:
         yield
     except DivergenceError as error:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.protocol import AgentError
-from games import json_lines
-from games.files import atomic_write
+from games.files import append_rows, atomic_write, json_lines
 from games.untrusted_files import is_present, parse_json, read_lines, validated
 
 FIELDS = ("prompt", "chosen", "rejected")
@@ -19,7 +18,7 @@ FIELDS = ("prompt", "chosen", "rejected")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """A prompt and two completions of it. The completions are not stripped, because many begin with a space."""
+    """A prompt with two completions. The completions are not stripped, because many begin with a space."""
 
     prompt: str
     chosen: str
@@ -30,8 +29,7 @@ def read_preferences(path: Path) -> list[Preference]:
     """Read a file of preferences.
 
     Raises:
-        AgentError: the file does not exist, is empty or is not UTF-8, or a line is not a preference. The message names
-            the file, and the line if one is wrong.
+        AgentError: the file does not exist, is empty or is not UTF-8, or a line is not a preference.
     """
     lines = enumerate(read_lines(path, error=AgentError), 1)
     preferences = [_preference(line, f"{path}:{number}") for number, (_, line) in lines]
@@ -42,18 +40,17 @@ def read_preferences(path: Path) -> list[Preference]:
 
 def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
     """Write a file of preferences atomically."""
-    atomic_write(path, json_lines.dumped(map(asdict, preferences)))
+    atomic_write(path, json_lines(map(asdict, preferences)))
 
 
 class UnfinishedPreferences:
-    """A file beside `path` that stores batches of sampled preferences until `path` is written.
+    """A file beside `path` that stores sampled preferences, so that `make-pairs` can resume after an interruption.
 
-    After an interruption, `make-pairs` can therefore continue from this file. The first line of the file holds the
-    settings of the sampling. Each later line holds a batch. An entry of a batch is None if the judge's comparison was a
-    tie.
+    The first line of the file holds the sampling settings. Each later line holds a batch of preferences. A tie in the
+    judge's comparison is stored as None.
 
     Attributes:
-        batches: the stored batches of an earlier sampling with the same settings.
+        batches: batches that an interrupted run with the same settings has stored.
 
     Raises:
         AgentError: a line is damaged.
@@ -69,18 +66,13 @@ class UnfinishedPreferences:
         self._is_begun = False
 
     def add(self, batch: Sequence[Preference | None]) -> None:
-        """Append a batch to the file.
-
-        The first call rewrites the file with the current settings and `batches`. This drops an incomplete last line,
-        and batches of other settings.
-        """
+        """Append a batch to the file. The first call drops an incomplete last line and batches of other settings."""
         if not self._is_begun:
-            atomic_write(self._path, json_lines.dumped([self._settings, *map(_rows, self.batches)]))
+            atomic_write(self._path, json_lines([self._settings, *map(_rows, self.batches)]))
             self._is_begun = True
-        json_lines.append(self._path, [_rows(batch)])
+        append_rows(self._path, [_rows(batch)])
 
     def remove(self) -> None:
-        """Remove the file."""
         self._path.unlink(missing_ok=True)
 
 

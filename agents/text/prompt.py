@@ -1,13 +1,11 @@
-"""Prompt formats: the text around observations and commands.
+"""Prompt formats: the text around observations and commands, and the text that states a return.
 
 Each turn appends `before_command`, the command and `after_command` to the episode's token stream. Every piece is
-tokenized separately and only once. The format `plain` is the text that a player sees in a terminal. The format `chat`
-consists of messages in the format of the tokenizer's chat template, for an instruction-tuned model.
+tokenized separately. The format `plain` is the text that a player sees in a terminal. The format `chat` consists of
+messages in the format of the tokenizer's chat template, for an instruction-tuned model.
 
-`plain` is the default, also for SmolLM2-135M-Instruct. The formats were compared on the walkthroughs of ten `simple`
-games (98 commands), with exact probabilities over the admissible commands. The mean log-probability of the right
-command is -2.41 nats with `plain`, -2.69 nats with `chat` and -2.72 nats for a uniform choice. The right command is the
-most probable one in 23% of the turns with `plain` and in 22% with `chat`.
+`plain` is the default, even for the instruction-tuned SmolLM2-135M-Instruct. In `simple` games, this model gives the
+right commands a higher probability with `plain` than with `chat` (NOTES.md).
 """
 
 import sys
@@ -15,20 +13,61 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from agents.protocol import AgentError
-from agents.text.return_text import ReturnText
 from games.errors import first_line
+
+
+@dataclass(slots=True, kw_only=True)
+class ReturnText:
+    """Adds the text of a return to observations. A return is the sum of the rewards from a turn on.
+
+    Attributes:
+        place: `turn` states the return-to-go at every turn. `prefix` states the return of the whole episode before the
+            opening text, in the wording of Turner and Einhorn's code (2023).
+        wanted: return that an agent aims at when it plays, in units of reward. None if it is not known yet.
+    """
+
+    place: Literal["turn", "prefix"] = "turn"
+    wanted: float | None = None
+
+    def added_to(self, observation: str, remaining: float, *, first: bool, game_prompt: str) -> str:
+        """Return an observation, with a text that states `remaining`, the sum of the rewards from this turn on.
+
+        If `place` is "prefix", only the first observation gets the text, which precedes it.
+
+        If `place` is "turn", every observation gets the text. In a game with a prompt, the text follows the
+        observation, so that streams with different returns share the opening text. In a game without a prompt, the text
+        precedes the observation, because the command directly continues the observation.
+        """
+        if self.place == "prefix":
+            return f"This play through has a return of {number(remaining)}\n{observation}" if first else observation
+        stated = f"Return: {number(remaining)}"
+        return f"{observation}\n{stated}" if game_prompt.strip() else f"{stated}\n{observation}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Texts that together contain every word, digit and sign that `added_to` can add to an observation."""
+        return ("\n", self.added_to("", 0.0, first=True, game_prompt=""), *"0123456789.-")
+
+
+def number(value: float) -> str:
+    """Return a number as text, such as "0.3" or "-2". It has at most two decimals, to hide rounding errors of sums."""
+    text = f"{round(value, 9):.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFormat:
     """Text around observations and commands.
 
-    `opening` precedes the first observation, and `before_observation` the later ones. `prompt` stands between an
-    observation and a command, and `terminator` ends a command. If `prompt` or `terminator` is None, the text of the
-    game is used. `returns` adds the text of a return to observations, or is None.
+    Attributes:
+        opening: text before the first observation.
+        before_observation: text before each later observation.
+        prompt: text between an observation and a command. None for the game's own prompt.
+        terminator: text after a command. None for the game's own terminator.
+        returns: adds a text that states a return to observations. None for no such text.
     """
 
     name: str
@@ -41,24 +80,23 @@ class PromptFormat:
     def before_command(self, observation: str, *, game_prompt: str, first: bool, remaining: float = 0.0) -> str:
         """Return the text before a command, except the prompt's trailing spaces. `PromptFormat.command` returns these.
 
-        `remaining` is the return from this turn on. The text states it only if the format has `returns`.
+        `remaining` is the return from this turn on.
         """
-        before = self.opening if first else self.before_observation
+        before, prompt = self.opening if first else self.before_observation, self._prompt(game_prompt)
         if self.returns is not None:
-            prompt = self._prompt(game_prompt)
             observation = self.returns.added_to(observation, remaining, first=first, game_prompt=prompt)
-        return f"{before}{observation}{self._prompt(game_prompt).rstrip(' ')}"
+        return f"{before}{observation}{prompt.rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
         """Return the prompt's trailing spaces and the command.
 
-        The spaces stand here because many tokenizers join a space and the next word in one token.
+        The spaces belong to the command because many tokenizers join a space and the next word in one token.
         """
         prompt = self._prompt(game_prompt)
         return prompt[len(prompt.rstrip(" ")) :] + command
 
     def after_command(self, *, game_terminator: str) -> str:
-        """Return the text that ends a command. With this text, no command is a prefix of another one."""
+        """Return the text that ends a command. It prevents a command from being a prefix of another command."""
         return game_terminator if self.terminator is None else self.terminator
 
     def _prompt(self, game_prompt: str) -> str:
@@ -73,9 +111,7 @@ FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation
 
 
 def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) -> PromptFormat:
-    """Return the prompt format called `name`, with its field `returns` set to the argument `returns`.
-
-    `tokenizer` is a tokenizer of the `transformers` library, whose chat template the format `chat` uses.
+    """Return the prompt format called `name`. The format `chat` uses the tokenizer's chat template.
 
     Raises:
         AgentError: the name is unknown, or the tokenizer has no chat template that the format `chat` can use.
@@ -86,7 +122,7 @@ def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) 
 
 
 def _chat_format(tokenizer: Any) -> PromptFormat:
-    """Derive a format from the chat template, by rendering a conversation and splitting it at its messages."""
+    """Render a conversation with the chat template, and return the text between its messages as a prompt format."""
     from jinja2 import TemplateError
 
     if not getattr(tokenizer, "chat_template", None):
@@ -123,9 +159,9 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
 def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
     """Render a conversation in which placeholders stand for observations and commands.
 
-    Return a tuple (chat, ended). `chat` is the text before the second command. `ended` is the text up to the end of the
-    message with the first command. `system` holds the system message, if any. `first` is the first message of the user,
-    with the placeholder of the first observation.
+    Return two texts. The first ends where the second command would begin. The second ends with the message that holds
+    the first command. `system` holds the system message, if any. `first` is the user's first message, with its
+    placeholder.
     """
     messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": SECOND}]
@@ -138,10 +174,7 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise a `RuntimeError` in the `with` block after `seconds`, for example in an endless loop of a template.
-
-    Only Python code is interrupted.
-    """
+    """Raise a `RuntimeError` in the Python code of the `with` block after `seconds`."""
     end, before = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:

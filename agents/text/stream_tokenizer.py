@@ -1,8 +1,7 @@
 """Tokenizes a stream piece by piece, so that the pieces together look like one text to the model.
 
 A stream is the token sequence of an episode. When a tokenizer encodes a text, it may add a special token (BOS) at the
-start, and SentencePiece tokenizers add a space. Both belong at the start of the first piece of a stream. At the start
-of a later piece, neither is added.
+start, and SentencePiece tokenizers add a space. Both belong at the start of the first piece only.
 """
 
 import json
@@ -16,19 +15,19 @@ class StreamTokenizer:
     """Encodes and decodes the pieces of a stream, the token sequence of an episode.
 
     Args:
-        tokenizer: a tokenizer of the `transformers` library with a fast backend.
+        tokenizer: a fast tokenizer of the `transformers` library.
         split_special_tokens: whether text that looks like a special token is encoded like any other text.
 
     Attributes:
-        unknown: words that a word-level tokenizer did not know, collected since construction. The tokenizer replaces
-            them by its unknown token. Of each text, only the first such word is collected.
+        unknown: words that a word-level tokenizer replaced by its unknown token. Only the first such word of each text
+            is stored.
     """
 
     def __init__(self, tokenizer: Any, *, split_special_tokens: bool = False) -> None:
         self.tokenizer = tokenizer
         self.start = _start(tokenizer)
         self._options = {"split_special_tokens": True} if split_special_tokens else {}
-        self._has_words = _has_words(tokenizer)
+        self._has_words = type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
         self.unknown: set[str] = set()
         self._continuation = _without_blank(tokenizer)
         if self._continuation is not None:
@@ -40,19 +39,17 @@ class StreamTokenizer:
         return tokens if tokens[: len(self.start)] == self.start else self.start + tokens
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a later piece of a stream, that is, of any piece after the first one."""
+        """Return the tokens of any piece of a stream except the first."""
         if not text:
             return []
         if self._continuation is None:
             return self._whole(text)
-        tokens: list[int] = self._continuation.encode(text, add_special_tokens=False).ids
-        return tokens
+        return list(self._continuation.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Return the text of a later piece of a stream, that is, of any piece after the first one."""
+        """Return the text of any piece of a stream except the first."""
         decoder = self.tokenizer if self._continuation is None else self._continuation
-        text: str = decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens)
-        return text
+        return str(decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens))
 
     def _whole(self, text: str) -> list[int]:
         has_unknown = self.tokenizer.unk_token is not None
@@ -64,11 +61,6 @@ class StreamTokenizer:
         if self._has_words and has_unknown and self.tokenizer.unk_token_id in tokens:
             self.unknown |= {unknown_word(self.tokenizer, text) or text}
         return tokens
-
-
-def _has_words(tokenizer: Any) -> bool:
-    """Return whether a tokenizer is word-level: it knows only whole words from a list."""
-    return type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
 
 
 def unknown_word(tokenizer: Any, text: str) -> str | None:
@@ -85,14 +77,13 @@ def _start(tokenizer: Any) -> list[int]:
         return []
     with_special, plain = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
     starts = (i for i in range(len(with_special)) if with_special[i : i + len(plain)] == plain)
-    start: list[int] = with_special[: next(starts, 0)]
-    return start
+    return list(with_special[: next(starts, 0)])
 
 
 def _without_blank(tokenizer: Any) -> Any:
-    """Return a copy of the tokenizer's backend that adds no space in front of a text.
+    """Return a copy of the tokenizer's backend that adds no leading space.
 
-    Return None if the backend itself adds no space.
+    Return None if the tokenizer's own backend adds none.
     """
     from tokenizers import Tokenizer
 

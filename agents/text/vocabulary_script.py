@@ -13,10 +13,10 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
-from agents.protocol import AgentError
+import textworld
+
 from games.textworld.generation import textnav
 
 INFORM = "thirdparty/inform7-6M62/share/inform7/Internal"
@@ -34,10 +34,8 @@ RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', r
 
 def textworld_words() -> list[str]:
     """Return all words that TextWorld's games can print, in lower case and sorted."""
-    spec = find_spec("textworld")
-    if spec is None or spec.origin is None:
-        raise AgentError("textworld is not installed; run: pip install textworld")
-    return sorted({word for text in _texts(Path(spec.origin).parent) for word in re.findall("[a-z]+", text.lower())})
+    root = Path(textworld.__file__).parent
+    return sorted({word for text in _texts(root) for word in re.findall("[a-z]+", text.lower())})
 
 
 def _texts(root: Path) -> Iterator[str]:
@@ -57,10 +55,10 @@ def _texts(root: Path) -> Iterator[str]:
 
 
 def grammar_text(line: str) -> str:
-    """Return the text that a line `name:one;another` of a TextWorld grammar can print.
+    """Return the text that TextWorld can print from a line of a grammar, such as `name:one;another`.
 
-    References to other lines, as in #name#, and placeholders, as in (name), are removed. For a line of nouns, the
-    plurals are added.
+    If the line defines nouns, the text also contains their plurals. References to other lines, such as #name#, and
+    placeholders, such as (name), are removed.
     """
     if line.startswith("#"):
         return ""
@@ -70,9 +68,9 @@ def grammar_text(line: str) -> str:
 
 
 def plural(names: str) -> str:
-    """Return the plurals of names, which are separated by semicolons: "oven;table" gives "ovens;tables".
+    """Return the plurals of names, such as "ovens;tables" for "oven;table".
 
-    TextWorld prints such plurals in descriptions of rooms, as in "you've seen better (name)s".
+    TextWorld prints plurals in sentences such as "you've seen better ovens".
     """
     return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
@@ -96,10 +94,7 @@ def _is_for_programmers(node: ast.AST) -> bool:
 
 
 def code_rooms(source: str) -> Iterator[str]:
-    """Yield the names of rooms in a challenge's code.
-
-    They are the arguments of calls such as `new_room("kitchen")`, and the keys of the dict NEIGHBORS.
-    """
+    """Yield the names of rooms in a challenge's code: the arguments of `new_room` and the keys of NEIGHBORS."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Attribute(attr="new_room"), args=[ast.Constant(value=str(name))]):
@@ -109,7 +104,7 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """Return the message of an Inform rule, followed by the third person of each verb that stands in [brackets]."""
+    """Return the message of an Inform rule, followed by the third person of each verb in [brackets]."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 

@@ -1,8 +1,7 @@
 """A word-level tokenizer for small trunks: words, digits, punctuation marks and newlines are tokens.
 
 Text is lower-cased and spaces are dropped, so " Wedding" and "wedding" are the same token. A newline is a token,
-because it ends a command. Tokenizing a text piece by piece gives the same tokens as tokenizing it at once, as long as
-no piece ends inside a word.
+because it ends a command. Pieces of a text give the same tokens as the whole text, if no piece ends inside a word.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ MARKS = ("\n", *string.digits, *string.punctuation)
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
     """Build a tokenizer whose tokens are the words of `vocabulary`, with ids in order of first appearance.
 
-    Text that looks like a special token is split like any other text: "[PAD]" becomes three tokens.
+    A text that looks like a special token, such as "[PAD]", is split like any other text.
 
     Args:
         vocabulary: entries of one or several words, such as "We had a".
         specials: if True, the vocabulary also contains [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and
-            ASCII punctuation. An unknown word becomes [UNK]. If False, an unknown word raises an `Exception`.
+            ASCII punctuation. An unknown word then becomes [UNK]. If False, an unknown word raises an `Exception`.
 
     Raises:
         AgentError: the vocabulary is empty, or an entry contains no word.
@@ -81,12 +80,14 @@ def _splitter() -> Tokenizer:
 
 
 def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
-    """Build a word-level tokenizer. It decodes without spaces around newlines, ' and -, or between digits."""
+    """Build a word-level tokenizer.
+
+    Its decoder omits the spaces between digits, and those around newlines, apostrophes and hyphens.
+    """
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 
-    model = WordLevel(ids) if unknown is None else WordLevel(ids, unk_token=unknown)
-    tokenizer = Tokenizer(model)
+    tokenizer = Tokenizer(WordLevel(ids) if unknown is None else WordLevel(ids, unk_token=unknown))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN), behavior="removed", invert=True)
     tokenizer.decoder = decoders.Sequence(

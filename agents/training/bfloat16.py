@@ -15,7 +15,7 @@ def is_fast_in_bfloat16() -> bool:
 
 
 def cpu_is_fast_in_bfloat16() -> bool:
-    """Return whether torch has fast bfloat16 matrix products on this CPU, which needs AVX-512."""
+    """Return whether torch computes bfloat16 matrix products fast on this CPU. This requires AVX-512."""
     import torch
 
     return torch.backends.cpu.get_cpu_capability() == "AVX512"

@@ -1,8 +1,7 @@
-"""Labels for imitation.
+"""Labels for imitation: the commands that the update imitates.
 
-A label is the command that the update imitates at a turn. Behaviour cloning and DAgger take labels from an expert.
-Rejection sampling takes labels from the agent's own best episodes. A choice is a token that the agent sampled from
-several alternatives.
+Behaviour cloning and DAgger take labels from an expert. Rejection sampling takes labels from the agent's own best
+episodes. A choice is a token that the agent sampled from several alternatives.
 """
 
 import math
@@ -22,16 +21,17 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 class Expert:
     """Labels turns with the game's own solution.
 
-    While an episode follows the game's walkthrough, the label is the walkthrough's next command. After a deviation, the
-    label is the first of `policy_commands`, which solve the game from its current state. If the game has no
-    `policy_commands`, turns after a deviation have no label. With `prefer_policy`, the first of `policy_commands` is
-    the label even before a deviation.
+    While an episode follows the walkthrough, the label is the walkthrough's next command. After a deviation, the label
+    is the first look-up that is admissible and has not been played. Once all look-ups have been played, the label is
+    the first of `policy_commands`, which solve the game from its current state. Without such a command, the turn has no
+    label.
 
     A look-up is a command of the walkthrough that is not in the first turn's `policy_commands`, such as reading the
-    recipe in cooking games. `policy_commands` may use information that the player has not looked up yet. For example,
-    they fetch the ingredients before the player has read the recipe. Without `prefer_policy`, look-ups therefore come
-    first after a deviation: as long as some look-ups have not been played, the label is the first of them that is
-    admissible. If none of them is admissible, the turn has no label.
+    recipe in a cooking game. `policy_commands` may use information that the player has not read yet, such as the
+    ingredients. Look-ups therefore come first.
+
+    With `prefer_policy`, the label is the first of `policy_commands`. If there are none, it is the walkthrough's next
+    command before a deviation, and the turn has no label after one.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
@@ -41,7 +41,7 @@ class Expert:
         self._lookups: dict[int, list[str]] = {}
 
     def label(self, turn: Turn) -> int | None:
-        """Return the index of the label among the admissible commands. Return None if the turn has no label."""
+        """Return the index of the label among the admissible commands, or None if the turn has no label."""
         policy = list(turn.info.get("policy_commands") or ())
         if turn.first:
             solution = list(turn.info.get("extra.walkthrough") or ())
@@ -60,10 +60,7 @@ class Expert:
         self._lookups[turn.episode] = [other for other in self._lookups[turn.episode] if other != command]
 
     def _skip_redundant(self, turn: Turn) -> None:
-        """Skip the walkthrough's next commands until one is admissible.
-
-        For example, "open door" is not admissible, and is skipped, if the door is open.
-        """
+        """Skip inadmissible commands of the walkthrough, such as "open door" when the door is already open."""
         while (rest := self._walkthroughs[turn.episode]) and rest[0] not in turn.info["admissible_commands"]:
             self.record(turn, rest[0])
 
@@ -77,13 +74,11 @@ class DAggerAgent:
 
     The expert labels every turn. If the expert has no command, the model plays and the turn has no label. The
     probabilities, v and q of a decision are always the model's. In a fraction `greedy` of the episodes, the model plays
-    greedily on its own turns instead of sampling. It thus learns to escape the loops of greedy decoding.
+    greedily on its own turns, and thus learns to escape the loops of greedy decoding.
 
     This is DAgger (Ross, Gordon and Bagnell, 2011), except that the model is trained on the current rollout and not on
-    a growing data set. With `beta` = 1, the method is behaviour cloning.
-
-    Raises:
-        AgentError: the model generates free text, which an expert cannot label.
+    a growing data set. With `beta` = 1, it is behaviour cloning. Raise `AgentError` if the model generates free text,
+    which an expert cannot label.
     """
 
     def __init__(self, agent: LanguageModelAgent, expert: Expert, *, beta: float = 1.0, greedy: float = 0.0) -> None:
@@ -130,13 +125,10 @@ class DAggerAgent:
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
-        """Return metrics of the turns since the last call of this method. Turns with a single command are not counted.
+        """Return metrics of the turns since the last call. Turns with only one command do not count.
 
-        `labelled` is the fraction of the turns that have a label. `agreement` is the fraction of these labels that are
-        the model's likeliest command.
-
-        Raises:
-            AgentError: no turn has a label.
+        `labelled` is the fraction of turns that have a label. `agreement` is the fraction of the labels that are the
+        model's likeliest command. Raise `AgentError` if no turn has a label.
         """
         agreed, turns, self._agreed, self._turns = self._agreed, self._turns, [], 0
         if not agreed:
@@ -164,9 +156,7 @@ class DAggerAgent:
 def label_best_episodes(
     segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
 ) -> tuple[list[Segment], Metrics]:
-    """Label each choice of the best episodes with the token that was sampled. Remove all other labels.
-
-    The best episodes are those that `best_episodes` returns for `top_fraction` and `gamma`.
+    """Label each choice of the episodes in `best_episodes` with the sampled token. Remove all other labels.
 
     Return a tuple (segments, metrics). `segments` holds all segments, labelled or not. The only metric is `kept`, the
     fraction of the episodes that are imitated.
@@ -183,10 +173,9 @@ def label_best_episodes(
 def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: float) -> set[int]:
     """Return the numbers of the episodes to imitate: all won episodes, and the best episodes of each game.
 
-    The best episodes are the fraction `top_fraction` of the game's episodes with the highest discounted returns. Their
-    number is rounded up, and episodes that tie with the last of them are included. With `top_fraction` = 1, all
-    episodes are imitated. With a smaller `top_fraction`, episodes with the game's lowest return do not count as best.
-    So if all episodes of a game have equal returns, only the won ones are imitated.
+    Episodes of a game are ranked by discounted return. The best are the first ceil(`top_fraction` * n) of n episodes,
+    and those that tie with the last of them. If `top_fraction` is below 1, episodes with the game's lowest return do
+    not count as best. If it is 1, all episodes are imitated.
     """
     returns = [discounted_return(episode, gamma) for episode in episodes]
     won = [bool(episode.won) for episode in episodes]
@@ -200,7 +189,7 @@ def discounted_return(episode: Episode, gamma: float) -> float:
 
 
 def best_returns(games: ArrayLike, returns: ArrayLike, won: ArrayLike, *, top_fraction: float) -> NDArray[np.bool_]:
-    """Return a mask [N] that is True for the episodes to imitate. The rule is that of `best_episodes`.
+    """Return a mask [N] of the episodes to imitate. The rule is that of `best_episodes`.
 
     `games`, `returns` and `won` [N] hold the game of each of N episodes, its return, and whether it was won.
     """

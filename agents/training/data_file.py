@@ -1,16 +1,15 @@
 """Writes and reads `data.jsonl`, the file in a run's folder that holds recorded episodes as token streams.
 
-Each line of the file is an episode, except the last line, which is the number of episodes. Writing and reading need
-little memory, because only one episode at a time and an index of the file are in memory.
+Each line of the file is an episode, except the last line, which is the number of episodes. Episodes are read one at a
+time. Only an index of the file is kept in memory.
 """
 
 import codecs
 import json
 from array import array
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +31,7 @@ _CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class SegmentRow(TypedDict):
-    """A segment in JSON. `tokens` are token ids. Each choice is a tuple of seven fields of `Choice`.
-
-    The fields are (position, turn, alternatives, chosen, label, reward, discount).
-    """
+    """A segment in JSON. The choices are tuples (position, turn, alternatives, chosen, label, reward, discount)."""
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     tokens: list[int]
@@ -45,8 +41,8 @@ class SegmentRow(TypedDict):
 class EpisodeRow(TypedDict):
     """An episode in JSON, which is one line of the file.
 
-    `earned` is the episode's return: undiscounted if the labels are "return" (see `Converter`), otherwise discounted.
-    `bootstrap` is True if the episode was truncated. The last choice is then no action, but marks the final state.
+    `earned` is the episode's return. It is discounted, unless the labels are "return" (see `Converter`). `bootstrap` is
+    True if the episode was truncated. Its last choice is then not an action but a marker of the final state.
     """
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
@@ -57,20 +53,22 @@ class EpisodeRow(TypedDict):
     segments: list[SegmentRow]
 
 
+ADAPTER = TypeAdapter(EpisodeRow)
+
+
 class Converter:
-    """Converts recorded episodes to the lines of the file, and counts them.
+    """Converts recorded episodes to the lines of the file.
 
     Args:
         recorder: records the token streams.
-        prompts: the texts before and after commands, by game.
-        labels: as `Optimizer.labels`. With "none", no command is imitated. With "best", "recorded" and "return", all
-            commands are imitated. With "expert", the expert's commands are imitated; if an episode was played without
-            an expert, all its commands are.
+        prompts: the texts before and after a command, for each game.
+        labels: as `Optimizer.labels`. With "none", no command is imitated. With "expert", the expert's commands are
+            imitated if an expert played in the episode. Otherwise, all commands are imitated.
 
     Attributes:
-        episodes, turns: number of written episodes, and of their turns. Episodes without a choice to learn from are
-            not written.
-        foreign: number of turns whose command was not admissible, in the mode `trie`.
+        episodes, turns: number of written episodes, and total number of their turns. Episodes without a choice to learn
+            from are not written.
+        foreign: in the mode `trie`, number of turns whose command was not admissible. In other modes, 0.
         other_games: number of episodes whose game is not in `prompts`.
     """
 
@@ -78,27 +76,29 @@ class Converter:
         self.recorder, self.prompts, self.labels = recorder, prompts, labels
         self.episodes = self.turns = self.foreign = self.other_games = 0
 
-    def lines(self, episodes: Iterator[Episode]) -> Iterator[str]:
-        """Yield the lines of the file. Raise `AgentError` if there is no choice to learn from."""
-        for episode in episodes:
-            segments = self.segments(episode) if episode.steps else []
-            if self._is_useful(segments):
-                self._count(episode)
-                yield _dumped(self._row(episode, segments))
+    def lines(self, episodes: Iterable[tuple[str, Episode]]) -> Iterator[str]:
+        """Yield the lines of the file for tuples (source of `--data`, episode).
+
+        Raise `AgentError` if there is no choice to learn from, or if an episode cannot be converted. In the latter
+        case, the message names the source.
+        """
+        for source, episode in episodes:
+            try:
+                segments = self.segments(episode) if episode.steps else []
+            except AgentError as error:
+                raise AgentError(f"--data {source} with episodes of {episode.game} cannot be used: {error}") from None
+            choices = [choice for segment in segments for choice in segment.choices]
+            if not choices or (self.labels != "none" and all(choice.label is None for choice in choices)):
+                continue
+            self.episodes += 1
+            self.turns += len(episode.steps)
+            self.other_games += episode.game not in self.prompts
+            if self.recorder.mode == "trie":
+                self.foreign += sum(step.decision.command not in step.admissible_commands for step in episode.steps)
+            yield _dumped(self._row(episode, segments))
         if not self.episodes:
             raise AgentError("--data holds no command to learn from: expected turns with several admissible commands")
         yield _dumped(self.episodes)
-
-    def _is_useful(self, segments: list[Segment]) -> bool:
-        choices = [choice for segment in segments for choice in segment.choices]
-        return bool(choices) and (self.labels == "none" or any(choice.label is not None for choice in choices))
-
-    def _count(self, episode: Episode) -> None:
-        self.episodes += 1
-        self.turns += len(episode.steps)
-        self.other_games += episode.game not in self.prompts
-        if self.recorder.mode == "trie":
-            self.foreign += sum(step.decision.command not in step.admissible_commands for step in episode.steps)
 
     def _row(self, episode: Episode, segments: list[Segment]) -> EpisodeRow:
         return {  # type: ignore[typeddict-item]
@@ -119,7 +119,7 @@ class Converter:
         }
 
     def segments(self, episode: Episode) -> list[Segment]:
-        """Return the segments of an episode, in order of time. Their choices hold no outputs of the model yet."""
+        """Return the segments of an episode, in order of time, without outputs of the model."""
         prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
         rewards = [0.0, *(step.reward for step in episode.steps)]
         turns = [
@@ -148,36 +148,19 @@ class Converter:
         return self.recorder.record(turns, [step.decision.command for step in episode.steps], imitated, end)
 
 
-class Place(NamedTuple):
-    """The position of a line's first byte in the file, and the number of the line, counted from 1."""
-
-    offset: int
-    number: int
-
-
 class Index(NamedTuple):
-    """The index of the file. Each field is an array [N] over N episodes.
-
-    The fields are the byte offset of the episode's line, a number that stands for its game, its return
-    (`EpisodeRow.earned`), and whether it was won.
-    """
+    """Arrays [N] with an entry for each episode: byte offset of the line, number of the game, return, won or not."""
 
     offsets: NDArray[np.int64]
     games: NDArray[np.int64]
     returns: NDArray[np.float64]
     won: NDArray[np.bool_]
 
-    def place(self, episode: int) -> Place:
-        return Place(int(self.offsets[episode]), episode + 1)
-
 
 def read_index(path: Path, vocabulary: int) -> Index:
     """Check all lines of the file, and return its index.
 
-    `vocabulary` is the number of tokens of the tokenizer.
-
-    Raises:
-        AgentError: the file is missing or damaged.
+    `vocabulary` is the number of tokens of the tokenizer. Raise `AgentError` if the file is missing or damaged.
     """
     offsets, games, returns, won = array("q", [0]), array("q"), array("d"), array("b")
     known: dict[str, int] = {}
@@ -199,20 +182,15 @@ def read_index(path: Path, vocabulary: int) -> Index:
     return Index(np.array(offsets[:-1], dtype=np.int64), numbers, earned, np.array(won, dtype=np.bool_))
 
 
-def read_row(path: Path, place: Place, vocabulary: int) -> EpisodeRow:
-    """Read the episode whose line is at `place`. Raise `AgentError` if the line is damaged.
-
-    `vocabulary` is the number of tokens of the tokenizer.
-    """
-    lines = read_raw_lines(path, offset=place.offset, number=place.number, limit=MAX_LINE, error=AgentError)
+def read_row(path: Path, index: Index, episode: int, vocabulary: int) -> EpisodeRow:
+    """Read the episode with the index `episode`. Raise `AgentError` if its line is damaged."""
+    offset = int(index.offsets[episode])
+    lines = read_raw_lines(path, offset=offset, number=episode + 1, limit=MAX_LINE, error=AgentError)
     return _parse(*next(lines, (str(path), b"")), vocabulary)
 
 
 def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> list[Segment]:
-    """Convert a row of the file to segments with the episode number `episode`.
-
-    Their choices hold no outputs of the model yet.
-    """
+    """Convert a row of the file to segments without outputs of the model. `episode` becomes their episode number."""
     return [
         Segment(
             episode=episode,
@@ -240,9 +218,8 @@ def _dumped(row: object) -> str:
 
 
 def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
-    """Return the episode on a line. Raise `AgentError` if the line is damaged. `where` names the line in the error."""
     try:
-        row: EpisodeRow = _adapter().validate_json(line.removeprefix(codecs.BOM_UTF8))
+        row = ADAPTER.validate_json(line.removeprefix(codecs.BOM_UTF8))
     except ValidationError as failure:
         raise AgentError(f"{where} is damaged: {first_error(failure)}") from None
     for segment in row["segments"]:
@@ -252,7 +229,7 @@ def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
 
 
 def _problem(segment: SegmentRow, vocabulary: int) -> str:
-    """Return a description of what is wrong with a segment, or "" if it is valid."""
+    """Return what is wrong with a segment, or "" if it is valid."""
     choices, length = segment["choices"], len(segment["tokens"])
     positions = [choice[0] for choice in choices]
     if not positions or positions[0] < 0 or positions[-1] != length - 1 or sorted(set(positions)) != positions:
@@ -266,8 +243,3 @@ def _problem(segment: SegmentRow, vocabulary: int) -> str:
         if not 0 <= discount <= 1:
             return f"expected a discount from 0 to 1, got {discount}"
     return ""
-
-
-@cache
-def _adapter() -> TypeAdapter[Any]:
-    return TypeAdapter(EpisodeRow)

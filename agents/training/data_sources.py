@@ -1,19 +1,18 @@
 """Sources of recorded play: transcripts, and episodes that a random player or an expert plays before training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import games
 from agents.config import TrainConfig
+from agents.config_groups import GENERATED, source_names
 from agents.play import transcript
 from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import Agent, AgentError, Decision, EpisodeEnd, Turn
-from agents.rollout_config import GENERATED, source_names
-from agents.text.word_tokenizer import split_words
 from agents.training.dagger import Expert
+from agents.training.rollout import make_runner
 from games.textworld.generation.reserved_seeds import reject_reserved_name
 from games.untrusted_files import check_regular
 
@@ -23,10 +22,9 @@ ADVICE = "--data random:N and expert:N need games with admissible commands; give
 
 
 class ExpertAgent:
-    """Plays the expert's commands, and random commands at the turns for which the expert has none.
+    """Plays the expert's commands, and random commands at turns for which the expert has none.
 
-    Raises:
-        AgentError: the expert had no command in a whole episode.
+    Raise `AgentError` if the expert had no command in a whole episode.
     """
 
     name = "expert"
@@ -60,8 +58,7 @@ class ExpertAgent:
 def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
     """Raise `AgentError` if a source of recorded play cannot be used. The arguments are those of `recorded_episodes`.
 
-    A transcript must be a file that can be opened. For the sources random:N and expert:N, one command is played as a
-    test.
+    For the sources random:N and expert:N, one command is played as a test.
     """
     for name in source_names(config.rollout.data):
         if GENERATED.fullmatch(name):
@@ -74,28 +71,15 @@ def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
 
 
 def transcript_path(source: str) -> Path:
-    """Return the path of the transcript: `source` itself, or the transcript in `source` if it is a folder."""
+    """Return the path of the transcript `source`, or of the transcript in the folder `source`."""
     path = Path(source)
     return path / transcript.NAME if path.is_dir() else path
 
 
-def recorded_words(config: TrainConfig, specs: Sequence[games.GameSpec]) -> list[str]:
-    """Return the words of all recorded texts, each once. The arguments are those of `recorded_episodes`."""
-    words = dict[str, None]()
-    for episode in recorded_episodes(config, specs):
-        texts = [episode.final_observation]
-        for step in episode.steps:
-            texts += [step.observation, step.decision.command, *step.admissible_commands]
-        words |= dict.fromkeys(word for text in texts for word in split_words(text))
-    return list(words)
+def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> Iterator[tuple[str, Episode]]:
+    """Yield the episodes of all sources of `--data`, one at a time, as tuples (source, episode).
 
-
-def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> Iterator[Episode]:
-    """Yield the episodes of all sources of `--data`, one at a time.
-
-    Args:
-        config: the settings of the run, whose seed also determines the episodes of the random player and the expert.
-        specs: the games that the random player and the expert play.
+    The random player and the expert play the games `specs`.
 
     Raises:
         AgentError: a transcript is missing or damaged, or the expert has no commands.
@@ -105,20 +89,11 @@ def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> I
         if not (generated := GENERATED.fullmatch(name)):
             for entry in transcript.read(transcript_path(name)):
                 reject_reserved_name(entry.episode.game)
-                yield entry.episode
+                yield name, entry.episode
             continue
-        settings: Mapping[str, Any] = {
-            "seed": config.run.seed,
-            "parallel": config.rollout.parallel,
-            "max_turns": config.rollout.max_turns,
-            "shaping": config.reward.shaping(),
-            "group_size": config.rollout.group_size,
-            "advice": ADVICE,
-        }
-        player: Agent = RandomAgent(seed=config.run.seed)
-        infos: tuple[str, ...] = ()
-        if generated["player"] == "expert":
-            player = ExpertAgent(Expert(prefer_policy=config.imitation.expert == "policy"), seed=config.run.seed)
-            infos = ("policy_commands",) if config.imitation.needs_policy else ()
-        with EpisodeRunner(specs, infos=infos, **settings) as runner:
-            yield from runner.play(player, int(generated["episodes"]))
+        seed, with_expert = config.run.seed, generated["player"] == "expert"
+        player: Agent = RandomAgent(seed=seed)
+        if with_expert:
+            player = ExpertAgent(Expert(prefer_policy=config.imitation.expert == "policy"), seed=seed)
+        with make_runner(config, specs, seed=seed, with_expert=with_expert, advice=ADVICE) as runner:
+            yield from ((name, episode) for episode in runner.play(player, int(generated["episodes"])))

@@ -16,7 +16,7 @@ from agents.training.updater import Updater, torch_optimizer_tensors
 def check_update(updater: Updater, rollout: RolloutBatch) -> None:
     """Raise `DivergenceError` if the weights, the torch optimizer's state or the model's outputs are not finite.
 
-    The outputs are computed for the first segment of the rollout, because finite weights can give infinite outputs.
+    Finite weights can give infinite outputs. The outputs for the rollout's first segment are therefore checked too.
     """
     tensors = trained_tensors(updater.model) | torch_optimizer_tensors(updater.torch_optimizer)
     check_finite({name: local(tensor) for name, tensor in tensors.items()})
@@ -29,9 +29,9 @@ def check_update(updater: Updater, rollout: RolloutBatch) -> None:
 
 
 def diverged(error: DivergenceError, iteration: int, run: Path) -> DivergenceError:
-    """Return an error with a longer message than that of `error`.
+    """Return an error whose message also names the newest checkpoint in `run`, and gives advice.
 
-    The message adds the iteration, counted from 1, the newest checkpoint in the run's folder `run`, and advice.
+    `iteration` is counted from 1.
     """
     saved = checkpoints(run)
     kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"

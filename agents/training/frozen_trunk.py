@@ -1,39 +1,87 @@
-"""Saves time in updates: layers that are not trained run once per rollout, instead of in every gradient step.
+"""Runs frozen layers only once per rollout, instead of in every gradient step, and stores their hidden states.
 
 With `--lr 0`, only the heads are trained, so all layers of the trunk run once. With `--lora-layers`, the layers below
-the adapter run once. Their hidden states are computed without gradient and stored.
+the adapter run once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.lower_layers import frozen_layers, lower_layers_only
-from agents.model.packed_attention import can_pack
+from agents.model.lower_layers import FrozenStates, frozen_layers, lower_layers_only
+from agents.model.prefix_tree import Indices, PrefixTree, locate
 from agents.model.sharding import is_sharded
-from agents.training.frozen_states import RolloutStates
 from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 if TYPE_CHECKING:
     from agents.training.updater import Updater
 
 
-def trains_heads_alone(updater: "Updater") -> bool:
-    """Return True if only the heads are trained and all gradient steps have the same last hidden states.
+class RolloutStates:
+    """Stores one hidden state for each token of a rollout, and returns the hidden states of a micro-batch.
 
-    This is the case if `--lr` is 0, the learning rate of v or q is not, and the trunk has no dropout. With a sharded
-    trunk or with the auxiliary next-token loss, the result is False.
+    Args:
+        streams: the token ids of each stream.
+        layers: number of frozen lower layers. The hidden states after them are stored in the trunk's data type. If
+            None, the last hidden states are stored in float32.
+    """
+
+    def __init__(self, streams: Sequence[Indices], layers: int | None) -> None:
+        self.layers, self._lengths = layers, np.array([len(stream) for stream in streams])
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._states = torch.empty(0)  # [total number of tokens, d]
+
+    def store(self, states: Tensor, rows: Sequence[int], tree: PrefixTree | None) -> None:
+        """Store the hidden states of the streams with the indices `rows`.
+
+        `states` is [b, L, d] or, if the streams are packed in a prefix tree with P nodes, [1, P, d].
+        """
+        if not len(self._states):
+            dtype = torch.float32 if self.layers is None else states.dtype
+            self._states = states.new_empty(int(self._lengths.sum()), states.shape[2], dtype=dtype)
+        index, places = self._tokens(rows, tree)
+        row, position = (torch.from_numpy(place).to(states.device) for place in places)
+        self._states[torch.from_numpy(index).to(states.device)] = states[row, position].to(self._states.dtype)
+
+    def of(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
+        """Return the hidden states of a micro-batch of the streams `rows`. They are arbitrary at padding.
+
+        `shape` is that of the micro-batch's tokens: [b, L] or, if the streams are packed in `tree`, [1, P].
+        """
+        indices = np.zeros(shape, dtype=np.int64)
+        index, places = self._tokens(rows, tree)
+        indices[places] = index
+        return FrozenStates(self.layers, self._states[torch.from_numpy(indices).to(self._states.device)])
+
+    def _tokens(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
+        """Return a tuple for the n tokens of the streams `rows`: indices in `_states`, and indices in a micro-batch.
+
+        Indices in `_states` are an array [n]. Indices in a micro-batch are a tuple (rows [n], positions [n]).
+        """
+        which = np.asarray(rows)
+        own = np.repeat(np.arange(len(which)), self._lengths[which])
+        positions = np.concatenate([np.arange(length) for length in self._lengths[which]])
+        return self._starts[which][own] + positions, locate(tree, own, positions)
+
+
+def trains_heads_alone(updater: "Updater") -> bool:
+    """Return whether only the heads are trained, and all gradient steps have the same last hidden states.
+
+    This requires that `--lr` is 0 and the learning rate of v or q is not 0. There must be no active dropout in the
+    trunk and no auxiliary next-token loss. The trunk must not be sharded.
     """
     rates = {"policy": 0.0, "value": 0.0, "q": 0.0}
-    groups = updater.torch_optimizer.param_groups
-    rates |= {group.get("name", "policy"): group.get("full_lr", group["lr"]) for group in groups}
+    for group in updater.torch_optimizer.param_groups:
+        rates[group.get("name", "policy")] = group.get("full_lr", group["lr"])
     model = updater.model
-    noisy = model.training and (model.noisy_trunk or any(map(_drops, model.lm.modules())))
+    dropouts = (module for module in model.lm.modules() if isinstance(module, nn.Dropout) and module.training)
+    noisy = model.training and (model.noisy_trunk or any(dropout.p > 0 for dropout in dropouts))
     heads_alone = rates["policy"] == 0 and max(rates.values()) > 0
     return heads_alone and not noisy and not updater.config.lm_loss_coef and not is_sharded(model)
 
@@ -41,11 +89,11 @@ def trains_heads_alone(updater: "Updater") -> bool:
 def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
     """Compute the hidden states after the layers below the adapter once, and store them in `rollout`.
 
-    The reference policy and all epochs then run the upper layers alone. `trunk_runs_once` frees the states.
+    The reference policy and all epochs then run only the upper layers. `trunk_runs_once` frees the states. Return the
+    number of computed tokens, weighted as in `computed_tokens`.
 
-    Return the number of computed tokens, weighted as in `computed_tokens`. The function computes nothing and returns 0
-    if one of these holds: `frozen_layers` is 0, `trains_heads_alone` is True, the trunk is sharded, or the reference
-    policy does not share the frozen parameters.
+    Compute nothing and return 0 if no layer is frozen, the trunk is sharded, or `trains_heads_alone` is True. Do the
+    same if the reference policy does not share the frozen parameters.
     """
     model, reference = updater.model, updater.reference.copy
     if is_sharded(model) or trains_heads_alone(updater) or not (layers := frozen_layers(model)):
@@ -57,11 +105,11 @@ def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
 
 @contextmanager
 def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float]:
-    """A context for gradient steps. If only the heads are trained, the trunk runs once, when the context begins.
+    """A context for the gradient steps on a rollout. If only the heads are trained, the trunk runs once, at the start.
 
-    The last hidden states are then stored in `rollout`, and only the heads require gradients within the context. Yield
-    the number of tokens that the trunk computed, or 0 if `trains_heads_alone` is False. When the context ends, all
-    hidden states in `rollout` are freed, those of `keep_lower_states` included.
+    The trunk's last hidden states are then stored in `rollout`. Within the context, only the heads require gradients.
+    Yield the number of tokens that the trunk computed, or 0 if it did not run. At the end, all hidden states in
+    `rollout` are freed, including those of `keep_lower_states`.
     """
     frozen, computed = list[nn.Parameter](), 0.0
     if trains_heads_alone(updater):
@@ -89,21 +137,16 @@ def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic)
 
 @torch.no_grad()
 def _read(model: ActorCritic, config: UpdateConfig, rollout: RolloutBatch, layers: int | None) -> float:
-    """Compute hidden states of all tokens of a rollout without gradient, and store them in `rollout.frozen`.
+    """Compute all hidden states of a rollout without gradient, and store them in `rollout.frozen`.
 
     These are the states after the lowest `layers` layers or, if `layers` is None, the last hidden states. Return the
     number of computed tokens, weighted as in `computed_tokens`.
     """
     computed, kept = 0.0, RolloutStates([segment.tokens for segment in rollout.segments], layers)
     with model.mode(training=False):
-        share = config.prefix_sharing == "auto" and can_pack(model)
-        for part in rollout.micro_batches(range(len(rollout)), config.micro_batch_tokens, share_prefixes=share):
+        for part in rollout.passes(model, config):
             with lower_layers_only(model, layers) as lower, part.hidden_states(model) as last:
                 kept.store(lower[0] if lower else last, part.segments, part.tree)
             computed += computed_tokens(rollout, part, model)
     rollout.frozen = kept
     return computed * (1.0 if layers is None else layers / model.layers)
-
-
-def _drops(module: Any) -> bool:
-    return isinstance(module, nn.Dropout) and module.training and module.p > 0

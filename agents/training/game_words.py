@@ -9,7 +9,7 @@ from agents.play.baselines import RandomAgent
 from agents.play.runner import EpisodeRunner
 from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
 from agents.text.word_tokenizer import known_words, split_words
-from agents.training.data_sources import recorded_words
+from agents.training.data_sources import recorded_episodes
 from games.base import TextGame
 
 WORD_EPISODES, WORD_TURNS = 8, 25
@@ -19,7 +19,7 @@ COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
 
 
 def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """Return all words that the games can print, or None if some game does not list its words."""
+    """Return all words that the games can print, or None if a game does not list its words."""
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
@@ -35,10 +35,10 @@ def open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Pa
     """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
 
     The texts come from recorded play and, in the mode `trie`, from random episodes of the games that may print unknown
-    words. Return [] if no game may print unknown words, or if the trunk is pretrained.
+    words. Without such games, or for a pretrained trunk, return [].
 
-    If `resumed` is the folder of a resumed run, return the words of the run's own tokenizer instead, because other
-    random episodes may have other texts.
+    For a resumed run, whose folder is `resumed`, return the words of the run's own tokenizer. New random episodes could
+    have other texts.
     """
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]
@@ -53,4 +53,9 @@ def open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Pa
                 texts |= dict.fromkeys([episode.final_observation])
                 for step in episode.steps:
                     texts |= dict.fromkeys([step.observation, *step.admissible_commands])
-    return [text for text in [*texts, *recorded_words(config, specs)] if split_words(text)]
+    for _source, episode in recorded_episodes(config, specs):
+        recorded = [episode.final_observation]
+        for step in episode.steps:
+            recorded += [step.observation, step.decision.command, *step.admissible_commands]
+        texts |= dict.fromkeys(word for text in recorded for word in split_words(text))
+    return [text for text in texts if split_words(text)]

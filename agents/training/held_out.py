@@ -1,7 +1,7 @@
-"""Evaluation on held-out games during training. The model plays alone: without an expert, dropout and reward shaping.
+"""Evaluation on held-out games during training. The model plays without expert, dropout or reward shaping.
 
-All evaluations of a run play the same episodes with the same random numbers, and they do not change the training. Each
-process of a run plays a part of the episodes.
+All evaluations of a run play the same episodes with the same random numbers. They do not affect the training. The
+episodes are divided among the processes.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from agents.training.progress import Progress
 
 
 class Best(NamedTuple):
-    """The best evaluation so far: how many iterations were finished before it, and its success rate or mean return."""
+    """The best evaluation so far: number of finished iterations, and success rate or mean return."""
 
     iteration: int
     value: float
@@ -34,10 +34,10 @@ class HeldOutGames:
     Args:
         specs: the games. If there are more games than episodes, evenly spaced games are played.
         agent: the agent whose model is trained.
-        rank, processes: number of this process, and number of all processes.
+        rank, processes: rank of this process, and number of processes.
 
     Attributes:
-        best: the best evaluation so far, or None before the first one. Among equal ones, the earliest is the best.
+        best: the best evaluation so far, or None. If several are equal, it is the earliest.
     """
 
     def __init__(
@@ -52,13 +52,11 @@ class HeldOutGames:
         self.best: Best | None = None
 
     def measure(self, iteration: int, progress: Progress) -> Metrics:
-        """Play the games after `iteration` finished iterations, and return the metrics. All processes call this method.
+        """Play the games, and return the metrics. `iteration` is the number of finished iterations.
 
-        The metrics are the success rate with Wilson's interval or, if no game reports `won`, the mean return with its
-        bootstrap interval.
-
-        Raises:
-            FatalGameError: all episodes of a process failed.
+        All processes must call this method. The metrics are the success rate with Wilson's interval or, if no game
+        reports `won`, the mean return with its bootstrap interval. Raise `FatalGameError` if all episodes of a process
+        failed.
         """
         played = gather(in_all_processes(lambda: self._play(progress), self._agent.model))
         episodes = [episode for part, _ in played for episode in part]
@@ -75,7 +73,7 @@ class HeldOutGames:
 
     @memory_advice(SMALLER_ROLLOUT)
     def _play(self, progress: Progress) -> tuple[list[Episode], int]:
-        """Return a tuple: the episodes of this process, ordered by number, and the number of episodes that failed."""
+        """Return the episodes of this process, ordered by number, and the number of episodes that failed."""
         first, end = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
         progress.begin("evaluation", end - first)
         before = self._agent.tokens

@@ -2,7 +2,7 @@
 
 The games of different levels are interleaved, so that a pass over all games does not end with only the hardest ones.
 With promotion, the next level starts when the win rate on the current level is high enough. Half of the episodes then
-play games of the current level. The other half play games of lower levels, so that the policy does not forget them.
+play lower levels, so that the policy does not forget them.
 """
 
 from collections import deque
@@ -23,8 +23,8 @@ class LevelSchedule:
 
     Args:
         specs: all games of the run.
-        promote: win rate on the current level that starts the next level. If None, all levels are played at once.
-        episodes: number of most recent episodes of the current level over which the win rate is measured.
+        promote: win rate on the current level at which the next level starts. If None, all levels are played at once.
+        episodes: the win rate is measured over this number of episodes, the most recent ones of the current level.
 
     Raises:
         AgentError: promotion is requested, but a game has no known level.
@@ -50,7 +50,11 @@ class LevelSchedule:
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """Return the games to play, in order: the games up to the current level or, without promotion, all games."""
+        """Return the games to play, in order.
+
+        Without promotion, these are all games. With promotion, games of the current level and of lower levels
+        alternate. The shorter of the two lists is repeated.
+        """
         if self.level is None:
             return tuple(_mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
@@ -61,13 +65,12 @@ class LevelSchedule:
         return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count the wins in a rollout. Start the next level if the win rate suffices. Return metrics.
+        """Count the wins in a rollout, start the next level if the win rate suffices, and return metrics.
 
-        With several levels, the metrics contain the win rate of each level that was played, named as in
-        `success_level_3`. With promotion, they also contain `level`, the level before this update.
+        With several levels, the metrics are win rates by level, such as `success_level_3`. With promotion, they also
+        contain `level`, the level before this update.
 
-        Args:
-            episodes: the episodes of the rollout, ordered by number. Those in which an expert played do not count.
+        `episodes` are those of the rollout, ordered by number. Episodes in which an expert played do not count.
         """
         alone = [episode for episode in episodes if not episode.with_expert]
         won = {level: [bool(e.won) for e in alone if self._level_of[e.game] == level] for level in self.levels}
@@ -87,7 +90,7 @@ class LevelSchedule:
         return {"level": self.level, "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Raise `AgentError` if the games lack the stored level."""
+        """Restore the result of `state_dict`. Raise `AgentError` if no game has the stored level."""
         if self.level is not None:
             if state["level"] not in self.levels:
                 levels = ", ".join(map(str, self.levels))

@@ -1,4 +1,4 @@
-"""Counts the memory of tensors while operations run. Fake tensors, which allocate no memory, count as real ones."""
+"""Counts the memory of tensors while operations run. Fake tensors allocate no memory, but count like real tensors."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -11,13 +11,11 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context manager that counts the storages of all results of torch operations until they are freed.
+    """A context manager that counts the storages of all tensors that torch operations return, until they are freed.
 
-    Memory that an operation allocates internally and frees before it returns is not counted.
-
-    In a real run, torch computes the gradient of an indexing operation in place. While a dispatch mode such as this
-    class is active, torch would copy the gradient. Within a backward pass, this class therefore runs `index_put` in
-    place.
+    Memory that an operation allocates internally and frees before it returns is not counted. In a real run, torch
+    computes the gradient of an indexing operation in place. While a dispatch mode is active, it copies the gradient
+    instead. This class therefore runs `index_put` in place during the backward pass.
 
     Attributes:
         live: size of the counted storages that exist now, in bytes.
@@ -32,7 +30,12 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def add(self, tensors: Iterable[Tensor]) -> None:
         """Count tensors that exist already."""
         for tensor in tensors:
-            self._add(tensor)
+            storage = tensor.untyped_storage()
+            if (key := storage._cdata) not in self._known:
+                self._known.add(key)
+                self.live += (size := storage.nbytes())
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._free, key, size)
 
     def reset_peak(self) -> None:
         self.peak = self.live
@@ -47,18 +50,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if function is torch.ops.aten.index_put.default and torch._C._current_graph_task_id() >= 0:
             function = torch.ops.aten.index_put_.default
         result = function(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._add(leaf)
+        self.add(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         return result
-
-    def _add(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if (key := storage._cdata) not in self._known:
-            self._known.add(key)
-            self.live += (size := storage.nbytes())
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._free, key, size)
 
     def _free(self, key: int, size: int) -> None:
         self._known.remove(key)

@@ -1,8 +1,8 @@
 """float32 master weights of bfloat16 parameters.
 
-bfloat16 has 8 significant bits, so a small step does not change a weight. A weight of 1, for example, does not change
-if the step is below 0.002. The torch optimizer therefore updates a float32 copy of each weight, the master weight. The
-parameter is the rounded master weight. Gradients are also accumulated in float32.
+bfloat16 has 8 significant bits, so a small step does not change a weight: a weight of 1 ignores steps below 0.002. The
+torch optimizer therefore updates a float32 copy of each weight, the master weight. The parameter is the rounded master
+weight. Gradients are also accumulated in float32.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,7 @@ from torch import Tensor, nn
 
 
 class MasterWeight(nn.Parameter):
-    """A float32 copy of a bfloat16 parameter. It receives the gradients of the parameter.
-
-    Attributes:
-        rounded: the bfloat16 parameter.
-    """
+    """A float32 copy of the bfloat16 parameter `rounded`. It receives the gradients of this parameter."""
 
     rounded: nn.Parameter
 
@@ -36,15 +32,15 @@ def master_of(parameter: nn.Parameter) -> nn.Parameter:
 
 
 def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """Return the parameters that the torch optimizer updates. These parameters hold the gradients."""
+    """Return the parameters that the torch optimizer updates. Their `grad` attributes hold the gradients."""
     return [parameter for group in torch_optimizer.param_groups for parameter in group["params"]]
 
 
 def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, nn.Parameter]]:
     """Yield each master weight with its index among the parameters of the torch optimizer.
 
-    A master weight is an instance of `MasterWeight` or, if the trunk is sharded, a float32 shard that is rounded to
-    bfloat16 when it is gathered (`agents.model.sharding`).
+    The master weights of a sharded trunk are its float32 shards. They are rounded to bfloat16 when they are gathered
+    (`agents.model.sharding`).
     """
     return (
         (index, master)
@@ -55,7 +51,7 @@ def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int
 
 @torch.no_grad()
 def round_to_parameters(torch_optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Copy the master weights into the bfloat16 parameters. This hook runs after each gradient step."""
+    """Copy the master weights into the bfloat16 parameters, as a hook after each gradient step."""
     for _index, master in master_weights(torch_optimizer):
         if isinstance(master, MasterWeight):
             master.rounded.copy_(master)

@@ -1,14 +1,10 @@
 """Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
 
-If memory runs out later nevertheless, `memory_advice` adds advice to the error: settings that need less memory.
-
-The loaded weights already occupy memory. The estimate adds the rollout's key/value cache, the activations of the
-update's largest micro-batch, the gradients, the torch optimizer's moments, and the master weights of a bfloat16 trunk.
-A stream is the token sequence of an episode. Activations are measured with passes over three short streams, so the
-estimate holds for any decoder, adapter and dropout.
-
-If the agent samples from the whole vocabulary, the estimate adds the vectors over the vocabulary that `VocabularyTerms`
-stores. The estimate ignores the other activations of the heads, and memory limits of the process.
+The estimate contains what a run needs in addition to the loaded weights: the rollout's key/value cache, the activations
+of the update's largest micro-batch, gradients, the torch optimizer's moments, and master weights of a bfloat16 trunk.
+Activations are measured with passes over three short streams (token sequences), so the estimate holds for any decoder,
+adapter and dropout. If the agent samples from the whole vocabulary, the estimate adds the vectors that
+`VocabularyTerms` stores. Other activations of the heads and memory limits of the process are ignored.
 """
 
 import resource
@@ -20,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -52,15 +49,15 @@ class MemoryNeeds:
     """Memory that a model's rollout and update need in addition to its weights, in bytes.
 
     Attributes:
-        fixed: size of the gradients, the torch optimizer's moments and the master weights, all in float32.
-        replicated: the part of `fixed` that belongs to the heads and the adapter, which no process shards.
-        per_position: size of one token's keys and values in the rollout's cache.
-        per_pass: size of the part of a forward pass's activations that does not depend on the number of tokens.
-        per_token: size of the activations that each token adds.
-        per_pair: size of the activations that each pair of tokens of a stream adds. It is 0 unless attention stores its
+        fixed: the gradients, the torch optimizer's moments and the master weights, all in float32.
+        replicated: the bytes of `fixed` that belong to the heads and the adapter, which are never sharded.
+        per_position: the keys and values of one token in the rollout's cache.
+        per_pass: the activations of a forward pass that do not depend on the number of tokens.
+        per_token: the activations that each token adds.
+        per_pair: the activations that each pair of tokens of a stream adds. It is 0 unless attention stores its
             probabilities for the backward pass.
-        checkpoint: size of the hidden states that gradient checkpointing stores for each token, one per layer.
-        per_choice: size of one float32 vector over the vocabulary.
+        checkpoint: the hidden states that gradient checkpointing stores for each token, one per layer.
+        per_choice: one float32 vector over the vocabulary.
     """
 
     layers: int
@@ -107,13 +104,14 @@ class MemoryNeeds:
     ) -> Self:
         """Return the memory needs of each process if several processes shard the trunk (`agents.model.sharding`).
 
-        A process stores a part of the trunk, and the whole heads and adapter, each with its gradients and optimizer
-        state. During play, a process has no gradients, but holds the gathered weights of the trunk (`gathered_bytes`).
+        A process stores its shard of the trunk, the whole heads and the whole adapter. For all of these, it also stores
+        gradients and optimizer state. During play, it has no gradients, but holds the gathered weights of the trunk
+        (`gathered_bytes`).
 
         Args:
             models: the trained model and, if there is one, the frozen copy of the initial policy.
-            moved: whether the device already holds the models.
-            offloaded: whether the trunk's parts are in CPU memory instead of on the device.
+            moved: whether the models are already on the device.
+            offloaded: whether the trunk's shards are in CPU memory instead of on the device.
             by_layer: whether play gathers the trunk layer by layer, instead of as a whole.
         """
         trunk = {parameter for model in models for parameter in trunk_parameters(model)}
@@ -131,10 +129,9 @@ class MemoryNeeds:
         return (1 + 1 / self.layers) * parallel * room_for(context, 0) * self.per_position
 
     def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Return the peak size of the activations of a micro-batch, in bytes.
+        """Return the peak size of a micro-batch's activations, in bytes. `recompute` means gradient checkpointing.
 
         The micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
-        `recompute` says whether gradient checkpointing is on.
         """
         rows = max(1, micro_batch_tokens // context)
         kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
@@ -146,12 +143,10 @@ class MemoryNeeds:
     def total(
         self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, per_vocabulary: int = 0
     ) -> float:
-        """Return the peak memory of the whole run, in bytes.
-
-        The rollout's cache is freed before the update, but it is added, because the allocator may keep its memory.
+        """Return the peak memory of the whole run, in bytes. See `rollout` and `update` for most arguments.
 
         `per_vocabulary` is the number of float32 vectors over the vocabulary that the update stores for every choice.
-        The other arguments are those of `rollout` and `update`.
+        The rollout's cache is included although it is freed before the update: the allocator may keep its memory.
         """
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         vocabulary = per_vocabulary * max(micro_batch_tokens, context) * self.per_choice
@@ -159,30 +154,22 @@ class MemoryNeeds:
 
 
 def available(device: torch.device, processes: int = 1) -> int:
-    """Return the memory that is free for one process of a run, in bytes.
-
-    On a GPU, this is the free memory of `device`, because each process has its own GPU. On a CPU, the run's `processes`
-    processes on this machine share the free RAM equally.
-    """
+    """Return the free memory for one process, in bytes. On a CPU, it is the free RAM divided by `processes`."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    import psutil
-
     return int(psutil.virtual_memory().available) // processes
 
 
 def capacity(device: torch.device, processes: int = 1) -> int:
-    """Return a process's total memory in bytes: its GPU's, or 1/`processes` of the machine's RAM."""
+    """Return the total memory for one process, in bytes. On a CPU, it is the RAM divided by `processes`."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    import psutil
-
     return int(psutil.virtual_memory().total) // processes
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory so far, in bytes: that of the tensors on a GPU, or that of this process on a CPU."""
+    """Return the peak memory so far, in bytes. On a GPU, only tensors count. On a CPU, the whole process counts."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -191,7 +178,7 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add the note `advice` to out-of-memory errors of the block that have no note yet. Also works as a decorator."""
+    """Add the note `advice` to out-of-memory errors that have no note yet. Also works as a decorator."""
     try:
         yield
     except BaseException as error:
@@ -206,15 +193,15 @@ def context_of(config: TrainConfig, model: ActorCritic) -> int:
 
 
 def run_sizes(config: TrainConfig, context: int) -> dict[str, Any]:
-    """Return a dict of the sizes that determine a run's memory: `micro_batch_tokens`, `parallel` and `context`."""
+    """Return the sizes that determine a run's memory: `micro_batch_tokens`, `parallel` and `context`."""
     parallel = min(config.rollout.parallel, config.rollout.episodes)
     return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
 
 
 def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
-    """Return a function that estimates the memory of a run in bytes.
+    """Return a function that computes `needs.total` for the settings of a run.
 
-    The function's keyword arguments replace the settings `recompute`, `parallel`, `micro_batch_tokens` and `context`.
+    Keyword arguments of the returned function replace settings.
     """
     optimizer = optimizer_class(config.run.optimizer)
     stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
@@ -227,10 +214,7 @@ def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int, advice: str = "") -> None:
-    """Raise `AgentError` if a run needs more than `free` bytes.
-
-    The message suggests settings with which the run fits, and the further setting `advice`, unless this is "".
-    """
+    """Raise `AgentError` if a run needs more than `free` bytes. The message suggests smaller settings or `advice`."""
     need, sizes = needed(needs, config, context=context), run_sizes(config, context)
     if need() <= free:
         return
@@ -243,10 +227,9 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    """Return advice for the user: which setting to lower, and to which value, so that the run needs at most `free`.
+    """Return advice on which setting to lower, and to what value. Lowering this setting alone lets the run fit.
 
-    The advice names the first setting that suffices alone, and its largest value at which the run fits. `free` is in
-    bytes. `sizes` is a result of `run_sizes`, and `need` is a result of `needed`.
+    `sizes` is a result of `run_sizes`, `need` is a result of `needed`, and `free` is in bytes.
     """
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
@@ -255,8 +238,7 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
         def exceeds(number: int, names: tuple[str, ...] = names) -> bool:
             return need(**{name: min(sizes[name], number) for name in names}) > free
 
-        fitting = bisect_left(numbers, True, key=exceeds)
-        if fitting:
+        if fitting := bisect_left(numbers, True, key=exceeds):
             return f"lower {' and '.join(map(option, names))} to {numbers[fitting - 1]}"
     return "choose a smaller trunk"
 
@@ -267,10 +249,9 @@ def _stored(parameters: Iterable[Tensor]) -> tuple[int, int]:
     Trained bfloat16 weights do not count as weights, because `MemoryNeeds.fixed` contains their float32 master weights.
     """
     weights = gradients = 0
-    for parameter in parameters:
-        trained = parameter.requires_grad
-        weights += parameter.nbytes if not trained or parameter.dtype == torch.float32 else 0
-        gradients += 4 * parameter.numel() if trained else 0
+    for p in parameters:
+        weights += p.nbytes if not p.requires_grad or p.dtype == torch.float32 else 0
+        gradients += 4 * p.numel() if p.requires_grad else 0
     return weights, gradients
 
 

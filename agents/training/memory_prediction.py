@@ -1,50 +1,66 @@
-"""Predicts the peak memory of a run per device, for `train --dry-run`.
+"""Predicts the peak memory of a run per device from its configuration, for `train --dry-run`.
 
 The sizes of weights, gradients, moments and master weights follow from the shapes of the parameters. The rest comes
-from a simulation with fake tensors (`agents.training.memory_simulation`). A model on torch's meta device is therefore
-enough, and nothing is allocated. The prediction is the largest total size of tensors that exist at the same time. It
-excludes libraries, the Python program and the memory allocator. The check before a run
-(`agents.training.memory_estimate`) is quicker and includes the allocator.
+from a simulation with fake tensors (`agents.training.memory_simulation`). No weights are read or allocated.
+
+The prediction is the largest total size of tensors that exist at the same time. It excludes libraries, the Python
+program and the memory allocator. The check before a run (`agents.training.memory_estimate`) is quicker and includes
+the allocator.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import CPUOffloadPolicy
 
+import games
 from actde import Optimizer
-from agents.config import TrainConfig
+from agents.config import SCRATCH, TrainConfig
+from agents.imports import load_imports
 from agents.model.actor_critic import ActorCritic
-from agents.model.sharding import gathered_bytes, trunk_parameters, unit_bytes
-from agents.training.memory_simulation import Loss, Simulation
+from agents.model.build import meta_model
+from agents.model.pretrained import read_trunk_config
+from agents.model.sharding import gathered_bytes, sharding_plugin, trunk_parameters, unit_bytes
+from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
+from agents.training.game_words import vocabulary_of
+from agents.training.memory_estimate import MEGABYTE, USABLE, capacity, context_of, run_sizes
+from agents.training.memory_simulation import Simulation
+from agents.training.model_setup import needs_copy, plays_by_layer
+from agents.user_optimizer import build_optimizer
+
+ABOUT = {
+    "weights": "trunk, adapter and heads",
+    "reference": "frozen copy of the initial policy",
+    "moments": "of the torch optimizer",
+    "master_weights": "float32 copy of a bfloat16 trunk",
+    "gradients": "in float32",
+    "cache": "keys and values of the rollout",
+    "play": "other tensors of the rollout",
+    "activations": "of the largest micro-batch",
+    "step": "temporary tensors of a gradient step",
+    "gathered_play": "shards gathered during play",
+    "gathered_update": "shards gathered during the update",
+    "gathered_step": "shards of the reference gathered during a gradient step",
+    "gathering": "shards and their message, before the activations",
+}
+"""Descriptions of the components of a `Prediction`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Peak memory of a run on one device, in bytes.
+    """Peak memory of a run on one device, in bytes. `ABOUT` describes the components.
 
     A trunk in shards is gathered unit by unit (`agents.model.sharding`). Each decoder layer is a unit. The embeddings,
-    the last norm and the lm_head form the root unit.
+    the last norm and the lm_head form the root unit. The device holds one process's shards of the weights, gradients,
+    moments and the reference. If shards are offloaded, it holds none of them.
 
-    Attributes:
-        weights: parameters and buffers of the trunk, the adapter and the heads; with shards, one process's part.
-            Offloaded shards are not on the device, and neither are their gradients and moments.
-        reference: the frozen copy of the initial policy.
-        moments: the torch optimizer's moments.
-        master_weights: the float32 copy of a bfloat16 trunk that is trained in full.
-        gradients: all gradients, in float32.
-        cache: the rollout's key/value cache.
-        play: the other tensors of the rollout, at its peak.
-        activations: the tensors of the largest micro-batch at the peak of its forward and backward passes; with shards,
-            also the gradients of the parameters that are in no layer.
-        step: the temporary tensors of a gradient step.
-        gathered_play: with shards, the gathered parameters during play.
-        gathered_update: with shards, the gathered parameters and a layer's gradients during the update.
-        gathered_step: with shards, the root unit of the frozen copy. Only this unit stays gathered in gradient steps.
-        gathering: with shards, the root units of all models, and the message through which one root unit is gathered.
-            They occupy memory before the first activations.
+    `activations` is the peak of the forward and backward passes. With shards, it includes the gradients of the root
+    unit, and `gathered_update` includes a layer's gradients. `gathering` holds the root units of all models, and the
+    communication buffer of one root unit. In gradient steps, only the frozen copy's root unit stays gathered.
     """
 
     weights: float
@@ -73,7 +89,6 @@ class Prediction:
 
     @property
     def peak(self) -> float:
-        """The peak of the whole run."""
         return max(self.phases.values())
 
 
@@ -82,12 +97,11 @@ class MemoryModel:
     """Predicts the memory of a run for a model, which may be on torch's meta device.
 
     Attributes:
-        optimizer: the run's optimizer, which determines what the loss computes.
         copied: whether the run has a frozen copy of the initial policy (`reference_copy`).
         ranks: number of processes that share the trunk in shards (FSDP2). 1 means that the trunk is not sharded.
         on_gpu: whether the run is on a GPU.
         by_layer: whether play gathers a sharded trunk layer by layer, instead of as a whole.
-        offloaded: whether a process stores its shards of the trunk in CPU memory instead of on its GPU.
+        offloaded: whether shards are stored in CPU memory instead of on the GPU.
     """
 
     model: ActorCritic
@@ -100,38 +114,31 @@ class MemoryModel:
     offloaded: bool = False
     _simulated: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
-    def predict(
-        self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool | None = None
-    ) -> Prediction:
+    def predict(self, *, parallel: int, micro_batch_tokens: int, context: int) -> Prediction:
         """Predict the peak memory of a run with `parallel` live streams of up to `context` tokens.
 
         A micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
-        `recompute` says whether gradient checkpointing is on; if it is None, `config` determines this.
         """
-        recompute = self.config.update.gradient_checkpointing if recompute is None else recompute
-        simulation = Simulation(self.model, self.config.update, self.loss, recompute, self.on_gpu, self.ranks > 1)
+        simulation = Simulation(
+            self.model,
+            self.config.update,
+            self.optimizer,
+            free=self.config.rollout.mode == "free",
+            on_gpu=self.on_gpu,
+            sharded=self.ranks > 1,
+        )
         rows = max(1, micro_batch_tokens // context)
         cache, play = self._once(simulation.rollout, parallel=parallel, context=context)
-        activations = self._once(simulation.update, recompute, rows=rows, context=context)
+        activations = self._once(simulation.update, rows=rows, context=context)
         step = self._once(simulation.step) * self._share_of_trained
         return Prediction(**self._fixed, cache=cache, play=play, activations=activations, step=step)
 
-    def _once(self, simulate: Callable[..., Any], *key: object, **sizes: int) -> Any:
-        """Return the result of `simulate(**sizes)`, which runs only once for the same `key` and `sizes`."""
-        where = (simulate.__name__, *key, *sizes.items())
+    def _once(self, simulate: Callable[..., Any], **sizes: int) -> Any:
+        """Return the result of `simulate(**sizes)`, which runs only once for the same `sizes`."""
+        where = (simulate.__name__, *sizes.items())
         if where not in self._simulated:
             self._simulated[where] = simulate(**sizes)
         return self._simulated[where]
-
-    @property
-    def loss(self) -> Loss:
-        """The outputs that the loss of the run needs."""
-        return Loss(
-            whole_vocabulary=self.config.rollout.mode == "free",
-            with_kl=self.optimizer.needs_reference,
-            with_expected_q=self.optimizer.needs_expected_q,
-            with_q_logprobs=self.optimizer.needs_q_logprobs,
-        )
 
     @property
     def _share_of_trunk(self) -> float:
@@ -169,11 +176,10 @@ class MemoryModel:
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return the components of a `Prediction` that are above 0 only with shards.
+        """Return the components of a `Prediction` that are 0 without shards.
 
-        `gathered_update` holds the root units, two layers and, if the trunk is trained, the gradients of one layer
-        before they are summed over the processes. The gradients of the root unit count as activations
-        (`Simulation.update`).
+        `gathered_update` holds the root units, two layers and, if the trunk is trained, one layer's gradients before
+        they are summed over the processes. The root unit's gradients count as activations (`Simulation.update`).
         """
         root, layer = unit_bytes(self.model)
         copies = 2 if self.copied else 1
@@ -184,3 +190,78 @@ class MemoryModel:
             "gathered_step": (copies - 1) * root,
             "gathering": (copies + 1) * root,
         }
+
+
+def forecast(
+    config: TrainConfig,
+    *,
+    ranks: int = 1,
+    by_layer: bool = False,
+    offloaded: bool = False,
+    on_gpu: bool = False,
+    trunk_config: object = None,
+) -> MemoryModel:
+    """Return the memory model of a run. Arguments that are not listed here are attributes of `MemoryModel`.
+
+    Args:
+        trunk_config: configuration of a pretrained trunk in the `transformers` library. If None, it is read from
+            `config.json` in the trunk's folder. No other file is needed there.
+
+    Raises:
+        AgentError: the trunk's configuration is missing or invalid.
+    """
+    load_imports(config.run.imports)
+    optimizer = build_optimizer(config.run.optimizer, config.optimizer)
+    model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
+    scratch = config.model.trunk in SCRATCH
+    if not scratch and trunk_config is None:
+        trunk_config = read_trunk_config(config.model.trunk, dropout=0.0 if config.model.lora else config.model.dropout)
+    model = meta_model(model_config, trunk_config, _words(config) if scratch else 0, on_cpu=not on_gpu)
+    return MemoryModel(
+        model=model,
+        config=config,
+        optimizer=optimizer,
+        copied=needs_copy(config, optimizer),
+        ranks=ranks,
+        by_layer=by_layer,
+        offloaded=offloaded,
+        on_gpu=on_gpu,
+    )
+
+
+def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
+    """Predict the memory of a run on this machine, with the processes that `accelerate launch` has started.
+
+    Return a tuple: the prediction, and the sizes for which it holds, such as `context` and `processes`.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    plugin = sharding_plugin() if processes > 1 else None
+    ranks = 1 if plugin is None else processes
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    on_gpu = device.type != "cpu"  # offloading does not change the memory of a process without a GPU
+    offloaded = on_gpu and plugin is not None and isinstance(plugin.cpu_offload, CPUOffloadPolicy)
+    memory = forecast(config, ranks=ranks, offloaded=offloaded, on_gpu=on_gpu)
+    sizes = run_sizes(config, context_of(config, memory.model))
+    predicted = memory.predict(**sizes)
+    fits = predicted.peak <= USABLE * capacity(device, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    if ranks > 1 and plays_by_layer(config, fits=fits):
+        predicted = replace(memory, by_layer=True).predict(**sizes)
+    return predicted, sizes | {"processes": processes, "shards": ranks}
+
+
+def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[str]:
+    """Return the lines that state a prediction and its sizes, as comments of a TOML file."""
+    phases = ", ".join(f"{name} {size / MEGABYTE:,.0f}" for name, size in predicted.phases.items())
+    parts = {name: getattr(predicted, name) for name in ABOUT}
+    return [
+        f"# Predicted peak memory per process: {predicted.peak / MEGABYTE:,.0f} MB, without libraries and the game.",
+        f"# Sizes: {', '.join(f'{name} {number}' for name, number in sizes.items())}; streams that fill the context.",
+        f"# Peaks in MB: {phases}.",
+        *(f"#   {name:16}{size / MEGABYTE:>10,.1f} MB  {ABOUT[name]}" for name, size in parts.items() if size),
+    ]
+
+
+def _words(config: TrainConfig) -> int:
+    """Return the vocabulary size of a new trunk. Words that only random play would find are not counted."""
+    words = vocabulary_of(games.resolve(config.run.game))
+    return len(word_tokenizer(textworld_vocabulary() if words is None else words, specials=words is None))

@@ -1,18 +1,19 @@
 """Runs a rollout pass, an update and a gradient step with fake tensors, and counts the memory that they need.
 
-Fake tensors of torch have a shape, a data type and a device, but no data. All operations are those of a real run, so
-the counts hold for any decoder, adapter, kind of attention, dropout and gradient checkpointing. Memory that a kernel
-needs internally is not counted.
+Fake tensors have a shape, a data type and a device, but no data. The operations are those of a real run, so the counts
+hold for any decoder, adapter, attention, dropout and gradient checkpointing. Memory that a kernel needs internally is
+not counted.
 
-The layers of a decoder are usually alike. It is then simulated twice, with its first two and its first three layers.
-Each further layer adds the difference between the two results. A decoder with different layers is simulated as a whole.
+The layers of a decoder are usually alike. Such a decoder is simulated twice, with its first two and its first three
+layers. Each further layer adds the difference between the two results. A decoder with different layers is simulated as
+a whole.
 """
 
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from contextlib import contextmanager, nullcontext
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
 import torch
@@ -21,30 +22,28 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import clip_grad_norm_
 from transformers import masking_utils
 
+from actde import Optimizer
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.head_outputs import Choices
 from agents.model.kv_cache import RaggedCache
+from agents.model.lower_layers import layer_list
+from agents.model.sharding import trunk_parameters
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 from agents.training.live_bytes import LiveBytes
 from agents.training.master_weights import stepped
-from agents.training.simulated_layers import equal_layers, first_layers_only, remaining_layers, root_parameters
 from agents.training.updater import make_torch_optimizer
 
 STREAMS = 16
-"""Largest number of streams that is simulated."""
+"""Maximum number of simulated streams."""
 SIMULATED = (2, 3)
 """Numbers of layers with which a model is simulated."""
 TURN_TOKENS = 128
 """Assumed number of tokens that an episode adds per turn."""
 CHOICE_TOKENS, ALTERNATIVES, DISTINCT = 8, 4, 64
-"""Assumptions if the agent chooses commands.
-
-They are the number of tokens per choice, of alternatives per choice, and of distinct alternatives per micro-batch.
-"""
-
-
+"""Assumed numbers if the agent chooses commands: stream tokens per choice, alternatives per choice, and distinct tokens
+among the alternatives of a micro-batch."""
 Measure = Callable[[ActorCritic, LiveBytes], tuple[int, ...]]
 """A function that runs a model of fake tensors in a `LiveBytes` context, and returns the measured sizes in bytes."""
 
@@ -53,48 +52,31 @@ class UnpredictableError(AgentError):
     """A model cannot be simulated, because its operations depend on tensor values, as in a mixture of experts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """The outputs that the loss of a run needs.
-
-    Attributes:
-        whole_vocabulary: whether the agent chooses among all tokens.
-        with_kl, with_expected_q, with_q_logprobs: whether the loss needs `kl`, `expected_q` and `q_logprobs` of
-            `HeadOutputs`.
-    """
-
-    whole_vocabulary: bool = False
-    with_kl: bool = False
-    with_expected_q: bool = False
-    with_q_logprobs: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """Simulates the phases of a run in one process that holds the whole model. All sizes are in bytes.
 
     Attributes:
         model: a real model, or one on the meta device. It is copied and not changed.
-        config: settings of the update, such as the torch optimizer.
-        loss: the outputs that the loss needs.
-        recompute: whether gradient checkpointing is on.
+        optimizer: determines what the loss computes.
+        free: whether the agent chooses among all tokens.
         on_gpu: whether the torch optimizer works as on a GPU, where it updates all parameters at once.
         sharded: whether the trunk is sharded in the run. A process then holds the whole gradients of the embeddings
-            from their computation to the end of the backward pass, when they are summed.
+            until they are summed over processes, at the end of the backward pass.
     """
 
     model: ActorCritic
     config: UpdateConfig
-    loss: Loss
-    recompute: bool
-    on_gpu: bool
+    optimizer: Optimizer
+    _: KW_ONLY
+    free: bool = False
+    on_gpu: bool = False
     sharded: bool = False
 
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
-        """Return a tuple: the size of the key/value cache of `parallel` streams, and that of other tensors at the peak.
+        """Return a tuple: the size of the key/value cache of `parallel` streams, and the peak size of other tensors.
 
-        At most 16 streams are simulated. As streams are alike, the sizes for more streams are extrapolated linearly
-        from those for 8 and for 16 streams.
+        Sizes for more than 16 streams are extrapolated linearly from those for 8 and for 16 streams.
         """
         if parallel > STREAMS:
             half, whole = (self.rollout(parallel=number, context=context) for number in (STREAMS // 2, STREAMS))
@@ -104,7 +86,7 @@ class Simulation:
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             before = memory.live
-            cache = _play(fake, parallel, context, self.loss)
+            cache = _play(fake, parallel, context, free=self.free)
             size = sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.written)
             return size, memory.peak - before - size
 
@@ -114,21 +96,21 @@ class Simulation:
     def update(self, *, rows: int, context: int) -> float:
         """Return the peak size of the tensors of a micro-batch of `rows` streams with `context` tokens each.
 
-        Gradients of parameters are not included, with one exception: if the trunk is sharded, the gradients of the
-        embeddings and of the trunk's other parameters outside the layers are included.
+        Gradients of parameters are excluded, with one exception: if the trunk is sharded, the gradients of its
+        parameters that belong to no layer, such as embeddings, are included.
         """
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
-            if self.recompute:
+            if self.config.gradient_checkpointing:
                 fake.enable_gradient_checkpointing()
             if self.sharded:
-                _set_gradients({p for p in fake.parameters() if p.requires_grad} - root_parameters(fake))
+                _set_gradients({p for p in fake.parameters() if p.requires_grad} - _root_parameters(fake))
             else:
                 _set_gradients(stepped(make_torch_optimizer(fake, self.config)))
             memory.reset_peak()
             before = memory.live
             with _peak_before_last_layer(fake, memory) as early:
-                _backward(fake, rows, context, self.loss)
+                _backward(fake, rows, context, self.optimizer, free=self.free)
             return (early[0] if early else memory.peak) - before, memory.peak - before
 
         # Until the last layer is differentiated, the activations of all layers are in memory. Later peaks, such as
@@ -153,20 +135,20 @@ class Simulation:
         return self._for_all_layers(self._measured(measure))[0]
 
     def _for_all_layers(self, measured: Sequence[tuple[int, ...]]) -> list[float]:
-        """Extrapolate the results of `_measured` to all layers of the model. Return the sizes in bytes."""
+        """Extrapolate the results of `_measured` to all layers of the model."""
         further = self.model.layers - max(SIMULATED)
         return [sizes[-1] + further * float(sizes[-1] - sizes[0]) for sizes in zip(*measured, strict=True)]
 
     def _measured(self, measure: Measure) -> list[tuple[int, ...]]:
-        """Run `measure` on two copies of the model, with its first two and with its first three layers.
+        """Run `measure` on two fake copies of the model, with its first two and its first three layers.
 
-        The tensors of the copies have shapes, but no storage. Return both results. If the model has at most three
-        layers, or if its layers differ, return the result for the whole model alone.
+        Return both results. If the model has at most three layers, or if its layers differ, return only the result for
+        the whole model.
         """
-        layers, results = equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
+        layers, results = _equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
         for count in (None,) if layers is None else SIMULATED:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
-            with first_layers_only(layers, count):
+            with nullcontext() if layers is None else _first_layers_only(layers, count):
                 fake = _fake_copy(self.model, mode)
             with _without_packed_rows(), warnings.catch_warnings(), mode, LiveBytes() as memory:
                 warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
@@ -179,7 +161,7 @@ class Simulation:
 
 
 def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
-    """Return a copy of fake tensors, which is on a CPU if the model is on the meta device."""
+    """Return a copy with fake tensors, on a CPU if the model is on the meta device."""
     model.forget_conversions()
     fakes: dict[int, Tensor] = {}
     with mode:
@@ -192,9 +174,9 @@ def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
 
 @contextmanager
 def _without_packed_rows() -> Iterator[None]:
-    """Let decoders assume that positions increase by 1, because they cannot read positions from fake tensors.
+    """Disable the detection of packed rows in decoders, which cannot read positions from fake tensors.
 
-    Without this assumption, decoders would build masks that a real run does not need.
+    Otherwise, decoders would build masks that a real run does not need.
     """
     before = masking_utils.find_packed_sequence_indices
     masking_utils.find_packed_sequence_indices = lambda position_ids: None
@@ -206,7 +188,7 @@ def _without_packed_rows() -> Iterator[None]:
 
 @contextmanager
 def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
-    """Yield an empty list. When the backward pass has left the last layer, the peak of `memory` so far is appended."""
+    """Yield a list, to which the peak of `memory` is appended when the last layer has been differentiated."""
     peaks = list[int]()
 
     def note(gradient: Tensor) -> None:
@@ -218,7 +200,7 @@ def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[li
             if isinstance(value, Tensor) and value.requires_grad:
                 value.register_hook(note)  # type: ignore[no-untyped-call]
 
-    layers = remaining_layers(fake)
+    layers = _remaining_layers(fake)
     hook = layers[-1].register_forward_pre_hook(attach, with_kwargs=True) if layers else None
     yield peaks
     if hook:
@@ -226,19 +208,19 @@ def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[li
 
 
 @torch.no_grad()
-def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedCache:
-    """Simulate play: fill the key/value cache of `parallel` streams with `context` tokens each, and return it."""
+def _play(fake: ActorCritic, parallel: int, context: int, *, free: bool) -> RaggedCache:
+    """Fill the key/value cache of `parallel` streams with `context` tokens each, and return it."""
     fake.train(False)
     new = max(1, min(TURN_TOKENS, context // 4))
     cache = RaggedCache(fake.layers)
-    cache.layers = cache.layers[: len(remaining_layers(fake)) or None]
+    cache.layers = cache.layers[: len(_remaining_layers(fake)) or None]
     rows = [cache.add_row() for _ in range(parallel)]
     hidden = torch.empty(0)
     for end in (context * 3 // 4, context):
         for row in rows:
             cache.append(row, [0] * (end - new - cache.lengths[row]))
         hidden = forward_trees(fake, cache, [TreeInput(row=row, tokens=[0] * new) for row in rows])
-    if loss.whole_vocabulary:
+    if free:
         fake.all_logprobs(hidden)
         if len(fake.heads.q):
             fake.all_q(hidden)
@@ -246,16 +228,15 @@ def _play(fake: ActorCritic, parallel: int, context: int, loss: Loss) -> RaggedC
 
 
 def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give each parameter a gradient of 0. In a real run, gradients exist from a step's second micro-batch on."""
+    """Allocate a gradient for each parameter. In a run, the first micro-batch of each step allocates them."""
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
 
 
-def _backward(fake: ActorCritic, rows: int, context: int, loss: Loss) -> None:
-    """Run the forward and backward passes of a micro-batch."""
+def _backward(fake: ActorCritic, rows: int, context: int, optimizer: Optimizer, *, free: bool) -> None:
     fake.train()
-    count = rows * context // (1 if loss.whole_vocabulary else CHOICE_TOKENS) or 1
-    width = 1 if loss.whole_vocabulary else ALTERNATIVES
+    count = rows * context // (1 if free else CHOICE_TOKENS) or 1
+    width = 1 if free else ALTERNATIVES
     distinct = min(DISTINCT, count * width, fake.vocabulary)
 
     def indices(*shape: int) -> Tensor:
@@ -266,24 +247,54 @@ def _backward(fake: ActorCritic, rows: int, context: int, loss: Loss) -> None:
         positions=indices(count),
         alternatives=indices(count, width),
         chosen=indices(count),
-        whole_vocabulary=loss.whole_vocabulary,
+        whole_vocabulary=free,
     )
-    earlier = torch.zeros(count, int(fake.config.hidden_size), device=fake.device) if loss.with_kl else None
+    earlier = (
+        torch.zeros(count, int(fake.config.hidden_size), device=fake.device) if optimizer.needs_reference else None
+    )
 
     @torch.no_grad()
     def reference(chosen: slice) -> Tensor:
         assert earlier is not None
-        if loss.whole_vocabulary:
-            return fake.all_logprobs(earlier[chosen])
-        return torch.zeros(count, width, device=fake.device)[chosen]
+        return fake.all_logprobs(earlier[chosen]) if free else torch.zeros(count, width, device=fake.device)[chosen]
 
     heads = fake.evaluate_choices(
         fake.hidden_states(indices(rows, context), use_cache=False),
         choices,
-        reference=reference if loss.with_kl else None,
-        with_expected_q=loss.with_expected_q,
-        with_q_logprobs=loss.with_q_logprobs,
+        reference=None if earlier is None else reference,
+        with_expected_q=optimizer.needs_expected_q,
+        with_q_logprobs=optimizer.needs_q_logprobs,
         distinct=(indices(distinct), indices(count, width)),
     )
     outputs = [getattr(heads, field.name) for field in fields(heads)]
     sum((output.sum() for output in outputs if output is not None and output.requires_grad), torch.zeros(())).backward()
+
+
+def _equal_layers(model: ActorCritic) -> nn.ModuleList | None:
+    """Return the decoder's layers, or None if their parameters differ."""
+    layers = layer_list(model)
+    shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in layers or ()]
+    return layers if all(shape == shapes[0] for shape in shapes) else None
+
+
+@contextmanager
+def _first_layers_only(layers: nn.ModuleList, count: int | None) -> Iterator[None]:
+    """Remove all but the first `count` layers within the context."""
+    every = layers._modules
+    layers._modules = dict(list(every.items())[:count])
+    try:
+        yield
+    finally:
+        layers._modules = every
+
+
+def _remaining_layers(fake: ActorCritic) -> list[nn.Module]:
+    """Return the layers of a copy made within `_first_layers_only`, or [] if it has no list of layers."""
+    modules = fake.decoder.modules() if isinstance(fake.decoder, nn.Module) else ()
+    lists = [m for m in modules if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]
+    return list(max(lists, key=len, default=[]))
+
+
+def _root_parameters(fake: ActorCritic) -> set[nn.Parameter]:
+    """Return the parameters of the trunk that are in no layer, such as embeddings."""
+    return trunk_parameters(fake).keys() - {p for layer in _remaining_layers(fake) for p in layer.parameters()}

@@ -41,8 +41,8 @@ def reference_copy(
 ) -> ActorCritic | None:
     """Return a frozen copy of the initial policy, or None if it is not needed.
 
-    To save memory, the copy shares the frozen parameters of `model`. If both models will be sharded, the copy shares
-    the memory of the whole trunk until they are.
+    The copy shares the frozen parameters of `model`. With `sharded`, it shares the memory of the whole trunk instead,
+    until both models are sharded.
     """
     if not needs_copy(config, optimizer):
         return None
@@ -56,7 +56,7 @@ def reference_copy(
 def plays_by_layer(config: TrainConfig, *, fits: bool) -> bool:
     """Return whether play gathers a sharded trunk layer by layer, instead of as a whole.
 
-    `fits` says whether the run fits into the memory of a device if the trunk is gathered as a whole.
+    `fits` says whether the run fits into a device's memory if the trunk is gathered as a whole.
     """
     return config.rollout.sharded_play == "layers" or (config.rollout.sharded_play == "auto" and not fits)
 
@@ -91,9 +91,10 @@ def prepare(
 
 
 def _verify_packing(model: ActorCritic, config: TrainConfig) -> None:
-    """Test whether the model computes packed rows correctly, before FSDP shards it. `can_pack` caches the result.
+    """Test whether the model computes packed rows correctly. `can_pack` caches the result.
 
-    The test may fail within a layer. FSDP could not continue after such a failure.
+    The test may raise an error within a layer. FSDP could not continue after such an error, so the test must run before
+    the model is sharded.
     """
     for training in (True, False) if config.update.prefix_sharing == "auto" else ():
         with model.mode(training=training):

@@ -47,21 +47,21 @@ def sample_preferences(
         game: one or several completion games.
         judge: name of the reward that compares the completions (see `games.completion.rewards`).
         seed: seed of the prompts. The agent has its own seed.
-        on_preference: function that receives each preference.
+        on_preference: receives each preference.
         earlier: batches that an earlier call with the same arguments passed to `on_batch`. They are used first.
-        on_batch: function that receives each batch that is sampled in this call.
+        on_batch: receives each new batch.
 
     Raises:
         GameError: the game or the judge does not exist, or fails.
-        AgentError: the game is no completion game, the agent cannot play it, or nearly all completions are ties.
+        AgentError: the game is no completion game, the agent cannot play it, or nearly all pairs are ties.
     """
     specs = games.resolve(game)
     if any(spec.kind != "completion" for spec in specs):
         raise AgentError(f"preferences need a completion game, got {game}")
     score = scorer(judge)
     found, ties = list[Preference](), 0
-    first = 2 * PROMPTS * len(earlier)
-    with EpisodeRunner(specs, seed=seed, parallel=2 * PROMPTS, first_episode=first, group_size=2) as runner:
+    size = 2 * PROMPTS
+    with EpisodeRunner(specs, seed=seed, parallel=size, first_episode=size * len(earlier), group_size=2) as runner:
         batches = chain(earlier, _sampled(runner, agent, score, on_batch))
         while len(found) < pairs:
             for preference in next(batches):
@@ -69,9 +69,9 @@ def sample_preferences(
                     break
                 if preference is None:
                     ties += 1
-                    continue
-                found.append(preference)
-                on_preference(preference)
+                else:
+                    found.append(preference)
+                    on_preference(preference)
             if ties + len(found) >= LEAST and ties > PATIENCE * (len(found) + 1):
                 raise AgentError(
                     f"{judge} told {len(found)} of {ties + len(found)} pairs of completions apart; "
@@ -81,7 +81,7 @@ def sample_preferences(
 
 
 def _sampled(runner: EpisodeRunner, agent: Agent, score: Scorer, on_batch: Callable[[Batch], None]) -> Iterator[Batch]:
-    """Sample and yield batches for ever. Each batch is first passed to `on_batch`."""
+    """Sample batches for ever. Pass each batch to `on_batch`, then yield it."""
     while True:
         episodes = sorted(runner.play(agent, 2 * PROMPTS), key=lambda episode: episode.index)
         prompts, texts = [episode.steps[0].observation for episode in episodes], [_text(e) for e in episodes]

@@ -1,8 +1,11 @@
 """Presets for games, trunks and optimizers, and the order in which settings override each other.
 
-A configuration is merged from layers, of which later ones override earlier ones. Their order is: defaults, preset of
-the game, of the trunk, of this game with this trunk, of the optimizer, of --init, of --reset-q, settings stored in the
-checkpoint of --init, settings of the user.
+A configuration is merged from layers. Later layers override earlier ones. This is their order:
+
+* defaults
+* presets: of the game, of the trunk, of this game with this trunk, of the optimizer, of --init, of --reset-q
+* settings stored in the checkpoint of --init
+* settings of the user
 """
 
 import tomllib
@@ -22,7 +25,7 @@ MAX_TOML = 1_000_000  # bytes of a TOML file
 
 
 class Layer(NamedTuple):
-    """A mapping of field names to values, and the origin of these values as `--dry-run` shows it."""
+    """Values by field name, and the origin of these values, which `--dry-run` shows."""
 
     origin: str
     values: Mapping[str, Any]
@@ -171,7 +174,7 @@ WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """Build the configuration of a run from the presets and the user's settings `explicit`, a dict by field name.
+    """Build the configuration of a run. `explicit` maps field names to the user's values, which override the presets.
 
     Raises:
         ConfigError: a name is unknown, or a value is invalid.
@@ -181,7 +184,7 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build the configuration from `layers`. An error about a value names its option, or the file it comes from."""
+    """Build the configuration from `layers`. An error message names the option or the origin of the invalid value."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -193,12 +196,10 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 
 
 def read_toml(path: Path) -> Layer:
-    """Read the settings of a TOML file. The string "none" stands for None, which TOML lacks.
-
-    Paths in the file are relative to the current folder, as they are in options and in the output of `--dry-run`.
+    """Read the settings of a TOML file. The string "none" stands for None. Paths are relative to the current folder.
 
     Raises:
-        ConfigError: the file cannot be read or has no setting, or it names a group or a setting that does not exist.
+        ConfigError: the file cannot be read, has no setting, or names an unknown group or setting.
     """
     text = read_text(path, limit=MAX_TOML, error=ConfigError)
     try:
@@ -223,7 +224,7 @@ def origins(layers: list[Layer]) -> dict[str, str]:
 
 
 def with_presets(explicit: list[Layer]) -> list[Layer]:
-    """Return all layers of a run, later ones overriding earlier ones. `explicit` are those of the user's settings."""
+    """Return all layers of a run, in order. `explicit` holds the layers of the user, which come last."""
     default = Layer("default", {name: field.default for name, field in FIELDS.items()})
     settings = merged([default, *explicit])
     game = _game_kind(settings["game"], settings["step_seconds"])
@@ -233,9 +234,10 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     stored = _settings_of_checkpoint(init, reset_q=settings["reset_q"]) if init and not resumed else {}
     checkpoint = Layer(f"checkpoint {init}".strip(), stored)
     trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
+    chooses = game == "completion" and "choices=" in settings["game"]
     result = [
         default,
-        Layer(f"preset of {game}", _game_preset(game, settings["game"])),
+        Layer(f"preset of {game}", GAMES[game] | ({"mode": "trie"} if chooses else {})),
         Layer(f"preset of {trunk}", of_trunk(trunk)),
         Layer(f"preset of {game} with {trunk}", GAMES_ON_TRUNKS.get((game, trunk), {})),
         Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
@@ -253,13 +255,16 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
 
 
 def of_trunk(trunk: str) -> dict[str, Any]:
-    """Return the preset of a trunk. On machines that compute slowly in bfloat16, its data type is float32 instead."""
+    """Return the preset of a trunk, with float32 instead of bfloat16 on machines where bfloat16 is slow."""
     preset = TRUNKS.get(trunk, {})
     return preset | {"dtype": "float32"} if "dtype" in preset and not is_fast_in_bfloat16() else preset
 
 
 def held_out(game: str) -> str:
-    """Return the name of a completion game, changed so that the game uses the held-out prompts."""
+    """Return the name of the same completion game with the held-out prompts.
+
+    Raise `ConfigError` if `game` is no completion game.
+    """
     kind, _, query = game.partition("?")
     if kind != "completion":
         raise ConfigError(f"--quick compares optimizers on the completion game, got {game}")
@@ -270,8 +275,8 @@ def held_out(game: str) -> str:
 def _game_kind(game: str, step_seconds: object) -> str:
     """Return the key of a game in `GAMES`. `step_seconds` is the setting of this name, not validated yet.
 
-    The key is usually the part of the game's name before `?`. Other games are resolved, which imports Gymnasium. A game
-    that does not exist counts as a text adventure, because a later call of `games.resolve` reports the error.
+    To save time, Gymnasium is imported only for games whose names do not determine the key. The key of a game that does
+    not exist is `ADVENTURES`. A later call of `games.resolve` reports the error.
     """
     kind: str = game.partition("?")[0]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):
@@ -286,12 +291,6 @@ def _game_kind(game: str, step_seconds: object) -> str:
     except games.GameError:
         return ADVENTURES
     return spec.kind if spec.kind in GAMES else ADVENTURES
-
-
-def _game_preset(kind: str, game: str) -> dict[str, Any]:
-    """Return the preset of a game. A completion game with the setting `choices` is played in the mode `trie`."""
-    chooses = kind == "completion" and "choices=" in game
-    return GAMES[kind] | ({"mode": "trie"} if chooses else {})
 
 
 def _settings_of_checkpoint(folder: str, *, reset_q: bool) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Probes during training: the policy continues fixed prompts, and the texts are measured for signs of collapse.
 
-In each probe, the policy continues every prompt once. All probes use the same random numbers. Each line of
-`probes.jsonl` holds the measures and the texts of a probe.
+All probes use the same prompts and random numbers. Each line of `probes.jsonl` holds the measures and texts of a probe.
 """
 
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ class FixedPrompt(gymnasium.Wrapper[str, str, str, str]):
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """The completion game `spec` with one fixed prompt, for the episode runner."""
+    """The completion game `spec` with one fixed prompt."""
 
     spec: games.GameSpec
     prompt: str
@@ -57,13 +56,13 @@ class Probe:
     Args:
         game: the completion game. Its reward is the proxy reward.
         prompts: name of a set of prompts, or path of a file (see `games.completion.prompts`).
-        judge: name of the true reward, or '' if there is none.
+        judge: name of the true reward, or "" if there is none.
         agent: the agent whose model is trained.
         reference: the initial policy, for the KL and the perplexity.
         seed: seed of the sampling, the same in all probes.
 
     Raises:
-        AgentError: the game is not one completion game.
+        AgentError: `game` names several games, or is not a completion game.
         GameError: the prompts or the judge do not exist.
     """
 
@@ -82,8 +81,8 @@ class Probe:
         """Continue every prompt once. Return the texts, their `text_measures` and other measures.
 
         `reward` and `true_reward` are means over texts. `entropy` and `kl` (to the reference policy) are means over
-        tokens, in nats. With `guide_beta`, `kl` is estimated from the sampled tokens. `kl_text` is the KL of
-        a whole text, averaged over texts. `perplexity` is the perplexity of the texts under the reference policy.
+        tokens, in nats. With `guide_beta`, `kl` is estimated from the sampled tokens. `kl_text` is the sum of the KL
+        over a text's tokens, averaged over texts. `perplexity` is the reference policy's perplexity on the texts.
         """
         model = self.agent.model
         with model.mode(training=False):

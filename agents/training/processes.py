@@ -1,10 +1,10 @@
 """Communication between the processes of a run.
 
-Except `connected`, these functions wait for all processes: each process must call them at the same point.
+All functions except `connected` wait for all processes. Each process must therefore call them at the same point.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -47,17 +47,16 @@ def connected() -> Iterator[None]:
 
 
 def gather(value: T) -> list[T]:
-    """Return a list of the values that the processes have passed, in the order of their ranks."""
+    """Return the `value` of each process, ordered by rank."""
     with connected():
         return list(gather_object([value]))
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over all processes. A gradient that a process lacks counts as 0.
+    """Replace each gradient by its sum over all processes. A gradient that is None in one process counts as 0.
 
-    A gradient that no process has remains None, so that the torch optimizer skips the parameter, as in a run of one
-    process. All processes must pass the same parameters. Gradients are copied into buckets, so that few large messages
-    are sent.
+    If a gradient is None in all processes, it remains None. The torch optimizer then skips the parameter, as in a run
+    of one process. All processes must pass the same parameters. Gradients are sent in few large messages.
     """
     parameters = list(parameters)
     if not parameters:
@@ -67,14 +66,18 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     for bucket in _buckets([*(parameter.grad for parameter in parameters if parameter.grad is not None), holders]):
-        _sum_bucket(bucket)
+        flat = torch.cat([gradient.flatten() for gradient in bucket])
+        with connected():
+            torch.distributed.all_reduce(flat)
+        for gradient, part in zip(bucket, torch.split(flat, [each.numel() for each in bucket]), strict=True):
+            gradient.copy_(part.view_as(gradient))
     for parameter, count in zip(parameters, holders.tolist(), strict=True):
         if count == 0:
             parameter.grad = None
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Split tensors into lists of one data type and device. A list exceeds `BUCKET_BYTES` only if it has one tensor."""
+    """Group tensors by data type and device into lists of at most `BUCKET_BYTES`. A larger tensor has its own list."""
     buckets: defaultdict[tuple[torch.dtype, torch.device], list[list[Tensor]]] = defaultdict(lambda: [[]])
     for tensor in tensors:
         alike = buckets[tensor.dtype, tensor.device]
@@ -84,29 +87,14 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     yield from (bucket for alike in buckets.values() for bucket in alike)
 
 
-def _sum_bucket(gradients: Sequence[Tensor]) -> None:
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    with connected():
-        torch.distributed.all_reduce(flat)
-    summed = torch.split(flat, [gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, summed, strict=True):
-        gradient.copy_(part.view_as(gradient))
-
-
-def any_process(value: bool) -> bool:
-    """Return whether the value is true in any process."""
-    return any(gather(value))
-
-
 def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
     """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
 
-    This applies to users' mistakes, to OSErrors, such as that of a full disk, and to Ctrl-C. If several processes raise
-    errors, all raise the error of the lowest rank. Any other exception is a bug. Only the process with the bug raises
-    it, and the others raise `LostProcessError`. The same applies to any error in a forward pass that all processes run
-    together.
+    This applies to users' mistakes, OSErrors and Ctrl-C. If several processes raise errors, all raise the error of the
+    lowest rank. Any other exception is a bug. Only the process with the bug raises it, and the others raise
+    `LostProcessError`. An error in a forward pass that all processes run together is treated like a bug.
 
-    `work` may run forward passes of `models`, also if their trunks are sharded. The number of passes may differ between
+    `work` may run forward passes of `models`, even if their trunks are sharded. The number of passes may differ between
     processes (see `in_step`).
     """
     result: T | None = None
@@ -133,10 +121,8 @@ def in_main_process(accelerator: Accelerator, work: Callable[[], None]) -> None:
 def shared_folder(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
     """Yield an empty folder that all processes fill. It replaces `folder` if the block succeeds in all processes.
 
-    In the block, errors must be raised in all processes, for example by `in_all_processes`.
-
-    Raises:
-        AgentError: a process does not see the folder of process 0.
+    If the block raises an error, it must do so in all processes, for example with `in_all_processes`. Raise
+    `AgentError` if a process does not see the folder of process 0.
     """
     with ExitStack() as stack:
         is_main = accelerator.is_main_process
@@ -155,7 +141,7 @@ def _check_shared(folder: Path) -> None:
 def _portable(error: BaseException) -> BaseException:
     """Return an error that can be sent to all processes.
 
-    If user code defines the class of `error`, this is an error of the nearest base class from the packages `OURS`.
+    If the class of `error` is not from the packages `OURS`, use its nearest base class from these packages.
     """
     ours = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in OURS)
     return error if type(error) is ours else ours(str(error))

@@ -7,13 +7,13 @@ from agents.play.live_episode import StepEvent
 
 @dataclass(slots=True)
 class Progress:
-    """How far the current part of an iteration is.
+    """Progress in the current part of an iteration.
 
     Attributes:
-        part: `rollout`, `buffer`, `data`, `update` or `evaluation`. It is empty before the first iteration.
-        done, total: number of finished and of all episodes of the part. In an update, they count tokens of forward and
-            backward passes instead.
-        turns, tokens: number of commands played since the part began, and of the tokens of their streams.
+        part: `rollout`, `buffer`, `data`, `update` or `evaluation`. It is "" before the first iteration.
+        done, total: number of finished episodes, and number of all episodes of the part. In an update, they count the
+            tokens of all epochs instead.
+        turns, tokens: number of commands played in the part, and number of tokens of their streams.
     """
 
     part: str = ""
@@ -26,7 +26,7 @@ class Progress:
         self.part, self.done, self.total, self.turns, self.tokens = part, 0, total, 0, 0
 
     def count(self, event: StepEvent, tokens: int = 0) -> None:
-        """Count a command and, if it ends its episode, the episode. `tokens` is the total since the part began."""
+        """Count a command. If it ends its episode, also count the episode. `tokens` replaces the attribute `tokens`."""
         self.turns, self.tokens = self.turns + 1, tokens
         self.done += event.terminated or event.truncated
 

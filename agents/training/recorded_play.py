@@ -1,8 +1,7 @@
 """Recorded play as training data (`train --data`).
 
-When a run starts, it converts the recorded episodes to token streams once, and stores these in its folder. A resumed
-run reads them from there, and does not need the original files. In each iteration, some of the episodes are added to
-the rollout, after the current model has evaluated their choices.
+A new run converts the recorded episodes to token streams and stores these in its folder. A resumed run reads the token
+streams from there, and does not need the original files.
 """
 
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.config import UpdateConfig
-from agents.language_model.recorded_streams import StreamRecorder
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.play.metrics import Metrics
@@ -21,11 +19,9 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, INITIAL, read_json
 from agents.storage.run_folder import DATA
 from agents.training import data_file
-from agents.training.choice_numbers import evaluated_streams
 from agents.training.dagger import best_returns
-from agents.training.data_file import Converter
 from agents.training.data_sources import recorded_episodes
-from agents.training.hindsight import prompts_of
+from agents.training.episode_streams import converter_of, evaluated_streams
 from agents.training.memory_estimate import memory_advice
 from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
@@ -38,27 +34,26 @@ if TYPE_CHECKING:
 
 
 class RecordedPlay:
-    """Adds some of the recorded episodes of a run to each rollout.
+    """Adds recorded episodes to each rollout.
 
-    The rollouts go through all episodes again and again. Each of these passes has its own random order, which depends
-    only on the seed.
+    The episodes are used in repeated passes. Each rollout continues where the previous rollout has stopped. Each pass
+    has its own random order, which depends only on the seed.
 
     Args:
         path: the file with the token streams (see `data_file`).
         model: the model that is trained.
         update: settings of the forward passes.
         count: number of episodes to add to a rollout of one process. If there are fewer, all are added.
-        top_fraction: fraction of each game's episodes that is imitated, as in `best_episodes`.
+        top_fraction: fraction of each game's episodes that is used, as in `best_episodes`.
         vocabulary: number of tokens of the tokenizer.
         whole_vocabulary: whether the model samples from all tokens (`Segment.whole_vocabulary`).
-        seed: seed of the run.
-        rank, processes: number of this process, and number of all processes.
+        rank, processes: rank of this process, and number of processes.
 
     Attributes:
         best_return: the highest return of an episode (see `EpisodeRow.earned`).
 
     Raises:
-        AgentError: the file is missing or damaged, or none of its episodes is imitated.
+        AgentError: the file is missing or damaged, or holds no episode to use.
     """
 
     def __init__(
@@ -86,43 +81,38 @@ class RecordedPlay:
         self.best_return = float(returns.max())
 
     def __len__(self) -> int:
-        """The number of episodes that are imitated."""
+        """The number of episodes that are used."""
         return len(self._kept)
 
     @memory_advice("lower --micro-batch-tokens")
     def segments(self, earlier: int, progress: Progress) -> tuple[list[Segment], Metrics]:
         """Take the next episodes for a rollout. Return a tuple (segments, metrics).
 
-        The current model has evaluated the choices of the segments. The episodes get negative numbers, in the order of
-        the file. `earlier` is the number of rollouts of all processes before this iteration, which determines the
-        episodes.
+        The segments hold the current model's outputs. The episodes get negative numbers, in the order of the file.
+        `earlier` is the number of rollouts of all processes before this iteration.
 
-        The metric `data_agreement` is the fraction of the labelled tokens that are the model's likeliest. `data_passes`
-        is the number of passes over the episodes that all processes together have made, including this iteration.
+        The metric `data_agreement` is the fraction of the labels that are the model's likeliest token. `data_passes` is
+        the number of passes over the episodes up to and including this iteration, summed over processes.
         """
         progress.begin("data", self.count)
         drawn = sorted(self._drawn((earlier + self.rank) * self.count))
-        rows = [data_file.read_row(self.path, self._index.place(episode), self.vocabulary) for episode in drawn]
+        rows = [data_file.read_row(self.path, self._index, episode, self.vocabulary) for episode in drawn]
         streams = [
             data_file.segments_of(row, number - len(rows), whole_vocabulary=self.whole_vocabulary)
             for number, row in enumerate(rows)
         ]
-        truncated = [row["bootstrap"] for row in rows]
-        segments, agreed = evaluated_streams(self.model, self.update, streams, truncated)
+        segments, agreed = evaluated_streams(self.model, self.update, streams, [row["bootstrap"] for row in rows])
         progress.done = self.count
         metrics = {"data_passes": (earlier + self.processes) * self.count / len(self)}
         return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of `played` to which the segments and metrics from the method `segments` are added.
-
-        The arguments are those of `EpisodeSource.added_to`.
-        """
+        """Return a copy of `played` with the results of `segments` added (see `EpisodeSource.added_to`)."""
         segments, metrics = self.segments(earlier, progress)
         return played.with_segments([*segments, *played.segments], metrics)
 
     def _drawn(self, first: int) -> Iterator[int]:
-        """Yield the indices of `count` episodes: those from number `first` on in the endless sequence of passes."""
+        """Yield the indices of `count` successive episodes. All passes form one sequence. `first` is an index in it."""
         order: NDArray[np.int64] = self._kept
         for number in range(first, first + self.count):
             done, index = divmod(number, len(self))
@@ -149,12 +139,8 @@ def open_recorded_play(trainer: "Trainer") -> None:
 
 
 def _convert(trainer: "Trainer", path: Path) -> None:
-    config, agent = trainer.config, trainer.agent
-    recorder = StreamRecorder(
-        trainer.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=config.optimizer.gamma
-    )
-    converter = Converter(recorder, prompts_of(trainer.schedule.specs), labels=trainer.updater.optimizer.labels)
-    atomic_write(path, converter.lines(recorded_episodes(config, trainer.schedule.in_play())))
+    converter = converter_of(trainer.agent, trainer.schedule.specs, trainer.updater.optimizer.labels)
+    atomic_write(path, converter.lines(recorded_episodes(trainer.config, trainer.schedule.in_play())))
     trainer.notes.append(f"recorded episodes: {converter.episodes:,}, with {converter.turns:,} turns in total")
     if converter.foreign:
         trainer.notes.append(f"recorded commands that are not admissible and not imitated: {converter.foreign:,}")
@@ -170,7 +156,7 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
         config.update,
         count=config.rollout.recorded_episodes,
         top_fraction=config.imitation.top_fraction if trainer.updater.optimizer.labels == "best" else 1.0,
-        vocabulary=len(trainer.tokenizer),
+        vocabulary=len(trainer.agent.tokenizer),
         whole_vocabulary=trainer.agent.mode == "free",
         seed=config.run.seed,
         rank=accelerator.process_index,
@@ -179,9 +165,9 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
 
 
 def _want_best_return(trainer: "Trainer", best: float) -> None:
-    """If prompts state a wanted return, but the user has given none, set it to `best`, the best recorded return.
+    """Set the wanted return in prompts to `best`, the best recorded return, unless the user has given one.
 
-    If the user has given one above `best`, add a note to `trainer.notes`.
+    If the user's wanted return is above `best`, add a note to `trainer.notes`. If prompts state no return, do nothing.
     """
     returns = trainer.agent.prompt.returns
     if returns is None:

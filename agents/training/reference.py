@@ -1,6 +1,5 @@
 """The reference policy pi_ref of the KL: the policy before training."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 
 import torch
@@ -8,7 +7,6 @@ from torch import Tensor
 
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.packed_attention import can_pack
 from agents.model.vocabulary_terms import Rows
 from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
@@ -18,8 +16,7 @@ class ReferencePolicy:
 
     Args:
         model: the model that is trained.
-        copy: frozen copy of the initial policy. If None, the reference policy is `model` with its LoRA adapter
-            disabled.
+        copy: frozen copy of the initial policy. If None, the reference policy is `model` without its LoRA adapter.
         config: settings of forward passes.
     """
 
@@ -30,12 +27,12 @@ class ReferencePolicy:
     def read(self, rollout: RolloutBatch) -> None:
         """Compute the reference policy's log-probabilities of all alternatives, and store them in `rollout`.
 
-        If the choices were made among the whole vocabulary, store the hidden states, too, from which `logprobs`
-        computes the log-probabilities of all tokens. Storing these log-probabilities would take much more memory.
+        In free generation, also store the hidden states, from which `logprobs` computes the log-probabilities of all
+        tokens. Storing these log-probabilities would take much more memory.
         """
         reference, collected = self.copy or self.model, []
         with reference.mode(training=False), self.model.without_adapter() if self.copy is None else nullcontext():
-            for part in self._micro_batches(rollout, reference):
+            for part in rollout.passes(reference, self.config):
                 with part.hidden_states(reference) as states:
                     heads = reference.evaluate_choices(states, part.choices)
                 collected.append((part.choice_index, heads.logprobs, states[part.choices.rows, part.choices.positions]))
@@ -45,11 +42,10 @@ class ReferencePolicy:
             rollout.ref_states = hidden[index.argsort()]
 
     def logprobs(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
-        """Return a function that computes log pi_ref at some choices of `part`. Call `read` first.
+        """Return a function that computes log pi_ref at choices of `part`, or None if `read` was not called before.
 
-        The argument of the function is a slice of n choices. It returns log-probabilities: of all K alternatives [n, K]
-        or, in free generation, of the whole vocabulary [n, V]. If `read` was not called for this rollout, this method
-        returns None instead of a function.
+        The function takes a slice of n choices. It returns a tensor [n, K] for all K alternatives or, in free
+        generation, [n, V] for the whole vocabulary.
         """
         if rollout.ref_logprobs is None:
             return None
@@ -68,21 +64,16 @@ class ReferencePolicy:
     def kl(self, rollout: RolloutBatch, *, guide_beta: float = 0.0) -> Tensor:
         """Return the KL to the reference policy at each choice, in nats. The shape is [N]. Call `read` first.
 
-        Without `guide_beta`, this is the exact KL(pi || pi_ref) of the model's current policy. With it, the policy that
-        played was guided by q, and its KL is estimated from the tokens that it sampled.
+        Without `guide_beta`, this is the exact KL(pi || pi_ref). With `guide_beta`, the agent sampled from a policy
+        that q guides. The KL of this policy is then estimated from the sampled tokens.
         """
         if guide_beta:
             played = [choice.logprob for segment in rollout.segments for choice in segment.choices]
             return torch.tensor(played, device=rollout.device) - rollout.chosen_reference
         kl = torch.empty(int(rollout.offsets[-1]), device=rollout.device)
-        for part in self._micro_batches(rollout, self.model):
+        for part in rollout.passes(self.model, self.config):
             with part.hidden_states(self.model) as states:
                 heads = self.model.evaluate_choices(states, part.choices, reference=self.logprobs(rollout, part))
             assert heads.kl is not None
             kl[part.choice_index] = heads.kl
         return kl
-
-    def _micro_batches(self, rollout: RolloutBatch, model: ActorCritic) -> Iterator[MicroBatch]:
-        """Yield micro-batches of the whole rollout for forward passes of `model`, in its current mode."""
-        share = self.config.prefix_sharing == "auto" and can_pack(model)
-        return rollout.micro_batches(range(len(rollout)), self.config.micro_batch_tokens, share_prefixes=share)

@@ -1,7 +1,7 @@
-"""A replay buffer: episodes of earlier rollouts that join each rollout (`train --buffer-episodes`).
+"""A replay buffer, which adds episodes of earlier rollouts to each rollout (`train --buffer-episodes`).
 
-As with recorded play, the current model evaluates the choices of the kept episodes before each update. Checkpoints do
-not store the buffer. A resumed run fills it from the transcript of the run, which holds all episodes.
+The current model evaluates the choices of the buffered episodes before each update. Checkpoints do not store the
+buffer. A resumed run fills it from the run's transcript, which holds all episodes.
 """
 
 from collections import Counter
@@ -14,17 +14,13 @@ import games
 from actde.optimizer import Labels
 from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.recorded_streams import StreamRecorder
 from agents.language_model.token_stream import Segment
 from agents.play import transcript
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
-from agents.training.choice_numbers import evaluated_streams
 from agents.training.dagger import discounted_return, label_best_episodes
-from agents.training.data_file import Converter
-from agents.training.hindsight import prompts_of
+from agents.training.episode_streams import converter_of, evaluated_streams
 from agents.training.memory_estimate import memory_advice
-from agents.training.processes import in_all_processes
 from agents.training.progress import Progress
 from agents.training.rollout import Rollout
 
@@ -33,34 +29,26 @@ if TYPE_CHECKING:
 
 
 class ReplayBuffer:
-    """Episodes that one process has played, up to `config.rollout.buffer_episodes` of them.
+    """The replay buffer of one process. It holds up to `config.rollout.buffer_episodes` episodes, ordered by time.
 
     Args:
-        config: the settings of the run.
         agent: the agent that plays. Its model is the one that is trained.
         specs: the games of the run.
-        labels: the commands to imitate. With "expert", only episodes with an expert are kept, and only the expert's
-            commands are imitated. With "best", the best of the kept and new episodes are imitated. With "return", all
-            commands are imitated. With "none" and "recorded", no command is imitated.
-
-    Attributes:
-        episodes: the kept episodes, ordered by time.
+        labels: the commands to imitate. With "expert", the buffer holds only episodes with an expert, and only the
+            expert's commands are imitated. With "best", the best of the buffered and new episodes are imitated. With
+            "return", all commands are imitated. With "none" and "recorded", no command is imitated.
     """
 
     def __init__(
         self, config: TrainConfig, agent: LanguageModelAgent, specs: Sequence[games.GameSpec], labels: Labels
     ) -> None:
         self.config, self.model, self.labels = config, agent.model, labels
-        recorder = StreamRecorder(
-            agent.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=config.optimizer.gamma
-        )
-        imitated = labels if labels in ("expert", "return") else "none"
-        self._converter = Converter(recorder, prompts_of(specs), labels=imitated)
+        self._converter = converter_of(agent, specs, labels if labels in ("expert", "return") else "none")
         self.episodes = list[Episode]()
         self._streams = list[list[Segment] | None]()  # None before the first use
 
     def add(self, episodes: Sequence[Episode]) -> None:
-        """Add episodes, given in order of time. If the buffer is then too large, keep those that `selected` chooses."""
+        """Add episodes, given in order of time. If there are too many, keep those that `selected` chooses."""
         if self.labels == "expert":
             episodes = [episode for episode in episodes if episode.with_expert]
         known, everything = len(self.episodes), [*self.episodes, *episodes]
@@ -75,17 +63,18 @@ class ReplayBuffer:
 
     @memory_advice("lower --buffer-episodes or --micro-batch-tokens")
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of `played` to which the segments of the kept episodes are added.
+        """Return a copy of `played` with the segments of the buffered episodes (see `EpisodeSource.added_to`).
 
-        In the copy, the kept episodes have negative numbers. The metric `buffer_size` is their number. Afterwards, the
-        episodes of `played` are added to the buffer. The arguments are those of `EpisodeSource.added_to`.
+        In the copy, the buffered episodes are numbered from -`buffer_size` to -1, where `buffer_size` is a metric. The
+        episodes of `played` are then added to the buffer.
         """
         size = len(self.episodes)
         progress.begin("buffer", size)
         kept = [replace(episode, index=number - size) for number, episode in enumerate(self.episodes)]
-        for number, episode in enumerate(kept):
-            if self._streams[number] is None:
-                self._streams[number] = self._converter.segments(episode) if episode.steps else []
+        self._streams = [
+            (self._converter.segments(episode) if episode.steps else []) if stream is None else stream
+            for episode, stream in zip(kept, self._streams, strict=True)
+        ]
         streams = [
             [replace(segment, episode=episode.index) for segment in stream or ()]
             for episode, stream in zip(kept, self._streams, strict=True)
@@ -94,8 +83,9 @@ class ReplayBuffer:
         segments = evaluated_streams(self.model, self.config.update, streams, truncated)[0] + played.segments
         metrics: Metrics = {"buffer_size": size}
         if self.labels == "best":
-            settings = {"top_fraction": self.config.imitation.top_fraction, "gamma": self.config.optimizer.gamma}
-            segments, ranked = label_best_episodes(segments, [*kept, *played.episodes], **settings)
+            top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
+            everything = [*kept, *played.episodes]
+            segments, ranked = label_best_episodes(segments, everything, top_fraction=top_fraction, gamma=gamma)
             metrics |= ranked
         self.add(played.episodes)
         progress.done = size
@@ -105,10 +95,9 @@ class ReplayBuffer:
 def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float) -> list[int]:
     """Return the indices of the episodes that a buffer keeps, at most `size`, in increasing order.
 
-    With `keep` = "latest", the latest episodes are kept. With "best", the best episode of each game is kept first, then
-    the second best of each game, and so on. Episodes of a game, and episodes of equal rank, are compared by their
-    discounted returns. If these are equal, the later episode is better. A buffer that is filled in several steps keeps
-    the same episodes as one that is filled in a single step.
+    With `keep` = "latest", these are the last episodes. With "best", the best episode of each game is kept first, then
+    the second best of each game, and so on. Episodes are ranked by discounted return. If returns are equal, the later
+    episode ranks higher. A buffer that is filled step by step holds the same episodes as one that is filled at once.
     """
     everything = range(len(episodes))
     if keep == "latest":
@@ -122,18 +111,12 @@ def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "l
     return sorted(sorted(best_first, key=ranks.__getitem__)[:size])
 
 
-def open_replay_buffer(trainer: "Trainer") -> None:
-    """Add a replay buffer to `trainer.sources`. In a resumed run, it holds the same episodes as before.
+def filled_buffer(trainer: "Trainer") -> ReplayBuffer:
+    """Return the replay buffer of a run. In a resumed run, it holds the same episodes as before.
 
-    If the number of processes has changed, the episodes are divided among the new processes.
-
-    Raises:
-        AgentError: the transcript of the run is missing or damaged.
+    If the number of processes has changed, the episodes are divided anew among the processes. Raise `AgentError` if the
+    transcript of the run is missing or damaged.
     """
-    in_all_processes(lambda: trainer.sources.append(_filled(trainer)))
-
-
-def _filled(trainer: "Trainer") -> ReplayBuffer:
     config, accelerator = trainer.config, trainer.accelerator
     buffer = ReplayBuffer(config, trainer.agent, trainer.schedule.specs, trainer.updater.optimizer.labels)
     if not trainer.iteration:

@@ -1,7 +1,7 @@
 """Reward models: a language model with a scalar head that scores completions (see `agents.training.reward_training`).
 
 The reward r(prompt, completion) is the mean of the value head's outputs at the tokens of the completion and at the end
-token after it. With 500 preferences, this mean generalises better than the output at the end token alone.
+token. With 500 preferences, this mean generalises better than the output at the end token alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ KIND = "reward model"
 MAX_TOKENS = 512
 """Maximum number of tokens of a text. The start of a longer text is left out."""
 MICRO_BATCH_TOKENS = 2048
-"""Tokens per forward pass. Limits memory."""
+"""Maximum number of tokens of a forward pass. It limits the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,7 @@ class EncodedText:
 
 
 class RewardModel:
-    """A language model whose value head scores texts.
-
-    Args:
-        model: trunk and value head. The caller controls its training mode.
-        tokenizer: a tokenizer of the `transformers` library.
-    """
+    """A language model whose value head scores texts. The caller controls the training mode of `model`."""
 
     def __init__(self, model: ActorCritic, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -76,7 +71,10 @@ class RewardModel:
         return (values * weights.to(values.device)).sum(1)
 
     def _values(self, streams: Sequence[Indices]) -> Tensor:
-        """Return the value head's outputs at all tokens of N streams, up to L long: [N, L], arbitrary at padding."""
+        """Return the value head's output at each token of N streams: [N, L] if the longest has L tokens.
+
+        Outputs at padding are arbitrary.
+        """
         if can_pack(self.model) and sharing_pays(streams, len((tree := PrefixTree.of(streams)).tokens)):
             with packed_states(self.model, tree) as states:
                 return self.model.heads.values(states)[0, torch.from_numpy(tree.nodes).to(states.device)]
@@ -85,7 +83,7 @@ class RewardModel:
         return self.model.heads.values(self.model.hidden_states(tokens, use_cache=False))
 
     def _batches(self, streams: Sequence[Indices]) -> Iterator[list[int]]:
-        """Yield the indices of the streams of each batch. Streams of a batch share prefixes or have similar lengths."""
+        """Yield batches as lists of stream indices. Streams of a batch share prefixes or have similar lengths."""
         alone = list[int]()
         for group in group_by_prefix(streams, [0] * len(streams), budget=MICRO_BATCH_TOKENS):
             if can_pack(self.model) and sharing_pays([streams[index] for index in group.rows], group.nodes):
@@ -99,8 +97,8 @@ class RewardModel:
 def check_folder(folder: Path, *, unfinished: bool = False) -> None:
     """Raise `AgentError` unless a reward model can be saved in `folder`, which must be new or empty.
 
-    `unfinished` means that the training of a reward model was interrupted after the model had been saved. The folder
-    may then also hold this model, which will be replaced.
+    `unfinished` means that a training was interrupted after it had saved its model in `folder`. The folder may then
+    hold this model, which will be replaced.
     """
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a new folder")
@@ -114,21 +112,27 @@ def check_folder(folder: Path, *, unfinished: bool = False) -> None:
 
 
 def save_reward_model(
-    folder: Path, reward_model: RewardModel, config: ModelConfig, description: Mapping[str, Any]
+    folder: Path,
+    reward_model: RewardModel,
+    config: ModelConfig,
+    description: Mapping[str, Any],
+    *,
+    training: Mapping[str, Tensor] | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> None:
     """Save a reward model atomically in `folder` (see `agents.storage.checkpoint`). An existing folder is replaced.
 
-    `description` are JSON values that describe the training.
+    `description` holds JSON values that describe the training. `training` and `state` are passed to `save_agent`.
     """
     about = {"kind": KIND, "name": KIND, "prompt": "plain", "mode": "free", "context": reward_model.max_tokens}
-    save_agent(folder, reward_model.model, reward_model.tokenizer, config, {**about, **description})
+    model, tokenizer = reward_model.model, reward_model.tokenizer
+    save_agent(folder, model, tokenizer, config, {**about, **description}, training=training, state=state)
 
 
 def load_reward_model(folder: Path) -> RewardModel:
     """Load the reward model of a folder, without changing the global random-number generator.
 
-    Raises:
-        AgentError: a file is missing, damaged or of another format, or the folder holds no reward model.
+    Raise `AgentError` if the folder holds no reward model, or if a file is missing, damaged or of another format.
     """
     about = verify(newest(folder), kind=KIND)
     with torch.random.fork_rng(devices=[]):

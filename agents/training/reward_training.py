@@ -4,9 +4,11 @@ Under the model of Bradley and Terry (1952), a judge prefers one completion to a
 sigmoid(r(chosen) - r(rejected)), where r is the reward. Training maximizes the likelihood of the preferences.
 """
 
+import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,29 @@ from agents.model.build import assemble
 from agents.model.finite_check import check_finite
 from agents.model.tree_decoder import group_by_length
 from agents.protocol import AgentError, DivergenceError
+from agents.storage.checkpoint import (
+    AGENT,
+    STATE,
+    TRAINING,
+    WEIGHTS,
+    load_tensors,
+    loading_tensors,
+    read_json,
+    read_tensors,
+    verify,
+)
 from agents.text.preferences import Preference
 from agents.training.master_weights import stepped
-from agents.training.reward_checkpoint import RewardCheckpoint
-from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel
-from agents.training.updater import make_torch_optimizer, set_learning_rates
+from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, save_reward_model
+from agents.training.updater import (
+    load_torch_optimizer,
+    make_torch_optimizer,
+    set_learning_rates,
+    torch_optimizer_tensors,
+)
+from games.untrusted_files import validated
 
+KIND = "training of a reward model"
 Progress = Callable[[str, float, float], None]
 """A function that receives a text to display, the number of finished gradient steps, and their total number."""
 
@@ -57,8 +76,8 @@ class Accuracy:
 class RewardTraining:
     """A trained reward model and the measures of its training.
 
-    `losses` holds the mean loss of each epoch, in nats, before the final scaling of the rewards. `trained` is the
-    accuracy on the preferences of the training, `held_out` that on the held-out ones, or None if there are none.
+    `losses` holds the mean loss of each epoch, in nats, before the rewards are scaled. `trained` is the accuracy on the
+    training preferences. `held_out` is the accuracy on the held-out preferences, or None if there are none.
     """
 
     reward_model: RewardModel
@@ -69,6 +88,53 @@ class RewardTraining:
     def to_json(self) -> dict[str, Any]:
         held_out = self.held_out and asdict(self.held_out)
         return {"losses": self.losses, "trained": asdict(self.trained), "held_out": held_out}
+
+
+class RewardCheckpoint:
+    """Saves and loads the state of a reward model's training, in a hidden folder beside `out`.
+
+    Args:
+        out: folder of the reward model.
+        config: configuration of the model.
+        made_by: JSON values that determine the training. A stored state with other values is ignored and replaced.
+    """
+
+    def __init__(self, out: Path, config: ModelConfig, made_by: Mapping[str, Any]) -> None:
+        self._folder, self._config, self._made_by = out.with_name(f".{out.name}.part"), config, dict(made_by)
+
+    def save(self, reward_model: RewardModel, torch_optimizer: torch.optim.Optimizer, losses: Sequence[float]) -> None:
+        """Save the state. `losses` holds the mean loss of each finished epoch."""
+        save_reward_model(
+            self._folder,
+            reward_model,
+            self._config,
+            {"kind": KIND, "name": KIND, "made_by": self._made_by},
+            training=torch_optimizer_tensors(torch_optimizer) | {"torch_rng": torch.get_rng_state()},
+            state={"losses": list(losses)},
+        )
+
+    def load(self, reward_model: RewardModel, torch_optimizer: torch.optim.Optimizer) -> list[float]:
+        """Load the state, if there is one, and return the mean loss of each finished epoch.
+
+        Raise `AgentError` if a file of the state is damaged.
+        """
+        if not (self._folder / AGENT).is_file() or verify(self._folder, kind=KIND).get("made_by") != self._made_by:
+            return []
+        path = self._folder / STATE
+        state = validated(dict[str, list[float]], read_json(path), str(path), AgentError)
+        tensors = read_tensors(self._folder / TRAINING)
+        with loading_tensors(self._folder / TRAINING):
+            torch.set_rng_state(tensors.pop("torch_rng"))
+            load_torch_optimizer(torch_optimizer, tensors)
+        load_tensors(reward_model.model, read_tensors(self._folder / WEIGHTS), self._folder)
+        return state["losses"]
+
+    def is_present(self) -> bool:
+        about = self._folder / AGENT
+        return about.is_file() and read_json(about).get("made_by") == self._made_by
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def train_reward_model(
@@ -86,14 +152,15 @@ def train_reward_model(
 ) -> RewardTraining:
     """Train a new reward model. `seed` determines all random numbers.
 
-    After training, the head is shifted and scaled so that the rewards of the training texts have mean 0 and standard
-    deviation 1 (as in Ziegler et al. 2019). This does not change the accuracies.
+    After training, the head is shifted and scaled, as by Ziegler et al. (2019). The rewards of the training texts then
+    have mean 0 and standard deviation 1. This does not change the accuracies.
 
     Args:
         batch: preferences per gradient step.
         held_out: fraction of the preferences that are excluded from training, together with their prompts.
-        progress: function that is called after each gradient step.
-        checkpoint: where the state is saved at the start and after each epoch, and from which the training continues.
+        progress: called after each gradient step.
+        checkpoint: saves the state at the start and after each epoch. If it already holds a state, training continues
+            from this state.
 
     Raises:
         AgentError: the trunk cannot be loaded, or there are too few preferences or prompts.
@@ -129,7 +196,7 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 
 def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[tuple[float, float]]:
-    """Return a tuple for each preference: the reward of the chosen and of the rejected completion."""
+    """Return a tuple (reward of the chosen completion, reward of the rejected completion) for each preference."""
     prompts = [preference.prompt for preference in preferences]
     rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
     return list(zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True))
@@ -138,13 +205,10 @@ def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference])
 def split_by_prompt(
     preferences: Sequence[Preference], share: float, rng: np.random.Generator
 ) -> tuple[list[Preference], list[Preference]]:
-    """Split preferences into a tuple of two parts that have no prompt in common.
+    """Return a tuple (held-out preferences, training preferences). The two lists have no prompt in common.
 
-    The first part holds at least the fraction `share` of the preferences, and the second part the rest. The first part
-    is empty if `share` is 0.
-
-    Raises:
-        AgentError: `share` is above 0, and no preference is left for the second part.
+    At least the fraction `share` of the preferences is held out, or none if `share` is 0. Raise `AgentError` if `share`
+    is above 0 and no preference is left for training.
     """
     if not share:
         return [], list(preferences)
@@ -174,7 +238,6 @@ def _fit(
     progress: Progress,
     checkpoint: RewardCheckpoint | None,
 ) -> list[float]:
-    """Train on preferences, and return the mean loss of each epoch."""
     model = reward_model.model.train()
     pairs = [[reward_model.encode(p.prompt, text) for text in (p.chosen, p.rejected)] for p in preferences]
     torch_optimizer = make_torch_optimizer(model, config)
@@ -222,7 +285,7 @@ def _gradient_step(
 
 @torch.no_grad()
 def _standardize(head: nn.Linear, rewards: Sequence[tuple[float, float]]) -> None:
-    """Shift and scale the output layer of the head, so that `rewards` get mean 0 and standard deviation 1."""
+    """Shift and scale the output layer of the head such that `rewards` get mean 0 and standard deviation 1."""
     mean, spread = float(np.mean(rewards)), float(np.std(rewards))
     if spread > 0:
         head.weight.div_(spread)

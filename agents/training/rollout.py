@@ -7,6 +7,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+import games
 from actde.optimizer import Labels
 from agents.config import TrainConfig
 from agents.language_model.agent import LanguageModelAgent
@@ -29,14 +30,15 @@ class Rollout:
 
     Attributes:
         episodes: the episodes, ordered by number.
-        segments: the token streams of the episodes, cut into segments, for the update. After the update, they are [].
+        segments: the token streams of the episodes, cut into segments, for the update. Empty after the update.
         tokens: number of tokens of all segments.
-        separate_tokens: number of tokens that the model would have computed if the episodes shared no prefixes.
+        separate_tokens: number of tokens that the model would have computed without prefix sharing.
         computed_tokens: number of tokens that the model has computed.
-        strategies: number of commands for each strategy that the game names; the key None counts all other commands.
+        strategies: number of commands per strategy. The game names the strategy of a command. The key None counts the
+            commands without a strategy.
         label_metrics: metrics of the labels for imitation.
         next_episode: number of the next episode of this process.
-        errors: number of episodes that failed, at their start or later.
+        errors: number of failed episodes, including those that failed at their start.
     """
 
     episodes: list[Episode]
@@ -50,16 +52,15 @@ class Rollout:
     errors: int
 
     def with_segments(self, segments: list[Segment], metrics: Metrics) -> Self:
-        """Return a copy with other segments and with further `label_metrics`."""
         tokens = sum(len(segment.tokens) for segment in segments)
         return replace(self, segments=segments, tokens=tokens, label_metrics=self.label_metrics | metrics)
 
 
 class EpisodeSource(Protocol):
-    """Extends a rollout by episodes that other policies have played, as `RecordedPlay` and `ReplayBuffer` do."""
+    """Adds episodes of other policies to a rollout."""
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of `played` with additional segments, whose choices the current model has evaluated.
+        """Return a copy of `played` with additional segments, which hold the current model's outputs.
 
         `earlier` is the number of rollouts of all processes before this iteration.
         """
@@ -87,6 +88,25 @@ def joined(rollouts: Sequence[Rollout]) -> Rollout:
     )
 
 
+def make_runner(
+    config: TrainConfig, specs: Sequence[games.GameSpec], *, seed: int, with_expert: bool, advice: str
+) -> EpisodeRunner:
+    """Build a runner of the games `specs` with the settings of a run.
+
+    `with_expert` says whether an expert plays or labels turns. `advice` is that of `EpisodeRunner`.
+    """
+    return EpisodeRunner(
+        specs,
+        seed=seed,
+        parallel=config.rollout.parallel,
+        max_turns=config.rollout.max_turns,
+        shaping=config.reward.shaping(),
+        infos=("policy_commands",) if with_expert and config.imitation.needs_policy else (),
+        group_size=config.rollout.group_size,
+        advice=advice,
+    )
+
+
 @memory_advice(SMALLER_ROLLOUT)
 def play_rollout(
     config: TrainConfig,
@@ -97,12 +117,11 @@ def play_rollout(
     labels: Labels,
     progress: Progress,
 ) -> Rollout:
-    """Play the model's own episodes of one iteration, and label their segments if the optimizer imitates.
+    """Play the model's own episodes of one iteration. If the optimizer imitates, label their segments.
 
     Args:
-        dagger_agent: if it is not None, it plays instead of `agent`. Both have the same model.
+        dagger_agent: plays instead of `agent` unless it is None. Both have the same model.
         labels: as `Optimizer.labels`.
-        progress: counts the episodes, turns and tokens.
 
     Raises:
         AgentError: no turn has several admissible commands, or the expert could not label any turn.
@@ -148,9 +167,7 @@ def play_rollout(
 def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
     """Return the metrics of a rollout that was joined from all processes, and update the level schedule.
 
-    Args:
-        strategies: names of the strategies whose shares are metrics.
-        bonus_command: command whose share is a metric, or "" if there is none (see `episode_metrics`).
+    The metrics contain the share of each of `strategies`, and that of the command `bonus_command` unless it is "".
     """
     metrics = episode_metrics(played.episodes, bonus_command) if played.episodes else Metrics()
     if played.computed_tokens:
@@ -160,9 +177,9 @@ def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequen
 
 
 def with_advantages(played: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:
-    """Return a copy of `played` that has no segments and that stores the advantage of each command.
+    """Return a copy of `played` without segments, in which each command stores its advantage.
 
-    `advantages` maps (episode, turn) to an advantage. A turn without a choice has no key and gets the advantage None.
+    `advantages` maps (episode, turn) to an advantage. Turns without a choice are missing there and get None.
     """
     steps = [
         tuple(replace(step, advantage=advantages.get((e.index, turn))) for turn, step in enumerate(e.steps))

@@ -1,56 +1,56 @@
 """Converts the segments of a rollout to tensors: the recorded batch (`actde.Batch`) and the update's micro-batches.
 
-A segment is an episode's token stream, or a part of a stream that was cut (`agents.language_model.token_stream`). It is
-one row of a batch. A micro-batch has one of two layouts. In a padded micro-batch, each segment is a row, padded on the
-right to the longest segment. A packed micro-batch is a single row: the prefix tree of the segments. Any segments can
-form a micro-batch of either layout.
+A segment is the token stream of an episode or, if the stream was cut, one of its pieces
+(`agents.language_model.token_stream`). It is one row of a batch. Any segments can form a micro-batch, which is either
+padded or packed. In a padded micro-batch, each segment is a row, padded on the right to the longest segment. A packed
+micro-batch has a single row, which holds the prefix tree of its segments.
 
 A choice is a token that the agent sampled from several alternatives. With credit per token, every choice is an action.
-With credit per command, all choices of a turn form one action. The log-probability of this action is the sum over its
-choices. The v of the action is the v of its first choice. The q of the action is the q of its last choice.
+With credit per command, all choices of a turn form one action. The action's log-probability is the sum over its
+choices. Its v is v of the first choice, and its q is q of the last choice.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from actde import Batch, Outputs
+from agents.config import UpdateConfig
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.head_outputs import Choices, HeadOutputs, pad_alternatives
 from agents.model.lower_layers import FrozenStates, upper_layers_only
-from agents.model.packed_attention import packed_states
+from agents.model.packed_attention import can_pack, packed_states
 from agents.model.prefix_tree import Indices, PrefixTree, group_by_prefix, locate, sharing_pays
 from agents.model.tree_decoder import group_by_length, pass_overhead
-from agents.training.frozen_states import RolloutStates
+
+if TYPE_CHECKING:
+    from agents.training.frozen_trunk import RolloutStates
 
 Credit = Literal["token", "command"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Some segments of a rollout: b rows with N choices in total, which form up to T actions per row.
-
-    T is the maximum over the whole rollout.
+    """Some segments of a rollout: b rows with N choices in total.
 
     Attributes:
         segments: the indices of the b segments in the rollout.
         tokens: [b, L] token ids, padded on the right with 0. If packed, [1, P] token ids at the P nodes of `tree`.
-        tree: the prefix tree of the streams, if the micro-batch is packed. Otherwise None.
-        choices: the choices. Their rows and positions are indices into `tokens`.
-        rows: [N] row (0..b-1) of each choice's segment.
+        tree: the prefix tree of the streams if the micro-batch is packed, or else None.
+        choices: the N choices. `choices.rows` and `choices.positions` are indices into `tokens`.
+        rows: [N] index (0..b-1) of each choice's segment in `segments`.
         choice_index: [N] index of each choice in the rollout.
         action_index: [N] index of the action (0..T-1) to which each choice belongs.
-        first: [N] bool, True at the first choice of each action.
-        last: [N] bool, True at the last choice of each action.
-        actions: T, the maximum number of actions per row in the rollout.
-        labels: [N] index of the token to imitate among the alternatives, or -1 for choices without such a token. None
-            if no choice of the rollout has a token to imitate.
+        first, last: [N] bool, True at the first and at the last choice of each action.
+        actions: T, the maximum number of actions per row in the whole rollout.
+        labels: [N] index of each choice's label (the token to imitate) among its alternatives, or -1 without a label.
+            None if the whole rollout has no label.
         frozen: hidden states at `tokens` that no gradient step changes (`RolloutBatch.frozen`), or None.
     """
 
@@ -84,9 +84,9 @@ class MicroBatch:
                 yield states.float()  # the gradients of many choices at a node are summed in float32
 
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
-        """Return where n tokens are in `tokens` and in the hidden states: a tuple (rows [n], positions [n]).
+        """Return the indices (rows [n], positions [n]) of n tokens in `tokens` and in the hidden states.
 
-        The arguments `rows` [n] (0..b-1) and `positions` [n] are the tokens' segments and positions in these segments.
+        The argument `rows` [n] holds the segment (0..b-1) of each token, and `positions` [n] its position there.
         """
         row_index, position = (torch.from_numpy(index) for index in locate(self.tree, rows, positions))
         return row_index.to(self.tokens.device), position.to(self.tokens.device)
@@ -104,29 +104,21 @@ class MicroBatch:
 
     def outputs(self, heads: HeadOutputs) -> Outputs:
         """Convert the current head outputs at choices to outputs per action [b, T]."""
-        chosen = self.choices.chosen
-        q = target = label_logprobs = q_logprobs = expected_q = None
-        if heads.q_values is not None:
-            q = self.scatter_to_actions(_select(heads.q_values, chosen), self.last)
-        if heads.target_q_values is not None:
-            target = self.scatter_to_actions(_select(heads.target_q_values, chosen).amin(-1), self.last).detach()
-        if heads.q_logprobs is not None:
-            q_logprobs = self.scatter_to_actions(heads.q_logprobs, self.last)
-        if heads.expected_q is not None:
-            expected_q = self.scatter_to_actions(heads.expected_q, self.last)
-        if self.labels is not None:
-            labelled = _select(heads.logprobs, self.labels.clamp_min(0))
-            label_logprobs = self.scatter_to_actions(labelled, self.labels >= 0)
-        return Outputs(
+
+        def scatter(values: Tensor | None, where: Tensor | None = None) -> Tensor | None:
+            return None if values is None else self.scatter_to_actions(values, where)
+
+        q, target, label, chosen = heads.q_values, heads.target_q_values, self.labels, self.choices.chosen
+        return Outputs(  # the order of the operations determines that of gradient sums, and so their rounding
+            q_values=scatter(None if q is None else _select(q, chosen), self.last),
+            target_q_values=scatter(None if target is None else _select(target, chosen).amin(-1).detach(), self.last),
+            q_logprobs=scatter(heads.q_logprobs, self.last),
+            expected_q=scatter(heads.expected_q, self.last),
+            label_logprobs=None if label is None else scatter(_select(heads.logprobs, label.clamp_min(0)), label >= 0),
             logprobs=self.scatter_to_actions(_select(heads.logprobs, chosen)),
             entropy=self.scatter_to_actions(heads.entropy),
             values=self.scatter_to_actions(heads.values, self.first),
-            q_values=q,
-            target_q_values=target,
-            q_logprobs=q_logprobs,
-            expected_q=expected_q,
-            kl=None if heads.kl is None else self.scatter_to_actions(heads.kl),
-            label_logprobs=label_logprobs,
+            kl=scatter(heads.kl),
         )
 
 
@@ -134,7 +126,7 @@ class RolloutBatch:
     """All B segments of a rollout, with N choices that form up to T actions per segment.
 
     Args:
-        credit: whether each choice ("token"), or all choices of a turn together ("command"), are an action.
+        credit: whether an action is a single choice ("token") or all choices of a turn ("command").
         group_size: number of episodes with consecutive numbers that form a group of the batch.
         device: device of the tensors. If None, the CPU.
     """
@@ -204,8 +196,8 @@ class RolloutBatch:
     def micro_batches(self, rows: Sequence[int], budget: int, *, share_prefixes: bool) -> Iterator[MicroBatch]:
         """Split the segments with the indices `rows` into micro-batches of at most `budget` tokens.
 
-        If `share_prefixes` is True, micro-batches are packed where this saves enough tokens. A packed micro-batch also
-        has at most `budget` choices. A segment that exceeds the budget forms a micro-batch of its own.
+        With `share_prefixes`, micro-batches are packed where this saves enough tokens. A packed micro-batch also has at
+        most `budget` choices. A segment that exceeds the budget forms a micro-batch of its own.
         """
         shared = set[int]()
         if share_prefixes and (self.frozen is None or self.frozen.layers is not None):
@@ -219,21 +211,28 @@ class RolloutBatch:
         for alike in micro_batches(self, [row for row in rows if row not in shared], budget):
             yield self.micro_batch(alike)
 
-    def batch(self, *, with_q: bool) -> Batch:
-        """Return what the rollout recorded for each action, as tensors [B, T]. `episodes` and `groups` are [B].
+    def passes(
+        self, model: ActorCritic, config: UpdateConfig, rows: Sequence[int] | None = None
+    ) -> Iterator[MicroBatch]:
+        """Return the micro-batches of the segments `rows` (default: all) for passes of `model`.
 
-        If `with_q` is True, q is included. This requires that the model had Q heads during the rollout.
+        Set the model's training mode first, because micro-batches are not packed if dropout is active.
+        """
+        share = config.prefix_sharing == "auto" and can_pack(model)
+        rows = range(len(self)) if rows is None else rows
+        return self.micro_batches(rows, config.micro_batch_tokens, share_prefixes=share)
+
+    def batch(self, *, with_q: bool) -> Batch:
+        """Return the recorded values of each action as tensors [B, T]. `episodes` and `groups` are [B].
+
+        `with_q` requires that the model had Q heads during the rollout.
         """
         whole = self.micro_batch(range(len(self)))
         choices = [choice for segment in self.segments for choice in segment.choices]
 
         def recorded(name: str, where: Tensor | None = None) -> Tensor:
-            values = [getattr(choice, name) for choice in choices]
-            return whole.scatter_to_actions(self._tensor(values, torch.float32), where)
+            return whole.scatter_to_actions(self._tensor([getattr(c, name) for c in choices], torch.float32), where)
 
-        reference = None
-        if self.ref_logprobs is not None:
-            reference = whole.scatter_to_actions(self.chosen_reference)
         return Batch(
             rewards=recorded("reward"),
             discounts=recorded("discount", whole.last),
@@ -242,7 +241,7 @@ class RolloutBatch:
             values=recorded("value", whole.first),
             next_values=recorded("next_value", whole.last),
             q_values=recorded("q_value", whole.last) if with_q else None,
-            ref_logprobs=reference,
+            ref_logprobs=None if self.ref_logprobs is None else whole.scatter_to_actions(self.chosen_reference),
             episodes=(episodes := self._tensor([segment.episode for segment in self.segments], torch.int64)),
             groups=episodes // self.group_size,
         )
@@ -285,7 +284,7 @@ def padded(streams: Sequence[Indices]) -> Indices:
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:
-    """For each choice of the segment, return the index of its action. Indices start at 0 in every segment."""
+    """Return the index of each choice's action. Indices start at 0 in every segment."""
     if credit == "token":
         return list(range(len(segment.choices)))
     actions: dict[int, int] = {}

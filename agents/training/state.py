@@ -20,24 +20,24 @@ from agents.storage.checkpoint import (
     trained_tensors,
     write_agent,
 )
+from agents.storage.resume_check import read_training
 from agents.storage.run_folder import ProcessesError
-from agents.storage.tensor_files import ShardFile, divided, read_whole
-from agents.storage.training_state import read_training
+from agents.storage.tensor_files import ShardFile, divided
 from agents.training.held_out import Best
-from agents.training.processes import any_process, gather, in_all_processes, in_main_process, shared_folder
+from agents.training.processes import gather, in_all_processes, in_main_process, shared_folder
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
 from agents.user_optimizer import one_line_errors
-from games.input_digests import input_digests
+from games.game_hash import input_digests
 
 if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
 
 def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a tuple: the content of `state.json`, and the tensors of `training.safetensors`, some perhaps sharded.
+    """Return a tuple: the content of `state.json`, and the tensors of `training.safetensors`.
 
-    All processes must call this function, because the state contains the episode counter and the random-number
-    generator of each process.
+    With a sharded trunk, some of the tensors are sharded. All processes must call this function, because the state
+    contains each process's episode counter and random-number state.
     """
     optimizer = trainer.updater.optimizer
     with one_line_errors(optimizer):
@@ -63,8 +63,8 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
 def load_state(trainer: "Trainer", folder: Path) -> None:
     """Load the state and the weights of a checkpoint. The trunk must not be gathered.
 
-    The checkpoint may have been saved by another number of processes. Each process then continues the games and the
-    random numbers of the saved process with the same rank. If no process with this rank was saved, it begins anew.
+    The checkpoint may have been saved by a different number of processes. Each process continues the games and random
+    numbers that were saved for its rank. A process whose rank was not saved starts new ones.
 
     Raises:
         ProcessesError: the checkpoint's episodes cannot be divided among this number of processes.
@@ -75,7 +75,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     rank = trainer.accelerator.process_index
     load_tensors(trainer.updater.model, weights, folder)
     with loading_tensors(folder / TRAINING):
-        random_states = read_whole(tensors.pop("torch_rng"))
+        random_states = tensors.pop("torch_rng")[:]
         if rank < len(random_states):
             torch.set_rng_state(random_states[rank].clone())  # torch would read the whole storage of a view
         else:
@@ -98,9 +98,8 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
 def _next_episode(trainer: "Trainer", saved: list[int], folder: Path) -> int:
     """Return the number of this process's next episode.
 
-    `saved` holds the next episode of each process that saved the checkpoint `folder`.
-
-    Raise `ProcessesError` if groups of episodes cannot be divided among the processes.
+    `saved` holds the number of the next episode of each process that saved `folder`. Raise `ProcessesError` if groups
+    of episodes cannot be divided among the processes.
     """
     processes: int = trainer.accelerator.num_processes
     rank: int = trainer.accelerator.process_index
@@ -130,7 +129,8 @@ def save_policy(
 
     Args:
         trained_on: hashes of the games on which the policy was trained.
-        training, state: the tensors and the content of `state.json` from `state_of`. None saves the policy alone.
+        training, state: the tensors and the content of `state.json` that `state_of` returns. If they are None, only
+            the policy is saved.
 
     Raises:
         DivergenceError: a tensor of any process is not finite. Nothing is written.
@@ -155,7 +155,7 @@ def save_policy(
             lambda: write_agent(
                 work,
                 model,
-                trainer.tokenizer,
+                trainer.agent.tokenizer,
                 trainer.model_config,
                 _description(trainer, trained_on),
                 weights=weights,
@@ -182,20 +182,19 @@ def _description(trainer: "Trainer", trained_on: Sequence[str]) -> dict[str, Any
 
 def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write the newest checkpoint with the results of `state_of`, and delete old ones. All processes must call this."""
-    run = trainer.folder
-    in_main_process(trainer.accelerator, run.sync)
-    folder = run.checkpoint(trainer.iteration)
+    folder = trainer.folder.checkpoint(trainer.iteration)
+    in_main_process(trainer.accelerator, trainer.folder.sync)
     save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
-    in_main_process(trainer.accelerator, run.prune)
+    in_main_process(trainer.accelerator, trainer.folder.prune)
 
 
 def save_initial(trainer: "Trainer", trained_on: Sequence[str]) -> None:
     """Save the initial policy unless the run's folder already holds it. All processes must call this function.
 
-    `trained_on` holds the hashes of the games on which the initial policy was trained.
+    `trained_on` holds the hashes of the games on which this policy was trained.
     """
     folder = trainer.folder.path / INITIAL
-    if any_process(trainer.accelerator.is_main_process and not folder.exists()):
+    if any(gather(trainer.accelerator.is_main_process and not folder.exists())):
         save_policy(trainer, folder, trained_on=trained_on)
 
 

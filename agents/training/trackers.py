@@ -15,11 +15,11 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from agents.config import TrainConfig
+from agents.config_groups import tracker_names
 from agents.play.episode import Episode
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
 from agents.storage.run_folder import TENSORBOARD, RunFolder
-from agents.tracker_names import tracker_names
 from games.errors import first_line, naming
 
 PROJECT = "actde"  # the project of all runs in Weights & Biases and Trackio
@@ -28,14 +28,12 @@ COLUMNS = ["episode", "game", "seed", "won", "score", "reward", "turns", "text"]
 
 
 def check_installed(config: TrainConfig) -> None:
-    """Raise `AgentError` if the package of a tracker is missing."""
     for name in tracker_names(config.run.tracker):
         if name not in sys.modules and importlib.util.find_spec(name) is None:
             raise AgentError(f"--tracker {name} needs the package {name}: pip install -e '.[{name}]'")
 
 
 def make_trackers(config: TrainConfig, run: Path) -> list[Any]:
-    """Return accelerate's trackers for a run in the folder `run`."""
     shown: dict[str, Any] = {"name": str(run), "config": config.flat()}
     arguments: dict[str, tuple[str, dict[str, Any]]] = {
         "tensorboard": (TENSORBOARD, {"logging_dir": str(run)}),
@@ -58,7 +56,7 @@ def start(accelerator: Accelerator, folder: RunFolder) -> None:
 
 
 def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequence[Episode] = ()) -> None:
-    """Record the metrics of an iteration, and the episodes as a table in the trackers that have tables."""
+    """Record the metrics of an iteration and, in trackers that have tables, the episodes."""
     step = metrics["iteration"]
     with _one_line_errors(run):
         accelerator.log({name: value for name, value in metrics.items() if name != "iteration"}, step=step)
@@ -84,10 +82,9 @@ def finish(accelerator: Accelerator, run: Path) -> None:
 
 def _row(episode: Episode) -> list[Any]:
     """Return the table row of an episode. The column "text" holds the observations and, after ">", the commands."""
-    turns = (f"{step.observation}\n> {step.decision.command}" for step in episode.steps)
+    turns = [f"{step.observation}\n> {step.decision.command}" for step in episode.steps]
     text = "\n".join([*turns, episode.final_observation])
-    numbers = (episode.won, episode.score, episode.reward, len(episode.steps))
-    return [episode.index, episode.game, episode.seed, *numbers, text]
+    return [episode.index, episode.game, episode.seed, episode.won, episode.score, episode.reward, len(turns), text]
 
 
 @contextmanager
@@ -102,6 +99,6 @@ def _one_line_errors(run: Path) -> Iterator[None]:
 
 
 def _tracker_errors() -> tuple[type[Exception], ...]:
-    """Return the exception classes of trackers. Trackio raises those of SQLite, in which it stores metrics."""
+    """Return the classes of errors that trackers raise. Trackio stores metrics in SQLite and raises SQLite's errors."""
     wandb = sys.modules.get("wandb")
     return (sqlite3.Error, *([wandb.Error] if wandb else []))

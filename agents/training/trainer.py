@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import peak_memory
 from agents.training.probe import Probe
-from agents.training.processes import any_process, gather, in_all_processes, in_main_process
+from agents.training.processes import gather, in_all_processes, in_main_process
 from agents.training.progress import Progress
 from agents.training.rollout import EpisodeSource, Rollout, joined, play_rollout, rollout_metrics, with_advantages
 from agents.training.rollout_batch import RolloutBatch
@@ -52,8 +51,8 @@ class Trainer:
     Attributes:
         model_config: the configuration of the model. It has no Q heads if the optimizer does not train q.
         dagger_agent: the agent that plays with an expert, or None if the optimizer does not imitate an expert.
-        strategies: names of the game's strategies, whose shares are metrics. Most games have none.
-        trained_on: hashes of the games of this run and of the earlier runs from which its initial weights come.
+        strategies: names of the game's strategies. The share of each is a metric. Most games have none.
+        trained_on: hashes of the games on which the model was trained, in this run and before it.
         probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
         held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
         notes: notes for the user, such as those about the warm start, one line each.
@@ -61,13 +60,14 @@ class Trainer:
         stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
         stopped: whether the run has ended early because of `stopping`. It is the same in all processes.
         progress: the progress of the current iteration in this process.
-        failures: failed episodes of all processes, counted when the run ends.
+        failures: the failed episodes of all processes. It is set when the run ends.
         iteration: number of finished iterations.
-        rollouts: number of rollouts of all processes in the finished iterations.
+        rollouts: number of rollouts in the finished iterations, summed over processes.
         saved: number of finished iterations in the newest checkpoint.
         env_steps: number of commands played by all processes.
         seconds: duration of the finished iterations, measured by process 0.
-        recent: whether each of the most recent episodes of all processes was won. Episodes with an expert do not count.
+        recent: whether each of the most recent episodes was won, over all processes. Episodes with an expert are left
+            out.
     """
 
     config: TrainConfig
@@ -75,7 +75,6 @@ class Trainer:
     folder: RunFolder
     accelerator: Accelerator
     updater: Updater
-    tokenizer: Any
     agent: LanguageModelAgent
     dagger_agent: DAggerAgent | None
     runner: EpisodeRunner
@@ -101,39 +100,35 @@ class Trainer:
         """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
         try:
             with noticing_changes(self.folder.path):
-                self._start(resume=resume, initial_games=initial_games)
+                damaged = self._resume() if resume else {}
+                checked = self.folder.path, self.iteration, self.schedule.specs, self.config.budget
+                in_all_processes(lambda: check_resumed(*checked))
+                self.updater.gather()
+                episodes = sum(gather(self.runner.next_episode))
+                totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
+                in_main_process(self.accelerator, lambda: self._create(damaged, totals if resume else None))
+                save_initial(self, initial_games)
+                in_all_processes(lambda: trackers.start(self.accelerator, self.folder))
         except BaseException:
             self.folder.unlock()
             raise
-
-    def _start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        damaged = self._resume() if resume else {}
-        checked = self.folder.path, self.iteration, self.schedule.specs, self.config.budget
-        in_all_processes(lambda: check_resumed(*checked))
-        self.updater.gather()
-        episodes = sum(gather(self.runner.next_episode))
-        totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
-        in_all_processes(lambda: self._create(damaged, totals if resume else None))
-        save_initial(self, initial_games)
-        in_all_processes(lambda: trackers.start(self.accelerator, self.folder))
         if resume and self.limit:
             ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
     def _create(self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None) -> None:
-        """Prepare the run's folder. The arguments are those of `RunFolder.set_aside` and, if not None, `truncate`."""
-        if self.accelerator.is_main_process:
-            if totals:
-                self.folder.truncate(self.iteration, totals)
-            self.notes += self.folder.set_aside(damaged)
-            self.folder.prune()
-            self.folder.create()
+        """Prepare the run's folder. The arguments are passed to `RunFolder.set_aside` and `RunFolder.truncate`."""
+        if totals:
+            self.folder.truncate(self.iteration, totals)
+        self.notes += self.folder.set_aside(damaged)
+        self.folder.prune()
+        self.folder.create()
 
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
 
-        If a reward function fails, or if episodes fail again and again, the state after the last complete iteration is
-        saved, and the error is raised. If the training diverges, nothing more is saved. If a new run ends before its
+        If a reward function fails, or if episodes fail again and again, save the state after the last complete
+        iteration and raise the error. If the training diverges, nothing more is saved. If a new run ends before its
         first iteration is complete, its folder is emptied.
         """
         with self.folder.in_use():
@@ -217,13 +212,13 @@ class Trainer:
         try:
             metrics |= self._evaluate()
         except games.FatalGameError:  # the iteration is complete without the evaluation
-            in_all_processes(lambda: self._record(metrics, everyone.episodes))
+            in_main_process(self.accelerator, lambda: self._record(metrics, everyone.episodes))
             raise
-        in_all_processes(lambda: self._record(metrics, everyone.episodes))
+        in_main_process(self.accelerator, lambda: self._record(metrics, everyone.episodes))
         return metrics
 
     def _probe(self) -> None:
-        """Measure texts if a probe is due after this iteration and its results are not in the run's folder yet."""
+        """Measure texts if a probe is due after this iteration, unless the run's folder already holds its results."""
         due = self.iteration % self.config.probe.probe_every == 0 or self.finished
         if self.probe and self.accelerator.is_main_process and due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
@@ -239,11 +234,14 @@ class Trainer:
 
     def _ends(self) -> bool:
         """Return whether the run ends now. The result is the same in all processes."""
-        self.stopped = any_process(self.stopping) and not self.finished
+        self.stopped = any(gather(self.stopping)) and not self.finished
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:
-        """Play a rollout. If a game or the agent fails in any process, undo the rollout in all, and raise the error."""
+        """Play a rollout.
+
+        If a game or agent fails in one process, all processes undo the rollout and raise the error.
+        """
         before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             return in_all_processes(self._play_own, *self.updater.models)
@@ -275,8 +273,6 @@ class Trainer:
         return rollout, metrics, targets.advantages
 
     def _record(self, metrics: Metrics, episodes: Sequence[Episode]) -> None:
-        if not self.accelerator.is_main_process:
-            return
         entries = [transcript.Entry(iteration=self.iteration - 1, episode=episode) for episode in episodes]
         transcript.append(self.folder.path / transcript.NAME, entries)
         self.folder.log(metrics)
@@ -286,14 +282,15 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of the current state atomically, and delete old checkpoints.
 
-        A new best policy is saved after the checkpoint, so that a resumed run knows the evaluation of this policy.
+        A new best policy is saved after the checkpoint, which holds its evaluation. If the process is killed in
+        between, the resumed run saves the best policy.
         """
         state, self.saved = state_of(self), self.iteration
         save_checkpoint(self, *state)
         save_best(self)
 
     def _resume(self) -> dict[Path, str]:
-        """Load the newest checkpoint that is intact for all processes. Return the errors of newer, damaged ones."""
+        """Load the newest checkpoint that all processes can load. Return the errors of newer checkpoints, by folder."""
         in_main_process(self.accelerator, self.folder.lock)
         # storage that machines share may list a new checkpoint later on some of them
         saved = gather(self.folder.all_checkpoints())[0]

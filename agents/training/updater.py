@@ -1,10 +1,9 @@
 """The update of the model on a rollout.
 
-An update makes several epochs over the rollout's segments. Each epoch is split into minibatches, one per gradient step.
-Each minibatch is split into micro-batches that fit into memory.
-
-The loss of a step is a sum over actions (see `agents.training.rollout_batch`), divided by the step's number of actions
-in all processes. The gradient therefore does not depend on how a minibatch is split into micro-batches.
+An update makes several epochs over the rollout's segments. An epoch is split into minibatches, one per gradient step,
+and a minibatch into micro-batches that fit into memory. The loss of a step is a sum over actions (see
+`agents.training.rollout_batch`), divided by the step's number of actions in all processes. The gradient therefore does
+not depend on the micro-batches.
 """
 
 from collections import defaultdict
@@ -15,15 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from transformers.pytorch_utils import Conv1D
 
 from actde import Batch, Optimizer, Targets
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.finite_check import check_finite
-from agents.model.packed_attention import can_pack
+from agents.model.prefix_tree import Indices
 from agents.model.sharding import clip_gradients, gather_trunk, in_step, is_sharded, sharded
 from agents.storage.tensor_files import StoredTensor, part_for
-from agents.training.auxiliary_loss import LMSample
+from agents.training.auxiliary_loss import lm_loss, sample_positions
 from agents.training.frozen_trunk import computed_tokens, keep_lower_states, trunk_runs_once
 from agents.training.master_weights import master_of, master_weights, round_to_parameters, stepped
 from agents.training.memory_estimate import SMALLER_GATHER, SMALLER_UPDATE, memory_advice
@@ -36,12 +36,11 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
     """Return the parameter groups for the torch optimizer, each with its learning rate.
 
-    The policy (trunk, adapter and lm_head), the value head and the Q heads are separate groups. Each of these groups is
-    split in two, because weight decay applies only to the matrices of linear layers, not to embeddings, norms and
-    biases.
+    The policy (trunk, adapter and lm_head), the value head and the Q heads are separate groups. Each is split in two,
+    because weight decay applies only to the matrices of linear layers, not to embeddings, norms and biases.
     """
     rates = {"policy": config.lr, "value": config.value_lr, "q": config.q_lr}
-    decayed = {id(module.weight) for module in model.modules() if _is_linear(module)}
+    decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | Conv1D)}
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -62,19 +61,18 @@ def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str,
 
 
 def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
-    """Build AdamW or plain SGD, with a separate learning rate for each of `parameter_groups`.
+    """Build AdamW or plain SGD for `parameter_groups`.
 
-    For bfloat16 parameters, the torch optimizer updates their float32 master weights instead.
+    Instead of bfloat16 parameters, the torch optimizer updates their float32 master weights.
     """
-    groups = parameter_groups(model, config)
-    for group in groups:
-        group["params"] = [master_of(parameter) for parameter in group["params"]]
+    groups = [group | {"params": list(map(master_of, group["params"]))} for group in parameter_groups(model, config)]
     torch_optimizer: torch.optim.Optimizer
     if config.torch_optimizer == "sgd":
         torch_optimizer = torch.optim.SGD(groups, lr=config.lr)
     else:
-        betas = (config.beta1, config.beta2)
-        torch_optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps)
+        torch_optimizer = torch.optim.AdamW(
+            groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.adam_eps
+        )
     torch_optimizer.register_step_post_hook(round_to_parameters)
     return torch_optimizer
 
@@ -84,8 +82,8 @@ def set_learning_rates(
 ) -> None:
     """Set the learning rates of an iteration, counted from 0, in a run of `iterations` iterations.
 
-    During the critic warm-up, the policy's learning rate is 0. Value heads that were fitted to another policy are thus
-    trained alone first, while AdamW's moments accumulate. A linear schedule reaches 0 after the last iteration.
+    During the critic warm-up, the policy's learning rate is 0, and only its moments in AdamW are updated. Value heads
+    that were fitted to another policy can thus adapt first. A linear schedule reaches 0 after the last iteration.
     """
     left = 1.0 if config.lr_schedule == "constant" else max(0.0, 1 - iteration / iterations)
     for group in torch_optimizer.param_groups:
@@ -96,8 +94,8 @@ def set_learning_rates(
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return AdamW's moments and step counts, with keys such as "torch_optimizer.7.exp_avg" for parameter 7.
 
-    Master weights of bfloat16 parameters have keys such as "torch_optimizer.7.master". Plain SGD has no other state.
-    Tensors of sharded parameters are sharded.
+    Master weights have keys such as "torch_optimizer.7.master". They are the only tensors of plain SGD. Tensors of
+    sharded parameters are sharded.
     """
     state = torch_optimizer.state_dict()["state"]
     moments = {f"torch_optimizer.{index}.{name}": x for index, named in state.items() for name, x in named.items()}
@@ -107,7 +105,7 @@ def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str,
 def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, StoredTensor]) -> None:
     """Restore the state of a torch optimizer from the tensors of `torch_optimizer_tensors`.
 
-    Raise ValueError if the tensors are those of another torch optimizer or of another model.
+    Raise ValueError if the tensors belong to another torch optimizer or another model.
     """
     parameters = stepped(torch_optimizer)
     state: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
@@ -125,22 +123,13 @@ def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mappin
     torch_optimizer.load_state_dict({"state": moments, "param_groups": torch_optimizer.state_dict()["param_groups"]})
 
 
-def _is_linear(module: nn.Module) -> bool:
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, nn.Linear | Conv1D)
-
-
 class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
     Args:
-        model: the network on the accelerator's device, perhaps with a sharded trunk (`agents.model.sharding`). It must
-            not be wrapped for distributed training, because this class sums the gradients over processes itself. The
-            actions of all processes thus have equal weight.
-        torch_optimizer: takes the gradient steps.
-        optimizer: computes the targets and the loss.
-        config: settings of the gradient steps.
+        model: the network on the accelerator's device. Its trunk may be sharded (`agents.model.sharding`). Do not wrap
+            it in DistributedDataParallel: this class sums the gradients over processes, which gives every action
+            equal weight.
         accelerator: an `accelerate.Accelerator`.
         reference: frozen copy of the initial policy for the KL, or None (see `ReferencePolicy`).
     """
@@ -165,7 +154,7 @@ class Updater:
 
     @memory_advice(SMALLER_GATHER)
     def gather(self) -> None:
-        """Gather sharded trunks, in all processes together."""
+        """Gather sharded trunks. All processes must call this method."""
         with connected():
             gather_trunk(*self.models)
 
@@ -197,8 +186,8 @@ class Updater:
         with connected(), sharded(*self.models), trunk_runs_once(self, rollout) as read:
             totals["prefix_sharing.computed"] += computed + read
             for rows in self._steps(len(rollout), rng):
-                sampled = self.config.lm_loss_tokens
-                sample = LMSample.draw(rollout, rows, sampled, rng) if self.config.lm_loss_coef else None
+                count = self.config.lm_loss_tokens
+                sample = sample_positions(rollout, rows, count, rng) if self.config.lm_loss_coef else None
                 self._step(rollout, batch, targets, rows, totals, sample, progress)
         self.gather()
         measures = self._means(totals) | {name: float(value) for name, value in summary.items()}
@@ -206,7 +195,7 @@ class Updater:
         return measures, targets
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Yield the indices of the segments of each gradient step. An epoch uses each segment once, in random order.
+        """For each gradient step, yield the indices of its segments. An epoch uses each segment once, in random order.
 
         All processes take the same number of steps, even if they have different numbers of segments.
         """
@@ -223,14 +212,15 @@ class Updater:
         targets: Targets,
         rows: list[int],
         totals: defaultdict[str, Tensor],
-        sample: LMSample | None,
+        sample: dict[int, Indices] | None,
         progress: Progress,
     ) -> None:
-        """Take one gradient step on the segments `rows`. Add its metrics, times its number of actions, to `totals`."""
+        """Take one gradient step on the segments `rows`. Add its metrics to `totals`, weighted by number of actions."""
         count = self.all_reduce(batch.mask[torch.tensor(rows, device=batch.mask.device)].sum().float())
         predicted = count
         if sample is not None:
-            predicted = self.all_reduce(torch.tensor(float(len(sample)), device=count.device)).clamp(min=1)
+            sampled = torch.tensor(float(sum(map(len, sample.values()))), device=count.device)
+            predicted = self.all_reduce(sampled).clamp(min=1)
         for part, repeated in self._micro_batches(rollout, rows):
             index, weight = torch.tensor(part.segments, device=batch.mask.device), 0.0 if repeated else 1.0
             with part.hidden_states(self.model) as states:
@@ -243,17 +233,16 @@ class Updater:
                 )
                 loss, measures = self.optimizer.loss(batch[index], targets[index], part.outputs(heads), count=count)
                 if sample is not None:
-                    lm_loss = sample.loss(self.model, states, part) / predicted
-                    loss = loss + self.config.lm_loss_coef * lm_loss
-                    totals["lm_loss"] = totals["lm_loss"] + weight * lm_loss.detach() * count
+                    auxiliary = lm_loss(self.model, states, part, sample) / predicted
+                    loss = loss + self.config.lm_loss_coef * auxiliary
+                    totals["lm_loss"] = totals["lm_loss"] + weight * auxiliary.detach() * count
                 if loss.requires_grad:  # not without a loss of the heads, if they are trained alone
                     self.accelerator.backward(weight * loss)
             if repeated:
                 continue
             choices = measures["choices"].float()
             for name, value in measures.items():
-                weighted = choices if name == "choices" else value * choices
-                totals[name] = totals[name] + weighted
+                totals[name] = totals[name] + (choices if name == "choices" else value * choices)
             tokens = sum(len(rollout.segments[row].tokens) for row in part.segments)
             totals["prefix_sharing.tokens"] += tokens
             totals["prefix_sharing.computed"] += computed_tokens(rollout, part, self.model)
@@ -270,10 +259,9 @@ class Updater:
         """Yield the micro-batches of a gradient step as tuples (micro-batch, repeated).
 
         With a sharded trunk, all processes must run the same number of passes. A process with fewer micro-batches
-        repeats its smallest one. A repeated micro-batch must not count in the loss and the metrics.
+        repeats its smallest one. The caller must exclude repeated micro-batches from the loss and the metrics.
         """
-        share = self.config.prefix_sharing == "auto" and can_pack(self.model)
-        parts = rollout.micro_batches(rows, self.config.micro_batch_tokens, share_prefixes=share)
+        parts = rollout.passes(self.model, self.config, rows)
         if not is_sharded(self.model):
             yield from ((part, False) for part in parts)
             return
@@ -283,9 +271,9 @@ class Updater:
         yield from [(min(own, key=lambda part: part.tokens.numel()), True)] * missing
 
     def _sum_gradients(self) -> None:
-        """Sum gradients over processes, except those of shards, which the backward pass has already summed.
+        """Sum the gradients of unsharded parameters over processes. The backward pass has already summed the others.
 
-        The sum is not divided, because each loss is already divided by the number of actions of all processes.
+        The sums are not divided, because each loss is already divided by the number of actions of all processes.
         """
         if self.accelerator.num_processes > 1:
             replicated = (p for p in stepped(self.torch_optimizer) if not isinstance(p, DTensor))

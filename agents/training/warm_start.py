@@ -1,7 +1,8 @@
 """Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
 
-The settings in `SAME` must be equal in both runs. By default, the new run takes these settings and the data type from
-the checkpoint. If the checkpoint has no Q heads, or with `--reset-q`, the new run's Q heads start untrained.
+The settings in `SAME` must be equal in both runs. By default, the new run takes these settings and a few others from
+the checkpoint (see `settings_of_checkpoint`). Its Q heads start untrained with `--reset-q`, or if the checkpoint has
+none.
 """
 
 import json
@@ -37,8 +38,7 @@ def load_weights(
 
     Args:
         reset_q: whether the Q heads are left untrained.
-        q_is_baseline: whether the optimizer's baseline is q. If so, a note warns if the q with which the run starts may
-            harm the loaded policy.
+        q_is_baseline: whether the optimizer's baseline is q. If so, and if q may harm the loaded policy, a note warns.
 
     Raises:
         AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
@@ -77,7 +77,10 @@ def load_weights(
 
 
 def settings_of_checkpoint(source: Path, *, reset_q: bool = False) -> dict[str, Any]:
-    """Return the settings of the model and of prompts that a run takes from its initial checkpoint, by field name."""
+    """Return the settings that a run takes from its initial checkpoint, by field name.
+
+    They are those in `SAME`, the data type, the prompt format and, if the Q heads are loaded, those in `OF_Q`.
+    """
     about = verify(newest(source))
     stored = ModelConfig(**about["model"]).model_dump()
     q_parts = OF_Q if stored["q_heads"] and not reset_q else ()

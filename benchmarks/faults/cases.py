@@ -6,6 +6,9 @@ docstring of each benchmark states the conditions for these outcomes.
 
 import argparse
 import json
+import shutil
+import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -26,12 +29,15 @@ class Case(Protocol):
 C = TypeVar("C", bound=Case)
 
 
-def parser(about: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options of every series of cases: --only and --out."""
-    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--only", type=harness.numbers, help="numbers of the cases, separated by commas")
-    made.add_argument("--out", type=Path, help="also write the counts here, as JSON; continues the series in this file")
-    return made
+def parser(about: str | None, **options: tuple[Any, str]) -> argparse.ArgumentParser:
+    """Return a parser with `options` and the options of every series of cases: --only and --out."""
+    return harness.parser(
+        about,
+        timed=False,
+        only=(harness.numbers, "numbers of the cases, separated by commas"),
+        out=(Path, "also write the counts here, as JSON; continues the series in this file"),
+        **options,
+    )
 
 
 def counts(outcomes: Iterable[str]) -> dict[str, int]:
@@ -41,28 +47,21 @@ def counts(outcomes: Iterable[str]) -> dict[str, int]:
 
 
 class Series:
-    """A series of cases. The outcomes are counted by command, and the counts are stored in the file of --out.
-
-    Args:
-        name: name of the benchmark's module.
-    """
+    """A series of cases, counted by command in the file of --out. `report` deletes the temporary folder `root`."""
 
     def __init__(self, name: str, options: argparse.Namespace, arguments: Sequence[str] | None) -> None:
         self._name, self._options, self._arguments = name, options, arguments
-        continues = options.out is not None and options.out.exists() and options.only is None
-        stored: dict[str, Any] = json.loads(options.out.read_text()) if continues else {}
+        self.root = Path(tempfile.mkdtemp(prefix=f"{name}-"))  # a TemporaryDirectory would end with a forked process
+        stored = {} if options.only else harness.read(options.out)
         self._counts = {command: Counter(row) for command, row in stored.get("commands", {}).items()}
         self._failures: dict[str, str] = stored.get("failures", {})
         self._seen = Counter[str]()
         self._stored = Counter({command: row["tried"] for command, row in self._counts.items()})
 
     def run(self, cases: Iterable[C], check: Callable[[C], tuple[str, str]]) -> None:
-        """Run the cases that `--only` selects. Without `--only`, run those that are new or have failed.
+        """Run the cases that --only selects. Without --only, run those that --out does not count or that failed.
 
-        A case is new if the file of `--out` does not count it yet.
-
-        Args:
-            check: runs a case, and returns a tuple (outcome, message).
+        `check` runs a case, and returns a tuple (outcome, message). A case that raises TimeoutError has failed.
         """
         for number, case in enumerate(cases):
             self._seen[case.command] += 1
@@ -70,7 +69,10 @@ class Series:
             has_failed = self._failures.pop(str(case), None) is not None
             if (is_stored and not has_failed) or (self._options.only and number not in self._options.only):
                 continue
-            outcome, message = check(case)
+            try:
+                outcome, message = check(case)
+            except (TimeoutError, subprocess.TimeoutExpired) as error:
+                outcome, message = "failed", str(error)
             print(f"{number} {case}: {outcome}: {message}", flush=True)
             row = self._counts.setdefault(case.command, Counter())
             row["tried"] += not has_failed
@@ -83,10 +85,7 @@ class Series:
     def _write(self) -> None:
         rows = {command: {name: row[name] for name in ("tried", *OUTCOMES)} for command, row in self._counts.items()}
         results = {"total": self.total, "commands": rows, "failures": self._failures}
-        harness.write(
-            self._options.out,
-            harness.document(f"faults.{self._name}", self._options, self._arguments, **results),
-        )
+        harness.report(f"faults.{self._name}", self._options, self._arguments, **results)
 
     @property
     def total(self) -> dict[str, int]:
@@ -95,5 +94,6 @@ class Series:
 
     def report(self) -> int:
         """Print the totals. Return the exit status, which is 1 if a case failed, and 0 otherwise."""
+        shutil.rmtree(self.root)
         print(json.dumps(self.total))
         return int(self.total["failed"] > 0)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HUGE = 1 << 30
-"""Size of a sparse file in bytes. No reader may accept a file of this size."""
+HUGE = 1 << 30  # bytes; no reader may accept such a file
 DEEP = 200_000
 DIGITS = 5_000
 PLACEHOLDER = "@fault@"
+# contents that replace a whole file
 TEXTS = {
     "nothing": b"", "blank": b" \n", "null": b"null\n", "list": b"[]\n", "object": b"{}\n", "number": b"5\n",
     "not UTF-8": b'{"a": "\xff\xfe"}\n', "NUL bytes": bytes(64), "cut": b'{"a": [1, 2', "two documents": b"{}\n{}\n",
@@ -25,7 +25,7 @@ TEXTS = {
     "unclosed lists": b"[" * DEEP, "digits": b"1" * DIGITS, "digits in an object": b'{"a": ' + b"1" * DIGITS + b"}\n",
     "NaN": b'{"a": NaN}\n', "overflow": b'{"a": 1e400}\n', "half a surrogate pair": b'{"a": "\\ud800"}\n',
 }  # fmt: skip
-"""Contents that replace a whole file."""
+# JSON literals that replace a value
 VALUES = {
     "null": "null", "true": "true", "minus one": "-1", "half": "0.5", "million": "1000000", "billion": "1000000000",
     "10^18": "1000000000000000000", "10^30": "1" + "0" * 30, "digits": "1" * DIGITS, "1e308": "1e308",
@@ -35,23 +35,16 @@ VALUES = {
     "object of null": '{"a": null}', "long list": "[" + "0," * 100_000 + "0]", "deep": "[" * DEEP + "]" * DEEP,
     "deep object": '{"a":' * DEEP + "1" + "}" * DEEP, "negative list": "[-1, -2]", "tuple of texts": '["a", "b"]',
 }  # fmt: skip
-"""JSON literals that replace a value."""
+# keys that are added to an object, and whose values may name code
 KEYS = (
     "attn_implementation", "_attn_implementation", "auto_map", "quantization_config", "kernel_config",
     "experts_implementation", "torch_dtype", "trust_remote_code", "__class__", "unknown",
 )  # fmt: skip
-"""Keys that are added to an object. Their values may name code."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
-    """A fault of one kind in one file. Its random choices depend only on the file, the kind and the seed.
-
-    Attributes:
-        command: name of the scenario.
-        file: path in the folder of the scenario.
-        kind: key of `KINDS`.
-    """
+    """A fault in one file. Its random choices depend only on the file, the kind (a key of `KINDS`) and the seed."""
 
     command: str
     file: str
@@ -102,19 +95,15 @@ def _special(path: Path, rng: random.Random) -> str:
 def _bytes(path: Path, rng: random.Random) -> str:
     data = bytearray(path.read_bytes())
     at = rng.randrange(len(data))
-    match rng.randrange(4):
-        case 0:
+    match what := rng.choice(("flipped bit", "truncated", "deleted bytes", "inserted bytes")):
+        case "flipped bit":
             data[at] ^= 1 << rng.randrange(8)
-            what = "flipped bit"
-        case 1:
+        case "truncated":
             del data[at:]
-            what = "truncated"
-        case 2:
+        case "deleted bytes":
             del data[at : at + rng.randrange(1, 40)]
-            what = "deleted bytes"
         case _:
             data[at:at] = rng.randbytes(rng.randrange(1, 20))
-            what = "inserted bytes"
     path.write_bytes(data)
     return f"{what} at {at}"
 
@@ -147,34 +136,30 @@ def _key(path: Path, rng: random.Random) -> str:
     return what
 
 
+LINE_FAULTS = ("deleted", "repeated", "all reversed", "cut", "blank", "replaced", "joined",
+               "replaced by a hostile text")  # fmt: skip
+
+
 def _line(path: Path, rng: random.Random) -> str:
     lines = path.read_text().splitlines(keepends=True)
     at = rng.randrange(len(lines))
-    match rng.randrange(8):
-        case 0:
+    match what := rng.choice(LINE_FAULTS):
+        case "deleted":
             del lines[at]
-            what = "deleted"
-        case 1:
+        case "repeated":
             lines.insert(at, lines[at])
-            what = "repeated"
-        case 2:
+        case "all reversed":
             lines.reverse()
-            what = "all reversed"
-        case 3:
+        case "cut":
             lines[at] = lines[at][: rng.randrange(len(lines[at]))]
-            what = "cut"
-        case 4:
+        case "blank":
             lines[at] = "\n"
-            what = "blank"
-        case 5:
+        case "replaced":
             lines[at] = rng.choice(["{}\n", "[]\n", "null\n", "7\n", '{"iteration": 0}\n'])
-            what = "replaced"
-        case 6:
+        case "joined":
             lines[at] = lines[at].rstrip("\n")
-            what = "joined"
         case _:
             lines[at] = rng.choice(list(TEXTS.values())).decode("latin-1") + "\n"
-            what = "replaced by a hostile text"
     path.write_text("".join(lines))
     return f"line {at + 1} {what}"
 
@@ -207,10 +192,9 @@ def _header(path: Path, rng: random.Random) -> str:
 
 def _with_fault(document: Any, rng: random.Random) -> tuple[str, str]:
     """Replace a random value. Return a tuple (text of the document, description of the fault)."""
-    places = [(where, container, key) for where, container, key in _slots(document)]
-    if not places:
+    if not (slots := list(_slots(document))):
         return "null", "whole document: null"
-    where, container, key = rng.choice(places)
+    where, container, key = rng.choice(slots)
     name = rng.choice(list(VALUES))
     container[key] = PLACEHOLDER
     return json.dumps(document).replace(f'"{PLACEHOLDER}"', VALUES[name], 1), f"{where} = {name}"
@@ -223,10 +207,7 @@ def _places(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _slots(value: Any, where: str = "", *, deep: bool = True) -> Iterator[tuple[str, Any, Any]]:
-    """Yield a tuple (place, container, key) for every value of a document. The value is container[key].
-
-    The place is a path such as `.settings.0`. Of a list, only the first 3 items are yielded.
-    """
+    """Yield (path, container, key) for every value of a document, and for the first 3 items of each list."""
     keys = list(value) if isinstance(value, dict) else range(min(len(value), 3)) if isinstance(value, list) else ()
     for key in keys:
         yield f"{where}.{key}", value, key
@@ -238,4 +219,3 @@ KINDS: dict[str, Callable[[Path, random.Random], str]] = {
     "content": _content, "special": _special, "bytes": _bytes, "missing": _missing, "value": _value, "key": _key,
     "line": _line, "line value": _line_value, "header": _header,
 }  # fmt: skip
-"""Kind of a fault -> function that damages a file and returns a description."""

@@ -3,7 +3,7 @@
     python -m benchmarks.faults.environments --count 200 --out benchmarks/environments.json
 
 A case is a command and an environment that misbehaves at one place, for example in `reset`. Some games run in their own
-process (`--step-seconds`). This is always so if the environment may end, crash or block its process.
+process (`--step-seconds`), and always those that may end, crash or block it.
 
 A case is *refused* if the command ends with one line that begins with `error:` and a status of 1 or 2. It is *exact* if
 the command succeeds and reports as many failed episodes as have misbehaved. It may also report none, unless `reset` or
@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +40,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("compare", "--out", "out", *TINY[2:], "--episodes", "4", "--iterations", "1", "--optimizers", "ppo",
                 "--seeds", "1", "--evaluations", "4"),
 }  # fmt: skip
-SHARES = {"train": 8, "evaluate": 5, "play": 4, "imitate": 2, "compare": 1}
-"""Command -> its relative frequency among the cases."""
+SHARES = {"train": 8, "evaluate": 5, "play": 4, "imitate": 2, "compare": 1}  # relative frequencies
 WORD_SEEDS = {int(np.random.SeedSequence([0, number]).generate_state(1)[0]) for number in range(100)}
 """Seeds of the episodes that are played before training to collect the words of the tokenizer.
 
@@ -58,13 +56,11 @@ ISOLATED = (ENDING - {"overflows the stack", "divides by zero"}) | {"limits file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A misbehaving environment and a command.
+    """A command, and an environment that misbehaves in the episodes whose seed is a multiple of `every`.
 
     Attributes:
-        where: the place that misbehaves, a key of `misbehaving.PLACES`.
-        what: what happens there, a key of `misbehaving.PLACES[where]`.
-        every: episodes misbehave if their seed is a multiple of this number.
-        command: key of `COMMANDS`.
+        where: the place that misbehaves, a key of `PLACES`.
+        what: what happens there, a key of `PLACES[where]`.
         isolated: whether the game runs in its own process.
     """
 
@@ -91,9 +87,8 @@ def plan(count: int, seed: int) -> list[Case]:
                 what = rest[where].pop()
                 command = rng.choices(list(SHARES), list(SHARES.values()))[0]
                 isolated = what in ISOLATED or rng.random() < 0.1
-                planned.append(
-                    Case(where=where, what=what, every=rng.choice((1, 3, 3)), command=command, isolated=isolated)
-                )
+                every = rng.choice((1, 3, 3))
+                planned.append(Case(where=where, what=what, every=every, command=command, isolated=isolated))
         if not any(rest.values()):
             raise ValueError(f"there are only {len(planned)} environments")
     return planned[:count]
@@ -107,10 +102,7 @@ def run(case: Case, root: Path) -> tuple[str, str]:
     log = root / "misbehaved"
     log.write_text("")
     os.environ[LOG] = str(log)
-    try:
-        result = processes.run(case.words, work, seconds=SECONDS)
-    except TimeoutError as error:
-        return "failed", str(error)
+    result = processes.run(case.words, work, seconds=SECONDS)
     seeds = [int(line) for line in log.read_text().splitlines()]
     misbehaved = sum(case.command in ("evaluate", "play") or seed not in WORD_SEEDS for seed in seeds)
     return outcome(case, result, _reported(case, result, work), misbehaved)
@@ -159,18 +151,14 @@ def _reported(case: Case, result: Result, work: Path) -> int | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = cases.parser(__doc__)
-    parser.add_argument("--count", type=int, default=200, help="number of environments")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = cases.parser(__doc__, count=(200, "number of environments"), seed=(0, "seed of the cases"))
     options = parser.parse_args(arguments)
     processes.prepare()
-    root = Path(tempfile.mkdtemp(prefix="environments-"))  # a TemporaryDirectory would end with a forked process
-    for name in ("evaluate", "train"):  # import what the commands need
-        run(Case(where="reward", what="bool", every=1, command=name, isolated=False), root)
-        processes.import_as_in(root / "work")
     series = cases.Series("environments", options, arguments)
-    series.run(plan(options.count, options.seed), lambda case: run(case, root))
-    shutil.rmtree(root)
+    for name in ("evaluate", "train"):  # import what the commands need
+        run(Case(where="reward", what="bool", every=1, command=name, isolated=False), series.root)
+        processes.import_as_in(series.root / "work")
+    series.run(plan(options.count, options.seed), lambda case: run(case, series.root))
     return series.report()
 
 

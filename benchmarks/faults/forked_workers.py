@@ -57,10 +57,7 @@ def end_with_parent() -> None:
 
 
 def install(modules: Path) -> None:
-    """From now on, fork the workers of this process instead of starting new interpreters.
-
-    When a worker ends, it appends the names of its imported modules to the file `modules`.
-    """
+    """From now on, fork the workers of this process. Each appends the names of its modules to a file when it ends."""
     adopt_orphans()
     Popen.server, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if not os.fork():

@@ -19,27 +19,10 @@ class Foreign(BaseException):
 class Hostile:
     """An object that raises on every use."""
 
-    def __getattr__(self, name: str) -> Any:
-        raise OSError(f"no {name}")
+    def __getattr__(self, *args: Any) -> Any:
+        raise OSError("a hostile object")
 
-    def __bool__(self) -> bool:
-        raise OSError("neither true nor false")
-
-    def __len__(self) -> int:
-        raise OSError("no length")
-
-    def __iter__(self) -> Any:
-        raise OSError("no items")
-
-    def __float__(self) -> float:
-        raise OSError("no number")
-
-    def __repr__(self) -> str:
-        raise OSError("no text")
-
-    def __eq__(self, other: object) -> bool:
-        raise OSError("not comparable")
-
+    __bool__ = __len__ = __iter__ = __float__ = __repr__ = __eq__ = __getattr__
     __hash__ = None  # type: ignore[assignment]
 
 

@@ -2,31 +2,28 @@
 
     python -m benchmarks.faults.kills [--commands train,compare] [--points 20] [--out benchmarks/kills.json]
 
-An event is a system call that changes files. It is made by the command, by one of its workers, or by a program that
-they start. First, the kernel reports all events of an uninterrupted run (see system_calls.py). Then, for each event,
-the command runs in a new folder, and SIGKILL kills the process that is about to make the call.
+An event is a system call that changes files, made by the command, its workers or programs that they start. First, the
+kernel reports all events of an uninterrupted run (see system_calls.py). Then, for each event, the command runs in a new
+folder, and SIGKILL kills the process that is about to make the call.
 
 Afterwards, the command runs again. It must succeed, and the folder must contain the same files, with the same bytes, as
-after an uninterrupted run. If the command instead refuses in one line that names another command, such as
-`train --resume`, that command must fulfil these conditions. Clocks are replaced by counters, so that two uninterrupted
-runs write the same bytes. TensorBoard files contain times and are not compared.
+after an uninterrupted run. If the command instead refuses in one line that names `train --resume`, that command must
+fulfil these conditions. Clocks are replaced by counters, and TensorBoard files, which contain times, are not compared.
 """
 
-import argparse
-import json
 import random
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from benchmarks import harness
 from benchmarks.faults import processes
 from benchmarks.faults.cases import OUTCOMES
 from benchmarks.faults.system_calls import Call
-from games.files import atomic_write
 
 TINY = ("--game", "bandit", "--episodes", "4", "--parallel", "4", "--epochs", "1")
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -37,37 +34,25 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "card": ("evaluate", "--card", "--agent", "random", "--tasks", "coin", "--episodes", "1", "--out", "out/card.md"),
     "reproduce": ("reproduce", "bandit", "--quick", "--out", "out"),
 }  # fmt: skip
-CONTINUATIONS = {"--resume": {"train": ("train", "--resume", "--out", "out")}}
-"""Text in an error line -> key of `COMMANDS` -> command that the text tells the user to run."""
 # imported before the first command
 HEAVY = ("agents.training.factory", "experiments.compare.figures", "textworld")
 # the last: a file of four bytes with which Python's `tempfile` tests the temporary folder
 IGNORED = re.compile(r"(^|/)tensorboard/|\.lock$|\.pyc$|^tmp/[a-z0-9_]{8}$")
 
 
-@dataclass(slots=True, kw_only=True)
-class Kills:
-    """Results of all kills of one command.
+Kills = dict[str, Any]
+"""Results of all kills of one command.
 
-    Attributes:
-        events: number of events in an uninterrupted run.
-        points: the events, counted from 0, at which a kill was tried.
-        tried: number of kills.
-        exact: number of kills after which the next run ended with the same files as an uninterrupted run.
-        refused: always 0, because a refusal counts as a failure. The table of all faults has this column.
-        failed: number of all other kills. `failures` describes them.
-        missed: number of points that the command did not reach, so that it was not killed.
-    """
-
-    command: str = ""
-    events: int = 0
-    points: list[int] = field(default_factory=list)
-    tried: int = 0
-    exact: int = 0
-    refused: int = 0
-    failed: int = 0
-    missed: int = 0
-    failures: list[str] = field(default_factory=list)
+* `events`: number of events in an uninterrupted run.
+* `points`: the events, counted from 0, at which a kill was tried.
+* `tried`: number of kills.
+* `exact`: number of kills after which the next run ended with the same files as an uninterrupted run.
+* `refused`: always 0, because a refusal counts as a failure. The table of all faults has this column.
+* `failed`: number of all other kills. `failures` describes them.
+* `missed`: number of points that the command did not reach, so that it was not killed.
+"""
+CREATE_OR_REMOVE = ("mkdir", "mkdirat", "unlink", "unlinkat", "rmdir")
+COUNTS = ("tried", "exact", "refused", "failed", "missed")
 
 
 def content(work: Path) -> dict[str, bytes]:
@@ -82,10 +67,7 @@ class Changes:
     TextWorld's compiler writes some temporary files by thousands of equal calls. Only the first of them is recorded.
 
     Args:
-        last: number of the call, counted from 0, before which the process is killed. None: kill no process.
-
-    Attributes:
-        calls: the calls so far. The last is that of the killed process, if any.
+        last: number of the call, counted from 0, before which the process is killed, if any.
     """
 
     def __init__(self, work: Path, last: int | None = None) -> None:
@@ -97,8 +79,8 @@ class Changes:
     def kills(self, call: Call) -> bool:
         """Record a call. Return whether the process must be killed before it."""
         named = [path for path in call.paths if path.startswith(self._inside) and "/tensorboard/" not in path]
-        if not named or not _changes(call.name, named[0]):
-            return False
+        if not named or (call.name in CREATE_OR_REMOVE and Path(named[0]).exists() == call.name.startswith("mkdir")):
+            return False  # such as `mkdir` of an existing folder
         text = str(call).replace(self._inside, "")
         if "/tw-inform-" in text and text in self._seen:
             return False
@@ -107,18 +89,8 @@ class Changes:
         return len(self.calls) - 1 == self._last
 
 
-def _changes(name: str, path: str) -> bool:
-    """Return False for calls that change nothing, such as `mkdir` of an existing folder, and True otherwise."""
-    if name in ("mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"):
-        return Path(path).exists() != name.startswith("mkdir")
-    return True
-
-
 def spread(events: int, number: int | None) -> list[int]:
-    """Return the indices of `number` of the events, at equal distances, or of all events if `number` is None.
-
-    The indices are in random order. An interrupted series therefore contains events from all parts of the command.
-    """
+    """Return the indices of `number` of the events, at equal distances, or of all events, in random order."""
     count = events if number is None else min(number, events)
     found = [round(index * (events - 1) / max(1, count - 1)) for index in range(count)]
     random.Random(0).shuffle(found)
@@ -126,11 +98,10 @@ def spread(events: int, number: int | None) -> list[int]:
 
 
 def kill_and_continue(name: str, base: Path, work: Path, event: int, reference: Mapping[str, bytes]) -> tuple[str, str]:
-    """Kill a command before an event, and run it again.
+    """Kill a command before an event, and run it again. Return a tuple (system call, outcome).
 
-    Return a tuple (call, outcome). `call` is the system call before which the command was killed. `outcome` is the
-    result of `continued`, or a message if the killed command itself ended wrongly. If the command did not reach the
-    event, the tuple is ("", "missed").
+    The outcome is the result of `continued`, or a message if the killed command itself ended wrongly. If the command
+    did not reach the event, the tuple is ("", "missed").
     """
     shutil.copytree(base, work)
     changes = Changes(work, event)
@@ -138,9 +109,7 @@ def kill_and_continue(name: str, base: Path, work: Path, event: int, reference: 
     if len(changes.calls) <= event:
         return "", "missed"
     call = changes.calls[event]
-    is_complete = (
-        killed.status == 0 and _differences(work, reference, "out/") == []
-    )  # the worker had nothing left to do
+    is_complete = killed.status == 0 and not _differences(work, reference, "out/")  # the worker had nothing left to do
     if killed.status != -9 and not (killed.status == 1 and killed.is_one_line) and not is_complete:
         return call, f"the command whose worker was killed: status {killed.status}, {killed.err[-300:]!r}"
     return call, continued(name, work, reference)
@@ -148,13 +117,12 @@ def kill_and_continue(name: str, base: Path, work: Path, event: int, reference: 
 
 def continued(name: str, work: Path, reference: Mapping[str, bytes]) -> str:
     """Run a killed command again. Return "exact", or a message that says what went wrong."""
-    words = COMMANDS[name]
-    result = processes.run(words, work, set_up=processes.reproducibly(work))
+    result = processes.run(COMMANDS[name], work, set_up=processes.reproducibly(work))
     if result.status and result.is_one_line:
-        named = next((text for text in CONTINUATIONS if text in result.err), None)
-        if named is None or name not in CONTINUATIONS[named]:
+        if name != "train" or "--resume" not in result.err:
             return f"refused: {result.err[-300:]!r}"
-        result = processes.run(CONTINUATIONS[named][name], work, set_up=processes.reproducibly(work))
+        resume = ("train", "--resume", "--out", "out")
+        result = processes.run(resume, work, set_up=processes.reproducibly(work))
     if result.status:
         return f"status {result.status}, {result.err[-300:]!r}"
     different = _differences(work, reference)
@@ -171,76 +139,68 @@ def _differences(work: Path, reference: Mapping[str, bytes], below: str = "") ->
 
 
 def measure(name: str, number: int | None, root: Path, kills: Kills) -> Iterator[Kills]:
-    """Kill a command before `number` events, or before all events if `number` is None.
+    """Kill a command before `number` events, or before all events. Yield the results, which continue `kills`.
 
-    Each result is added to `kills`, which is then yielded. If the command now has another number of events than in
-    `kills`, the stored results are discarded.
+    If the command now has another number of events than in `kills`, the stored results are discarded.
     """
     base, reference, events = prepared(name, root)
-    if kills.events != events:
-        kills = Kills(command=" ".join(COMMANDS[name]), events=events)
+    if kills.get("events") != events:
+        kills = {"command": " ".join(COMMANDS[name]), "events": events, "points": []}
+        kills |= dict.fromkeys(COUNTS, 0) | {"failures": []}
     for event in spread(events, number):
-        if event in kills.points:
+        if event in kills["points"]:
             continue
         work = root / f"{name}-{event}"
         call, outcome = kill_and_continue(name, base, work, event, reference)
-        kills.points = sorted([*kills.points, event])
-        kills.tried += outcome != "missed"
+        kills["points"] = sorted([*kills["points"], event])
+        kills["tried"] += outcome != "missed"
         if outcome in ("exact", "missed"):
-            setattr(kills, outcome, getattr(kills, outcome) + 1)
+            kills[outcome] += 1
             shutil.rmtree(work)
         else:
-            kills.failed += 1
-            kills.failures.append(f"{event}: {call}: {outcome}")
+            kills["failed"] += 1
+            kills["failures"].append(f"{event}: {call}: {outcome}")
         sys.stderr.write(f"{name} {event} of {events}: {call[:100]}: {outcome}\n")
         yield kills
 
 
 def prepared(name: str, root: Path) -> tuple[Path, Mapping[str, bytes], int]:
-    """Return a tuple (base, reference, events).
-
-    `base` is a folder that every run starts with. `reference` is the content of the folder after an uninterrupted run,
-    and `events` is the number of events in this run.
-    """
+    """Return the folder that every run starts with, and the content and number of events of an uninterrupted run."""
     base, first, second = (root / f"{name}-{what}" for what in ("base", "first", "second"))
     base.mkdir()
-    _run_without_kill(name, base)  # fills the cache of games, without which a card takes minutes
+    # fills the cache of games, without which a card takes minutes
+    processes.succeed(COMMANDS[name], base, set_up=processes.reproducibly(base))
     processes.import_as_in(base)
     shutil.rmtree(base / "out")
     for copy in (first, second):
         shutil.copytree(base, copy)
     changes = Changes(first)
-    _run_without_kill(name, first, changes.kills)
-    _run_without_kill(name, second)
+    processes.succeed(COMMANDS[name], first, changes.kills, set_up=processes.reproducibly(first))
+    processes.succeed(COMMANDS[name], second, set_up=processes.reproducibly(second))
     reference = content(first)
     if differ := [path for path, data in content(second).items() if reference.get(path) != data]:
         raise AssertionError(f"two runs without a kill of {name} differ in {', '.join(differ)}")
     return base, reference, len(changes.calls)
 
 
-def _run_without_kill(name: str, work: Path, kills: Callable[[Call], bool] | None = None) -> None:
-    result = processes.run(COMMANDS[name], work, kills, set_up=processes.reproducibly(work))
-    if result.status:
-        raise AssertionError(f"{name}: status {result.status}, {result.err}")
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark. Return 1 if a kill failed, and 0 otherwise."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
-    parser.add_argument("--points", type=int, help="kills of each command, at equal distances (all)")
-    parser.add_argument("--out", type=Path, help="also write the results here, as JSON, and continue them")
-    given = parser.parse_args()
+    given = harness.parser(
+        __doc__,
+        timed=False,
+        commands=(",".join(COMMANDS), "commands, separated by commas"),
+        points=(int, "kills of each command, at equal distances (all)"),
+        out=(Path, "also write the results here, as JSON, and continue them"),
+    ).parse_args(arguments)
     processes.prepare(*HEAVY)
-    commands = json.loads(given.out.read_text())["commands"] if given.out and given.out.exists() else {}
+    commands = harness.read(given.out).get("commands", {})
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     failed = 0
     for name in given.commands.split(","):
-        for kills in measure(name, given.points, root, Kills(**commands.get(name, {}))):
-            commands[name] = asdict(kills)
-            if given.out:
-                total = {name: sum(each[name] for each in commands.values()) for name in ("tried", *OUTCOMES)}
-                atomic_write(given.out, json.dumps({"total": total, "commands": commands}, indent=1) + "\n")
+        for kills in measure(name, given.points, root, commands.get(name, {})):
+            commands[name] = kills
+            total = {count: sum(each[count] for each in commands.values()) for count in ("tried", *OUTCOMES)}
+            harness.write(given.out, {"total": total, "commands": commands})
         failed += commands[name]["failed"]
     if not failed:
         shutil.rmtree(root)

@@ -2,20 +2,17 @@
 
     python -m benchmarks.faults.memory_limits --out benchmarks/memory_limits.json
 
-A case is a command and a limit. If the command runs in a new process, the limit applies to its whole address space. If
-the command runs in a process that is forked after all imports, the limit is what the process may add to its address
-space. Workers inherit the limit.
+A case is a command and a limit. In a new process, the limit applies to the whole address space. In a process that is
+forked after all imports, it applies to what the process adds to its address space. Workers inherit the limit.
 
 A case is *refused* if the command ends with status 1 or 2 and one line that begins with `error:` and mentions memory.
 It is *exact* if the command succeeds. Otherwise, it *failed*. The exit status is 1 if any case failed.
 """
 
-import re
 import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +46,6 @@ WHOLE = {
     "generate": (300, 600), "compare": (2048, 3072),
 }  # fmt: skip
 """Command -> limits in MB for a new process: its whole address space."""
-MENTIONS = re.compile(r"memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,64 +59,51 @@ class Case:
 
 def plan(names: Sequence[str]) -> list[Case]:
     """Return the cases of these commands."""
-    beyond = [Case(command=name, limit=limit, is_new=False) for name in names for limit in BEYOND.get(name, ())]
-    return beyond + [Case(command=name, limit=limit, is_new=True) for name in names for limit in WHOLE.get(name, ())]
+    return [
+        Case(command=name, limit=limit, is_new=is_new)
+        for limits, is_new in ((BEYOND, False), (WHOLE, True))
+        for name in names
+        for limit in limits.get(name, ())
+    ]
 
 
-def run(case: Case, root: Path) -> tuple[str, str]:
+def run(case: Case, work: Path) -> tuple[str, str]:
     """Run a case. Return a tuple (outcome, message), whose message gives the reason if the case failed."""
-    work = root / "work"
     shutil.rmtree(work / "out", ignore_errors=True)
-    work.mkdir(exist_ok=True)
-    try:
-        result = _run_new(case, work) if case.is_new else _run_forked(case, work)
-    except (TimeoutError, subprocess.TimeoutExpired) as error:
-        return "failed", str(error)
+    words, limit = COMMANDS[case.command], partial(_limit, case.limit * MB, beyond=not case.is_new)
+    if case.is_new:
+        ended = subprocess.run(
+            [sys.executable, str(ROOT / "cli.py"), *words], cwd=work, preexec_fn=limit, capture_output=True, text=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
+        result = Result(status=ended.returncode, out=ended.stdout, err=ended.stderr)
+    else:
+        result = processes.run(words, work, set_up=limit, seconds=SECONDS)
     if "Traceback" not in result.err and result.status == 0:
         return "exact", result.last_line
-    if result.is_refused and MENTIONS.search(result.last_line):
+    if result.is_refused and "memory" in result.last_line.lower():
         return "refused", result.last_line
     return "failed", f"status {result.status}: {result.err[-3000:]}"
 
 
-def _run_forked(case: Case, work: Path) -> Result:
-    set_up = partial(_limit_beyond, case.limit * MB)
-    return processes.run(COMMANDS[case.command], work, set_up=set_up, seconds=SECONDS)
-
-
-def _run_new(case: Case, work: Path) -> Result:
-    ended = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *COMMANDS[case.command]],
-        cwd=work, preexec_fn=partial(_limit, case.limit * MB), capture_output=True, text=True, timeout=SECONDS,
-        check=False,
-    )  # fmt: skip
-    return Result(status=ended.returncode, out=ended.stdout, err=ended.stderr)
-
-
-def _limit(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
-
-
-def _limit_beyond(size: int) -> None:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    _limit(pages * resource.getpagesize() + size)
+def _limit(size: int, *, beyond: bool) -> None:
+    """Limit the address space of this process to `size` bytes, in addition to its present size if `beyond`."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if beyond else 0
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + size, resource.RLIM_INFINITY))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = cases.parser(__doc__)
-    parser.add_argument("--commands", default=",".join(COMMANDS), help="commands, separated by commas")
+    parser = cases.parser(__doc__, commands=(",".join(COMMANDS), "commands, separated by commas"))
     options = parser.parse_args(arguments)
     processes.prepare()
-    root, names = Path(tempfile.mkdtemp(prefix="memory-")), options.commands.split(",")
-    (root / "work").mkdir()
+    series, names = cases.Series("memory_limits", options, arguments), options.commands.split(",")
+    work = series.root / "work"
+    work.mkdir()
     for name in BEYOND.keys() & names:  # import what the commands need, and fill the cache of games
-        shutil.rmtree(root / "work" / "out", ignore_errors=True)
-        if (result := processes.run(COMMANDS[name], root / "work", seconds=SECONDS)).status:
-            raise AssertionError(f"{name}: {result.err}")
-        processes.import_as_in(root / "work")
-    series = cases.Series("memory_limits", options, arguments)
-    series.run(plan(names), lambda case: run(case, root))
-    shutil.rmtree(root)
+        shutil.rmtree(work / "out", ignore_errors=True)
+        processes.succeed(COMMANDS[name], work, seconds=SECONDS)
+        processes.import_as_in(work)
+    series.run(plan(names), lambda case: run(case, work))
     return series.report()
 
 

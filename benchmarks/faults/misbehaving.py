@@ -23,8 +23,7 @@ import numpy as np
 
 from benchmarks.faults.hostile_objects import Foreign, Hostile, HostileDict, HostileText, MuteError
 
-LOG = "MISBEHAVED"
-"""Environment variable with the path of a file. Each misbehaving episode appends its seed to this file as a line."""
+LOG = "MISBEHAVED"  # the variable with the path of a file to which each misbehaving episode appends its seed
 
 
 def _raises(error: Callable[[], BaseException]) -> Callable[[Any], Any]:
@@ -50,11 +49,6 @@ def _overflow(depth: int = 0) -> int:
     return _overflow(depth + 1) + 1
 
 
-def _close_standard_streams() -> None:
-    sys.stdout.close()
-    sys.stderr.close()
-
-
 def _sleep_and_catch() -> None:
     while True:
         with suppress(BaseException):
@@ -63,10 +57,6 @@ def _sleep_and_catch() -> None:
 
 def _start_thread(*, daemon: bool) -> None:
     threading.Thread(target=time.sleep, args=(1000,), daemon=daemon).start()
-
-
-def _delete_run() -> None:
-    shutil.rmtree("out", ignore_errors=True)
 
 
 def _change_signals() -> None:
@@ -99,24 +89,23 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "group": lambda: ExceptionGroup("several", [ValueError("a"), OSError()]),
     "UnicodeError": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "StopAsync": StopAsyncIteration,
 }  # fmt: skip
-"""Exceptions that the places in `CALLS`, `metadata` and `unwrapped` may raise."""
 ACTIONS: dict[str, Callable[[], object]] = {
     "overflows the stack": _overflow, "divides by zero": lambda: 1 // 0, "exits": lambda: os._exit(3),
     "exits with 0": lambda: os._exit(0), "crashes": lambda: ctypes.string_at(0), "aborts": os.abort,
     "kills itself": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminates": lambda: os.kill(os.getpid(), signal.SIGTERM), "sleeps": lambda: time.sleep(1000),
     "sleeps and catches": _sleep_and_catch, "forks": os.fork, "changes the folder": lambda: os.chdir("/"),
-    "changes signals": _change_signals, "closes the streams": _close_standard_streams,
+    "changes signals": _change_signals, "closes the streams": lambda: (sys.stdout.close(), sys.stderr.close()),
     "closes descriptors": lambda: os.closerange(0, 3), "prints": lambda: print("printed by the game"),
     "prints to descriptor 1": lambda: os.write(1, b"written\n"),
-    "seeds generators": lambda: (random.seed(0), np.random.seed(0)), "deletes the run": _delete_run,
+    "seeds generators": lambda: (random.seed(0), np.random.seed(0)),
+    "deletes the run": lambda: shutil.rmtree("out", ignore_errors=True),
     "starts a thread": lambda: _start_thread(daemon=False), "starts a daemon": lambda: _start_thread(daemon=True),
     "lowers the recursion limit": lambda: sys.setrecursionlimit(200),
     "replaces the streams": lambda: setattr(sys, "stdout", None), "changes the environment": os.environ.clear,
     "changes the mask": lambda: os.umask(0o777), "warns": lambda: __import__("warnings").warn("careful"),
     "limits files": lambda: __import__("resource").setrlimit(__import__("resource").RLIMIT_FSIZE, (0, -1)),
 }  # fmt: skip
-"""Actions that the places in `CALLS` may perform."""
 TEXTS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "bytes": lambda: b"text", "number": lambda: 7, "enormous": lambda: "word " * 4_000_000,
     "surrogate": lambda: "\ud800", "NUL": lambda: "a\0b", "control": lambda: "\x1b[2J\r\x07[red]x[/]", "empty": str,
@@ -126,7 +115,6 @@ TEXTS: dict[str, Callable[[], Any]] = {
     "objects": lambda: np.array([_circle()], object), "special tokens": lambda: "<|endoftext|></s><unk>\n> left",
     "one long word": lambda: "x" * 900_000, "long": lambda: "word " * 50_000,
 }  # fmt: skip
-"""Values that replace the observation or another text."""
 NUMBERS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "NaN": lambda: math.nan, "infinite": lambda: -math.inf, "complex": lambda: 1j,
     "text": lambda: "1", "bytes": lambda: b"1", "bool": lambda: True, "huge": lambda: 10**400, "1e308": lambda: 1e308,
@@ -135,7 +123,6 @@ NUMBERS: dict[str, Callable[[], Any]] = {
     "list": lambda: [1.0], "hostile": Hostile, "NaN of numpy": lambda: np.float32("nan"),
     "date": lambda: np.datetime64("2020-01-01"), "negative zero": lambda: -0.0,
 }  # fmt: skip
-"""Values that replace the reward or another number."""
 COMMANDS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "empty": list, "empty text": lambda: [""], "blank": lambda: [" ", "left"],
     "twice": lambda: ["left", "left"], "almost twice": lambda: ["left", "left ", "Left"],
@@ -149,19 +136,16 @@ COMMANDS: dict[str, Callable[[], Any]] = {
     "special tokens": lambda: ["<|endoftext|>", "</s>"], "one": lambda: ["left"],
     "accents": lambda: ["\u00e9", "e\u0301"],
 }  # fmt: skip
-"""Values that replace the admissible commands."""
 FLAGS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "text": lambda: "no", "number": lambda: 2, "float": lambda: 1.0,
     "numpy": lambda: np.bool_(True), "array": lambda: np.array([True, False]), "hostile": Hostile, "list": list,
     "NaN": lambda: math.nan,
 }  # fmt: skip
-"""Values that replace `terminated`, `truncated`, `won` or `lost`."""
 RESULTS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "text": lambda: "text", "empty tuple": tuple, "four": lambda: ("a", 1.0, False, {}),
     "six": lambda: ("a", 1.0, False, False, {}, 7), "list": lambda: ["a", 1.0, False, False, {}], "hostile": Hostile,
     "generator": lambda: iter(("a", {})), "itself": lambda: Misbehaving, "exception": lambda: ValueError("x"),
 }  # fmt: skip
-"""Values that replace the result of `reset` or `step`, or a space."""
 INFOS: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "list": list, "numbers as keys": lambda: {1: 2, None: 3}, "hostile": Hostile,
     "hostile dict": lambda: HostileDict(score=1),
@@ -170,12 +154,11 @@ INFOS: dict[str, Callable[[], Any]] = {
     "module": lambda: {"env": sys, "admissible_commands": ["left", "up"]},
     "circle": lambda: {"c": _circle(), "admissible_commands": ["left", "up"]},
 }  # fmt: skip
-"""Values that replace the whole info dict."""
+# for entries of the info dict and attributes of the environment that this project uses
 OURS: dict[str, Callable[[], Any]] = {
     "text": lambda: "text", "number": lambda: 7, "list": list, "dict": dict, "None": lambda: None, "hostile": Hostile,
     "list of lists": lambda: [[1], [2]], "negative": lambda: -1, "lone surrogate": lambda: "\ud800",
 }  # fmt: skip
-"""Values that replace an entry of the info dict or an attribute of the environment, if this project uses it."""
 ENTRIES = ("strategy", "continuation", "unscored", "policy_commands", "extra.walkthrough", "max_tokens", "newlines",
            "prompt", "completion", "description", "inventory", "objective", "location", "feedback",
            "error")  # fmt: skip
@@ -202,9 +185,9 @@ PLACES: dict[str, dict[str, Behaviour]] = {
 
 
 class Misbehaving(gymnasium.Env[Any, Any]):
-    """An environment with a simple game, and with the fault `what` at the place `where` (see `PLACES`).
+    """A simple game with the fault `what` at the place `where` (see `PLACES`).
 
-    The environment misbehaves before its first episode, and in episodes whose seed is a multiple of `every`.
+    It misbehaves before its first episode, and in episodes whose seed is a multiple of `every`.
     """
 
     def __init__(self, where: str = "", what: str = "", every: int = 1) -> None:
@@ -240,7 +223,7 @@ class Misbehaving(gymnasium.Env[Any, Any]):
         self.seed = seed or 0
         self.is_chosen = self.seed % self.every == 0
         self._act("reset", None)
-        info = self._act("info of reset", self._info()) if self.where == "info of reset" else self._info()
+        info = self._act("info of reset", self._info())
         return self._act("result of reset", (self._act("observation", "Left or right?"), info))
 
     def step(self, action: Any) -> Any:

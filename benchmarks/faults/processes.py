@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.faults import forked_workers
 from benchmarks.faults.result import Result
-from benchmarks.faults.system_calls import Call, Supervisor, install_filter
+from benchmarks.faults.system_calls import Call, install_filter, serve
 
 CLOCK = Path(__file__).parent / "clock"
 SECONDS = 1800  # limit of a command on a busy machine
@@ -30,7 +32,7 @@ def prepare(*modules: str) -> None:
 
 
 def import_as_in(work: Path) -> None:
-    """Import the modules that commands in the folder `work` have imported, so that later commands start at once."""
+    """Import the modules that commands in `work` have imported, so that later commands start at once."""
     for name in dict.fromkeys(_modules(work).read_text().split()):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -38,7 +40,7 @@ def import_as_in(work: Path) -> None:
 
 
 def reproducibly(work: Path) -> Callable[[], object]:
-    """Return a function for the argument `set_up` of `run`. It makes two runs of a command write the same bytes.
+    """Return a `set_up` for `run` with which two runs of a command write the same bytes.
 
     Clocks are replaced by counters (see `clock/sitecustomize.py`). Workers are forked, so they start at once.
     """
@@ -51,16 +53,12 @@ def reproducibly(work: Path) -> Callable[[], object]:
     return set_up
 
 
-def nothing() -> None:
-    """Do nothing. This is the default of `set_up` in `run`."""
-
-
 def run(
     words: Sequence[str] | Callable[[], object],
     work: Path,
     kills: Callable[[Call], bool] | None = None,
     *,
-    set_up: Callable[[], object] = nothing,
+    set_up: Callable[[], object] = lambda: None,
     seconds: float = SECONDS,
 ) -> Result:
     """Run the command line, or a function, in a forked process in the folder `work`. Wait for all of its processes.
@@ -79,17 +77,28 @@ def run(
         forked_workers.end_after(lambda: _main(words, work, printed, theirs if kills else None, set_up))
     theirs.close()
     with ours:
-        supervisor = Supervisor(socket.recv_fds(ours, 1, 1)[1][0], kills) if kills else None
-        status = wait_for_all(seconds, supervisor)[child]
+        idle = partial(serve, socket.recv_fds(ours, 1, 1)[1][0], kills) if kills else time.sleep
+        status = wait_for_all(seconds, idle)[child]
     out, err = (path.read_text(errors="replace") for path in printed)
     return Result(status=status, out=out, err=err)
 
 
-def wait_for_all(seconds: float, supervisor: Supervisor | None = None) -> dict[int, int]:
-    """Wait for all children of this process, which include orphans of the command. Return exit statuses by process id.
+def succeed(
+    words: Sequence[str] | Callable[[], object], work: Path, kills: Callable[[Call], bool] | None = None, **options: Any
+) -> None:
+    """Run a command that must succeed. The arguments are those of `run`."""
+    result = run(words, work, kills, **options)
+    if result.status:
+        raise AssertionError(f"{words}: {result}")
+
+
+def wait_for_all(seconds: float, idle: Callable[[float], object] = time.sleep) -> dict[int, int]:
+    """Wait for all children of this process and for orphans of the command. Return exit statuses by process id.
+
+    `idle` is called with a number of seconds while no child ends. After `seconds`, all children are killed.
 
     Raises:
-        TimeoutError: a child still runs after `seconds`. All children are killed.
+        TimeoutError: a child still runs after `seconds`.
     """
     found, deadline = dict[int, int](), time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):
@@ -100,10 +109,8 @@ def wait_for_all(seconds: float, supervisor: Supervisor | None = None) -> dict[i
             elif time.monotonic() > deadline:
                 _kill_all()
                 raise TimeoutError(f"a process runs for more than {seconds:g} s")
-            elif supervisor:
-                supervisor.serve(0.01)
             else:
-                time.sleep(0.01)
+                idle(0.01)
     return found
 
 
@@ -118,12 +125,18 @@ def _kill_all() -> None:
 
 
 def _modules(work: Path) -> Path:
-    """Return the path of the file with the names of all modules that commands in `work` have imported."""
+    """Return the file with the names of all modules that commands in `work` have imported."""
     return work.with_name(f"{work.name}.modules")
 
 
-def _prepare_process(work: Path, printed: Sequence[Path], owner: socket.socket | None) -> None:
-    """Give a forked process its session, streams and folders.
+def _main(
+    words: Sequence[str] | Callable[[], object],
+    work: Path,
+    printed: Sequence[Path],
+    owner: socket.socket | None,
+    set_up: Callable[[], object],
+) -> None:
+    """Run a command in a forked process with its own session, streams and folders.
 
     If `owner` is not None, also install a filter of system calls, and send the filter's descriptor to this socket.
     """
@@ -142,16 +155,6 @@ def _prepare_process(work: Path, printed: Sequence[Path], owner: socket.socket |
         socket.send_fds(owner, [b"x"], [descriptor])
         os.close(descriptor)
         owner.close()
-
-
-def _main(
-    words: Sequence[str] | Callable[[], object],
-    work: Path,
-    printed: Sequence[Path],
-    owner: socket.socket | None,
-    set_up: Callable[[], object],
-) -> None:
-    _prepare_process(work, printed, owner)
     try:
         set_up()
         if callable(words):

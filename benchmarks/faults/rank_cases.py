@@ -2,7 +2,6 @@
 
 import itertools
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,15 +74,13 @@ class Guess(gymnasium.Env):
         done = right or self.turn == 3
         return "Yes" if right else "No", reward, done, False, {"admissible_commands": [] if done else ["red", "blue"]}
 """
+# what `accelerate launch` sets for a trunk that is sharded over processes on the CPU
 SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "ACCELERATE_USE_CPU": "true",
            "OMP_NUM_THREADS": "1"}  # fmt: skip
-"""The environment variables that `accelerate launch` sets for a trunk that is sharded over processes on the CPU."""
 OWN_FAULTS = ("reset", "step", "own", "exit", "native", "huge", "nan", "make", "import")
-SIGNALS, TARGETS, RUNNING = (
-    ("SIGINT", "SIGTERM", "SIGKILL"),
-    ("0", "1", "launcher"),
-    ("rollout", "update", "checkpoint"),
-)
+SIGNALS, TARGETS = ("SIGINT", "SIGTERM", "SIGKILL"), ("0", "1", "launcher")
+CALLS = {"start": 1, "rollout": 5, "update": 5, "checkpoint": 3}
+"""Phase of a run in which a signal comes -> how often each process calls the phase's function at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,21 +127,16 @@ class Case:
         """Whether the signal may come after the end of the run."""
         if self.what != "signal" or self.fault is None:
             return False
-        last = (
-            3
-            if self.fault.phase in ("checkpoint", "gather")
-            else 5
-            if self.launcher in ("torchrun", "accelerate")
-            else None
-        )
-        return self.fault.number == last
+        if self.fault.phase in ("checkpoint", "gather"):
+            return self.fault.number == 3
+        return self.launcher in ("torchrun", "accelerate") and self.fault.number == 5
 
     @property
     def least_errors(self) -> int:
         """The smallest number of errors that the two processes must print in total.
 
-        After a signal to one process, the other process prints an error, unless a launcher ends it first. After Ctrl-C,
-        a note is printed instead of an error.
+        If one process is lost, the other prints an error, unless a launcher ends it first. After Ctrl-C, it prints a
+        note.
         """
         is_lost = self.fault and self.fault.target != "launcher" and self.detail in ("SIGTERM", "SIGKILL")
         return int((self.launcher == "alone" and bool(is_lost)) or self.what == "disk" or self.what == "game")
@@ -176,23 +168,18 @@ def resumption(setting: tuple[str, str], work: Path) -> tuple[str, ...]:
 
 
 def plan(count: int, seed: int, launched: int) -> list[Case]:
-    """Return `count` cases. The last `launched` of them use the real launchers, `torchrun` and `accelerate launch`.
-
-    Every way of ending a run occurs about equally often.
-    """
+    """Return `count` cases. The last `launched` of them use `torchrun` and `accelerate launch`."""
     rng = random.Random(seed)
-    kinds = list(_kinds())
+    kinds: list[tuple[str, ...]] = [
+        *(("limit", name) for name in LIMITS),
+        *(("game", name) for name in OWN_FAULTS),
+        ("disk", ""),
+        *(("signal", *each) for each in itertools.product(SIGNALS, TARGETS, CALLS)),
+    ]
     rng.shuffle(kinds)
     kinds.sort(key=lambda kind: kind[0] == "signal")  # the others first, because there are fewer of them
     forked = [_case(number, kinds[number % len(kinds)], rng) for number in range(count - launched)]
     return forked + [_launched(len(forked) + index, index, rng) for index in range(launched)]
-
-
-def _kinds() -> Iterator[tuple[str, ...]]:
-    yield from (("limit", name) for name in LIMITS)
-    yield from (("game", name) for name in OWN_FAULTS)
-    yield "disk", ""
-    yield from (("signal", *each) for each in itertools.product(SIGNALS, TARGETS, ("start", *RUNNING)))
 
 
 def _case(number: int, kind: tuple[str, ...], rng: random.Random) -> Case:
@@ -206,18 +193,14 @@ def _case(number: int, kind: tuple[str, ...], rng: random.Random) -> Case:
         fault = Fault(what="full", target="0", phase="disk", number=rng.randint(1, 3), delay=0)
     elif what == "signal":
         target, phase = place
-        most = {"start": 1, "rollout": 5, "update": 5, "checkpoint": 3}[phase]
-        call, delay = rng.randint(1, most), rng.choice((0.0, rng.uniform(0, 0.05)))
+        call, delay = rng.randint(1, CALLS[phase]), rng.choice((0.0, rng.uniform(0, 0.05)))
         fault = Fault(what=detail, target=target, phase=phase, number=call, delay=delay)
     return Case(number=number, game=game, optimizer=optimizer, launcher=launcher, what=what, detail=detail,
                 rank=rank, fault=fault)  # fmt: skip
 
 
 def sharded_plan(count: int, seed: int) -> list[Case]:
-    """Return `count` cases of a sharded trunk, in which a random process is killed.
-
-    It is killed in a gather, a backward pass or a save, or at a random moment of play or of an update.
-    """
+    """Return `count` cases of a sharded trunk, in which a process is killed in a random phase."""
     rng, cases = random.Random(seed), list[Case]()
     for number in range(count):
         phase = ("gather", "backward", "checkpoint", "rollout", "update")[number % 5]
@@ -242,5 +225,4 @@ LAUNCHED = (
 
 def _launched(number: int, index: int, rng: random.Random) -> Case:
     launcher, *kind = LAUNCHED[index % len(LAUNCHED)]
-    case = _case(number, (*kind, "rollout"), rng)
-    return replace(case, launcher=launcher)
+    return replace(_case(number, (*kind, "rollout"), rng), launcher=launcher)

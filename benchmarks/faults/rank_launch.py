@@ -15,7 +15,8 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Fault:
 
     Attributes:
         what: name of a signal, or "full" for a write that finds no space.
-        target: the process that gets the fault: "0", "1" or "launcher". Process 0 sends the signal to the launcher.
+        target: "0", "1" or "launcher", to which process 0 sends the signal.
         delay: seconds between the call and the signal.
     """
 
@@ -57,7 +58,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """The results of a run: the exit status of its launcher, and the status and output of each process.
+    """The exit status of a run's launcher, and the status and output of each process.
 
     `seconds` is the time from the fault to the end of the last process, or None without a fault.
     """
@@ -89,10 +90,7 @@ def run(
 
 
 def since_fault(work: Path, delay: float = 0.0) -> float | None:
-    """Return the seconds since the fault, or None if there was no fault.
-
-    The fault came `delay` seconds after the call of `record`.
-    """
+    """Return the seconds since the fault, which came `delay` seconds after the call of `record`, or None."""
     injected = work / "injected"
     return round(time.time() - injected.stat().st_mtime - delay, 1) if injected.exists() else None
 
@@ -100,23 +98,11 @@ def since_fault(work: Path, delay: float = 0.0) -> float | None:
 def collect(
     statuses: dict[int, int], launcher: int, work: Path, printed: Sequence[tuple[str, str]], seconds: float | None
 ) -> Launch:
-    """Return the results of a run.
-
-    Args:
-        statuses: exit statuses by process id.
-        launcher: process id of the launcher.
-        printed: a pair (standard output, standard error) for each rank.
-        seconds: the result of `since_fault`.
-    """
-    pids = _processes(work)
-    ranks = [
-        Result(status=statuses.get(pids.get(rank, 0)), out=out, err=err) for rank, (out, err) in enumerate(printed)
-    ]
+    """Return the results of a run from exit statuses by process id, and each rank's output and errors."""
+    ranks = []
+    for rank, (out, err) in enumerate(printed):
+        ranks.append(Result(status=statuses.get(int(_text(work / f"{rank}.pid") or 0)), out=out, err=err))
     return Launch(launcher=Result(status=statuses.get(launcher)), ranks=ranks, seconds=seconds)
-
-
-def _processes(work: Path) -> dict[int, int]:
-    return {rank: int(text) for rank in RANKS if (text := _text(work / f"{rank}.pid"))}
 
 
 def _text(path: Path) -> str:
@@ -197,17 +183,13 @@ def _be_rank(rank: int, words: Sequence[str], work: Path, variables: dict[str, s
 
 def inject(fault: Fault, work: Path) -> None:
     """Replace the function of the phase by one that causes the fault and calls the original function."""
-    module, name = PHASES[fault.phase]
-    owner: Any = importlib.import_module(module)
-    *classes, name = name.split(".")
-    for each in classes:
-        owner = getattr(owner, each)
-    original, calls = getattr(owner, name), 0
+    module, path = PHASES[fault.phase]
+    *classes, name = path.split(".")
+    owner: Any = reduce(getattr, classes, importlib.import_module(module))
+    original, calls = getattr(owner, name), count(1)
 
     def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == fault.number:
+        if next(calls) == fault.number:
             _cause(fault, work)
         return original(*arguments, **options)
 

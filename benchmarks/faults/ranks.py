@@ -10,12 +10,10 @@ checkpoint. A run is *exact* if its metrics, transcripts, weights and counters t
 fault. It is *refused* if it cannot be resumed and says so in one line. Otherwise, it *failed*. The exit status of this
 command is 1 if any run failed. The same command continues after an interruption.
 
-Most runs are forked from one process, which has imported all packages; see `rank_launch`. The last ones are started by
-`torchrun` and `accelerate launch`. With `--sharded`, all runs are forked and have a sharded trunk, and one process is
-killed.
+Most runs are forked from one process, which has imported all packages; see `rank_launch`. `torchrun` and `accelerate
+launch` start the last ones. With `--sharded`, all runs are forked and have a sharded trunk, and one process is killed.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -28,18 +26,8 @@ from typing import Any
 
 from agents.storage.checkpoint import checkpoints
 from benchmarks import harness
-from benchmarks.faults import cases, rank_launch, rank_launchers
-from benchmarks.faults.rank_cases import (
-    GUESS,
-    ITERATIONS,
-    LIMITS,
-    WITHOUT_LIMITS,
-    Case,
-    command,
-    plan,
-    resumption,
-    sharded_plan,
-)
+from benchmarks.faults import cases, rank_cases, rank_launch, rank_launchers
+from benchmarks.faults.rank_cases import GUESS, ITERATIONS, LIMITS, WITHOUT_LIMITS, Case
 from benchmarks.faults.rank_launch import Launch
 
 TIMES = re.compile("second|peak_memory")
@@ -50,14 +38,16 @@ Content = dict[str, Any]
 def content(run: Path) -> Content:
     """Return the content of a run's files without times and peak memory, so that it is the same for two equal runs."""
     last = checkpoints(run)[-1]
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    state = json.loads((last / "state.json").read_text())
     return {
-        "metrics": [{name: value for name, value in line.items() if not TIMES.search(name)} for line in lines],
+        "metrics": [_without_times(line) for line in (run / "metrics.jsonl").read_text().splitlines()],
+        "state": _without_times((last / "state.json").read_text()),
         "transcripts": (run / "transcripts.jsonl").read_bytes(),
-        "state": {name: value for name, value in state.items() if not TIMES.search(name)},
         **{path.name: path.read_bytes() for path in last.glob("*.safetensors")},
     }
+
+
+def _without_times(document: str) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(document).items() if not TIMES.search(name)}
 
 
 def newest(run: Path) -> int:
@@ -69,9 +59,7 @@ def newest(run: Path) -> int:
 def problems(case: Case, launched: Launch, before: int, after: int) -> Iterator[str]:
     """Yield what is wrong with the end of a run.
 
-    Args:
-        before: number of finished iterations in the newest checkpoint at the time of the fault.
-        after: the same number when all processes had ended.
+    `before` and `after` are the finished iterations in the newest checkpoint, at the fault and at the end.
     """
     ranks, launcher = launched.ranks, launched.launcher.status
     errors = sum(rank.err.count("error:") for rank in ranks)
@@ -108,7 +96,7 @@ def check(case: Case, work: Path, reference: Content) -> dict[str, Any]:
     """End a run by a fault and resume it. Return the outcome, a message, and the seconds from the fault to the end."""
     limit, seconds = LIMITS[case.detail] if case.what == "limit" else WITHOUT_LIMITS, None
     try:
-        launched = launch(case, command(case.setting, work, *limit), work)
+        launched = launch(case, rank_cases.command(case.setting, work, *limit), work)
         seconds = launched.seconds
         outcome, message = _resume(case, work, launched, reference)
     except TimeoutError as error:
@@ -124,9 +112,9 @@ def _resume(case: Case, work: Path, launched: Launch, reference: Content) -> tup
     before = int(injected.read_text()) if case.fault else 0
     if wrong := ", ".join(problems(case, launched, before, newest(run))):
         return "failed", f"{wrong}: {launched}"
-    again = launch_without_fault(case, resumption(case.setting, work), work)
+    again = launch_without_fault(case, rank_cases.resumption(case.setting, work), work)
     if "holds no run" in again.ranks[0].err:
-        again = launch_without_fault(case, command(case.setting, work, *WITHOUT_LIMITS), work)
+        again = launch_without_fault(case, rank_cases.command(case.setting, work, *WITHOUT_LIMITS), work)
     if again.launcher.status:
         return "refused" if again.ranks[0].is_one_line else "failed", f"resumed: {again}"
     now = content(run)
@@ -143,7 +131,7 @@ def measure(planned: Sequence[Case], root: Path) -> Iterator[dict[str, Any]]:
         if case.setting not in references:
             work = root / "-".join(case.setting)
             work.mkdir()
-            launched = launch_without_fault(case, command(case.setting, work, *WITHOUT_LIMITS), work)
+            launched = launch_without_fault(case, rank_cases.command(case.setting, work, *WITHOUT_LIMITS), work)
             if launched.launcher.status:
                 raise AssertionError(f"a run without a fault failed: {launched}")
             references[case.setting] = content(work / "run")
@@ -154,31 +142,27 @@ def measure(planned: Sequence[Case], root: Path) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=60, help="number of runs")
-    parser.add_argument("--launched", type=int, default=10, help="number of these runs that use the real launchers")
-    parser.add_argument("--sharded", action="store_true", help="shard the trunk, and kill one process of each run")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="numbers of the runs, separated by commas (all)")
-    parser.add_argument("--out", type=Path, help="also write the results here, as JSON")
-    options = parser.parse_args(arguments)
-    rows = json.loads(options.out.read_text())["runs"] if options.out and options.out.exists() else []
-    done = {row["number"] for row in rows}
-    only = options.only.split(",") if options.only else None
-    count, seed = options.count, options.seed
-    planned = [
-        case
-        for case in (sharded_plan(count, seed) if options.sharded else plan(count, seed, options.launched))
-        if case.number not in done and (only is None or str(case.number) in only)
-    ]
+    options = cases.parser(
+        __doc__,
+        count=(60, "number of runs"),
+        launched=(10, "number of these runs that use the real launchers"),
+        sharded=(False, "shard the trunk, and kill one process of each run"),
+        seed=(0, "seed of the plan"),
+    ).parse_args(arguments)
+    rows = harness.read(options.out).get("runs", [])
+    if options.sharded:
+        planned = rank_cases.sharded_plan(options.count, options.seed)
+    else:
+        planned = rank_cases.plan(options.count, options.seed, options.launched)
+    numbers = set(options.only or [case.number for case in planned]) - {row["number"] for row in rows}
     rank_launch.prepare()
     root = Path(tempfile.mkdtemp(prefix="ranks-"))
     total = _total(rows)
-    for row in measure(planned, root):
+    for row in measure([case for case in planned if case.number in numbers], root):
         rows.append(row)
         total = _total(rows)
         print(json.dumps(row), flush=True)
-        harness.write(options.out, harness.document("faults.ranks", options, arguments, total=total, runs=rows))
+        harness.report("faults.ranks", options, arguments, total=total, runs=rows)
     print(json.dumps(total))
     if not total["failed"]:
         shutil.rmtree(root)

@@ -15,16 +15,14 @@ NEWEST = "run/checkpoints/000003"
 CHECKPOINT = tuple(f"{NEWEST}/{name}" for name in ("agent.json", "model.safetensors", "tokenizer.json"))
 STATE = (f"{NEWEST}/state.json", f"{NEWEST}/training.safetensors")
 TRUNK = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
-VALUES = r"^[^:]*: \..* (=|with|without) "
-"""Matches the descriptions of faults in single values and keys."""
-BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"
-"""Matches the descriptions of changed bytes, which cannot be detected in a text without a checksum."""
+# patterns of the descriptions of faults
+VALUES = r"^[^:]*: \..* (=|with|without) "  # in single values and keys
+BYTES = "truncated|inserted bytes|flipped bit|deleted bytes"  # cannot be detected in a text without a checksum
+WEIGHTS = r"model\.safetensors: flipped bit"  # cannot be detected in a model without a checksum
+# after which a file of independent entries, one a line, may still be valid
 ENTRIES = "truncated|inserted bytes|flipped bit|deleted|repeated|reversed|cut|blank|, \\."
-"""Matches the descriptions of faults after which a file of independent entries, one a line, may still be valid."""
-EPISODES = 20
-"""Episodes of each task in docs/card.json."""
-WEIGHTS = r"model\.safetensors: flipped bit"
-"""Matches the description of a flipped bit in weights, which cannot be detected in a model without a checksum."""
+EPISODES = 20  # of each task in docs/card.json
+COMPARED = ("--optimizers", "ppo", "--seeds", "0", "--iterations", "2", "--evaluations", "4")
 WORDS = ("We had a wedding party", "go north", "yes no")
 
 
@@ -35,10 +33,9 @@ class Scenario:
     Attributes:
         action: the words of a command line, in which {} is the scenario's folder, or a function of this folder.
         files: paths below the folder.
-        folders: subfolders of the intact folder that the scenario needs.
+        folders: keys of `FOLDERS`.
         optional: whether the files may be missing.
-        shown: matches the descriptions of faults in content that the command only shows, such as a number in a table.
-            In such content, any other value of the right type is valid, so a fault may change the output.
+        shown: matches the descriptions of faults after which the command may succeed with another output.
     """
 
     action: tuple[str, ...] | Callable[[Path], object]
@@ -55,14 +52,13 @@ def prepare(base: Path, names: Sequence[str]) -> None:
 
 
 def _run(folder: Path) -> None:
-    cli(folder.parent, "train", *TINY, "--iterations", "3", "--out", folder.name, "--json")
+    processes.succeed(("train", *TINY, "--iterations", "3", "--out", folder.name, "--json"), folder.parent)
     # without agent.json, the newest checkpoint is incomplete, and an older one would replace it
     shutil.rmtree(folder / "checkpoints" / "000002")
 
 
 def _compare(folder: Path) -> None:
-    compared = ("--optimizers", "ppo", "--seeds", "0", "--iterations", "2", "--evaluations", "4")
-    cli(folder.parent, "compare", *TINY, *compared, "--out", folder.name)
+    processes.succeed(("compare", *TINY, *COMPARED, "--out", folder.name), folder.parent)
 
 
 def _texts(folder: Path) -> None:
@@ -75,20 +71,15 @@ def _texts(folder: Path) -> None:
     shutil.copy(ROOT / "docs" / "example.toml", folder / "example.toml")
 
 
-def _post(folder: Path) -> None:
-    folder.mkdir()
-    for name in ("results.json", "about.json", "trials.safetensors"):
-        shutil.copy(ROOT / "docs" / "post" / name, folder / name)
+def _copies(*files: str) -> Callable[[Path], None]:
+    """Return a function that copies files of docs/ into a new folder."""
 
+    def copy(folder: Path) -> None:
+        folder.mkdir()
+        for file in files:
+            shutil.copy(ROOT / "docs" / file, folder)
 
-def _card_folder(folder: Path) -> None:
-    folder.mkdir()
-    shutil.copy(ROOT / "docs" / "card.json", folder / "card.json")
-
-
-def _trunk(folder: Path) -> None:
-    result = processes.run(lambda: _save_trunk(folder), folder.parent)
-    assert result.status == 0, result
+    return copy
 
 
 def _save_trunk(folder: Path) -> None:
@@ -104,11 +95,10 @@ def _save_trunk(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _curves(folder: Path) -> object:
+def _curves(folder: Path) -> None:
     from experiments.compare.curves import draw
 
     draw([folder / "run"], ["reward"], folder / "curves.svg")
-    return None
 
 
 def _report(folder: Path) -> object:
@@ -150,8 +140,7 @@ SCENARIOS = {
     "watch": Scenario(("watch", "{}/run", "--iteration", "2", "--json"), ("run/transcripts.jsonl",), ("run",)),
     "curves": Scenario(_curves, ("run/settings.json", "run/metrics.jsonl"), ("run",)),
     "compare": Scenario(
-        ("compare", *TINY, "--optimizers", "ppo", "--seeds", "0", "--iterations", "2", "--evaluations", "4",
-         "--out", "{}/compare"),
+        ("compare", *TINY, *COMPARED, "--out", "{}/compare"),
         ("compare/runs/ppo-seed0/measures.json", "compare/runs/ppo-seed0/metrics.jsonl"),
         ("compare",),
     ),
@@ -180,13 +169,13 @@ SCENARIOS = {
     "trials": Scenario(_trials, ("post/trials.safetensors",), ("post",), optional=True),
     "card": Scenario(_card, ("card/card.json",), ("card",), optional=True, shown=f"{VALUES}|{BYTES}"),
 }  # fmt: skip
-"""Name -> scenario."""
 
 
 FOLDERS: dict[str, Callable[[Path], None]] = {
-    "run": _run, "compare": _compare, "trunk": _trunk, "texts": _texts, "post": _post, "card": _card_folder,
+    "run": _run, "compare": _compare, "texts": _texts, "card": _copies("card.json"),
+    "trunk": lambda folder: processes.succeed(lambda: _save_trunk(folder), folder.parent),
+    "post": _copies("post/results.json", "post/about.json", "post/trials.safetensors"),
 }  # fmt: skip
-"""Name of a folder -> function that writes it."""
 
 
 def action(scenario: Scenario, folder: Path) -> Sequence[str] | Callable[[], object]:
@@ -195,12 +184,6 @@ def action(scenario: Scenario, folder: Path) -> Sequence[str] | Callable[[], obj
         return [word.replace("{}", str(folder)) for word in words]
     read = words
     return lambda: error_lines.run(lambda **_: print(json.dumps(read(folder))))
-
-
-def cli(work: Path, *words: str) -> None:
-    """Run a command that must succeed in the folder `work`."""
-    result = processes.run(words, work)
-    assert result.status == 0, result
 
 
 def seal(path: Path) -> None:

@@ -71,49 +71,40 @@ def install_filter() -> int:
     return descriptor
 
 
-class Supervisor:
-    """Continues or kills the processes that a filter blocks.
+def serve(descriptor: int, kills: Callable[[Call], bool], seconds: float) -> None:
+    """Answer one notification of a blocked call, if one comes within this time.
 
-    Args:
-        descriptor: the result of `install_filter` in another process.
-        kills: function that returns whether the process that makes a call is to be killed before this call.
+    `descriptor` is the result of `install_filter` in another process. If `kills` returns True, the caller is killed.
     """
-
-    def __init__(self, descriptor: int, kills: Callable[[Call], bool]) -> None:
-        self._descriptor = descriptor
-        self._kills = kills
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
-
-    def serve(self, seconds: float) -> None:
-        """Answer one notification of a blocked call, if one comes within this time."""
-        if not any(event & select.POLLIN for _, event in self._poll.poll(seconds * 1000)):
-            return
-        buffer = bytearray(NOTIFICATION.size)
-        try:
-            fcntl.ioctl(self._descriptor, RECEIVE, buffer)
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # the process has ended
-                raise
-            return
-        identity, thread, _, number, _, _, *arguments = NOTIFICATION.unpack(buffer)
-        if self._kills(_call(thread, number, arguments)):
-            os.kill(thread, signal.SIGKILL)
-            return
-        with suppress(FileNotFoundError):
-            fcntl.ioctl(self._descriptor, SEND, struct.pack("QqiI", identity, 0, 0, CONTINUE))
+    poll, buffer = select.poll(), bytearray(NOTIFICATION.size)
+    poll.register(descriptor, select.POLLIN)
+    if not any(event & select.POLLIN for _, event in poll.poll(seconds * 1000)):
+        return
+    try:
+        fcntl.ioctl(descriptor, RECEIVE, buffer)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # the process has ended
+            raise
+        return
+    identity, thread, _, number, _, _, *arguments = NOTIFICATION.unpack(buffer)
+    if kills(_call(thread, number, arguments)):
+        os.kill(thread, signal.SIGKILL)
+        return
+    with suppress(FileNotFoundError):
+        fcntl.ioctl(descriptor, SEND, struct.pack("QqiI", identity, 0, 0, CONTINUE))
 
 
 def _call(thread: int, number: int, arguments: list[int]) -> Call:
     name, kinds = CALLS[number]
-    paths, folder = [], f"/proc/{thread}/cwd"
+    process, paths = f"/proc/{thread}", list[str]()
+    folder = f"{process}/cwd"
     for kind, argument in zip(kinds, arguments, strict=False):
         descriptor = ctypes.c_int32(argument & 0xFFFFFFFF).value
         with suppress(OSError):
             if kind == "d":
-                folder = f"/proc/{thread}/fd/{descriptor}" if descriptor >= 0 else f"/proc/{thread}/cwd"
+                folder = f"{process}/fd/{descriptor}" if descriptor >= 0 else f"{process}/cwd"
             elif kind == "f":
-                paths.append(str(Path(f"/proc/{thread}/fd/{descriptor}").readlink()))
+                paths.append(str(Path(f"{process}/fd/{descriptor}").readlink()))
             elif kind == "p":
                 paths.append(os.path.normpath(Path(folder).readlink() / _text(thread, argument)))
     return Call(name=name, thread=thread, paths=tuple(paths))

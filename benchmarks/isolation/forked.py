@@ -19,25 +19,24 @@ SECONDS = 120.0
 
 
 def main() -> None:
-    base, log = Path(sys.argv[1]), Path(sys.argv[2])
+    base, log = map(Path, sys.argv[1:])
     names = json.loads((base / "names").read_text())
-    record, intact = base / "record", base / "intact"
+    record, intact, folder = base / "record", base / "intact", base / "work"
     processes.prepare("torch", "transformers", "agents.training.factory", "agents.storage.checkpoint", "peft")
     hostile.prepare(intact)
     references: dict[Sequence[str], Result] = {}
-    for name, case in hostile.cases():
+    for name, case in hostile.cases().items():
         if name not in names:
             continue
-        folder = base / "work"
         hostile.copy(intact, folder, record)
-        if case.change is not None:
-            case.change(folder, record)
+        for change in case.changes:
+            change(folder, record)
         record.unlink(missing_ok=True)
         seen = log.stat().st_size
         result = processes.run(case.words, folder, seconds=SECONDS)
         tried = traced.connections(log.read_text(errors="replace")[seen:])
         executed = (record.read_text() or "a shell command") if record.exists() else ""
-        if result.status == 0 and case.change is not None and case.words not in references:
+        if result.status == 0 and case.changes and case.words not in references:
             hostile.copy(intact, folder, record)
             references[case.words] = processes.run(case.words, folder, seconds=SECONDS)
         row = outcome(result, references.get(case.words), executed, tried)

@@ -40,10 +40,7 @@ class Place:
         return traced.run(words, here, environment, log, loopback=bool(start.loopback), given=start.given)
 
     def executed(self) -> list[str]:
-        """Return the names of the planted modules that were executed, and delete the record of their names.
-
-        If a planted shell command was executed instead, return ["touch"].
-        """
+        """Return the names of the executed planted modules, or "touch" for a shell command. Delete their record."""
         text = (self.record.read_text() or "touch") if self.record.exists() else ""
         self.record.unlink(missing_ok=True)
         return sorted(set(text.split()))
@@ -85,7 +82,6 @@ def outcome(start: Start, places: Sequence[Place], scripts: Mapping[str, str]) -
 
 
 def _problems(start: Start, result: Result, executed: Sequence[str]) -> list[str]:
-    """Return what a command did that it must not do."""
     wrong = [f"executed {' '.join(executed)}"] * bool(executed)
     if refused := traced.outside(result.connections) if start.loopback else list(result.connections):
         wrong.append(f"connections: {', '.join(refused)}")
@@ -97,9 +93,6 @@ def _problems(start: Start, result: Result, executed: Sequence[str]) -> list[str
 
 def _shown(result: Result, place: Place) -> str:
     """Return the output of a command. Fixed words replace times, addresses and the names of the folders."""
-    text = re.sub(
-        rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?",
-        "FOLDER",
-        result.out + result.err * bool(result.status),
-    )
+    folder = rf"{re.escape(str(place.base))}/{place.name}(-files\w*)?"
+    text = re.sub(folder, "FOLDER", result.out + result.err * bool(result.status))
     return TIMES.sub("TIME", re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", text))

@@ -17,14 +17,8 @@ OPTIONAL = (
     *("torchvision", "triton", "trl", "uvloop", "vllm", "wandb", "xformers", "conftest", "setup", "evil"),
 )
 """Names of modules that libraries import only if these are installed. None of the tested packages provides them."""
-ENTRY_POINTS = (
-    "actde.games",
-    "actde.optimizers",
-    "torch.backends",
-    "gymnasium.envs",
-    "fsspec.specs",
-    "keyring.backends",
-)
+ENTRY_POINTS = ("actde.games", "actde.optimizers", "torch.backends", "gymnasium.envs", "fsspec.specs",
+                "keyring.backends")  # fmt: skip
 FILES = {
     "matplotlibrc": "backend: module://evil\ntext.usetex: True\nlines.linewidth: 9\nfigure.facecolor: red\n",
     ".numba_config.yaml": "color_scheme: !!python/object/apply:os.system ['touch RECORD']\n",
@@ -77,12 +71,9 @@ class Averaged(PPO):
 
 
 def names() -> list[str]:
-    """Return the names of the planted modules.
-
-    They are those of the standard library, of all installed packages and of this project, `OPTIONAL` and `SITE`.
-    """
+    """Return the names of all modules of the standard library, installed packages and this project, and some more."""
     found = {*sys.stdlib_module_names, *packages_distributions(), *OPTIONAL, *OURS, *SITE}
-    return sorted(name for name in found if name.isidentifier())
+    return sorted(filter(str.isidentifier, found))
 
 
 def code(name: str, record: Path) -> str:
@@ -93,9 +84,7 @@ def code(name: str, record: Path) -> str:
 def plant(folder: Path, record: Path, *, packages: bool) -> None:
     """Write the user's code, all planted modules and the configurations into a new folder.
 
-    Args:
-        record: file to which a planted module appends its name.
-        packages: whether the modules are packages (folders). Otherwise they are single files.
+    A planted module appends its name to the file `record`. With `packages`, modules are packages, otherwise files.
     """
     write_named(folder)
     for name in names():

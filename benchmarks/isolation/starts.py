@@ -41,8 +41,7 @@ class Start:
     """A command that is started in a folder.
 
     Attributes:
-        words: the command. {out} is the folder for the outputs of all commands; {actde}, {torchrun} and {accelerate}
-            are the scripts that pip installs.
+        words: the command. {out} is the folder for all outputs; {actde}, {torchrun} and {accelerate} are scripts.
         environment: additional environment variables. {here} is the current folder.
         given: standard input.
         loopback: why the command connects to its own machine, or "" if it does not.
@@ -165,4 +164,4 @@ STARTS: dict[str, Start] = {
         loopback="the launcher", packages=True,
     ),
 }  # fmt: skip
-"""Name -> command. Later commands use the outputs of earlier commands."""
+# later commands use the outputs of earlier commands

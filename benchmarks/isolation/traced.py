@@ -26,13 +26,7 @@ def run(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, *,
     loopback: bool = False, given: str = "", seconds: float = SECONDS,
 ) -> Result:  # fmt: skip
-    """Run a command in `folder` and wait for it.
-
-    Args:
-        log: file for strace's output.
-        loopback: whether the namespace has the loopback interface.
-        given: the command's standard input.
-    """
+    """Run a command in `folder`. `given` is its standard input, and strace writes to the file `log`."""
     isolate = ["unshare", "--map-root-user", "--net", *(["sh", "-c", UP, "sh"] if loopback else [])]
     trace = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg"]
     with subprocess.Popen(
@@ -51,19 +45,12 @@ def run(
 
 def connections(log: str) -> tuple[str, ...]:
     """Return the addresses with ports in strace's output."""
-    found = dict[str, None]()
-    for line in log.splitlines():
-        if called := CALL.search(line):
-            port = PORT.search(line)
-            found[f"{called['address']} port {port[1] if port else '?'}"] = None
-    return tuple(found)
+    calls = ((CALL.search(line), PORT.search(line)) for line in log.splitlines())
+    return tuple(dict.fromkeys(f"{call['address']} port {port[1] if port else '?'}" for call, port in calls if call))
 
 
 def environment(**further: str) -> dict[str, str]:
-    """Return the environment variables of a user's process.
-
-    They are `further` and those of this process, without variables that protect its imports or forbid downloads.
-    """
+    """Return `further` and the variables of this process, except those that protect imports or forbid downloads."""
     protecting = ("PYTHONSAFEPATH", "HF_HUB_OFFLINE", "PYTHONPATH", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
     kept = {name: value for name, value in os.environ.items() if name not in protecting}
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200", **further}
@@ -71,15 +58,11 @@ def environment(**further: str) -> dict[str, str]:
 
 def scripts(folder: Path) -> dict[str, str]:
     """Write the scripts that pip installs for the entry points actde, torchrun and accelerate. Return their paths."""
-    targets = {
-        "actde": "actde.__main__:main",
-        "torchrun": "torch.distributed.run:main",
-        "accelerate": "accelerate.commands.accelerate_cli:main",
-    }
+    targets = {"actde": "actde.__main__", "torchrun": "torch.distributed.run",
+               "accelerate": "accelerate.commands.accelerate_cli"}  # fmt: skip
     folder.mkdir(exist_ok=True)
-    for name, target in targets.items():
-        module, _, function = target.partition(":")
-        text = f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+    for name, module in targets.items():
+        text = f"#!{sys.executable}\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return {name: str(folder / name) for name in targets}

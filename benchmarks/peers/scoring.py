@@ -53,10 +53,7 @@ def cached_copies(lm: Any, prompt: Sequence[int], commands: Sequence[Sequence[in
 
 
 def over_commands(scores: Scores) -> Floats:
-    """Return the probability of each command under the policy of TWOSOME and lamorel.
-
-    The product of the probabilities of a command's tokens is normalised over the commands.
-    """
+    """Return the probability of each command under the policy of TWOSOME and lamorel, normalised over the commands."""
     summed = np.array([score.sum() for score in scores])
     weights = np.exp(summed - summed.max())
     probabilities: Floats = weights / weights.sum()

@@ -32,28 +32,11 @@ ANY_LENGTH = 8192
 
 
 def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer) -> Any:
-    """Return the trainer."""
     tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
     tokenizer.chat_template = qwen3_chat_template
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     row = {"prompt": [{"role": "user", "content": "Win the game.\n\n"}], "seed": 0}
-    trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"])),
-        args=_config(job, folder),
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_list([row] * 4),
-        callbacks=[timer],
-        peft_config=adapter(job["lora"]),
-        environment_factory=partial(ToolEnvironment, job["game"], max_turns=job["max_turns"]),
-    )
-    trainer.model.register_forward_pre_hook(timer.first_pass)
-    if job["calls"] == "random":
-        trainer.model.generate = Caller(tokenizer)
-    return trainer
-
-
-def _config(job: dict[str, Any], folder: str) -> Any:
-    return GRPOConfig(
+    config = GRPOConfig(
         output_dir=folder,
         bf16=False,
         logging_steps=1,
@@ -62,11 +45,24 @@ def _config(job: dict[str, Any], folder: str) -> Any:
         gradient_accumulation_steps=job["episodes"],
         steps_per_generation=job["episodes"],
         num_generations=job["episodes"],
-        max_completion_length=job["tokens"] if job["calls"] == "own" else ANY_LENGTH,
         max_tool_calling_iterations=job["max_turns"],
         learning_rate=0.0,
+        max_completion_length=job["tokens"] if job["calls"] == "own" else ANY_LENGTH,
         **GRPO,
     )
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"])),
+        args=config,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list([row] * 4),
+        callbacks=[timer],
+        environment_factory=partial(ToolEnvironment, job["game"], max_turns=job["max_turns"]),
+        peft_config=adapter(job["lora"]),
+    )
+    trainer.model.register_forward_pre_hook(timer.first_pass)
+    if job["calls"] == "random":
+        trainer.model.generate = Caller(tokenizer)
+    return trainer
 
 
 def main() -> None:

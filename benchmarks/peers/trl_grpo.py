@@ -2,16 +2,15 @@
 
     python -m benchmarks.peers.trl_grpo
 
-The Python of an environment with TRL runs this file. Besides TRL it needs only `games`, which computes the reward. The
-peer uses only TRL's public interface, and one of torch's hooks on TRL's model.
+The Python of an environment with TRL runs this file. Besides TRL it needs only `games`, which computes the reward.
 
 The first line of input is the job, a JSON object: model (folder), dtype, autocast, threads, prompts (texts), reward (as
 in the completion game), group (completions per prompt), tokens (of a completion), epochs, minibatches (gradient steps
 per epoch), micro (completions per micro-batch), rounds, lora (rank; 0: none), rate.
 
-The answers are lines of JSON on standard output. The first line is {"libraries": bytes of memory before the model is
-loaded, "versions"}. For each round there is a line {"seconds", "update": seconds of the gradient steps alone, "peak":
-bytes}. The last line is {"written": mean number of tokens per rollout}.
+The answers are lines of JSON. The first is {"libraries": bytes of memory before the model is loaded, "versions"}. For
+each round, there is a line {"seconds", "update": seconds of the gradient steps alone, "peak": bytes}. The last is
+{"written": mean number of tokens per rollout}.
 """
 
 import tempfile
@@ -46,26 +45,10 @@ class Reward:
 
 
 def make_trainer(job: dict[str, Any], folder: str, timer: StepTimer, reward: Reward) -> Any:
-    """Return the trainer."""
     tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"])),
-        reward_funcs=reward,
-        args=_config(job, folder),
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_dict({"prompt": job["prompts"]}),
-        callbacks=[timer],
-        peft_config=adapter(job["lora"]),
-    )
-    trainer.model.register_forward_pre_hook(timer.first_pass)
-    return trainer
-
-
-def _config(job: dict[str, Any], folder: str) -> Any:
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     completions = len(job["prompts"]) * job["group"]
-    return GRPOConfig(
+    config = GRPOConfig(
         output_dir=folder,
         bf16=job["autocast"],
         logging_strategy="no",
@@ -83,6 +66,17 @@ def _config(job: dict[str, Any], folder: str) -> Any:
         adam_beta2=0.95,
         **GRPO,
     )
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"])),
+        reward_funcs=reward,
+        args=config,
+        processing_class=tokenizer,
+        callbacks=[timer],
+        train_dataset=Dataset.from_dict({"prompt": job["prompts"]}),
+        peft_config=adapter(job["lora"]),
+    )
+    trainer.model.register_forward_pre_hook(timer.first_pass)
+    return trainer
 
 
 def main() -> None:

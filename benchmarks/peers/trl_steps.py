@@ -29,9 +29,9 @@ GRPO: dict[str, Any] = {
     "top_p": 1.0,
     "top_k": 0,
     "beta": 0.0,
-    "loss_type": "dapo",  # a mean over the tokens of a gradient step, as ours
     "lr_scheduler_type": "constant",
     "seed": 1,
+    "loss_type": "dapo",  # a mean over the tokens of a gradient step, as ours
 }
 """Settings of `GRPOConfig` that all peers with GRPO have. There is no KL, so there is no reference model."""
 
@@ -55,7 +55,7 @@ class StepTimer(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self.began, self.updating = self.clock(), 0.0
 
     def first_pass(self, *args: Any) -> None:
-        """Record the start of the update: the first pass with gradients. This method is a forward pre-hook."""
+        """Record the start of the update, the first pass with gradients. A forward pre-hook calls this method."""
         if torch.is_grad_enabled():
             self.updating = self.updating or self.clock()
 
@@ -75,15 +75,13 @@ def adapter(rank: int) -> Any:
     """Return the configuration of an adapter of this rank with our settings, or None if the rank is 0."""
     from peft import LoraConfig
 
-    target = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}
-    return LoraConfig(r=rank, lora_alpha=2 * rank, **target) if rank else None
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM") if rank else None
 
 
 def start() -> tuple[dict[str, Any], Any]:
-    """Read the job and send the first line.
+    """Read the job and send the first line. Return the job, and a file for the answers.
 
-    Return a tuple: (1) the job, (2) a file for the answers. Standard output, to which the trainer prints, is redirected
-    to standard error.
+    Standard output, to which the trainer prints, is redirected to standard error.
     """
     job = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w")
@@ -94,6 +92,5 @@ def start() -> tuple[dict[str, Any], Any]:
 
 
 def send(answers: Any, **answer: Any) -> None:
-    """Write one line of JSON."""
     answers.write(json.dumps(answer) + "\n")
     answers.flush()

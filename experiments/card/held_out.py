@@ -1,9 +1,8 @@
 """Find the held-out games of a task of the evaluation card.
 
-Held-out games have reserved seeds, which `train` refuses. For most tasks, a held-out game must also belong to the test
-split (see `Task.by_hash`). The split of a game depends only on its hash. A task uses the first distinct games in the
-order of their seeds, so that every agent and machine has the same games. The search takes one or two seconds per game,
-so the results store the games.
+Held-out games have reserved seeds, which `train` refuses. For most tasks, a game's hash must also place it in the test
+split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds, so that every agent and
+machine has the same games. The search takes one or two seconds per game, so the results store the games.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +22,7 @@ from games.textworld.generation.reserved_seeds import RESERVED
 
 
 class HeldOutGame(NamedTuple):
-    """A held-out game of a task, with its canonical hash. JSON files store it as the list [level, seed, hash]."""
+    """A held-out game, with its canonical hash. JSON files store it as the list [level, seed, hash]."""
 
     level: int
     seed: int
@@ -39,9 +38,9 @@ def identity(task: Task) -> str:
 def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
     """Return the first `count` held-out games of a task, or all of them if there are fewer.
 
-    `known` are the games that an earlier search found. The search continues after the last of their seeds. A seed is
-    skipped if TextWorld cannot generate its game, if the game is a duplicate, or if it belongs to another split. The
-    search ends after PATIENCE consecutive skipped seeds.
+    The search continues after the games `known`, which an earlier search found. It skips a seed if TextWorld cannot
+    generate its game, if the game is a duplicate, or if the game belongs to another split. It ends after PATIENCE
+    consecutive skipped seeds.
     """
     found, skipped = list(known), 0
     for seed in range(found[-1].seed + 1 if found else RESERVED.start, RESERVED.stop):
@@ -55,10 +54,9 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
 
 
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
-    """Return the hashes of an agent's training games.
+    """Return the hashes of an agent's training games, given the content of its `agent.json`.
 
-    `about` is the content of `agent.json`. A file of an earlier version contains only the GAME string of the training
-    games, from which the hashes are computed.
+    A file of an earlier version contains no hashes. They are then computed from its GAME string.
     """
     hashes = about.get("trained_on")
     if hashes is None and "made_by" in about:
@@ -67,10 +65,7 @@ def training_games(about: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate the game of a seed in both variants of the task, and return its hash.
-
-    The result is None if the seed is skipped (see `find`). `hashes` are the hashes of the games found so far.
-    """
+    """Generate a seed's game in both variants, and return its hash, or None if the seed is skipped (see `find`)."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     with suppress(GameError):
         name = game_hash(specs[0])

@@ -2,11 +2,11 @@
 
 A row contains the results of one agent on one task, in one variant of the task (see tasks.py) and one mode of play:
 sampled or greedy. The results are stored in a JSON file, which is written after every row. A row is played again only
-if the agent's digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If an
-agent has a new digest, the rows with its old digest are removed.
+if the agent's digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If
+an agent has a new digest, the rows with its old digest are removed.
 
 Games are deterministic, so greedy agents and the walkthrough play each game once. Sampled agents play the given number
-of episodes. If there are enough games, no game is played twice.
+of episodes, on different games if there are enough.
 """
 
 import json
@@ -19,14 +19,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
 import games
 from agents.config import SMOLLM2
 from agents.model.pretrained import PACKAGE
-from agents.play.evaluate import evaluate
+from agents.play.evaluate import Estimate, evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.storage.checkpoint import AGENT, newest, read_json
-from experiments.card.card_file import StoredCard
 from experiments.card.held_out import HeldOutGame, find, identity, training_games
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.cluster_pool import ClusterPool
@@ -34,12 +35,56 @@ from games.files import atomic_write, create_folder, json_hash
 from games.untrusted_files import is_present, validated
 
 FORMAT = 1  # increase this number to play every row again
-STORED = ("episodes", "errors", "success_rate", "normalized_score", "steps", "steps_to_win", "entropy")
 How = Literal["sampled", "greedy"]
 # The agents on every card, and the modes in which they play. All other agents play in both modes.
 BASELINES: dict[str, tuple[How, ...]] = {"random": ("sampled",), "walkthrough": ("greedy",)}
-# {"episodes": ..., "games": {name of a task: {"of": its identity, "games": its held-out games}}, "rows": [...]}
-Results = dict[str, Any]
+Results = dict[str, Any]  # a `StoredCard`
+
+
+class StoredGames(TypedDict):
+    """The held-out games of a task. `of` is the hash that `held_out.identity` returns."""
+
+    of: str
+    games: list[tuple[int, int, str]]  # level, seed and canonical hash
+
+
+class StoredEvaluation(TypedDict):
+    """The part of an evaluation that the card stores."""
+
+    episodes: int
+    errors: int
+    success_rate: Estimate
+    normalized_score: Estimate | None
+    steps: Estimate
+    steps_to_win: Estimate | None
+    entropy: Estimate | None
+
+
+class StoredRow(TypedDict):
+    """The results of one agent on one task, in one variant (see tasks.py) and one mode of play.
+
+    Attributes:
+        of: what the results depend on, namely format, hash of the games, turn limit, and digest of the agent.
+        games: number of games.
+        trained_on: number of these games that the agent was trained on.
+    """
+
+    task: str
+    variant: Literal["told", "untold"]
+    agent: str
+    how: How
+    of: dict[str, Any]
+    games: int
+    trained_on: int
+    evaluation: StoredEvaluation
+
+
+class StoredCard(TypedDict):
+    """The whole content of the card's JSON file. A sampling agent plays `episodes` episodes on each task."""
+
+    episodes: int
+    games: dict[str, StoredGames]
+    rows: list[StoredRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +94,7 @@ class Player:
     Attributes:
         source: the argument of `make_agent`, which is the folder of a trained agent or the name of any other agent.
         digest: identifies the agent's version. For an agent that cannot change, it is the agent's name.
-        trained_on: the canonical hashes of the agent's training games.
+        trained_on: canonical hashes of the training games.
     """
 
     name: str
@@ -63,11 +108,13 @@ class Player:
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
-    """Return the players of a card: the baselines (random and walkthrough), then the agents in `names`.
+    """Return the players of a card: the baselines, then the agents in `names`.
 
-    `names` is a comma-separated list of names or folders of agents. If it is None, all available shipped agents are
-    used. `notify` is called with a message if a shipped agent cannot be played. AgentError is raised for an unknown
-    agent and for `human`.
+    `names` is a comma-separated list of names or folders. None selects all available shipped agents. If only the
+    fallback of a shipped agent can be played, `notify` is called with a message.
+
+    Raises:
+        AgentError: An agent is unknown, or is `human`.
     """
     shipped = (name for name in TRAINED if _is_available(name, notify))
     wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]
@@ -77,10 +124,7 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
 
 
 def _is_available(name: str, notify: Callable[[str], None]) -> bool:
-    """Return whether a shipped agent can be played itself, without a fallback to a small agent.
-
-    `notify` is called with a message if there would be a fallback.
-    """
+    """Return whether a shipped agent can be played. If only its fallback can be, call `notify` with a message."""
     try:
         return agent_folder(name, notify).name == name
     except AgentError:
@@ -106,22 +150,23 @@ def play(
     progress: Callable[[str, float, float], None],
     pool: ClusterPool | None = None,
 ) -> Iterator[Results]:
-    """Play the rows that are not yet stored in `path`, and yield the results after every new row and at the end.
+    """Play the rows that are not yet stored in `path`. Yield the results after every new row, and once more at the end.
 
-    With a pool, each row is a job of the pool. Without a pool, this process plays all rows. The variant with the
-    objective is played first for all tasks, so that an interrupted card covers as many tasks as possible. `progress` is
-    called with the current activity, the number of rows done, and the number of all rows.
+    With a pool, each row is a job of the pool. The variant with the objective is played first for all tasks, so that an
+    interrupted card covers as many tasks as possible. `progress` is called with the current activity, the number of
+    finished rows, and the number of all rows.
 
-    AgentError is raised if the results in `path` were made with another value of `episodes`.
+    Raises:
+        AgentError: The results in `path` are damaged, or were made with another value of `episodes`.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}
     results["rows"] = [r for r in results["rows"] if r["of"]["agent"] == digests.get(r["agent"], r["of"]["agent"])]
     modes = [(player, how) for player in agents for how in player.modes]
-    schedule = [(*place, *mode) for place, mode in product(product(VARIANTS, tasks), modes)]
+    schedule = list(product(VARIANTS, tasks, modes))
     held_out: dict[str, list[HeldOutGame]] = {}
     jobs: dict[Future[dict[str, Any]], dict[str, Any]] = {}
-    for done, (variant, task, player, how) in enumerate(schedule):
+    for done, (variant, task, (player, how)) in enumerate(schedule):
         if task.name not in held_out:
             progress(f"games of {task.name}", done, len(schedule))
             held_out[task.name] = _games(path, results, task, episodes)
@@ -142,7 +187,7 @@ def play(
 
 
 def _add(path: Path, results: Results, row: dict[str, Any]) -> Results:
-    """Store a new row in place of the earlier one of the same agent, task, variant and mode. Return the results."""
+    """Store a row in place of the earlier one of the same agent, task, variant and mode. Return the results."""
     key = {name: row[name] for name in ("task", "variant", "agent", "how")}.items()
     others = [known for known in results["rows"] if not key <= known.items()]
     results["rows"] = sorted([*others, row], key=_position)
@@ -168,14 +213,14 @@ def _evaluate(
         "games": len(specs),
         "trained_on": sum(game.hash in player.trained_on for game in held_out),
         "seconds": round(time.monotonic() - begin, 1),
-        "evaluation": {name: evaluation[name] for name in STORED},
+        "evaluation": {name: evaluation[name] for name in StoredEvaluation.__annotations__},
     }
 
 
 def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOutGame]:
-    """Return the first `count` held-out games of a task. Games that are not stored yet are found and stored.
+    """Return the first `count` held-out games of a task, and store those that are new.
 
-    Rows of the task that were played with other games or settings are removed from `results`.
+    Rows that were played with other games or settings are removed from `results`.
     """
     stored = results["games"].get(task.name, {})
     known = stored["games"] if stored.get("of") == identity(task) else []
@@ -194,8 +239,10 @@ def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
 def _read(path: Path, episodes: int) -> Results:
     """Return the results that are stored in `path`, or empty results if the file does not exist.
 
-    A row is removed if its task no longer exists, or if the games of its task are not stored. AgentError is raised if
-    the file is damaged or was made with another value of `episodes`.
+    Rows are omitted if their task no longer exists, or if its games are not stored.
+
+    Raises:
+        AgentError: The file is damaged or was made with another value of `episodes`.
     """
     if not is_present(path):
         return {"episodes": episodes, "games": {}, "rows": []}
@@ -218,7 +265,7 @@ def _write(path: Path, results: Results) -> None:
 
 
 def _position(row: dict[str, Any]) -> tuple[Any, ...]:
-    agent, tasks = row["agent"], [task.name for task in TASKS]
+    place = [task.name for task in TASKS].index(row["task"]), list(VARIANTS).index(row["variant"])
+    agent = row["agent"]
     rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
-    place = tasks.index(row["task"]), list(VARIANTS).index(row["variant"])
     return (*place, agent in BASELINES, rank, agent, row["how"] == "greedy")

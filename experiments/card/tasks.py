@@ -1,7 +1,7 @@
 """The tasks of the evaluation card, and results of other authors on similar tasks.
 
-A task consists of games of one family at fixed levels and settings. The games have reserved seeds, which `train`
-refuses. Every game is played in two variants: with the objective in the opening text, and without it.
+A task consists of games of one family at fixed levels and settings. Every game is played in two variants: with the
+objective in the opening text, and without it.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Task:
     Attributes:
         levels: the level of the first game, of the second game, and so on. The sequence is repeated for further games.
         settings: settings of the family other than level, seed and goal, written as in a GAME string.
-        goal: value of the setting `goal` in the variant with the objective. The variant without it has `goal=none`.
-        by_hash: whether to use only games whose hash is in the test split. The value is False for a family that has its
-            own splits (cooking), and for a task that has only one game (the single house of textnav).
+        goal: the setting `goal` in the variant with the objective. The variant without it has `goal=none`.
+        by_hash: whether to use only games whose hash is in the test split. False for a family with its own splits
+            (cooking), and for a task with only one game (the single house of textnav).
         references: results that other authors reported, with their unit and source.
     """
 
@@ -43,7 +43,6 @@ class Task:
 
 
 MEOW = "meow-tea-taro, as reported by its authors"
-TALES = "TALES"
 LMRL = "LMRL-Gym, Abdulhai et al. 2023, table 4; mean reward, 1 for a win"
 NOTEBOOK = "TextWorld's own notebook, 20 unseen games"
 TASKS = (
@@ -69,7 +68,7 @@ TASKS = (
         by_hash=False,
         references=(
             f"a 7B model, PPO: 58% won ({MEOW})",
-            f"the best of the models up to 8B, zero-shot: 29.7% of the score ({TALES})",
+            "the best of the models up to 8B, zero-shot: 29.7% of the score (TALES)",
         ),
     ),
     Task(
@@ -129,9 +128,9 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks whose names are listed in `names`, in the card's order. Commas separate the names.
+    """Return the tasks with the comma-separated `names`, or all if it is None, in the card's order.
 
-    If `names` is None, all tasks are returned. AgentError is raised for an unknown name.
+    Raise AgentError for an unknown name.
     """
     if names is None:
         return TASKS

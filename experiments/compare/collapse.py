@@ -5,12 +5,11 @@ command is a product over nodes. For another policy rho on the same trie, the ch
 
     KL(pi || rho) = sum over nodes n of  P(n) KL(pi(. | n) || rho(. | n))
 
-P(n) is the probability under pi that the path passes through node n. The result does not depend on the command that was
-sampled. `Nodes` stores the branching nodes (nodes with several children) of all decisions.
+P(n) is the probability under pi that the path passes through node n. `Nodes` stores the branching nodes (nodes with
+several children) of all decisions.
 
-The functions test a prediction. Tabular ACTDE adds q to the logits (`actde/tabular.py`). After training, pi(. | n)
-should therefore be proportional to pi_0(. | n) exp(q(n, .) / tau). Here pi_0 is the initial policy, and tau is a
-temperature. The predicted policy is called the tilted policy.
+Tabular ACTDE adds q to the logits (`actde/tabular.py`). Theory therefore predicts that training ends at the tilted
+policy, pi_0(. | n) exp(q(n, .) / tau) divided by its sum. pi_0 is the initial policy, and tau is a temperature.
 """
 
 from dataclasses import dataclass
@@ -28,13 +27,12 @@ MAX_INVERSE_TAU = 1e6  # in units of 1 / (spread of q); above it, the tilted pol
 class Nodes:
     """The n branching nodes of several decisions, with the two policies and q at each node.
 
-    pi is the trained policy, and pi_0 is the initial policy. K is the largest number of alternatives at a node.
+    pi is the trained policy, pi_0 the initial policy, and K the largest number of alternatives at a node.
 
     Attributes:
-        reach: the probability under pi that the decision passes through each node. It is 1 for the first node of each
-            decision. The shape is [n].
-        policy, initial: log pi and log pi_0 in nats, padded with -inf. The shape is [n, K].
-        q_values: q in units of reward, padded with 0, or None if no q was trained. The shape is [n, K].
+        reach: [n] probability under pi that a decision reaches the node. It is 1 for the first node of a decision.
+        policy, initial: [n, K] log pi and log pi_0 in nats, padded with -inf.
+        q_values: [n, K] q in units of reward, padded with 0, or None if no q was trained.
         decisions: the number of decisions.
     """
 
@@ -54,57 +52,45 @@ class Nodes:
             raise ValueError("expected at least one decision")
 
     def mean(self, per_node: Floats) -> float:
-        """Return the mean of `per_node` [n] over decisions.
-
-        Within a decision, the values at its nodes are multiplied by `reach` and added.
-        """
+        """Return the sum over nodes of `reach` times `per_node` [n], divided by the number of decisions."""
         return float(self.reach @ per_node / self.decisions)
 
 
 def kl_to_initial(nodes: Nodes) -> float:
-    """Return KL(pi || pi_0) in nats per decision.
-
-    pi is the trained policy over commands, and pi_0 is the initial policy over commands.
-    """
+    """Return KL(pi || pi_0) over commands, in nats per decision."""
     return nodes.mean(node_kl(nodes.policy, nodes.initial))
 
 
 def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
-    """Return the KL divergence from the trained policy pi to the tilted policy, in nats per decision.
+    """Return the KL divergence over commands from pi to the tilted policy, in nats per decision.
 
-    The tilted policy is softmax(log pi_0 + q / tau), where pi_0 is the initial policy. Both are policies over commands.
     `inverse_tau` is 1/tau, in units of 1/reward.
     """
     return nodes.mean(node_kl(nodes.policy, tilted(nodes, inverse_tau)))
 
 
 def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
-    """Return log softmax(log pi_0 + q / tau), the log-probabilities of the tilted policy at each node, in nats.
-
-    pi_0 is the initial policy, and `inverse_tau` is 1/tau. The shape is [n, K].
-    """
+    """Return log softmax(log pi_0 + q / tau) [n, K], the log-probabilities of the tilted policy, in nats."""
     assert nodes.q_values is not None
     return np.asarray(log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1))
 
 
 def node_kl(logprobs: Floats, others: Floats) -> Floats:
-    """Return the KL divergence at each node, in nats, from the policy `logprobs` to the policy `others`.
+    """Return the KL divergence [n] at each node, in nats, from the policy `logprobs` to the policy `others`.
 
-    Both arguments are normalised log-probabilities [n, K], padded with -inf. The shape of the result is [n]. Rounding
-    can make the result slightly negative. Each -inf counts as 0, so that its product with a probability of 0 is 0
-    instead of NaN.
+    Both arguments are normalised log-probabilities [n, K], padded with -inf. Rounding can make the result slightly
+    negative. Each -inf counts as 0, because its product with a probability of 0 would be NaN.
     """
     ours, theirs = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, others))
     return np.asarray(np.sum(np.exp(logprobs) * (ours - theirs), axis=1))
 
 
 def best_inverse_tau(nodes: Nodes) -> float:
-    """Return the 1/tau >= 0 that minimises `kl_to_tilted`.
+    """Return the x = 1/tau >= 0 that minimises `kl_to_tilted`.
 
-    Let pi be the trained and pi_0 the initial policy. KL(pi || softmax(log pi_0 + x q)) is convex in x = 1/tau. Its
-    slope in x is the mean of q under the tilted policy minus the mean of q under pi. The slope increases with x and is
-    zero at the minimum. The result never exceeds MAX_INVERSE_TAU divided by the spread of q, which is the largest
-    difference between two q-values of one node.
+    KL(pi || softmax(log pi_0 + x q)) is convex in x. Its slope is the mean of q under the tilted policy minus the mean
+    of q under pi. The result is at most MAX_INVERSE_TAU divided by the spread of q. The spread is the largest
+    difference between two q-values at the same node.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf

@@ -1,6 +1,6 @@
 """Draw learning curves of any runs side by side: `python -m experiments.compare.curves RUN... --out curves.svg`.
 
-The program reads only the settings and metrics of each run. It can therefore draw unfinished runs and runs without
+The program reads only the settings and metrics of each run, so it can draw unfinished runs and runs without
 checkpoints. Runs that differ only in the seed share a colour, and a bold line shows their mean.
 """
 
@@ -47,17 +47,16 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
     """Group the runs that differ only in the seed. A group's label is its optimizer and the settings that vary."""
     settings = [read_config(run).flat() for run in runs]
-    differ = differing(settings)
+    names = [name for name in differing(settings) if name not in ("seed", "optimizer")]
     groups: dict[str, list[Path]] = {}
     for run, each in zip(runs, settings, strict=True):
-        own = [f"{name} {each[name]}" for name in differ if name not in ("seed", "optimizer")]
+        own = [f"{name} {each[name]}" for name in names]
         groups.setdefault(", ".join([str(each["optimizer"]), *own]), []).append(run)
     return groups
 
 
 @program.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder with settings.json and metrics.jsonl")
     parser.add_argument(

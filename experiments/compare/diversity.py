@@ -1,16 +1,14 @@
 """Compute effective numbers of strategies and pass@k from counts.
 
 The effective number of strategies is exp(H), where H is the entropy over strategies in nats (Hill 1973, order 1). It is
-the number of equally likely strategies that would have the same entropy. H is estimated in three ways, and each
-estimate has a weakness:
+the number of equally likely strategies that would have the same entropy. H is estimated in three ways:
 
-* counted: H is the entropy of the observed shares. It is too low if the sample is small relative to the number of
-  possible strategies. exp(H) never exceeds the number of episodes.
-* corrected: Chao and Shen (2003) correct H for strategies that the sample lacks. This estimate needs independent
+* counted: the entropy of the observed shares. This estimate is too low if the sample is small relative to the number
+  of possible strategies. Its exp(H) never exceeds the number of episodes.
+* corrected: the counted entropy, corrected for unseen strategies (Chao and Shen 2003). This estimate needs independent
   samples. It fails if almost all samples differ.
-* from the policy: by the chain rule, H is the expected sum of the entropies of an episode's decisions. The agents
-  compute these entropies exactly. The estimate is the mean of the sum over episodes. It is unbiased for any number of
-  possible strategies, but it is valid only for deterministic games.
+* from the policy: the sum of the entropies of an episode's decisions, averaged over episodes. Agents compute these
+  entropies exactly. By the chain rule, the estimate is unbiased in deterministic games. In others, it is not valid.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -27,10 +25,7 @@ KS = (1, 2, 4, 8)  # values of k for pass@k
 
 
 def counted_entropy(counts: Floats) -> Floats:
-    """Return the entropy of the shares of S strategies, in nats. The shape is [...].
-
-    `counts` [..., S] says how often each strategy was used. Every row must have a positive sum.
-    """
+    """Return the entropy [...], in nats, of the shares of S strategies, given `counts` [..., S] with positive sums."""
     return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
@@ -41,8 +36,8 @@ def chao_shen_entropy(counts: Floats) -> float:
 
         C = 1 - f_1 / n,   p~ = C p,   H = - sum p~ log p~ / (1 - (1 - p~)^n)
 
-    C is the Good-Turing coverage, p is the observed share of a strategy, and f_1 is the number of strategies that were
-    seen once. If every strategy was seen only once, f_1 is set to n - 1, since C must not be 0.
+    C is the Good-Turing coverage, p the observed share of a strategy, and f_1 the number of strategies that were seen
+    once. If every strategy was seen only once, f_1 is set to n - 1, so that C is above 0.
     """
     seen = counts[counts > 0]
     n, singles = float(seen.sum()), int(np.sum(seen == 1))
@@ -57,9 +52,9 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
     `rows` contains the counts [episodes, S] of S strategies for each game. The result is None if only one strategy was
     seen in each game.
 
-    A bootstrap resamples the episodes of each game. On average, a resample has a lower counted entropy than the sample.
-    The bounds are therefore those of the basic bootstrap: 2 H - quantile, where H is the entropy of the sample. The
-    lower bound is clipped at 0.
+    A bootstrap resamples the episodes of each game. On average, a resample has a lower counted entropy than the sample,
+    so the bounds are those of the basic bootstrap: 2 H - quantile, where H is the entropy of the sample. The lower
+    bound is clipped at 0.
     """
     if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in rows):
         return None
@@ -75,10 +70,9 @@ def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] |
 
 
 def count_labels(labels: Sequence[Sequence[T]], names: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
-    """Count how often each label occurs in each episode.
+    """Return a tuple (counts [episodes, S], S labels): how often each label occurs in each episode.
 
-    Return a tuple (counts [episodes, S], the S labels). `labels` holds the labels of each episode. The S labels are
-    `names` and then all other labels in the order in which they occur.
+    The S labels are `names` and then all other labels in the order in which they occur.
     """
     known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
     counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
@@ -102,10 +96,9 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
     """Return pass@k of each game, and its mean over games, for each k of `KS`.
 
-    The result has the form {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}}. `games` maps a game's
-    name to a list that says of each try whether it won. A k is omitted if some game has fewer than k tries.
+    The result has the form {"mean": {"1": ..., "2": ...}, "games": {name: {"1": ..., "2": ...}}}. `games` maps the
+    name of a game to a list of booleans: whether each try won. A k is omitted if some game has fewer than k tries.
     """
     ks = [k for k in KS if k <= min(map(len, games.values()))]
     rates = {name: {str(k): pass_at_k(len(won), sum(won), k) for k in ks} for name, won in games.items()}
-    mean = {str(k): float(np.mean([each[str(k)] for each in rates.values()])) for k in ks}
-    return {"mean": mean, "games": rates}
+    return {"mean": {str(k): float(np.mean([each[str(k)] for each in rates.values()])) for k in ks}, "games": rates}

@@ -1,4 +1,4 @@
-"""Draw learning curves, measures against the varied settings (see results.py), and success against diversity."""
+"""Draw the figures of a grid: learning curves, sweeps, collapse, and success against diversity (see results.py)."""
 
 import itertools
 import math
@@ -9,44 +9,57 @@ from typing import Any
 
 import numpy as np
 
+from experiments.compare.intervals import ABOVE_0, ABOVE_1, Range, over_runs
 from experiments.compare.results import (
     SOLVED,
+    Measure,
     Rows,
     by_label,
     can_be_won,
     counts_bonus,
+    effective_strategies,
     kl_to_initial,
+    number_at,
     success_rate,
+    values_of,
     varied,
     varied_settings,
     winning_sequences,
     write_texts,
 )
-from experiments.compare.variation import value_text
+from experiments.compare.runs import value_text
 from experiments.plot_style import PALETTE, color_of, make_figure, plot_runs, save_figure
 
 STYLES: Sequence[Any] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vP*Xhp"
 PANEL_WIDTH, PANEL_HEIGHT = 4.75, 3.6
 SHARE = (-0.02, 1.02)  # limits of an axis that shows a share
+# Label, measure (filled dots), alternative measure (hollow dots on their right) or None, and range of the measures.
+PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
+    ("entropy,\nnats per decision", number_at("collapse", "entropy"), None, ABOVE_0),
+    ("KL to the first policy,\nnats per decision", kl_to_initial, None, ABOVE_0),
+    ("KL to $\\pi_0\\, e^{q/\\tau}$,\nnats per decision", number_at("collapse", "tilted", "best_kl"),
+     number_at("collapse", "tilted", "kl"), ABOVE_0),
+    ("effective number\nof strategies", effective_strategies, None, ABOVE_1),
+)  # fmt: skip
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
-    """Draw learning curves against episodes.
-
-    The panels show the measures that apply to the game. If the game names strategies, one panel for each optimizer
-    shows the shares of strategies.
-    """
+    """Draw the learning curves that apply to the game, and the shares of the strategies that the game names."""
     texts = write_texts(rows)
-    panels: list[Any] = [("recent_success", "share of the last 100 won", SHARE)] if can_be_won(rows) else []
-    panels += [("reward", "reward of a text", (None, None))] if texts else []
-    panels += [("bonus_share", "share of turns on the bonus", SHARE)] if counts_bonus(rows) else []
+    applicable: list[tuple[bool, str, str, Any]] = [
+        (can_be_won(rows), "recent_success", "share of the last 100 won", SHARE),
+        (texts, "reward", "reward of a text", (None, None)),
+        (counts_bonus(rows), "bonus_share", "share of turns on the bonus", SHARE),
+        (texts, "entropy", "entropy, nats per token", (0, None)),
+        (not texts, "turn_entropy", "entropy over commands, nats", (0, None)),
+    ]
+    panels = [panel for applies, *panel in applicable if applies]
     shares = list(dict.fromkeys(name for row in rows for name in row["curves"] if name.startswith("share_")))
     optimizers = list(dict.fromkeys(row["optimizer"] for row in rows)) if shares else []
-    count = len(panels) + 1 + len(optimizers)
+    count = len(panels) + len(optimizers)
     figure, axes = make_figure(1, count, PANEL_WIDTH * count)
-    entropy = ("entropy", "entropy, nats per token") if texts else ("turn_entropy", "entropy over commands, nats")
-    for axis, (curve, label, limits) in zip(np.ravel(axes), [*panels, (*entropy, (0, None))], strict=False):
+    for axis, (curve, label, limits) in zip(np.ravel(axes), panels, strict=False):
         _learning_curves(axis, rows, curve)
         if curve == "recent_success":
             axis.axhline(SOLVED, color="0.6", lw=0.8, ls=":")
@@ -57,11 +70,7 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Draw the learning curve `curve` of each group of runs.
-
-    Runs without this curve are left out. For example, a run that learned from recorded play alone has no own episodes,
-    and so no curve of wins.
-    """
+    """Draw a curve of each group of runs. Runs without this curve are omitted, such as runs on recorded play."""
     colors: Counter[Any] = Counter()
     for label, group in by_label([row for row in rows if curve in row["curves"]]).items():
         color = color_of(group[0]["optimizer"])
@@ -100,13 +109,14 @@ def _legend(axis: Any) -> None:
 
 
 def sweep_figure(rows: Rows, path: Path) -> None:
-    """Draw measures of the finished agents against each varied setting (see results.py).
+    """Draw measures of the finished agents against each varied setting.
 
-    Each setting has a row of panels, with one panel for each measure. Each dot is a run. On a logarithmic axis, a line
-    connects the means. On any other axis, a bar marks each mean. A mean is over all runs with the same value of the
-    panel's setting, even if they differ in other settings. If the combinations of settings are sampled (`--samples`),
-    it may happen that only one combination has a certain value. Then no line connects the means. If the setting does
-    not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
+    Each setting has a row of panels, with one panel for each measure. Each dot is a run. A mean is over all runs with
+    the same value of the panel's setting, even if they differ in other settings.
+
+    On a logarithmic axis, a line connects the means. The means are not drawn if several settings were varied and some
+    value occurs in only one combination, as with `--samples`. On a categorical axis, a bar marks each mean. If the
+    setting does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
     """
     settings = varied_settings(rows)
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -138,15 +148,15 @@ def _sweep_panel(axis: Any, rows: Rows, setting: str, what: str, label: str) -> 
 
 
 def on_log_scale(values: Iterable[Any]) -> bool:
-    """Return whether all values are numbers above 0, so that a logarithmic axis can show them."""
+    """Return whether a logarithmic axis can show all values."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)
 
 
 def positions(values: Iterable[Any]) -> dict[Any, float]:
     """Map each value to its position: the value itself on a logarithmic axis, its index on any other axis."""
-    unique = list(dict.fromkeys(values))
+    unique = dict.fromkeys(values)
     scaled = on_log_scale(unique)
-    return {value: float(value) if scaled else float(index) for index, value in enumerate(unique)}
+    return {value: float(value if scaled else index) for index, value in enumerate(unique)}
 
 
 def _along_sweep(axis: Any, rows: Rows, setting: str, places: Mapping[Any, float], how: str, what: str) -> None:
@@ -170,20 +180,13 @@ def _along_sweep(axis: Any, rows: Rows, setting: str, places: Mapping[Any, float
 
 
 def _value(row: Mapping[str, Any], how: str, what: str) -> float:
-    """Return the measure `what` of a run's evaluation in the mode `how` ("sampled" or "greedy").
-
-    If the game does not report the measure, return NaN, which is not drawn.
-    """
+    """Return the measure `what` of an evaluation ("sampled" or "greedy"), or NaN if the game does not report it."""
     estimate = row["evaluation"][how][what]
     return math.nan if estimate is None else estimate["value"]
 
 
 def tradeoff_figure(rows: Rows, path: Path) -> None:
-    """Draw the share of episodes won against two measures of the diversity that remains after training.
-
-    The measures are the KL to the initial policy and the effective number of winning command sequences. A small dot
-    shows a run, and a large dot shows the mean of a group of runs.
-    """
+    """Draw the share of episodes won against two measures of diversity: small dots are runs, large dots are means."""
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),
               (winning_sequences, "effective number of winning sequences"))  # fmt: skip
@@ -198,3 +201,46 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
         axis.set(xlabel=label, ylabel="share of episodes won, sampled", ylim=(-0.02, 1.04))
     _legend(axes[0])
     save_figure(figure, path)
+
+
+def collapse_figure(rows: Rows, path: Path) -> None:
+    """Draw a panel for each measure. Dots are runs, and lines are the means of groups with confidence intervals."""
+    panels = [panel for panel in PANELS if values_of(rows, panel[1])]
+    figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
+    for axis, panel in zip(np.ravel(axes), panels, strict=True):
+        _panel(axis, by_label(rows), *panel)
+    save_figure(figure, path)
+
+
+def _panel(
+    axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None, within: Range
+) -> None:
+    others = [values_of(rows, other) if other else [] for rows in groups.values()]
+    both = any(others)
+    for place, (rows, second) in enumerate(zip(groups.values(), others, strict=True)):
+        color, values = color_of(rows[0]["optimizer"]) or "0.3", values_of(rows, measure)
+        _dots(axis, place - (0.2 if both else 0.0), values, color, within, filled=True)
+        _dots(axis, place + 0.2, second, color, within, filled=False)
+        if not values:
+            axis.text(place, 0.02, "none", color="0.5", fontsize=8, ha="center", transform=axis.get_xaxis_transform())
+    if both:
+        for fill, text in (("0.3", "$\\tau$ that fits best"), ("none", "$\\tau$ of the step sizes")):
+            axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, ls="none", label=text)
+        axis.legend(frameon=False, fontsize=8)
+    axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(within[0], None))
+    if within is ABOVE_1 and max(value for rows in groups.values() for value in values_of(rows, measure)) > 50:
+        axis.set_yscale("log")
+    names = [name.replace(", ", "\n") for name in groups]
+    crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
+    axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
+
+
+def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
+    mean = over_runs(values, within)
+    if mean is None:
+        return
+    x = place - 0.08 + np.linspace(-0.06, 0.06, len(values))
+    axis.plot(x, values, "o", color=color, mfc=color if filled else "none", ms=3.5, ls="none", alpha=0.7, clip_on=False)
+    axis.plot([place + 0.02, place + 0.18], [mean.value] * 2, color=color, lw=1.6, clip_on=False)
+    if mean.low is not None:
+        axis.plot([place + 0.1] * 2, [mean.low, mean.high], color=color, lw=1.0)

@@ -27,20 +27,13 @@ CURVES = (  # metrics whose value at every iteration is stored, in addition to t
     "q_value", "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
 
-REQUIRED = ("iteration", "episodes", "env_steps", "seconds")
-"""Metrics that every line of `metrics.jsonl` must have."""
+REQUIRED = ("iteration", "episodes", "env_steps", "seconds")  # metrics that every line of `metrics.jsonl` must have
+# Metrics of the episodes without an expert. Their curves contain None as long as an expert is in every episode.
 OF_THE_AGENT = frozenset({"success", "recent_success"})
-"""Metrics of the episodes that the agent plays without an expert.
-
-As long as an expert takes part in every episode, the curves of these metrics contain None.
-"""
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
-    """Return the configuration of each run. Errors in names and values are raised before the first run starts.
-
-    `common` contains the shared settings that are not defaults. `tests` is the GAME string of the test games.
-    """
+    """Check all names and values, and return the configuration of each run. `tests` is the GAME of the test games."""
     if tests:
         games.resolve(tests)
     configs: dict[GridRun, TrainConfig] = {}
@@ -66,24 +59,22 @@ def run_grid(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Complete every run of a grid, in local processes or on a cluster.
 
-    Return a tuple (rows, diverged) of two lists in the order of `configs`. An entry of `rows` contains the settings,
-    learning curves and measures of a finished run as JSON. An entry of `diverged` contains the error of a run that
-    diverged.
+    Return a tuple (rows, diverged) of two lists in the order of `configs`. `rows` has the settings, learning curves and
+    measures of each finished run as JSON. `diverged` has the error of each run that diverged.
 
     Args:
         configs: the result of `check`.
-        root: the folder that contains the folders of the runs.
         workers: number of processes, which share the CPU cores equally. Without a cluster, the default is 1.
         cluster: the address of a Ray cluster (see `ClusterPool`). Each run then has OMP_NUM_THREADS CPUs, by default
             one, and one GPU if the cluster has GPUs.
-        episodes, tests: arguments of `measure_run`, which measures the finished agents.
+        episodes, tests: arguments of `measure_run`.
         on_run: called with the row of each run as soon as the run is finished.
-        on_progress: called every second with (1) the number of finished runs, (2) the number of iterations done so far,
-            and (3) the total number of iterations. The iterations of runs that were finished at the start do not count.
+        on_progress: called every second with the number of finished runs, the number of iterations done so far, and
+            the total number of iterations. The iterations of runs that were finished at the start do not count.
 
     Raises:
-        AgentError: a folder in `root` holds a run with other settings, with more iterations, or with files of its games
-            that have changed since. This is raised before the first run starts.
+        AgentError: a folder in `root` holds a run that has other settings or more iterations, or whose game files have
+            changed. This is raised before the first run starts.
         DivergenceError: all runs diverged.
     """
     errors: dict[GridRun, DivergenceError] = {}
@@ -98,10 +89,9 @@ def run_grid(
             raise AgentError(f"{changed}; give the same settings, or another --out")
         if changed := changed_input(folder, finished, games.resolve(config.run.game)):
             raise AgentError(f"{changed}; restore them, or give another --out")
-        if read_config(folder) == config:
-            measures = cached_measures(folder, episodes=episodes, tests=tests)
-            if measures is not None:
-                rows[run] = _row(run, config, folder, measures)
+        current = read_config(folder) == config
+        if current and (measures := cached_measures(folder, episodes=episodes, tests=tests)):
+            rows[run] = _row(run, config, folder, measures)
     for row in rows.values():
         on_run(row)
     missing = [run for run in configs if run not in rows]
@@ -136,10 +126,7 @@ def _completed(jobs: Iterable[Future[Any]], on_second: Callable[[], None]) -> It
 def _iterations(
     configs: Mapping[GridRun, TrainConfig], runs: Sequence[GridRun], root: Path, finished: Container[GridRun]
 ) -> tuple[int, int]:
-    """Return a tuple (done, total): how many iterations `runs` have finished, and how many they must do in all.
-
-    `finished` contains those runs that are complete.
-    """
+    """Return a tuple (done, total): how many iterations `runs` have finished, and how many they must do in all."""
     wanted = {run: configs[run].budget.iterations for run in runs}
     done = 0
     for run in runs:
@@ -154,25 +141,30 @@ def _train(
 ) -> dict[str, Any]:
     """Complete a run and return its row.
 
-    If `wait` is true, the function first waits until no process holds the lock of the run's folder. This is needed on a
-    cluster, which starts a run again if the run's process was lost.
+    If `wait` is true, first wait until no process holds the lock of the run's folder. A cluster needs this, because it
+    starts a run again if the run's process was lost.
     """
+    folder = root / run.name
+    if wait:
+        with exclusive(folder, wait=True):
+            pass
+    train_run(config, folder, threads)
+    with exclusive(folder):
+        return _row(run, config, folder, measure_run(folder, config, episodes=episodes, tests=tests))
+
+
+def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
+    """Start or resume a run. `on_rollout` is called once per rollout, after the rollout's checkpoint if it has one."""
     import torch
 
     from agents.training.factory import make_trainer
 
     torch.set_num_threads(threads)
-    folder = root / run.name
-    if wait:
-        with exclusive(folder, wait=True):
-            pass
     trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
     for line in trainer.notes:
-        note(f"{run.name}: {line}")
+        note(f"{folder.name}: {line}")
     for _ in trainer.run():
-        pass
-    with exclusive(folder):
-        return _row(run, config, folder, measure_run(folder, config, episodes=episodes, tests=tests))
+        on_rollout()
 
 
 def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) -> dict[str, Any]:

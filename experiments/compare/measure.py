@@ -2,8 +2,7 @@
 
 Collapse is the loss of diversity during training. It is measured by the entropy, the KL divergence to the initial
 policy and the number of strategies. The agent plays the same games with the same seeds in two modes, sampled and
-greedy, without dropout. Collapse is measured on the sampled episodes. The measures are stored in the run's folder
-(`measures.json`). They are computed again only if the agent, the games or the number of episodes changed.
+greedy, without dropout. Collapse is measured on the sampled episodes.
 """
 
 import json
@@ -36,9 +35,8 @@ Measures = dict[str, Any]
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
     """Return the measures of the finished run in `folder`. Missing or outdated measures are computed and stored.
 
-    The agent plays `episodes` episodes of the games `tests` in each mode. If `tests` is empty, it plays the training
-    games. In the result, "evaluation" contains "sampled" and "greedy" (see agents/play/evaluate.py), and "collapse" is
-    the result of `collapse_of`.
+    The agent plays `episodes` episodes of the games `tests` (by default the training games) in each mode. The result
+    contains "evaluation" ("sampled" and "greedy", see agents/play/evaluate.py) and "collapse" (see `collapse_of`).
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
@@ -49,11 +47,7 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the stored measures of the newest checkpoint, or None if there are none for these arguments.
-
-    Stored measures count as missing if they belong to another agent, other games or another number of episodes, or if
-    they were changed after they were stored.
-    """
+    """Return the stored measures, or None if none fit the arguments and the agent, or if the file was edited."""
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
@@ -63,18 +57,13 @@ def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures
 
 
 def _digest(measures: Any) -> str:
-    """Return the SHA-256 of measures as they are stored in JSON."""
     return json_hash(json.loads(json.dumps(measures)))
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
     """Return everything on which the measures depend. The agent's digest covers the settings of the run."""
-    return {
-        "format": FORMAT,
-        "episodes": episodes,
-        "agent": read_json(newest(folder) / AGENT)["digest"],
-        "tests": tests,
-    }
+    agent = read_json(newest(folder) / AGENT)["digest"]
+    return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
 
 def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
@@ -82,7 +71,6 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
     specs = games.resolve(game, step_seconds=config.rollout.step_seconds)
     initial = load_agent(folder / INITIAL, seed=seed, guide_beta=0.0)
     paired = PairedAgent(load_agent(folder, seed=seed), initial, config.rollout.credit)
-    greedy = load_agent(folder, seed=seed, greedy=True)
     sampled: list[Episode] = []
     evaluation = {
         how: evaluate(
@@ -97,26 +85,25 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
             on_episode=sampled.append if how == "sampled" else None,
         ).to_json()
         | {"trained_on": games_trained_on(str(folder), specs)}
-        for how, agent in (("sampled", paired), ("greedy", greedy))
+        for how, agent in (("sampled", paired), ("greedy", load_agent(folder, seed=seed, greedy=True)))
     }
     sampled.sort(key=lambda episode: episode.index)
-    tau = implied_temperature(config)
-    return {"evaluation": evaluation, "collapse": collapse_of(sampled, paired, strategies_of(specs[0]), tau, seed)}
+    names, tau = strategies_of(specs[0]), implied_temperature(config)
+    return {"evaluation": evaluation, "collapse": collapse_of(sampled, paired, names, tau, seed)}
 
 
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse of `paired` as JSON. A measure is None if it does not exist for these episodes.
+    """Return all measures of collapse of `paired` as JSON. A measure is None if it does not apply to these episodes.
 
     "decisions" is the number of turns in which the agent chose among several commands or wrote free text. "entropy" and
-    "kl_initial" are means in nats per decision. "tilted", "strategies" and "texts" are the results of `_tilted`,
-    `_strategies` and `_texts`. "wins" and "pass_at" are from `_wins`.
+    "kl_initial" are means in nats per decision.
 
     Args:
         names: the strategies that the game names.
-        tau: the result of `implied_temperature`, in units of reward.
-        seed: the seed of the bootstrap.
+        tau: the result of `implied_temperature`.
+        seed: seed of the bootstrap.
     """
     entropies = [
         step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) != 1
@@ -136,25 +123,29 @@ def collapse_of(
 def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | None:
     """Return measures of the texts that the agent wrote, or None if the agent chose among commands.
 
-    "kl" (to the initial policy) and "entropy" are in nats per token. "samples" are the first texts, as pairs of a
-    prompt and a text. The other keys are those of `text_measures`.
+    "kl" (to the initial policy) and "entropy" are in nats per token. "samples" are pairs of a prompt and a text.
     """
     if kl is None:
         return None
     steps = [step for episode in episodes for step in episode.steps]
-    entropy = sum(step.decision.entropy or 0.0 for step in steps) / sum(len(step.decision.tokens) for step in steps)
-    samples = [[step.observation, step.decision.command] for step in steps[:SAMPLES]]
-    measures = text_measures([step.decision.command for step in steps])
-    return {"entropy": entropy, "kl": _nats(kl), **measures, "samples": samples}
+    entropy = sum(step.decision.entropy or 0.0 for step in steps)
+    tokens = sum(len(step.decision.tokens) for step in steps)
+    return {
+        "entropy": entropy / tokens,
+        "kl": _nats(kl),
+        **text_measures([step.decision.command for step in steps]),
+        "samples": [[step.observation, step.decision.command] for step in steps[:SAMPLES]],
+    }
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
-    """Return the KL from the trained to the tilted policy at two temperatures tau, in nats per decision.
+    """Return the KL from the trained to the tilted policy, in nats per decision, at two temperatures.
 
-    The tilted policy is softmax(log pi_0 + q / tau), where pi_0 is the initial policy. "kl" is the KL at `tau`, the
-    temperature that the settings imply, or None if they imply none. "best_kl" is the lowest KL over all temperatures.
-    "best_inverse_tau" is 1/tau at the temperature with the lowest KL, in units of 1/reward. It is 0 if pi_0 itself fits
-    best.
+    The tilted policy is softmax(log pi_0 + q / tau), where pi_0 is the initial policy.
+
+    * "kl": the KL at `tau`, the temperature that the settings imply, or None if they imply none
+    * "best_kl": the lowest KL over all temperatures
+    * "best_inverse_tau": 1/tau at this minimum, in units of 1/reward. 1/tau is 0 if pi_0 itself fits best.
     """
     best = collapse.best_inverse_tau(nodes)
     return {
@@ -174,10 +165,9 @@ def implied_temperature(config: TrainConfig) -> float | None:
 
         tau = alpha / b = 2 q_coef q_lr / lr
 
-    Here alpha is the step size of q, and b is the step size of the logits. The equation holds for a table of logits and
-    q that is trained by plain gradient descent from a uniform policy. Let A be the error of a choice, which is a token
-    that the agent sampled among several. The choice's logit changes by b A relative to the other logits, with b = lr.
-    The gradient of the squared error changes the choice's q by alpha A, with alpha = 2 q_coef q_lr.
+    The equation holds for a table of logits and q that is trained by plain gradient descent from a uniform policy.
+    Let A be the error of the chosen action. The policy's step changes the action's logit by b A relative to the other
+    logits, with b = lr. The step on the squared error changes the action's q by alpha A, with alpha = 2 q_coef q_lr.
 
     The learning rates imply a tau only if all of these conditions hold:
 
@@ -200,12 +190,13 @@ def implied_temperature(config: TrainConfig) -> float | None:
 
 
 def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return three estimates of the effective number of strategies (see diversity.py), and the shares of strategies.
+    """Return three estimates of the effective number of strategies (see diversity.py), and "shares".
 
-    Some games name the strategy that each command follows. For these games, "shares" contains the share of each
-    strategy, and "corrected" and "policy" are None, because the commands of one episode are not independent. In any
-    other game, the strategy of an episode is its sequence of commands. For such games, each effective number is exp(H),
-    where H is the entropy of a game's strategies, averaged over games.
+    In most games, the strategy of an episode is its sequence of commands, and "shares" is None. An effective number is
+    exp(H), where H is the mean over games of the entropy of strategies.
+
+    Some games name the strategy that each command follows. "shares" then maps each strategy to its share of all
+    commands. "corrected" and "policy" are None, because the commands of an episode are not independent.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
@@ -237,11 +228,14 @@ def _commands(episode: Episode) -> tuple[str, ...]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return a dict with pass@k ("pass_at") and a description of the command sequences that win ("wins").
+    """Return pass@k as "pass_at", and measures of the winning command sequences as "wins".
 
-    In "wins", "won" is the number of episodes won, and "different" is the number of distinct winning sequences.
-    "effective" is exp(H), where H is the entropy of a game's winning sequences, averaged over the games that were won.
-    If no game states a maximum score and no episode was won, "wins" and "pass_at" are None.
+    Both are None if no game states a maximum score and no episode was won. "wins" contains:
+
+    * "won": the number of episodes won
+    * "different": the number of distinct winning sequences, summed over games
+    * "effective": exp(H), where H is the entropy of winning sequences, averaged over the games that were won. None if
+      no episode was won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}

@@ -1,8 +1,7 @@
 """Play with a trained agent, and evaluate its initial policy on the same states.
 
-At every visited state, `PairedAgent` records the policies of the two agents and the q of the trained agent, at every
-branching node (node with several children) of the trie of commands. A choice is a token that the agent sampled among
-several.
+`PairedAgent` records both policies and the q of the trained agent at every branching node (node with several children)
+of the trie of commands.
 """
 
 from collections.abc import Sequence
@@ -25,13 +24,12 @@ NodeArrays = tuple[Floats, Floats, Floats, Floats | None]  # reach, policy, init
 class PairedAgent:
     """An agent that plays the commands of `trained` and evaluates `initial` on the same states.
 
-    The two agents must have the same tokenizer. `credit` is "token" if q belongs to a token, and "command" if q belongs
-    to a whole command. With "command", a decision has a single node, whose alternatives are the commands. If the
-    agents' mode is "free", they write text. There are then no nodes, and `text_kl` computes the KL instead.
+    The two agents must have the same tokenizer. If `credit` is "token", q belongs to a token. If it is "command", q
+    belongs to a whole command, and a decision has a single node, whose alternatives are the commands. If the agents'
+    mode is "free", they write text. There are then no nodes, and `text_kl` computes the KL instead.
 
     Attributes:
-        strategies: index of an episode -> the strategies of its commands, in order. The game reports them in the info
-            `strategy`.
+        strategies: index of an episode -> the strategies of its commands, which the game reports in its infos.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
@@ -41,7 +39,6 @@ class PairedAgent:
         self.writes_freely = trained.record = trained.mode == "free"
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Return the trained agent's decisions, and record the nodes of each turn."""
         for turn in turns:
             self._record_strategy(turn)
         if self.writes_freely:
@@ -62,10 +59,7 @@ class PairedAgent:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
-        """Return the branching nodes of all turns, or None if there are none.
-
-        There are none in the mode "free", or if every turn had only one command.
-        """
+        """Return the branching nodes of all turns, or None in the mode "free" or if every turn had only one command."""
         if not self._turns:
             return None
         reach, policy, initial, q = zip(*self._turns, strict=True)
@@ -107,14 +101,13 @@ def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
 
 
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of `Nodes` for one turn, with a single node whose alternatives are the commands.
+    """Return the arrays of `Nodes` for one turn: a single node whose alternatives are the commands.
 
-    A command's q is the q of its last choice, which is the last token that the agent sampled among several. `mine` are
-    the outputs of the trained agent, and `first` those of the initial agent.
+    A command's q is the q of its last choice. A choice is a token for which the trie has several alternatives. `mine`
+    are the outputs of the trained agent, and `first` those of the initial agent.
     """
     trie, q = mine.trie, mine.q_values
     paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]
-
     policy, initial = (
         log_softmax(np.array([[sum(outputs.logprobs[choice] for choice in path) for path in paths]]), axis=1)
         for outputs in (mine, first)

@@ -1,19 +1,16 @@
 """Write the report on a grid of runs: `results.json`, tables and figures.
 
-`results.json` stores the command, learning curves, evaluations and measures of collapse. The other files are computed
-from `results.json`. Results of earlier versions may lack measures of collapse. The section on collapse is then omitted.
+The other files are computed from `results.json`. Results of earlier versions may lack measures of collapse. The section
+on collapse is then omitted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from actde.config import option
 from agents.training import presets
-from experiments.compare.collapse_figure import collapse_figure
-from experiments.compare.collapse_tables import collapse_section
-from experiments.compare.figures import curves_figure, sweep_figure, tradeoff_figure
+from experiments.compare.figures import collapse_figure, curves_figure, sweep_figure, tradeoff_figure
 from experiments.compare.intervals import RATE
 from experiments.compare.results import (
     SOLVED,
@@ -30,7 +27,7 @@ from experiments.compare.results import (
     winning_sequences,
     write_texts,
 )
-from experiments.compare.texts import text_section
+from experiments.compare.sections import collapse_section, text_section
 from experiments.tables import duration, interval, json_text, table
 from games.files import atomic_write, create_folder
 
@@ -41,7 +38,8 @@ RESULTS = "results.json"
 def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> dict[str, Any]:
     """Write results, tables and figures into `out`, and return the results.
 
-    `about` holds the command, the game and the number of episodes. `rows` and `diverged` are the results of `run_grid`.
+    `about` holds the command, the game, the test games and the number of episodes. `rows` and `diverged` are the
+    results of `run_grid`.
     """
     create_folder(out)
     results = {"about": dict(about), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
@@ -58,20 +56,16 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) 
 
 
 def has_collapse(rows: Rows) -> bool:
-    """Return whether every run has measures of collapse. Results of earlier versions lack these measures."""
     return all("collapse" in row for row in rows)
 
 
 def has_tradeoff(rows: Rows) -> bool:
-    """Return whether `tradeoff_figure` can draw success against the diversity that remains after training."""
+    """Return whether `tradeoff_figure` can be drawn."""
     return can_be_won(rows) and has_collapse(rows) and any(map(winning_sequences, rows))
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run: its success and the number of episodes that failed.
-
-    If the game cannot be won, the line states the reward instead of the success.
-    """
+    """Return one line about a finished run: its success (or its reward), and the number of episodes that failed."""
     failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
     if can_be_won([row]) and (recent := row["curves"].get("recent_success", [None])[-1]) is not None:
         return f"{row['name']}: {recent:z.2f} of the last episodes won{failed}"
@@ -81,25 +75,22 @@ def headline(row: Row) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the report in Markdown.
-
-    It has a table of all runs, a table of means over seeds, and a section on texts (if the agents wrote texts) or on
-    collapse.
-    """
+    """Return the report in Markdown: a table of all runs, means over seeds, and a section on texts or on collapse."""
     about, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
-    took = f"{duration(sum(row['curves']['seconds'][-1] for row in rows))} of training"
-    lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took}", "```", ""]
+    took = duration(sum(row["curves"]["seconds"][-1] for row in rows))
+    lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took} of training", "```", ""]
     settings = varied_settings(rows)
     if "--quick" in about["command"].split():
         lines += [_quick(rows), ""]
     if about.get("tests"):
         lines += [_tests(about["tests"], rows), ""]
     lines += [_all_runs(rows, diverged, settings), "", *_over_seeds(rows, settings), ""]
-    lines.append("![learning curves](curves.svg)")
-    if settings:
-        lines.append("![success and entropy along the sweep](sweep.svg)")
-    if has_tradeoff(rows):
-        lines.append("![share won against KL to the first policy, and against winning sequences](kept.svg)")
+    figures = {
+        "![learning curves](curves.svg)": True,
+        "![success and entropy along the sweep](sweep.svg)": bool(settings),
+        "![share won against KL to the first policy, and against winning sequences](kept.svg)": has_tradeoff(rows),
+    }
+    lines += [line for line, is_drawn in figures.items() if is_drawn]
     note = (
         f"Intervals are at 95%: of a run over its {about['episodes']} episodes (bootstrap), of a mean over seeds by"
         " Student's t, clipped to the range of the quantity (0 to 1 for a rate, from 0 for an entropy)."
@@ -113,9 +104,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         )
     lines += ["", note, "", *(f"`{row['name']}`: {row['error']}\n" for row in diverged)]
     if write_texts(rows):
-        lines += text_section(rows, settings)
+        lines.append(text_section(rows, settings))
     elif has_collapse(rows):
-        lines += collapse_section(rows, settings, about["episodes"])
+        lines.append(collapse_section(rows, settings, about["episodes"]))
     return "\n".join(lines)
 
 
@@ -129,34 +120,30 @@ def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
     def evaluated(how: str, name: str) -> Cell:
         return lambda row: interval(row["evaluation"][how].get(name))
 
-    def varied_cell(name: str) -> Cell:
-        return lambda row: varied_cells(row, [name])[0]
-
     def at_the_end(curve: str) -> Cell:
         return lambda row: "" if (last := row["curves"].get(curve, [None])[-1]) is None else f"{last:z.2f}"
 
-    columns: dict[str, Cell] = {"optimizer": itemgetter("optimizer")}
-    columns |= {name: varied_cell(name) for name in settings}
-    columns["seed"] = itemgetter("seed")
+    def settings_of(row: Row) -> list[object]:
+        return [row["optimizer"], *varied_cells(row, settings), row["seed"]]
+
+    columns: dict[str, Cell] = {"reward per episode, last rollout": at_the_end("reward")}
     if can_be_won(rows):
-        columns |= {
+        columns = {
             "90 of the last 100 won after": _solved_after,
             "share of the last 100 won": at_the_end("recent_success"),
             "won, sampled": evaluated("sampled", "success_rate"),
             "won, greedy": evaluated("greedy", "success_rate"),
             "score, sampled": evaluated("sampled", "normalized_score"),
         }
-    else:
-        columns["reward per episode, last rollout"] = at_the_end("reward")
     if _bonus_commands(rows):
         columns |= {f"turns on the bonus, {how}": evaluated(how, "bonus_share") for how in ("sampled", "greedy")}
     columns[_entropy_head(rows)] = evaluated("sampled", "entropy")
     if any(any(failed_episodes(row)) for row in rows):
         columns["failed episodes, training"] = lambda row: failed_episodes(row)[0]
         columns["failed episodes, evaluation"] = lambda row: failed_episodes(row)[1]
-    missing = [[row["optimizer"], *varied_cells(row, settings), row["seed"], "diverged"] for row in diverged]
-    lines = [[cell(row) for cell in columns.values()] for row in rows]
-    return table(list(columns), [*lines, *([*line, *[""] * (len(columns) - len(line))] for line in missing)])
+    lines = [[*settings_of(row), *(cell(row) for cell in columns.values())] for row in rows]
+    lines += [[*settings_of(row), "diverged", *[""] * (len(columns) - 1)] for row in diverged]
+    return table(["optimizer", *settings, "seed", *columns], lines)
 
 
 def _solved_after(row: Row) -> str:
@@ -177,13 +164,12 @@ def _quick(rows: Rows) -> str:
 
 
 def _entropy_head(rows: Rows) -> str:
-    """Return the heading of the entropy column. If agents write texts, the entropy is that of a whole text."""
     return "entropy of a text, sampled (nats)" if write_texts(rows) else "entropy, sampled (nats)"
 
 
 def _bonus_commands(rows: Rows) -> str:
     commands = dict.fromkeys(row["settings"]["reward"]["bonus_command"] for row in rows)
-    return " or ".join(f"`{command}`" for command in commands if command)
+    return " or ".join(f"`{command}`" for command in filter(None, commands))
 
 
 def _over_seeds(rows: Rows, settings: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Read the rows of a grid's `results.json`, group them, and compute means over the runs of each group.
 
-One row describes one run. The varied settings are those of `compare --vary`. The runs of a group have the same
-optimizer and the same values of the varied settings. They differ only in the seed.
+One row describes one run. The varied settings are those of `compare --vary`. The runs of a group differ only in the
+seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from experiments.compare.intervals import ABOVE_0, Range, over_runs
-from experiments.compare.variation import value_text
+from experiments.compare.runs import value_text
 from experiments.tables import interval, table
 
 Row = Mapping[str, Any]
@@ -20,9 +20,11 @@ SOLVED = 0.9  # a game is solved when this fraction of the last 100 episodes was
 
 
 class Column(NamedTuple):
-    """A column of `means_table`: its heading and its measure.
+    """A column of `means_table`.
 
-    `within` and `ends` are arguments of `over_runs`. `text` formats the estimate that `over_runs` returns.
+    Attributes:
+        within, ends: arguments of `over_runs`.
+        text: formats a result of `over_runs`.
     """
 
     head: str
@@ -37,19 +39,28 @@ def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequen
 
     A cell shows the mean over the runs that have the column's measure. If no run has the measure, the cell is empty.
     """
-    lines: list[list[object]] = []
-    for group in groups:
-        means = [over_runs(values_of(group, each.measure), each.within, ends=each.ends) for each in columns]
-        cells = ["" if mean is None else each.text(asdict(mean)) for each, mean in zip(columns, means, strict=True)]
-        lines.append([group[0]["optimizer"], *varied_cells(group[0], settings), len(group), *cells])
-    return table(["optimizer", *settings, "seeds", *(each.head for each in columns)], lines)
+
+    def cell(group: Rows, column: Column) -> str:
+        mean = over_runs(values_of(group, column.measure), column.within, ends=column.ends)
+        return "" if mean is None else column.text(asdict(mean))
+
+    lines = [
+        [
+            group[0]["optimizer"],
+            *varied_cells(group[0], settings),
+            len(group),
+            *(cell(group, column) for column in columns),
+        ]
+        for group in groups
+    ]
+    return table(["optimizer", *settings, "seeds", *(column.head for column in columns)], lines)
 
 
 def varied(row: Row) -> dict[str, Any]:
-    """Return the varied settings that apply to the run, and their values.
+    """Return a dict: name of a varied setting that applies to the run -> its value.
 
-    A row stores them under "setting" and "value". If one setting applies, these are its name and its value. If several
-    apply, they are a list of names and a list of values. If none applies, both are None.
+    A row has the names under "setting" and the values under "value". Each is a list if several settings apply, a single
+    entry if one applies, and None otherwise.
     """
     names, values = row["setting"], row["value"]
     if isinstance(names, list):
@@ -58,12 +69,11 @@ def varied(row: Row) -> dict[str, Any]:
 
 
 def varied_settings(rows: Rows) -> list[str]:
-    """Return the names of all varied settings."""
     return list(dict.fromkeys(name for row in rows for name in varied(row)))
 
 
 def varied_cells(row: Row, settings: Sequence[str]) -> list[str]:
-    """Return the values of the varied settings as texts, which are "" for settings that do not apply to the run."""
+    """Return the values of the varied settings as texts. The text of a setting that does not apply to the run is ""."""
     values = varied(row)
     return [value_text(values[name]) if name in values else "" for name in settings]
 
@@ -78,22 +88,19 @@ def by_label(rows: Rows) -> dict[str, list[Row]]:
 
 
 def can_be_won(rows: Rows) -> bool:
-    """Return whether the game can be won, so that success is measured.
-
-    A game can be won if it states a maximum score, or if some agent won an episode. Texts cannot be won.
-    """
-    if write_texts(rows):
-        return False
-    return any(row["evaluation"]["sampled"]["normalized_score"] is not None or success_rate(row) for row in rows)
+    """Return whether the game states a maximum score or an agent won an episode. Return False for free text."""
+    return not write_texts(rows) and any(
+        row["evaluation"]["sampled"]["normalized_score"] is not None or success_rate(row) for row in rows
+    )
 
 
 def write_texts(rows: Rows) -> bool:
-    """Return whether every run has measures of texts, which means that the agents wrote free text."""
+    """Return whether the agents of all runs wrote free text."""
     return all(number_at("collapse", "texts", "entropy")(row) is not None for row in rows)
 
 
 def counts_bonus(rows: Rows) -> bool:
-    """Return whether every run counted the turns that earn a bonus (setting `bonus_command`)."""
+    """Return whether all runs counted the turns that earn a bonus (setting `bonus_command`)."""
     return all("bonus_share" in row["curves"] and row["evaluation"]["sampled"].get("bonus_share") for row in rows)
 
 
@@ -104,7 +111,7 @@ def failed_episodes(row: Row) -> tuple[int, int]:
 
 
 def number_at(*keys: str) -> Measure:
-    """Return a measure that reads `row[keys[0]][keys[1]]...` and is None if one of these values is None or missing."""
+    """Return a measure that looks up `row[keys[0]][keys[1]]...`, or returns None if a value is None or missing."""
 
     def read(row: Row) -> Any:
         value: Any = row

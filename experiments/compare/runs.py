@@ -1,31 +1,36 @@
 """List the runs of a grid: every combination of an optimizer, values of the varied settings, and a seed.
 
-An optimizer's text can include settings that apply only to this optimizer, as in "ppo+kl_coef=0.1".
+An optimizer's text can include settings of its own, as in "ppo+kl_coef=0.1". The values of a varied setting are a list,
+as in "lr=1e-4,1e-3", or a range, as in "lr=1e-5..1e-3", which is sampled log-uniformly.
 """
 
 import itertools
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from actde.config import value_type, written
 from actde.registry import optimizer_class
+from agents.config import FIELDS, parse
 from agents.protocol import AgentError
-from experiments.compare.variation import Combination, parse_values, value_text
 
 # Settings that are left out of runs that train no q.
 Q_SETTINGS = frozenset(
     {"q_lr", "q_coef", "q_heads", "target_q", "target_rate", "detach_q", "dueling", "guide_beta", "reset_q"}
 )
+RANGE = re.compile(r"([^,]+?)\.\.([^,]+)")
+DIGITS = 3  # significant digits of a number that is sampled from a range
+TRIES = 1000  # draws per wanted combination, after which sampling fails because there are too few combinations
+Combination = dict[str, Any]  # the value of each varied setting, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRun:
-    """One run of a grid.
-
-    Attributes:
-        optimizer: an optimizer's name, possibly with settings of its own, as in "ppo+kl_coef=0.1".
-        varied: the varied settings that have an effect on this run, and their values.
-    """
+    """One run of a grid. `varied` holds the varied settings that have an effect on this run, and their values."""
 
     optimizer: str
     seed: int
@@ -46,12 +51,11 @@ class GridRun:
         """Return the settings of this run that are not defaults. `common` contains those that all runs share.
 
         Raises:
-            AgentError: a text after a "+" in `optimizer` is not SETTING=VALUE, sets a varied setting, or sets a setting
-                for the second time.
+            AgentError: after a "+", `optimizer` sets a varied setting, sets a setting twice, or has a text that is not
+                SETTING=VALUE.
         """
         name, *own = self.optimizer.split("+")
-        explicit, given = dict(common) | {"optimizer": name, "seed": self.seed}, dict[str, Any]()
-        varied = dict(self.varied)
+        given, varied = dict[str, Any](), dict(self.varied)
         for text in own:
             setting, values = parse_values(text)
             if len(values) != 1 or setting in ("optimizer", "seed"):
@@ -61,7 +65,7 @@ class GridRun:
             if setting in given:
                 raise AgentError(f"{self.optimizer!r} gives {setting} twice: leave out one")
             given[setting] = values[0]
-        return explicit | given | varied
+        return {**common, "optimizer": name, "seed": self.seed, **given, **varied}
 
 
 def grid_runs(
@@ -72,11 +76,10 @@ def grid_runs(
 ) -> list[GridRun]:
     """Return all runs of a grid, ordered by seed, so that an interrupted grid contains complete comparisons.
 
-    For an optimizer without q, varied settings that only affect q are ignored, since their runs would be identical.
+    Runs that train no q ignore varied settings that only affect q. Identical runs are listed once.
 
     Args:
-        combinations: combinations of values of the varied settings. If no setting is varied, the only combination is
-            empty.
+        combinations: values of the varied settings. If no setting is varied, the only combination is empty.
         common: the settings that all runs share and that are not defaults.
 
     Raises:
@@ -92,3 +95,84 @@ def grid_runs(
                 run = replace(run, varied=tuple(pair for pair in run.varied if pair[0] not in Q_SETTINGS))
         runs.append(run)
     return list(dict.fromkeys(runs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """The values of one varied setting. If `is_range` is true, `values` holds the lowest and the highest value."""
+
+    name: str
+    values: tuple[Any, ...]
+    is_range: bool
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        if not self.is_range:
+            return self.values[rng.integers(len(self.values))]
+        number = float(f"{np.exp(rng.uniform(*np.log(self.values))):.{DIGITS}g}")
+        low, high = self.values
+        return min(high, max(low, round(number) if value_type(FIELDS[self.name]) is int else number))
+
+
+def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combination]:
+    """Return all combinations of the varied settings, or `samples` distinct random combinations.
+
+    `texts` contains one text for each setting (see `parse_variation`). The random seed is fixed, so a larger `samples`
+    only adds combinations at the end. Without texts, the only combination is empty.
+
+    Raises:
+        AgentError: a text is malformed, a setting is repeated, a range lacks `samples`, or fewer than `samples`
+            combinations exist.
+        ConfigError: a setting is unknown.
+    """
+    variations = [parse_variation(text) for text in texts]
+    names = [variation.name for variation in variations]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise AgentError(f"--vary {repeated[0]} is given twice: give all of its values in one --vary")
+    if samples is not None:
+        return _sampled(variations, samples)
+    if ranges := [variation.name for variation in variations if variation.is_range]:
+        raise AgentError(f"--vary {ranges[0]} is a range: add --samples N, or list its values as in 1,3,10")
+    products = itertools.product(*(variation.values for variation in variations))
+    return [dict(zip(names, values, strict=True)) for values in products]
+
+
+def _sampled(variations: Sequence[Variation], samples: int) -> list[Combination]:
+    if not variations:
+        raise AgentError("--samples needs --vary, the settings whose values are sampled")
+    rng = np.random.default_rng(0)
+    found = dict[tuple[Any, ...], None]()
+    for _ in range(TRIES * samples):
+        found[tuple(variation.draw(rng) for variation in variations)] = None
+        if len(found) == samples:
+            return [dict(zip((each.name for each in variations), values, strict=True)) for values in found]
+    raise AgentError(f"--vary has {len(found)} combinations: expected at most as many --samples, got {samples}")
+
+
+def parse_variation(text: str) -> Variation:
+    """Parse a list such as "lr=1e-4,1e-3" or a range such as "lr=1e-5..1e-3". Only numbers can have a range."""
+    name, _, values = text.partition("=")
+    name = name.replace("-", "_")
+    ends = RANGE.fullmatch(values)
+    if ends is None or name not in FIELDS or value_type(FIELDS[name]) not in (int, float):
+        name, listed = parse_values(text)
+        return Variation(name=name, values=tuple(listed), is_range=False)
+    low, high = (parse(name, word) for word in ends.groups())
+    whole = value_type(FIELDS[name]) is int
+    if not all(isinstance(end, int if whole else int | float) for end in (low, high)) or not 0 < low < high < math.inf:
+        kind = "whole numbers" if whole else "numbers"
+        raise AgentError(f"expected {name}=LOW..HIGH with {kind} above 0 to sample a setting, got {text!r}")
+    return Variation(name=name, values=(low, high), is_range=True)
+
+
+def value_text(value: object) -> str:
+    """Return the value of a setting as it is written after `--vary`: True as "true", texts without quotes."""
+    return value if isinstance(value, str) else written(value)
+
+
+def parse_values(text: str) -> tuple[str, list[Any]]:
+    """Parse a text such as "reward_scale=1,3,10" into a tuple (name of the setting, list of its values)."""
+    name, _, values = text.partition("=")
+    if not name or not values:
+        raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")
+    name = name.replace("-", "_")
+    return name, [parse(name, word) for word in values.split(",")]

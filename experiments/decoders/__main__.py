@@ -1,11 +1,10 @@
 """Measure which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
 
-For each architecture, an agent plays with a tiny decoder that has random weights. The log-probabilities of the sampled
-tokens are then compared between the rollout, the update and the `transformers` library (see measure.py). The four cases
+For each architecture, an agent plays with a tiny decoder that has random weights (see measure.py). The four cases
 combine the trainable weights (all, or only a LoRA adapter) with the dtype (float32 or bfloat16).
 
-The results are written to a `.json` file, and the document is computed from this file. Architectures that are already
-in the file are not measured again, unless the version of the `transformers` library differs.
+The results are stored in a `.json` file, from which the document is computed. Architectures in this file are not
+measured again, unless the version of the `transformers` library differs.
 """
 
 import json
@@ -31,21 +30,16 @@ CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA"
 
 
 class StoredRows(TypedDict, total=False):
-    """The content of the `.json` file beside the document.
-
-    Attributes:
-        transformers: version of the `transformers` library.
-        rows: the results of `row` by architecture.
-    """
+    """The content of the `.json` file: the version of `transformers`, and the result of `row` for each architecture."""
 
     transformers: str
     rows: dict[str, dict[str, Any]]
 
 
 def row(name: str) -> dict[str, Any]:
-    """Measure one architecture, and return a result for each case of `CASES`.
+    """Measure an architecture. Return for each case of `CASES` an `Agreement` as a dict.
 
-    A result is an `Agreement` as a dict, or the error message if the decoder is refused.
+    For a refused decoder, the error message replaces the dict.
     """
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -55,12 +49,16 @@ def row(name: str) -> dict[str, Any]:
 
 
 def report(rows: Mapping[str, Mapping[str, Any]], version: str) -> str:
-    """Return the Markdown document. `version` is the version of the `transformers` library."""
+    """Return the Markdown document. `version` is that of the `transformers` library."""
     refused = {name: set(row.values()) for name, row in rows.items() if all(isinstance(x, str) for x in row.values())}
-    works = {name: row for name, row in rows.items() if name not in refused}
     lines = [
-        [name, *(_cell(row[case], dtype) for case, (_, dtype) in CASES.items()), _tokens(row)]
-        for name, row in works.items()
+        [
+            name,
+            *(_cell(row[case], dtype) for case, (_, dtype) in CASES.items()),
+            max(result["tokens"] for result in row.values() if not isinstance(result, str)),
+        ]
+        for name, row in rows.items()
+        if name not in refused
     ]
     return f"""# Decoders
 
@@ -87,10 +85,6 @@ def _cell(result: Any, dtype: str) -> str:
         return result
     agreement = Agreement(**result)
     return f"{agreement.update:.0e} / {agreement.logits:.0e}{'' if agreement.within(dtype) else ' !'}"
-
-
-def _tokens(row: Mapping[str, Any]) -> int:
-    return max(int(result["tokens"]) for result in row.values() if not isinstance(result, str))
 
 
 def main(out: Annotated[Path, typer.Option(help="Markdown document; its data are in a .json file beside it")]) -> None:

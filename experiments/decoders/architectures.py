@@ -38,7 +38,14 @@ LATENT = {
     "topk_group": 1,
     "num_key_value_heads": 4,
 }
-VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
+}
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "apertus": {},
@@ -61,7 +68,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gemma2": SLIDING_TWICE | {"final_logit_softcapping": 5.0},
     "gemma3": {
         "text_config": SIZES | SLIDING_TWICE | {"final_logit_softcapping": 5.0},
-        "vision_config": VISION | {"image_size": 16, "patch_size": 8},
+        "vision_config": VISION,
         "mm_tokens_per_image": 1,
     },
     "gemma3_text": SLIDING_TWICE,
@@ -98,7 +105,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "text_config": SIZES
         | LOCAL_EXPERTS
         | {"attention_chunk_size": WINDOW, "num_hidden_layers": 4, "intermediate_size_mlp": 48},
-        "vision_config": VISION | {"image_size": 16, "patch_size": 8, "vision_output_dim": 16, "projector_dim": 16},
+        "vision_config": VISION | {"vision_output_dim": 16, "projector_dim": 16},
     },
     "mamba": {"state_size": 4},
     "minicpm3": LATENT,
@@ -133,25 +140,22 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny_decoder(name: str, vocabulary: int, *, seed: int = 0) -> Any:
-    """Build a decoder whose random weights are so large that every token and every layer affects the logits.
-
-    `name` is a key of `ARCHITECTURES`, and `vocabulary` is the number of tokens.
-    """
+def tiny_decoder(name: str, vocabulary: int) -> Any:
+    """Build a decoder whose random weights are so large that every token and every layer affects the logits."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = ARCHITECTURES[name]
-    settings = settings if (nested := "text_config" in settings) else SIZES | {"vocab_size": vocabulary} | settings
-    if nested:
+    if "text_config" in settings:
         settings = settings | {"text_config": settings["text_config"] | {"vocab_size": vocabulary}}
+    else:
+        settings = SIZES | {"vocab_size": vocabulary} | settings
     config = AutoConfig.for_model(name, **{key: value for key, value in settings.items() if value is not OMIT})
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
         lm = AutoModelForCausalLM.from_config(config)
-        with torch.no_grad():
-            for parameter in lm.parameters():
-                if parameter.ndim > 1:
-                    parameter.normal_(std=1.5 * parameter.shape[-1] ** -0.5)
-                else:
-                    parameter.add_(0.1 * torch.randn_like(parameter))
+        for parameter in lm.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=1.5 * parameter.shape[-1] ** -0.5)
+            else:
+                parameter.add_(0.1 * torch.randn_like(parameter))
     return lm.eval()

@@ -1,7 +1,7 @@
 """Compare a decoder's log-probabilities in the rollout, in the update, and in the `transformers` library alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,19 @@ WORDS = ("go", "take", "drop", "north", "south", "red", "blue", "key", "lamp", "
 COMMANDS = ("go north", "go south", "take red key", "take red lamp", "take blue key", "drop lamp")
 EPISODES, TURNS = 3, 6
 RANK = 2  # of LoRA adapters
-LIMITS = {"float32": 1e-4, "bfloat16": 0.03}
-"""Limits for the differences of log-probabilities, in nats, by dtype.
-
-In float32, the maximum over all sampled tokens must be below the limit. In bfloat16, the mean must be.
-"""
+LIMITS = {"float32": 1e-4, "bfloat16": 0.03}  # of the differences in `Agreement`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """How closely three computations of the sampled tokens' log-probabilities agree.
 
-    Differences are absolute and in nats. They are maxima over tokens in float32, and means over tokens in bfloat16.
+    Differences are absolute and in nats. In float32 they are maxima over tokens, and in bfloat16 means over tokens.
 
     Attributes:
-        update: difference between the rollout and the update.
-        logits: difference between the update and the logits of the `transformers` library.
-        tokens: length of the longest token sequence that the decoder was measured on.
+        update: difference between rollout and update.
+        logits: difference between the update and the `transformers` library alone.
+        tokens: length of the longest token sequence.
     """
 
     update: float
@@ -53,8 +49,7 @@ class Agreement:
 def save(name: str, folder: Path) -> None:
     """Save a tiny decoder of the architecture `name` together with a tokenizer, like a pretrained model."""
     tokenizer = byte_tokenizer()
-    # some tokenizer classes add a token when they are loaded
-    tiny_decoder(name, len(tokenizer) + 8).save_pretrained(folder)
+    tiny_decoder(name, len(tokenizer) + 8).save_pretrained(folder)  # some tokenizer classes add tokens when loaded
     tokenizer.save_pretrained(folder)
 
 
@@ -69,10 +64,7 @@ def byte_tokenizer() -> Any:
 
 
 def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
-    """Play with the decoder in `folder`, and compare the log-probabilities of its choices.
-
-    A choice is a token that the agent sampled. Return the agreement, or the error message if the decoder is refused.
-    """
+    """Play with the decoder in `folder`. Return the agreement, or the error message if the decoder is refused."""
     torch.manual_seed(0)
     try:
         config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})
@@ -91,11 +83,10 @@ def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
 
 @torch.no_grad()
 def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
-    """Play in one mode, and return a tuple (differences, tokens).
+    """Play in one mode. Return a tuple (differences, length of the longest token sequence).
 
-    `differences` [2, choices] holds two absolute differences of log-probabilities for each sampled token, in nats. The
-    first row compares the rollout with the update, and the second row compares the update with the `transformers`
-    library. `tokens` is the length of the longest token sequence.
+    `differences` [2, choices] has one column per sampled token. Its first row compares the rollout with the update, and
+    its second row compares the update with the `transformers` library.
     """
     segments = play(model, tokenizer, mode)
     rollout = RolloutBatch(segments, credit="token")
@@ -111,10 +102,9 @@ def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor
 
 
 def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
-    """Return the log-probability of each of N chosen tokens, normalised over the tokens that were offered.
+    """Return the log-probabilities [N] of N sampled tokens, given the logits [N, vocabulary].
 
-    `logits` [N, V] are those of the `transformers` library for a vocabulary of V tokens. The shape of the result is
-    [N].
+    The softmax runs only over the tokens that were allowed in each choice.
     """
     if choices.whole_vocabulary:
         return logits.log_softmax(-1).gather(1, choices.alternatives[:, :1])[:, 0]
@@ -123,17 +113,13 @@ def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
 
 
 def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Sequence[Segment]:
-    """Play episodes of random text that are longer than every attention window. Return their segments."""
+    """Play episodes of random text that are longer than every attention window."""
     agent = LanguageModelAgent(model, tokenizer, mode=mode, record=True, max_command_tokens=8)
     rng = np.random.default_rng(0)
     for number in range(TURNS):
         agent.act([_turn(rng, episode, number) for episode in range(EPISODES)])
-    agent.end(
-        [
-            EpisodeEnd(episode=episode, observation="", info={}, reward=1.0, terminated=True, truncated=False)
-            for episode in range(EPISODES)
-        ]
-    )
+    end = EpisodeEnd(episode=0, observation="", info={}, reward=1.0, terminated=True, truncated=False)
+    agent.end([replace(end, episode=episode) for episode in range(EPISODES)])
     return agent.take_segments()
 
 

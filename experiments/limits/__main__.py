@@ -1,11 +1,12 @@
 """Measure how close ACTDE, re-centred ACTDE and MPO get to a limit: `python -m experiments.limits --out docs/limits`.
 
-The policies are tables of logits, and the limit is softmax(log pi_0 + Q^pi / tau). The results are written to
-`results.json`, and `README.md` is computed from this file. A cell is the result of one learner with one torch optimizer
-on one problem at one tau. Cells that are already in the file are not measured again.
+The limit is the policy softmax(log pi_0 + Q^pi / tau). A cell is the result for one combination of problem, tau, torch
+optimizer and learner. The cells are stored in `results.json`, from which `README.md` is computed. Cells in this file
+are not measured again.
 """
 
 import json
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,56 +15,117 @@ import typer
 
 from agents.protocol import AgentError
 from experiments import program
-from experiments.limits.report import report
+from experiments.tables import table
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
 
 RESULTS, REPORT = "results.json", "README.md"
-LEARNERS = {"ACTDE": ("actde", False), "re-centred": ("actde", True), "MPO": ("mpo", False)}
-TAUS = (0.2, 20.0, 2.0)
-"""Values of tau, divided by `MDP.scale`, in the order of the measurement."""
+# Optimizer, `recentre_q`, and number of rollouts as a multiple of `ROLLOUTS`. With 11, the training continues for ten
+# times `ROLLOUTS`, which shows whether the policy stays where it was after the first `ROLLOUTS`.
+LEARNERS = {"ACTDE": ("actde", False, 1), "re-centred": ("actde", True, 11), "MPO": ("mpo", False, 11)}
+TAUS = (0.2, 20.0, 2.0)  # divided by `MDP.scale`, in the order of the measurement
 ROLLOUTS = {"bandit": 200, "five arms": 300, "acyclic MDPs": 500, "dilemma": 300}
-TIMES = {"ACTDE": 1, "re-centred": 11, "MPO": 11}
-"""Number of rollouts of each learner, as a multiple of `ROLLOUTS`.
+WITHIN = 0.01  # nats, the largest distance at which a policy counts as being at the limit
+TEXT = """# Where ACTDE, re-centred ACTDE and MPO end, on tables
 
-With 11, the training continues for another ten times `ROLLOUTS`, which shows whether the policy stays where it was
-after the first `ROLLOUTS`.
+    python -m experiments.limits --out docs/limits  # needs a quiet machine
+
+Tables of logits, v and q learn from sampled rollouts by the losses of `actde`, with the gradient of log pi. A cell is
+the distance of the policy from softmax(log pi_0 + Q^pi / tau), in nats. Q^pi is computed exactly from the policy, by
+solving Bellman's equation; the learned q does not enter. The distance is the larger of the two KL divergences, in the
+state and problem in which it is largest. The first number is the distance at the end of the training. The second is
+the largest distance from then until the end of ten times as many further rollouts, which ACTDE did not play. Distances
+above {within} are bold. An empty cell is not measured yet.
+
+`pi_0` is the distance of the initial policy from the limit. Where it is below {within}, compare a cell with it.
+`spread / tau` is the largest difference between the Q^pi of two actions of a state, divided by tau.
+
+{table}
+
+{summary}
+
+## Settings
+
+Seed 0. Each row has six problems that learn independently, with different pi_0 (the random MDPs also differ in rewards
+and transitions), and 64 episodes each per rollout. There is one gradient step per rollout. lambda is 0, and rewards
+have noise with a standard deviation of 0.2 (bandit: 0.1). v and q start at V^(pi_0). Trainings last 200 (bandit), 300
+(five arms, dilemma) and 500 rollouts (random MDPs). The first step is 0.5 of the error (sgd) or 0.1 (adamw, in nats
+for the logits, times tau for v and q). It decays as 1 / (1 + 4 t / T), where T is the length of the training. The
+steps of q are tau times those of the logits, which is the temperature of tabular ACTDE. `pi_0` and `spread / tau` are
+those of re-centred ACTDE.
 """
-SEED = 0
 
 
 def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
-    """Train one learner on one problem, and return a dict with tau and distances from the limit (see `Curve`).
+    """Train one learner on one problem. `share` is tau divided by `MDP.scale`.
 
-    "end" is the distance after `ROLLOUTS` rollouts. "worst" and "last" are the largest and the last distance from then
-    on. "start" and "spread" are the fields of `Curve`. `share` is tau divided by `MDP.scale`.
+    Return a dict of numbers:
+
+    * "tau"
+    * "end": the distance from the limit after `ROLLOUTS` rollouts
+    * "worst": the largest distance from then on
+    * "last": the distance after the last rollout
+    * "start" and "spread": see `Curve`
     """
     import torch
 
     from actde import make_optimizer
-    from experiments.limits.learner import train
+    from experiments.limits.learner import CHECKS, train
     from experiments.limits.mdps import PROBLEMS
 
     torch.set_num_threads(1)
-    name, recentre_q = LEARNERS[learner]
-    mdp, rollouts = PROBLEMS[problem](torch.Generator().manual_seed(SEED)), ROLLOUTS[problem]
+    name, recentre_q, times = LEARNERS[learner]
+    mdp = PROBLEMS[problem](torch.Generator().manual_seed(0))
     curve = train(
         mdp,
         lambda config: make_optimizer(name, config),
         tau=share * mdp.scale,
         torch_optimizer=torch_optimizer,
-        rollouts=rollouts,
-        times=TIMES[learner],
-        seed=SEED,
+        rollouts=ROLLOUTS[problem],
+        times=times,
         recentre_q=recentre_q,
     )
-    later = [distance for at, distance in zip(curve.rollouts, curve.distances, strict=True) if at >= rollouts]
+    later = curve.distances[CHECKS - 1 :]
     numbers = {"end": later[0], "worst": max(later), "last": later[-1], "start": curve.start, "spread": curve.spread}
     return {"tau": share * mdp.scale, **{key: float(f"{number:.3g}") for key, number in numbers.items()}}
 
 
+def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the report. `cells` maps "problem, tau / scale, torch optimizer, learner" to the result of `measure`."""
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name, cell in cells.items():
+        key, learner = name.rsplit(", ", 1)
+        rows.setdefault(key, {})[learner] = cell
+    heads = ["problem", "tau", "torch optimizer", "spread / tau", "pi_0", *LEARNERS]
+    lines = table(heads, (_line(key, row) for key, row in rows.items()))
+    return TEXT.format(within=WITHIN, table=lines, summary=_summary(cells))
+
+
+def _line(key: str, row: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    problem, _, torch_optimizer = key.split(", ")
+    some = row.get("re-centred") or next(iter(row.values()))  # its limit is that of the last policy
+    cells = [_cell(row[learner], later=learner != "ACTDE") if learner in row else "" for learner in LEARNERS]
+    return [problem, f"{some['tau']:.3g}", torch_optimizer, f"{some['spread']:.2g}", f"{some['start']:.2g}", *cells]
+
+
+def _cell(cell: Mapping[str, Any], *, later: bool) -> str:
+    numbers = (cell["end"], cell["worst"]) if later else (cell["end"],)
+    return ", ".join(f"**{x:.2g}**" if x > WITHIN else f"{x:.2g}" for x in numbers)
+
+
+def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one sentence per learner. It counts the rows in which the policy reaches the limit and stays there."""
+    sentences = []
+    for learner in LEARNERS:
+        own = [cell for name, cell in cells.items() if name.endswith(f", {learner}")]
+        stay = sum(max(cell["end"], cell["worst"]) <= WITHIN for cell in own)
+        verb = "ends" if learner == "ACTDE" else "ends and stays"
+        sentences.append(f"* {learner} {verb} within {WITHIN} nats in {stay} of {len(own)} rows.")
+    return "\n".join(sentences)
+
+
 def _place(item: tuple[str, Any]) -> tuple[int, float]:
-    """Return the sort key of a cell in the report: its problem, and then its tau. `item` is a tuple (name, cell)."""
+    """Return the sort key of a tuple (name, cell) in the report: the cell's problem, then its tau."""
     problem, share, *_ = item[0].split(", ")
     return list(ROLLOUTS).index(problem), float(share)
 

@@ -1,11 +1,12 @@
 """Train tables of logits, v and q with an optimizer of `actde`, and measure how close the policy is to its limit.
 
-The tables learn from sampled rollouts, by the gradients of the optimizer's own loss. The step size after t rollouts is
-the initial step size divided by 1 + t / t_0. The sum of all step sizes therefore diverges, but the noise vanishes.
+The tables learn from sampled rollouts with the optimizer's own loss. The step size after t rollouts is the initial step
+size divided by 1 + t / t_0. The sum of all step sizes diverges, so they do not limit how far the tables can move. The
+step sizes decrease to 0, so the noise in the tables vanishes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,16 +15,11 @@ from actde import Batch, Optimizer, OptimizerConfig, Outputs
 from actde.expected_update import limit
 from experiments.limits.mdps import MDP
 
-EPISODES = 64
-"""Number of episodes that each problem plays at the same time in a rollout."""
+EPISODES = 64  # of each problem in a rollout
+# Initial step sizes. SGD: the share of the error by which an entry of a table moves if every episode visits it. AdamW:
+# the learning rate of the logits, in nats. The learning rate of v and q is tau times as large.
 STEP = {"sgd": 0.5, "adamw": 0.1}
-"""Initial step size of each torch optimizer.
-
-For SGD, it is the fraction of the error by which an entry of a table moves if every episode visits the entry. For
-AdamW, it is the learning rate of the logits, in nats. The learning rate of v and q is tau times as large.
-"""
-CHECKS = 20
-"""Number of measurements that `train` makes in every `rollouts` rollouts."""
+CHECKS = 20  # measurements that `train` makes in every `rollouts` rollouts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,29 +37,24 @@ class Tables:
 
 @dataclass(slots=True, kw_only=True)
 class Curve:
-    """The distance of the policy from its limit pi_0 exp(Q^pi / tau) during training, in nats.
+    """The distance between the policy and its limit during training, in nats.
 
-    A distance is the maximum of `distances` over states and problems. Each measurement computes the limit anew from the
-    current policy's exact Q^pi. pi_0 is the initial policy.
+    The limit is the policy proportional to pi_0 exp(Q^pi / tau). Each measurement computes the limit from the exact
+    Q^pi of the current policy. A distance is the maximum over states and problems.
 
     Attributes:
-        rollouts: number of rollouts before each measurement.
         distances: the distance at each measurement.
-        start: the distance of pi_0 from the limit of the last measurement.
+        start: the distance between the initial policy pi_0 and the limit of the last measurement.
         spread: the largest difference between the final Q^pi of two actions in the same state, divided by tau.
     """
 
-    rollouts: list[int] = field(default_factory=list)
-    distances: list[float] = field(default_factory=list)
-    start: float = 0.0
-    spread: float = 0.0
+    distances: list[float]
+    start: float
+    spread: float
 
 
 def distances(policy: Tensor, target: Tensor) -> Tensor:
-    """Return the larger of KL(policy || target) and KL(target || policy), in nats.
-
-    The shape of both policies is [..., A] for A actions, and the shape of the result is [...].
-    """
+    """Return the larger of KL(policy || target) and KL(target || policy), in nats, for policies [..., A]."""
     ratio = (policy / target).log()
     return torch.maximum((policy * ratio).sum(-1), -(target * ratio).sum(-1))
 
@@ -76,33 +67,33 @@ def train(
     torch_optimizer: str,
     rollouts: int,
     times: int = 1,
-    seed: int = 0,
     recentre_q: bool = False,
 ) -> Curve:
-    """Train tables for `times` x `rollouts` rollouts, and return the policy's distances from its limit.
+    """Train tables for `rollouts` * `times` rollouts, and return the policy's distances from its limit.
 
     `make` builds the optimizer from its configuration. After t rollouts, each step size is its initial value divided by
     1 + t / t_0, where t_0 is `rollouts` / 4.
     """
-    rng, curve = torch.Generator().manual_seed(seed), Curve()
+    rng = torch.Generator().manual_seed(0)
     value = (mdp.start * mdp.q(mdp.start)).sum(-1)
     tables = Tables(logits=mdp.start.log(), q=value.unsqueeze(-1).repeat(1, 1, mdp.start.shape[-1]), v=value)
     for table in (tables.logits, tables.q, tables.v):
         table.requires_grad_()
-    config = OptimizerConfig(
-        gae_lambda=0.0,
-        advantage="return",
-        value_clip_range=None,
-        value_coef=1.0,
-        q_coef=0.5,
-        tau=tau,
-        recentre_q=recentre_q,
+    optimizer = make(
+        OptimizerConfig(
+            gae_lambda=0.0,
+            advantage="return",
+            value_clip_range=None,
+            value_coef=1.0,
+            q_coef=0.5,
+            tau=tau,
+            recentre_q=recentre_q,
+        )
     )
-    optimizer = make(config)
     torch_steps = _torch_optimizer(tables, torch_optimizer, tau, in_nats=optimizer.name == "mpo")
     schedule = torch.optim.lr_scheduler.LambdaLR(torch_steps, lambda t: 1 / (1 + 4 * t / rollouts))
     state = (torch.arange(len(mdp.start)) * mdp.start.shape[1]).repeat_interleave(EPISODES)
-    every = max(1, rollouts // CHECKS)
+    measured = []
     for count in range(1, rollouts * times + 1):
         batch, states, actions, state = _rollout(mdp, tables, state, rng)
         loss, _ = optimizer.loss(batch, optimizer.targets(batch), table_outputs(mdp, tables, states, actions))
@@ -110,21 +101,22 @@ def train(
         loss.backward()  # type: ignore[no-untyped-call]
         torch_steps.step()
         schedule.step()
-        if count % every == 0:
+        if count % (rollouts // CHECKS) == 0:
             q = mdp.q(tables.policy)
             target = limit(mdp.start, q, tau)
-            curve.rollouts.append(count)
-            curve.distances.append(float(distances(tables.policy, target).max()))
-    curve.start = float(distances(mdp.start, target).max())
-    curve.spread = float((q.amax(-1) - q.amin(-1)).max()) / tau
-    return curve
+            measured.append(float(distances(tables.policy, target).max()))
+    return Curve(
+        distances=measured,
+        start=float(distances(mdp.start, target).max()),
+        spread=float((q.amax(-1) - q.amin(-1)).max()) / tau,
+    )
 
 
 def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) -> torch.optim.Optimizer:
-    """Return the torch optimizer `name` (AdamW or SGD) for the tables.
+    """Return the torch optimizer "adamw" or "sgd" for the tables.
 
-    The step size of q is tau times that of the logits, as in tabular ACTDE with temperature tau. `in_nats` is true if
-    the policy loss is in nats, as that of MPO, and false if it is in units of reward.
+    The step size of q is tau times that of the logits, as in tabular ACTDE with temperature tau. `in_nats` gives the
+    unit of the policy loss: nats (MPO) if true, and units of reward if false.
     """
     step, states = STEP[name], tables.v.numel()
     if name == "adamw":
@@ -136,10 +128,7 @@ def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) ->
 
 
 def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> Outputs:
-    """Look up the outputs for `states` [N, T] and `actions` [N, T] in the tables.
-
-    A state is an index from 0 to R S - 1, which counts the S states of each of the R problems.
-    """
+    """Look up the outputs for `states` [N, T] and `actions` [N, T]. A state is an index of `rows`."""
     logprobs = rows(tables.logits)[states].log_softmax(-1)  # [N, T, A]
     policy, q = logprobs.exp(), rows(tables.q)[states]
     return Outputs(
@@ -153,21 +142,20 @@ def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> 
 
 
 def take(table: Tensor, actions: Tensor) -> Tensor:
-    """Return the entries of `table` [..., A] at actions [...]."""
+    """Return the entries of `table` [..., A] at `actions` [...]."""
     return table.gather(-1, actions.unsqueeze(-1))[..., 0]
 
 
 def rows(table: Tensor) -> Tensor:
-    """Flatten a table [R, S, ...] of R problems with S states to the shape [R S, ...]."""
+    """Merge the first two dimensions of a table [R, S, ...]: R problems, and S states in each problem."""
     return table.flatten(0, 1)
 
 
 @torch.no_grad()
 def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> tuple[Batch, Tensor, Tensor, Tensor]:
-    """Play `mdp.turns` turns from the states `state` [N].
+    """Play `mdp.turns` turns from the states `state` [N], which are indices of `rows`.
 
-    A state is an index from 0 to R S - 1, which counts the S states of each of the R problems. An episode that ends is
-    followed by a new one from the first state of the same problem.
+    When an episode ends, a new one begins in the first state of the same problem.
 
     Return a tuple: the batch, the states [N, T], the actions [N, T], and the states [N] of the next rollout.
     """
@@ -199,9 +187,9 @@ def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> t
 
 
 def _draw(weights: Tensor, rng: torch.Generator) -> Tensor:
-    """Sample an index from 0 to K for each row of `weights` [N, K]. The shape is [N].
+    """Sample an index from 0 to K for each row of `weights` [N, K].
 
-    An index k < K has the probability weights[:, k]. The index K has the remaining probability, if a row sums to less
+    Entry k of a row is the probability of index k < K. Index K has the remaining probability, if the row sums to less
     than 1.
     """
     return (weights.cumsum(-1) <= torch.rand(len(weights), 1, generator=rng, dtype=torch.float64)).sum(-1)

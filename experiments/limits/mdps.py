@@ -10,10 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-COPIES = 6
-"""Number of problems in an `MDP`. They differ in pi_0, and random MDPs also in rewards and transitions."""
-PAYOFF = ((0.5, -1.76139), (2.0, -0.738613))
-"""The post's payoff [action now][action before], with 0 = cooperate and 1 = defect."""
+from games.ipd import PAYOFFS
+
+COPIES = 6  # problems in an `MDP`; they differ in pi_0, and random MDPs also in rewards and transitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +21,12 @@ class MDP:
 
     Attributes:
         rewards: [R, S, A] mean reward.
-        noise: standard deviation of the rewards, in units of reward.
-        transitions: [R, S, A, S] probability of the next state. With the rest of the probability, the episode ends.
-        discount: gamma.
+        noise: standard deviation of the rewards.
+        transitions: [R, S, A, S] probability of the next state. If they sum to less than 1, the rest is the probability
+            that the episode ends.
         turns: number of turns in a rollout.
         start: [R, S, A] the initial policy pi_0.
-        scale: the order of magnitude of differences between the Q-values of a state's actions, in units of reward.
+        scale: order of magnitude of the differences between the Q-values of a state's actions.
     """
 
     rewards: Tensor
@@ -39,7 +38,7 @@ class MDP:
     scale: float = 1.0
 
     def q(self, policy: Tensor) -> Tensor:
-        """Return Q^pi of a policy [R, S, A], the solution of Bellman's equation. The shape is [R, S, A]."""
+        """Solve Bellman's equation for Q^pi [R, S, A] of a policy [R, S, A]."""
         chain = torch.einsum("rsat,rsa->rst", self.transitions, policy)
         values = torch.linalg.solve(
             torch.eye(chain.shape[1], dtype=torch.float64) - self.discount * chain, (policy * self.rewards).sum(-1)
@@ -55,22 +54,22 @@ def _policies(rng: torch.Generator, states: int, actions: int) -> Tensor:
 
 def bandit(means: list[float], rng: torch.Generator) -> MDP:
     rewards = torch.tensor(means, dtype=torch.float64).expand(COPIES, 1, -1)
+    scale = max(means) - min(means)
     return MDP(
         rewards=rewards,
-        noise=0.2 * (max(means) - min(means)),
+        noise=0.2 * scale,
         transitions=torch.zeros(*rewards.shape, 1, dtype=torch.float64),
         discount=1.0,
         turns=1,
         start=_policies(rng, 1, len(means)),
-        scale=max(means) - min(means),
+        scale=scale,
     )
 
 
 def acyclic(rng: torch.Generator) -> MDP:
-    """Return random acyclic MDPs with three actions and discount 1.
+    """Return random acyclic MDPs with three actions, whose states form layers of one, two and two states.
 
-    The states form three layers of one, two and two states. An action leads to a random state of the next layer, with
-    random probabilities.
+    An action leads to each state of the next layer with a random probability.
     """
     layers = ((0,), (1, 2), (3, 4))
     rewards = torch.rand(COPIES, 5, 3, generator=rng, dtype=torch.float64)
@@ -83,7 +82,7 @@ def acyclic(rng: torch.Generator) -> MDP:
 
 def dilemma(rng: torch.Generator) -> MDP:
     """Return the post's iterated prisoner's dilemma. The state is the player's own last action."""
-    rewards = torch.tensor(PAYOFF, dtype=torch.float64).T.expand(COPIES, -1, -1)  # [before][now]
+    rewards = torch.tensor(PAYOFFS["post"], dtype=torch.float64).T.expand(COPIES, -1, -1)  # [before][now]
     following = torch.eye(2, dtype=torch.float64).expand(COPIES, 2, 2, 2)  # the next state is the action
     return MDP(rewards=rewards, noise=0.2, transitions=following, discount=0.5, turns=4, start=_policies(rng, 2, 2))
 

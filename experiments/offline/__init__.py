@@ -1,1 +1,1 @@
-"""Compare learners of recorded play at equal data, and learners of their own play at equal numbers of episodes."""
+"""Compare learners that use the same recorded play, and learners that play equal numbers of episodes themselves."""

@@ -1,7 +1,7 @@
 """Compare the learners of recorded play: `python -m experiments.offline --out docs/offline`.
 
-The results are written to `results.json` after each run, and `README.md` is computed from this file. Runs that are
-already in the file are not repeated, unless their settings have changed. Interrupted runs are resumed.
+The results are written to `results.json` after each run. `README.md` is computed from this file. Runs that are in the
+file are not repeated, unless their settings have changed. Interrupted runs are resumed.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
 
 RESULTS, REPORT = "results.json", "README.md"
-MEASURES = {
+MEASURES = {  # the place of each number in the measures of a run (`experiments.compare.measure`)
     "won": ("evaluation", "sampled", "success_rate", "value"),
     "won_greedy": ("evaluation", "greedy", "success_rate", "value"),
     "score": ("evaluation", "sampled", "normalized_score", "value"),
@@ -41,7 +41,6 @@ MEASURES = {
     "text_kl": ("collapse", "texts", "kl"),
     "entropy": ("collapse", "entropy"),
 }
-"""The places of a run's numbers in its measures (`experiments.compare.measure`)."""
 
 
 class Results(TypedDict):
@@ -59,8 +58,8 @@ class Results(TypedDict):
 def current(results: Results) -> Results:
     """Return the results without those of earlier settings.
 
-    If the settings of a learner have changed, its results are dropped. If those of `PRIOR` have changed in a task, the
-    results of all learners of the task are dropped.
+    If the settings of a learner have changed, its results are dropped. If the settings of `PRIOR` have changed in a
+    task, the results of all learners of the task are dropped.
     """
     settings = {
         f"{task}, {learner}": {key: value for key, value in own.items() if key != "seed"}
@@ -75,7 +74,7 @@ def current(results: Results) -> Results:
 
 
 def complete(results: Results, task: str, seed: int, root: Path, on_run: Callable[[str, dict[str, Any]], None]) -> None:
-    """Train and measure the learners of a task that lack this seed. `on_run` is called after each run."""
+    """Train and measure each learner of a task that lacks a result for `seed`. `on_run` is called after each run."""
     cells = results["cells"]
     names = {learner: f"{task}, {learner}" for learner in LEARNERS if learner not in TASKS[task].without}
     missing = [learner for learner, name in names.items() if str(seed) not in cells.get(name, {})]
@@ -87,10 +86,11 @@ def complete(results: Results, task: str, seed: int, root: Path, on_run: Callabl
 
 
 def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
-    """Complete a run in a subfolder of `root`. Return its numbers, or its error if it diverged.
+    """Complete a run in a subfolder of `root`. Return its numbers or, if a learner diverged, its error.
 
     Raises:
         AgentError: the folder holds a run with other settings.
+        DivergenceError: the run `PRIOR` diverged.
     """
     from agents.training.factory import make_trainer
 
@@ -142,10 +142,13 @@ def main(
     chosen = seeds.split(",")
     if unknown := [seed for seed in chosen if seed not in map(str, SEEDS)]:
         raise AgentError(f"--seeds expects some of {', '.join(map(str, SEEDS))}, got {unknown[0]!r}")
+    for option, given in (("--tasks", names), ("--seeds", chosen)):
+        if repeated := [word for word in given if given.count(word) > 1]:
+            raise AgentError(f"{option} gives {repeated[0]} twice: leave out one")
     with exclusive(out, RESULTS, REPORT):
         path = out / RESULTS
-        stored = read_json(path, Results, error=AgentError) if path.exists() else Results(settings={}, cells={})
-        results = current(stored)
+        empty = Results(settings={}, cells={})
+        results = current(read_json(path, Results, error=AgentError) if path.exists() else empty)
 
         def write(name: str, numbers: dict[str, Any]) -> None:
             atomic_write(path, json_text(results))

@@ -1,10 +1,12 @@
-"""The seeds and the contrasts of the comparison. The first three were fixed before the first run of these seeds."""
+"""The seeds and the contrasts of the comparison.
+
+The first three contrasts were fixed before the first run of these seeds.
+"""
 
 from typing import Literal, NamedTuple
 
 SEEDS = (0, 1, 2)
-TUNING_SEED = 100
-"""The settings were chosen on this seed."""
+TUNING_SEED = 100  # the settings were chosen on this seed
 
 
 class Contrast(NamedTuple):
@@ -27,7 +29,7 @@ CONTRASTS = (
     Contrast("actde", "ppo as actde"),
     Contrast("actde", "ppo as actde", "kl"),
 )
-"""Two contrasts of learners with equal data, and four of learners with equal numbers of own episodes.
+"""Two contrasts of learners that use the same recorded play, and four of learners that play equally many episodes.
 
 The fourth was added after the runs of `actde with the q of pi_0` on Text-Nav, and before those of `actde`. The last two
 were added after the runs of `actde` and `ppo` on the first four tasks, and before any run of `ppo as actde`.

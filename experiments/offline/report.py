@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from experiments.compare.intervals import ABOVE_0, RATE, Range, over_runs
+from experiments.compare.intervals import ABOVE_0, ANY, RATE, Range, holm, over_runs, paired_p
 from experiments.offline.contrasts import CONTRASTS, SEEDS, TUNING_SEED, Contrast
 from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, Task
-from experiments.rlhf.exact_statistics import holm, paired_p
 from experiments.tables import interval, table
 
-ANY: Range = (-np.inf, np.inf)
+# Head of a column, range of its quantity, and whether rates of 0 and 1 have an exact interval
 COLUMNS: Mapping[str, tuple[str, Range, bool]] = {
     "won": ("won, sampled", RATE, True),
     "won_greedy": ("won, greedy", RATE, True),
@@ -24,9 +21,7 @@ COLUMNS: Mapping[str, tuple[str, Range, bool]] = {
     "text_kl": ("KL to pi_0, per token", ABOVE_0, False),
     "entropy": ("entropy", ABOVE_0, False),
 }
-"""The head of a column, the range of its quantity, and whether rates of 0 and 1 have an exact interval."""
-OF_TEXTS = {"won": "reward", "kl": "text_kl"}
-"""The measure that takes the place of a contrast's measure if the agents write texts."""
+OF_TEXTS = {"won": "reward", "kl": "text_kl"}  # measures of contrasts if the agents write texts
 SOURCES = {"prior": "recorded play", "data": "recorded play", "scratch": "recorded play", "own": "own play"}
 TEXT = """# Learners of recorded play
 
@@ -64,7 +59,7 @@ of `actde` and `ppo` on the first four tasks. The p-values are from paired t-tes
 all contrasts of a task. Corrected for all {contrasts} contrasts of all tasks, the smallest is {smallest}.
 
 {sections}"""
-REFERENCES: Mapping[str, str] = {
+REFERENCES: Mapping[str, str] = {  # other people's numbers
     "textnav": """LMRL-Gym (Abdulhai et al., 2023) reports 0.88 for ILQL and 0.81 for PPO on its own Text-Nav, fully
 observed. Its setting differs: the trunk is GPT-2 small, with 124 million parameters instead of 0.9, and writes its
 commands as text. The text of a state lists the admissible commands, without `examine`, `look` and `inventory`. In its
@@ -72,8 +67,7 @@ published code, an episode has at most 15 commands, and the recorded players act
 shortest way. The house is not ours, whose map, furniture and turn limit are our choice, and the start room is random.
 Here, recorded and own play start in five rooms, and evaluations in four others.""",
 }
-"""Other people's numbers, by task."""
-SETTINGS: Mapping[str, str] = {
+SETTINGS: Mapping[str, str] = {  # differences from the settings that `TEXT` describes
     "completion": """How this task differs: `pi_0` is the bare model, not an imitator, and its play is the recorded
 play. The weight of q in the play of `monte carlo` and `ilql` is 8. It was chosen among 1, 4, 8 and 32 on seed 100,
 where ILQL wrote no language at 32 (7.7 nats of KL per token, a reward of -0.01). All other settings were fixed before
@@ -82,7 +76,6 @@ the runs, those of `actde` after the [confirmation](../rlhf/confirmation.md). `a
 actde` only in that it trains no q. `actde with the q of pi_0` was not run. A text earns VADER's score, from -1 to 1,
 which is not scaled. Entropy is in nats per text.""",
 }
-"""How the settings of a task differ from those that the report states for all tasks."""
 FINDINGS: Mapping[str, str] = {
     "textnav": """What this shows, with three seeds and wide intervals:
 
@@ -164,9 +157,7 @@ FINDINGS: Mapping[str, str] = {
   moves by 0.1 to 1.4 nats.
 * `decision` earns 0.09 with the best return of its data as target, 0.05 with a target of 0, and `imitation` 0.02.""",
 }
-"""What the tables show, by task."""
-EPISODES = 50
-"""Episodes of an evaluation in each mode."""
+EPISODES = 50  # episodes of an evaluation in each mode
 Numbers = Mapping[str, Mapping[str, Any]]  # the numbers of a learner's runs, by seed
 
 
@@ -174,7 +165,6 @@ def report(cells: Mapping[str, Numbers]) -> str:
     """Return the report in Markdown, given the cells of `Results`."""
     by_task = {task: {learner: cells.get(f"{task}, {learner}", {}) for learner in LEARNERS} for task in TASKS}
     p_values = [p for runs in by_task.values() for *_, p in _tested(runs)]
-    sections = [_section(name, task, by_task[name]) for name, task in TASKS.items()]
     return TEXT.format(
         prior=f"`{PRIOR}`",
         seeds=", ".join(map(str, SEEDS)),
@@ -184,7 +174,7 @@ def report(cells: Mapping[str, Numbers]) -> str:
         tasks=len(TASKS),
         contrasts=len(p_values),
         smallest=f"{min(holm(p_values), default=1.0):.2g}",
-        sections="\n".join(sections),
+        sections="\n".join(_section(name, task, by_task[name]) for name, task in TASKS.items()),
     )
 
 
@@ -193,27 +183,23 @@ def _section(name: str, task: Task, runs: Mapping[str, Numbers]) -> str:
     if not any(runs.values()):
         return f"## {task.title}\n\n`{task.game}`: not measured yet.\n"
     prior, drawn, own = (part["episodes"] * part["iterations"] for part in (task.prior, task.offline, task.own))
-    source = f"`{PRIOR}` plays {prior} episodes with an unchanged policy, which are the recorded play."
-    if task.data:
-        source = f"Recorded play: `--data {task.data}`, of which `{PRIOR}` draws {prior} episodes."
+    source = (
+        f"Recorded play: `--data {task.data}`, of which `{PRIOR}` draws {prior} episodes."
+        if task.data
+        else f"`{PRIOR}` plays {prior} episodes with an unchanged policy, which are the recorded play."
+    )
+    turns = "1 turn" if task.common["max_turns"] == 1 else f"{task.common['max_turns']} turns"
     about = (
-        f"`{task.game}`, at most {task.common['max_turns']} turns. {source} A learner of recorded play draws {drawn}"
+        f"`{task.game}`, at most {turns}. {source} A learner of recorded play draws {drawn}"
         f" episodes, with repetitions. A learner of its own play plays {own} episodes."
     )
-    parts = [
-        f"## {task.title}",
-        about,
-        SETTINGS.get(name, ""),
-        _table(runs),
-        _contrasts(runs),
-        REFERENCES.get(name, ""),
-        FINDINGS.get(name, ""),
-    ]
+    notes = (texts.get(name, "") for texts in (REFERENCES, FINDINGS))
+    parts = (f"## {task.title}", about, SETTINGS.get(name, ""), _table(runs), _contrasts(runs), *notes)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _table(runs: Mapping[str, Numbers]) -> str:
-    """Return the table of the learners. A column that no run has is left out, and scores beside equal rewards are."""
+    """Return the table of the learners. Omit columns without values, and the score if it always equals the reward."""
     everything = [numbers for of_seeds in runs.values() for numbers in of_seeds.values()]
     shown = [name for name in COLUMNS if any(name in numbers for numbers in everything)]
     if "reward" in shown and all(numbers.get("score") == numbers.get("reward") for numbers in everything):
@@ -231,14 +217,12 @@ def _seeds(of_seeds: Numbers) -> str:
 
 
 def _cell(learner: str, of_seeds: Numbers, name: str) -> str:
-    """Return a cell: the mean over seeds with its interval."""
     if not of_seeds:
         return "not measured yet"
     if name == "kl" and LEARNERS[learner].kind in ("prior", "scratch"):
         return "0" if learner == PRIOR else "-"  # the stored KL is that to the random weights
     _, within, ends = COLUMNS[name]
-    estimate = over_runs([numbers[name] for numbers in of_seeds.values() if name in numbers], within, ends=ends)
-    return "" if estimate is None else interval(asdict(estimate))
+    return _mean([numbers[name] for numbers in of_seeds.values() if name in numbers], within, ends=ends)
 
 
 def _tested(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float], float]]:
@@ -265,7 +249,7 @@ def _contrasts(runs: Mapping[str, Numbers]) -> str:
             COLUMNS[measure][0],
             f"{contrast.first} - {contrast.second}",
             len(differences),
-            _difference(differences, (-1.0, 1.0) if measure == "won" else ANY),
+            _mean(differences, (-1.0, 1.0) if measure == "won" else ANY),
             f"{p:.2g}",
         ]
         for (contrast, measure, differences, _), p in zip(tested, holm([p for *_, p in tested]), strict=True)
@@ -273,7 +257,6 @@ def _contrasts(runs: Mapping[str, Numbers]) -> str:
     return table(["measure", "contrast", "seeds", "difference", "p (Holm)"], lines) if lines else ""
 
 
-def _difference(values: Sequence[float], within: Range) -> str:
-    estimate = over_runs(values, within)
-    assert estimate is not None
-    return interval(asdict(estimate))
+def _mean(values: Sequence[float], within: Range, *, ends: bool = False) -> str:
+    estimate = over_runs(values, within, ends=ends)
+    return "" if estimate is None else interval(asdict(estimate))

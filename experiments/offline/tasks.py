@@ -8,13 +8,13 @@ Settings = Mapping[str, Any]
 PRIOR = "pi_0"
 """The run from which all others start, except those of kind "scratch".
 
-It imitates the recorded play. If the task has none, the run plays with an unchanged policy, trains only v and q, and
-thus creates the recorded play.
+It imitates the recorded play. If the task has no recorded play, the run plays with an unchanged policy, trains only v
+and q, and thus creates the recorded play.
 """
 
 
 class Task(NamedTuple):
-    """A game, and the settings of its runs by the setting's name.
+    """A game, and the settings of its runs.
 
     Attributes:
         title: title of the task in the report.
@@ -27,7 +27,7 @@ class Task(NamedTuple):
         tests: the GAME of the evaluation. If it is empty, the game of the training is evaluated.
         best: approximate best discounted return of the game. `LEARNERS` assumes 1. The learners' `guide_beta` is
             therefore divided by `best`, and their `tau` is multiplied by `best`.
-        without: learners that refuse the settings of this task, or that are left out to save time.
+        without: learners that are omitted, because they do not support the task's settings or to save time.
         learners: further settings of single learners, which override those of `LEARNERS`.
     """
 
@@ -49,8 +49,8 @@ class Learner(NamedTuple):
 
     Attributes:
         kind: "prior" for the run `PRIOR`, "data" if it learns from recorded play, "own" if it learns from its own play.
-            "scratch" also learns from recorded play, but instead of starting from `PRIOR`, it has as many additional
-            rollouts as `PRIOR` has.
+            "scratch" learns from recorded play, but does not start from `PRIOR`. Instead, it trains for additional
+            rollouts, as many as `PRIOR` has.
     """
 
     optimizer: str
@@ -59,7 +59,7 @@ class Learner(NamedTuple):
 
 
 HEADS: Settings = {"q_heads": 2, "head_layers": 2}
-DETACHED: Settings = {
+DETACHED: Settings = {  # v and q do not disturb imitation (`agents.training.presets.IMITATION`)
     "value_lr": 1e-2,
     "q_lr": 1e-2,
     "value_coef": 0.01,
@@ -67,8 +67,7 @@ DETACHED: Settings = {
     "detach_value": True,
     "detach_q": True,
 }
-"""Settings of v and q that do not disturb imitation (`agents.training.presets.IMITATION`)."""
-ATTACHED: Settings = {
+ATTACHED: Settings = {  # the trunk learns from the errors of v and q, too
     "value_lr": 1e-3,
     "q_lr": 1e-3,
     "value_coef": 0.5,
@@ -76,13 +75,12 @@ ATTACHED: Settings = {
     "detach_value": False,
     "detach_q": False,
 }
-"""Settings with which the trunk learns from the errors of v and q, too."""
+# The gradient steps are those of imitation, not of the preset for `--init`
 AS_IMITATION: Settings = {"top_actions": 16, "critic_warmup": 0, "adam_eps": 1e-8}
-"""Settings of `rejection-transition`. The gradient steps are those of imitation, not of the preset for `--init`."""
+# The policy follows q, so q must learn faster than in the preset for `--init`
 Q_FIRST: Settings = {"value_lr": 1e-2, "q_lr": 1e-2, "adam_eps": 1e-8, "detach_value": True, "detach_q": True}
-"""Settings of learners whose policy follows q, so that q must learn faster than in the preset for `--init`."""
+# q starts as v, and v, q and the policy are trained from the first rollout on
 FROM_V: Settings = {"reset_q": True, "critic_warmup": 0}
-"""Settings with which q starts as v, and v, q and the policy are trained from the first rollout on."""
 
 LEARNERS: Mapping[str, Learner] = {
     PRIOR: Learner("imitation", "prior", {}),
@@ -110,8 +108,8 @@ _COIN: Settings = {**_SMALL, "max_turns": 20}
 _GAMED: Settings = {**_SMALL, "max_turns": 10, "bonus": 0.2, "bonus_command": "look"}
 _COIN_GAMES, _COIN_TESTS = "textworld:coin?level=5&seed=101..228", "textworld:coin?level=5&seed=2000000000..2000000019"
 _FREE: Settings = {**_ROLLOUT, "trunk": "smollm2", "dtype": "bfloat16", "parallel": 32, "max_turns": 1}
+# As in the cell `actde` of `experiments.rlhf.confirmation`
 _FREE_ACTDE: Settings = {"value_lr": 1e-4, "q_lr": 1e-4, "advantage": "return", "credit": "command"}
-"""Rates of the heads, advantage and credit of the cell `actde` in `experiments.rlhf.confirmation`."""
 
 TASKS: Mapping[str, Task] = {
     "textnav": Task(
@@ -191,7 +189,7 @@ TASKS: Mapping[str, Task] = {
 
 
 def explicit(task: Task, learner: str, seed: int, prior: Path) -> dict[str, Any]:
-    """Return the settings of a run that are not presets. `prior` is the folder of the run `PRIOR` of the same seed."""
+    """Return the explicit settings of a run, which override presets. `prior` is the folder of `PRIOR` of this seed."""
     optimizer, kind, general = LEARNERS[learner]
     own = {**general, **task.learners.get(learner, {})}
     chosen = {"prior": task.prior, "data": task.offline, "scratch": task.offline, "own": task.own}[kind]

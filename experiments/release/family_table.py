@@ -1,11 +1,10 @@
 """Measure the families and levels of games: `python -m experiments.release.family_table --out docs/families.md`.
 
 The games of each level are generated with the seeds 0, 1, 2, and so on. The first game of a level is also compiled, and
-a crawl counts its states. The results are written to a `.json` file, and the document is computed from this file.
-Levels that are already in the file are not measured again.
+a crawl counts its states. The results are stored in a `.json` file, from which the document is computed. Levels in this
+file are not measured again.
 """
 
-import argparse
 import contextlib
 import json
 import shlex
@@ -15,8 +14,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
 from typing_extensions import TypedDict
 
 from experiments import program
@@ -26,14 +26,13 @@ from games.files import atomic_write, exclusive, scratch_folder
 from games.parameters import format_settings
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import canonical_hash, make_game, write_game
-from games.textworld.transitions.crawl import crawl
-from games.textworld.transitions.graph import TransitionGraph
+from games.textworld.transitions.crawl import crawl_file
 from games.untrusted_files import is_present, read_json
 from games.worker_pool import WorkerPool
 
 
 class StoredRow(TypedDict):
-    """The fields that identify a row of the stored table. Its other fields are measures."""
+    """A row of the table, as `measure` returns it. Only the fields that identify the row are declared here."""
 
     family: str
     level: int
@@ -58,15 +57,15 @@ HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "diffe
 
 
 def levels_of(name: str) -> tuple[int, ...]:
-    """Return the measured levels of a family."""
     return SAMPLED.get(name, tuple(range(1, FAMILIES[name].levels + 1)))
 
 
 def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
-    """Generate the games of one level, and return a dict with their measures and the number of distinct games.
+    """Generate the games of one level with the seeds 0 to `candidates` - 1, and return a row of the table.
 
-    The seeds are 0 to `candidates` - 1. For a slow level, only the first fifth of these seeds is used (at least two).
+    For a slow level, only the first fifth of the seeds is used (at least two). "states" is the result of `states`.
     """
+    of_first = states(name, level, candidates)
     if name in SLOW and level >= SLOW[name]:
         candidates = max(candidates // 5, 2)
     rows, hashes = [], set[str]()
@@ -78,11 +77,12 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
     values = {key: [row[key] for row in rows] for key in MEASURES if rows}
     spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items()}
     return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
-            "impossible": candidates - len(rows), "different": len(hashes), "found": spreads}  # fmt: skip
+            "impossible": candidates - len(rows), "different": len(hashes), "found": spreads,
+            "states": of_first}  # fmt: skip
 
 
 def states(name: str, level: int, candidates: int) -> int | None:
-    """Return the number of states of the first game that TextWorld can generate for a level.
+    """Return the number of states of the first game of a level that TextWorld can generate and compile.
 
     The result is None if the number exceeds STATES, or if no seed below `candidates` gives a game.
     """
@@ -94,14 +94,8 @@ def states(name: str, level: int, candidates: int) -> int | None:
 
 def _states(game: Any) -> int | None:
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
-        story = Path(folder) / "tw-game.z8"
-        write_game(game, story)
-        graph = TransitionGraph(story, ())
-        graph.acquire()
-        try:
-            crawled = crawl(graph, STATES)
-        finally:
-            graph.release()
+        write_game(game, story := Path(folder) / "tw-game.z8")
+        crawled = crawl_file(story, STATES)
     return crawled.states if crawled.complete else None
 
 
@@ -122,7 +116,6 @@ def _measured(game: Any) -> dict[str, int]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the results as a Markdown document."""
     lines = [
         "# Families and levels",
         "",
@@ -157,37 +150,30 @@ def _spread(spread: Sequence[int] | None) -> str:
     return str(middle) if low == high else f"{middle} ({low} to {high})"
 
 
-@program.one_line_errors()
-def main() -> None:
-    """Measure all levels in `SAMPLED` and those of the other families, and write the tables as Markdown."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--out", type=Path, required=True, help="document, NAME.md")
-    parser.add_argument("--candidates", type=int, default=30, help="seeds per level")
-    parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    out = shlex.quote(str(given.out))
-    command = f"python -m experiments.release.family_table --out {out} --candidates {given.candidates}"
-    path = given.out.with_suffix(".json")
-    with exclusive(path.parent, path.name, given.out.name):
+def main(
+    out: Annotated[Path, Option(help="document, NAME.md")],
+    candidates: Annotated[int, Option(help="seeds per level")] = 30,
+    workers: int = 2,
+) -> None:
+    """Measure the families and levels of games, and write the tables as Markdown."""
+    command = f"python -m experiments.release.family_table --out {shlex.quote(str(out))} --candidates {candidates}"
+    path = out.with_suffix(".json")
+    with exclusive(path.parent, path.name, out.name):
         before: StoredTable = read_json(path, StoredTable) if is_present(path) else {"command": command, "rows": []}
         if before["command"] != command:
             raise FilesError(f"{path} was written by {before['command']!r}; choose another file")
         done: dict[tuple[str, int], Any] = {(row["family"], row["level"]): row for row in before["rows"]}
         places = [(name, level) for name in FAMILIES for level in levels_of(name)]
-        with WorkerPool(given.workers) as pool:
-            jobs = [pool.submit(_measure, *place, given.candidates) for place in places if place not in done]
+        with WorkerPool(workers) as pool:
+            jobs = [pool.submit(measure, *place, candidates) for place in places if place not in done]
             for job in as_completed(jobs):
                 row = job.result()
                 done[row["family"], row["level"]] = row
                 results = {"command": command, "rows": [done[place] for place in places if place in done]}
                 atomic_write(path, json.dumps(results, indent=1) + "\n")
                 sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
-        atomic_write(given.out, markdown(read_json(path, StoredTable)))
-
-
-def _measure(name: str, level: int, candidates: int) -> dict[str, Any]:
-    return {**measure(name, level, candidates), "states": states(name, level, candidates)}
+        atomic_write(out, markdown(read_json(path, StoredTable)))
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -3,14 +3,15 @@
 The set is that of constraints.txt, and the licences are those that the installed packages state in their metadata.
 """
 
-import argparse
 import re
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from typer import Option
 
 from agents.protocol import AgentError
 from experiments import program
@@ -36,9 +37,10 @@ Command: `python -m experiments.release.licences --out docs/licences.md  # needs
 
 
 def licence(package: str) -> str:
-    """Return the licence that an installed package states.
+    """Return the licence of an installed package.
 
-    This is its licence expression, otherwise its classifiers, otherwise the title of its licence text.
+    Use the licence expression in its metadata. Without one, use the classifiers, and without those, the title of the
+    licence text. If all are missing, return "see its own text".
 
     Raises:
         importlib.metadata.PackageNotFoundError: The package is not installed.
@@ -87,32 +89,25 @@ def _requires(package: str) -> list[str]:
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Return a tuple (name, version, licence, what needs the package) for each package of constraints.txt."""
-    extras = metadata.metadata("actde").get_all("Provides-Extra", [])
-    core = needed("actde")
-    by_extra = {extra: needed("actde", [extra]) - core for extra in extras}
+    """Return a tuple (name, version, licence, needed by) for each package of constraints.txt."""
+    core, extras = needed("actde"), metadata.metadata("actde").get_all("Provides-Extra", [])
+    packages = {"core": core} | {extra: needed("actde", [extra]) - core for extra in extras}
     found = []
     for name, version in constrained(CONSTRAINTS.read_text()):
-        users = [extra for extra, packages in by_extra.items() if canonicalize_name(name) in packages]
-        used = "core" if canonicalize_name(name) in core else ", ".join(users) or "the Makefile"
-        found.append((name, version, licence(name), used))
+        users = ", ".join(user for user, names in packages.items() if canonicalize_name(name) in names)
+        found.append((name, version, licence(name), users or "the Makefile"))
     return found
 
 
-@program.one_line_errors()
-def main() -> None:
-    """Write the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--out", type=Path, required=True, help="the Markdown file")
-    heads = ["package", "version", "licence", "needed by"]
-    out = parser.parse_args().out
+def main(out: Annotated[Path, Option(help="the Markdown file")]) -> None:
+    """Write the licences of the tested set of packages."""
     with exclusive(out.parent, out.name):
         try:
-            atomic_write(out, f"{TITLE}\n{table(heads, rows())}\n")
+            atomic_write(out, f"{TITLE}\n{table(['package', 'version', 'licence', 'needed by'], rows())}\n")
         except metadata.PackageNotFoundError as missing:
             expected = "expected the environment of `make test-long`"
             raise AgentError(f"the package {missing.name} is not installed; {expected}") from None
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -11,7 +11,8 @@ from games.textworld.maps import STEPS, Map, Passage
 WIDTH, HEIGHT, GAP = 2.3, 1.25, 0.6  # of a room that lists its things, and between rooms, in inches
 CHARACTERS, LINES = 34, 5  # at most in a line of a room's list of things, and in the list
 ROUTE, INK, PALE = PALETTE[2], "#333333", "#9a9a9a"
-DOORS = {"open": "white", "closed": PALETTE[4], "locked": PALETTE[1]}
+# state of a door -> (colour's name in the caption, colour)
+DOORS = {"open": ("white", "white"), "closed": ("yellow", PALETTE[4]), "locked": ("red", PALETTE[1])}
 
 
 def draw_map(drawn: Map, title: str, path: Path) -> None:
@@ -43,8 +44,7 @@ def _lines(things: tuple[str, ...]) -> list[str]:
 def _caption(drawn: Map, width: int) -> str:
     carried = f"carried: {', '.join(drawn.carried)}\n" if drawn.carried else ""
     states = Counter(passage.state for passage in drawn.passages if passage.door)
-    marks = {"open": "white", "closed": "yellow", "locked": "red"}
-    doors = ", ".join(f"{state} ({marks[state]})" for state in DOORS if states[state])
+    doors = ", ".join(f"{state} ({color})" for state, (color, _) in DOORS.items() if states[state])
     doors = f"doors: {doors}\n" if doors else ""
     return carried + doors + textwrap.fill("to win: " + " > ".join(drawn.walkthrough), width)
 
@@ -79,7 +79,7 @@ def _passage(axes: Any, drawn: Map, passage: Passage, box: tuple[float, float]) 
     axes.plot([x, u], [y, v], color=ROUTE if walked else PALE, lw=3 if walked else 1.5, zorder=2, solid_capstyle="butt")
     if passage.door:
         at = ((x + u) / 2, (y + v) / 2)
-        axes.plot(*at, "s", ms=8, mfc=DOORS[passage.state], mec=INK, mew=1, zorder=5)
+        axes.plot(*at, "s", ms=8, mfc=DOORS[passage.state][1], mec=INK, mew=1, zorder=5)
         name = "\n".join(textwrap.wrap(passage.door, 11 if step[0] else 40))
         where = {"xytext": (0, 7), "ha": "center", "va": "bottom"} if step[0] else {"xytext": (8, 0), "va": "center"}
         axes.annotate(name, at, textcoords="offset points", fontsize=5.5, color=INK, zorder=5, **where)

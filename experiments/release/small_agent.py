@@ -1,18 +1,18 @@
 """Train and ship a small agent in one command: `python -m experiments.release.small_agent actde` (or `ppo`).
 
-First, an agent with the small trunk is trained by DAgger on generated games. The agent is then trained by reinforcement
-learning on other games, and shipped. Each stage is a command of `cli.py`, which is printed before it runs. After an
-interruption, run the same command again to continue.
+An agent with the small trunk is trained by DAgger on generated games, then by reinforcement learning on other games,
+and shipped. Each command is printed before it runs. After an interruption, run the same command again to continue.
 """
 
-import argparse
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 from rich.console import Console
+from typer import Option
 
 from agents.storage.run_folder import SETTINGS
 from experiments import program
@@ -36,10 +36,9 @@ REINFORCEMENT = (
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return a tuple (game, commands) for a set of generated games.
+    """Return a GAME string for the games of all families in `folder`, and the commands that generate these games.
 
-    `game` is the GAME string for all families in `folder`, and `commands` are the commands that generate the games. The
-    numbers of games in `FAMILIES` are multiplied by `share`.
+    `share` multiplies the numbers of games in `FAMILIES`.
     """
     commands = [
         ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",
@@ -50,7 +49,7 @@ def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, lis
 
 
 def stages(optimizer: str, out: Path) -> list[list[str]]:
-    """Return the `cli.py` commands of all stages, in order."""
+    """Return the `cli.py` commands of all stages before shipping, in order."""
     to_imitate, make_first = curriculum(out / "games-imitation", seed=5)
     to_reinforce, make_second = curriculum(out / "games-reinforcement", seed=6, share=0.5)
     warm_start, run = str(out / "prior"), str(out / optimizer)
@@ -68,18 +67,16 @@ def resumed(stage: Sequence[str]) -> list[str]:
     return ["train", "--resume", *stage[-2:]] if started else list(stage)
 
 
-@program.one_line_errors()
-def main() -> None:
-    """Run every stage, then ship the agent. Exit with the status of the first stage that fails."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("optimizer", choices=("actde", "ppo"))
-    parser.add_argument("--out", type=Path, default=Path("runs/small"), help="folder for games and runs")
-    parser.add_argument("--agent", type=Path, help="folder for the agent (OUT/OPTIMIZER-small)")
-    given = parser.parse_args()
-    agent = given.agent or given.out / f"{given.optimizer}-small"
-    for stage in stages(given.optimizer, given.out):
+def main(
+    optimizer: Literal["actde", "ppo"],
+    out: Annotated[Path, Option(help="folder for games and runs")] = Path("runs/small"),
+    agent: Annotated[Path | None, Option(help="folder for the agent (OUT/OPTIMIZER-small)")] = None,
+) -> None:
+    """Train and ship a small agent. Exit with the status of the first stage that fails."""
+    for stage in stages(optimizer, out):
         _run([str(ROOT / "cli.py"), *resumed(stage)])
-    _run(["-m", "experiments.release.ship", str(given.out / given.optimizer), str(agent), *EVALUATION])
+    shipped = agent or out / f"{optimizer}-small"
+    _run(["-m", "experiments.release.ship", str(out / optimizer), str(shipped), *EVALUATION])
 
 
 def _run(arguments: list[str]) -> None:
@@ -90,4 +87,4 @@ def _run(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

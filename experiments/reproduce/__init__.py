@@ -1,8 +1,8 @@
 """Reproduce the post by Turner and Einhorn (2023): compare its numbers, figures and claims with our measurements.
 
-The reproduction is split into parts. Each part is a module with a function `run`, which takes the measurements, writes
-its figures into `folder` and returns an `Outcome`. `report.py` writes one report for all parts that were run. This file
-imports no large library, so that the command line can list the parts quickly.
+Each part of the reproduction is a module with a function `run`. This function runs the experiments, writes the figures
+into `folder` and returns an `Outcome`. `report.py` writes one report for all parts that were run. This file imports no
+large library, so the command line can list the parts quickly.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ from agents.protocol import AgentError
 if TYPE_CHECKING:
     from experiments.reproduce.finding import Finding, Section
 
-PARTS = {  # the module of each part, in the post's order; the ids of its findings start with the part's name and a dot
-    "bandit": "experiments.reproduce.bandit",
-    "ipd": "experiments.reproduce.ipd",
-    "sensitivity": "experiments.reproduce.sensitivity",
-}
+PARTS = ("bandit", "ipd", "sensitivity")  # in the post's order; each is a module, and the prefix of its findings' ids
 ALL = "all"
 Progress = Callable[[str, float, float], None]  # reports the current activity, the work done and the total work
 
@@ -31,9 +27,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         figures: pairs (file name in the report's folder, caption) for each section of the report.
-        notes: Markdown paragraphs below each section's table.
-        seconds: total processor time of a part that may need several commands. If it is None, the report shows the
-            wall time of the part's only command.
+        notes: Markdown paragraphs for each section. They follow the section's table.
+        seconds: processor time of all trials, including those of earlier commands. If it is None, the report shows the
+            wall time.
     """
 
     findings: Sequence[Finding]
@@ -49,7 +45,7 @@ class Part(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """Return the names of the selected parts. AgentError is raised if `name` is neither a part nor "all"."""
+    """Return the selected parts. Raise AgentError if `name` is neither a part nor "all"."""
     if name == ALL:
         return list(PARTS)
     if name not in PARTS:
@@ -61,4 +57,4 @@ def part_names(name: str) -> list[str]:
 
 def load(name: str) -> Part:
     """Return the function that runs a part."""
-    return cast(Part, import_module(PARTS[name]).run)
+    return cast(Part, import_module(f"experiments.reproduce.{name}").run)

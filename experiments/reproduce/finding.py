@@ -2,14 +2,12 @@
 
 Most claims come from the post by Turner and Einhorn (2023), and we add some. `claims/PART.toml` holds a part's claims
 in words. The part's module makes the measurements, and `judged` combines claims and measurements into findings.
-
-A finding may have a band. A band is either a confidence interval of our number or the rounding tolerance of the post's
-number.
+`claims/PART_notes.toml` holds conclusions that depend on the verdicts.
 """
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -21,10 +19,10 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
+# a verdict is "open" if measurements exist but cannot decide
 Verdict: TypeAlias = Literal[
     "reproduced", "not reproduced", "post contradicts itself", "open", "not run", "not testable here"
 ]
-"""The verdict on a claim. It is "open" if measurements exist but cannot decide."""
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 REPRODUCED, NOT_REPRODUCED, CONTRADICTS, OPEN, NOT_RUN, NOT_TESTABLE = VERDICTS
 
@@ -48,8 +46,7 @@ SECTIONS: tuple[Section, ...] = get_args(Section)
 _, ADVANTAGE, FOOTNOTE_2, _, FOOTNOTE_3, _, _, PPO_RESULTS, ACTDE_RESULTS, SENSITIVITY, _, NOTES, _ = SECTIONS
 
 Comparison: TypeAlias = Literal["rounded", "equal", "rule", "interval"]
-# How our number is compared with the post's. With "rule", if the numbers differ but ours follows a rule that the post
-# states, the verdict is that the post contradicts itself.
+# With "rule", if the numbers differ but ours follows a rule that the post states, the post contradicts itself.
 CRITERIA: dict[Comparison | None, str] = {
     "rounded": "Our deterministic number rounds to the post's; the band is the rounding of its last printed digit.",
     "equal": "Our deterministic number equals the post's.",
@@ -67,17 +64,15 @@ Value: TypeAlias = float | str | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Claim:
-    """A claim in words.
+    """A claim of the post, or one that we added.
 
     Attributes:
-        claim: what the post says and, in parentheses, what we measure. `Measurement.words` replaces placeholders like
-            $name.
-        criterion: the condition for the verdict `reproduced`. If it is empty, `CRITERIA` gives the condition.
-        post: the post's number or word. If there is a `comparison`, it is the number as the post prints it, as text.
-        comparison: how our number is compared with the post's, as a key of `CRITERIA`. If it is None, there is no such
-            comparison, and `Measurement.holds` decides.
+        claim: what the post says, with what we measure in parentheses. It may contain placeholders like $name.
+        criterion: the condition for the verdict "reproduced". If it is empty, `CRITERIA` gives the condition.
+        post: the post's number or word. With a `comparison`, it is the number as the post prints it, such as "27%".
+        comparison: how our number is compared with the post's. If it is None, `Measurement.holds` decides.
         of_post: False if we added the claim. `post` is then None.
-        testable: False if the claim cannot be tested here, for the reason in `criterion`.
+        testable: False if the claim cannot be tested here. `criterion` then gives the reason.
     """
 
     section: Section
@@ -94,11 +89,11 @@ class Measurement:
     """Our number or word for a claim.
 
     Attributes:
-        low, high: the ends of the confidence interval of `ours`, or None if there is no interval.
-        holds: whether the claim holds. None if the claim's `comparison` decides, or if the data cannot decide.
-        rule: the number that the post's own rule gives in closed form. Only the comparison "rule" uses it.
-        floor: the smallest possible value, below which the rounding tolerance does not extend.
-        words: the texts that replace placeholders like $name in the claim and its criterion.
+        low, high: the confidence or prediction interval of `ours`, or None.
+        holds: whether the claim holds. None if `Claim.comparison` decides, or if the data are inconclusive.
+        rule: the exact result of the rule that the post states. Only the comparison "rule" uses it.
+        floor: the smallest possible value of `ours`. The rounding tolerance is cut off there.
+        words: replacements for placeholders like $name in the claim and its criterion.
     """
 
     ours: Value
@@ -115,11 +110,11 @@ class Finding:
     """A claim, our measurement and the verdict.
 
     Attributes:
-        id: PART.NAME, which is the same in every report.
-        post: the post's number or word, or None if the post gives neither or we added the claim.
-        ours: our number or word, or None if nothing was run.
-        low, high: the ends of the confidence interval or of the rounding tolerance.
-        criterion: the condition for the verdict `reproduced`, which also explains `low` and `high`.
+        id: PART.NAME. It is the same in every report.
+        post: the post's number or word. None if the post gives neither, or if we added the claim.
+        ours: our number or word. None if nothing was measured.
+        low, high: the band: the confidence or prediction interval of `ours`, or the rounding tolerance around `ours`.
+        criterion: the condition for the verdict "reproduced", and the meaning of the band.
 
     Raises:
         ValueError: The fields contradict each other.
@@ -164,10 +159,11 @@ def load_claims(part: str) -> dict[str, Claim]:
 
 
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """Return a finding for each claim of a part. `measurements` maps the claims' names to our measurements.
+    """Return a finding for each claim of a part. `measurements` maps names of claims to our measurements.
 
-    A claim without a measurement gets the verdict "not run" or "not testable". `band` explains the confidence
-    intervals. It is appended to the criterion of each finding with an interval, unless the claim has a `comparison`.
+    A claim without a measurement gets the verdict "not run" or "not testable here". The text `band` explains the
+    confidence intervals. It is appended to `Finding.criterion` if the measurement has an interval. Claims with a
+    `comparison` are an exception: nothing is appended.
     """
     claims = load_claims(part)
     assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
@@ -175,7 +171,7 @@ def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = ""
 
 
 def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
-    """Return the finding for one claim, including the verdict. `name` becomes the finding's id, PART.NAME."""
+    """Return the finding for one claim. `name` becomes its id, PART.NAME."""
     criterion = claim.criterion or CRITERIA[claim.comparison]
     post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
     if measurement is None:
@@ -210,3 +206,41 @@ def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdi
     contradicts = claim.comparison == "rule" and math.isclose(ours, measurement.rule, rel_tol=1e-6, abs_tol=1e-300)
     verdict = REPRODUCED if low <= post <= high else CONTRADICTS if contradicts else NOT_REPRODUCED
     return replace(measurement, low=low, high=high), verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Note:
+    """A concluding paragraph of the report, which appears only if the listed findings have the required verdicts.
+
+    A finding is listed without its part: "actde.fast" means `bandit.actde.fast`.
+
+    Attributes:
+        reproduced: findings that must have the verdict "reproduced".
+        not_reproduced: findings that must have the verdict "not reproduced".
+        number: the finding whose number replaces $number in the text, or "" if the text has no $number.
+        format: the format specification of this number.
+    """
+
+    section: Section
+    text: str
+    reproduced: list[str]
+    not_reproduced: list[str]
+    number: str = ""
+    format: str = ""
+
+
+def load_notes(part: str) -> list[Note]:
+    notes = tomllib.loads((CLAIMS / f"{part}_notes.toml").read_text(encoding="utf-8"))
+    return [Note(**fields) for fields in notes["note"]]
+
+
+def supported_notes(part: str, findings: Sequence[Finding]) -> dict[Section, list[str]]:
+    """Return the texts of a part's notes by section. A note is left out if a finding lacks the required verdict."""
+    by_name = {finding.id.partition(".")[2]: finding for finding in findings}
+    notes: dict[Section, list[str]] = {}
+    for note in load_notes(part):
+        wanted = dict.fromkeys(note.reproduced, REPRODUCED) | dict.fromkeys(note.not_reproduced, NOT_REPRODUCED)
+        if all(by_name[name].verdict == verdict for name, verdict in wanted.items()):
+            number = format(by_name[note.number].ours, note.format) if note.number else ""
+            notes.setdefault(note.section, []).append(Template(note.text).substitute(number=number))
+    return notes

@@ -1,4 +1,4 @@
-"""Measurements for the post's claims about language models, from stored results (docs/rlhf and docs/footnote8)."""
+"""Measure the post's claims about language models, from stored results (docs/rlhf and docs/footnote8)."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,39 +12,28 @@ from games.untrusted_files import read_object
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "rlhf"
 FOOTNOTE_8 = DOCS / "footnote8" / "results.json"
-FAULTY = "one-of-eight-ppo"
-CLOSE = 0.1
-"""Total variation below which two policies are considered equal."""
+FAULTY = "one-of-eight-ppo"  # PPO, if only one of eight samples has a gradient
+CLOSE = 0.1  # total variation below which two policies are considered equal
 
 
 def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict[str, Measurement]:
-    """Return our measurements by the name of the claim.
-
-    Claims whose runs are incomplete are left out.
-    """
+    """Return our measurements by the name of the claim. Claims whose runs are incomplete are left out."""
     found = _exact(read_object(results / "exact.json", error=AgentError))
+    runs = read_object(footnote_8, error=AgentError)["runs"]
+    won = [run["curves"]["recent_success"][-1] for run in runs if run["optimizer"] == FAULTY]
+    fails = True if max(won) < 0.1 else False if min(won) > 0.8 else None
+    found["one-of-eight"] = Measurement(min(won), min(won), max(won), holds=fails)
     path = results / "confirmation.json"
     if path.is_file():
         confirmation = read_object(path, error=AgentError)
         about = confirmation["about"]
         if len(confirmation["runs"]) == len(about["cells"]) * len(about["seeds"]):
             found |= _free_text(contrast_rows(confirmation["runs"]))
-    return found | {"one-of-eight": _one_of_eight(read_object(footnote_8, error=AgentError))}
-
-
-def _one_of_eight(document: Mapping[str, Any]) -> Measurement:
-    """Return the measurement for the claim about footnote 8 (docs/footnote8/README.md).
-
-    It is the share of recent training episodes that PPO wins if only one of eight samples has a gradient.
-    """
-    won = [run["curves"]["recent_success"][-1] for run in document["runs"] if run["optimizer"] == FAULTY]
-    return Measurement(
-        min(won), min(won), max(won), holds=True if max(won) < 0.1 else False if min(won) > 0.8 else None
-    )
+    return found
 
 
 def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Return the measurements on bandits whose arms are single words (docs/rlhf/exact.md)."""
+    """Measure the claims on bandits whose arms are single words (docs/rlhf/exact.md)."""
     cells = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
     late = [c for c in document["contrasts"] if (c["task"], c["measure"]) == ("weddings", "late gain")]
     (shown,) = (contrast for contrast in late if contrast["first"] == "actde")
@@ -65,18 +54,17 @@ def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
 
 
 def _free_text(rows: Iterable[Mapping[str, Any]]) -> dict[str, Measurement]:
-    """Return the measurements on free text (docs/rlhf/confirmation.md)."""
+    """Measure the claims on free text (docs/rlhf/confirmation.md)."""
     at_reward = {row["measure"]: row for row in rows if row["axis"] == "reward" and row["second"] == "ppo"}
     claimed = {"kl-penalty": ("kl", -1), "variety": ("entropy", 1), "misspecification": ("true_reward", 1)}
     return {
-        name: _measurement(row["difference"], {sign: True, -sign: False}.get(_sign(row)))
+        name: _measurement(at_reward[measure]["difference"], {sign: True, -sign: False}.get(_sign(at_reward[measure])))
         for name, (measure, sign) in claimed.items()
-        for row in [at_reward[measure]]
     }
 
 
 def _sign(row: Mapping[str, Any]) -> int:
-    """Return the sign of a contrast's difference, or 0 if the difference is not significant."""
+    """Return the sign of the difference between two methods, or 0 if the difference is not significant."""
     return 0 if row["p_holm"] >= SIGNIFICANT else 1 if row["difference"]["value"] > 0 else -1
 
 

@@ -1,9 +1,8 @@
 """Write the report about all parts of the reproduction that were run.
 
-The report consists of results.json, about.json and README.md. results.json is a list of findings (finding.py).
-about.json holds the settings, figures and notes of every part. README.md is generated from these two files.
-
-All parts share one folder. Writing a part replaces its own findings and leaves the other parts' findings unchanged.
+results.json is a list of findings (finding.py). about.json holds the settings, figures and notes of every part.
+README.md is generated from these two files. All parts share one folder. Writing a part replaces its own findings, and
+those on language models (language_models.py), which come from stored results.
 """
 
 import json
@@ -40,9 +39,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RunInfo:
-    """The command, settings, figures and notes (see `Outcome`) of one part's run.
+    """The command, settings, figures and notes of a part's last run.
 
-    `seconds` is the wall time. For a part that may need several commands, it is the total processor time instead.
+    Attributes:
+        seconds: processor time, or wall time if `Outcome.seconds` is None.
+        figures, notes: see `Outcome`.
     """
 
     command: str
@@ -55,7 +56,7 @@ class RunInfo:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of those `PACKAGES` that have been imported so far."""
+    """Return the versions of Python and of those packages in `PACKAGES` that are already imported."""
     loaded = {name: str(sys.modules[name].__version__) for name in PACKAGES if name in sys.modules}
     return {"python": platform.python_version()} | loaded
 
@@ -63,15 +64,13 @@ def versions() -> dict[str, str]:
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
     """Replace a part's outcome in the report, and return all findings. `out` already contains the part's figures."""
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
-    foreign = [finding.id for finding in outcome.findings if finding.part != part]
-    assert not foreign, f"{part} returned {foreign}"
     kept = [finding for finding in before if finding.part not in (part, "other")]
-    ours = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part))
-    findings = [*ours, *judged("other", language_models.measurements())]
+    findings = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part))
+    findings += judged("other", language_models.measurements())
     about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
     about = {name: about[name] for name in sorted(about, key=_place)}
     # the results last: a folder without results holds no report, so that the same command can continue after a kill
-    atomic_write(out / ABOUT, _json({name: asdict(about[name]) for name in about}))
+    atomic_write(out / ABOUT, _json({name: asdict(one) for name, one in about.items()}))
     atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
     atomic_write(out / README, markdown(findings, about))
     return findings
@@ -86,7 +85,7 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Return a tuple (findings, `RunInfo` of each part by name). AgentError is raised if a file is damaged."""
+    """Return a tuple (findings, `RunInfo` by part). Raise AgentError if a file is damaged."""
     findings, about = _read(out / RESULTS, list[Finding]), _read(out / ABOUT, dict[str, RunInfo])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:
@@ -103,7 +102,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Raise AgentError if the report in a folder is damaged, or if a quick run would replace a full run of `parts`."""
+    """Raise AgentError if the report in `out` is damaged, or if a quick run would replace a full run of `parts`."""
     about = read(out)[1] if (out / RESULTS).exists() else {}
     full = [part for part in parts if part in about and not about[part].quick]
     if quick and full:
@@ -111,11 +110,7 @@ def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Count the verdicts on the post's claims for each part of the report.
-
-    Return a dict that maps a part to a dict, which maps each verdict to its number. The last entry counts the verdicts
-    on the claims that we added.
-    """
+    """Return the number of claims for each part and verdict. The last row counts the claims that we added."""
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))
@@ -124,21 +119,18 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
 
 
 def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
-    """Return the text of README.md, which depends only on results.json and about.json."""
+    """Return the text of README.md."""
     blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
     for section in SECTIONS:
         mine = [finding for finding in findings if finding.section == section]
         figures = [pair for info in about.values() for pair in info.figures.get(section, ())]
-        notes = [text for info in about.values() for text in info.notes.get(section, ())]
-        if mine or figures or notes:
-            blocks.append(f"## {section}")
+        texts = [f"![{caption.partition('. ')[0]}]({name})\n\n*{caption}*" for name, caption in figures]
+        texts += [text for info in about.values() for text in info.notes.get(section, ())]
         if mine:
             rows = [[finding.claim, _post(finding), _band(finding), finding.verdict] for finding in mine]
-            blocks.append(table(["claim", "post", "ours (band)", "verdict"], rows))
-        blocks += [f"![{caption.partition('. ')[0]}]({name})\n\n*{caption}*" for name, caption in figures]
-        blocks += notes
-        if mine:
-            blocks.append(_criteria(mine))
+            texts = [table(["claim", "post", "ours (band)", "verdict"], rows), *texts, _criteria(mine)]
+        if texts:
+            blocks += [f"## {section}", *texts]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -160,7 +152,7 @@ def _how(about: Mapping[str, RunInfo]) -> str:
 
 
 def show(value: Value) -> str:
-    """Format a value for the report. Numbers get about four significant digits, and None becomes an empty string."""
+    """Format a value for the report, with about four significant digits. None becomes an empty string."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):

@@ -3,11 +3,11 @@
 The bandit experiments have many seeds, and their intervals are bootstrapped. The prisoner's dilemma has at most ten
 trials per recipe, and its intervals use Student's t distribution.
 
-The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. We compare these
-two numbers with 95% prediction intervals, computed from our n trials with standard deviation s. The interval for the
-post's mean is our mean +- t s sqrt(1/n + 1/m). The interval for the post's standard deviation is s sqrt(F_low) to
-s sqrt(F_high). Here t and F are quantiles of Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7
-and 4.9). Trials are assumed to be normally distributed.
+The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. We compare them
+with 95% prediction intervals from our n trials, whose standard deviation is s. The interval for the post's mean is our
+mean +- t s sqrt(1/n + 1/m). The interval for its standard deviation is s sqrt(F_low) to s sqrt(F_high). Here t and F
+are quantiles of Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed
+to be normally distributed.
 """
 
 import math
@@ -36,10 +36,7 @@ class Band(TypedDict):
 
 
 def judge(measured: Band | float | str | bool, holds: object, **words: str) -> Measurement:
-    """Return the measurement for a claim. `holds` says whether the claim holds.
-
-    `words` are the values for the placeholders in the claim's text.
-    """
+    """Return the measurement for a claim. `words` replace the placeholders in the claim's text."""
     if isinstance(measured, dict):
         return Measurement(**measured, holds=bool(holds), words=words)
     ours = measured if isinstance(measured, str | bool) else float(measured)
@@ -52,17 +49,18 @@ def above_zero(band: Band) -> Measurement:
 
 
 def all_zero(values: Sequence[float], **words: str) -> Measurement:
-    """Return the measurement for a claim that holds if all `values` are 0 up to rounding errors.
-
-    The values are nonnegative. The measured number is the largest of them.
-    """
+    """Measure the largest of the nonnegative `values`. The claim holds if it is 0 up to rounding errors."""
     return judge(max(values), max(values) < SAME, **words)
 
 
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
-    """Return the mean over seeds and its bootstrapped interval, which has zero width if all values are equal.
+    """Return the mean over seeds with its bootstrapped interval. If all values are equal, the interval has zero width.
 
-    If `unit` is true, the values lie between 0 and 1. The interval then has a width even if all are 0 or all are 1.
+    Set `unit` if the values lie in [0, 1]. If all are 0 or all are 1, the interval is then that of Clopper and Pearson,
+    which has a width above zero.
+
+    Raises:
+        ValueError: There are no values, or a value is not finite.
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not len(sample) or not np.isfinite(sample).all():
@@ -74,13 +72,13 @@ def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: boo
 
 
 def slopes(x: Array, y: Array) -> Array:
-    """Return the least-squares slope of each column of y [T, S] against x [T]. The shape is [S], for S columns."""
+    """Return the least-squares slopes [S] of the columns of y [T, S] against x [T]."""
     centred = x - x.mean()
     return np.asarray(centred @ y / (centred @ centred))
 
 
 def over_trials(sample: Array) -> Band:
-    """Return the mean over trials and its Student's t interval, which has zero width for a single trial."""
+    """Return the mean over trials with its Student's t interval. For a single trial, the interval has zero width."""
     mean = float(sample.mean())
     half = half_width(sample) if len(sample) > 1 else 0.0
     return Band(ours=mean, low=mean - half, high=mean + half)
@@ -97,9 +95,9 @@ def next_mean(sample: Array, trials: int) -> Band:
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
-    """Return the standard deviation of `sample`, and a 95% prediction interval.
+    """Return the standard deviation of `sample`, and a 95% prediction interval for that of `trials` new trials.
 
-    The interval is for the standard deviation of `trials` new trials. The sample must contain at least two trials.
+    Both numbers of trials must be at least two.
     """
     n, deviation = len(sample), float(sample.std(ddof=1))
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))

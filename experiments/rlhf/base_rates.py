@@ -15,6 +15,7 @@ from agents.play.runner import EpisodeRunner
 from agents.registry import make_agent
 from agents.training.probe import PromptSpec
 from experiments import program
+from experiments.rlhf.pages import page
 from experiments.tables import interval, table
 from games import resolve
 from games.completion.prompts import SETS, load_prompts
@@ -25,7 +26,7 @@ PER_PROMPT = 2
 
 
 def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], seed: int = 0) -> None:
-    """Write the table of means, and of shares of texts with a positive reward, with 95% bootstrap intervals."""
+    """Write a table of the mean rewards and the shares of positive rewards, with 95% bootstrap intervals."""
     with exclusive(out, "base_rates.md"):
         atomic_write(out / "base_rates.md", report(seed))
 
@@ -45,17 +46,12 @@ def report(seed: int) -> str:
             found = (estimate(scores, seed=seed), estimate([score > 0 for score in scores], unit=True, seed=seed))
             cells = (interval(None if each is None else asdict(each), ".3f") for each in found)
             rows.append([name, reward, len(texts), *cells])
-    return "\n".join(
-        [
-            "# Base rates",
-            "",
-            f"SmolLM2 without training continues every opening {PER_PROMPT} times with at most 16 tokens, seed {seed}."
-            " Means over texts with 95% bootstrap intervals. Command:"
-            " `python -m experiments.rlhf.base_rates --out docs/rlhf  # about 2 min`.",
-            "",
-            table(["prompts", "reward", "texts", "mean", "share above 0"], rows),
-            "",
-        ]
+    return page(
+        "# Base rates",
+        f"SmolLM2 without training continues every opening {PER_PROMPT} times with at most 16 tokens, seed {seed}."
+        " Means over texts with 95% bootstrap intervals. Command:"
+        " `python -m experiments.rlhf.base_rates --out docs/rlhf  # about 2 min`.",
+        table(["prompts", "reward", "texts", "mean", "share above 0"], rows),
     )
 
 

@@ -5,15 +5,20 @@ python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out run
 python -m experiments.rlhf.confirmation --out docs/rlhf --runs RUNS --workers 2
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, read_json
 from experiments import program
-from experiments.rlhf import confirmation_report, runs
-from experiments.rlhf.confirmation_contrasts import SEEDS
+from experiments.plot_style import make_figure
+from experiments.rlhf import pages, runs
+from experiments.rlhf.confirmation_contrasts import CONTRASTS, SEEDS, SHARE, Run, contrast_rows
+from experiments.rlhf.contrasts import estimate
+from experiments.tables import interval, table
+from games.files import atomic_write
+from games.untrusted_files import read_object
 
 REWARD_MODEL = "runs/confirmation-rm"
 COMMON: dict[str, Any] = {
@@ -45,30 +50,119 @@ text is one action, had the highest entropy and distinct-2 of all cells. `ppo` d
 trains no q. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty that reached this
 reward. `ppo-slow`, with a third of the learning rate, had the highest entropy of the controls.
 """
+FIGURE = "confirmation.svg"
+PANELS = (
+    *(("root_kl", name) for name in ("reward", "true_reward")),
+    *(("reward", name) for name in ("entropy", "distinct_2")),
+    *(("iteration", name) for name in ("reward", "entropy")),
+)
+STOPPED = ("reward", "true_reward", "entropy", "kl", "distinct_2")  # measures during training
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="folder of confirmation.json")],
-    folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
-    workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
-) -> None:
+def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
     """Train the runs that `confirmation.json` lacks and the runs whose settings have changed, and write all results."""
-    runs.complete(
-        out / "confirmation.json",
-        CELLS,
-        COMMON,
-        SEEDS,
-        folder,
-        workers=workers,
-        on_run=lambda: confirmation_report.write(out),
-        reward_model=reward_model(),
-    )
+    path, model = out / "confirmation.json", reward_model()
+    runs.complete(path, CELLS, COMMON, SEEDS, folder, workers=workers, on_run=lambda: write(out), reward_model=model)
 
 
 def reward_model() -> dict[str, Any]:
     """Return the description of the reward model, with the digests of its files."""
     about = read_json(Path(REWARD_MODEL) / AGENT)
     return {key: about[key] for key in ("pairs", "held_out", "files")}
+
+
+def write(out: Path) -> None:
+    """Write `confirmation.md`, `confirmation.svg` and the README's figure beside `confirmation.json`."""
+    results = read_object(out / "confirmation.json", error=AgentError)
+    atomic_write(out / "confirmation.md", markdown(results))
+    pages.draw(results["runs"], out / FIGURE, PANELS, make_figure(2, 3, 13.0, 7.0))
+    chosen = [run for run in results["runs"] if run["cell"] in ("ppo", "actde", "ppo-kl")]
+    panels = [("iteration", name) for name in ("reward", "true_reward", "distinct_2")]
+    pages.draw(chosen, out / "collapse.svg", panels, make_figure(1, 3, 9.5, 2.8))
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return the text of `confirmation.md`."""
+    about, runs = results["about"], results["runs"]
+    seeds = {run["seed"] for run in runs}
+    return pages.page(
+        "# Confirmation",
+        f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
+        f" {min(seeds)} to {max(seeds)}.{pages.incomplete(results)} The judge"
+        f" `{about['common']['judge']}` is the true reward. The proxy reward is a reward model that was trained on"
+        " pairs which the judge compared. All runs of a seed"
+        f" share a reward model: {reward_models(about['reward_models'], runs)}. Cells and commands"
+        " (`experiments/rlhf/confirmation.py`), seeds and contrasts (`experiments/rlhf/confirmation_contrasts.py`)"
+        " were fixed before the first run.",
+        "## Cells",
+        pages.cell_list(about["cells"]),
+        "`ppo` and `actde` treat a text as one action, and differ in the baseline (with a single action, `--advantage"
+        " return` changes nothing). `actde` also trains q, whose gradient counts in the norm by which the joint"
+        " gradient is clipped. The [ablations](ablation.md) separate this from the effect of the baseline. On one seed"
+        " of the [screening](screening.md), with credit per token, controls that train q as well (`ppo-scaled`,"
+        " `actde-permuted`, `actde-corrected`) collapse as PPO does. In the other cells, each token is an action, so"
+        " their contrasts with `actde` compare both the optimizer and the credit. All cells"
+        f" share {pages.settings_text(about['common'])}.",
+        "## Contrasts",
+        f"Differences (first minus second) where each run first reaches {SHARE:.0%} of the way from the start to"
+        " the highest proxy reward (or KL) that both runs of a seed reach. This level depends on both cells, so"
+        " `actde` has other values in other rows. Means over seeds with 95% t intervals, paired t-tests, p-values"
+        f" after Holm for {len(CONTRASTS)} contrasts.",
+        pages.contrast_section(contrast_rows(runs)),
+        "## Cells after the last rollout",
+        "One text for each of 48 held-out prompts. Means over seeds with 95% t intervals. Entropy and KL are in"
+        " nats per token, the KL of a text is the sum over its tokens, and perplexity is under the initial policy."
+        " `repeated` is the share of texts that are equal to an earlier one, and an opening has two words. The last"
+        f" two columns are means over the last {pages.LATE} rollouts of training: the explained variance of the returns"
+        " by the recorded q (0 is a constant, 1 is perfect), and the mean absolute advantage.",
+        pages.cell_table(runs),
+        "## Early stop of PPO",
+        "If `ppo` stops early, it has the measures that were taken then, during training. Likewise, each contrast above"
+        " compares runs that stop where they first reach its level.",
+        stopped(runs),
+        stopped_differences(runs),
+        f"![rewards against the KL, diversity against reward, and curves]({FIGURE})",
+        f"## Texts of seed {min(seeds)} after the last rollout",
+        pages.samples(run for run in runs if run["seed"] == min(seeds)),
+    )
+
+
+def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> str:
+    """Return a list of the reward models with their seeds and their agreement with the judge on held-out pairs."""
+    seeds = {digest: sorted({run["seed"] for run in runs if run["reward_model"] == digest}) for digest in models}
+    return "; ".join(
+        f"for the seeds {', '.join(map(str, seeds[digest]))}, one trained on {model['pairs']} pairs, which agrees"
+        f" with the judge on {held['value']:.0%} of {held['pairs']} held-out pairs"
+        f" ({held['low']:.0%} to {held['high']:.0%})"
+        for digest, model in models.items()
+        if seeds[digest]
+        for held in [model["held_out"]]
+    )
+
+
+def stopped(runs: Sequence[Run]) -> str:
+    """Return a table of the measures of `ppo` and `actde` at several times during training, as means over seeds."""
+    lines = [
+        [cell, probes[0]["iteration"], *(interval(estimate([p[name] for p in probes], name)) for name in STOPPED)]
+        for cell in ("ppo", "actde")
+        for probes in list(zip(*(run["probes"] for run in runs if run["cell"] == cell), strict=True))[2::2]
+    ]
+    return table(["cell", "stopped after", *(pages.LABELS[name] for name in STOPPED)], lines)
+
+
+def stopped_differences(runs: Sequence[Run]) -> str:
+    """Return a sentence that compares `ppo` after half of its rollouts with `actde` after all of them."""
+    ends = {run["seed"]: run["probes"][-1] for run in runs if run["cell"] == "actde"}
+    ppo = {run["seed"]: run["probes"] for run in runs if run["cell"] == "ppo"}
+    halves = [(probes[len(probes) // 2], ends[seed]) for seed, probes in ppo.items() if seed in ends]
+    differences = [
+        f"{pages.LABELS[name]} {interval(estimate([half[name] - end[name] for half, end in halves]))}"
+        for name in STOPPED
+    ]
+    return (
+        f"Differences of `ppo` after {halves[0][0]['iteration']} rollouts minus `actde` after"
+        f" {halves[0][1]['iteration']}, paired by seed (chosen after the runs): {'; '.join(differences)}."
+    )
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ from actde.returns import AllReduce, no_reduce
 
 @register
 class ScaledPPO(PPO):
-    """PPO whose advantages are as large as those of ACTDE: a control for the size of the steps.
+    """PPO with its advantages rescaled to the mean magnitude of ACTDE's: a control for the size of the steps.
 
     In each rollout, PPO's advantages A(v) are multiplied by mean |A(q)| / mean |A(v)|, where A(q) are the advantages
-    of ACTDE. The result therefore shrinks when A(q) shrinks. q is trained as in ACTDE. AdamW cancels a constant factor
-    of the gradient, but not a factor that changes.
+    of ACTDE. AdamW would cancel a constant factor, but this one differs between rollouts. q is trained as in ACTDE.
     """
 
     name = "ppo-scaled"
@@ -28,10 +27,10 @@ class ScaledPPO(PPO):
 
 @register
 class PermutedACTDE(ACTDE):
-    """ACTDE whose baseline is the q of another sampled token: a control for the noise that q adds.
+    """ACTDE with the q of another sampled token as baseline: a control for the noise that q adds.
 
-    The baseline of a token is the q of the token that is half a rollout away. If all texts have the same length, both
-    tokens have the same position in their texts, so the baseline still depends on the position as q does.
+    The other token is half of the rollout's tokens away. If a rollout has an even number of texts of equal length, both
+    tokens have the same position in their texts. The baseline then still depends on the position, as q does.
     """
 
     name = "actde-permuted"

@@ -1,9 +1,8 @@
 """One run of an exact experiment: train SmolLM2 on a bandit, whose arms are continuations of one prompt.
 
-The policy is SmolLM2's distribution over the arms. The trunk is trained by an adapter in its last `LAYERS` layers.
-All episodes have the same prompt, so the output of the lower layers is computed only once. A rollout is one sequence,
-the tokens of the prompt, at whose end one arm is chosen for each episode. As in all training runs,
-`agents.training.updater.Updater` takes the gradient steps.
+The policy is SmolLM2's distribution over the arms. An adapter trains the last `LAYERS` layers of the trunk. The output
+of the lower layers is computed only once, because all episodes have the same prompt. For the same reason, the episodes
+of a rollout share one sequence, the tokens of the prompt. Each episode chooses an arm at the end of this sequence.
 """
 
 from collections.abc import Mapping
@@ -23,39 +22,35 @@ from agents.model.build import assemble
 from agents.model.heads import Heads
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.updater import Updater, make_torch_optimizer
-from experiments.rlhf.exact_heads import ArmHeads, CentredHeads
-from experiments.rlhf.exact_tasks import PROMPT, TAU, Array, Task
+from experiments.rlhf.contrasts import Array
+from experiments.rlhf.exact_heads import ArmHeads, CentredHeads, tied_kernel
+from experiments.rlhf.exact_tasks import PROMPT, TASKS, TAU, Task
 
 LAYERS = 8
-EPISODES = 256
-"""Episodes per rollout."""
-STEP = 1.0
-"""Nats by which a plain gradient step moves the logit of an arm whose probability and advantage are 1."""
+EPISODES = 256  # episodes per rollout
+STEP = 1.0  # nats by which a plain gradient step moves the logit of an arm whose probability and advantage are 1
+# Fraction of the error that a plain gradient step corrects: for v, and for q of an arm that every episode plays
 HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
-"""Fraction of the error that a plain gradient step corrects: for v, and for q of an arm that every episode plays."""
-COEF = 0.5
-"""Weight of the value loss and of the Q loss."""
-UNLIMITED = 1e9
-STEADY_EVERY = 5
-"""Number of rollouts after which the policy's learning rate is adjusted again, if `Method.steady` is set."""
+COEF = 0.5  # weight of the value loss and of the Q loss
+STEADY_EVERY = 5  # rollouts between two adjustments of the policy's learning rate, if `Method.steady` is set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """An update rule: one plain gradient step per rollout, or two steps of AdamW with the learning rates `adamw`."""
+    """An update rule: one plain gradient step per rollout, or two steps of AdamW.
+
+    Attributes:
+        adamw: a tuple (AdamW's learning rate of the policy, that of v and q), or None for plain gradient steps.
+        steady: whether to adjust the policy's learning rate regularly, so that plain steps keep moving the logits by
+            `STEP`.
+        heads: "tied" (`Heads`, tied to the output embedding), "arms" (`ArmHeads`) or "centred" (`CentredHeads`).
+    """
 
     optimizer: str
     adamw: tuple[float, float] | None = None
-    """Learning rates of AdamW: (1) of the policy, (2) of v and q. None for plain gradient steps."""
     steady: bool = False
-    """Adjust the learning rate of plain steps, so that the step size of the logits stays `STEP` during training."""
     kl_coef: float = 0.0
     heads: str = "tied"
-    """Kind of heads.
-
-    tied: a Q head that shares the output embedding, as in training; arms: a Q head with a row of weights for each arm;
-    centred: `exact_heads.CentredHeads`.
-    """
 
 
 RATES = (3e-5, 1e-4)
@@ -76,23 +71,21 @@ METHODS = {
 
 
 class _Activations(nn.Module):
-    """A module that replaces the embedding and the lower layers, and returns their stored output for the prompt."""
+    """Replaces the embedding and the lower layers by their stored output for the prompt."""
 
     def __init__(self, states: Tensor) -> None:
         super().__init__()
         self.states = states
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the states [B, L, d] for B copies of the prompt."""
         return self.states.expand(len(tokens), -1, -1)
 
 
 @cache
 def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
-    """Build SmolLM2 without its lower layers, and with an adapter in its last `LAYERS` layers.
+    """Return a tuple (SmolLM2 with an adapter in its last `LAYERS` layers, tokenizer, tokens [1, L] of the prompt).
 
-    The output of the lower layers for `PROMPT` replaces these layers, so the model accepts no other prompt. Return a
-    tuple (model, tokenizer, tokens), where `tokens` [1, L] are the tokens of the prompt.
+    The lower layers are replaced by their stored output for this prompt, so the model can read no other prompt.
     """
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)
     tokens, trunk = torch.tensor([tokenizer.encode(PROMPT)]), model.base.model
@@ -120,24 +113,22 @@ def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, T
     if method.heads == "tied":
         model.heads = Heads(width, len(tokenizer), tied=True, dueling=True, **detached)
     else:
-        kind = CentredHeads if method.heads == "centred" else ArmHeads
-        model.heads = kind(width, len(arms), **detached)
+        model.heads = {"arms": ArmHeads, "centred": CentredHeads}[method.heads](width, len(arms), **detached)
     return model, tokens, arms[:, 0]
 
 
 def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the tangent kernel [K, K] of K arms: the inner products between the gradients of their centred logits.
+    """Return the tangent kernel [K, K]: the inner products between the gradients of the arms' centred logits.
 
-    A gradient step on logit a with learning rate lr moves logit b by lr times the entry (a, b), to first order and up
-    to a constant that all logits share.
+    A gradient step on logit a with learning rate lr moves logit b by lr times the entry (a, b). This holds to first
+    order, and up to a constant that is added to all logits.
     """
     parameters = [p for p in model.lm.parameters() if p.requires_grad]
     logits = model.hidden_states(tokens, use_cache=False)[0, -1] @ model.base.get_output_embeddings().weight[arms].T
-    rows = []
-    for logit in logits - logits.mean():
-        grads = torch.autograd.grad(logit, parameters, retain_graph=True, allow_unused=True)
-        rows.append(torch.cat([grad.flatten() for grad in grads if grad is not None]))
-    gradients = torch.stack(rows)
+    of_logits = (
+        torch.autograd.grad(logit, parameters, retain_graph=True, allow_unused=True) for logit in logits - logits.mean()
+    )
+    gradients = torch.stack([torch.cat([x.flatten() for x in row if x is not None]) for row in of_logits])
     return np.asarray((gradients @ gradients.T).numpy(), dtype=np.float64)
 
 
@@ -159,7 +150,7 @@ def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Meth
     return UpdateConfig(
         torch_optimizer="sgd",
         epochs=1,
-        max_grad_norm=UNLIMITED,
+        max_grad_norm=1e9,  # no clipping
         lr=logit_rate(model, tokens, arms),
         value_lr=HEAD_STEP["value"] / (COEF * head),
         q_lr=HEAD_STEP["q"] / (2 * COEF * head),
@@ -181,18 +172,21 @@ def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Up
 def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, Any]:
     """Train for `rollouts` rollouts, and return curves by name.
 
-    `policy`, `q` and `value` have an entry before each rollout, and one after the last. `reinforcement` is, for each
-    rollout and arm, the sum of the arm's advantages divided by the number of episodes. `errors` is the same for the
-    absolute values of the advantages. `kernels` contains two numbers: how far a plain step moves the logits per unit
-    of the learning rate, before and after training.
+    * `policy`, `q` and `value`: the results of `arm_outputs` before each rollout and after the last
+    * `reinforcement`: the sum of each arm's advantages in a rollout, divided by the number of episodes
+    * `errors`: the same for the absolute values of the advantages
+    * `kernels`: how far a plain step with learning rate 1 moves the logits on average, before and after training
     """
     model, tokens, arms = initial_model(task, method, seed)
     first = STEP / logit_rate(model, tokens, arms)
     updater = make_updater(model, update_config(model, tokens, arms, method), method)
+    policy_groups = [group for group in updater.torch_optimizer.param_groups if group["name"] == "policy"]
     rng, rows = np.random.default_rng([seed, len(task.arms)]), []
     for iteration in range(rollouts):
         if method.steady and iteration and iteration % STEADY_EVERY == 0:
-            set_policy_rate(updater, logit_rate(model, tokens, arms))
+            rate = logit_rate(model, tokens, arms)
+            for group in policy_groups:
+                group["lr"] = rate
         outputs = arm_outputs(model, tokens, arms)
         chosen = rng.choice(len(arms), size=EPISODES, p=outputs["policy"])
         rollout = rollout_batch(tokens, arms, outputs, chosen, task.pay(chosen, rng))
@@ -201,19 +195,13 @@ def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, 
         sums = [np.bincount(chosen, x, minlength=len(arms)) / EPISODES for x in (advantages, np.abs(advantages))]
         rows.append({**outputs, "reinforcement": sums[0], "errors": sums[1]})
     rows.append({**arm_outputs(model, tokens, arms), "reinforcement": 0 * sums[0], "errors": 0 * sums[1]})
-    curves = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return {**curves, "kernels": [first, STEP / logit_rate(model, tokens, arms)]}
-
-
-def set_policy_rate(updater: Updater, rate: float) -> None:
-    for group in updater.torch_optimizer.param_groups:
-        if group["name"] == "policy":
-            group["lr"] = rate
+    kernels = [first, STEP / logit_rate(model, tokens, arms)]
+    return {**{name: np.array([row[name] for row in rows]) for name in rows[0]}, "kernels": kernels}
 
 
 @torch.no_grad()
 def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str, Any]:
-    """Return a dict: `policy` [K] and `q` [K] over the arms, and the number `value`, at the end of the prompt."""
+    """Return `policy` [K], `q` [K] and the number `value` at the end of the prompt."""
     model.eval()
     heads = model.evaluate_heads(model.hidden_states(tokens, use_cache=False)[0, -1:], arms[None])
     assert heads.recorded_q is not None
@@ -226,12 +214,8 @@ def rollout_batch(
 ) -> RolloutBatch:
     """Return a rollout of N episodes: one segment, which is the prompt, with N choices of an arm at its end.
 
-    The discount of each choice is 0, so the return of an episode contains no reward of another episode.
-
-    Args:
-        outputs: the result of `arm_outputs`.
-        chosen: [N] index of the chosen arm.
-        rewards: [N] rewards.
+    The discount of each choice is 0, so that the returns contain no reward of other episodes. `outputs` is the result
+    of `arm_outputs`. `chosen` [N] holds the indices of the chosen arms.
     """
     alternatives, logprobs = tuple(arms.tolist()), np.log(outputs["policy"])
     entropy = float(-(outputs["policy"] * logprobs).sum())
@@ -251,3 +235,24 @@ def rollout_batch(
         for turn, (arm, reward) in enumerate(zip(chosen, rewards, strict=True))
     )
     return RolloutBatch([Segment(episode=0, tokens=tokens[0].numpy(), choices=choices)], credit="token")
+
+
+def head_speeds() -> dict[str, Any]:
+    """Return how fast gradient steps on the tied Q head change q, per unit of the learning rate, by name of the task.
+
+    Each speed is a Rayleigh quotient of `tied_kernel`. `common` is that of equal changes of q for all arms.
+    `differences` is the mean over orthogonal changes that sum to 0 over the arms. `times` is `common` / `differences`.
+
+    The entry `adamw` belongs to no task. It is the largest change of v in AdamW's first step, per unit of the learning
+    rate: 1 + sum_i |h_i|, where h is the hidden state at the end of the prompt.
+    """
+    document: dict[str, Any] = {}
+    for name, task in TASKS.items():
+        model, tokens, arms = initial_model(task, METHODS["actde"], 0)
+        kernel, count = tied_kernel(model, tokens, arms), len(arms)
+        common = float(kernel.sum()) / count
+        differences = (float(np.trace(kernel)) - common) / (count - 1)
+        document[name] = {"common": common, "differences": differences, "times": common / differences}
+    with torch.no_grad():
+        document["adamw"] = 1 + float(model.hidden_states(tokens, use_cache=False)[0, -1].abs().sum())
+    return document

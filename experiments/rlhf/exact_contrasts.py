@@ -1,24 +1,21 @@
 """The measures of the exact experiments, and the contrasts that were fixed before the first run.
 
-A contrast is the difference of a measure between two methods, on the same task and seeds. The test is a two-sided
-paired t-test over seeds, and Holm's procedure corrects the p-values for the number of contrasts. For example, `spread`
-measures how far the probabilities of two equally paid answers move apart. If its contrast is negative, they move apart
-less with the first method than with the second.
+A contrast is the difference of a measure between two methods, on the same task and seeds.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.rlhf.exact_tasks import TASKS, Array, Task, predicted
+from experiments.rlhf.contrasts import Array, contrasted, corrected
+from experiments.rlhf.exact_tasks import TASKS, Task, predicted
 
 SEEDS = (0, 1, 2, 3, 4)
 ROLLOUTS = 50
-CLOSE = 0.1
-"""q counts as predicting an arm if it is within this distance of the arm's mean reward."""
+CLOSE = 0.1  # q counts as predicting an arm if it is within this distance of the arm's mean reward
 Curves = Mapping[str, Array]
+Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]  # tuple (task, method, seed) -> the curves of this run
 
 
 class Contrast(NamedTuple):
@@ -30,8 +27,7 @@ class Contrast(NamedTuple):
     second: str
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """A number computed from the curves of one run, and its description in tables."""
 
     compute: Callable[[Task, Curves], float]
@@ -39,10 +35,7 @@ class Measure:
 
 
 def log_odds(policy: Array, index: list[int]) -> Array:
-    """Return the log odds, in nats, of choosing one of the arms with the indices `index`.
-
-    The shape is that of `policy` [..., K] without its last axis.
-    """
+    """Return the log odds [...], in nats, that `policy` [..., K] chooses one of the arms `index`."""
     others = [arm for arm in range(policy.shape[-1]) if arm not in index]
     return np.asarray(np.log(policy[..., index].sum(-1) / policy[..., others].sum(-1)))
 
@@ -66,7 +59,7 @@ def total_variation(one: Array, other: Array) -> float:
     return float(np.abs(one - other).sum() / 2)
 
 
-MEASURES = {
+MEASURES = {  # `measured` computes `shift`, because one run is not enough
     "spread": Measure(
         lambda t, c: _against_focus(t, c, "common"), "change of log(common / rare) of two answers paid alike, nats"
     ),
@@ -79,10 +72,6 @@ MEASURES = {
     "distance": Measure(_distance, "total variation between the final policy and pi_0 exp(Q / tau)"),
     "shift": Measure(lambda t, c: float("nan"), "total variation between the final policies with and without shift"),
 }
-"""Name -> measure. `shift` is NaN here, because one run is not enough to compute it.
-
-`shift` compares a run with two other runs, whose rewards are shifted by -1 and by +1 (see `shift_distance`).
-"""
 COMPARED = (("alike", "spread"), ("weddings", "late gain"), ("barn", "many"), ("barn", "lottery"), ("rare", "rare"))
 PAIRS = (("actde-sgd", "pg"), ("actde", "ppo"))
 CONTRASTS = [
@@ -93,20 +82,44 @@ SHIFTS = ("weddings-1", "weddings+1")
 EVERYWHERE = ("pg", "actde-sgd", "centred-steady", "ppo", "actde")
 BASE = (*EVERYWHERE, "ppo-kl", "pg-kl", "corrected-sgd")
 ON_WEDDINGS = ("actde-steady", "actde-slow-q", "actde-fast-q", "actde-10x")
-CELLS = [
+CELLS = [  # all pairs (task, method) that are trained
     *((task, method) for task in TASKS if task not in SHIFTS for method in BASE),
     *((task, method) for task in SHIFTS for method in EVERYWHERE),
     *(("weddings", method) for method in ON_WEDDINGS),
 ]
-"""All pairs (task, method) that are trained. The methods in `ON_WEDDINGS` are trained on one task only."""
 
 
-def shift_distance(plain: Curves, shifted: list[Curves]) -> float:
-    """Return the mean total variation distance between the final policy of `plain` and those of the runs `shifted`.
+def of_cell(runs: Runs, task: str, method: str) -> dict[int, Curves]:
+    """Return the finished runs of a cell (a task and a method): seed -> curves."""
+    return {seed: curves for (*cell, seed), curves in runs.items() if cell == [task, method]}
 
-    The rewards of each run in `shifted` are those of `plain` plus a constant.
+
+def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, float]:
+    """Return a measure of the finished runs of a cell: seed -> value.
+
+    `shift` compares a run on `weddings` with the runs of the same seed on `SHIFTS`, where a constant is added to the
+    rewards. It is the mean total variation distance between their final policies.
     """
-    return float(np.mean([total_variation(plain["policy"][-1], one["policy"][-1]) for one in shifted]))
+    cell = of_cell(runs, task, method)
+    if measure != "shift":
+        return {seed: MEASURES[measure].compute(TASKS[task], curves) for seed, curves in cell.items()}
+    shifted = [of_cell(runs, shift, method) for shift in SHIFTS]
+    return {
+        seed: float(np.mean([total_variation(curves["policy"][-1], other[seed]["policy"][-1]) for other in shifted]))
+        for seed, curves in cell.items()
+        if all(seed in other for other in shifted)
+    }
+
+
+def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
+    """Return a row (see `contrasts.corrected`) for each contrast whose methods share at least two finished seeds."""
+    rows = []
+    for contrast in CONTRASTS:
+        first, second = (measured(runs, contrast.task, method, contrast.measure) for method in contrast[2:])
+        seeds = sorted(first.keys() & second.keys())
+        if len(seeds) > 1:
+            rows.append(contrasted(contrast._asdict(), [(first[seed], second[seed]) for seed in seeds]))
+    return corrected(rows)
 
 
 def predicted_at(task: Task, curves: Curves) -> int | None:
@@ -116,12 +129,14 @@ def predicted_at(task: Task, curves: Curves) -> int | None:
     return int(close[0]) if len(close) else None
 
 
-def summary(task: Task, curves: Curves) -> dict[str, Any]:
-    """Return measures of the final policy, and of the training before and after q predicts the paid word.
+def summary(task: Task, curves: Curves) -> dict[str, float]:
+    """Return measures of the final policy and of two phases of the training.
 
-    The paid word is the first arm of the group `focus`. If q never predicts it, all rollouts belong to the first of
-    these two parts. `gain_before` and `gain_after` are changes of the group's log odds, in nats. `drawn_before` and
-    `drawn_after` are the group's advantages per episode, summed over rollouts.
+    The second phase begins when q first predicts the paid word, the first arm of the group `focus`. If q never predicts
+    it, all rollouts belong to the first phase. The suffixes `_before` and `_after` name the two phases.
+
+    * `gain`: change of the group's log odds, in nats
+    * `drawn`: the group's advantages in a rollout, divided by the number of episodes and summed over rollouts
     """
     first, last = curves["policy"][0], curves["policy"][-1]
     focus, at = task.index("focus"), predicted_at(task, curves)
@@ -132,7 +147,6 @@ def summary(task: Task, curves: Curves) -> dict[str, Any]:
         "entropy": float(-(last * np.log(last)).sum()),
         "kl": float((last * np.log(last / first)).sum()),
         "focus": float(last[focus].sum()),
-        "predicted_at": at,
         "gain_before": float(odds[split] - odds[0]),
         "gain_after": float(odds[-1] - odds[split]),
         "drawn_before": float(drawn[:split].sum()),

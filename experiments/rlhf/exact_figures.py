@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
-from experiments.rlhf.exact_contrasts import BASE, log_odds
-from experiments.rlhf.exact_statistics import Runs
+from experiments.rlhf.exact_contrasts import BASE, Runs, log_odds, of_cell
 from experiments.rlhf.exact_tasks import TASKS, predicted
 
 STYLES = {
@@ -42,22 +41,16 @@ TITLES = {
 }
 
 
-def of_cell(runs: Runs, task: str, method: str) -> list[Any]:
-    """Return the curves of all runs of a cell (a task and a method)."""
-    return [curves for (name, other, _), curves in runs.items() if (name, other) == (task, method)]
-
-
 def policy_figure(runs: Runs, path: Path) -> None:
-    """Draw the probability of each task's arms of interest (its group `focus`) during training, for each method."""
+    """Draw the probability of each task's group `focus` during training, for each method."""
     drawing, axes = make_figure(2, 2, height=6.5)
     for axis, (name, title) in zip(np.ravel(axes), TITLES.items(), strict=True):
         task = TASKS[name]
         for method in STYLES:
-            cell = of_cell(runs, name, method)
-            if cell and method in BASE:
-                curves = [curve["policy"][:, task.index("focus")].sum(1) for curve in cell]
-                _plot(axis, method, curves)
-                start = cell[0]["policy"][0]
+            policies = [curves["policy"] for curves in of_cell(runs, name, method).values()]
+            if policies and method in BASE:
+                _plot(axis, method, [policy[:, task.index("focus")].sum(1) for policy in policies])
+                start = policies[0][0]
         axis.axhline(predicted(start, task.means)[task.index("focus")].sum(), color="0.6", lw=1)
         axis.set(title=title, xlabel="rollouts", ylabel="probability", yscale="log" if name != "weddings" else "linear")
     lines, labels = axes[0, 0].get_legend_handles_labels()
@@ -66,19 +59,20 @@ def policy_figure(runs: Runs, path: Path) -> None:
 
 
 def drawn_figure(runs: Runs, path: Path) -> None:
-    """Draw three panels on the task `weddings`, in which one word is paid.
+    """Draw the paid word's advantage, log odds and probability during training on the task `weddings`.
 
-    They show the word's advantage, its log odds, and its probability at several learning rates of v and q.
+    The panel of the probability compares several learning rates of v and q.
     """
     drawing, (left, middle, right) = make_figure(1, 3, width=13)
     index = TASKS["weddings"].index("focus")
     for method in ("ppo", "actde", "pg", "actde-sgd", "corrected-sgd", "pg-kl"):
-        cell = of_cell(runs, "weddings", method)
+        cell = of_cell(runs, "weddings", method).values()
         odds = [log_odds(curve["policy"], index) for curve in cell]
         _plot(left, method, [curve["reinforcement"][:-1, index].sum(1) for curve in cell])
         _plot(middle, method, [y - y[0] for y in odds])
     for method in ("ppo", "actde-slow-q", "actde", "actde-fast-q", "actde-10x"):
-        _plot(right, method, [curve["policy"][:, index].sum(1) for curve in of_cell(runs, "weddings", method)])
+        cell = of_cell(runs, "weddings", method).values()
+        _plot(right, method, [curve["policy"][:, index].sum(1) for curve in cell])
     left.set(xlabel="rollouts", ylabel="advantage per episode")
     middle.set(xlabel="rollouts", ylabel="log odds gained, nats")
     right.set(xlabel="rollouts", ylabel="probability")

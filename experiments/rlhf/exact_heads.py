@@ -1,18 +1,18 @@
-"""Q heads of the exact experiments, which have one row of weights per arm, like a table."""
+"""Q heads with separate weights for each arm, and the tangent kernel of the tied Q head."""
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
+from experiments.rlhf.contrasts import Array
 
 
 class _ArmHead(nn.Module):
-    """A linear layer, initialised to 0, that computes q of the K arms of a bandit.
-
-    Every choice must have all K arms as alternatives.
-    """
+    """A linear layer, initialised to 0, that computes q of all arms. `tokens` must contain all arms."""
 
     def __init__(self, width: int, arms: int) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class CentredHeads(ArmHeads):
     """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), where h is the output of a linear layer.
 
     The mean of q under the policy is v(s). The gradient of q(s, a) with respect to h equals the gradient of
-    log pi(a | s) with respect to the logits. With both gradients, the changes of the logits therefore stay proportional
-    to those of h, which is ACTDE's invariant (see `actde/expected_update.py`).
+    log pi(a | s) with respect to the logits. The changes of the logits therefore stay proportional to those of h, which
+    is ACTDE's invariant (see `actde/expected_update.py`).
     """
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
@@ -48,3 +48,16 @@ class CentredHeads(ArmHeads):
         with torch.no_grad():
             policy = (hidden.float() @ embedding.float().T).softmax(-1)[:, :, None]
         return h - (policy * h).sum(1, keepdim=True) + self.values(hidden).detach()[:, None, None]
+
+
+@torch.no_grad()
+def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
+    """Return the inner products [K, K] of the gradients of the arms' q with respect to the parameters of a tied Q head.
+
+    For the hidden state h [d] and the output embedding e_a [d] of arm a, the entry (a, b) is
+    (|h|^2 + 1) (1 + e_a . e_b / d). The 1 in the second factor belongs to the bias, which all arms share.
+    """
+    hidden = model.hidden_states(tokens, use_cache=False)[0, -1]
+    rows = model.base.get_output_embeddings().weight[arms]
+    kernel = (hidden.square().sum() + 1) * (1 + rows @ rows.T / rows.shape[1])
+    return np.asarray(kernel.numpy(), dtype=np.float64)

@@ -1,28 +1,29 @@
-"""Write the report of the exact experiments: tables, contrasts and figures."""
+"""The results and the report of the exact experiments: tables, contrasts and figures."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from actde.expected_update import QForm, train_bandit
 from experiments import tables
+from experiments.rlhf import exact_contrasts as plan
 from experiments.rlhf import exact_figures as figures
+from experiments.rlhf.contrasts import Array, estimate
 from experiments.rlhf.exact_bandit import HEAD_STEP, STEP
-from experiments.rlhf.exact_contrasts import CELLS, MEASURES, ROLLOUTS, SEEDS, SHIFTS, predicted_at, summary
-from experiments.rlhf.exact_statistics import Runs, contrast_rows, estimate, measured
-from experiments.rlhf.exact_tasks import TASKS, TAU, Array, Task, predicted
-from games.files import atomic_write, create_folder
+from experiments.rlhf.exact_contrasts import ROLLOUTS
+from experiments.rlhf.exact_tasks import TASKS, TAU, predicted
+from games.files import atomic_write
 
+# Method with plain gradient steps -> form of q in `train_bandit`, which trains the same method on tables
 FORMS: dict[str, QForm] = {"pg": "none", "actde-sgd": "table", "centred-steady": "centred"}
-"""Method with plain gradient steps -> form of q in `train_bandit`, which trains the same method on tables."""
 LONG = 5000
 REPORT, RESULTS = "exact.md", "exact.json"
 PROSE = Path(__file__).with_name("exact_prose.md")
+# Task -> names of the measures that are computed on this task only
 SPECIFIC = {"alike": ["spread"], "weddings": ["late gain", "shift"], "barn": ["many", "lottery"], "rare": ["rare"]}
-"""Task -> names of the measures that are computed on this task only."""
 TITLES = {
     "alike": "Two answers paid alike, 99 : 1 before training",
     "weddings": "One word paid, and a constant shift of the reward",
@@ -31,9 +32,8 @@ TITLES = {
 }
 
 
-def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
-    """Write the results, the figures and the report. `kernels` is the result of `exact_kernels.measure`."""
-    create_folder(out)
+def write(out: Path, runs: plan.Runs, kernels: Mapping[str, Any]) -> None:
+    """Write the results, the figures and the report. `kernels` is the result of `exact_bandit.head_speeds`."""
     document = results(runs, kernels)
     atomic_write(out / RESULTS, tables.json_text(document))
     figures.policy_figure(runs, out / figures.POLICY)
@@ -41,7 +41,7 @@ def write(out: Path, runs: Runs, kernels: Mapping[str, Any]) -> None:
     atomic_write(out / REPORT, report(document))
 
 
-def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
+def results(runs: plan.Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of `exact.json`, from which `report` generates the report."""
     minutes = sum(float(curves["seconds"]) for curves in runs.values()) / 60
     starts = {task: next(c for (name, *_), c in runs.items() if name == task)["policy"][0] for task in SPECIFIC}
@@ -53,62 +53,50 @@ def results(runs: Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
         for task, start in starts.items()
     }
     return {
-        "seeds": list(SEEDS),
+        "seeds": list(plan.SEEDS),
         "rollouts": ROLLOUTS,
         "minutes": minutes,
         "runs": len(runs),
         "policies": limits,
-        "cells": [row for task, method in CELLS if (row := _cell(runs, task, method))],
-        "contrasts": contrast_rows(runs),
+        "cells": [row for task, method in plan.CELLS if (row := _cell(runs, task, method))],
+        "contrasts": plan.contrast_rows(runs),
         "tables": tabular_rows(starts),
         "kernels": dict(kernels),
     }
 
 
 def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Return a row for each task and method of `FORMS`. Here, the methods train tables of logits and q, not SmolLM2.
+    """Train tables of logits and q instead of SmolLM2, and return a row for each task and each method of `FORMS`.
 
-    A row contains the probability of the task's group `focus` after `ROLLOUTS` expected gradient steps (`now`), after
-    `LONG` steps (`later`), and in the limit pi_0 exp(Q / tau) (`limit`). `starts` is pi_0 [K] of each task.
+    A row contains the probability of the group `focus` after `ROLLOUTS` expected gradient steps (`now`), after `LONG`
+    steps (`later`), and in the limit pi_0 exp(Q / tau). `starts` is pi_0 [K] of each task.
     """
     rows = []
+    on_tables = partial(train_bandit, b=STEP, alpha=HEAD_STEP["q"], value_step=HEAD_STEP["value"])
     for name, task in TASKS.items():
         start, focus = starts[name.rstrip("+-1")], task.index("focus")
+        limit = float(predicted(start, task.means)[focus].sum())
+        tensors = torch.from_numpy(start), torch.from_numpy(task.means)
         for method, form in FORMS.items():
-            now, later = (_tables(task, start, steps, form)[focus].sum() for steps in (ROLLOUTS, LONG))
-            limit = predicted(start, task.means)[focus].sum()
-            row = {"now": float(now), "later": float(later), "limit": float(limit)}
-            rows.append({"task": name, "method": method, **row})
+            policies = (on_tables(*tensors, steps=steps, form=form) for steps in (ROLLOUTS, LONG))
+            now, later = (float(policy.numpy()[focus].sum()) for policy in policies)
+            rows.append({"task": name, "method": method, "now": now, "later": later, "limit": limit})
     return rows
 
 
-def _tables(task: Task, start: Array, steps: int, form: QForm) -> Array:
-    policy = train_bandit(
-        torch.from_numpy(start),
-        torch.from_numpy(task.means),
-        b=STEP,
-        alpha=HEAD_STEP["q"],
-        value_step=HEAD_STEP["value"],
-        steps=steps,
-        form=form,
-    )
-    return np.asarray(policy.numpy())
-
-
-def _cell(runs: Runs, task: str, method: str) -> dict[str, Any] | None:
-    cell = figures.of_cell(runs, task, method)
+def _cell(runs: plan.Runs, task: str, method: str) -> dict[str, Any] | None:
+    cell = plan.of_cell(runs, task, method).values()
     if not cell:
         return None
-    rows = [summary(TASKS[task], curves) for curves in cell]
-    found = [at for curves in cell if (at := predicted_at(TASKS[task], curves)) is not None]
-    numbers = {name: estimate([row[name] for row in rows], name) for name in rows[0] if name != "predicted_at"}
-    own = {name: list(measured(runs, task, method, name).values()) for name in SPECIFIC.get(task, ())}
+    rows = [plan.summary(TASKS[task], curves) for curves in cell]
+    found = sum(plan.predicted_at(TASKS[task], curves) is not None for curves in cell)
+    own = {name: list(plan.measured(runs, task, method, name).values()) for name in SPECIFIC.get(task, ())}
     return {
         "task": task,
         "method": method,
         "seeds": len(cell),
-        "predicted": f"{len(found)} of {len(cell)}",
-        **numbers,
+        "predicted": f"{found} of {len(cell)}",
+        **{name: estimate([row[name] for row in rows], name) for name in rows[0]},
         **{name: estimate(values, name) for name, values in own.items() if values},
     }
 
@@ -145,11 +133,10 @@ def run_sentence(document: Mapping[str, Any]) -> str:
 
 
 def contrast_table(rows: list[Mapping[str, Any]]) -> str:
-    heads = ["task", "measure", "first", "second", "first's mean", "second's mean", "difference (95%)", "p (Holm)"]
     cells = [
         [
             row["task"],
-            MEASURES[row["measure"]].label,
+            plan.MEASURES[row["measure"]].label,
             row["first"],
             row["second"],
             *(f"{value['value']:.2f}" for value in row["values"]),
@@ -158,6 +145,7 @@ def contrast_table(rows: list[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
+    heads = ["task", "measure", "first", "second", "first's mean", "second's mean", "difference (95%)", "p (Holm)"]
     return tables.table(heads, cells)
 
 
@@ -165,8 +153,8 @@ def cell_table(document: Mapping[str, Any], task: str) -> str:
     """Return the section on a task: its initial policy, the limit that theory predicts, and a table of the methods."""
     policies, own = document["policies"][task], SPECIFIC[task]
     arms = ", ".join(
-        f"{arm} {policies['start'][arm]:.4f} → {policies['limit'][arm]:.4f} (reward {TASKS[task].rewards[arm]:g})"
-        for arm in TASKS[task].arms
+        f"{arm} {policies['start'][arm]:.4f} → {policies['limit'][arm]:.4f} (reward {reward:g})"
+        for arm, reward in TASKS[task].rewards.items()
     )
     heads = ["method", "reward", "entropy", "KL to pi_0", "pi(focus)", "distance to the limit", *own]
     cells = [
@@ -180,7 +168,7 @@ def cell_table(document: Mapping[str, Any], task: str) -> str:
         for row in document["cells"]
         if row["task"] == task
     ]
-    labels = "; ".join(f"{name}: {MEASURES[name].label}" for name in own)
+    labels = "; ".join(f"{name}: {plan.MEASURES[name].label}" for name in own)
     focus = ", ".join(TASKS[task].groups["focus"])
     return (
         f"### {TITLES[task]}\n\npi_0 and pi_0 exp(Q / {TAU:g}): {arms}.\n\nFocus: {focus}. {labels}.\n\n"
@@ -189,7 +177,7 @@ def cell_table(document: Mapping[str, Any], task: str) -> str:
 
 
 def shift_table(document: Mapping[str, Any]) -> str:
-    heads = ["shift", "method", "reward", "pi(wedding)", "KL to pi_0"]
+    shifted = {row["method"] for row in document["cells"] if row["task"] in plan.SHIFTS}
     cells = [
         [
             row["task"].removeprefix("weddings") or "0",
@@ -199,41 +187,49 @@ def shift_table(document: Mapping[str, Any]) -> str:
             tables.interval(row["kl"]),
         ]
         for row in document["cells"]
-        if row["task"] in ("weddings", *SHIFTS)
-        and any(row["method"] == other["method"] for other in document["cells"] if other["task"] in SHIFTS)
+        if row["task"] in ("weddings", *plan.SHIFTS) and row["method"] in shifted
     ]
-    return tables.table(heads, cells)
+    return tables.table(["shift", "method", "reward", "pi(wedding)", "KL to pi_0"], cells)
 
 
 def drawn_table(document: Mapping[str, Any]) -> str:
     """Return the table for `weddings`: log odds and advantages of the paid word, before and after q predicts it."""
-    heads = ["method", "q predicts it", "log odds before", "log odds after", "advantages before", "advantages after"]
+    names = ("gain_before", "gain_after", "drawn_before", "drawn_after")
     cells = [
-        [row["method"], row["predicted"]]
-        + [tables.interval(row[name]) for name in ("gain_before", "gain_after", "drawn_before", "drawn_after")]
+        [row["method"], row["predicted"], *(tables.interval(row[name]) for name in names)]
         for row in document["cells"]
         if row["task"] == "weddings"
     ]
+    heads = ["method", "q predicts it", "log odds before", "log odds after", "advantages before", "advantages after"]
     return tables.table(heads, cells)
 
 
 def kernel_table(kernels: Mapping[str, Any]) -> str:
-    heads = ["task", "common part of q", "differences", "ratio"]
-    rows = {task: row for task, row in kernels.items() if task in SPECIFIC}
-    cells = [
-        [task, *(f"{row[name]:,.0f}" for name in ("common", "differences", "times"))] for task, row in rows.items()
-    ]
-    return tables.table(heads, cells)
+    names = ("common", "differences", "times")
+    cells = [[task, *(f"{row[name]:,.0f}" for name in names)] for task, row in kernels.items() if task in SPECIFIC]
+    return tables.table(["task", "common part of q", "differences", "ratio"], cells)
 
 
 def tabular_table(document: Mapping[str, Any]) -> str:
     """Return the table that compares SmolLM2's probability of the arms in focus with that of tabular learners."""
-    heads = ["task", "method", "limit", f"tables after {LONG:,} steps", f"tables after {ROLLOUTS}", "SmolLM2", "kernel"]
-    cells = []
-    for row in document["tables"]:
-        name = (row["task"], row["method"])
-        for cell in (cell for cell in document["cells"] if (cell["task"], cell["method"]) == name):
-            numbers = [f"{row[key]:.4f}" for key in ("limit", "later", "now")]
-            growth = tables.interval(cell["kernel_growth"], ".1f")
-            cells.append([*name, *numbers, tables.interval(cell["focus"], ".4f"), growth])
+    by_name = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
+    cells = [
+        [
+            *name,
+            *(f"{row[key]:.4f}" for key in ("limit", "later", "now")),
+            tables.interval(by_name[name]["focus"], ".4f"),
+            tables.interval(by_name[name]["kernel_growth"], ".1f"),
+        ]
+        for row in document["tables"]
+        if (name := (row["task"], row["method"])) in by_name
+    ]
+    heads = [
+        "task",
+        "method",
+        "limit",
+        f"tables after {LONG:,} steps",
+        f"tables after {ROLLOUTS}",
+        "SmolLM2",
+        "kernel",
+    ]
     return tables.table(heads, cells)

@@ -1,30 +1,32 @@
-"""The bandits of the exact experiments: sets of one-token continuations of one prompt, with their rewards.
+"""The bandits of the exact experiments, whose arms are one-token continuations of one prompt.
 
-Every expectation is a sum over the arms. The probabilities in the comments are those of SmolLM2 before training, over
-the arms of the task.
+The probabilities in the comments are those of SmolLM2 before training, over the arms of the task.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from experiments.rlhf.contrasts import Array
+
 PROMPT = "We had a"
-TAU = 0.5
-"""Temperature of ACTDE: the step size of q divided by that of the logits. Also the weight of the KL penalty."""
+TAU = 0.5  # ACTDE's temperature (the step size of q divided by that of the logits), and the weight of the KL penalty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A bandit: its arms, their mean rewards, and the names of the arms that the measures compare."""
+    """A bandit.
+
+    Attributes:
+        rewards: mean reward of each arm.
+        lottery: arms that pay their mean times `ODDS` with probability 1 / `ODDS`, and otherwise nothing.
+        groups: name of a group -> its arms. `focus` contains the arms that the main measure of a task uses.
+    """
 
     rewards: dict[str, float]
-    """Mean reward of each arm."""
     lottery: tuple[str, ...] = ()
-    """Arms that pay their mean times `ODDS` with probability 1 / `ODDS`, and otherwise nothing."""
     groups: dict[str, tuple[str, ...]]
-    """Name of a group -> its arms. `focus` contains the arms of interest, which the main measure of a task uses."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -32,23 +34,20 @@ class Task:
 
     @property
     def means(self) -> Array:
-        """Mean reward of each arm, which is Q^pi for every policy pi. The shape is [K]."""
+        """The mean rewards [K] of the arms, which are Q^pi for every policy pi."""
         return np.array(list(self.rewards.values()))
 
     def index(self, group: str) -> list[int]:
-        """Return the indices of the arms of a group."""
         return [self.arms.index(arm) for arm in self.groups[group]]
 
     def pay(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:
-        """Return one reward for each of the chosen arms [N]."""
+        """Return the rewards [N] of the chosen arms [N]."""
         wins = rng.random(len(chosen)) < 1 / ODDS
         risky = np.isin(chosen, [self.arms.index(arm) for arm in self.lottery])
         return np.asarray(self.means[chosen] * np.where(risky, ODDS * wins, 1.0))
 
     def shifted(self, constant: float) -> "Task":
-        """Return the task with a constant added to all rewards."""
-        rewards = {arm: reward + constant for arm, reward in self.rewards.items()}
-        return Task(rewards=rewards, lottery=self.lottery, groups=self.groups)
+        return replace(self, rewards={arm: reward + constant for arm, reward in self.rewards.items()})
 
 
 ODDS = 4
@@ -59,31 +58,28 @@ def _unpaid(arms: str) -> dict[str, float]:
 
 
 MANY = ("concert", "race", "ceremony", "tractor", "barbecue", "sheep")
-# two answers paid alike, 99 : 1 before training (0.146 and 0.0015)
-ALIKE = Task(
-    rewards={"conversation": 1.0, "celebration": 1.0, **_unpaid("team dream choice friend family plan")},
-    groups={"focus": ("celebration",), "common": ("conversation",)},
-)
 # one word paid (0.22)
 WEDDINGS = Task(
     rewards={"wedding": 1.0, **_unpaid("party meeting story game dinner cat")}, groups={"focus": ("wedding",)}
 )
-# equal base rates (0.12 to 0.13) and means: one word that always pays, one that pays at random, and six words
-BARN = Task(
-    rewards={"barn": 1.0, "date": 1.0, **dict.fromkeys(MANY, 1.0), **_unpaid("talk holiday fire test")},
-    lottery=("date",),
-    groups={"focus": ("barn",), "lottery": ("date",), "many": MANY},
-)
-# the best arm is rare (0.005), a good one is common (0.16)
-RARE = Task(
-    rewards={"barbecue": 2.0, "party": 1.0, **_unpaid("meeting story dinner trip")},
-    groups={"focus": ("barbecue",), "common": ("party",)},
-)
 TASKS = {
-    "alike": ALIKE,
+    # two answers paid alike, 99 : 1 before training (0.146 and 0.0015)
+    "alike": Task(
+        rewards={"conversation": 1.0, "celebration": 1.0, **_unpaid("team dream choice friend family plan")},
+        groups={"focus": ("celebration",), "common": ("conversation",)},
+    ),
     "weddings": WEDDINGS,
-    "barn": BARN,
-    "rare": RARE,
+    # equal base rates (0.12 to 0.13) and means: one word that always pays, one that pays at random, and six words
+    "barn": Task(
+        rewards={"barn": 1.0, "date": 1.0, **dict.fromkeys(MANY, 1.0), **_unpaid("talk holiday fire test")},
+        lottery=("date",),
+        groups={"focus": ("barn",), "lottery": ("date",), "many": MANY},
+    ),
+    # the best arm is rare (0.005), a good one is common (0.16)
+    "rare": Task(
+        rewards={"barbecue": 2.0, "party": 1.0, **_unpaid("meeting story dinner trip")},
+        groups={"focus": ("barbecue",), "common": ("party",)},
+    ),
     "weddings-1": WEDDINGS.shifted(-1.0),
     "weddings+1": WEDDINGS.shifted(1.0),
 }

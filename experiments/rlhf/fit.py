@@ -2,15 +2,13 @@
 
     python -m experiments.rlhf.fit --out docs/rlhf
 
-SmolLM2 writes the texts of some rollouts. By default, only the heads are trained, so the hidden states are fixed and
-computed only once. Each setting trains v and q online, as `train` does: the heads predict a rollout, then learn from
-it. The explained variance of the predictions is averaged over the last rollouts.
+SmolLM2 writes the texts of some rollouts. Each setting trains v and q online, as `train` does: the heads predict a
+rollout, then learn from it. The explained variance of the predictions is averaged over the last rollouts. Results are
+stored after each step, and a later run measures only what is missing.
 
-In some settings, v and q have upper layers of their own (`own_layers`), or learn the mean of several sampled returns
+In some settings, v and q have upper layers of their own (`OwnLayers`), or learn the mean of several sampled returns
 (`sampled_returns`). The samples also show what a perfect v and a perfect q would explain. A ridge regression on all
 earlier rollouts shows what a linear function of the hidden state can explain.
-
-Results are stored after each step. A later run measures only what is missing.
 """
 
 import json
@@ -34,15 +32,16 @@ from experiments.rlhf.sampled_returns import SAMPLES, TOKENS, moments_of, sample
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
 
+FIELDS = ("choices", "tokens", "returns")  # the fields of `SampledReturns`, which an unfinished seed stores
+
 
 class StoredFits(TypedDict):
     """The content of `fit.json`.
 
     Attributes:
-        settings: `default` and `changes` are `DEFAULT` and `CHANGES`. `sampled` is [TOKENS, SAMPLES], the numbers of
-            sampled tokens per state and of continuations per token.
+        settings: `default` and `changes` are `DEFAULT` and `CHANGES`. `sampled` is [TOKENS, SAMPLES].
         runs: the results of each seed: `seed`, `settings` (name of a setting -> its explained variances), `ridge`, and
-            `moments` (of `sampled_returns.moments_of`). An unfinished seed also has `sampled`, the sampled returns of
+            `moments` (results of `moments_of`). An unfinished seed may also have `sampled`, the sampled returns of
             each rollout.
     """
 
@@ -65,16 +64,14 @@ DEFAULT: dict[str, Any] = {
     "layers_lr": 1e-5,
     "returns_per_token": 0,
 }
-"""The default setting. Most entries are options of the heads or of the optimizer.
+"""The default setting. Its entries are options of the heads or of the optimizer, and these:
 
-Stored results lack the entries that were added later. The default of a new entry must therefore be the earlier
-behaviour.
+own_layers: number of layers that v and q do not share with the policy. `layers_lr` is their learning rate.
+returns_per_token: number of sampled returns that the targets average, or 0 for the recorded texts' lambda-returns.
 
-Entries that are no options of the heads or of the optimizer:
-    own_layers: number of layers that v and q do not share with the policy; `layers_lr` is their learning rate.
-    returns_per_token: number of sampled returns that the targets average, or 0 for the recorded texts' lambda-returns.
+Stored results lack the entries that were added later. The default of a new entry must be the earlier behaviour.
 """
-CHANGES: dict[str, dict[str, Any]] = {
+CHANGES: dict[str, dict[str, Any]] = {  # name of a setting -> its differences from `DEFAULT`
     "both rates 1e-3": {},
     "q_lr 1e-2": {"q_lr": 1e-2},
     "q_lr 3e-4": {"q_lr": 3e-4},
@@ -100,19 +97,18 @@ CHANGES: dict[str, dict[str, Any]] = {
     "1 return per token, both rates 1e-4": {"returns_per_token": 1, "q_lr": 1e-4, "value_lr": 1e-4},
     "4 returns per token, both rates 1e-4": {"returns_per_token": 4, "q_lr": 1e-4, "value_lr": 1e-4},
 }
-"""Name of a setting -> its differences from `DEFAULT`."""
 
 
 def markdown(results: StoredFits) -> str:
     """Return the text of `fit.md`."""
-    return fit_report.markdown(list(CHANGES), results["runs"])
+    return fit_report.markdown(CHANGES, results["runs"])
 
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of fit.md and fit.json")],
     seeds: Annotated[int, typer.Option(min=1)] = 3,
 ) -> None:
-    """Measure what `fit.json` lacks of the first seeds. Results of changed or removed settings are discarded."""
+    """Add the missing results of the first seeds to `fit.json`. Discard results of changed or removed settings."""
     path = out / "fit.json"
     settings = {"default": DEFAULT, "changes": CHANGES, "sampled": [TOKENS, SAMPLES]}
     with exclusive(out, path.name, "fit.md"):
@@ -129,21 +125,23 @@ def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
     """Return the stored runs without the results of settings that have changed since, or that no longer exist."""
     before, changes = DEFAULT | stored["settings"].get("default", {}), stored["settings"].get("changes", {})
     same = {name for name in CHANGES.keys() & changes.keys() if before | changes[name] == DEFAULT | CHANGES[name]}
-    lost = set[str]()
+    lost: tuple[str, ...] = ()
     if stored["settings"].get("sampled") != [TOKENS, SAMPLES]:
-        lost |= {"sampled", "moments"}
+        lost = ("sampled", "moments")
         same -= {name for name, change in CHANGES.items() if change.get("returns_per_token")}
-    runs = [{key: value for key, value in run.items() if key not in lost} for run in stored["runs"]]
     return [
-        run | {"settings": {name: scores for name, scores in run["settings"].items() if name in same}} for run in runs
+        {key: value for key, value in run.items() if key not in lost}
+        | {"settings": {name: scores for name, scores in run["settings"].items() if name in same}}
+        for run in stored["runs"]
     ]
 
 
 def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
-    """Compute the results that the run of a seed lacks. `write` is called after each result, to store all results.
+    """Compute the missing results of `run`, the run of one seed. `write` stores all results.
 
-    At the end, the sampled returns are replaced by their moments, which are smaller and all that the page needs. If a
-    later call needs the returns again, it samples the same ones.
+    It is called after the samples of each rollout, after each setting, and at the end. Before the last call, the
+    sampled returns are replaced by their moments, which are smaller. If a later `complete` needs the returns, it
+    samples the same returns again.
     """
     seed, measured = run["seed"], run["settings"]
     missing = [name for name in CHANGES if name not in measured]
@@ -156,9 +154,11 @@ def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
     if "moments" not in run or any(CHANGES[name].get("returns_per_token") for name in missing):
         sampled = run.setdefault("sampled", [])
         for index in range(len(sampled), len(rollouts)):
-            sampled.append(stored_form(sample_returns(agent, rollouts[index], REWARD, seed=(seed, index))))
+            returns = sample_returns(agent, rollouts[index], REWARD, seed=(seed, index))
+            sampled.append({name: getattr(returns, name).tolist() for name in FIELDS})
             write()
-        rollouts = [replace(rollout, sampled=loaded_form(s)) for rollout, s in zip(rollouts, sampled, strict=True)]
+        tensors = ([torch.from_numpy(np.array(stored[name])) for name in FIELDS] for stored in sampled)
+        rollouts = [replace(rollout, sampled=SampledReturns(*x)) for rollout, x in zip(rollouts, tensors, strict=True)]
     lower = dict[int, list[Rollout]]()  # by number of own layers
     for name in missing:
         setting = DEFAULT | CHANGES[name]
@@ -171,17 +171,6 @@ def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
         moments = np.concatenate([moments_of(np.array(part["returns"], dtype=np.float64)) for part in sampled])
         run["moments"] = [[rounded(value, 5) for value in row] for row in moments.tolist()]
     write()
-
-
-def stored_form(sampled: SampledReturns) -> dict[str, Any]:
-    """Return the sampled returns of a rollout as nested lists, which JSON can store."""
-    return {name: getattr(sampled, name).tolist() for name in ("choices", "tokens", "returns")}
-
-
-def loaded_form(stored: dict[str, Any]) -> SampledReturns:
-    """Return the sampled returns that `stored_form` has stored."""
-    returns = torch.tensor(stored["returns"], dtype=torch.float64)
-    return SampledReturns(torch.tensor(stored["choices"]), torch.tensor(stored["tokens"]), returns)
 
 
 if __name__ == "__main__":

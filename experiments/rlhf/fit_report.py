@@ -1,65 +1,55 @@
 """The text of the page `fit.md`, generated from the results of `experiments.rlhf.fit`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.compare.intervals import over_runs
+from experiments.rlhf.contrasts import estimate
 from experiments.rlhf.fit_rollouts import GAME, LAST, ROLLOUTS, TEXTS
+from experiments.rlhf.pages import page
 from experiments.rlhf.sampled_returns import CEILINGS, SAMPLES, TOKENS, ceilings
 from experiments.tables import interval, table
 
 Runs = Sequence[Mapping[str, Any]]
 
 
-def markdown(names: Sequence[str], runs: Runs) -> str:
+def markdown(names: Iterable[str], runs: Runs) -> str:
     """Return the page. `names` are the settings in the order of the table. Settings without a result are left out."""
-    rows = list[list[str]]()
-    for name in names:
-        if scores := _scores(name, runs):
-            label = name if len(scores) == len(runs) else f"{name} ({len(scores)} of {len(runs)} seeds)"
-            rows.append([label, *(_mean([score[key] for score in scores]) for key in CEILINGS)])
-    return "\n".join(
+    found = ((name, [run["settings"][name] for run in runs if name in run["settings"]]) for name in names)
+    scores = {name: own for name, own in found if own}
+    rows = [
         [
-            "# Does q fit on free text?",
-            "",
-            f"SmolLM2 without training writes {ROLLOUTS} rollouts of {TEXTS} texts, `{GAME}`. Only the heads are"
-            " trained, online. Explained variance of the undiscounted Monte Carlo return in the last"
-            f" {LAST} rollouts, before each is learned; means over {len(runs)} seeds with 95% t intervals. 0"
-            " is a constant, 1 is perfect. The last column is the share of the variance left by v that q - v explains:"
-            " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf  # 10 s"
-            " if nothing is missing`.",
-            "",
-            *_best(names, runs),
-            table(["setting", "v", "q", "q - v"], rows),
-            "",
-            *_about_settings(names, runs),
-            *_ridges(runs),
-            *_ceiling(runs),
+            name if len(own) == len(runs) else f"{name} ({len(own)} of {len(runs)} seeds)",
+            *(_mean([score[key] for score in own]) for key in CEILINGS),
         ]
+        for name, own in scores.items()
+    ]
+    return page(
+        "# Does q fit on free text?",
+        f"SmolLM2 without training writes {ROLLOUTS} rollouts of {TEXTS} texts, `{GAME}`. Only the heads are"
+        " trained, online. Explained variance of the undiscounted Monte Carlo return in the last"
+        f" {LAST} rollouts, before each is learned; means over {len(runs)} seeds with 95% t intervals. 0"
+        " is a constant, 1 is perfect. The last column is the share of the variance left by v that q - v explains:"
+        " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf  # 10 s"
+        " if nothing is missing`.",
+        _best({name: own for name, own in scores.items() if len(own) == len(runs)}),
+        table(["setting", "v", "q", "q - v"], rows),
+        *_about_settings(scores),
+        *_ridges(runs),
+        *_ceiling(runs),
     )
 
 
-def _scores(name: str, runs: Runs) -> list[Mapping[str, float]]:
-    """Return the explained variances of a setting in each run that has measured it."""
-    return [run["settings"][name] for run in runs if name in run["settings"]]
-
-
-def _best(names: Sequence[str], runs: Runs) -> list[str]:
-    """Return the paragraph on the setting in which q - v explains the largest share of the variance left by v.
-
-    Only settings that all runs have measured are compared. Without such a setting, return [].
-    """
-    complete = {name: scores for name in names if len(scores := _scores(name, runs)) == len(runs)}
+def _best(complete: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Return the paragraph on the best setting. The keys of `complete` are the settings that all runs measured."""
     if not complete:
-        return []
+        return ""
     v, advantage = (
         {name: float(np.mean([score[key] for score in scores])) for name, scores in complete.items()}
         for key in ("v", "advantage")
     )
-    best = max(advantage, key=lambda name: advantage[name])
+    best = max(advantage, key=advantage.__getitem__)
     text = (
         f"In the best setting ({best}), q - v explains {advantage[best]:.2f} of the variance that v leaves. This is a"
         " maximum over all settings."
@@ -69,48 +59,41 @@ def _best(names: Sequence[str], runs: Runs) -> list[str]:
             " It may contain value of the state that v has not learned: in this setting, v explains"
             f" {v[best]:.2f} of the variance of the return, and up to {max(v.values()):.2f} in other settings."
         )
-    return [text, ""]
+    return text
 
 
-def _about_settings(names: Sequence[str], runs: Runs) -> list[str]:
-    measured, lines = [name for name in names if _scores(name, runs)], list[str]()
+def _about_settings(measured: Iterable[str]) -> Iterator[str]:
     if any("own layers" in name for name in measured):
-        lines += [
+        yield (
             "With own layers, v and q read a copy of the trunk's last layers that their losses train. The rate is that"
-            " of the layers; the heads have rates of 1e-4.",
-            "",
-        ]
+            " of the layers; the heads have rates of 1e-4."
+        )
     if any("per token" in name for name in measured):
-        lines += [
+        yield (
             f"In the settings with returns per token, the policy samples {TOKENS} tokens in a state of each text. The"
             " target of q is the mean of the returns of that many sampled continuations of the token. The target of v"
             f" is the mean over all {TOKENS} tokens. These settings learn from one state of each text, about 1/15 of"
-            " the states of the other settings. Compare them only with each other.",
-            "",
-        ]
-    return lines
+            " the states of the other settings. Compare them only with each other."
+        )
 
 
 def _ceiling(runs: Runs) -> list[str]:
-    """Return the section on the explained variances of perfect predictions, or [] if no returns are sampled."""
-    seeds = [str(run["seed"]) for run in runs if "moments" in run]
-    if not seeds:
+    """Return the section on perfect predictions, or [] if no returns are sampled."""
+    by_seed = {str(run["seed"]): np.array(run["moments"], dtype=np.float64) for run in runs if "moments" in run}
+    if not by_seed:
         return []
-    moments = np.concatenate([np.array(run["moments"], dtype=np.float64) for run in runs if "moments" in run])
+    seeds, moments = [*by_seed], np.concatenate([*by_seed.values()])
     bounds = ceilings(moments)
     pooled = f"seed {seeds[0]}" if len(seeds) == 1 else f"the seeds {', '.join(seeds)}"
     return [
         "## What a perfect v and q would explain",
-        "",
         f"In a state of each text, uniform among its states, the policy samples {TOKENS} tokens, and {SAMPLES} texts"
         " that continue each of them. A nested analysis of variance separates the variance of v, that of q - v and the"
         f" noise of the continuations. {len(moments):,} states, pooled over {pooled}, with 95% bootstrap intervals over"
         " states. The estimates of the variance components are unbiased, so a share can be negative. Here, each text"
         " contributes one state, whereas the table of the settings weights all choices equally. The columns are those"
         " of that table.",
-        "",
         table(["", "v", "q", "q - v"], [["perfect", *(interval(bounds[name], "z.3f") for name in CEILINGS)]]),
-        "",
     ]
 
 
@@ -120,12 +103,10 @@ def _ridges(runs: Runs) -> list[str]:
         return []
     rows = [[penalty, *(_mean([ridge[penalty][kind] for ridge in done]) for kind in kinds)] for penalty in done[0]]
     return [
-        "Ridge regressions on all earlier rollouts, for comparison:\n",
+        "Ridge regressions on all earlier rollouts, for comparison:",
         table(["penalty", "hidden state", "hidden state and the token's embedding"], rows),
-        "",
     ]
 
 
 def _mean(values: Sequence[float]) -> str:
-    estimate = over_runs(values, (-float("inf"), 1.0))
-    return interval(None if estimate is None else asdict(estimate), ".2f")
+    return interval(estimate(values, "explained"), ".2f")

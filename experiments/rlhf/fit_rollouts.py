@@ -20,8 +20,8 @@ from games import resolve
 
 REWARD = "sentiment"
 GAME = f"completion?reward={REWARD}"
-TEXTS, ROLLOUTS, LAST = 32, 40, 16
-"""Texts per rollout, rollouts of a run, and number of last rollouts over which the explained variance is averaged."""
+TEXTS, ROLLOUTS = 32, 40  # texts per rollout, rollouts of a run
+LAST = 16  # number of last rollouts over which the explained variance is averaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,8 @@ class Texts:
     """The B texts of a rollout, with N choices (sampled tokens) in total.
 
     Attributes:
-        prompts: the prompts, without the texts that continue them.
-        streams: [B, L] token ids of prompt and text, padded on the right. The last token of each text is missing,
-            because no choice follows it.
+        prompts: the prompts.
+        streams: [B, L] token ids of prompt and text without its last token, padded on the right.
         positions: [N] index in `streams` of the token directly before each choice.
         max_tokens: maximum number of tokens of a text.
     """
@@ -44,9 +43,7 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class SampledReturns:
-    """Returns of sampled texts: for S states of a rollout, J next tokens per state, and K continuations per token.
-
-    The tokens of a state are independent samples of the policy, and so are the continuations of a token.
+    """Returns of sampled texts: S states of a rollout, J sampled next tokens per state, K continuations per token.
 
     Attributes:
         choices: [S] index, in the rollout, of the choice that was made in each state.
@@ -67,10 +64,10 @@ class Rollout:
         rows, columns: [N] index of each choice's text, and index of the choice within its text.
         hidden: [N, d] hidden states.
         tokens: [N] the chosen tokens.
-        rewards, mask: [B, T] rewards, and where a choice exists. Only the last choice of a text has a reward.
-        texts: the texts. None if they are unknown.
-        lower: hidden states of `texts.streams` after the lower layers, for `OwnLayers`. None if they are not computed.
-        sampled: returns of other texts that continue states of the rollout. None if they are not sampled.
+        rewards: [B, T] rewards. Only the last choice of a text has a reward.
+        mask: [B, T] True where a choice exists.
+        lower: hidden states of `texts.streams` after the lower layers, for `OwnLayers`.
+        sampled: returns of sampled texts that continue some states of the rollout.
     """
 
     rows: Tensor
@@ -94,7 +91,7 @@ class Rollout:
 
 @torch.no_grad()
 def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
-    """Let SmolLM2 write all rollouts of a run without training. Return a tuple (rollouts, agent that wrote them)."""
+    """Let SmolLM2 write all rollouts of a run without training. Return a tuple (rollouts, agent)."""
     torch.manual_seed(seed)
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
     agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)

@@ -1,5 +1,6 @@
 """Train v and q on the rollouts of a fixed policy, and measure how much of the returns they explain."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,8 @@ from torch import Tensor, nn
 from actde import OptimizerConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
-from agents.model.lower_layers import FrozenStates
+from agents.model.lower_layers import FrozenStates, layer_list, upper_layers_only
 from experiments.rlhf.fit_rollouts import LAST, Rollout
-from experiments.rlhf.own_layers import OwnLayers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,37 @@ class Targets:
     q: Tensor
 
 
+class OwnLayers(nn.Module):
+    """A trainable copy of the last `count` layers and of the final norm of a model's trunk. The model does not change.
+
+    The trained parameters are float32, like those of an adapter. The forward pass uses the data type of the trunk.
+    """
+
+    def __init__(self, model: ActorCritic, count: int) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model.forget_conversions()
+        layers, children = layer_list(self.model), list(self.model.decoder.children())
+        assert layers is not None and 0 < count < len(layers)
+        above = children[children.index(layers) + 1 :]
+        self.trained = nn.ModuleList([*layers[-count:], *above]).float().requires_grad_(True)
+
+    def forward(self, tokens: Tensor, lower: FrozenStates) -> Tensor:
+        """Return the final hidden states [b, L, d] of tokens [b, L]. `lower` holds the output of the lower layers."""
+        with upper_layers_only(self.model, lower):
+            return self.model.hidden_states(tokens, use_cache=False)
+
+
 class HeadTrainer:
     """The value head and the Q heads of a setting, and the optimizer that trains them.
 
-    If the setting's `own_layers` is 0, the heads read the hidden states of the policy. Otherwise they read those of a
-    copy of the trunk's last layers, which the losses of v and q train too.
+    The heads read the hidden states of the policy. If the setting's `own_layers` is above 0, they instead read those of
+    `OwnLayers`, and the losses of v and q also train these layers.
 
     Args:
         embedding: [V, d] the output embedding of the trunk.
         setting: a setting of `experiments.rlhf.fit`.
-        model: the model whose layers are copied. It may be None without own layers.
+        model: the model whose layers are copied.
     """
 
     def __init__(self, embedding: Tensor, setting: Mapping[str, Any], model: ActorCritic | None) -> None:
@@ -79,11 +100,7 @@ class HeadTrainer:
         return self.heads.values(hidden), q
 
     def targets(self, rollout: Rollout, values: Tensor | None = None) -> Targets:
-        """Return the targets of v and q for a rollout.
-
-        `values` [N] is v of the rollout's choices. If it is None, v is predicted here. Targets that are computed from
-        sampled returns do not depend on `values`.
-        """
+        """Return the targets of v and q for a rollout. `values` [N] is v of the choices, by default the prediction."""
         if samples := self.setting["returns_per_token"]:
             return sampled_targets(rollout, samples)
         values = self.predict(rollout)[0] if values is None else values
@@ -106,10 +123,7 @@ class HeadTrainer:
             self.heads.sync_targets(0.005)
 
     def _q_of(self, hidden: Tensor, tokens: Tensor, *, target: bool = False) -> Tensor:
-        """Return q [M, H] of one token in each of M states, from each of H Q heads.
-
-        If `target` is true and there are target heads, return their q instead.
-        """
+        """Return q [M, H] of one token in each of M states, from H Q heads, or from their target heads if `target`."""
         distinct, index = torch.unique(tokens, return_inverse=True)
         q = self.heads.q_values(hidden, distinct, self.embedding[distinct], target=target)
         return q.take_along_dim(index[:, None, None], 1)[:, 0]
@@ -118,8 +132,7 @@ class HeadTrainer:
 def sampled_targets(rollout: Rollout, samples: int) -> Targets:
     """Return targets from the first `samples` sampled returns of each token.
 
-    The target of q for a token is the mean of its returns. The target of v for a state is the mean of the targets of q
-    over the state's tokens.
+    The target of q is the mean return of a token. The target of v is the mean of the targets of q in the same state.
     """
     sampled = rollout.sampled
     assert sampled is not None and samples <= sampled.returns.shape[2]
@@ -134,17 +147,16 @@ def fit(
 ) -> dict[str, float]:
     """Train heads online: they predict each rollout before they learn from it.
 
-    Return the three explained variances of `_explained` as `v`, `q` and `advantage`, averaged over the last `LAST`
-    rollouts. The arguments `embedding`, `model` and `setting` are those of `HeadTrainer`.
+    Return the explained variances `v`, `q` and `advantage` (see `_explained`), averaged over the last `LAST` rollouts.
+    The arguments `embedding`, `model` and `setting` are those of `HeadTrainer`.
     """
     torch.manual_seed(seed)
     trainer, scores = HeadTrainer(embedding, setting, model), list[tuple[float, float, float]]()
     for index, rollout in enumerate(rollouts):
         v, q = trainer.predict(rollout)
         scores.append(_explained(rollout, v, q))
-        batches = [(rollout, trainer.targets(rollout, v))]
-        for earlier in rollouts[max(0, index + 1 - setting["replay"]) : index]:
-            batches.append((earlier, trainer.targets(earlier)))
+        replayed = rollouts[max(0, index + 1 - setting["replay"]) : index]
+        batches = [(rollout, trainer.targets(rollout, v)), *((each, trainer.targets(each)) for each in replayed)]
         for _ in range(setting["epochs"]):
             for batch in batches:
                 trainer.step(*batch)
@@ -153,7 +165,7 @@ def fit(
 
 
 def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return three explained variances: (1) of the returns by v, (2) of the returns by q, (3) of returns - v by q - v.
+    """Return the explained variances (1) of the returns by v, (2) of the returns by q, (3) of returns - v by q - v.
 
     The returns are undiscounted Monte Carlo returns. The shape of v and q is [N].
     """
@@ -170,13 +182,15 @@ def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dic
 
     Args:
         embedding: [V, d] the output embedding of the trunk.
-        penalty: weight of the sum of the squared coefficients [d] or [2 d] of the standardized features.
+        penalty: weight of the L2 penalty on the coefficients. The features are standardized.
     """
-    states = [rollout.hidden for rollout in rollouts]
-    both = [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts]
+    of_rollouts = {
+        "state": [rollout.hidden for rollout in rollouts],
+        "state and token": [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts],
+    }
     returns = [rollout.returns(torch.zeros(len(rollout.tokens)), 1.0) for rollout in rollouts]
     result = {}
-    for name, features in (("state", states), ("state and token", both)):
+    for name, features in of_rollouts.items():
         x, test = (torch.cat(part).double() for part in (features[:-LAST], features[-LAST:]))
         y, truth = (torch.cat(part).double() for part in (returns[:-LAST], returns[-LAST:]))
         mean, std, level = x.mean(0), x.std(0) + 1e-6, y.mean()

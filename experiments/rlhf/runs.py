@@ -1,34 +1,36 @@
-"""Train the cells (combinations of settings) of an experiment over seeds. Finished runs are not trained again."""
+"""Train the cells (combinations of settings) of a study over seeds. Finished runs are not trained again."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
+import typer
 from typing_extensions import TypedDict
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.checkpoint import checkpoints
-from agents.storage.run_folder import PROBES, SETTINGS, read_config, read_metrics
+from agents.storage.run_folder import PROBES, read_config, read_metrics
 from agents.threads import threads_per_process
 from agents.training import presets
-from experiments.compare.grid import rounded
+from experiments.compare import grid
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
-from games.worker_pool import WorkerPool, note
+from games.worker_pool import WorkerPool
 
+Out = Annotated[Path, typer.Option(help="folder of the results and of the page")]
+Folder = Annotated[Path, typer.Option("--runs", help="folder of the runs")]
+Workers = Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")]
+# Metrics that the results of a run contain for each rollout
 CURVES = ("reward", "entropy", "kl_ref", "explained_variance_q", "advantage_abs", "grad_norm")
-"""Metrics that the results of a run contain for each rollout."""
-DIGITS = 5
-"""Significant digits of the numbers in the results."""
-Cells = Mapping[str, Mapping[str, Any]]
-"""Name of a cell -> its settings, without those that all cells share."""
+DIGITS = 5  # significant digits of the numbers in the results
+Cells = Mapping[str, Mapping[str, Any]]  # name of a cell -> its settings, without those that all cells share
 
 
 class StoredAbout(TypedDict):
-    """The part of `about` in a results file that `complete` reads."""
+    """The fields of `about` in a results file that `complete` reads."""
 
     common: dict[str, Any]
     cells: dict[str, dict[str, Any]]
@@ -36,7 +38,7 @@ class StoredAbout(TypedDict):
 
 
 class StoredRun(TypedDict):
-    """The fields that identify a run in a results file, and the digest of its reward model's weights, if it has one."""
+    """The fields that identify a run, with the digest of its reward model's weights if it has a reward model."""
 
     cell: str
     seed: int
@@ -67,10 +69,10 @@ def complete(
         path: the JSON file to which the settings and the results of all finished runs are written, after each run.
         root: folder of the runs. With a reward model, the runs are in a subfolder that is named after its digest.
         workers: number of parallel runs. With 0, only finished runs are added.
-        on_run: function that is called after each update of `path`, and at the start if `path` exists.
-        reward_model: description of the reward model, with the digests of its files. Runs of one seed are compared in
-            pairs, so they must share a reward model. If the reward model has changed, a seed of which some runs are
-            missing is trained again as a whole.
+        on_run: called after each update of `path`, and at the start if `path` exists.
+        reward_model: description of the reward model, with the digests of its files. All runs of a seed must use the
+            same reward model. If the model has changed, every seed with a missing run is therefore completely trained
+            again.
 
     Raises:
         AgentError: the results in `path` were made with other settings than `common`. The file is not changed.
@@ -89,18 +91,16 @@ def complete(
         configs = resolve(cells, common, seeds)
         if reward_model:
             about["reward_models"] = about.get("reward_models", {}) | {digest: reward_model}
-            incomplete = {config.run.seed for name, config in configs.items() if name not in rows}
-            rows = {
-                name: row
-                for name, row in rows.items()
-                if row.get("reward_model") == digest or row["seed"] not in incomplete
-            }
+            lacking = {config.run.seed for name, config in configs.items() if name not in rows}
+            for name, row in list(rows.items()):
+                if row.get("reward_model") != digest and row["seed"] in lacking:
+                    del rows[name]
             root /= digest[:8]  # runs of another reward model are neither adopted nor resumed
 
         def write(name: str) -> None:
-            rows[name] = row(name, root / name) | ({"reward_model": digest} if digest else {})
-            ordered = [rows[name] for name in configs if name in rows]
-            results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": ordered}
+            rows[name] = results_of(root / name) | ({"reward_model": digest} if digest else {})
+            finished = [rows[name] for name in configs if name in rows]
+            results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": finished}
             atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
             on_run()
 
@@ -125,21 +125,10 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Start or resume a run.
-
-    `on_rollout` is called after each rollout. If a checkpoint follows the rollout, it is saved before the call.
-    """
-    import torch
-
+    """Register the optimizers of `controls`, then start or resume a run (see `grid.train_run`)."""
     import experiments.rlhf.controls  # noqa: F401
-    from agents.training.factory import make_trainer
 
-    torch.set_num_threads(threads)
-    trainer = make_trainer(config, folder, resume=(folder / SETTINGS).is_file())
-    for line in trainer.notes:
-        note(f"{folder.name}: {line}")
-    for _ in trainer.run():
-        on_rollout()
+    grid.train_run(config, folder, threads, on_rollout)
 
 
 def train(
@@ -152,12 +141,22 @@ def train(
     """Start or resume every run in `workers` processes.
 
     Args:
-        on_run: function that is called with the name of each finished run.
+        on_run: called with the name of each finished run.
         job: top-level function that trains a run, called with its configuration, its folder and a number of threads.
     """
     threads = threads_per_process(workers)
+    in_processes(job, {name: (config, root / name, threads) for name, config in configs.items()}, workers, on_run)
+
+
+def in_processes(
+    job: Callable[..., None], runs: Mapping[str, Sequence[Any]], workers: int, on_run: Callable[[str], None]
+) -> None:
+    """Call the top-level function `job` for each run. `runs` maps the name of a run to the arguments of its call.
+
+    `on_run` is called with the name of each finished run.
+    """
     with WorkerPool(workers) as pool:
-        jobs = {pool.submit(job, config, root / name, threads): name for name, config in configs.items()}
+        jobs = {pool.submit(job, *arguments): name for name, arguments in runs.items()}
         for done in as_completed(jobs):
             done.result()
             on_run(jobs[done])
@@ -166,24 +165,24 @@ def train(
 def is_finished(folder: Path, config: TrainConfig) -> bool:
     """Return whether the folder holds a complete run with this configuration.
 
-    If the last checkpoint exists, the run is complete, because it saves this checkpoint last.
+    A run is complete if the checkpoint of its last rollout exists, because training writes this checkpoint last.
     """
-    saved = [int(checkpoint.name) for checkpoint in checkpoints(folder)]
+    saved = (int(checkpoint.name) for checkpoint in checkpoints(folder))
     return config.budget.iterations in saved and read_config(folder) == config
 
 
-def row(name: str, folder: Path) -> dict[str, Any]:
+def results_of(folder: Path) -> dict[str, Any]:
     """Return the results of a run: the metrics in `CURVES`, and the probes (evaluations on held-out prompts).
 
     Only the first and the last probe contain their texts.
     """
     lines = read_metrics(folder)
-    curves = {key: [rounded(line.get(key), DIGITS) for line in lines] for key in CURVES if key in lines[0]}
     probes = [
-        {key: rounded(value, DIGITS) if isinstance(value, float) else value for key, value in probe.items()}
+        {key: grid.rounded(value, DIGITS) if isinstance(value, float) else value for key, value in probe.items()}
         for probe in read_metrics(folder, PROBES)
     ]
     for probe in probes[1:-1]:
         del probe["texts"]
-    cell, _, seed = name.rpartition("-seed")
+    cell, _, seed = folder.name.rpartition("-seed")
+    curves = {key: [grid.rounded(line.get(key), DIGITS) for line in lines] for key in CURVES if key in lines[0]}
     return {"cell": cell, "seed": int(seed), "curves": curves, "probes": probes}

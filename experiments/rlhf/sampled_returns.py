@@ -12,18 +12,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.free_generation import Limits, generate
 from agents.language_model.stream_reader import StreamReader
 from agents.language_model.token_stream import EpisodeState, TokenStream
+from experiments.rlhf.contrasts import ENDS, Array, with_bounds
 from experiments.rlhf.fit_rollouts import Rollout, SampledReturns
 
-Array = NDArray[np.float64]
-TOKENS, SAMPLES = 2, 4
-"""Number of sampled tokens per state, and number of continuations of each token."""
+TOKENS, SAMPLES = 2, 4  # number of sampled tokens per state, and number of continuations of each token
 CEILINGS = ("v", "q", "advantage")
 
 
@@ -31,12 +29,8 @@ CEILINGS = ("v", "q", "advantage")
 def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, seed: Sequence[int]) -> SampledReturns:
     """Sample returns at one random state of each text. The state is uniform among the states of the text.
 
-    `agent` samples `TOKENS` next tokens and `SAMPLES` continuations of each. A token that ends the text, or that is the
-    last one that the limit allows, has no continuation. Its returns are then all equal.
-
-    Args:
-        reward: name of the reward.
-        seed: seed of the samples. No other random state is used.
+    `agent` samples `TOKENS` next tokens and `SAMPLES` continuations of each. If a token ends the text or is the last
+    that the text may have, all returns of the token are equal. The samples depend on no random state except `seed`.
     """
     assert rollout.texts is not None
     root, ends = np.random.SeedSequence([*seed, 1]), agent.text_ends[1]  # an agent's seeds have two entries
@@ -49,8 +43,7 @@ def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, 
     rows = np.repeat(np.arange(len(streams)), TOKENS)
     drawn = continued(reader, [prefixes[row] for row in rows], [1] * len(rows), ends, root)
     left = [0 if s.tokens[-1] in ends else limits[row] - 1 for s, row in zip(drawn, rows, strict=True)]
-    first = [positions[indices[0]] + 1 for indices in own]
-    starts = [(rollout.texts.prompts[row], first[row]) for row in rows]
+    starts = [(rollout.texts.prompts[row], positions[own[row][0]] + 1) for row in rows]
     returns = returns_of(agent, [s.tokens for s in drawn], left, starts, reward, SAMPLES, root)
     tokens = [stream.tokens[len(prefixes[row])] for stream, row in zip(drawn, rows, strict=True)]
     return SampledReturns(
@@ -73,11 +66,10 @@ def returns_of(
     """Continue each of N streams K = `samples` times, and return the rewards [N, K] of the completed texts.
 
     Args:
-        streams: N lists of token ids, each of a prompt and the beginning of a text.
+        streams: token ids of a prompt and the beginning of a text.
         limits: largest number of sampled tokens of each stream.
-        starts: a tuple for each stream: its prompt, and the index of the first token of its text.
+        starts: a tuple (prompt, index in the stream of the text's first token) for each stream.
         reward: name of the reward.
-        seed: seed of the samples.
     """
     ends, reader = agent.text_ends[1], StreamReader(agent.model)
     # one call per sample, because the cache is copied whenever it gets a row
@@ -101,13 +93,12 @@ def continued(
 ) -> list[TokenStream]:
     """Continue each stream by sampled tokens. All streams form one batch.
 
-    A stream ends at one of the tokens `ends`, or at the number of tokens in `limits`, which may be 0. The returned
-    streams hold the sampled tokens as choices, with their log-probabilities. Each stream has a random-number generator
-    of its own, spawned from `seed`.
+    A stream ends at one of the tokens `ends`, or when its number of new tokens reaches its limit, which may be 0. Each
+    stream has a random-number generator of its own, spawned from `seed`.
     """
     continuations = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
     unfinished = [
-        (EpisodeState(stream=stream, rng=np.random.default_rng(child), prompt=""), Limits(max_tokens=limit, ends=ends))
+        (EpisodeState(stream=stream, rng=np.random.default_rng(child)), Limits(max_tokens=limit, ends=ends))
         for stream, limit, child in zip(continuations, limits, seed.spawn(len(streams)), strict=True)
         if limit > 0
     ]
@@ -121,50 +112,39 @@ def continued(
 def ceilings(moments: Array) -> dict[str, dict[str, float]]:
     """Return the explained variances of perfect predictions, with 95% bootstrap confidence intervals over states.
 
-    `v` and `q` are shares of the variance of the return. `advantage` is the share, explained by q - v, of the variance
-    that v leaves unexplained.
-
-    Args:
-        moments: the result [S, 3] of `moments_of` for S >= 2 states with `TOKENS` tokens and `SAMPLES` continuations.
+    `v` and `q` are shares of the variance of the return. `advantage` is the share of Var(return - v) that
+    q - v explains. `moments` [S, 3] is the result of `moments_of` for S >= 2 states.
     """
     rng = np.random.default_rng(0)
     draws = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
-    samples = np.array([_explained(_components(moments[draw], TOKENS, SAMPLES)) for draw in draws])
-    low, high = np.quantile(samples, (0.025, 0.975), axis=0)
-    values = _explained(_components(moments, TOKENS, SAMPLES))
-    rows = zip(CEILINGS, values.tolist(), low.tolist(), high.tolist(), strict=True)
-    return {name: {"value": value, "low": a, "high": b} for name, value, a, b in rows}
-
-
-def variance_components(returns: Array) -> Array:
-    """Return the components of the variance of returns [S, J, K]: (1) states, (2) tokens, (3) continuations.
-
-    The estimates are unbiased, so they can be negative.
-    """
-    return _components(moments_of(returns), *returns.shape[1:])
+    samples = np.array([_explained(variance_components(moments[draw])) for draw in draws])
+    return with_bounds(CEILINGS, _explained(variance_components(moments)), np.quantile(samples, ENDS, axis=0))
 
 
 def moments_of(returns: Array) -> Array:
-    """Return three numbers per state [S, 3], from returns [S, J, K] of S states, J tokens and K continuations.
+    """Return three numbers per state [S, 3] from returns [S, J, K] of S states, J >= 2 tokens, K >= 2 continuations.
 
-    The numbers are (1) the mean of all returns, (2) the variance of the tokens' mean returns, and (3) the variance of a
-    token's returns, averaged over the tokens. J and K must be at least 2. The variances are unbiased sample variances.
+    They are (1) the mean of all returns, (2) the unbiased variance of the tokens' mean returns, and (3) the unbiased
+    variance of a token's returns, averaged over the tokens.
     """
     of_tokens = returns.mean(2)
     return np.stack([of_tokens.mean(1), of_tokens.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
 
 
-def _components(moments: Array, tokens: int, samples: int) -> Array:
-    """Return the variance components [3] from the result [S, 3] of `moments_of` for J = `tokens` and K = `samples`."""
+def variance_components(moments: Array) -> Array:
+    """Return the components of the variance [3]: (1) states, (2) tokens, (3) continuations.
+
+    `moments` [S, 3] is the result of `moments_of` for `TOKENS` tokens and `SAMPLES` continuations. The estimates are
+    unbiased, so they can be negative.
+    """
     _, between, within = moments.mean(0)
-    token = between - within / samples
-    return np.array([moments[:, 0].var(ddof=1) - between / tokens, token, within])
+    token = between - within / SAMPLES
+    return np.array([moments[:, 0].var(ddof=1) - between / TOKENS, token, within])
 
 
 def _explained(components: Array) -> Array:
     """Return the explained variances [3] of perfect predictions, ordered as `CEILINGS`, from the components [3]."""
     state, token, noise = components
-    variances = np.array([[state, state + token, token], [components.sum(), components.sum(), token + noise]])
     with np.errstate(invalid="ignore", divide="ignore"):
-        explained: Array = variances[0] / variances[1]
-    return explained
+        shares: Array = np.array([state, state + token, token]) / [components.sum(), components.sum(), token + noise]
+    return shares

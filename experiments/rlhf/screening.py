@@ -1,15 +1,22 @@
-"""Screening: train each cell (a combination of settings) once, for 40 rollouts. The confirmation has other seeds.
+"""Screening: train each cell once, for 40 rollouts, to choose the cells of the confirmation, which has other seeds.
 
 python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2
 """
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from agents.protocol import AgentError
 from experiments import program
-from experiments.rlhf import runs, screening_report
+from experiments.plot_style import PALETTE, make_figure, save_figure
+from experiments.rlhf import runs
+from experiments.rlhf.confirmation_contrasts import Run, at_level
+from experiments.rlhf.pages import CURVES, MEASURES, SAMPLES, means, page, samples
+from experiments.tables import table
+from games.files import atomic_write
+from games.untrusted_files import read_object
 
 SEED = 1000
 COMMON: dict[str, Any] = {
@@ -20,8 +27,8 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 40,
 }
+# Learning rates at which v and q overfit (docs/rlhf/fit.md); the preset of both rates is 1e-4
 FAST: dict[str, Any] = {"value_lr": 1e-3, "q_lr": 1e-3}
-"""Learning rates at which v and q overfit (docs/rlhf/fit.md). The preset of both rates is 1e-4."""
 PPO: dict[str, Any] = {"optimizer": "ppo", "q_lr": 1e-3}  # q is not trained
 ACTDE: dict[str, Any] = {"optimizer": "actde", "advantage": "return"}
 CELLS: dict[str, dict[str, Any]] = {
@@ -63,23 +70,78 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde-sgd": {**ACTDE, "torch_optimizer": "sgd", "lr": 3.0, "value_lr": 1e-2, "q_lr": 1e-2},
     "ppo-sgd": {**PPO, "torch_optimizer": "sgd", "lr": 3.0, "value_lr": 1e-2},
 }
+MATCHED = 0.75  # reward at which the cells are compared
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="folder of screening.json")],
-    folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
-    workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished ones")] = 1,
-) -> None:
+def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
     """Train the cells that `screening.json` lacks and the cells whose settings have changed, and write all results."""
-    runs.complete(
-        out / "screening.json",
-        CELLS,
-        COMMON,
-        [SEED],
-        folder,
-        workers=workers,
-        on_run=lambda: screening_report.write(out),
+    runs.complete(out / "screening.json", CELLS, COMMON, [SEED], folder, workers=workers, on_run=lambda: write(out))
+
+
+def write(out: Path) -> None:
+    """Write `screening.md` and `screening.svg` beside `screening.json`."""
+    results = read_object(out / "screening.json", error=AgentError)
+    atomic_write(out / "screening.md", markdown(results))
+    frontier(results["runs"], out / "screening.svg")
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return the text of `screening.md`."""
+    about, rows = results["about"], results["runs"]
+    lines = [["before training", *_probed(rows[0]["probes"][0]), ""]]
+    lines += [[row["cell"], *_probed(row["probes"][-1]), means(row, slice(-8, None))[0]] for row in rows]
+    return page(
+        "# Screening",
+        f"One run of {about['common']['iterations']} rollouts for each cell, on the tuning seed"
+        f" {about['seeds'][0]}, which the runs of the confirmation do not use (but its reward models, the step"
+        " sizes of the exact experiments and the runs of [tilt](tilt.md) do). A single seed gives no interval and"
+        " no verdict: this page only"
+        f" chooses the cells of the confirmation. {_missing(about['cells'], rows)}Game:"
+        f" `{about['common']['game']}`, SmolLM2 with LoRA, 32 texts of at most 16 tokens a rollout. Command:"
+        " `python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2  # about 2 h`.",
+        "Measured on one text for each of 48 held-out prompts, always with the same random numbers. Entropy and KL"
+        " to the initial policy are exact over the vocabulary, in nats per token; perplexity is under the initial"
+        " policy. The explained variance of q is that of the returns by the recorded q, over the last 8 rollouts.",
+        table(["cell", *(head for head, _, _ in MEASURES), CURVES[0][0]], lines),
+        "![reward against the square root of the KL, and entropy against reward](screening.svg)",
+        f"At a reward of {MATCHED:g}, interpolated between the probes around its first crossing (blank: never"
+        " reached):",
+        table(["cell", "rollouts", "entropy", "KL", "distinct-2"], [[row["cell"], *_matched(row)] for row in rows]),
+        f"The first {SAMPLES} texts of some cells after the last rollout:",
+        samples(rows),
     )
+
+
+def _probed(probe: Mapping[str, Any]) -> list[str]:
+    return [format(probe[name], form) for _, name, form in MEASURES]
+
+
+def _missing(cells: Iterable[str], rows: Sequence[Run]) -> str:
+    missing = [cell for cell in cells if cell not in {row["cell"] for row in rows}]
+    return f"**Incomplete: not run are {', '.join(missing)}.** " if missing else ""
+
+
+def _matched(row: Run) -> list[str]:
+    """Return a run's rollouts, entropy, KL and distinct-2 at the reward `MATCHED`, or blanks if it never reaches it."""
+    names = (("iteration", "z.0f"), ("entropy", "z.2f"), ("kl", "z.2f"), ("distinct_2", "z.2f"))
+    if max(probe["reward"] for probe in row["probes"]) < MATCHED:
+        return [""] * len(names)
+    return [format(at_level(row["probes"], "reward", MATCHED, name), form) for name, form in names]
+
+
+def frontier(rows: Sequence[Run], path: Path) -> None:
+    """Draw two panels: the reward against the square root of the KL per token, and the entropy against the reward."""
+    figure, axes = make_figure(1, 2, 13.0, 4.4)
+    for index, row in enumerate(rows):
+        style = {"color": PALETTE[index % len(PALETTE)], "ls": DASHES[index // len(PALETTE) % len(DASHES)], "lw": 1.1}
+        rewards = [probe["reward"] for probe in row["probes"]]
+        axes[0].plot([math.sqrt(max(0.0, p["kl"])) for p in row["probes"]], rewards, marker=".", **style)
+        axes[1].plot(rewards, [p["entropy"] for p in row["probes"]], marker=".", label=row["cell"], **style)
+    axes[0].set(xlabel="square root of the KL to the initial policy, nats per token", ylabel="reward")
+    axes[1].set(xlabel="reward", ylabel="entropy, nats per token", ylim=(0, None))
+    axes[1].legend(fontsize=6, ncols=2, bbox_to_anchor=(1.02, 1.0), loc="upper left")
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

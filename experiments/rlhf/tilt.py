@@ -3,19 +3,17 @@
 python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2
 
 The command trains ACTDE and, as a control, PPO that trains q for this measurement only. After some rollouts, it
-compares log pi - log pi_0 with q / tau, and q with Q^pi, within the states of texts (see
-`experiments.rlhf.tilt_measures`). If the command is interrupted, the same command continues from the last checkpoints.
-It repeats no measurement.
+compares log pi - log pi_0 with q / tau, and q with Q^pi (see `experiments.rlhf.tilt_measures`). After an interruption,
+the same command continues from the last checkpoints and repeats no measurement.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import typer
 from typing_extensions import TypedDict
 
 from agents.config import TrainConfig
@@ -26,15 +24,13 @@ from agents.training import presets
 from experiments import program
 from experiments.plot_style import COLORS, make_figure, save_figure
 from experiments.rlhf import runs
-from experiments.rlhf.confirmation_report import settings_text
-from experiments.rlhf.monte_carlo import LIKELY_TOKENS, MEASURES, TEXTS_PER_TOKEN
-from experiments.rlhf.tilt_measures import LIKELIEST, WEIGHTINGS, measure
+from experiments.rlhf.pages import cell_list, page, settings_text
+from experiments.rlhf.tilt_measures import LIKELIEST, LIKELY_TOKENS, MEASURES, TEXTS_PER_TOKEN, WEIGHTINGS, measure
 from experiments.tables import interval, table
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json, read_object
 
-MEASURED = (10, 20, 30, 40)
-"""Numbers of finished rollouts after which a run is measured."""
+MEASURED = (10, 20, 30, 40)  # numbers of finished rollouts after which a run is measured
 CELLS: dict[str, dict[str, Any]] = {
     "actde": {"optimizer": "actde", "advantage": "return"},
     "ppo": {"optimizer": "ppo", "train_q": True},
@@ -47,75 +43,58 @@ COMMON: dict[str, Any] = {
     "seed": 1000,
 }
 PROMPTS = "heldout"
-RESULTS, FIGURE = "tilt.json", "tilt.svg"
-"""File names of the results and of the figure. The output folder and the folder of each run contain results."""
+RESULTS, FIGURE = "tilt.json", "tilt.svg"  # the output folder and the folder of each run contain results
 
 
 class StoredRow(TypedDict):
-    """The fields that identify a row of `tilt.json`, which is a checkpoint of a run."""
+    """The fields that identify a row of `tilt.json`. A row holds the measures of one checkpoint of a run."""
 
     run: str
     rollouts: int
 
 
 class StoredTilt(TypedDict):
-    """The content of `tilt.json`, which compares log pi - log pi_0 with q / tau (`tilt_measures`), by checkpoint."""
+    """The content of `tilt.json`."""
 
     about: dict[str, dict[str, Any]]
     rows: list[StoredRow]
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="folder of tilt.json")],
-    folder: Annotated[Path, typer.Option("--runs", help="folder of the runs")],
-    workers: Annotated[int, typer.Option(min=0, help="parallel runs; 0 only reports finished measurements")] = 1,
-) -> None:
+def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
     """Train and measure the runs that `tilt.json` lacks, and write all results.
 
-    Raises:
-        AgentError: `tilt.json` or a run in `folder` has other settings. Nothing is changed.
+    If `tilt.json` or a run in --runs has other settings, nothing is changed.
     """
     about = {"common": COMMON, "cells": CELLS}
     configs = {name: presets.resolve({**COMMON, **settings}) for name, settings in CELLS.items()}
     with exclusive(out, RESULTS, "tilt.md", FIGURE):
-        rows = _stored_rows(out / RESULTS, about)
+        path = out / RESULTS
+        rows: dict[str, list[Any]] = {name: [] for name in CELLS}
+        if path.is_file():
+            stored = read_json(path, StoredTilt, error=AgentError)
+            if stored["about"] != about:
+                raise AgentError(f"{path} holds results with other settings; move the file away")
+            rows = {name: [row for row in stored["rows"] if row["run"] == name] for name in CELLS}
         missing = [name for name in configs if not _is_complete(rows[name])]
         for name in missing:
             run = folder / name
             if (run / SETTINGS).is_file() and (changed := changed_setting(run, configs[name])):
                 raise AgentError(f"{changed}; choose another --runs")
 
-        def add(name: str) -> None:
-            measures = _measures(folder / name)
-            if len(measures) >= len(rows[name]):  # a new folder of runs must not delete stored measurements
-                rows[name] = [{"run": name, "rollouts": int(n), **measures[n]} for n in sorted(measures, key=int)]
+        def save(*names: str) -> None:
+            for name in names:
+                measures = _measures(folder / name)
+                if len(measures) >= len(rows[name]):  # a new folder of runs must not delete stored measurements
+                    rows[name] = [{"run": name, "rollouts": int(n), **measures[n]} for n in sorted(measures, key=int)]
+            if any(rows.values()):
+                results = {"about": about, "rows": [row for own in rows.values() for row in own]}
+                atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
+                write(out)
 
-        def save(name: str | None = None) -> None:
-            if name:
-                add(name)
-            results = {"about": about, "rows": [row for own in rows.values() for row in own]}
-            atomic_write(out / RESULTS, json.dumps(results, allow_nan=False) + "\n")
-            write(out)
-
-        for name in missing:
-            add(name)
-        if any(rows.values()):
-            save()
+        save(*missing)
         if workers:
             remaining = {name: configs[name] for name in missing if not _is_complete(rows[name])}
             runs.train(remaining, folder, workers, save, job=train_and_measure)
-
-
-def _stored_rows(path: Path, about: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the rows of a results file: name of a run -> its rows.
-
-    Raises:
-        AgentError: the settings in the file differ from `about`.
-    """
-    stored = read_json(path, StoredTilt, error=AgentError) if path.is_file() else StoredTilt(about={**about}, rows=[])
-    if stored["about"] != about:
-        raise AgentError(f"{path} holds results with other settings; move the file away")
-    return {name: [row for row in stored["rows"] if row["run"] == name] for name in CELLS}
 
 
 def _is_complete(rows: Sequence[StoredRow]) -> bool:
@@ -169,49 +148,37 @@ def write(out: Path) -> None:
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the text of `tilt.md`."""
     about, rows = results["about"], results["rows"]
-    return "\n".join(
-        [
-            "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
-            "",
-            "Within the states of one text for each held-out prompt, in the course of training. SmolLM2, each token is"
-            " an action. Each cell has one run, so a difference between cells may be noise. `ppo` trains q for this"
-            " measurement only. Command: `python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS"
-            "  # 32 min`.",
-            "",
-            *(f"* `{name}`: {settings_text(settings)}" for name, settings in about["cells"].items()),
-            "",
-            f"Both share {settings_text(about['common'])}.",
-            "",
-            "Regression of log pi - log pi_0 on q, with tokens weighted by pi, by pi_0, or equally among the"
-            f" {LIKELIEST} likeliest under pi_0. The spreads are standard deviations within states, with tokens"
-            " weighted by pi_0:",
-            "",
-            fit_table(rows),
-            "",
-            f"Monte Carlo estimates of Q^pi for up to {LIKELY_TOKENS} likely tokens of each state, from"
-            f" {TEXTS_PER_TOKEN} texts each, with 95% bootstrap intervals over states. The spread is the standard"
-            " deviation of Q^pi within states, after subtraction of the sampling error. It is truncated at 0, so it is"
-            " biased upwards. The correlations are with the estimates of Q^pi. The sampling error of the estimates"
-            " attenuates them, so even a perfect q would have a correlation below 1:",
-            "",
-            estimate_table(rows),
-            "",
-            f"![R2, and correlation of q with estimates of Q^pi, against rollouts]({FIGURE})",
-            "",
-        ]
+    return page(
+        "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
+        "Within the states of one text for each held-out prompt, in the course of training. SmolLM2, each token is"
+        " an action. Each cell has one run, so a difference between cells may be noise. `ppo` trains q for this"
+        " measurement only. Command: `python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS"
+        "  # 32 min`.",
+        cell_list(about["cells"]),
+        f"Both share {settings_text(about['common'])}.",
+        "Regression of log pi - log pi_0 on q, with tokens weighted by pi, by pi_0, or equally among the"
+        f" {LIKELIEST} likeliest under pi_0. The spreads are standard deviations within states, with tokens"
+        " weighted by pi_0:",
+        fit_table(rows),
+        f"Monte Carlo estimates of Q^pi for up to {LIKELY_TOKENS} likely tokens of each state, from"
+        f" {TEXTS_PER_TOKEN} texts each, with 95% bootstrap intervals over states. The spread is the standard"
+        " deviation of Q^pi within states, after subtraction of the sampling error. It is truncated at 0, so it is"
+        " biased upwards. The correlations are with the estimates of Q^pi. The sampling error of the estimates"
+        " attenuates them, so even a perfect q would have a correlation below 1:",
+        estimate_table(rows),
+        f"![R2, and correlation of q with estimates of Q^pi, against rollouts]({FIGURE})",
     )
 
 
 def fit_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of the regressions."""
     heads = [f"{name}: R2 (slope)" for name in WEIGHTINGS]
     lines = [
         [
             row["run"],
             row["rollouts"],
             *(
-                "" if fit["r2"] is None else f"{fit['r2']:.3f} ({fit['slope']:.2f})"
-                for fit in [row[name] for name in WEIGHTINGS]
+                "" if (fit := row[name])["r2"] is None else f"{fit['r2']:.3f} ({fit['slope']:.2f})"
+                for name in WEIGHTINGS
             ),
             *(f"{row['initial'][name]:.3f}" for name in ("spread_q", "spread_log_ratio")),
         ]
@@ -221,7 +188,6 @@ def fit_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def estimate_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of the Monte Carlo measures."""
     heads = ["spread of Q^pi", "correlation with q", "correlation with log pi - log pi_0"]
     lines = [
         [row["run"], row["rollouts"], estimates["states"], *(_interval(estimates[name], name) for name in MEASURES)]
@@ -236,10 +202,7 @@ def _interval(estimate: Mapping[str, float | None], measure: str) -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw two panels: R2 of the regressions, and the correlation of q with the estimates of Q^pi.
-
-    R2 is drawn for tokens weighted by pi (`sampled`), and for equally weighted likeliest tokens (`likeliest`).
-    """
+    """Draw R2 of the regressions (in the weightings `sampled` and `likeliest`), and the correlation of q with Q^pi."""
     figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.6)
     names = list(dict.fromkeys(row["run"] for row in rows))
     for index, name in enumerate(names):

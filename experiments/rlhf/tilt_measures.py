@@ -1,10 +1,16 @@
 """Compare log pi - log pi_0 with q / tau on the policy's own texts, and q with Q^pi.
 
 The theory of ACTDE predicts log pi - log pi_0 = q / tau + c(s) (see `actde/tabular.py`), where a state s is the prefix
-of a text. In each state that the trained policy visits, both sides are centred, and log pi - log pi_0 is regressed on
-q. Tokens are weighted by pi (tokens that are sampled), by pi_0, or equally among the 100 likeliest tokens under pi_0
-(mostly tokens that are not sampled). In some states, Monte Carlo estimates of Q^pi are compared with q (see
-`experiments.rlhf.monte_carlo`).
+of a text. Both sides are centred in each state that the trained policy visits. Then log pi - log pi_0 is regressed on
+q, with one of three weightings of the tokens:
+
+* `sampled`: the probabilities under pi
+* `initial`: the probabilities under pi_0
+* `likeliest`: equal weights for the 100 likeliest tokens under pi_0. The policy rarely samples most of these tokens.
+
+In some states, the policy also writes many continuations of each of its likeliest next tokens. The mean return of these
+texts is an unbiased estimate of Q^pi(s, a). The variance of these estimates within a state includes the sampling error,
+which is estimated and subtracted.
 """
 
 from contextlib import closing
@@ -12,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,16 +28,16 @@ from agents.play.runner import EpisodeRunner
 from agents.storage.checkpoint import load_agent
 from agents.training.probe import PromptSpec
 from agents.training.rollout_batch import RolloutBatch
-from experiments.rlhf.monte_carlo import q_estimates, summary
+from experiments.rlhf.contrasts import ENDS, Array, with_bounds
+from experiments.rlhf.sampled_returns import returns_of
 from games import resolve
 from games.completion.prompts import load_prompts
 
-LIKELIEST = 100
-"""Number of tokens per state that have equal weights in the weighting `likeliest`. All others have the weight 0."""
-STATES = 16
-"""Number of texts that contribute a state to the Monte Carlo estimates."""
-SEED = 0
-"""Seed of the texts and of the Monte Carlo estimates."""
+LIKELIEST = 100  # number of tokens per state that have equal weights in the weighting `likeliest`; others have 0
+STATES = 16  # number of texts that contribute a state to the Monte Carlo estimates
+SEED = 0  # seed of the texts and of the Monte Carlo estimates
+LIKELY_TOKENS, TEXTS_PER_TOKEN = 6, 24  # likeliest next tokens per state, and texts that continue each of them
+MEASURES = ("spread", "correlation", "log_ratio")
 WEIGHTINGS = ("sampled", "initial", "likeliest")
 
 
@@ -41,10 +48,8 @@ class Visited:
     Attributes:
         trained: the agent that wrote the texts, with the policy pi and with q.
         initial: the agent before training, with the policy pi_0.
-        prompts: the prompts.
         segments: the recorded text of each prompt.
         reward: name of the reward.
-        max_tokens: largest number of tokens in a text.
     """
 
     trained: LanguageModelAgent
@@ -56,9 +61,9 @@ class Visited:
 
 
 def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[str, Any]:
-    """Return the measures of a checkpoint: those of `regressions` and, as `monte_carlo`, those of q against Q^pi.
+    """Return the results of `regressions` for a checkpoint, with the results of `summary` under the key `monte_carlo`.
 
-    The state of PyTorch's random-number generators is restored, so that a training in this process is not changed.
+    The state of PyTorch's random-number generators is restored, so that training in the same process is not affected.
 
     Args:
         checkpoint: folder of a trained agent with q, whose policy is not guided by q (`guide_beta` is 0).
@@ -67,37 +72,23 @@ def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[st
         prompts: name or file of the prompts that the trained agent continues.
     """
     with torch.random.fork_rng():
-        visited = visit(checkpoint, initial, game, prompts)
-        states = q_estimates(
-            visited.trained,
-            visited.initial,
-            visited.segments[:STATES],
-            visited.prompts[:STATES],
-            visited.reward,
-            max_tokens=visited.max_tokens,
-            seed=SEED,
+        trained, before = load_agent(checkpoint, seed=SEED), load_agent(initial, seed=SEED)
+        trained.record = True
+        spec, texts = resolve(game)[0], load_prompts(prompts)
+        with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=SEED, parallel=len(texts)) as runner:
+            list(runner.play(trained, len(texts)))
+        with closing(spec.make()) as env:
+            limits = env.reset(seed=SEED)[1]
+        visited = Visited(
+            trained=trained,
+            initial=before,
+            prompts=list(texts),
+            segments=sorted(trained.take_segments(), key=lambda segment: segment.episode),
+            reward=str(dict(spec.settings).get("reward", "sentiment")),
+            max_tokens=int(limits["max_tokens"]),
         )
+        states = q_estimates(visited)
         return {**regressions(visited), "monte_carlo": {"states": len(states), **summary(states)}}
-
-
-def visit(checkpoint: Path, initial: Path, game: str, prompts: str) -> Visited:
-    """Let a trained agent continue a set of prompts. The arguments are those of `measure`."""
-    trained, before = load_agent(checkpoint, seed=SEED), load_agent(initial, seed=SEED)
-    trained.record = True
-    spec = resolve(game)[0]
-    texts = load_prompts(prompts)
-    with EpisodeRunner([PromptSpec(spec, prompt) for prompt in texts], seed=SEED, parallel=len(texts)) as runner:
-        list(runner.play(trained, len(texts)))
-    with closing(spec.make()) as env:
-        limits = env.reset(seed=SEED)[1]
-    return Visited(
-        trained=trained,
-        initial=before,
-        prompts=list(texts),
-        segments=sorted(trained.take_segments(), key=lambda segment: segment.episode),
-        reward=str(dict(spec.settings).get("reward", "sentiment")),
-        max_tokens=int(limits["max_tokens"]),
-    )
 
 
 @torch.no_grad()
@@ -136,3 +127,77 @@ def regressions(visited: Visited) -> dict[str, Any]:
         }
         for name, (xx, xy, yy) in sums.items()
     }
+
+
+@torch.no_grad()
+def q_estimates(visited: Visited) -> list[dict[str, Array]]:
+    """Return, for one state of each of the first `STATES` texts, a dict of arrays [K] over K next tokens of the state.
+
+    `monte_carlo` contains the estimates of Q^pi, `error` their standard errors, and `q` the learned q, all in units of
+    the reward. `log_ratio` is log pi - log pi_0 in nats.
+
+    In text i, the state is the prefix before the token at index 4 i, modulo the length of the text. The K tokens are
+    the `LIKELY_TOKENS` likeliest under pi, except those that end the text. States with K < 2 are skipped.
+    """
+    trained, initial = visited.trained, visited.initial
+    ends, embedding = trained.text_ends[1], trained.model.base.get_output_embeddings().weight
+    rows, streams, limits, starts = list[dict[str, Array]](), list[list[int]](), list[int](), list[tuple[str, int]]()
+    for number, (segment, prompt) in enumerate(zip(visited.segments[:STATES], visited.prompts[:STATES], strict=True)):
+        at = 4 * number % len(segment.choices)
+        state = segment.tokens[: segment.choices[at].position + 1]
+        ours, theirs = (
+            agent.model.hidden_states(torch.from_numpy(state)[None], use_cache=False)[:, -1]
+            for agent in (trained, initial)
+        )
+        logprobs, before = (a.model.all_logprobs(h)[0] for a, h in ((trained, ours), (initial, theirs)))
+        tokens = torch.tensor([t for t in logprobs.topk(LIKELY_TOKENS).indices.tolist() if t not in ends])
+        if len(tokens) < 2:
+            continue
+        rows.append(
+            {
+                "q": trained.model.heads.q_values(ours, tokens, embedding[tokens])[0].amin(-1).double().numpy(),
+                "log_ratio": (logprobs - before)[tokens].double().numpy(),
+            }
+        )
+        streams += [[*state.tolist(), token] for token in tokens.tolist()]
+        limits += [visited.max_tokens - at - 1] * len(tokens)
+        starts += [(prompt, segment.choices[0].position + 1)] * len(tokens)
+    if not rows:
+        return []
+    root = np.random.SeedSequence(SEED)
+    returns = returns_of(trained, streams, limits, starts, visited.reward, TEXTS_PER_TOKEN, root)
+    for row, own in zip(rows, np.split(returns, np.cumsum([len(row["q"]) for row in rows])[:-1]), strict=True):
+        row["monte_carlo"], row["error"] = own.mean(1), own.std(1, ddof=1) / np.sqrt(TEXTS_PER_TOKEN)
+    return rows
+
+
+def summary(states: list[dict[str, Array]]) -> dict[str, dict[str, float]]:
+    """Return three measures, with 95% bootstrap confidence intervals over states. Without states, they are NaN.
+
+    Within each state, all quantities are centred, and all tokens have the same weight.
+
+    * `spread`: standard deviation of Q^pi within states, after subtraction of the sampling error
+    * `correlation`: correlation between q and the estimates of Q^pi, attenuated by the sampling error
+    * `log_ratio`: correlation between log pi - log pi_0 and the estimates of Q^pi, also attenuated
+    """
+    if not states:
+        return {name: dict.fromkeys(("value", "low", "high"), float("nan")) for name in MEASURES}
+    moments = np.array([_moments(state) for state in states])
+    drawn = moments[np.random.default_rng(0).integers(len(states), size=(2000, len(states)))].sum(1)
+    bounds = np.nanquantile(_measures(drawn.T), ENDS, axis=1)  # a resample may leave a correlation undefined
+    return with_bounds(MEASURES, _measures(moments.sum(0)), bounds)
+
+
+def _moments(state: dict[str, Array]) -> Array:
+    """Return the sums [7] over a state's tokens that `_measures` needs, in the order in which it unpacks them."""
+    true, q, ratio = (state[name] - state[name].mean() for name in ("monte_carlo", "q", "log_ratio"))
+    noise = (1 - 1 / len(true)) * state["error"] @ state["error"]
+    return np.array([true @ true, noise, q @ q, true @ q, ratio @ ratio, true @ ratio, len(true) - 1])
+
+
+def _measures(sums: Array) -> Array:
+    """Return the measures [3, ...] of `summary` from the sums [7, ...] of `_moments`."""
+    true, noise, q, true_q, ratio, true_ratio, freedom = sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.sqrt(np.maximum(0.0, true - noise) / freedom)
+        return np.array([spread, true_q / np.sqrt(true * q), true_ratio / np.sqrt(true * ratio)])

@@ -17,20 +17,20 @@ MAX_CHARACTERS = 10_000  # the largest length of a completion in the action spac
 
 
 class Completion(TextGame):
-    """A game of one turn: continue a prompt with any text, which a reward function scores. The text ends the game.
+    """A one-turn game: continue a prompt with any text. A reward function scores the text.
 
-    `prompts` names a set or a file of prompts, and each episode draws one of them. The reset option `prompt` sets the
-    prompt instead. `reward` names the reward function (see `games.completion.rewards`). A command is scored as it is
-    written, and blanks at its ends are kept. The game is neither won nor lost.
+    `prompts` names a set or a file of prompts. Each episode draws one of them, unless the reset option `prompt` gives
+    the prompt. `reward` names the reward function (see `games.completion.rewards`). A command is not stripped before it
+    is scored. The game is neither won nor lost.
 
-    `max_tokens` and `newlines` are limits for the agent: the largest number of tokens in a completion, and whether a
-    completion may contain a newline. The game does not apply them. It reports them in the first `info`.
+    `max_tokens` is the largest number of tokens in a completion. `newlines` is whether a completion may contain a
+    newline. The game only reports these limits to the agent, in the first `info`, and does not enforce them.
 
-    The agent writes freely, so there are no admissible commands by default. If `choices` is given, these texts are the
-    admissible commands. Any other text remains legal and is scored in the same way.
+    There are no admissible commands by default. If `choices` is given, these texts are the admissible commands. Any
+    other text remains legal and is scored in the same way.
 
     `info` contains `prompt`, and `max_score` if the largest reward is known. After the step, it also contains
-    `completion`. The game does not compute a reward that includes a model (`rm:` or `hf:`). For such a reward, the step
+    `completion`. The game cannot compute a reward that includes a model (`rm:` or `hf:`). With such a reward, the step
     earns 0, `info["unscored"]` is the name of the reward, and the agents' episode runner computes the reward.
     """
 
@@ -60,7 +60,11 @@ class Completion(TextGame):
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or not 1 <= max_tokens <= MAX_TOKENS:
             raise GameError(f"completion: max_tokens={max_tokens}: expected a whole number from 1 to {MAX_TOKENS}")
         self.prompts = load_prompts(prompts)
-        self.choices = () if choices is None else _check_choices(choices)
+        self.choices = () if choices is None else tuple(choices)
+        shown = all(text.strip() and text.isprintable() for text in self.choices)
+        if choices is not None and not (shown and 2 <= len(self.choices) == len(set(self.choices))):
+            expected = "at least two different choices of printable characters, none blank"
+            raise GameError(f"completion: expected {expected}, got {self.choices}")
         terms = parse_reward(reward)
         self.reward = reward
         self._scorer = None if any(term.is_model for term in terms) else resolve_reward(reward)
@@ -74,10 +78,13 @@ class Completion(TextGame):
         self.action_space = Text(MAX_CHARACTERS, min_length=0, charset=characters)
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        if "prompt" in options:
-            self._prompt = _check_prompt(options["prompt"])
-        else:
+        if "prompt" not in options:
             self._prompt = self.prompts[int(self.np_random.integers(len(self.prompts)))]
+        elif isinstance(prompt := options["prompt"], str) and prompt.strip():
+            self._prompt = prompt.strip()
+        else:
+            expected = "expected a text that is not blank as the reset option 'prompt'"
+            raise GameError(f"completion: {expected}, got {prompt!r}")
         info = {"prompt": self._prompt, **self._largest, **self._limits}
         return StepResult(text=self._prompt, commands=self.choices, info=info)
 
@@ -87,17 +94,3 @@ class Completion(TextGame):
             return StepResult(text="", terminated=True, info=info | {"unscored": self.reward})
         (reward,) = self._scorer([self._prompt], [command])
         return StepResult(text="", reward=reward, terminated=True, info=info)
-
-
-def _check_choices(choices: Sequence[str]) -> tuple[str, ...]:
-    shown = all(text.strip() and text.isprintable() for text in choices)
-    if not shown or len(choices) < 2 or len(set(choices)) < len(choices):
-        expected = "at least two different choices of printable characters, none blank"
-        raise GameError(f"completion: expected {expected}, got {tuple(choices)}")
-    return tuple(choices)
-
-
-def _check_prompt(prompt: object) -> str:
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise GameError(f"completion: expected a text that is not blank as the reset option 'prompt', got {prompt!r}")
-    return prompt.strip()

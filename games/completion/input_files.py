@@ -7,14 +7,13 @@ from games.completion.prompts import SETS
 from games.completion.rewards import parse_reward
 from games.parameters import Value
 
-MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
-"""Patterns of the files of a sequence classifier and its tokenizer."""
+MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")  # of a sequence classifier and its tokenizer
 
 
 def input_files(settings: Mapping[str, Value]) -> list[Path]:
-    """Return the user's file of prompts and the files of the reward's models, in order, given a game's settings.
+    """Return the files that a completion game with these settings reads: a user's prompts and the reward models.
 
-    A reward model (`rm`) is represented by its `agent.json`, which holds the digests of its other files.
+    Of a reward model (`rm`), only `agent.json` is returned, because it holds the digests of the other files.
     """
     prompts, reward = (str(settings.get(name, "")) for name in ("prompts", "reward"))
     files = [] if prompts in ("", *SETS) else [Path(prompts).expanduser()]

@@ -1,4 +1,4 @@
-"""Read the prompts of the completion game, also called openings, from a shipped set or a file of the user."""
+"""Read the prompts of the completion game from a built-in set or a user's file. Prompts are also called openings."""
 
 from pathlib import Path
 
@@ -12,12 +12,11 @@ SUFFIXES = (".txt", ".jsonl")
 
 
 def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple[str, ...]:
-    """Return the prompts in a shipped set or a file, in order.
+    """Return the prompts in a built-in set or a file, in order.
 
-    Blanks at both ends of a prompt are removed. `source` is the name of a set in `SETS`, a `.txt` file with one prompt
-    per line, or a `.jsonl` file whose lines are objects with a field `prompt`. Only a prompt in a `.jsonl` file may
-    have several lines. Raise GameError if the set or file does not exist or cannot be read, or if a prompt is blank or
-    occurs twice. `setting` is the text before `source` in error messages.
+    `source` is the name of a set in `SETS`, a `.txt` file with one prompt per line, or a `.jsonl` file whose lines are
+    objects with a field `prompt`. Blanks at both ends of a prompt are removed. Raise GameError if the file cannot be
+    read, or if a prompt is blank or occurs twice. `setting` is the text before `source` in error messages.
     """
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
     texts = [line for _, line in read_lines(path, error=GameError)]

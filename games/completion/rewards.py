@@ -3,14 +3,14 @@
 A reward is a weighted sum of terms, as in `sentiment*1,length*-0.01`. The weight of a term is 1 by default. A term is
 one of these:
 
-* `sentiment`: the compound score of the completion by VADER, from -1 to 1
+* `sentiment`: VADER's compound score of the completion, from -1 to 1
 * `letter` or `letter:e`: the share of words that begin with the letter, in either case. The default is `e`.
 * `length`: the number of words
 * `contains:WORD`: 1 if the completion contains the word, in either case, and 0 otherwise
 * `package.module:function` or `FILE.py:function`: the user's own `Scorer`, which `resolve_reward` imports
 * `rm:FOLDER`, a reward model, or `hf:FOLDER`, a sequence classifier. The caller of `resolve_reward` loads the model.
 
-An argument contains neither a comma nor an asterisk.
+The argument of a term contains neither a comma nor an asterisk.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from games.code_import import code_errors, find_nearby, import_name
 from games.errors import GameError, ScorerError, did_you_mean, nearest
 
 Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
-"""A function from a batch of prompts and a batch of completions to one finite number for each completion."""
+"""Takes a batch of prompts and a batch of completions. Returns one finite number for each completion."""
 
 Kind = Literal["contains", "function", "hf", "length", "letter", "rm", "sentiment"]
 # built-in term -> its smallest and largest value
@@ -63,10 +63,10 @@ def parse_reward(text: str) -> tuple[Term, ...]:
 
 
 def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None) -> Scorer:
-    """Import the user's functions that a reward names, and return the scorer of the reward.
+    """Return the scorer of a reward. Import the user's functions that the reward contains.
 
     The scorer raises ScorerError if a term fails or does not return one finite number for each completion. `load_model`
-    returns the scorer of a `rm` or `hf` term. If `load_model` is None, a reward with such a term raises GameError.
+    returns the scorer of a `rm` or `hf` term. If it is None, such a term raises GameError.
     """
     terms = parse_reward(text)
     scorers = [_checked(term, _scorer(term, load_model)) for term in terms]
@@ -82,7 +82,10 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
 
 
 def max_reward(terms: Sequence[Term]) -> float | None:
-    """Return the largest possible reward, or None if it is infinite or unknown, as for a reward of several terms."""
+    """Return the largest possible reward, or None if it is infinite or unknown.
+
+    It is known only for a reward of one built-in term.
+    """
     if len(terms) != 1 or terms[0].kind not in BOUNDS:
         return None
     weight = terms[0].weight
@@ -138,7 +141,7 @@ def _of_completion(term: Term) -> Callable[[str], float]:
     """Return the function that computes a built-in term from a completion."""
     wanted = term.argument.casefold()
     if term.kind == "letter":
-        return lambda text: _share(word.casefold().startswith(wanted) for word in WORD.findall(text))
+        return lambda text: _share(wanted, WORD.findall(text))
     if term.kind == "length":
         return lambda text: float(len(WORD.findall(text)))
     if term.kind == "contains":
@@ -147,9 +150,8 @@ def _of_completion(term: Term) -> Callable[[str], float]:
     return _sentiment()
 
 
-def _share(hits: Iterable[bool]) -> float:
-    values = list(hits)
-    return sum(values) / len(values) if values else 0.0
+def _share(letter: str, words: Sequence[str]) -> float:
+    return sum(word.casefold().startswith(letter) for word in words) / len(words) if words else 0.0
 
 
 @lru_cache(maxsize=1)
@@ -163,17 +165,16 @@ def _sentiment() -> Callable[[str], float]:
 
 
 def _function(term: Term) -> Scorer:
-    """Import and return the user's function that a term names. Raise ScorerError if it is missing or unsuitable."""
-    source = term.argument.rpartition(":")[0]
+    """Import and return a term's user function. Raise ScorerError if it is missing or has the wrong parameters."""
     try:
-        return _with_two_parameters(term, import_name(term.argument, "function"))
-    except ScorerError:
-        raise
+        function = import_name(term.argument, "function")
     except GameError as error:
+        source = term.argument.rpartition(":")[0]
         hint = "" if source.endswith(".py") else did_you_mean(source, (*BOUNDS, *MODELS))
         if isinstance(error.__cause__, ModuleNotFoundError) and (nearby := find_nearby(term.argument)):
             hint = f"; name the file: {nearby}"
         raise ScorerError(f"reward {term.name}: {error}{hint}") from error
+    return _with_two_parameters(term, function)
 
 
 def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
@@ -192,10 +193,9 @@ def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
 
 
 def _checked(term: Term, scorer: Scorer) -> Scorer:
-    """Return a scorer that calls `scorer` and checks its scores.
+    """Return a function that calls the scorer of `term` and checks the scores.
 
-    It raises ScorerError if `scorer` fails or does not return one finite number for each completion. `term` is the term
-    of the reward that `scorer` computes.
+    The function raises ScorerError if `scorer` fails or does not return one finite number for each completion.
     """
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
@@ -205,7 +205,7 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
             scores = result.tolist() if hasattr(result, "tolist") else result  # an array or a tensor
             is_list = isinstance(scores, Iterable) and not isinstance(scores, str | bytes | bytearray | Mapping | Set)
             scores = list(scores) if is_list else []
-            numbers = [_number(value) for value in scores]
+            numbers = [float(value) if isinstance(value, SupportsFloat) else math.nan for value in scores]
         if not is_list:
             raise ScorerError(f"{wanted} got {_short(result)}, not a list of numbers")
         if len(scores) != len(completions):
@@ -216,11 +216,6 @@ def _checked(term: Term, scorer: Scorer) -> Scorer:
         return numbers
 
     return score
-
-
-def _number(value: object) -> float:
-    """Return a number as a float, and NaN for any other value, such as a text."""
-    return float(value) if isinstance(value, SupportsFloat) else math.nan
 
 
 def _short(value: object) -> str:

@@ -1,7 +1,4 @@
-"""Serve our games through OpenEnv's interface (package `openenv`).
-
-Each session plays its own episode.
-"""
+"""Serve our games through OpenEnv's interface (package `openenv`). Each session plays its own episode."""
 
 import itertools
 from functools import partial

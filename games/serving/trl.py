@@ -11,9 +11,9 @@ from games.game_strings import resolve
 class ToolEnvironment:
     """An environment whose only tool, `play`, plays one command of a text game.
 
-    TRL calls `reset` with the columns of a dataset row. All rollouts of a group have the same row. The column
-    `seed` selects one of the games that `game` names and seeds the episode, so all rollouts of a group begin alike. The
-    reward of a rollout is the sum of the rewards of its commands.
+    TRL calls `reset` with the columns of a dataset row. The column `seed` selects one of the games in the GAME string
+    `game`, and is also the seed of the episode. All rollouts of a group share the row, so they begin with the same
+    observation. The reward of a rollout is the sum of the rewards of its commands.
     """
 
     def __init__(self, game: str, *, max_turns: int | None = None) -> None:
@@ -59,10 +59,7 @@ class ToolEnvironment:
         return self._reward
 
     def _close(self) -> None:
-        """Close the environment, which may own a process, and drop the reference to it.
-
-        The next `reset` makes a new one, because many environments cannot be reset after `close`.
-        """
+        """Close and drop the environment, because many environments cannot be reset after `close`."""
         if self._env is not None:
             self._env.close()
             self._env = None

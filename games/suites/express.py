@@ -23,8 +23,10 @@ SETTINGS = {
     "peckingorder": (),
 }
 """Game -> the settings that its generator accepts. All settings are integers."""
-SEED = Parameter(name="seed", kind="int", default=0, low=0, high=2**31 - 1, help="seed of the generator")
-FOLD = Parameter(name="fold", kind="choice", default="train", choices=("train", "dev", "test"), help="split")
+PARAMETERS = (
+    Parameter(name="seed", kind="int", default=0, low=0, high=2**31 - 1, help="seed of the generator"),
+    Parameter(name="fold", kind="choice", default="train", choices=("train", "dev", "test"), help="split"),
+)
 
 
 class Express(SuiteGame):
@@ -41,7 +43,7 @@ class Express(SuiteGame):
     @classmethod
     def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
         own = (Parameter(name=key, kind="int", low=0, high=10_000, help="see the suite") for key in SETTINGS[name])
-        return (SEED, FOLD, *own)
+        return (*PARAMETERS, *own)
 
     def __init__(
         self,

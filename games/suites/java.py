@@ -15,9 +15,9 @@ from typing import Any
 from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
-"""JVM options that give all Java objects the same identity hash code.
+"""Options that give all Java objects the same identity hash code.
 
-The order of the elements in a Java hash set then does not depend on earlier episodes.
+The order of a hash set then does not depend on earlier episodes.
 """
 
 
@@ -25,8 +25,8 @@ class Jvm:
     """A running JVM with the classes of one jar.
 
     The JVM accepts only connections that know its random token. It runs in the folder of the jar, so that it loads no
-    classes from the current folder. Ctrl-C does not reach it. It ends when its standard input is closed, which happens
-    when this process ends for any reason.
+    classes from the current folder. Ctrl-C does not reach it. When this process ends, the JVM's standard input is
+    closed, and the JVM ends.
     """
 
     def __init__(self, jar: Path) -> None:
@@ -74,11 +74,9 @@ class Jvm:
             raise GameError(f"the game failed: the Java process does not respond ({first_line(error)})") from error
 
     def is_dead(self) -> bool:
-        """Return whether the JVM has ended."""
         return self.process.poll() is not None
 
     def stop(self) -> None:
-        """Kill the JVM and wait until it has ended."""
         self._gateway.close()
         self._gateway._gateway_client.is_connected = False  # py4j must not release Java objects later
         self.process.kill()
@@ -88,7 +86,7 @@ class Jvm:
 
 
 def encodable(command: str) -> str:
-    """Return the command with a question mark in place of each lone surrogate, which UTF-8 cannot encode."""
+    """Replace each lone surrogate in a command by a question mark, because UTF-8 cannot encode it."""
     return command.encode("utf-8", "replace").decode()
 
 
@@ -112,7 +110,7 @@ def shared(jar: Path) -> Jvm:
 
 
 def borrow(jar: Path) -> Jvm:
-    """Return a JVM for `jar` that nobody else uses until `give_back`. Start one if no JVM is idle."""
+    """Return an idle JVM for `jar`, or start one. Nothing else uses this JVM until `give_back`."""
     with _LOCK:
         idle = _IDLE.setdefault((os.getpid(), jar), [])
         while idle:

@@ -17,14 +17,13 @@ PARAMETERS = (
 
 
 class ScienceWorld(SuiteGame):
-    """A task of ScienceWorld. `seed` is the number of the task's variation. `simplify` lists simplifications.
+    """A task of ScienceWorld. `seed` is the number of the task's variation.
 
-    The suite defines the variations of each task, and the simplifications, such as `easy`.
-
-    The opening text begins with the task. The reward is the change in score. The largest score is 100, and a mistake
-    that ends the task sets the score to -100. Each live episode needs a Java process of its own, because the games of
-    one process affect each other. If `infos` contains `policy_commands`, the first `info` holds a solution as
-    `extra.walkthrough`. Computing the solution takes up to several seconds.
+    `simplify` lists the suite's simplifications, such as `easy`. The opening text begins with the task. The reward is
+    the change in score. The largest score is 100, and a mistake that ends the task sets the score to -100. Each live
+    episode has its own Java process, because games in the same process affect each other. If `infos` contains
+    `policy_commands`, the first `info` holds a solution as `extra.walkthrough`. Computing the solution takes up to
+    several seconds.
     """
 
     @classmethod
@@ -55,10 +54,7 @@ class ScienceWorld(SuiteGame):
         self.close()
 
     def close(self) -> None:
-        """End the episode and give its JVM back.
-
-        A later `reset` begins a new episode.
-        """
+        """End the episode and give its JVM back. A later `reset` begins a new one."""
         super().close()
         if self._jvm is not None:
             java.give_back(self._jvm)

@@ -27,16 +27,31 @@ _LOCK = threading.Lock()  # held while a game uses Python's global random genera
 class TextArena(SuiteGame):
     """A one-player game of TextArena. Its observation consists of the game's messages since the last command.
 
-    The agent writes freely, because TextArena lists no admissible commands. If `choices` is given, these texts are the
-    admissible commands. Any other text remains legal. In some games, TextArena itself adds missing brackets around a
-    command.
+    TextArena lists no admissible commands. If `choices` is given, these texts are the admissible commands. Any other
+    text remains legal. In some games, TextArena itself adds missing brackets around a command.
 
     The reward is 0 until the game ends. The largest reward, 1, wins the game. Any smaller reward loses it.
     """
 
     @classmethod
+    @lru_cache(maxsize=1)
     def names(cls) -> Sequence[str]:
-        return _one_player_games()
+        """Return the ids of the one-player games, without the variants whose names end in `-raw` or `-train`.
+
+        The variants differ only in the format of the observations.
+        """
+        with _silence():  # during its import, NLTK chooses the stream of all its later errors
+            import textarena
+            from textarena.envs.registration import ENV_REGISTRY
+
+        folder = Path(textarena.__file__).parents[1]
+        modules = {name: str(spec.entry_point).partition(":")[0] for name, spec in ENV_REGISTRY.items()}
+        single = {
+            ".".join(path.relative_to(folder).with_suffix("").parts)
+            for path in folder.glob("textarena/envs/*/*.py")
+            if "SinglePlayerState" in path.read_text("utf-8")
+        }
+        return tuple(name for name, at in modules.items() if at in single and not name.endswith(("-raw", "-train")))
 
     @classmethod
     def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
@@ -70,10 +85,9 @@ class TextArena(SuiteGame):
 
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Run the game in the block. Discard what it prints.
+        """Replace the state of Python's global random generator by this game's own state during the block.
 
-        Inside the block, Python's global random generator has this game's own state. Afterwards, its previous state is
-        restored. Raise GameError if the game fails or needs data that is not installed.
+        Discard what the game prints. Raise GameError if the game fails or needs data that is not installed.
         """
         with _LOCK, _silence(), _no_downloads():
             before = random.getstate()
@@ -131,7 +145,7 @@ def _silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_downloads() -> Iterator[None]:
-    """Prevent games from downloading NLTK data, as some do when they are imported."""
+    """Prevent the downloads of NLTK data that some games start when they are imported."""
     import nltk
 
     download = nltk.download
@@ -140,19 +154,3 @@ def _no_downloads() -> Iterator[None]:
         yield
     finally:
         nltk.download = download
-
-
-@lru_cache(maxsize=1)
-def _one_player_games() -> tuple[str, ...]:
-    """Return the ids of the one-player games, except for variants that differ only in the form of observations."""
-    with _silence():  # during its import, NLTK chooses the stream of all its later errors
-        import textarena
-        from textarena.envs.registration import ENV_REGISTRY
-
-    folder = Path(textarena.__file__).parents[1]
-    modules = {name: str(spec.entry_point).partition(":")[0].replace(".", "/") for name, spec in ENV_REGISTRY.items()}
-    sources = {
-        path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.glob("textarena/envs/*/*.py")
-    }
-    single = {module for module, path in sources.items() if "SinglePlayerState" in path.read_text("utf-8")}
-    return tuple(name for name, module in modules.items() if module in single and not name.endswith(("-raw", "-train")))

@@ -2,12 +2,10 @@
 
 A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. A game of ALFWorld is
 one file, `NAME.tw-pddl`. Files are checked before they are loaded (`validation/game_file.py`). A filter checks every
-command (`engines/command_filter.py`). An engine (`engines/protocol.py`) plays the game. If this project made the game,
-the engine runs in the current process until an engine of the same game file fails. All other engines run in a child
-process (`engines/subprocess_engine.py`).
+command (`engines/command_filter.py`), and an engine (`engines/protocol.py`) plays it. The engine of a game that this
+project made runs in the current process until it fails. All others run in a child process
+(`engines/subprocess_engine.py`).
 """
-
-from __future__ import annotations
 
 import hashlib
 import warnings
@@ -25,7 +23,7 @@ from games.textworld.engines.command_filter import (
     can_be_sent,
     may_list_unsendable,
 )
-from games.textworld.engines.protocol import CONSTANT, INFOS, Engine, EngineResponse
+from games.textworld.engines.protocol import BANNER_END, CONSTANT, INFOS, Engine, EngineResponse
 from games.textworld.engines.subprocess_engine import SubprocessEngine, inner_engine
 from games.textworld.generation import textnav
 from games.textworld.upstream import engine_choice
@@ -33,49 +31,39 @@ from games.textworld.validation import game_file
 from games.untrusted_files import parse_json, read_text
 
 T = TypeVar("T")
-BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"
-"""The last line of TextWorld's opening banner. The banner carries no information and costs hundreds of tokens."""
 MIN_TURN_LIMIT = 100
-_FAILED: set[Path] = set()
-"""Game files whose engine has failed in this process."""
-_WARNED: set[Path] = set()
-"""Game files about which this process has warned."""
-LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")
-"""The non-ASCII characters that a story without a `.json` from TextWorld may print."""
+_FAILED: set[Path] = set()  # game files whose engine has failed in this process
+_WARNED: set[Path] = set()  # game files about which this process has warned
+LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")  # what a story without TextWorld's `.json` may print
 ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
-"""The entries that every `info` dictionary holds. The argument `infos` of `TextWorld` may name them too."""
 TURN = ("feedback", "last_command")
-"""Optional entries about the last turn: its text, and the command that the game received (None if it received none)."""
-KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)
+KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)  # the entries that the argument `infos` may name
 
 
 class TextWorld(TextGame):
     """Environment that plays the game in one file.
 
     `path` is a TextWorld game (`NAME.z8` with `NAME.json` beside it), any other story (`.z1` to `.z8`), or a `.tw-pddl`
-    game.
-
-    The modules `games/textworld/engines/jericho.py` and `pddl.py` describe what info holds for a story without a record
-    and for a `.tw-pddl` game.
+    game. `engines/jericho.py` and `engines/pddl.py` describe the info values of the last two.
 
     The reward of a command is the change in score. Winning or losing terminates the episode. A story can also end
-    without telling the outcome, which terminates the episode with `won` and `lost` both false. The turn limit truncates
-    the episode. The default limit is 100 turns, or three times the length of the walkthrough if that is more.
+    without telling the outcome, with `won` and `lost` both false. The turn limit truncates the episode. The default
+    limit is 100 turns, or three times the length of the walkthrough if that is more.
 
     Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
     `objective`. The first info also holds `extra.walkthrough`. The argument `infos` names further entries:
 
     * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive. In cooking games
       with the setting `drop`, `policy_commands` is empty, and `intermediate_reward` is 0 until the end.
-    * `feedback` and `last_command`, which describe the last turn.
+    * `feedback` and `last_command`: the text of the last turn, and the command that the game received, or None.
     * `command_templates`, `verbs`, `entities` and `typed_entities`, which are constant.
 
     TextWorld's `facts`, `location`, `last_action` and `game` are not available, because they are objects of TextWorld
     or have no fixed order.
 
-    If the filter rejects a command, the observation states that the command was not understood. The command still costs
-    a turn, and `info["refused"]` holds the reason. Texts are stripped at both ends, and the opening text does not
-    include TextWorld's banner.
+    A command that the filter rejects costs a turn. The observation then states that the command was not understood or
+    had no effect, and `info["refused"]` holds the reason. Texts are stripped at both ends. The opening text does not
+    contain TextWorld's banner, which would cost hundreds of tokens.
 
     `engine` is `cached`, `stock`, or None for the value of ACTDE_ENGINE (`games/textworld/upstream/__init__.py`).
     """
@@ -108,33 +96,28 @@ class TextWorld(TextGame):
         self._constant_lists = {name: getattr(game_info, name) for name in CONSTANT if name in infos}
         self._engine_infos = tuple(name for name in INFOS if name in infos)
         self._turn_infos = tuple(name for name in TURN if name in infos)
-        self._filter = _make_filter(origin, game_info.command_templates)
+        self._filter: CommandFilter | FreeTextFilter | ListedFilter = CommandFilter(game_info.command_templates)
+        if origin in (game_file.PLAIN, game_file.PDDL):
+            self._filter = FreeTextFilter() if self._plain else ListedFilter()
         self._lists_unsendable = may_list_unsendable(game_info.entities, game_info.command_templates)
         limit = max(MIN_TURN_LIMIT, 3 * len(game_info.walkthrough)) if max_turns is None else max_turns
         super().__init__(max_turns=limit, characters=record or LATIN, render_mode=render_mode)
 
     def close(self) -> None:
-        """Close the engine and its interpreter.
-
-        The next `reset` opens them again. A second call does nothing.
-        """
+        """Close the engine and its interpreter. The next `reset` opens them again."""
         super().close()
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether the interpreter must play `command`.
+        """Return whether the interpreter must play `command`, which takes a thousand times longer than the cache.
 
-        Return False if the response is cached or if the filter stops the command. The interpreter takes milliseconds, a
-        cached response microseconds.
+        Return False if the response is cached, or if the filter rejects the command.
         """
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Call `function(*args)`, which creates or uses the engine, and return the result.
-
-        If the call raises GameError, all later engines of this game file run in a child process.
-        """
+        """Return `function(*args)`. If it raises GameError, later engines for this game file run in a child process."""
         try:
             return function(*args)
         except GameError:
@@ -199,10 +182,7 @@ class TextWorld(TextGame):
         )
 
     def _sendable(self, commands: tuple[str, ...]) -> tuple[str, ...]:
-        """Return those of `commands` that can be sent to the interpreter.
-
-        If any command cannot be sent, warn, unless this process has warned about the game file before.
-        """
+        """Return those of `commands` that can be sent to the interpreter. Warn if any of them cannot."""
         sendable = tuple(filter(can_be_sent, commands))
         if len(sendable) < len(commands):
             other = next(command for command in commands if not can_be_sent(command))
@@ -217,10 +197,7 @@ class TextWorld(TextGame):
 
 
 def _observed(record: str) -> str:
-    """Return the setting `observed` (`full` or `part`) of a `textnav` game, or "" for any other game.
-
-    `record` is the content of the game's `.json`, or "" if there is none.
-    """
+    """Return the setting `observed` (`full` or `part`) in the record of a `textnav` game, or "" for any other game."""
     match parse_json(record, "the record")["metadata"].get("actde") if record else None:
         case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
             return str(observed)
@@ -228,10 +205,7 @@ def _observed(record: str) -> str:
 
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine that has loaded the file `path`, which the caller has checked.
-
-    `name` is `cached` or `stock`. `origin` is the result of `game_file.check`.
-    """
+    """Return an engine for `path`. `name` is `cached` or `stock`, and `origin` is the result of `game_file.check`."""
     if origin in (game_file.PLAIN, game_file.PDDL):
         return SubprocessEngine(path, infos, inner="jericho" if origin == game_file.PLAIN else "pddl")
     story = _with_tw_name(path)
@@ -240,17 +214,10 @@ def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> En
     return inner_engine(name, story, infos)
 
 
-def _make_filter(origin: str, templates: Sequence[str]) -> CommandFilter | FreeTextFilter | ListedFilter:
-    if origin == game_file.PDDL:
-        return ListedFilter()
-    return FreeTextFilter() if origin == game_file.PLAIN else CommandFilter(templates)
-
-
 def _with_tw_name(story: Path) -> Path:
-    """Return the path of `story` under a name that begins with `tw-`.
+    """Return the path of `story`, or of a copy in the cache if the name of `story` does not begin with `tw-`.
 
-    If the name of `story` does not begin with `tw-`, return the path of a copy in the cache. Under another name, every
-    text of the game would begin with a status line.
+    Jericho recognizes TextWorld's games by this prefix. Without it, every text would begin with a status line.
     """
     if story.name.startswith("tw-"):
         return story

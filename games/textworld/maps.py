@@ -1,7 +1,5 @@
 """Read the map of a game from TextWorld's record, which is the `.json` file beside the game."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +7,17 @@ from typing import Any
 
 from games.untrusted_files import read_object
 
-STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
-"""Direction -> (columns to the east, rows to the south) from a room to its neighbour in that direction."""
+STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}  # direction -> (columns, rows)
 STATES = ("open", "closed", "locked")
 Cell = tuple[int, int]
-Exits = Mapping[str, Mapping[str, str]]
-"""room id -> direction -> id of the room in that direction."""
+Exits = Mapping[str, Mapping[str, str]]  # room id -> direction -> id of the room in that direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """One room at the beginning of the game. `cell` is its (column, row) on the map. No two rooms share a cell.
 
-    `things` describes the things in the room, as in `fridge (closed): milk`. It omits doors and the player.
+    `things` describes the things in the room, as in `fridge (closed): milk`, without doors and the player.
     """
 
     name: str
@@ -46,9 +42,11 @@ class Passage:
 class Map:
     """The map of one game at its beginning.
 
-    `rooms` maps ids to rooms. The rooms on the walkthrough come first, then the others by their distance from `start`,
-    then those that cannot be reached. `start` is the id of the player's first room. `carried` describes the things that
-    the player carries. `route` holds the ids of the rooms that the walkthrough passes through, from `start` on.
+    `start` is the id of the player's first room. `route` holds the ids of the rooms that the walkthrough passes
+    through, beginning with `start`. `carried` describes the things that the player carries.
+
+    `rooms` maps ids to rooms. The rooms of the route come first. The other rooms follow by their distance from `start`,
+    and unreachable rooms come last.
     """
 
     rooms: dict[str, Room]
@@ -60,12 +58,12 @@ class Map:
 
 
 def load_map(story: Path) -> Map:
-    """Return the map of a game. `story` is the path of its `.z8`, and its `.json` lies in the same folder."""
+    """Return the map of the game `story`, a `.z8` with its `.json` beside it."""
     return read_map(read_object(story.with_suffix(".json")))
 
 
 def read_map(record: Mapping[str, Any]) -> Map:
-    """Return the map of a game. `record` is the content of the `.json` file in which TextWorld describes the game."""
+    """Return the map of a game. `record` is the content of its `.json`."""
     facts = [(fact["name"], [argument["name"] for argument in fact["arguments"]]) for fact in record["world"]]
     infos = {str(key): info for key, info in record["infos"]}
     exits = _exits(facts)
@@ -122,8 +120,8 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
     """Return a cell for each room. If possible, a passage leads in the same direction on the map as in the game.
 
-    Each room is placed beside a neighbour (`_free_cell`). This leaves gaps, which are closed at the end. Rooms that
-    cannot be reached are placed below the others.
+    Place each room beside one of its neighbours (`_free_cell`). Then merge rows and columns where possible
+    (`_compact`). Rooms that cannot be reached from the first room are placed below the others.
     """
     cells: dict[str, Cell] = {}
     for first in rooms:
@@ -142,26 +140,24 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here` in `direction`. If the cell is occupied by a room or a passage, first free it.
+    """Return the cell beside `here` in `direction`. If a room or a passage occupies this cell, make space first.
 
-    To free the cell, move all rooms that lie farther in `direction` than `here` by one cell in `direction`. This
-    changes `cells`, but not the direction of any passage.
+    To make space, move all rooms that lie farther in `direction` than `here` by one cell. This changes `cells`, but not
+    the direction of any passage.
     """
-    step = STEPS[direction]
-    column, row = cells[here]
-    beside = (column + step[0], row + step[1])
+    (east, south), (column, row) = STEPS[direction], cells[here]
+    beside = (column + east, row + south)
     if beside in cells.values() or beside in _crossed(cells, exits):
-        axis = 0 if step[0] else 1
-        for room, cell in cells.items():
-            if (cell[axis] - cells[here][axis]) * step[axis] > 0:
-                cells[room] = (cell[0] + step[0], cell[1] + step[1])
+        for room, (x, y) in cells.items():
+            if (x - column) * east + (y - row) * south > 0:
+                cells[room] = (x + east, y + south)
     return beside
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
     """Merge neighbouring columns (axis 0) or rows (axis 1) where possible, and return the new cells.
 
-    Two columns or rows are merged only if no cell then holds two rooms, or a room and a passage.
+    A merge must not put two rooms, or a room and a passage, into one cell.
     """
     values = [cell[axis] for cell in cells.values()]
     for at in range(max(values) - 1, min(values) - 1, -1):
@@ -176,9 +172,9 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """Return the cells that straight passages cross on the way from one room to the other.
+    """Return the cells that passages cross: the cells between two connected rooms in the same column or row.
 
-    A passage is straight if both rooms are in the same column or row. Rooms without a cell are ignored.
+    Ignore rooms without a cell.
     """
     crossed: set[Cell] = set()
     for room, ways in exits.items():
@@ -195,8 +191,8 @@ def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
 def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a text for each thing in `holder`, with its state and its contents, as in `fridge (closed): milk`.
 
-    `holder` is an id. `holders` maps the id of each thing to the id of the thing or room that holds it. `facts` holds
-    pairs (name, ids of the arguments), and `infos` maps each id to its entry in the record.
+    `holders` maps the id of each thing to the id of the thing or room that holds it. `facts` holds pairs (name, ids of
+    the arguments), and `infos` maps each id to its entry in the record.
     """
     things = []
     for key in sorted(key for key, place in holders.items() if place == holder and key in infos):
@@ -209,10 +205,7 @@ def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos
 
 
 def _passages(rooms: Sequence[str], exits: Exits, facts: Sequence[Any], infos: Mapping[str, Any]) -> list[Passage]:
-    """Return each passage once. The first room of a passage is the room that comes first in `rooms`, a list of ids.
-
-    `facts` holds pairs (name, ids of the arguments), and `infos` maps each id to its entry in the record.
-    """
+    """Return each passage once. Its first room is the one that comes first in `rooms`."""
     doors = {(arguments[0], arguments[2]): arguments[1] for name, arguments in facts if name == "link"}
     states = {arguments[0]: name for name, arguments in facts if name in STATES and len(arguments) == 1}
     passages: dict[frozenset[str], Passage] = {}

@@ -3,8 +3,6 @@
 The texts themselves are parsed by the engine (`engines/pddl.py`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,18 +11,13 @@ from games.errors import GameError
 from games.untrusted_files import read_json, validated
 
 SUFFIX = ".tw-pddl"
-INFOS = ("policy_commands", "intermediate_reward")
-"""The entries of `protocol.INFOS` that `.tw-pddl` games can provide."""
-MAX_FILE = 16_000_000
-"""The maximum size of a file in bytes. A game of ALFWorld has less than a megabyte."""
+INFOS = ("policy_commands", "intermediate_reward")  # the entries of `protocol.INFOS` that these games can provide
+MAX_FILE = 16_000_000  # bytes; a game of ALFWorld has less than a megabyte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PddlGame:
-    """The content of a `.tw-pddl` file.
-
-    The fields have the names of the JSON keys in the file. Further keys, which ALFWorld's files have, are ignored.
-    """
+    """The content of a `.tw-pddl` file. Further JSON keys, which ALFWorld's files have, are ignored."""
 
     pddl_domain: str
     pddl_problem: str

@@ -1,27 +1,27 @@
-"""The terminal application of `watch`: a list of episodes, one episode, and two episodes side by side."""
+"""The terminal application of `watch`, and the list of its keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App
+from rich.table import Table
+from rich.text import Text
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
 
 from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import AgentError
 from terminal.watcher.catalogue import Catalogue
+from terminal.watcher.episode_screens import ComparisonScreen, EpisodeScreen
 from terminal.watcher.list_screen import ListScreen
-from terminal.watcher.row_list import WIDE
+from terminal.watcher.row_list import WIDE, RowList
 
 
 class Watcher(App[AgentError]):
-    """The application. `run` returns the error that ended it, or None.
-
-    Args:
-        paths: the transcripts.
-        wanted: the filter at the start.
-        follow: whether to show episodes that are written later.
-    """
+    """The application. `run` returns the error that ended it, or None. `wanted` is the initial filter."""
 
     TITLE = "watch"
     CSS_PATH = "watcher.tcss"
@@ -46,7 +46,40 @@ class Watcher(App[AgentError]):
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
     def action_help(self) -> None:
-        from terminal.watcher.help_screen import HelpScreen
-
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys of all screens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark", "dismiss", "Close"),
+        Binding("q,ctrl+c", "app.quit", "Quit"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield VerticalScroll(Static(_keys()))
+
+
+def _keys() -> Table:
+    parts = {
+        "Everywhere": Watcher.BINDINGS,
+        "In lists": RowList.BINDINGS,
+        "List of episodes": ListScreen.BINDINGS,
+        "Episode": EpisodeScreen.BINDINGS,
+        "Two runs": ComparisonScreen.BINDINGS,
+    }
+    names = {"question_mark": "?", "slash": "/", "escape": "esc", "right": "→", "left": "←", "up": "↑", "down": "↓"}
+    table = Table.grid(padding=(0, 2))
+    for title, bindings in parts.items():
+        table.add_row(Text(title, "bold"))
+        for binding in bindings:
+            assert isinstance(binding, Binding)
+            keys = ", ".join(names.get(key, key) for key in binding.key.split(","))
+            table.add_row(Text(keys, "cyan"), binding.tooltip or binding.description)
+        table.add_row()
+    table.add_row(Text("Marks", "bold"))
+    table.add_row(Text("E", "bold magenta"), "an expert played this turn")
+    table.add_row(Text("≠", "bold red"), "the first turn at which two runs differ")
+    return table

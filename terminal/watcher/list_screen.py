@@ -1,7 +1,7 @@
 """The list of episodes, with filters."""
 
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -16,9 +16,8 @@ from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import AgentError
 from terminal.texts import one_line
 from terminal.watcher.catalogue import Batch, Catalogue, Place
-from terminal.watcher.comparison_screen import open_comparison
-from terminal.watcher.episode_screen import open_episode
-from terminal.watcher.list_rows import describe, episode_row, titles
+from terminal.watcher.episode_rows import describe, episode_row, titles
+from terminal.watcher.episode_screens import open_comparison, open_episode
 from terminal.watcher.row_list import RowList
 
 POLL_SECONDS = 1.0
@@ -27,7 +26,7 @@ POLL_SECONDS = 1.0
 class ListScreen(Screen[None]):
     """The list of episodes that the filter matches.
 
-    When episodes are added, a cursor on the last episode moves to the new last one. Any other stays on its episode.
+    When episodes are added, a cursor on the last row moves to the new last row. Any other cursor stays on its episode.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,8 +44,7 @@ class ListScreen(Screen[None]):
     def __init__(self, catalogue: Catalogue, *, follow: bool) -> None:
         super().__init__()
         self.catalogue, self.follow = catalogue, follow
-        self._reading = True
-        self._left = threading.Event()
+        self._reading, self._left = True, threading.Event()
 
     def compose(self) -> ComposeResult:
         yield Static(id="status", classes="title")
@@ -56,7 +54,7 @@ class ListScreen(Screen[None]):
         yield Footer(compact=True, show_command_palette=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        return action != "compare" or self.catalogue.has_others
+        return action != "compare" or len(self.catalogue.labels) > 1
 
     def on_mount(self) -> None:
         self.query_one(RowList).focus()
@@ -71,10 +69,7 @@ class ListScreen(Screen[None]):
 
     @work(thread=True)
     def _read(self) -> None:
-        """Read the transcripts.
-
-        If `follow` is true, continue to read them as they grow.
-        """
+        """Read the transcripts. If `follow` is true, continue to read episodes that are added."""
         try:
             while True:
                 for batch in self.catalogue.read(growing=self.follow):
@@ -89,7 +84,7 @@ class ListScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="filter")
     def _filter(self) -> None:
-        """Apply a changed filter to all episodes. Episodes that are read meanwhile are filtered when they are added."""
+        """Apply a changed filter to the episodes that have been read so far."""
         worker, wanted, places = get_current_worker(), self.catalogue.wanted, self.catalogue.places
         count, kept = len(places), list[Place]()
         try:
@@ -108,10 +103,9 @@ class ListScreen(Screen[None]):
             self.app.call_from_thread(function, *arguments)
 
     def _show_filtered(self, wanted: EpisodeFilter, places: list[Place], count: int, kept: list[Place]) -> None:
-        """Show the episodes that match the filter `wanted`, unless the filter has changed again.
+        """Show the episodes that match the filter `wanted`. If the filter has changed again, do nothing.
 
-        `kept` holds the matches that `_filter` has found among the first `count` of `places`. Episodes that were read
-        since then are filtered here.
+        `kept` holds the matches among the first `count` of `places`. Later episodes are filtered here.
         """
         now = self.catalogue
         if now.wanted is not wanted:
@@ -123,16 +117,12 @@ class ListScreen(Screen[None]):
         self._update(place)
 
     def _add(self, batch: Batch) -> None:
-        at_end = self._cursor >= len(self.catalogue.shown) - 1
-        place = self._current()
+        place = None if self._cursor >= len(self.catalogue.shown) - 1 else self._current()
         self.catalogue.add(batch)
-        self._update(None if at_end else place)
+        self._update(place)
 
     def _update(self, place: Place | None) -> None:
-        """Draw the list.
-
-        Put the cursor on the episode `place`, or at the end if `place` is None or not in the list.
-        """
+        """Draw the list. Put the cursor on the episode `place`, or at the end if the list does not contain it."""
         rows, shown = self.query_one(RowList), self.catalogue.shown
         rows.count = len(shown)
         rows.placeholder = "no episode matches the filter; x removes it" if self.catalogue.places else ""
@@ -159,15 +149,17 @@ class ListScreen(Screen[None]):
         return shown[self._cursor] if shown else None
 
     def _show_status(self) -> None:
-        """Show the runs, the number of episodes, and the filter."""
         catalogue = self.catalogue
         total, shown = len(catalogue.places), len(catalogue.shown)
-        status = Text(", ".join(map(one_line, catalogue.labels)), "bold")
-        noun = "episode" if total == 1 else "episodes"
-        status.append(f"  {total:,} {noun}" if shown == total else f"  {shown:,} of {total:,} {noun}", "default")
-        status.append("  reading…" if self._reading else "  following" if self.follow else "", "dim")
-        chosen = [one_line(text) for text in describe(catalogue.wanted)]
-        status.append("  " + ", ".join(chosen) if chosen else "", "bold yellow")
+        of_all = "" if shown == total else f"{shown:,} of "
+        chosen = ", ".join(one_line(text) for text in describe(catalogue.wanted))
+        status = Text.assemble(
+            ", ".join(map(one_line, catalogue.labels)),
+            (f"  {of_all}{total:,} {'episode' if total == 1 else 'episodes'}", "default"),
+            ("  reading…" if self._reading else "  following" if self.follow else "", "dim"),
+            (f"  {chosen}" if chosen else "", "bold yellow"),
+            style="bold",
+        )
         self.query_one("#status", Static).update(status)
 
     @on(RowList.Chosen)
@@ -199,9 +191,10 @@ class ListScreen(Screen[None]):
         self._choose(**{name: not getattr(self.catalogue.wanted, name), other: False})
 
     def action_same(self, name: str) -> None:
-        """Show only the episodes that have the current episode's game, level or iteration.
+        """Show only the episodes with the current episode's game, level or iteration.
 
-        `name` is the field of the filter to set: `exact_game`, `level` or `iteration`. If it is already set, clear it.
+        `name` is a condition of the filter: `exact_game`, `level` or `iteration`. If the condition is already set,
+        remove it.
         """
         if getattr(self.catalogue.wanted, name) is not None:
             self._choose(**{name: None})
@@ -213,8 +206,7 @@ class ListScreen(Screen[None]):
         if self.query_one(Input).display:
             self._close_search()
         else:
-            self.catalogue.wanted = EpisodeFilter()
-            self._choose()
+            self._choose(**asdict(EpisodeFilter()))
 
     def _choose(self, **changes: Any) -> None:
         self.catalogue.wanted = replace(self.catalogue.wanted, **changes)

@@ -1,6 +1,6 @@
 """Pages to share: recorded episodes as one HTML or Markdown file without references to other files.
 
-Texts of games and agents are not trusted. Their control characters are escaped, and they contain no markup.
+Texts of games and agents are not trusted. Control characters are escaped, and markup has no effect.
 """
 
 import re
@@ -19,9 +19,9 @@ BAR = 20  # characters of the longest bar in Markdown
 
 
 class Row(NamedTuple):
-    """A row in the table of a turn: a command that the agent considered, or a token that it wrote.
+    """A command that the agent considered, or a token that it wrote.
 
-    `numbers` is [q] for a command, and [v, q] for a token.
+    `numbers` holds q of a command, or v and q of a token, as texts.
     """
 
     text: str
@@ -31,10 +31,7 @@ class Row(NamedTuple):
 
 
 def write_page(path: Path, entries: Iterable[tuple[str, Entry]]) -> None:
-    """Write recorded episodes to a page. Its suffix, .html or .md, selects the format.
-
-    `entries` holds tuples (name of the run, recorded episode).
-    """
+    """Write recorded episodes, each with the name of its run, to an HTML file (suffix .html) or a Markdown file."""
     from games.files import atomic_write, exclusive
 
     episodes = [_episode(run, entry) for run, entry in entries]
@@ -68,33 +65,26 @@ def _markdown(title: str, episodes: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(turn: dict[str, Any]) -> str:
-    rows = [_table_row(row) for row in turn["rows"]]
     head = [turn["head"], "probability", "", *turn["columns"]]
-    lines = [head, [":--", ":--", *["--:"] * (len(head) - 2)], *rows]
+    lines = [head, [":--", ":--", *["--:"] * (len(head) - 2)]]
+    for row in turn["rows"]:
+        bar = "█" * round(BAR * float(row.percent) / 100)
+        lines.append([("▶ " if row.chosen else "") + _escape(row.text), bar, f"{row.percent}%", *row.numbers])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _table_row(row: Row) -> list[str]:
-    bar = "█" * round(BAR * float(row.percent) / 100)
-    return [("▶ " if row.chosen else "") + _escape(row.text), bar, f"{row.percent}%", *row.numbers]
-
-
 def _escape(text: str) -> str:
-    """Escape a text for use inside a line of Markdown.
-
-    Characters that have a meaning only at the start of a line are not escaped.
-    """
+    """Escape a text for a line of Markdown. Characters that are special only at the start of a line are kept."""
     return re.sub(r"([\\`*_~\[\]<>&|$@!])", r"\\\1", text)
 
 
 def _fenced(text: str) -> str:
-    """Return a text as a code block, whose fence is longer than any in the text."""
+    """Return a text as a code block with a fence that is longer than any in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text\n{text}\n{fence}"
 
 
 def _episode(run: str, entry: Entry) -> dict[str, Any]:
-    """Return what a page shows of an episode, as a dict for the templates."""
     episode = entry.episode
     return {
         "run": one_line(run),
@@ -136,7 +126,6 @@ def _rows(step: Step) -> list[Row]:
             Row(display.token_text(token), f"{token.probability:z.1%}"[:-1], False, [*map(_signed, token[2:])])
             for token in decision.tokens
         ]
-    ranked = sorted(decision.probabilities.items(), key=lambda item: (-item[1], item[0]))
     return [
         Row(
             one_line(name),
@@ -144,7 +133,7 @@ def _rows(step: Step) -> list[Row]:
             name == decision.command,
             [display.q_text(decision.q_values.get(name), p).strip()],
         )
-        for name, p in ranked
+        for name, p in sorted(decision.probabilities.items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
@@ -153,18 +142,15 @@ def _signed(value: float | None) -> str:
 
 
 def _plots(episode: Episode) -> list[dict[str, str]]:
-    """Return the curves of v, q and reward as SVG paths in a square of 100 x 100, one dict for each curve.
-
-    `zero` is the y coordinate of the value 0. `low` and `high` are the smallest and the largest value as texts.
-    """
+    """Return SVG paths of v, q and reward in a square of 100 x 100, with their ranges and the y coordinate of 0."""
     plots = []
     for name, values in series(episode).values.items():
         if not (known := [(index, value) for index, value in enumerate(values) if value is not None]):
             continue
-        low, high = (end(0.0, *(value for _, value in known)) for end in (min, max))
+        least, most = (end(value for _, value in known) for end in (min, max))
+        low, high = min(0.0, least), max(0.0, most)
         across, down = 100 / max(1, len(values) - 1), 98 / (high - low or 1.0)
         points = " L".join(f"{index * across:z.1f} {99 - (value - low) * down:z.1f}" for index, value in known)
-        least, most = (end(value for _, value in known) for end in (min, max))
         plots.append(
             {
                 "name": name,

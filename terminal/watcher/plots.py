@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from agents.play.episode import Episode
@@ -23,10 +23,9 @@ CURRENT = "yellow"  # colour of the bars of the current turn
 class Series(NamedTuple):
     """The points of an episode's plots: one for each turn or, if the agent wrote texts, one for each token.
 
-    Attributes:
-        turns: the turn of each point.
-        values: v, q and reward of each point by name. A value that the agent did not compute is None. The reward of a
-            turn belongs to its last token.
+    `turns` holds the turn of each point. `values` holds the lists `v`, `q` and `reward`, with one value for each point.
+    A value that the agent did not compute is None. The reward of a turn belongs to its last token, and the other tokens
+    have 0.
     """
 
     turns: list[int]
@@ -35,28 +34,21 @@ class Series(NamedTuple):
 
 def series(episode: Episode) -> Series:
     """Return the points of an episode."""
-    turns, points = list[int](), list[tuple[float | None, float | None, float]]()
+    turns, values = list[int](), {name: list[float | None]() for name in COLOURS}
     for turn, step in enumerate(episode.steps):
-        decision = step.decision
-        if decision.tokens:
-            values: list[tuple[float | None, float | None]] = [
-                (token.value, token.q_value) for token in decision.tokens
-            ]
-        else:
-            values = [(decision.value, decision.q_values.get(decision.command))]
-        points += [(v, q, 0.0) for v, q in values]
-        points[-1] = (*values[-1], step.reward)
-        turns += [turn] * len(values)
-    return Series(turns, {name: [point[index] for point in points] for index, name in enumerate(COLOURS)})
+        decision, count = step.decision, max(1, len(step.decision.tokens))
+        turns += [turn] * count
+        values["v"] += [token.value for token in decision.tokens] or [decision.value]
+        values["q"] += [token.q_value for token in decision.tokens] or [decision.q_values.get(decision.command)]
+        values["reward"] += [0.0] * (count - 1) + [step.reward]
+    return Series(turns, values)
 
 
 def plots(points: Series, turn: int, width: int) -> RenderableType:
-    """Return the plots of all values that the agent computed, side by side. The bars of one turn are highlighted."""
+    """Return the plots of all values that the agent computed, side by side. Bars of the turn `turn` are highlighted."""
     known = {name: values for name, values in points.values.items() if any(value is not None for value in values)}
     each = (width - 2 * (len(known) - 1)) // len(known)
-    grid = Table.grid(padding=(0, 2), expand=False)
-    for _ in known:
-        grid.add_column(width=each, no_wrap=True)
+    grid = Table.grid(*(Column(width=each, no_wrap=True) for _ in known), padding=(0, 2))
     current = [index for index, other in enumerate(points.turns) if other == turn]
     grid.add_row(*(_plot(name, values, current, each) for name, values in known.items()))
     return grid
@@ -73,18 +65,17 @@ def _plot(name: str, values: Sequence[float | None], current: Sequence[int], wid
 def bars(values: Sequence[float | None], current: Sequence[int], width: int, colour: str) -> list[Text]:
     """Return the lines of a bar chart that is at most `width` columns wide.
 
-    Bars of positive values rise from the zero line, and bars of negative values hang from it. If there are more values
-    than columns, a bar stands for several values, and shows the one that is farthest from 0. `current` holds the
-    indices of the values whose bars are highlighted.
+    Bars of negative values hang from the zero line. If there are more values than columns, each bar combines several
+    values and shows the one farthest from 0. The bars of the values at the indices `current` are highlighted.
     """
     step = max(1, math.ceil(len(values) / width))
     bins = [range(start, min(start + step, len(values))) for start in range(0, len(values), step)]
     shown = [max((values[i] or 0.0 for i in each), key=abs) for each in bins]
     bar = min(MAX_BAR, width // len(bins))
     top, bottom = max(0.0, *shown, 0.0), -min(0.0, *shown, 0.0)
-    below = min(HEIGHT - 1, max(1, round(HEIGHT * bottom / (top + bottom)))) if bottom else 0
-    if not top:
-        below = HEIGHT if bottom else 0
+    below = round(HEIGHT * bottom / (top + bottom)) if bottom else 0  # lines below the zero line
+    if top and bottom:
+        below = min(HEIGHT - 1, max(1, below))
     unit = max(top / max(1, HEIGHT - below), bottom / max(1, below)) or 1.0  # value of one line
     gap = " " if bar > 2 else ""
     lines = []
@@ -105,9 +96,9 @@ def bars(values: Sequence[float | None], current: Sequence[int], width: int, col
 def _cell(height: float, row: int) -> tuple[str, str]:
     """Return a tuple (block character, style) that draws the part of a bar in one row.
 
-    `height` is the height of the bar in rows, negative for a bar below the zero line. Row 0 is right above the zero
-    line, and row -1 right below it. Block characters fill a cell from below. Where a bar fills a cell from above, the
-    rest of the cell is therefore drawn as a block in reverse video.
+    `height` is the height of the bar in rows, negative below the zero line. Row 0 is right above this line. Block
+    characters fill a cell from below, but a bar below the line fills a cell from above. There, the block character
+    draws the empty part of the cell, in reverse video.
     """
     if row >= 0:
         eighths = max(min(round(8 * (height - row)), 8), 1 if row == 0 else 0)

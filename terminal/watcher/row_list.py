@@ -1,4 +1,4 @@
-"""A list of any length, of which only the visible rows are drawn."""
+"""A list widget that draws only its visible rows."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -17,14 +17,7 @@ WIDE = 90  # columns from which a terminal counts as wide
 
 
 class RowList(ScrollView, can_focus=True):
-    """Rows of one line each, with a cursor.
-
-    Args:
-        draw: function (index of a row, width in columns) -> text of the row.
-
-    Attributes:
-        placeholder: text of the first line if there are no rows.
-    """
+    """A list of one-line rows with a cursor. `draw(index, width)` draws a row. An empty list shows `placeholder`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -51,7 +44,7 @@ class RowList(ScrollView, can_focus=True):
             self.rows = rows
 
     class Chosen(Moved):
-        """The user clicked on the row on which the cursor already was."""
+        """The user clicked the row that the cursor was already on."""
 
     def __init__(self, draw: Callable[[int, int], Text], *, id: str) -> None:  # noqa: A002  # textual's name
         super().__init__(id=id)

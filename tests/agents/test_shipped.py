@@ -13,7 +13,7 @@ from agents.model import pretrained
 from agents.play.evaluate import evaluate
 from agents.registry import DEFAULT_GAME, FALLBACKS, SHIPPED, TRAINED, agent_folder
 from agents.storage.checkpoint import load_agent
-from agents.text.return_text import ReturnText
+from agents.text.prompt import ReturnText
 from agents.training.factory import make_trainer
 from experiments.release import ship
 from games.game_hash import game_hash

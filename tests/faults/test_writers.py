@@ -4,10 +4,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from experiments import program
 from experiments.compare import curves
 from experiments.release import licences, ship
 from experiments.rlhf import base_rates
@@ -65,8 +67,8 @@ def test_the_second_writer_is_refused(
 @pytest.mark.parametrize(
     ("main", "words"),
     [
-        (licences.main, ("--out", "OUT")),
-        (ship.main, ("run", "OUT", "--game", "bandit")),
+        (partial(program.run, licences.main), ("--out", "OUT")),
+        (partial(program.run, ship.main), ("run", "OUT", "--game", "bandit")),
         (curves.main, ("run", "--out", "OUT")),
     ],
 )

@@ -16,7 +16,7 @@ from gymnasium.utils.env_checker import check_env
 
 import games
 from games.base import TextGame
-from games.registration import ENTRY_POINTS
+from games.game_strings import ENTRY_POINTS
 
 SIMPLE = "textworld:simple?level=1&seed=7"
 KEYWORDS: dict[str, dict[str, Any]] = {

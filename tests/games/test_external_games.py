@@ -1,7 +1,7 @@
 """Games of others: GAME strings that name them, their settings, and what happens if they misbehave."""
 
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -169,19 +169,20 @@ def test_a_registered_environment_keeps_its_settings_and_its_limit(file: Path) -
     assert played("mine/Guess-v0?bonus=3", "low")[1][1] == 3.0
 
 
-def test_an_entry_point_is_a_game(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["guess", "open"])  # "open" is also a kind of `GameSpec`
+def test_an_entry_point_is_a_game(name: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(file.parent)
-    entry = EntryPoint(name="guess", value="mine:Guess", group=external_games.GROUP)
-    monkeypatch.setattr(external_games, "entry_points", lambda group: [entry])
+    entry = EntryPoint(name=name, value="mine:Guess", group=external_games.GROUP)
+    monkeypatch.setattr(external_games, "entry_points", EntryPoints([entry]).select)
     monkeypatch.setattr("games.code_import._NAMED", {})  # other tests name the same module
     monkeypatch.delitem(sys.modules, "mine", raising=False)
-    assert code_in("guess?word=low + bandit") == {"mine"}
+    assert code_in(f"{name}?word=low + bandit") == {"mine"}
     with pytest.raises(games.GameError, match="the run needs code that is imported only if you name it: mine"):
-        games.resolve_stored("guess?word=low", "the run")
+        games.resolve_stored(f"{name}?word=low", "the run")
     assert "mine" not in sys.modules
-    assert played("guess?word=low", "low")[1][1] == 1.0
+    assert played(f"{name}?word=low", "low")[1][1] == 1.0
     import_code("mine")
-    assert games.resolve_stored("guess?word=low", "the run") == games.resolve("guess?word=low")
+    assert games.resolve_stored(f"{name}?word=low", "the run") == games.resolve(f"{name}?word=low")
     monkeypatch.delitem(sys.modules, "mine")
 
 

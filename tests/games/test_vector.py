@@ -65,6 +65,8 @@ def test_results_equal_gymnasiums_own_vector_environment(mode: AutoresetMode, wo
         commands = commands_of(infos, turn)
         both = cast("Any", (ours.step(commands), theirs.step(commands)))
         infos = both[0][-1]
+    assert ours.get_attr("action_space") == theirs.get_attr("action_space") == ours.call("action_space")
+    assert ours.call("get_wrapper_attr", "metadata") == theirs.call("get_wrapper_attr", "metadata")
 
 
 @pytest.mark.parametrize("workers", [0, 3])

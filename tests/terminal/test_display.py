@@ -19,7 +19,7 @@ from agents.protocol import Decision, GeneratedToken, Turn
 from experiments.reproduce import PARTS
 from experiments.reproduce.finding import VERDICTS
 from games import readable, resolve
-from terminal import comparison, display, evaluation, playback, training
+from terminal import commands, comparison, display, evaluation, playback, training
 from tests import ROOT
 from tests.helpers.fakes import CorridorSpec
 
@@ -149,6 +149,12 @@ def test_progress_of_texts_shows_what_matters_there() -> None:
     assert "win" not in drawn(training.panel("x", [training.shown(METRICS, texts=True)], BudgetConfig(), 80), 80)
 
 
+def test_the_kl_to_the_old_policy_is_hidden_if_it_is_measured_before_the_only_gradient_step() -> None:
+    row = training.shown(METRICS, texts=True, one_step=True)
+    assert METRICS.keys() - training.shown(METRICS, texts=True).keys() == METRICS.keys() - row.keys() - {"approx_kl"}
+    assert "approx_kl" not in training.line(row, 3)
+
+
 def test_win_rates_are_shown_only_if_the_game_can_be_won() -> None:
     unknown = {name: value for name, value in METRICS.items() if name != "normalized_score"}
     row = training.shown(unknown, texts=False)
@@ -256,7 +262,7 @@ def test_the_line_below_a_policy_stays_indented() -> None:
 
 def test_no_verdict_of_a_reproduction_is_cut() -> None:
     parts = {part: {str(verdict): 7 for verdict in VERDICTS} for part in (*PARTS, "other", "added by us")}
-    shown = drawn(display.verdict_table(parts), 60)
+    shown = drawn(commands.verdict_table(parts), 60)
     assert max(map(len, shown.splitlines())) <= 60 and "…" not in shown
     assert {*" ".join(VERDICTS).split(), *PARTS, "added", "other"} <= set(shown.split())
 

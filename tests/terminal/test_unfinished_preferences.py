@@ -12,8 +12,7 @@ import pytest
 from agents.play.runner import EpisodeRunner
 from agents.storage.checkpoint import save_agent
 from agents.text import preferences
-from agents.training import reward_checkpoint, reward_model, reward_training
-from games import json_lines
+from agents.training import reward_model, reward_training
 from tests.conftest import Command
 from tests.helpers.preferences import PROMPTS, save_trunk, separable
 
@@ -59,9 +58,9 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[str]
     return calls
 
 
-@pytest.mark.parametrize(("owner", "name", "after"), [(json_lines, "append", 1), (preferences, "write_preferences", 0)])
+@pytest.mark.parametrize(("name", "after"), [("append_rows", 1), ("write_preferences", 0)])
 def test_make_pairs_continues(
-    owner: Any, name: str, after: int, command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, after: int, command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         played = counted(patch, EpisodeRunner, "play")
@@ -69,7 +68,7 @@ def test_make_pairs_continues(
         batches = len(played)
     assert batches > 2
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, failing(getattr(owner, name), after))
+        patch.setattr(preferences, name, failing(getattr(preferences, name), after))
         status, out, err = command(*PAIRS, "--out", "out.jsonl")
         assert (status, out, err) == (1, "", "error: the disk is full: the disk\n")
     unfinished = place / ".out.jsonl.part"
@@ -104,9 +103,7 @@ def test_train_reward_continues(
         assert command(*REWARD, "--out", "whole")[0] == 0
         total = len(steps)
     with monkeypatch.context() as patch:
-        save = failing(save_agent, saves)
-        patch.setattr(reward_checkpoint, "save_agent", save)
-        patch.setattr(reward_model, "save_agent", save)
+        patch.setattr(reward_model, "save_agent", failing(save_agent, saves))
         status, out, err = command(*REWARD, "--out", "rm")
         assert (status, out, err) == (1, "", "error: the disk is full: the disk\n")
         assert not (place / "rm").exists()
@@ -121,7 +118,7 @@ def test_train_reward_continues(
 
 def test_a_damaged_checkpoint_is_one_line(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(reward_model, "save_agent", failing(save_agent, 0))
+        patch.setattr(reward_model, "save_agent", failing(save_agent, 3))
         assert command(*REWARD, "--out", "rm")[0] == 1
     (place / ".rm.part" / "state.json").write_text("{}")
     status, _, err = command(*REWARD, "--out", "rm")

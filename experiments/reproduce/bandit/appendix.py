@@ -1,7 +1,6 @@
 """Check the appendix "random notes" of the post by Turner and Einhorn (2023), which is about tabular ACTDE.
 
-The notes are about the step size of q, about adding a constant to all rewards (a shift), and about multiplying all
-rewards by a factor c.
+The notes are about the step size of q, adding a constant to all rewards, and multiplying all rewards by a factor c.
 """
 
 import math
@@ -34,22 +33,25 @@ Bandits = list[tuple[Row, Row]]  # the rewards and the initial logits of each ba
 
 
 def converged(rewards: Row, start: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0) -> Tabular:
-    """Return an ACTDE learner that has taken all arms of a bandit in turn until q converged.
+    """Train ACTDE on a bandit until q has converged, taking all arms in turn, and return the learner.
 
-    `start` holds the initial logits. By default, the initial policy is uniform. `alpha` is the step size of q, and
-    `q_value` the initial q of every arm.
+    `start` holds the initial logits (default: 0). `alpha` is the step size of q, and `q_value` the initial q.
     """
     return in_turn(TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, start, alpha=alpha, q_value=q_value)
 
 
 def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
     """Measure all claims of the appendix. `shifts` is the result of `simulate_shifts`."""
-    rate = all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES])
-    return {"appendix.rate": rate, **invariances(bandits, rng), **exploration(shifts), **factors(bandits, rng)}
+    return {
+        "appendix.rate": all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES]),
+        **invariances(bandits, rng),
+        **exploration(shifts),
+        **factors(bandits, rng),
+    }
 
 
 def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
-    """Return a tuple (rewards, initial logits) of a random bandit with two to five arms."""
+    """Return the rewards and the initial logits of a random bandit with two to five arms."""
     arms = range(int(rng.integers(2, 6)))
     return {arm: float(rng.normal(0, 2)) for arm in arms}, {arm: float(rng.normal(0, 1)) for arm in arms}
 
@@ -60,14 +62,14 @@ def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
 
 
 def gained(rate: float) -> Row:
-    """Return the logits that ACTDE adds to each arm of the post's bandit if q has the step size `rate`."""
+    """Return how much ACTDE adds to the logits of the post's bandit until q converges. `rate` is the step size of q."""
     return converged(REWARDS, alpha=rate).logits[STATE]
 
 
 def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure whether the final policy changes when a constant is added to all rewards or to the initial q.
+    """Measure how ACTDE's final policy changes if a constant is added to all rewards or to the initial q.
 
-    Also measure whether ACTDE's training adds each arm's reward to the arm's logit.
+    Also measure whether training adds each arm's reward to its logit.
     """
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
@@ -87,10 +89,9 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measure
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
-    """Simulate ACTDE on the wedding and party bandit, with a constant added to both rewards.
+    """Simulate ACTDE on the wedding and party bandit, with each constant of `SHIFTS` added to both rewards.
 
-    Return a dict with the curves for each constant of `SHIFTS`, recorded at every step. A key is a constant as text,
-    such as "-3".
+    Return the curves, recorded at every step. Their names are the constants as texts, such as "-3".
     """
     learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
@@ -98,7 +99,7 @@ def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curve
 
 
 def lowest_entropy(curves: Curves) -> Array:
-    """Return the lowest entropy of the policy at any step, in nats. The shape is [S], for S seeds."""
+    """Return the minimum entropy of each seed's policy over all recorded steps, in nats."""
     policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
@@ -126,15 +127,14 @@ def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement
 
 
 def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
-    """Multiply each bandit's rewards by a random factor c, and compare ACTDE's final policy with three predictions.
+    """Multiply the rewards of each bandit by a random factor c, and compare the final policy with three predictions.
 
-    pi_0 is the initial policy, and pi_1 is the final policy for c = 1. Up to normalization, the predictions are:
+    Return the distances for each prediction. pi_0 is the initial policy, and pi_1 is the final policy for c = 1. Up to
+    normalization, the predictions are:
 
-    * "factor": pi_1^c, if pi_0 is uniform
-    * "factor-any": pi_1^c, if pi_0 is random
-    * "factor-tilt": pi_0 (pi_1 / pi_0)^c, if pi_0 is random
-
-    Return the distance between the predicted and the final policy for each prediction and bandit.
+    * "factor": pi_1^c, tested with a uniform pi_0
+    * "factor-any": pi_1^c, tested with a random pi_0
+    * "factor-tilt": pi_0 (pi_1 / pi_0)^c, tested with a random pi_0
     """
     found: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
     for rewards, start in bandits:
@@ -149,21 +149,20 @@ def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]
 
 
 def raised(policy: Row, c: float) -> Row:
-    """Raise a policy's probabilities to the power c, and return the renormalized policy."""
+    """Raise a policy's probabilities to the power c, and renormalize them."""
     weights = {arm: math.exp(c * math.log(p)) for arm, p in policy.items()}
     return {arm: weight / sum(weights.values()) for arm, weight in weights.items()}
 
 
 def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
-    """Return ACTDE's final policy when all rewards are multiplied by c. By default, the initial policy is uniform."""
+    """Return ACTDE's final policy if all rewards are multiplied by c. `start`: see `converged`."""
     return converged({arm: c * reward for arm, reward in rewards.items()}, start).policy(STATE)
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Test whether ACTDE's final policy has a lower entropy after all rewards are multiplied by a factor.
+    """Test for each bandit whether multiplying all rewards by a factor lowers the entropy of ACTDE's final policy.
 
-    The result maps two keys to one answer per bandit. The factor is a random c > 1 for "extremize-above", and 1 / c for
-    "extremize-below".
+    The factor is a random c > 1 for "extremize-above", and 1 / c for "extremize-below".
     """
     found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:

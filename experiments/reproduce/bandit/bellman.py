@@ -1,46 +1,47 @@
 """Test a claim of the post by Turner and Einhorn (2023) about Q-functions that satisfy the Bellman equation.
 
-The post says that "self-consistent, Bellman-backed-up Q-functions will have zero advantage and zero updates". Tables
-of v and q are called consistent if they are the exact values of the current policy.
+The post says that "self-consistent, Bellman-backed-up Q-functions will have zero advantage and zero updates". This
+module calls tables of v and q consistent if they are the exact values of the current policy.
 
-In a deterministic MDP the claim is true of the first step, because r + gamma v(s') equals q(s, a). If rewards are
-random, only the mean error is zero. After the first step, the claim fails even in a deterministic MDP. v learns from
-the actions that were sampled, and therefore moves away from the policy's mean of q. As a result, preceding states have
-nonzero errors again.
+In a deterministic MDP, the claim holds for the first step, because r + gamma v(s') equals q(s, a). With random rewards,
+only the mean error is zero. After the first step, the claim fails even in a deterministic MDP. The reason is that v
+learns from sampled actions, so v(s) drifts away from the policy's mean of q(s, .). This drift causes TD errors in the
+states that precede s.
 
-This cause of errors disappears if v is always set to the policy's mean of q. But the consistent tables may be an
-unstable fixed point. If a q-value rises by chance, its action becomes more likely. This may raise v, which raises q
-again. To first order, a disturbance dq changes q at a rate proportional to M (F - I) dq. Here F is the derivative of
-q's targets with respect to q, I is the identity, and M is the diagonal matrix of visit frequencies. Disturbances grow
-if M (F - I) has an eigenvalue with a positive real part. The values are bounded, so the growth ends, at another policy.
+These errors disappear if v(s) is set to the policy's mean of q(s, .) after every step. But the consistent tables may
+then be an unstable fixed point. If noise raises q(s, a), the policy takes a more often. This may raise v(s), and the
+higher v(s) may raise q(s, a) further.
+
+To first order, a disturbance dq of q changes at a rate proportional to M (F - I) dq. Here F is the Jacobian of the
+targets of q with respect to q, I is the identity, and M is the diagonal matrix of visit frequencies. Disturbances grow
+if M (F - I) has an eigenvalue with a positive real part. Since the values are bounded, the growth eventually stops, at
+a different policy.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
-from actde.tabular import TabularACTDE
-from experiments.reproduce.bandit.mdp import (
-    MDP,
-    ExpectedACTDE,
-    Logits,
-    advance,
-    initial_logits,
-    learn_on_policy,
-    make_consistent,
-    random_mdp,
-)
+from actde.tabular import Table, Tabular, TabularACTDE, Transition
+from experiments.reproduce.bandit.mdp import MDP, advance, initial_logits, learn_on_policy, random_mdp
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
 
 NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an error that is too large for it alone
 
 
-def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """Measure the TD errors of learners that start with consistent tables, in the first step and later.
+class ExpectedACTDE(TabularACTDE):
+    """ACTDE that sets v(s) to the policy's mean of q(s, .) after each step."""
 
-    The module's docstring defines consistent tables.
-    """
+    def learn(self, step: Transition) -> float:
+        error = super().learn(step)
+        policy = self.policy(step.state)
+        self.values[step.state] = sum(policy[action] * q for action, q in self.q_values[step.state].items())
+        return error
+
+
+def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
+    """Measure the TD errors of learners whose tables are initially consistent, in the first step and later."""
     count, steps = (6, 300) if quick else (100, 5000)
     first, noisy, later, unstable = [], [], [], []
     for _ in range(count):
@@ -60,17 +61,14 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
     }
 
 
-def later_error(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> float:
-    """Train ACTDE from consistent tables, and return the root mean square TD error of the last half of the steps.
-
-    In consistent tables, v and q are the exact values of the current policy.
-    """
+def later_error(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> float:
+    """Train ACTDE from consistent tables. Return the root mean square TD error of the last half of the steps."""
     errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
 
-def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> bool:
-    """Return whether a small disturbance of q leads to errors above `FAR` if v is always the policy's mean of q."""
+def diverges(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> bool:
+    """Disturb q slightly, train `ExpectedACTDE`, and return whether any TD error exceeds `FAR`."""
     learner = make_consistent(ExpectedACTDE(logits, alpha=0.1, b=0.1), mdp)
     for row in learner.q_values.values():
         for action in row:
@@ -78,13 +76,25 @@ def diverges(mdp: MDP, logits: Logits, steps: int, rng: np.random.Generator) -> 
     return bool(np.abs(advance(learn_on_policy(learner, mdp, rng), steps)).max() > FAR)
 
 
-def first_errors(mdp: MDP, logits: Logits, rng: np.random.Generator) -> list[float]:
-    """Return the TD error of each action in each state, for a learner with consistent tables.
-
-    In consistent tables, v and q are the exact values of the current policy. Each error is that of a new learner, whose
-    tables have not been changed by another step.
-    """
+def first_errors(mdp: MDP, logits: Table, rng: np.random.Generator) -> list[float]:
+    """Return the TD error of each action in each state, for a new learner with consistent tables."""
     return [
         make_consistent(TabularACTDE(logits), mdp).learn(mdp.step(state, action, rng))
         for state, action in np.ndindex(mdp.rewards.shape)
     ]
+
+
+def make_consistent(learner: Tabular, mdp: MDP) -> Tabular:
+    """Set the learner's v and q to the exact values of its current policy, and return the learner.
+
+    v solves v = r_pi + discount P_pi v, with the policy's mean rewards r_pi and transition matrix P_pi. Then
+    q(s, a) = r(s, a) + discount v(next state).
+    """
+    policy = np.array([list(learner.policy(state).values()) for state in learner.logits])
+    one = np.eye(len(policy))
+    into = (policy[..., None] * one[mdp.next_states]).sum(axis=1)
+    values = np.linalg.solve(one - mdp.discount * into, (policy * mdp.rewards).sum(axis=1))
+    q_values = mdp.rewards + mdp.discount * values[mdp.next_states]
+    learner.values.update(enumerate(values.tolist()))
+    learner.q_values.update((state, dict(enumerate(row))) for state, row in enumerate(q_values.tolist()))
+    return learner

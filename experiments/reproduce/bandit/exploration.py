@@ -1,7 +1,7 @@
 """Test whether PPO penalizes exploration, as the post by Turner and Einhorn (2023) says.
 
-The first experiment computes the sign of the TD error when an action is tried for the first time. The second
-experiment turns the post's Chuck-E-Cheese example into a game of two turns:
+The first experiment computes the sign of the TD error when an action is tried for the first time. The second turns the
+post's Chuck-E-Cheese example into a game of two turns:
 
 * In the first turn, "We had a" is followed by " wedding" or " party". " wedding" gives reward 1 and ends the episode.
 * In the second turn, " party" is followed by "." with reward 0.5 or by " at Chuck-E-Cheese" with reward 2.
@@ -27,7 +27,6 @@ START: dict[Any, dict[Any, float]] = {
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """Measure all claims about exploration. A quick run has fewer bandits, seeds and episodes."""
     bandits, seeds, episodes = (50, 30, 300) if quick else (1000, 300, 1000)
     ppo, actde = (punished(kind, rng.random((bandits, 2))) for kind in (TabularPPO, TabularACTDE))
     chuck_e_cheese = reaches_rare(rng, seeds, episodes)
@@ -41,9 +40,9 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def punished(kind: type[Tabular], rewards: Array) -> float:
-    """Return the share of bandits in which the worse arm has a negative TD error when it is first tried.
+    """Return the fraction of two-armed bandits in which the first TD error of the worse arm is negative.
 
-    `rewards` [N, 2] are those of N bandits with two arms. The better arm is tried once before the worse arm.
+    `rewards` [N, 2] holds the rewards of N bandits. The better arm is tried once before the worse arm.
     """
     errors = []
     for worse, better in np.sort(rewards).tolist():
@@ -54,9 +53,9 @@ def punished(kind: type[Tabular], rewards: Array) -> float:
 
 
 def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
-    """Measure the share of seeds in which PPO ever samples "at Chuck-E-Cheese".
+    """Measure the share of seeds in which PPO samples "at Chuck-E-Cheese" at least once.
 
-    The claim holds if this share is larger for ACTDE, with the 95% interval of the difference above 0.
+    The claim holds if ACTDE's share is larger, that is, if the 95% interval of the difference lies above 0.
     """
     starts = [int(seed) for seed in rng.integers(2**32, size=seeds)]
     ppo, actde = (np.array([finds(kind, seed, episodes) for seed in starts]) for kind in (TabularPPO, TabularACTDE))
@@ -67,7 +66,7 @@ def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measure
 
 
 def finds(kind: type[Tabular], seed: int, episodes: int) -> bool:
-    """Return whether the learner samples "at Chuck-E-Cheese" within `episodes` episodes of on-policy learning."""
+    """Return whether the learner samples "at Chuck-E-Cheese" within `episodes` episodes."""
     learner, rng = kind(START), random.Random(seed)
     for _ in range(episodes):
         if learner.sample("We had a", rng) == "wedding":

@@ -2,34 +2,35 @@
 
 The learners are PPO, vanilla policy gradient and ACTDE. The bandit is that of the post by Turner and Einhorn (2023).
 It has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of the better arm minus that of the worse
-arm, so x = pi(worse) is about e^-g. At each step n, PPO pulls an arm. The error of the pull is the reward minus the
-learned value v. PPO adds b times the error to the arm's logit, and alpha times the error to v. The following estimates
-of PPO's growth replace random quantities by their means.
+arm, so x = pi(worse) is about e^-g.
+
+At each step n, PPO pulls an arm. The error of the pull is the reward minus the learned value v. PPO adds b times the
+error to the arm's logit, and alpha times the error to v. The following estimates of PPO's growth replace random
+quantities by their means.
 
 * **alpha fixed.** v is about r1 until the worse arm is pulled. This pull has the error -D, which raises g by b D and
   lowers v by alpha D. The next pulls of the better arm have the errors D alpha (1 - alpha)^k for k = 0, 1, 2 and so on.
   These errors sum to D, so they raise g by another b D. A pull of the worse arm thus raises g by 2 b D for every alpha.
   Since the probability of this pull is x, dg/dn = 2 b D e^-g. Hence g grows like ln n for every alpha in (0, 1].
-* **alpha = 1/n, b fixed.** v is the mean of all rewards so far, r1 - M/n, where M is D times the number of pulls of the
-  worse arm. Each pull of the better arm thus has the error M/n, and g grows like b M ln n. The worse arm then has
-  probability n^(-b M) at step n. The sum of these probabilities over n is infinite if b M <= 1, so the worse arm is
-  pulled until b M exceeds 1. From then on, g grows faster than with a fixed alpha.
+* **alpha = 1/n, b fixed.** v is the mean of all rewards so far. It equals r1 - M/n, where M is D times the number of
+  pulls of the worse arm. Each pull of the better arm thus has the error M/n, and g grows like b M ln n. At step n, the
+  worse arm then has the probability n^(-b M). If b M <= 1, the sum of these probabilities over n is infinite.
+  Therefore, the worse arm is pulled until b M exceeds 1. From then on, g grows faster than with a fixed alpha.
 * **alpha = 1/n^2, b fixed.** The step sizes of v have a finite sum, so v stops below r1. The error of the better arm
   then stays positive, and g grows linearly.
-* **alpha = b = 1/n.** Let T be the sum of b over all steps so far, which is about ln n. If v were the policy's mean
-  reward, dg/dT would be 2 D x (1 - x), so e^g would grow like 2 D T, and g like ln ln n. In practice, v lags behind the
-  mean reward, and g grows faster. For any schedule of b with an infinite sum, g grows without bound, if only slowly.
+* **alpha = b = 1/n.** Let T be the sum of b over all steps so far, which is about ln n. Suppose that v is the policy's
+  mean reward. Then dg/dT = 2 D x (1 - x), so e^g grows like 2 D T, and g grows like ln ln n. In practice, v lags behind
+  the mean reward, and g grows faster. For any schedule of b with an infinite sum, g grows without bound, but slowly.
 * **alpha = b = 1/n^2.** g changes by at most the sum of b |error|, which is finite, so g is bounded. However, a
-  schedule of b with a finite sum stops every learner early: ACTDE, too, stops before it reaches the softmax of rewards.
+  schedule of b with a finite sum stops every learner early. ACTDE also stops before it reaches the softmax of rewards.
 
-If b / alpha is constant, ACTDE's g is at every step b / alpha times the q-value of the better arm minus that of the
-worse arm. If q converges to the rewards, g converges to (b / alpha) D.
+For ACTDE with a constant b / alpha, g = (b / alpha) (q(better) - q(worse)) at every step. If q converges to the
+rewards, g converges to (b / alpha) D.
 """
 
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from experiments.plot_style import PALETTE, make_figure, save_figure
@@ -65,41 +66,24 @@ CAPTION = (
 )
 
 
-def measure_fixed(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure how the gap between the two logits grows with fixed step sizes.
+def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
+    """Measure how the gap grows. A quick run omits the claims about decaying step sizes and about the final policy.
 
-    A quick run has too few steps for the claim about the final policy, and omits it.
+    Footnote 2 of the post says that a decaying learning rate probably stops the growth of PPO's logits. ACTDE is
+    measured with the same schedules.
     """
     ppo = curves["ppo"]
-    party = expit(-ppo.gap[-1])
-    limit = judge(over_seeds(party), (party < 0.001).all() and (ppo.last_decade(ppo.gap) >= 0).all())
-    return {
+    fixed = {
         "ppo.unbounded": above_zero(over_seeds(late_slope(ppo))),
         "ppo.gradient": above_zero(over_seeds(late_slope(curves["ppo, gradient"]))),
         "vanilla": above_zero(over_seeds(late_slope(curves["vanilla"]))),
         "footnote2.fixed": above_zero(over_seeds(late_slope(curves["ppo, alpha 0.1"]))),
         "ppo.oscillates": above_zero(over_seeds(ppo.last_decade(ppo.negative))),
         "ppo.reinforcement": above_zero(over_seeds(ppo.last_decade(ppo.moved))),
-        **({} if quick else {"ppo.limit": limit}),
     }
-
-
-def late_slope(curves: Curves) -> Array:
-    """Return the slope of the gap between the logits against ln n, where n is the step. The shape is [S], for S seeds.
-
-    Only the last two decades of steps are used, which are all but the first 1%.
-    """
-    late = curves.since(0.01)
-    return slopes(np.log(curves.steps[late]), curves.gap[late])
-
-
-def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
-    """Measure how the gap between the two logits grows with decaying step sizes.
-
-    Footnote 2 of the post says that "a decaying learning rate schedule probably does" stop the growth of PPO's logits.
-    ACTDE is measured with the same schedules.
-    """
-    square = curves["ppo, both 1/n^2"]
+    if quick:
+        return fixed
+    party, square = expit(-ppo.gap[-1]), curves["ppo, both 1/n^2"]
     movement = square.last_decade(square.gap)
     growing = {
         "v": over_seeds(late_slope(curves["ppo, v 1/n"])),
@@ -109,29 +93,31 @@ def measure_schedules(curves: dict[str, Curves]) -> dict[str, Measurement]:
     ends = {"actde": "actde, both 1/n", "actde-square": "actde, both 1/n^2"}
     softmax = {name: over_seeds(curves[learner].gap[-1]) for name, learner in ends.items()}
     return {
+        **fixed,
+        "ppo.limit": judge(over_seeds(party), (party < 0.001).all() and (ppo.last_decade(ppo.gap) >= 0).all()),
         **{f"footnote2.{name}": judge(band, band["low"] <= 0) for name, band in growing.items()},
         "footnote2.both-square": judge(over_seeds(movement), np.abs(movement).max() < 1e-3),
         **{f"footnote2.{name}": judge(band, abs(band["ours"] - 0.5) < 0.01) for name, band in softmax.items()},
     }
 
 
-def slow_pace(both: Curves) -> Array:
-    """Return the slope of e^gap against the sum of 1/n, where n is the step. The shape is [S], for S seeds.
+def late_slope(curves: Curves) -> Array:
+    """Return the slope of the gap against ln n for each seed. The first 1% of the steps n is left out."""
+    return slopes(np.log(curves.after(0.01, curves.steps)), curves.after(0.01, curves.gap))
 
-    `both` are the curves of a learner whose step sizes alpha and b both decay as 1/n. Only the last two decades of
-    steps are used, which are all but the first 1%.
+
+def slow_pace(both: Curves) -> Array:
+    """Return the slope of e^gap against 1 + 1/2 + ... + 1/n for each seed. The first 1% of the steps n is left out.
+
+    `both` are the curves of a learner whose step sizes alpha and b both decay as 1/n.
     """
-    late = both.since(0.01)
-    return slopes(harmonic(both.steps)[late], np.exp(both.gap[late]))
+    sums = np.cumsum(1 / np.arange(1, both.steps[-1] + 1))[both.steps - 1]
+    return slopes(both.after(0.01, sums), np.exp(both.after(0.01, both.gap)))
 
 
 def late_power(curves: Curves) -> Array:
-    """Return the exponent p with which the gap grows like n^p, where n is the step. The shape is [S], for S seeds.
-
-    Only the last two decades of steps are used, which are all but the first 1%.
-    """
-    late = curves.since(0.01)
-    return slopes(np.log(curves.steps[late]), np.log(np.maximum(curves.gap[late], 1e-9)))
+    """Fit gap ~ n^p, and return the exponent p for each seed. The first 1% of the steps n is left out."""
+    return slopes(np.log(curves.after(0.01, curves.steps)), np.log(np.maximum(curves.after(0.01, curves.gap), 1e-9)))
 
 
 def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
@@ -140,7 +126,7 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
     pulls = over_seeds(curves["ppo, v 1/n"].pulls[-1])["ours"]
     both = curves["ppo, both 1/n"]
     pace = over_seeds(slow_pace(both))["ours"]
-    squares = float((expit(both.gap[both.since(0.01)]) ** 2).mean())
+    squares = float((expit(both.after(0.01, both.gap)) ** 2).mean())
     seeds, steps = both.converged_at.size, int(both.steps[-1])
     return {
         ADVANTAGE: [f"On policy: {seeds} seeds of {steps:,} steps each; all learners share the random numbers."],
@@ -157,13 +143,7 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
     }
 
 
-def harmonic(steps: NDArray[np.int64]) -> Array:
-    """Return the harmonic number 1 + 1/2 + ... + 1/n for each n in `steps` [T]. The shape is [T]."""
-    return np.cumsum(1 / np.arange(1, steps[-1] + 1))[steps - 1]
-
-
 def figure(curves: dict[str, Curves], path: Path) -> None:
-    """Draw the figure that `CAPTION` describes, and save it to `path`."""
     drawing, axes = make_figure()
     for axis, (title, labels) in zip(axes, PANELS.items(), strict=True):
         for place, (name, label) in enumerate(labels.items()):

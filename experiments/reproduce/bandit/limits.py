@@ -1,7 +1,4 @@
-"""Measure which policies the learners converge to during on-policy learning, and after how many steps.
-
-The examples, such as wireheading, are from the post by Turner and Einhorn (2023).
-"""
+"""Measure where on-policy learning converges in the post's examples, and after how many steps."""
 
 import math
 
@@ -24,10 +21,7 @@ FAST = 100  # steps within which convergence counts as fast
 
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure all claims about the policies that the learners converge to.
-
-    A quick run skips the cookies example, which needs more steps.
-    """
+    """Measure all claims. A quick run skips the cookies example, which needs more steps."""
     return {
         **wedding(curves["actde"], curves["actde, gradient"], curves["ppo"]),
         **({} if quick else cookies(curves["cookies, actde"], curves["cookies, ppo"])),
@@ -36,15 +30,15 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 
 def after_fast(curves: Curves, values: Array) -> Array:
-    """Return by how much `values` [T, S] change from step `FAST` to the last step. The shape is [S], for S seeds."""
+    """Return the change [S] of `values` [T, S] from step `FAST` to the last step."""
     return np.asarray(values[-1] - values[curves.steps >= FAST][0])
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Measure ACTDE's final policy on the wedding and party example, and how far ACTDE moves the logits in total.
+    """Measure ACTDE's final policy and the total movement of its logits on the wedding and party example.
 
-    `along_gradient` holds the curves of an ACTDE variant, in which each error moves both logits along the gradient of
-    log pi. In `actde`, it moves only the logit of the sampled action.
+    In `along_gradient`, each error moves both logits along the gradient of log pi. In `actde`, each error moves only
+    the logit of the sampled action.
     """
     ends, gradient_ends, total = expit(actde.gap[-1]), expit(along_gradient.gap[-1]), actde.moved[-1]
     later, ppo_later = (over_seeds(after_fast(one, one.moved)) for one in (actde, ppo))
@@ -65,8 +59,8 @@ def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Mea
 def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
     """Measure the final policies on the cookies example, which has the rewards 11 and 10.
 
-    The first step makes the sampled action so likely that the other action is rarely sampled afterwards. Recovery
-    therefore takes tens of thousands of steps.
+    The first step raises the probability of the sampled action almost to 1. The other action is then rarely sampled for
+    tens of thousands of steps.
     """
     ends, pizza = expit(actde.gap[-1]), expit(-ppo.gap[-1])
     return {
@@ -79,8 +73,7 @@ def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
 def wireheading(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
     """Measure the wireheading example, in which the rewards are 100 for wireheading and 10 for pizza.
 
-    Pizza is sampled early or practically never. If PPO samples wireheading first, the probability that a step samples
-    pizza falls to e^-104.
+    If PPO samples wireheading first, pi(pizza) falls to about e^-105. Pizza is then practically never sampled.
     """
     log_pizza = -np.logaddexp(0, ppo.gap[-1]) / math.log(10)
     reached = np.abs(actde.gap[-1] - START - 90) < 1e-6

@@ -1,14 +1,14 @@
 """Recompute numbers of the post by Turner and Einhorn (2023): its two tables, and the policies at convergence.
 
-The learners are those of actde/tabular.py. The sequences of actions are fixed: either the post's history or all actions
-in turn. In growth.py and limits.py, by contrast, the learners sample actions from their own policies.
+The actions are fixed: either the post's history or all actions in turn. In growth.py and limits.py, by contrast, the
+learners sample actions from their own policies.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from scipy.optimize import brentq
+from scipy.special import expit
 
 from actde.tabular import Row as StepRow
 from actde.tabular import Tabular, TabularACTDE, TabularPPO, bandit_steps, replay
@@ -25,15 +25,15 @@ ROUNDS = 1000
 
 
 def measure() -> dict[str, Measurement]:
-    return ppo_table() | actde_table() | bandit_limits() | wireheading() | ppo_in_turn()
+    return tables() | bandit_limits() | wireheading() | ppo_in_turn()
 
 
 def in_turn(
     kind: type[Tabular], rewards: Row, rounds: int = ROUNDS, start: Row | None = None, **settings: float
 ) -> Tabular:
-    """Return a learner of the class `kind` that has taken every action of a bandit once in each of `rounds` rounds.
+    """Take every action of a bandit once in each of `rounds` rounds, and return the trained learner.
 
-    `start` holds the initial logits. By default, the initial policy is uniform.
+    `start` holds the initial logits (default: 0).
     """
     learner = kind({STATE: start or dict.fromkeys(rewards, 0.0)}, **settings)
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
@@ -41,51 +41,42 @@ def in_turn(
 
 
 def replay_history(kind: type[Tabular], steps: int = len(HISTORY), **settings: float) -> list[StepRow]:
-    """Replay the first `steps` actions of the post's history, and return a row of the post's table for each action."""
+    """Return the rows of the post's table for the first `steps` actions of its history."""
     learner = kind({STATE: dict.fromkeys(REWARDS, 0.0)}, **settings)
     return replay(learner, bandit_steps(STATE, REWARDS, HISTORY[:steps]))
 
 
-def softmax(logits: Mapping[Any, float], action: object) -> float:
-    """Return the probability of `action` under the softmax of `logits`."""
-    return 1 / sum(math.exp(logit - logits[action]) for logit in logits.values())
-
-
 def gap(learner: Tabular) -> float:
-    """Return the logit of the first of two actions minus that of the second action, in nats."""
+    """Return the logit of the first action minus that of the second action, in nats."""
     first, second = learner.logits[STATE].values()
     return first - second
 
 
-def ppo_table() -> dict[str, Measurement]:
-    return {
+def tables() -> dict[str, Measurement]:
+    """Measure all entries of the post's two tables.
+
+    In ACTDE's table, the rule for pi(wedding) is a softmax over q. It is applied to the q-values that the post prints.
+    """
+    cells = {
         f"ppo-table.t{row.t}.{name}": Measurement(ours)
         for row in replay_history(TabularPPO)
         for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value))
     }
-
-
-def actde_table() -> dict[str, Measurement]:
-    """Measure all entries of ACTDE's table in the post.
-
-    For pi(wedding), the measurement includes the result of the post's own rule: the softmax of the q-values that the
-    post prints.
-    """
-    cells, claims = {}, load_claims("bandit")
+    claims = load_claims("bandit")
     for row in replay_history(TabularACTDE):
         name = f"actde-table.t{row.t}"
         printed = {action: parse_printed(str(claims[f"{name}.q-{action}"].post))[0] for action in REWARDS}
         cells[f"{name}.error"] = Measurement(row.error)
-        cells[f"{name}.pi"] = Measurement(row.policy["wedding"], rule=softmax(printed, "wedding"))
+        cells[f"{name}.pi"] = Measurement(row.policy["wedding"], rule=expit(printed["wedding"] - printed["party"]))
         cells |= {f"{name}.q-{action}": Measurement(row.q_values[action]) for action in REWARDS}
     return cells
 
 
 def bandit_limits() -> dict[str, Measurement]:
-    """Measure the policies that ACTDE converges to, and PPO's policy after its first step with logits in bits.
+    """Measure ACTDE's policies at convergence, and PPO's policy after its first step.
 
-    The post says that an advantage of 1 makes an action "1 bit more probable". A bit doubles the odds. The step size b
-    of the logits is therefore ln 2 for PPO.
+    The post says that an advantage of 1 makes an action "1 bit more probable". One bit doubles the odds, so PPO's step
+    size b is ln 2.
     """
     (bits,) = replay_history(TabularPPO, 1, b=math.log(2))
     policy = in_turn(TabularACTDE, {"pizza": 10.0, "cookies": 11.0}).policy(STATE)
@@ -102,11 +93,9 @@ def bandit_limits() -> dict[str, Measurement]:
 
 
 def wireheading() -> dict[str, Measurement]:
-    """Measure the policy that ACTDE converges to on the wireheading example.
+    """Measure the policy that ACTDE converges to on the wireheading example. Initially, pi(pizza) is 1%.
 
-    The initial policy is {pizza 1%, wirehead 99%}, and the rewards are 10 and 100. The tiny probability of pizza is
-    computed from the difference of the logits, so that it is not rounded to 0. Also measure at which difference of the
-    rewards the probability is .02%, the number that the post states.
+    Also compute which difference of the rewards gives the post's number, pi(pizza) = .02%.
     """
 
     def share(difference: float) -> float:
@@ -123,9 +112,9 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure how fast the difference of the two logits grows if PPO takes two actions in turn.
+    """Measure how fast PPO's two logits move apart when it takes two actions alternately.
 
-    In each of three examples, every round should add twice the difference of the rewards, in nats.
+    In each of three examples, their difference should grow by 2 (r1 - r2) nats per round, for rewards r1 > r2.
     """
     measurements = {}
     for name, rewards, start in (

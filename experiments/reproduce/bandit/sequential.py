@@ -1,8 +1,8 @@
 """Check whether tabular ACTDE's logits stay bounded in finite MDPs.
 
-The post by Turner and Einhorn (2023) leaves this question open in footnote 3. `actde/tabular.py` proves that the
-logits are bounded if the discount is below 1: each logit equals its initial value plus b / alpha times the change of
-its q-value, and q is bounded. If the discount is 1 and episodes never end, neither q nor the logits are bounded.
+Footnote 3 of the post by Turner and Einhorn (2023) leaves this question open. `actde/tabular.py` proves that the logits
+are bounded if the discount is below 1: each logit equals its initial value plus b / alpha times the change of its
+q-value, and q is bounded. If the discount is 1 and episodes never end, neither q nor the logits are bounded.
 """
 
 from collections.abc import Iterable
@@ -34,10 +34,10 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
-    """Check the proof in the module's docstring in random MDPs, with random step sizes and initial policies.
+    """Check the proof in `count` random MDPs, with random step sizes and initial policies.
 
-    The first measurement is the largest deviation from the equation for the logits. The second measurement is the
-    largest ratio of a logit's change to its bound, in MDPs without noise. `count` is the number of MDPs.
+    "footnote3.invariant" is the largest deviation from the equation for the logits. "footnote3.discounted" is the
+    largest change of a logit divided by its bound, over the MDPs without noise.
     """
     deviations, used = [], []
     for place in range(count):
@@ -56,25 +56,21 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
 
 
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """Return how much the distance between a state's two logits grows from step `first` to step `steps`.
-
-    The shape is [S], for S states.
-    """
+    """Return how much the two logits of each state move apart from step `first` to step `steps` [S]."""
     _, logits = tables_at(learner_of(kind, mdp), mdp, (first, steps), rng)
     before, after = np.abs(logits[..., 0] - logits[..., 1])
     return np.asarray(after - before)
 
 
 def learner_of(kind: type[Tabular], mdp: MDP) -> Tabular:
-    """Return a new learner of the class `kind` whose initial policy is uniform."""
     return kind(initial_logits(mdp), alpha=0.1, b=0.1)
 
 
 def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
-    """Measure the growth of ACTDE's logits in an endless MDP with a single state, discount 1 and positive rewards.
+    """Measure how fast ACTDE's two logits move apart in an endless MDP with one state, in nats per step.
 
-    `count` is the number of learners, each with its own random actions. The growth is that of the distance between the
-    two logits, per step, over the second half of the steps.
+    The discount is 1, and the rewards are positive. The rate is the mean over `count` learners, in the second half of
+    their steps.
     """
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
@@ -83,9 +79,9 @@ def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
 
 
 def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
-    """Measure how much the difference of the two logits grows late in training, in the prisoner's dilemma.
+    """Measure how much a state's two logits move apart in the prisoner's dilemma, in the last 90% of the steps.
 
-    Late means the last decade of steps, which are all but the first 10%.
+    Only the state with the larger growth counts.
     """
     seeds, steps = (5, 1000) if quick else (20, 20_000)
     rows = [
@@ -100,7 +96,6 @@ def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
 
 
 def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
-    """Draw the figure that `CAPTION` describes, and save it to `path`."""
     steps = log_spaced(1000 if quick else 20_000)
     drawing, (left, right) = make_figure()
     for name, style in (("ppo", "--"), ("actde", "-")):
@@ -124,10 +119,7 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 
 
 def tables_at(learner: Tabular, mdp: MDP, at: Iterable[int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Train a learner, and return a tuple (q-values, logits) at the T steps in `at`.
-
-    Both have the shape [T, S, A], for S states and A actions.
-    """
+    """Train a learner, and return its q-values and its logits, each [T, S, A], at the T steps in `at`."""
     errors, rows = learn_on_policy(learner, mdp, rng), []
     for before, now in pairwise([0, *at]):
         advance(errors, now - before)

@@ -8,7 +8,7 @@ the two logits, so only this difference is stored. All learners of a seed use th
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,10 @@ class Learner:
     At step n = 1, 2, ..., the step sizes are alpha / n^alpha_power for v and q, and b / n^b_power for the logits.
 
     Attributes:
-        rule: the baseline of the error, which is v for "ppo", q(a) for "actde", and 0 for "none" (vanilla policy
-            gradient).
+        rule: the baseline of the error: v ("ppo"), q(a) ("actde") or 0 ("none", which is vanilla policy gradient).
         gap: the initial logit of the first arm minus that of the second arm, in nats.
-        gradient: if True, the error of the pulled arm a moves both logits, along the gradient of log pi(a). If False,
-            it moves only the logit of a.
+        gradient: if true, an error moves both logits along the gradient of log pi. If false, it moves only the logit of
+            the pulled arm.
     """
 
     name: str
@@ -48,15 +47,15 @@ class Learner:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The recorded curves of one learner, at T steps and for S seeds. Their shape is [T, S].
+    """The curves of one learner with S seeds, recorded at T steps. Unless stated otherwise, the shape is [T, S].
 
     Attributes:
-        steps: the number of steps done. The shape is [T].
+        steps: the recorded steps [T].
         gap: the logit of the first arm minus that of the second arm, in nats.
         moved: the sum of |b error| so far, in nats.
         negative: the number of negative errors so far.
         pulls: the number of pulls of the second arm so far.
-        converged_at: the last step with a nonzero error. The shape is [S].
+        converged_at: the last step with a nonzero error [S].
     """
 
     steps: NDArray[np.int64]
@@ -66,16 +65,13 @@ class Curves:
     pulls: Array
     converged_at: Array
 
-    def since(self, share: float) -> NDArray[np.bool_]:
-        """Return a mask [T] that is True for the recorded steps after the first fraction `share` of all steps.
-
-        With 0.01, these steps are the last two decades.
-        """
-        return np.asarray(self.steps >= share * self.steps[-1] * (1 - TINY))
+    def after(self, share: float, values: NDArray[Any]) -> Array:
+        """Return the rows of `values` [T, ...] from the fraction `share` of all steps on."""
+        return np.asarray(values[self.steps >= share * self.steps[-1] * (1 - TINY)])
 
     def last_decade(self, values: Array) -> Array:
-        """Return the change of `values` [T, S] over the last decade of steps. The shape is [S]."""
-        return np.asarray(values[-1] - values[self.since(0.1)][0])
+        """Return the change [S] of `values` [T, S] over the last decade of steps."""
+        return np.asarray(values[-1] - self.after(0.1, values)[0])
 
 
 class Tables:
@@ -92,7 +88,10 @@ class Tables:
         self.values, self.q_first, self.q_second, self.moved, self.negative, self.pulls, self.converged_at = zeros
 
     def step(self, n: int, uniform: Array) -> None:
-        """Do step n. A learner pulls its first arm if its seed's random number in `uniform` [S] is below pi(first)."""
+        """Do step n. A learner pulls its first arm if its random number is below pi(first).
+
+        `uniform` [S] holds one random number per seed, which all learners use.
+        """
         alpha, b = self.alpha / n**self.alpha_power, self.b / n**self.b_power
         p = expit(self.gap)
         taken = uniform < p
@@ -110,9 +109,9 @@ class Tables:
         self.converged_at[np.abs(error) > TINY] = n
 
 
-def log_spaced(steps: int, per_decade: int = 20) -> list[int]:
-    """Return about `per_decade` integers per decade from 1 to `steps`. Powers of 10 are included if `steps` is 10^k."""
-    return sorted(set(map(round, np.geomspace(1, steps, round(np.log10(steps) * per_decade) + 1))))
+def log_spaced(steps: int) -> list[int]:
+    """Return about 20 integers per decade from 1 to `steps`. Powers of 10 are included if `steps` is 10^k."""
+    return sorted(set(map(round, np.geomspace(1, steps, round(np.log10(steps) * 20) + 1))))
 
 
 def simulate(
@@ -124,22 +123,19 @@ def simulate(
     at: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curves]:
-    """Simulate all learners, and return the curves of each by its name.
-
-    The curves are recorded at the steps `at`, or by default at the steps that `log_spaced` returns.
-    """
+    """Simulate all learners, and return their curves by name. `at` lists the recorded steps (default: `log_spaced`)."""
     tables, wanted = Tables(learners, seeds), list(log_spaced(steps) if at is None else at)
-    recorded: list[list[Array]] = []
+    recorded: list[Array] = []
     for start in range(0, steps, BLOCK):
         uniform = rng.random((min(BLOCK, steps - start), seeds))
         for n, row in enumerate(uniform, start + 1):
             tables.step(n, row)
             if len(recorded) < len(wanted) and n == wanted[len(recorded)]:
-                recorded.append([x.copy() for x in (tables.gap, tables.moved, tables.negative, tables.pulls)])
+                recorded.append(np.stack([tables.gap, tables.moved, tables.negative, tables.pulls]))
         if progress is not None:
             progress(f"{start + len(uniform):,} of {steps:,} steps of the bandit", start + len(uniform), steps)
-    gap, moved, negative, pulls = (np.array(rows).swapaxes(0, 1) for rows in zip(*recorded, strict=True))
+    columns = np.array(recorded).transpose(1, 2, 0, 3)  # [4, L, T, S]
     return {
         one.name: Curves(np.array(wanted), *curves)
-        for one, *curves in zip(learners, gap, moved, negative, pulls, tables.converged_at, strict=True)
+        for one, *curves in zip(learners, *columns, tables.converged_at, strict=True)
     }

@@ -1,7 +1,7 @@
 """Part `ipd`: reproduce the iterated prisoner's dilemma of the post by Turner and Einhorn (2023).
 
-The part checks the payoffs, trains PPO, and trains ten trials of ACTDE. The training curves of finished trials are
-stored in the report's folder. With 0 workers, no trial is run, and the report covers the stored trials.
+The training curves of finished trials are stored in the report's folder. With 0 workers, no trial is run, and the
+report covers the stored trials.
 """
 
 from collections.abc import Mapping
@@ -11,42 +11,42 @@ import numpy as np
 
 from experiments.reproduce import Outcome, Progress
 from experiments.reproduce.finding import ACTDE_RESULTS, PPO_RESULTS, judged
-from experiments.reproduce.ipd import actde_findings, payoff_matrix, ppo_findings
-from experiments.reproduce.ipd.arms import IPD, OTHER_MATRICES, SHORT, Series, run_arms, shortened
+from experiments.reproduce.ipd import findings, payoff_matrix
+from experiments.reproduce.ipd.arms import IPD, OTHER_MATRICES, SHORT, Series, run_arms
 from experiments.reproduce.ipd.drawing import plot_shares, plot_trials
 
 QUICK_STEPS = 80
-Figures = dict[str, str]  # file name -> caption
 
 
 def run(
     *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
 ) -> Outcome:
-    """Run the missing trials. A full run takes about an hour on two cores, and a quick run a minute."""
-    arms = shortened(IPD, QUICK_STEPS) if quick else IPD
-    curves = run_arms(arms, folder, seed=seed, quick=quick, workers=workers, cluster=cluster, progress=progress)
+    """Run the missing trials. A full run takes about an hour on two cores. A quick run takes about a minute."""
+    steps = QUICK_STEPS if quick else None
+    curves = run_arms(IPD, folder, seed=seed, quick_steps=steps, workers=workers, cluster=cluster, progress=progress)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    findings = judged("ipd", payoff_matrix.measure(rng) | ppo_findings.measure(curves) | actde_findings.measure(curves))
-    notes = {ACTDE_RESULTS: [*actde_findings.notes(findings), *actde_findings.matrix_notes(curves), _cost(curves)]}
+    trained = findings.measure_ppo(curves) | findings.measure_actde(curves)
+    judgements = judged("ipd", payoff_matrix.measure(rng) | trained)
+    notes = {ACTDE_RESULTS: [*findings.notes(judgements), *findings.matrix_notes(curves), _cost(curves)]}
     figures = {PPO_RESULTS: _ppo_figures(curves, folder), ACTDE_RESULTS: _actde_figures(curves, folder)}
-    drawn = {section: list(pairs.items()) for section, pairs in figures.items() if pairs}
-    return Outcome(findings, drawn, notes, sum(one.seconds for one in curves.values()))
+    drawn = {section: pairs for section, pairs in figures.items() if pairs}
+    return Outcome(judgements, drawn, notes, sum(one.seconds for one in curves.values()))
 
 
-def _ppo_figures(curves: Mapping[str, Series], folder: Path) -> Figures:
-    trials, path = curves["ppo"].trials, folder / "ipd-ppo.svg"
+def _ppo_figures(curves: Mapping[str, Series], folder: Path) -> list[tuple[str, str]]:
+    name, trials = "ipd-ppo.svg", curves["ppo"].trials
+    panels = [(arm, one.until(SHORT), None) for arm, one in curves.items() if arm.startswith("ppo") and one.trials]
     if not trials:
-        return {}
-    panels = [(name, one.until(SHORT), None) for name, one in curves.items() if name.startswith("ppo") and one.trials]
-    plot_shares(path, panels, columns=2)
+        return []
+    plot_shares(folder / name, panels, columns=2)
     caption = (
         f"PPO: mean and standard deviation of {trials} trials, with and without whitening and a detached value head"
     )
-    return {path.name: f"{caption}. Dashed: softmax over returns."}
+    return [(name, f"{caption}. Dashed: softmax over returns.")]
 
 
-def _actde_figures(curves: Mapping[str, Series], folder: Path) -> Figures:
-    figures, actde = Figures(), curves["actde"]
+def _actde_figures(curves: Mapping[str, Series], folder: Path) -> list[tuple[str, str]]:
+    figures, actde = [], curves["actde"]
     others = [curves[arm.name] for arm in OTHER_MATRICES if curves[arm.name].trials]
     if actde.trials:
         first, mean, trials = "ipd-actde-trial.svg", "ipd-actde-mean.svg", "ipd-actde-trials.svg"
@@ -54,14 +54,16 @@ def _actde_figures(curves: Mapping[str, Series], folder: Path) -> Figures:
         plot_shares(folder / first, panels, columns=2)
         plot_shares(folder / mean, [(f"{actde.trials} trials", actde, None)], columns=1)
         plot_trials(folder / trials, [("ACTDE", actde)], columns=1)
-        figures[first] = "ACTDE: one trial, its first steps and all of them. No whitening, as in the post."
-        figures[mean] = f"ACTDE: mean and standard deviation of {actde.trials} trials."
-        figures[trials] = "ACTDE: the share of alternating games in every trial, and the mean."
+        figures += [
+            (first, "ACTDE: one trial, its first steps and all of them. No whitening, as in the post."),
+            (mean, f"ACTDE: mean and standard deviation of {actde.trials} trials."),
+            (trials, "ACTDE: the share of alternating games in every trial, and the mean."),
+        ]
     if others:
-        path, counts = folder / "ipd-actde-matrix.svg", ", ".join(str(one.trials) for one in others)
-        plot_shares(path, [(one.payoff, one, None) for one in others], columns=len(others))
+        name, counts = "ipd-actde-matrix.svg", ", ".join(str(one.trials) for one in others)
+        plot_shares(folder / name, [(one.payoff, one, None) for one in others], columns=len(others))
         caption = f"ACTDE on the other matrices of the public code: mean and standard deviation ({counts} trials)."
-        figures[path.name] = f"{caption} Dashed: softmax over returns."
+        figures.append((name, f"{caption} Dashed: softmax over returns."))
     return figures
 
 

@@ -1,7 +1,7 @@
 """Define the arms of the prisoner's dilemma experiments, and load the training curves of their finished trials.
 
-The experiments reproduce the post by Turner and Einhorn (2023). A trial is one model that plays and learns with its own
-seed. An arm is a set of trials with the same recipe: optimizer, payoff matrix and training settings.
+A trial is one model that plays and learns with its own seed. An arm is a set of trials with the same recipe: optimizer,
+payoff matrix and training settings.
 
 The agent plays against its own previous action, so a game is a pair of consecutive actions. A game is alternating if
 the two actions differ (cd or dc), cooperating if both cooperate (cc), and defecting if both defect (dd).
@@ -30,14 +30,13 @@ EARLY, LAST = (200, 400), 100
 UNIFORM = {"alternate": 0.5, "cooperate": 0.25, "defect": 0.25}  # shares of games under the uniform policy
 SHARES = tuple(UNIFORM)
 COLLAPSED = 0.1  # nats of entropy below which a policy counts as collapsed; 98% and 2% have 0.098 nats
-# The changes of the recipe in each variation. The post says that ACTDE is sensitive to these variations.
+# Changes of the recipe. The post says that ACTDE is sensitive to these variations.
 SWITCHES: dict[str, dict[str, Any]] = {
     "whitened": {"whitening": "batch"},
     "detached": {"detach_heads": True},
     "ilql": {"value_loss": "ilql"},
 }
-# All combinations of the switches. The first combination is empty.
-CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]
+CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]  # all combinations
 
 
 def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe: Any) -> Arm:
@@ -69,19 +68,11 @@ ABLATIONS = [
 ]
 
 
-def shortened(arms: Sequence[Arm], steps: int) -> list[Arm]:
-    """Return the arms of a quick run, which have the same recipes but only two trials each.
-
-    Each trial has `steps` gradient steps.
-    """
-    return [replace(arm, trials=2, steps=steps) for arm in arms]
-
-
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The training curves of an arm's finished trials, and their total processor time.
+    """The training curves [trials, rollouts, columns] of an arm's finished trials, and their total processor time.
 
-    The shape of `rows` is [trials, rollouts, columns]. `ipd_trials.trial.COLUMNS` names the columns.
+    `ipd_trials.trial.COLUMNS` names the columns.
     """
 
     arm: Arm
@@ -98,54 +89,44 @@ class Series:
 
     @property
     def end(self) -> int:
-        """The number of gradient steps in each trial."""
+        """The number of gradient steps per trial."""
         return int(self.rows.shape[1]) * EPOCHS
 
     def column(self, name: str) -> Array:
-        """Return the curves of one column. The shape is [trials, rollouts]."""
+        """Return the curves of one column [trials, rollouts]."""
         return self.rows[:, :, COLUMNS.index(name)]
 
     def reaches(self, step: int) -> bool:
-        """Return whether there are at least two trials and each has at least `step` gradient steps."""
+        """Return whether there are at least two trials and they have at least `step` gradient steps."""
         return self.trials >= 2 and self.end >= step
 
     def between(self, name: str, first: int, last: int) -> Array:
-        """Return each trial's mean of a column over the gradient steps [first, last). The shape is [trials]."""
+        """Return the mean of a column over the gradient steps first <= step < last, for each trial."""
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
 
     def last(self, name: str, step: int = LONG) -> Array:
-        """Return each trial's mean of a column over the 100 gradient steps before `step`. The shape is [trials]."""
+        """Return the mean of a column over the 100 gradient steps before `step`, for each trial."""
         return self.between(name, step - LAST, step)
 
     def early(self, name: str) -> Array:
-        """Return each trial's mean of a column over the gradient steps 200 to 400. The shape is [trials].
-
-        In this window, the post's curve peaks.
-        """
+        """Return the mean of a column for each trial over steps 200 to 400, where the post's curve peaks."""
         return self.between(name, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return the shares of alternating, cooperating and defecting games. The shape is [3, trials].
-
-        They are averaged over the last 100 gradient steps before `step`.
-        """
+        """Return the shares of alternating, cooperating and defecting games before `step` [3, trials] (see `last`)."""
         return np.array([self.last(name, step) for name in SHARES])
 
     def trend(self, name: str) -> Array:
-        """Return by how much a column rises over the second half of each trial. The shape is [trials].
-
-        The rise is that of a line fitted by least squares.
-        """
+        """Return how much a column rises over the second half of each trial, according to a least-squares line."""
         late = self.column(name)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """Reduce the curves to about `points` points. Return a tuple (steps, series).
+        """Reduce the curves to about `points` points, which are means over consecutive rollouts.
 
-        `steps` are the gradient steps of the points. In the series, each point is the mean over the rollouts from this
-        point to the next.
+        Return the gradient step at which each point begins, and the reduced series.
         """
         length = max(1, self.rows.shape[1] // points)
         kept = self.rows.shape[1] // length
@@ -153,7 +134,7 @@ class Series:
         return np.arange(kept) * length * EPOCHS, replace(self, rows=rows)
 
     def until(self, step: int) -> "Series":
-        """Return the same trials, cut off at this gradient step."""
+        """Return the same trials, cut off at a gradient step."""
         return replace(self, rows=self.rows[:, : step // EPOCHS])
 
 
@@ -162,20 +143,23 @@ def run_arms(
     folder: Path,
     *,
     seed: int,
-    quick: bool,
+    quick_steps: int | None,
     workers: int | None,
     cluster: str | None = None,
     progress: Progress,
 ) -> dict[str, Series]:
-    """Run the missing trials, store them in `folder`, and return all finished trials by the arm's name.
+    """Run the missing trials, and store them in the record of `folder`. Return all finished trials by the arm's name.
 
-    The trials are stored in a record (see record.py). Quick trials have a separate record and a separate folder of
-    runs. If `workers` is 0, no trial is run, so an arm may have no trials. `cluster`: see `run_trials.run`.
+    `quick_steps` selects a quick run: each arm then has two trials with this number of gradient steps. Quick runs have
+    their own record and their own folder of runs. If `workers` is 0, no trial is run, so an arm may have no trials.
+    `cluster`: see `run_trials.run`.
 
     Raises:
         AgentError: The stored trials are damaged or have another seed or recipe, or there are no finished trials.
     """
-    prefix = "quick-" if quick else ""
+    prefix = ""
+    if quick_steps is not None:
+        prefix, arms = "quick-", [replace(arm, trials=2, steps=quick_steps) for arm in arms]
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"
     kept = record.read(path, seed=seed)
     if workers != 0:

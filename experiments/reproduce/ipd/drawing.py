@@ -1,7 +1,6 @@
 """Draw figures of the prisoner's dilemma in the style of the post by Turner and Einhorn (2023).
 
-The figures show the shares of alternating, cooperating and defecting games against gradient steps. Shaded areas are
-one standard deviation around the mean over trials.
+The figures show the shares of alternating, cooperating and defecting games against gradient steps.
 """
 
 from collections.abc import Sequence
@@ -45,10 +44,9 @@ def _draw_shares(axis: Any, series: Series, trial: int | None) -> None:
 
 
 def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *, columns: int) -> None:
-    """Draw the shares of games and save the figure to `path`.
+    """Draw the shares of games. Each panel is a tuple (title, series, trial).
 
-    Each panel is a tuple (title, series, trial). `trial` is the index of the trial to draw. If it is None, the mean
-    over trials is drawn.
+    If the index `trial` is None, draw the mean over trials and shade one standard deviation around it.
     """
     figure, axes = _axes(len(panels), columns, 4.75, 3.4)
     for axis, (title, series, trial) in zip(axes, panels, strict=True):
@@ -62,7 +60,7 @@ def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *,
 
 
 def plot_trials(path: Path, panels: Sequence[tuple[str, Series]], *, columns: int) -> None:
-    """Draw the share of alternating games with one panel per arm. Thin lines are trials, thick lines their means."""
+    """Draw the share of alternating games, one panel per arm. Thin lines are trials, thick lines their means."""
     figure, axes = _axes(len(panels), columns, 3.2, 2.5)
     for axis, (title, series) in zip(axes, panels, strict=True):
         steps, thinned = series.thinned(POINTS)

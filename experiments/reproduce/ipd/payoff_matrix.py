@@ -1,8 +1,7 @@
 """Check what the post by Turner and Einhorn (2023) says about the payoffs of its prisoner's dilemma.
 
-The agent plays against its own previous action. The reward depends on the past action and the present action. A
-sequence of actions is written as a word of the letters c (cooperate) and d (defect). Its first letter is the past
-action. The returns, the optimal strategies and the discount thresholds are computed from the game.
+The reward depends on the agent's past action and its present action. A sequence of actions is written as a word of the
+letters c (cooperate) and d (defect). Its first letter is the past action, which gives no reward.
 """
 
 import numpy as np
@@ -20,25 +19,21 @@ PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (
 
 
 def played(words: str, payoff: str = "post") -> list[float]:
-    """Play a sequence such as "cdcd" in the game, and return its rewards.
-
-    The first letter is the past action, which gives no reward. Each further letter gives one reward. `payoff` is the
-    name of the payoff matrix.
-    """
+    """Play a sequence such as "cdcd" in the game, and return its rewards. `payoff` is the name of the payoff matrix."""
     env = PrisonersDilemma(payoff=payoff, max_turns=len(words))
     names = {action[0]: action for action in ACTIONS}
     env.reset(options={"start": names[words[0]]})
     return [float(env.step(names[letter])[1]) for letter in words[1:]]
 
 
-def discounted(words: str, payoff: str = "post", gamma: float = GAMMA) -> float:
-    """Return the discounted return of the infinite sequence of actions that the string `words` abbreviates.
+def discounted(words: str, payoff: str = "post") -> float:
+    """Return the discounted return of an infinite sequence of actions.
 
-    "cdcd" and "dcdc" abbreviate the sequences that alternate forever. Any other string abbreviates its first letter,
-    followed by its last letter forever. `payoff` is the name of the payoff matrix.
+    "cdcd" and "dcdc" mean that the two actions alternate forever. Any other `words`, such as "cddd", means the first
+    letter and endless repetitions of the last letter.
     """
     endless = words[:2] * (FAR // 2) if words in ("cdcd", "dcdc") else words[0] + words[-1] * (FAR - 1)
-    return float(np.dot(played(endless, payoff), gamma ** np.arange(FAR - 1)))
+    return float(np.dot(played(endless, payoff), GAMMA ** np.arange(FAR - 1)))
 
 
 def mean_returns(payoff: str = "post") -> dict[str, float]:
@@ -48,35 +43,30 @@ def mean_returns(payoff: str = "post") -> dict[str, float]:
 
 
 def softmax_shares(payoff: str = "post") -> dict[str, float]:
-    """Compute the softmax over the strategies' mean returns, which the post's figures show as dashed lines."""
+    """Return the softmax over the strategies' mean returns. The post's figures show these shares as dashed lines."""
     returns = mean_returns(payoff)
     weights = np.exp(list(returns.values()))
     return dict(zip(returns, (weights / weights.sum()).tolist(), strict=True))
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """Return the name of the plan (deterministic strategy) with the highest value.
-
-    The value of a plan is here the sum of its values after the two possible past actions.
-    """
+    """Return the name of the best plan. A plan's score is the sum of its values for the two possible past actions."""
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
 
 def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the value of a plan for each past action. The shape is [2].
+    """Return the value [2] of a plan for each past action. `plan` holds the action to take after each past action.
 
-    `plan` holds the action after cooperate (0) and the action after defect (1). The values v solve v = r + gamma P v.
-    Here r are the plan's rewards, and P is the plan's transition matrix.
+    The values solve v = r + gamma P v, with the plan's rewards r and transition matrix P.
     """
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
     return np.linalg.solve(np.eye(2) - gamma * np.eye(2)[list(plan)], rewards)
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:
-    """Return the discount factors above which always cooperating beats always defecting.
+    """Return the discount factors above which always cooperating beats always defecting, for each past action.
 
-    The result is a tuple: the threshold if the past action is cooperate, and the threshold if it is defect. Let
-    [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two strategies have equal returns:
+    Let [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two strategies have equal returns:
 
     * After cooperate, a / (1 - g) = b + d g / (1 - g), and therefore g = (b - a) / (b - d).
     * After defect, c + a g / (1 - g) = d / (1 - g), and therefore g = (d - c) / (a - c).
@@ -86,7 +76,6 @@ def thresholds(payoff: Payoff) -> tuple[float, float]:
 
 
 def measure(rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure all claims about the payoff matrix."""
     matrix = PAYOFFS["post"]
     returns = {words: discounted(words) for words in RETURNS}
     from_c, from_d = thresholds(matrix)

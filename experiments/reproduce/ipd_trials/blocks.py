@@ -1,15 +1,14 @@
 """Define the parts of the transformer trunk as pure functions, and compile them.
 
-The first dimension of every tensor is over trials, so that one operation serves all trials. Because the trunk is tiny,
-most of its time is spent on moving tensors through memory. `torch.compile` reduces this time by fusing each part into a
-few loops. It needs a C++ compiler. All layers share the compiled code of a part.
+Because the trunk is tiny, most of its time is spent on moving tensors through memory. `torch.compile` reduces this time
+by fusing each part into a few loops. It needs a C++ compiler. All layers share the compiled code of a part.
 
-Several functions have these arguments: `keep` is a dropout mask, which is 0 where dropout removes a number and 1
-elsewhere. `scale` is the factor by which dropout multiplies the numbers that it keeps. `w` contains the parameters of a
-layer, or the token embedding and the final layer norm.
+In several functions, `keep` is a dropout mask, which is 0 where dropout removes a number and 1 elsewhere. `scale` is
+the factor by which dropout multiplies the numbers that it keeps. `w` contains the parameters of a layer, or the token
+embedding and the final layer norm.
 
 Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys,
-S streams. Streams are sequences of actions that a trial plays in parallel.
+S streams.
 """
 
 import os
@@ -32,10 +31,9 @@ Weights = Mapping[str, Tensor]  # parameters [N, ...] by name
 
 
 def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """Return the sum of the token and position embeddings, after dropout. The shape is [N, D, t, S].
+    """Return the sum [N, D, t, S] of the token and position embeddings, after dropout.
 
-    `tokens` [N, t, S] are actions, `places` [N, t, D] are the position embeddings, and `keep` [N, D, t, S] is the
-    dropout mask. The module's docstring defines the sizes.
+    Shapes: tokens [N, t, S], places [N, t, D], keep [N, D, t, S].
     """
     cooperate, defect = w["wte"][..., None, None].unbind(1)
     x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
@@ -43,23 +41,18 @@ def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weight
 
 
 def before(x: Tensor, w: Weights) -> Tensor:
-    """Return a layer's queries, keys and values for its input x [N, D, t, S]. The shape is [N, 3, H, E, t, S].
-
-    The module's docstring defines the sizes.
-    """
+    """Return a layer's queries, keys and values [N, 3, H, E, t, S] for its input x [N, D, t, S]."""
     return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute causal attention of t queries to J keys, without normalizing the attention weights.
+    """Compute causal attention of t queries to J keys. The queries belong to the last t of the J positions.
 
-    The last t keys have the same positions as the queries. Return a tuple of two tensors, from which `after` computes
-    the normalized result by division:
+    Return a tuple (summed, total). `summed` [N, H, E, t, S] is the sum of the values, weighted by the unnormalized
+    attention weights after dropout. `total` [N, H, t, S] is the sum of these weights before dropout. `after` divides
+    `summed` by `total`.
 
-    * the sum [N, H, E, t, S] of the values, weighted by the attention weights after dropout
-    * the sum [N, H, t, S] of the attention weights before dropout
-
-    Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], keep [N, H, t, J, S] of the type uint8.
+    Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], keep [N, H, t, J, S] of dtype uint8.
     """
     q = q * E**-0.5
     scores = q[:, :, 0, :, None] * k[:, :, 0, None]
@@ -76,10 +69,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
 
 
 def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """Return a layer's output [N, D, t, S], given its input x [N, D, t, S] and the results of `attend`.
+    """Return a layer's output [N, D, t, S] for its input x [N, D, t, S] and the two results of `attend`.
 
-    The results of `attend` are `summed` and `total`. `keep` [N, 2, D, t, S] holds the dropout masks of the two residual
-    updates.
+    `keep` [N, 2, D, t, S] holds the dropout masks of the two residual updates.
     """
     y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
     first, second = (keep * scale).unbind(1)
@@ -91,10 +83,7 @@ def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor,
 def attend_and_after(
     x: Tensor, q: Tensor, k: Tensor, v: Tensor, attention_keep: Tensor, keep: Tensor, scale: Tensor, w: Weights
 ) -> Tensor:
-    """Call `attend` and then `after`, as one function that can be compiled.
-
-    In a rollout, tensors are so small that the overhead of calls dominates.
-    """
+    """Call `attend` and `after` in one compiled function, because call overhead dominates in a rollout."""
     return after(x, *attend(q, k, v, attention_keep), keep, scale, w)
 
 
@@ -114,16 +103,14 @@ def _norm(x: Tensor, name: str, w: Weights) -> Tensor:  # LayerNorm (Ba et al. 2
 
 
 def can_compile() -> bool:
-    """Return whether there are a C++ compiler and Python's header file, as `torch.compile` needs."""
+    """Return whether `torch.compile` can run. It needs a C++ compiler and Python's header file."""
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return shutil.which(os.environ.get("CXX", "g++")) is not None and header.exists()
 
 
 @cache
 def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function `part`, which `torch.compile` compiles once for each combination of shapes.
-
-    Inductor's thresholds are raised, so that `attend` recomputes the [t, J] attention weights instead of storing them.
-    """
+    """Return `part` compiled by `torch.compile`: once for each combination of sizes that are not marked as dynamic."""
+    # raised thresholds of Inductor, so that `attend` recomputes the [t, J] attention weights instead of storing them
     names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
     return torch.compile(part, options=dict.fromkeys(names, 1000), dynamic=False)

@@ -1,8 +1,8 @@
 """Store the training curves of finished trials in one small file in the report's folder.
 
-Trials in this file are not run again. The file `trials.safetensors` holds one half-precision tensor [rollouts, columns]
-for each trial, under a name like ARM/trial-03. Its metadata holds the seed, the recipes, the processor times, and a
-SHA-256 digest of the curves and of the other metadata.
+The file `trials.safetensors` holds a half-precision tensor [rollouts, columns] for each trial, under a name like
+ARM/trial-03. Its metadata holds the seed, the recipes, the processor times, and a SHA-256 digest of the curves and of
+the other metadata.
 """
 
 import hashlib
@@ -37,25 +37,18 @@ class StoredAbout(TypedDict):
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """The finished trials.
-
-    Attributes:
-        recipes: the settings of each arm, by the arm's name.
-        seconds: the processor time of each trial, by the trial's name.
-        rows: the curves [rollouts, columns] of each trial, by the trial's name.
-    """
+    """The finished trials of all arms."""
 
     seed: int
-    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # by the arm's name
+    seconds: dict[str, float] = field(default_factory=dict)  # processor time by the trial's name
+    rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)  # curves [rollouts, columns] by the trial's name
 
     def holds(self, job: Job) -> bool:
-        """Return whether the record holds all trials of the batch `job` at their full length.
+        """Return whether the record holds all trials of a batch at their full length.
 
-        AgentError is raised if the record holds trials of the same arm with another recipe.
+        Raise AgentError if it holds trials of the same arm with another recipe.
         """
-        assert job.seed == self.seed
         return all(self._holds(job.arm, trial) for trial in job.trials)
 
     def _holds(self, arm: Arm, trial: int) -> bool:
@@ -66,7 +59,7 @@ class Record:
         return len(self.rows.get(_name(arm, trial), ())) >= arm.rollouts
 
     def take(self, arms: Sequence[Arm], runs: Path) -> None:
-        """Add to the record those trials of `arms` that are finished in the folder `runs`."""
+        """Add the trials of `arms` that are finished in the folder `runs`."""
         for job in (job for arm in arms for job in jobs_of(arm, self.seed)):
             if not self.holds(job) and (found := finished(job, runs)) is not None:
                 rows, seconds = found
@@ -76,10 +69,7 @@ class Record:
                 self.seconds |= dict.fromkeys(names, round(seconds / len(rows), 1))
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """Return a tuple (curves, seconds) for an arm's finished trials.
-
-        The shape of the curves is [trials, rollouts, columns], and the seconds are the total processor time.
-        """
+        """Return the curves [trials, rollouts, columns] of an arm's finished trials, and their total processor time."""
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
         return np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS))), sum(self.seconds[name] for name in names)
@@ -98,7 +88,7 @@ def _name(arm: Arm, trial: int) -> str:
 
 
 def _digest(about: Mapping[str, Any], rows: Mapping[str, NDArray[np.float16]]) -> str:
-    """Return the SHA-256 of the metadata without its field `digest`, and of the curves in order of their names."""
+    """Return the SHA-256 of the metadata (without `digest`) and of the curves, in the order of their names."""
     found = hashlib.sha256(json_hash({name: about[name] for name in about if name != "digest"}).encode())
     for name in sorted(rows):
         found.update(rows[name].tobytes())
@@ -109,7 +99,7 @@ def read(path: Path, *, seed: int) -> Record:
     """Return the record in a file, or an empty record if the file does not exist.
 
     Raises:
-        AgentError: The file is damaged, its columns differ from `COLUMNS`, or its seed differs from `seed`.
+        AgentError: The file is damaged, or has other columns than `COLUMNS` or another seed than `seed`.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,8 +1,7 @@
 """Run trials in batches, with several batches in parallel. An interrupted batch resumes from its last checkpoint.
 
-An arm is a set of trials with the same recipe. A batch is a group of an arm's trials that run in one process. Each
-batch has a folder like RUNS/ARM/trials-00-04. In this folder, `trials.json` describes the batch, and
-`checkpoint.safetensors` holds its last checkpoint.
+A batch is a group of an arm's trials that run in one process. Each batch has a folder like RUNS/ARM/trials-00-04. In
+this folder, `trials.json` describes the batch, and `checkpoint.safetensors` holds its last checkpoint.
 
 Trial i of every arm starts with the same weights. In arms with dropout, trial i also uses the same random numbers. Arms
 can therefore be compared in pairs of trials.
@@ -37,10 +36,7 @@ COMPILED_FROM = 100  # rollouts per trial; for fewer, compilation (about 45 s on
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A set of trials with the same recipe.
-
-    Each trial has `steps` gradient steps. This is a multiple of `EPOCHS`, the number of gradient steps on each rollout.
-    """
+    """A set of trials with the same recipe. Each has `steps` gradient steps, a multiple of `EPOCHS`."""
 
     name: str
     recipe: Recipe
@@ -54,7 +50,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A batch of trials of one arm. `trials` are the numbers of the trials within the arm, counted from 0."""
+    """A batch of trials of one arm. An arm numbers its trials from 0."""
 
     arm: Arm
     trials: range
@@ -68,17 +64,14 @@ class Job:
     def compiled(self) -> bool:
         return self.arm.rollouts >= COMPILED_FROM
 
-    def folder(self, runs: Path) -> Path:
-        return runs / self.name
-
     def about(self) -> dict[str, Any]:
         return {"recipe": self.arm.recipe.model_dump(), "seed": self.seed, "trials": list(self.trials)}
 
 
 def jobs_of(arm: Arm, seed: int) -> list[Job]:
     """Return all trials of an arm, split into batches."""
-    starts = range(0, arm.trials, BATCH)
-    return [Job(arm=arm, trials=range(start, min(start + BATCH, arm.trials)), seed=seed) for start in starts]
+    trials = range(arm.trials)
+    return [Job(arm=arm, trials=trials[start : start + BATCH], seed=seed) for start in trials[::BATCH]]
 
 
 def run(
@@ -89,12 +82,11 @@ def run(
     cluster: str | None = None,
     on_progress: Callable[[str, float, float], None],
 ) -> None:
-    """Run all batches to their end, in this order and at most `workers` at the same time, or on a cluster.
+    """Run all batches to the end, in the given order. At most `workers` batches run at once.
 
-    `cluster` is the address of a Ray cluster (see `ClusterPool`).
-
-    Whenever a batch has written a checkpoint, `on_progress` is called. Its arguments are the name of the batch, the
-    number of rollouts that `run` has done so far, and the number that it must do in total.
+    If `cluster` is the address of a Ray cluster, the batches run there (see `ClusterPool`). After each checkpoint of a
+    batch, `on_progress` is called with three arguments: the name of the batch, the number of rollouts that `run` has
+    done so far, and the number that it must do in total.
 
     Raises:
         AgentError: The folder of a batch holds other trials or is damaged.
@@ -111,7 +103,7 @@ def run(
         while waiting or running:
             while waiting and len(running) < pool.size:
                 job = waiting.popleft()
-                running[pool.submit(_advance_on_one_core, job, runs)] = job
+                running[pool.submit(advance, job, runs)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 done[job] = future.result()
@@ -121,15 +113,17 @@ def run(
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Run at most `rollouts` further rollouts of a batch, and write a checkpoint.
+    """Run at most `rollouts` further rollouts of a batch on one core, and write a checkpoint.
 
     Return the number of rollouts that the batch has done since its beginning.
 
     Raises:
         DivergenceError: A number is not finite. The last checkpoint is kept.
     """
+    import torch
     from safetensors.torch import save
 
+    torch.set_num_threads(1)
     trials = load(job, runs)
     until = min(trials.curves.shape[1] + rollouts, job.arm.rollouts)
     began = time.process_time()
@@ -141,15 +135,8 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
         check_finite(state)
     except DivergenceError as error:
         raise DivergenceError(f"{job.name} diverged between rollouts {until - rollouts} and {until}: {error}") from None
-    atomic_write(job.folder(runs) / CHECKPOINT, save({name: x.contiguous() for name, x in state.items()}))
+    atomic_write(runs / job.name / CHECKPOINT, save({name: x.contiguous() for name, x in state.items()}))
     return until
-
-
-def _advance_on_one_core(job: Job, runs: Path) -> int:
-    import torch
-
-    torch.set_num_threads(1)
-    return advance(job, runs)
 
 
 def load(job: Job, runs: Path) -> Trials:
@@ -158,7 +145,7 @@ def load(job: Job, runs: Path) -> Trials:
     Raises:
         AgentError: The folder holds other trials or is damaged.
     """
-    folder = job.folder(runs)
+    folder = runs / job.name
     create_folder(folder)
     remove_leftovers(folder)  # the command holds the lock of the folder with all runs
     if not (folder / ABOUT).exists():
@@ -177,9 +164,7 @@ def load(job: Job, runs: Path) -> Trials:
 
 
 def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """Return a tuple (curves, seconds) for a batch, or None if the batch is unfinished.
-
-    The shape of the curves is [trials, rollouts, columns], and the seconds are the batch's processor time.
+    """Return a batch's curves [trials, rollouts, columns] and processor seconds, or None if it is unfinished.
 
     Raises:
         AgentError: The folder holds other trials or is damaged.
@@ -187,18 +172,18 @@ def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
     if _rollouts_of(job, runs) < job.arm.rollouts:
         return None
     _check(job, runs)
-    state = read_tensors(job.folder(runs) / CHECKPOINT)
+    state = read_tensors(runs / job.name / CHECKPOINT)
     return state["curves"].numpy()[:, : job.arm.rollouts], float(state["seconds"])
 
 
 def _check(job: Job, runs: Path) -> None:
-    found = read_json(job.folder(runs) / ABOUT)
+    found = read_json(runs / job.name / ABOUT)
     if found != job.about():
-        raise AgentError(f"{job.folder(runs)} holds other trials ({found}); choose another folder for the report")
+        raise AgentError(f"{runs / job.name} holds other trials ({found}); choose another folder for the report")
 
 
 def _rollouts_of(job: Job, runs: Path) -> int:
-    path = job.folder(runs) / CHECKPOINT
+    path = runs / job.name / CHECKPOINT
     if not path.exists():
         return 0
     state = read_tensors(path)

@@ -1,7 +1,6 @@
 """Train several models at once in the prisoner's dilemma of the post by Turner and Einhorn (2023).
 
-A trial is one model that plays and learns with its own random seed. A recipe is the set of settings that all trials of
-a batch share. The update rules and losses are those of `actde`.
+A trial is one model that plays and learns with its own random seed. The update rules and losses are those of `actde`.
 
 The actions are cooperate (0) and defect (1). The model plays against its own previous action, so a game is a pair of
 consecutive actions. Streams are independent sequences of actions that a model plays in parallel.
@@ -20,8 +19,7 @@ from torch import Tensor
 
 from actde import Batch, OptimizerConfig, Outputs, Targets, make_optimizer
 from actde.config import BelowOne, Config, Fraction, NonNegative, Positive
-from experiments.reproduce.ipd_trials.random_streams import Random
-from experiments.reproduce.ipd_trials.trunk import DECAYED, Model, S, T
+from experiments.reproduce.ipd_trials.trunk import DECAYED, Model, Random, S, T
 from games.ipd import PAYOFFS
 
 EPOCHS = 4  # gradient steps on each whole rollout
@@ -33,7 +31,7 @@ COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_a
 
 
 class Recipe(Config):
-    """The settings that all trials of a batch share, and that may differ between batches.
+    """The settings that all trials of a batch share.
 
     The defaults are those of ACTDE in the public code that made the post's figures. If `detach_heads` is true, the
     gradients of v and q stop at the trunk's output. If the Q head's learning rate `q_lr` is None, it equals `lr`.
@@ -52,17 +50,13 @@ class Recipe(Config):
     weight_decay: NonNegative = 0.1
     dropout: BelowOne = 0.1
 
-    def optimizer_config(self) -> OptimizerConfig:
-        return OptimizerConfig(**self.model_dump(include={"gamma", "gae_lambda", "whitening", "value_loss"}))
-
 
 class Trials:
-    """Trials that run at the same time without influencing each other. There is one seed per trial.
+    """Trials that run at the same time without influencing each other. Each has its own seed.
 
     Attributes:
-        curves: the quantities named in `COLUMNS`, for all rollouts so far. The shape is [N, rollouts, columns], for N
-            trials.
-        seconds: the processor time so far, which the caller of `step` must update.
+        curves: the quantities named in `COLUMNS` for all rollouts so far [N, rollouts, columns].
+        seconds: the processor time so far. The caller of `step` must update it.
     """
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
@@ -70,7 +64,8 @@ class Trials:
         weights, play = zip(*(seed.spawn(2) for seed in seeds), strict=True)
         starts = [torch.Generator().manual_seed(int(seed.generate_state(1)[0])) for seed in weights]
         self.model = Model(starts, dropout=recipe.dropout, detach_heads=recipe.detach_heads, compiled=compiled)
-        self.optimizer = make_optimizer(recipe.optimizer, recipe.optimizer_config())
+        settings = recipe.model_dump(include={"gamma", "gae_lambda", "whitening", "value_loss"})
+        self.optimizer = make_optimizer(recipe.optimizer, OptimizerConfig(**settings))
         self.torch_optimizer = torch.optim.AdamW(self._groups(), betas=BETAS, fused=True)
         self.random = Random(play)
         self.last = (self.random.uniform(S) < 0.5).long()
@@ -80,19 +75,17 @@ class Trials:
 
     def _groups(self) -> list[dict[str, Any]]:
         recipe, weights = self.recipe, self.model.weights
-        rates = {True: recipe.lr if recipe.q_lr is None else recipe.q_lr, False: recipe.lr}
-        groups = []
-        for decayed, q_head in product((True, False), repeat=2):
-            own = [weights[n] for n in weights if (n in DECAYED, n in ("q", "q_bias")) == (decayed, q_head)]
-            decay = recipe.weight_decay if decayed else 0.0
-            groups.append({"params": own, "lr": rates[q_head], "weight_decay": decay})
-        return groups
+        return [
+            {
+                "params": [weights[n] for n in weights if (n in DECAYED, n in ("q", "q_bias")) == (decayed, q_head)],
+                "lr": recipe.q_lr if q_head and recipe.q_lr is not None else recipe.lr,
+                "weight_decay": recipe.weight_decay if decayed else 0.0,
+            }
+            for decayed, q_head in product((True, False), repeat=2)
+        ]
 
     def step(self) -> Tensor:
-        """Play a rollout of 100 games per stream, and train on it.
-
-        Return the quantities named in `COLUMNS` for this rollout. The shape is [N, columns], for N trials.
-        """
+        """Play a rollout of 100 games per stream, and train on it. Return the new row of `curves` [N, columns]."""
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
@@ -116,7 +109,8 @@ class Trials:
             self.torch_optimizer.step()
         q = batch.values if batch.q_values is None else batch.q_values
         errors = [(found - targets.returns).square() for found in (batch.values, q)]
-        means = map(_mean, (rewards, _rows(_entropy(logprobs)), targets.advantages.abs(), *errors))
+        quantities = (rewards, _rows(_entropy(logprobs)), targets.advantages.abs(), *errors)
+        means = [x.reshape(-1, S * (T - 1)).mean(dim=1) for x in quantities]
         self.curves = torch.cat([self.curves, torch.stack([*_shares(tokens), *means], 1).double()[:, None]], 1)
         return self.curves[:, -1]
 
@@ -129,7 +123,7 @@ class Trials:
         return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from `state`. KeyError, RuntimeError or ValueError is raised if `state` does not fit these trials."""
+        """Resume from `state`. Raise KeyError, RuntimeError or ValueError if it does not fit these trials."""
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
@@ -142,10 +136,7 @@ class Trials:
         self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
     def _targets(self, batch: Batch) -> Targets:
-        """Return the advantages and the return targets.
-
-        If advantages are whitened, each trial uses the mean and the standard deviation of its own advantages.
-        """
+        """Return the advantages and the return targets. Whitening uses each trial's own mean and standard deviation."""
         if self.recipe.whitening == "none":
             return self.optimizer.targets(batch)
         tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
@@ -176,10 +167,6 @@ class Trials:
 
 def _rows(x: Tensor) -> Tensor:  # [N, T - 1, S] -> [N S, T - 1], a row for each stream of each trial
     return x.transpose(1, 2).flatten(0, 1)
-
-
-def _mean(x: Tensor) -> Tensor:  # [N S, T - 1] -> [N]
-    return x.reshape(-1, S * (T - 1)).mean(dim=1)
 
 
 def _taken(table: Tensor, actions: Tensor) -> Tensor:  # [N, 2, T, S], [N, T - 1, S] -> [N, T - 1, S]

@@ -1,21 +1,22 @@
 """Implement the model of the post by Turner and Einhorn (2023) for several trials at once.
 
-The model is a GPT-2 trunk with three linear heads for the policy, v and q. The trunk has 3 layers and hidden size 12.
-Each trial has its own weights. A stream is a sequence of actions, and each trial plays S streams in parallel.
+The model is a GPT-2 trunk with three linear heads for the policy, v and q. Each trial has its own weights, and its own
+generator of the dropout masks and actions (`Random`).
 
 Shapes: N trials, L layers, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, T positions,
-S streams.
+S streams (sequences of actions that each trial plays in parallel).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from experiments.reproduce.ipd_trials import blocks
 from experiments.reproduce.ipd_trials.blocks import D, E, F, H, Weights
-from experiments.reproduce.ipd_trials.random_streams import Random
 
 L: Final = 3
 T: Final = 101  # positions: the token before the first action, and 100 actions; v at the last bootstraps the returns
@@ -35,22 +36,54 @@ BLOCKS = ((0, 25), (25, 50), (50, 76), (76, T))
 Heads = tuple[Tensor, Tensor, Tensor]  # the heads' outputs: log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]
 
 
+class Random:
+    """One SFC64 generator per trial. A trial's random numbers do not depend on the other trials."""
+
+    def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        self._generators = [np.random.SFC64(seed) for seed in seeds]
+
+    def keep(self, size: int, dropout: float) -> Tensor:
+        """Sample dropout masks [trials, size] of dtype uint8.
+
+        An entry is 0 with probability `dropout`, rounded to a multiple of 1 / 65,536, and otherwise 1. If the rounded
+        probability is 0, no random number is drawn.
+        """
+        threshold = round(dropout * 65536)
+        if not threshold:
+            return torch.ones(len(self._generators), size, dtype=torch.uint8)
+        kept = np.empty((len(self._generators), size), bool)
+        for generator, row in zip(self._generators, kept, strict=True):
+            words: NDArray[Any] = generator.random_raw(-(-size // 4))
+            np.greater_equal(words.view(np.uint16)[:size], threshold, out=row)
+        return torch.from_numpy(kept.view(np.uint8))
+
+    def uniform(self, size: int) -> Tensor:
+        """Sample float32 numbers [trials, size] uniformly from [0, 1)."""
+        words = np.stack([generator.random_raw(size) for generator in self._generators])
+        return torch.from_numpy((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
+
+    def state(self) -> Tensor:
+        """Return the states [trials, 4] of the generators as int64."""
+        states: list[Any] = [generator.state for generator in self._generators]
+        return torch.from_numpy(np.stack([state["state"]["state"] for state in states]).view(np.int64))
+
+    def load_state(self, state: Tensor) -> None:
+        """Restore a result of the method `state`. Raise ValueError if its shape is wrong."""
+        for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
+            changed: Any = {**generator.state, "state": {"state": words}}
+            generator.state = changed
+
+
 class Model(nn.Module):
     """The trunks and heads of several trials.
 
-    The v and q heads have biases, but the policy head has none. The weights are initialized as in GPT-2, by each
-    trial's generator. If `detach_heads` is true, the gradients of v and q stop at the trunk's output. If `compiled` is
-    true, the trunk is compiled by `torch.compile`.
-
-    Raises:
-        ValueError: `dropout` is not in [0, 1).
+    Each trial has its own generator, which initializes the trial's weights as in GPT-2. If `detach_heads` is true, the
+    gradients of v and q stop at the trunk's output. If `compiled` is true, `torch.compile` compiles the trunk.
     """
 
     def __init__(
         self, generators: Sequence[torch.Generator], *, dropout: float, detach_heads: bool, compiled: bool = False
     ) -> None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         super().__init__()
         drawn = [{n: _initial(n, s, generator) for n, s in (SHAPES | HEADS).items()} for generator in generators]
         self.weights = nn.ParameterDict({n: torch.stack([one[n] for one in drawn]) for n in SHAPES | HEADS})
@@ -59,10 +92,9 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
-        """Sample 100 actions in each stream, after the tokens `first` [N, S].
+        """Sample 100 actions in each stream after the tokens `first` [N, S].
 
-        Return a tuple: all tokens [N, T, S] including the first ones, and the outputs of the heads. N, S and T are the
-        numbers of trials, streams and positions.
+        Return all tokens [N, T, S] including the first ones, and the outputs of the heads.
         """
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
@@ -83,11 +115,12 @@ class Model(nn.Module):
         return tokens, self.heads(hidden)
 
     def _next(self, x: Tensor, cache: Tensor, mask: Tensor, keep: Tensor, w: Weights) -> Tensor:
-        """Return a layer's output [N, D, 1, S] at the next position, given its input `x` [N, D, 1, S] at this position.
+        """Return a layer's output for its input `x` [N, D, 1, S] at the next position.
 
-        The position's key and value are written into `cache` [N, 2, H, E, T, S]. `mask` [N, H, 1, J, S] is the dropout
-        mask of the attention weights for the J positions so far. `keep` [N, 2, D, 1, S] holds the dropout masks of the
-        two residual updates, and `w` the layer's weights. The module's docstring defines the other sizes.
+        The position's key and value are stored in `cache` [N, 2, H, E, T, S].
+
+        Dropout masks: `mask` [N, H, 1, J, S] for the attention weights of the J positions so far, and `keep`
+        [N, 2, D, 1, S] for the two residual updates.
         """
         keys = mask.shape[3]
         qkv = self._run(blocks.before, x, w)
@@ -103,10 +136,7 @@ class Model(nn.Module):
         return out
 
     def forward(self, tokens: Tensor, random: Random) -> Heads:
-        """Return the heads' outputs at every position of `tokens`, with gradients.
-
-        The shape of `tokens` is [N, T, S], for N trials, T positions and S streams.
-        """
+        """Return the heads' outputs at every position of `tokens` [N, T, S], with gradients."""
         ends, residual = self._ends(), self._residual_masks(random)
         masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
         x = self._run(blocks.embed, tokens, self.weights["wpe"], residual[:, 0], self.scale, ends)
@@ -122,10 +152,7 @@ class Model(nn.Module):
         return self.heads(self._run(blocks.last_norm, x, ends))
 
     def heads(self, hidden: Tensor) -> Heads:
-        """Return the heads' outputs for the trunk's output `hidden` [N, D, T, S].
-
-        The sizes are those of N trials, D hidden numbers, T positions and S streams.
-        """
+        """Return the heads' outputs for the trunk's output `hidden` [N, D, T, S]."""
         w, flat = self.weights, hidden.flatten(2)
         logprobs = torch.log_softmax(torch.bmm(w["policy"], flat), dim=1)
         below = flat.detach() if self.detach_heads else flat
@@ -144,16 +171,13 @@ class Model(nn.Module):
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:
-        """Sample dropout masks for the embedding and for each layer's two residual updates.
-
-        The shape is [N, 1 + 2 L, D, T, S]. The module's docstring defines the sizes.
-        """
+        """Sample dropout masks [N, 1 + 2 L, D, T, S] for the embedding and for each layer's two residual updates."""
         return random.keep((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
 
     def _attention_masks(self, sizes: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
-        """Sample a dropout mask of attention weights for each pair (number J of keys, number t of queries) in `sizes`.
+        """Sample the dropout masks of the attention weights, one for each pair (J keys, t queries) in `sizes`.
 
-        A mask has the shape [N, L, H, t, J, S]. The module's docstring defines the other sizes.
+        Each mask has the shape [N, L, H, t, J, S].
         """
         lengths = [L * H * t * keys * S for keys, t in sizes]
         parts = torch.split(random.keep(sum(lengths), self.dropout), lengths, dim=1)

@@ -15,15 +15,16 @@ TextWorld lists wrong admissible commands from then on. `CommandFilter` passes o
       except, but                                           whole command is admissible
     n, s, e, w, north..., l, i, inv, x, look at           replaced by the full form, such as go north, look,
                                                             inventory or examine
-    go, look, inventory, prepare meal, ...                must match word for word (`go bed` is another action)
+    go, look, inventory, prepare meal, ...                passes only as a whole command, such as `go north`. `go bed`
+                                                            is stopped, because it would mean `enter bed`
     a verb of the game's own rules, then any words        passes. Such verbs are take, open, put, insert, unlock,
                                                             eat, ... `take it`, `open the old chest` and unknown
                                                             nouns pass too
     an answer to a question (Which do you mean, the       stopped, because a reply such as `the old key` or
       old key or the new key?)                              `yes` has no verb. `take old key` passes
     goal, help, score, wait                               passes, because these only print text or do nothing
-    every other verb: get, pick up, quit, restore,        stopped. Some make the record wrong (`get X`). Some
-      save, undo, again, version, tw-..., print_state       are meta-verbs. Players need none of these verbs
+    every other verb: get, pick up, quit, restore,        stopped. Some change the game but not the record
+      save, undo, again, version, tw-..., print_state       (`get X`). Some are meta-verbs. None is needed
 
 `FreeTextFilter` is for stories that have no `.json` from TextWorld. It passes an empty command, and all printable ASCII
 characters except the backslash. It stops meta-verbs (`META`) at the start of a command and after `then`, `and` or a
@@ -32,15 +33,12 @@ punctuation mark. All other words pass. Their effects are unknown, so such stori
 `ListedFilter` is for `.tw-pddl` games. It passes only the commands that the game lists.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-LIMIT, LISTED_LIMIT = 100, 198
-"""Maximum lengths in characters: `LIMIT` for the commands of an agent, `LISTED_LIMIT` for the admissible commands that
-a game lists. The interpreter has room for 198 bytes."""
+LIMIT = 100  # the maximum length of an agent's command, in characters
+LISTED_LIMIT = 198  # that of a command which the game lists; the interpreter has room for 198 bytes
 PLAIN = re.compile(r"[A-Za-z0-9' -]+")
 SEVERAL = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
 HARMLESS = frozenset(("goal", "help", "score", "wait"))
@@ -61,22 +59,20 @@ purloin abstract gonear goto showobj showverb showme print_state restrict
 """
 META = frozenset(_META.split())
 """The verbs that `FreeTextFilter` stops, besides those that begin with `tw-`. They access files, end the episode, undo
-turns, or only debug Inform or TextWorld. Meta-verbs that are also ordinary verbs, such as `load` and `record`, are not
-listed. The filter passes them, because the stories that it is for run in a child process."""
+turns, or only debug Inform or TextWorld. Meta-verbs that are also ordinary verbs, such as `load`, are not listed."""
 JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
+# replies to stopped commands, which games also print after commands that they do not understand
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
 NOTHING = "Nothing happens."
-"""`NO_VERB`, `NO_SENSE` and `NOTHING` are the replies to stopped commands. Games print the same texts after commands
-that they do not understand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The result of a filter.
 
-    If the command passes, `command` is the text to send to the interpreter. Otherwise `command` is None, `reason` tells
-    the user why the command was stopped, and `reply` replaces the interpreter's reply.
+    If the command passes, `command` is the text to send to the interpreter. Otherwise `reason` tells the user why it
+    was stopped, and `reply` replaces the interpreter's reply.
     """
 
     command: str | None = None
@@ -85,10 +81,7 @@ class Verdict:
 
 
 class CommandFilter:
-    """Filters the commands of one TextWorld game.
-
-    `templates` are the command templates of the game's rules, such as `go east` or `take {o} from {c}`.
-    """
+    """Filters the commands of a game. `templates` are its command templates, such as `take {o} from {c}`."""
 
     def __init__(self, templates: Iterable[str]) -> None:
         templates = tuple(templates)
@@ -96,7 +89,7 @@ class CommandFilter:
         self._exact = {template for template in templates if "{" not in template} | HARMLESS
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command. `admissible` lists the commands that are admissible in the current state."""
+        """Return the verdict on `command`. `admissible` lists the commands that are admissible in this state."""
         if command in admissible and can_be_sent(command):
             return Verdict(command=command)
         text = command.strip(" \t\r\n")
@@ -116,26 +109,17 @@ class CommandFilter:
         return Verdict(reason="not a command of this game", reply=NO_SENSE if known else NO_VERB)
 
     def may_pass(self, command: str) -> bool:
-        """Return whether this filter passes `command` unchanged in at least one state of the game.
-
-        It is used for commands that were loaded from a file.
-        """
+        """Return whether this filter passes `command` unchanged in at least one state of the game."""
         if not can_be_sent(command) or "then" in command.split():
             return False
         return command in self._exact or command.split()[0] in self._open
 
 
 class FreeTextFilter:
-    """Filters the commands of a story that has no `.json` from TextWorld.
-
-    Only the text of a command is checked, not whether the command is admissible.
-    """
+    """Filters the commands of a story that has no `.json` from TextWorld."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Return the verdict on `command`. `admissible` is ignored.
-
-        An empty command and a single blank pass, because a story may wait for a key press.
-        """
+        """Return the verdict on `command`. Empty commands and single blanks pass: a story may wait for a key."""
         text = command.strip(" \t\r\n") or command.strip("\t\r\n")[:1]
         if len(text) > LIMIT or not text.isascii() or not text.isprintable() or "\\" in text:
             return Verdict(reason=_malformed(text), reply=NO_SENSE)
@@ -147,13 +131,9 @@ class FreeTextFilter:
 
 
 class ListedFilter:
-    """Filters the commands of a `.tw-pddl` game.
-
-    Only the commands that the game lists pass, because all other commands have no effect in such a game.
-    """
+    """Filters the commands of a `.tw-pddl` game, in which only the listed commands have an effect."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
-        """Check one command. `admissible` lists the commands that are admissible in the current state."""
         text = command.strip()
         if text in admissible:
             return Verdict(command=text)
@@ -161,10 +141,7 @@ class ListedFilter:
 
 
 def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
-    """Return whether a game may list a command that cannot be sent to the interpreter (`can_be_sent`).
-
-    `names` are the names of the game's entities, and `templates` are its command templates.
-    """
+    """Return whether a game with these entity names and command templates may list a command that cannot be sent."""
     names = tuple(names)
     longest = max(map(len, names), default=0)
     lengths = (len(template) + longest * template.count("{") for template in templates)
@@ -174,8 +151,8 @@ def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
 def can_be_sent(command: str) -> bool:
     """Return whether a command that a game lists, such as `take key #2`, can be sent to the interpreter.
 
-    Punctuation is excluded, because a full stop ends a sentence and a comma addresses a character. Non-ASCII characters
-    are excluded, because TextWorld sends them in an encoding that the interpreter does not read.
+    The parser ends a sentence at a full stop, and treats the words before a comma as the name of a person. TextWorld
+    sends non-ASCII characters in an encoding that the interpreter does not read.
     """
     sendable = 0 < len(command.strip()) <= len(command) <= LISTED_LIMIT and command.isascii() and command.isprintable()
     return sendable and not set("\\.,;") & set(command)

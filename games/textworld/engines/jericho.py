@@ -6,24 +6,22 @@ TextWorld's games. The engine therefore obtains the values of a response as foll
     score                For supported stories, Jericho's score. For other stories of versions 1 to 3 that keep a score,
                          the second global variable, as in the Z-machine standard. Otherwise 0.
     max_score            For supported stories, Jericho's maximum. Otherwise 0.
-    won, lost            For supported stories, as detected by Jericho. Every story also ends at a closing line such as
-                         `*** You have won ***`, if an offer to RESTART follows or the interpreter halts.
-                         The line counts as a win if it contains "won", "win", "victory" or "the end". Otherwise it
-                         counts as a loss.
-    ended                The story halts the interpreter, or asks whether to RESTART or QUIT, without a closing line.
-                         It is then unknown whether the player has won.
+    won, lost            For supported stories, as detected by Jericho. In every story, a closing line such as
+                         `*** You have won ***` also ends the game. An offer to RESTART must follow the line, or the
+                         interpreter must halt. The line counts as a win if it contains "won", "win", "victory" or "the
+                         end". Otherwise it counts as a loss.
+    ended                True if the story halts the interpreter, or asks whether to RESTART or QUIT, without a closing
+                         line. It is then unknown whether the player has won.
     walkthrough          Jericho's walkthrough if there is one. Otherwise an empty tuple.
     admissible_commands  The common commands (`USUAL`) that are in the story's dictionary, and all commands of the
-                         walkthrough, so that agents that choose among commands can play the walkthrough.
+                         walkthrough. Agents that choose among commands can thus play the walkthrough.
 
-Every episode draws the same random numbers. The seed is the one that Jericho lists for its walkthrough of the story, or
-`SEED` if Jericho lists none.
+Every episode draws the same random numbers. Their seed is the one that Jericho lists for its walkthrough, or `SEED` if
+there is none.
 
-Jericho's search for valid actions is not used. It supports only 57 stories, and we can ship none of these. It also
-needs a spaCy language model and a pool of processes, and tries hundreds of commands at every turn.
+Jericho's search for valid actions is not used. It supports only 57 stories, needs a spaCy language model and a pool of
+processes, and tries hundreds of commands at every turn.
 """
-
-from __future__ import annotations
 
 import re
 import tempfile
@@ -33,32 +31,23 @@ from typing import Any
 
 from games.errors import GameError
 from games.files import scratch_folder
-from games.textworld.engines.protocol import EngineResponse, GameInfo
+from games.textworld.engines.protocol import BANNER_END, Engine, EngineResponse, GameInfo
 from games.textworld.upstream import opcodes
 from games.textworld.upstream.start import prepare_jericho
 
 SEED = 1
-COMPASS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest")
-USUAL = (*COMPASS, "up", "down", "in", "out", "look", "inventory", "wait")
-BANNER = "$$$$$$$$ \\$$$$$$$ \n"
-"""The end of the banner that every TextWorld game prints at its start. Jericho supports a TextWorld game only if its
-file name begins with `tw-`."""
+USUAL = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest",
+         "up", "down", "in", "out", "look", "inventory", "wait")  # fmt: skip
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
-PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")
-"""Matches the prompt `>` at the end of an output, perhaps with a status line. If Jericho supports the story, Jericho
-itself removes prompt and status line."""
+PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")  # at the end of an output, perhaps with a status line
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
 OFFER = re.compile(r"\brestart\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I)
-"""Matches an offer to RESTART or QUIT in the last paragraph of an output. Stories print such an offer when they are
-over."""
+"""Matches an offer to RESTART or QUIT in the last paragraph of an output. Stories print such offers at their end."""
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
-class JerichoEngine:
-    """Plays `story`, one episode at a time.
-
-    Use this engine in a child process, because a story can crash the process.
-    """
+class JerichoEngine(Engine):
+    """Plays `story`. Use this engine in a child process, because a story can crash the process."""
 
     _env: Any = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
@@ -68,25 +57,23 @@ class JerichoEngine:
             raise GameError(f"{story}: a story without TextWorld's record has no {infos[0]!r} to ask for")
         self._story, self._data = story, story.read_bytes()
         self._name = "story"
-        if BANNER in self._load():
-            self._name = "tw-story"
+        if BANNER_END in self._load():
+            self._name = "tw-story"  # Jericho supports a game of TextWorld only under such a name
             self._load()
         env: Any = self._env
         script = env.bindings.get("walkthrough", "")
         walkthrough = tuple(command.strip() for command in script.split("/")) if script else ()
-        self.game_info = GameInfo(
-            max_score=int(env.get_max_score()) if env.is_fully_supported else 0, walkthrough=walkthrough
-        )
-        self._commands = tuple(sorted({*self._usual(), *filter(None, walkthrough)}))  # no agent offers an empty line
+        max_score = int(env.get_max_score()) if env.is_fully_supported else 0
+        self.game_info = GameInfo(max_score=max_score, walkthrough=walkthrough)
+        words, length = {entry.word for entry in env.get_dictionary()}, 6 if self._data[0] <= 3 else 9
+        usual = [word for word in USUAL if word[:length] in words] or USUAL
+        self._commands = tuple(sorted({*usual, *filter(None, walkthrough)}))  # no agent offers an empty line
 
     def reset(self) -> EngineResponse:
         return self._response(self._load() if self._env is None else self._read(self._env.reset))
 
     def step(self, command: str) -> EngineResponse:
         return self._response(self._read(self._env.step, command))
-
-    def is_cached(self, command: str) -> bool:
-        return False
 
     def close(self) -> None:
         env, self._env = self._env, None
@@ -101,8 +88,8 @@ class JerichoEngine:
     def _load(self) -> str:
         """Load the story and return its opening text.
 
-        The interpreter derives the kind of game from the file's name, so the story is copied under a suitable name. At
-        every reset, the interpreter opens the copy again, and exits the process if the copy is missing.
+        The interpreter derives the kind of game from the file's name, so the story is copied under a suitable name. The
+        interpreter opens the copy at every reset, and exits the process if the copy is missing.
         """
         from jericho import FrotzEnv
 
@@ -121,12 +108,6 @@ class JerichoEngine:
             return str(call(*arguments)[0])
         except UnicodeDecodeError:
             raise GameError(f"{self._story}: the story prints characters that cannot be decoded") from None
-
-    def _usual(self) -> tuple[str, ...]:
-        """Return the commands of `USUAL` that are in the story's dictionary, or all of `USUAL` if none are."""
-        words = {entry.word for entry in self._env.get_dictionary()}
-        length = 6 if self._data[0] <= 3 else 9
-        return tuple(word for word in USUAL if word[:length] in words) or USUAL
 
     def _response(self, text: str) -> EngineResponse:
         env, text = self._env, text.strip()
@@ -150,10 +131,9 @@ class JerichoEngine:
         )
 
     def _header_score(self) -> int:
-        """Return the score of a story that Jericho does not support.
+        """Return the second global variable, which holds the score in versions 1 to 3 of the Z-machine.
 
-        In versions 1 to 3 of the Z-machine, the second global variable holds the score. Return 0 for later versions,
-        and for stories that show the time of day in place of a score.
+        Return 0 for later versions, and for stories that show the time of day in place of a score.
         """
         if self._data[0] > 3 or self._data[1] & 2:
             return 0

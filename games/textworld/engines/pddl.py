@@ -3,10 +3,8 @@
 A game has one goal, so the score is 1 after a win and otherwise 0. There is no way to lose.
 
 A planner searches for the commands that win. In large games, a search may take hours, so it is limited to
-`SEARCH_SECONDS`. While the player follows the commands of the walkthrough or of a plan, no search is necessary.
+`SEARCH_SECONDS`. No search is necessary while the player follows the walkthrough or a plan.
 """
-
-from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -15,18 +13,18 @@ from typing import Any
 
 from games.errors import GameError, described, first_line
 from games.textworld import pddl_file
-from games.textworld.engines.protocol import EngineResponse, GameInfo, intermediate_reward
+from games.textworld.engines.protocol import Engine, EngineResponse, GameInfo, intermediate_reward
 from games.textworld.upstream import pddl_start
 
 SEARCH_SECONDS = 10
 
 
-class PddlEngine:
+class PddlEngine(Engine):
     """Plays the game in the file `story`. Use this engine in a child process, because a game can crash the planner.
 
-    `infos` may name `policy_commands` and `intermediate_reward`. If `infos` is not empty and the file has no
-    walkthrough, the planner computes a walkthrough from the initial state. If a search fails, `policy_commands` stays
-    empty until the next episode.
+    `infos` may name `policy_commands` and `intermediate_reward`. If one of them is requested and the file has no
+    walkthrough, the planner computes a walkthrough. If a search fails, `policy_commands` stays empty until the next
+    episode.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
@@ -54,39 +52,24 @@ class PddlEngine:
         with self._game_errors(f"fails in this game at {command!r}"):
             state = self._env.step(command)[0]
         before = self._policy
-        if self._infos:
-            self._policy = self._remaining(command, won=state["won"])
+        if state["won"]:
+            self._policy = ()
+        elif before[1:] and command == before[0]:
+            self._policy = before[1:]
+        elif before and self._infos:
+            self._policy = pddl_start.plan(self._env, SEARCH_SECONDS)
         return self._response(state, before=before or None)
-
-    def is_cached(self, command: str) -> bool:
-        return False
 
     def close(self) -> None:
         self._env.close()
 
-    def _remaining(self, command: str, *, won: bool) -> tuple[str, ...]:
-        """Return the commands that win from the state after `command`.
-
-        `won` tells whether `command` has won the game. Return an empty tuple in this case, or if no such commands are
-        known.
-        """
-        if won or not self._policy:
-            return ()
-        if command == self._policy[0] and len(self._policy) > 1:
-            return self._policy[1:]
-        return pddl_start.plan(self._env, SEARCH_SECONDS)
-
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Raise a GameError in place of the exceptions that a malformed game causes inside the `with` block.
-
-        `what` continues the error message after "TextWorld", as in `cannot begin this game`.
-        """
+        """Convert the exceptions that a malformed game causes to GameError. The message contains "TextWorld {what}"."""
         try:
             yield
         except pddl_start.file_errors() as error:
-            is_plain = isinstance(error, GameError | SystemExit)
-            why = first_line(error) if is_plain else described(error)
+            why = first_line(error) if isinstance(error, GameError | SystemExit) else described(error)
             raise GameError(f"{self._story}: TextWorld {what} ({why})") from error
 
     def _response(self, state: Any, before: tuple[str, ...] | None) -> EngineResponse:
@@ -103,9 +86,9 @@ class PddlEngine:
 
 
 def _is_playable(command: str) -> bool:
-    """Return whether `command`, which the game lists as admissible, can be played.
+    """Return whether a command that the game lists can be played.
 
-    TextWorld strips the player's command and then looks for it in the game's list. A listed command that begins or ends
-    with blanks is therefore never found.
+    TextWorld strips the player's command before it searches the list. A listed command that begins or ends with a blank
+    is therefore never found. Empty and unprintable commands cannot be played either.
     """
     return command != "" and command == command.strip() and command.isprintable()

@@ -1,21 +1,21 @@
 """The interface of engines and the types that engines return. An engine plays the episodes of one text game."""
 
-from __future__ import annotations
-
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineResponse:
     """The response of a game at the start of an episode or after one command.
 
-    All texts are stripped at both ends. `score` is the running score, in game points. `admissible_commands` is sorted.
-    It can contain commands even after the end of the game, because TextWorld lists some. `ended` is true if a story has
-    ended without telling whether the player has won or lost. `policy_commands` are commands that win from this state,
-    according to TextWorld. The fields from `policy_commands` on are None unless they were requested.
+    All texts are stripped at both ends. `score` is the running score, in game points. `ended` is true if a story has
+    ended without telling whether the player has won or lost. `admissible_commands` is sorted. It may contain commands
+    even after the end of the game, because TextWorld lists some. `policy_commands` are commands that win from this
+    state, according to TextWorld. `policy_commands`, `intermediate_reward`, `description` and `inventory` are None
+    unless they were requested.
     """
 
     text: str
@@ -34,11 +34,10 @@ class EngineResponse:
 class GameInfo:
     """The properties of a game that are constant during play.
 
-    `max_score` is 0 if the maximum is unknown. It is also 0 if a repeatable quest makes the score unlimited.
-
+    `max_score` is 0 if the maximum is unknown or if a repeatable quest makes the score unlimited.
     `command_templates` are the templates of the game's rules, such as `go east` or `take {o} from {c}`. `entities` are
-    the names of all doors, objects, rooms and directions. `typed_entities` pairs each name with its type, which is the
-    letter that stands for it in the templates, as in `("antique trunk", "c")`.
+    the names of all doors, objects, rooms and directions. `typed_entities` pairs each name with the letter of its type
+    in the templates, as in `("antique trunk", "c")`.
     """
 
     max_score: int
@@ -50,28 +49,30 @@ class GameInfo:
     typed_entities: tuple[tuple[str, str], ...] = ()
 
 
+BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"  # the last line of the banner that every game of TextWorld prints at its start
+# the fields of `GameInfo` and of `EngineResponse` that can be requested; the names are TextWorld's
 CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")
-"""The fields of `GameInfo` that the Gymnasium environment adds to `info` on request. The names are TextWorld's."""
 INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
-"""The optional fields of `EngineResponse` that can be requested from an engine. The names are TextWorld's."""
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Plays one game, one episode at a time. Commands must have passed a filter (`command_filter.py`)."""
 
-    @property
-    def game_info(self) -> GameInfo:
-        """The properties of the game that are constant during play."""
+    game_info: GameInfo
 
+    @abstractmethod
     def reset(self) -> EngineResponse:
         """Begin an episode and return the opening response. Raise GameError if the game cannot be played."""
 
+    @abstractmethod
     def step(self, command: str) -> EngineResponse:
         """Play one command of an unfinished game and return the response. Raise GameError if the game fails."""
 
     def is_cached(self, command: str) -> bool:
         """Return whether the response to `command` is cached. Such a command needs no filter and no interpreter."""
+        return False
 
+    @abstractmethod
     def close(self) -> None:
         """Free all resources. A second call does nothing. `reset` allocates the resources again."""
 
@@ -92,8 +93,8 @@ def game_info(game: Any) -> GameInfo:
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
     """Return the intermediate reward of a command: 1, 0 or -1.
 
-    `before` is a sequence of actions that wins from the state before the command, and `after` one that wins from the
-    state after the command. Each is None if TextWorld knows no such sequence. The first rule that applies decides:
+    `before` and `after` are sequences of actions that win from the states before and after the command. Each is None if
+    TextWorld knows no such sequence. The first rule that applies decides:
 
     1. A command that wins the game earns 1, and a command that loses it earns -1.
     2. If `before` is None, the reward is 0.

@@ -1,6 +1,4 @@
-"""An engine that plays TextWorld's own environment without a cache. The cached engine must give the same responses."""
-
-from __future__ import annotations
+"""An engine that uses TextWorld's own environment without a cache. The cached engine must give the same responses."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -8,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from games.errors import GameError
-from games.textworld.engines.protocol import EngineResponse, game_info, intermediate_reward
+from games.textworld.engines.protocol import Engine, EngineResponse, game_info, intermediate_reward
 from games.textworld.upstream.start import prepare_jericho, start, winning_policy
 
 
-class StockEngine:
+class StockEngine(Engine):
     """Plays `story`, a `.z8` file whose name begins with `tw-` and whose record (`.json`) lies beside it.
 
-    `infos` are names from `protocol.INFOS`. If `fast` is true, the work that TextWorld repeats needlessly is skipped
+    `infos` are names from `protocol.INFOS`. `fast` skips the work that TextWorld repeats needlessly
     (`upstream/start.py`). Raise GameError if TextWorld cannot read the two files.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:
         self._story, self._infos, self._fast = story, frozenset(infos), fast
         self._env: Any = None
-        self._policy: Any = None
         self.game_info = game_info(self._load()["game"])
 
     def reset(self) -> EngineResponse:
@@ -37,9 +34,6 @@ class StockEngine:
         with self._game_errors(f"fails in this game at {command!r}"):
             state, _, _ = self._env.step(command)
         return self._response(state)
-
-    def is_cached(self, command: str) -> bool:
-        return False
 
     def close(self) -> None:
         env, self._env = self._env, None
@@ -56,9 +50,9 @@ class StockEngine:
 
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Raise a GameError in place of the exceptions for malformed files that TextWorld raises in the `with` block.
+        """Convert the exceptions that TextWorld raises for malformed files to GameError.
 
-        `what` continues the error message after "TextWorld", as in `cannot begin this game`.
+        The message contains "TextWorld {what}".
         """
         prepare_jericho()
         try:
@@ -67,9 +61,9 @@ class StockEngine:
             raise GameError(f"{self._story}: TextWorld {what} ({type(error).__name__})") from error
 
     def _response(self, state: Any) -> EngineResponse:
-        infos, before, self._policy = self._infos, self._policy, winning_policy(state)
+        before, self._policy = self._policy, winning_policy(state)
         won, lost = bool(state["won"]), bool(state["lost"])
-        reward = intermediate_reward(before, self._policy, won=won, lost=lost)
+        infos, reward = self._infos, intermediate_reward(before, self._policy, won=won, lost=lost)
         return EngineResponse(
             text=state["feedback"].strip(),
             score=int(state["score"]),

@@ -8,10 +8,7 @@ The child works in an empty temporary folder and cannot write large files. This 
 because the child has the rights of the user.
 """
 
-from __future__ import annotations
-
 import contextlib
-import importlib
 import json
 import sys
 import tempfile
@@ -21,6 +18,7 @@ from dataclasses import asdict
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pkgutil import resolve_name
 from subprocess import DEVNULL
 from typing import Any
 
@@ -31,34 +29,29 @@ from games.textworld.engines.protocol import Engine, EngineResponse, GameInfo
 
 INNER = {
     "stock": "games.textworld.engines.stock:StockEngine",
-    "cached": "games.textworld.transitions.cache:engine",
+    "cached": "games.textworld.transitions.cache:PROCESS_CACHE.engine",
     "jericho": "games.textworld.engines.jericho:JerichoEngine",
     "pddl": "games.textworld.engines.pddl:PddlEngine",
 }
-"""Name of an engine -> the class or function that creates it. `jericho` plays stories that have no `.json` from
-TextWorld, and `pddl` plays `.tw-pddl` games."""
+"""Name of an engine -> the class or function that creates it."""
 COMMAND_SECONDS = 20.0
 LOADING_SECONDS = 120.0
-MAX_ANSWER = 16_000_000
-"""The maximum size of one response in bytes. Some faulty games print endlessly."""
-MAX_MEMORY = 4_000_000_000
-MAX_FILE = 32_000_000
-"""`MAX_MEMORY` limits the memory of a child, and `MAX_FILE` each file that a child writes, both in bytes. `MAX_FILE`
-must exceed 3 MB, because the interpreter writes a copy of its own library, which has this size."""
+# limits of a child in bytes: one response (some faulty games print endlessly), the memory, and each file that it writes
+MAX_ANSWER, MAX_MEMORY = 16_000_000, 4_000_000_000
+MAX_FILE = 32_000_000  # the interpreter writes a copy of its own library, 3 MB
 
 
 def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
     """Create an engine for `story` in this process. `name` is a key of `INNER`."""
-    module, _, factory = INNER[name].partition(":")
-    engine: Engine = getattr(importlib.import_module(module), factory)(story, infos)
+    engine: Engine = resolve_name(INNER[name])(story, infos)
     return engine
 
 
-class SubprocessEngine:
+class SubprocessEngine(Engine):
     """Plays `story` with the engine `inner` in a child process.
 
-    `loading` is the time limit for loading the game and for each reset, in seconds. `seconds` is the time limit for
-    each command. Raise GameError if a limit is exceeded.
+    `loading` is the time limit for loading the game and for each reset. `seconds` is the time limit for each command.
+    Both are in seconds. Raise GameError if a limit is exceeded.
     """
 
     _child: Child | None = None
@@ -87,9 +80,6 @@ class SubprocessEngine:
         job = {"do": "step", "command": command}
         return EngineResponse(**self._request(job, f"at {command!r}", self._seconds))
 
-    def is_cached(self, command: str) -> bool:
-        return False
-
     def close(self) -> None:
         child, self._child = self._child, None
         if child is not None:
@@ -104,10 +94,9 @@ class SubprocessEngine:
         return self._request(self._job, "while it is loaded", self._loading)
 
     def _request(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
-        """Send `job` to the child process and return the result.
+        """Send `job` to the child process and return the result. Kill the child after a failure or an interrupt.
 
-        `when` is the end of an error message, as in `while it is loaded`. `seconds` is the time limit. The child is
-        killed after any failure and after an interrupt.
+        Error messages end with `when`, such as `while it is loaded`. `seconds` is the time limit.
         """
         assert self._child is not None
         connection, reply, failure = self._child.connection, None, "sends invalid data"
@@ -137,9 +126,9 @@ class SubprocessEngine:
 
 
 def serve(connection: Connection) -> None:
-    """Answer the messages of the parent process until it closes the pipe. This function runs in the child process.
+    """Answer the parent's messages until the pipe closes. The first message names the game to load.
 
-    The first message names the game to load.
+    This function runs in the child process.
     """
     _limit_resources()
     tempfile.tempdir = str(Path.cwd())  # the parent removes this folder
@@ -163,10 +152,7 @@ def serve(connection: Connection) -> None:
 
 
 def _send_bug(connection: Connection, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Send the traceback of an uncaught exception to the parent process.
-
-    Such an exception is a bug in our code, because `serve` catches every GameError.
-    """
+    """Send the traceback of an uncaught exception to the parent. It is a bug, because `serve` catches GameError."""
     text = "".join(traceback.format_exception(kind, error, trace))
     connection.send_bytes(json.dumps({"bug": text}).encode())
 
@@ -176,8 +162,7 @@ def _limit_resources() -> None:
 
     for what, limit in ((resource.RLIMIT_AS, MAX_MEMORY), (resource.RLIMIT_FSIZE, MAX_FILE), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(what)
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(what, (limit, hard))
+        resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _tuples(value: Any) -> Any:

@@ -1,13 +1,15 @@
 """Generate curricula, which are folders of games with a manifest.
 
 Several processes make the games. Each level has a fixed sequence of seeds, and each seed gives one candidate. A
-candidate is accepted if TextWorld can make its game, the game belongs to the requested split (`manifest.split_of`), and
-no earlier game has the same canonical hash. The contents of a folder therefore depend on the request alone, not on the
-number of processes or on interruptions. Until the curriculum is complete, `journal.jsonl` stores the verdict on each
-candidate. If a run is interrupted, a call with the same request resumes it.
-"""
+candidate is accepted if three conditions are met:
 
-from __future__ import annotations
+* TextWorld can make its game.
+* The game belongs to the requested split (`manifest.split_of`).
+* No earlier game has the same canonical hash.
+
+The contents of a folder therefore depend on the request alone, not on the number of processes or on interruptions.
+Until the curriculum is complete, `journal.jsonl` stores the verdicts.
+"""
 
 import json
 import shutil
@@ -22,28 +24,25 @@ from games.cluster_pool import ClusterPool, open_pool
 from games.errors import FilesError, GameError, nearest
 from games.parameters import parse_settings
 from games.textworld.generation import manifest
-from games.textworld.generation.candidate import judge
-from games.textworld.generation.families import MAX_SEED, family
+from games.textworld.generation.families import MAX_SEED, Values, family
 from games.textworld.generation.manifest import ManifestEntry
 from games.textworld.generation.reserved_seeds import RESERVED
 from games.untrusted_files import as_object, is_present, parse_json, read_json, read_lines
 from games.worker_pool import WorkerPool
 
 REQUEST, JOURNAL, WORK = "curriculum.json", "journal.jsonl", "work"
-PATIENCE = 100
-"""The number of consecutive rejected candidates after which `generate` raises GameError."""
+PATIENCE = 100  # the number of consecutive rejected candidates after which `generate` raises GameError
+# verdict of `_judge` on a rejected candidate -> reason; a `made` game is rejected only if it equals an earlier one
 PASSED = {"made": "duplicates", "other split": "of another split", "impossible": "impossible"}
-"""Verdict of `judge` on a rejected candidate -> reason for the rejection. A candidate with the verdict `made` is only
-rejected if it equals an earlier game."""
 ADVICE = "free some space or choose another folder; the same command resumes where it stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate`. `level` is the current level, and all other numbers are totals over all levels.
+    """The progress of `generate`. `level` is the current level. All other numbers are totals over all levels.
 
-    So far, `done` of `total` games are accepted, and `candidates` candidates are accepted or rejected. `passed` counts
-    the rejected candidates by reason: `duplicates`, `of another split`, `impossible`.
+    `done` of `total` games are accepted. `candidates` counts the candidates that were judged. `passed` maps each reason
+    for a rejection (`duplicates`, `of another split`, `impossible`) to the number of candidates rejected for it.
     """
 
     done: int
@@ -66,12 +65,12 @@ def generate(
     cluster: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[ManifestEntry]:
-    """Make a curriculum in the folder `out` and return its games in order.
+    """Make a curriculum in the folder `out` and return its games in the order of the manifest.
 
-    The same call resumes an interrupted run. If the run has finished, the call only verifies and returns the games.
-    `settings` are further settings of the family as text, such as `{"goal": "none"}`. `workers` is the number of
-    processes. The default is one for each CPU of this process, but at most 32. `cluster` is the address of a Ray
-    cluster that makes the games instead (see `ClusterPool`).
+    The same call resumes an interrupted run. After a finished run, it only verifies and returns the games. `settings`
+    maps further parameters of the family to their values as strings, as in `{"goal": "none"}`. `workers` is the number
+    of processes, by default the number of CPUs that this process may use, but at most 32. `cluster` is the address of a
+    Ray cluster that makes the games instead (see `ClusterPool`).
 
     Raise GameError if the request is invalid, `out` holds other files, a level has too few different games, or the disk
     is full or read-only.
@@ -93,10 +92,7 @@ def generate(
 
 
 def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed: int, words: Mapping[str, str]) -> Any:
-    """Check the arguments of `generate` and return them as JSON data. Raise GameError if an argument is invalid.
-
-    `words` are the settings as text.
-    """
+    """Check the arguments of `generate` and return them as JSON data. `words` is the argument `settings`."""
     chosen = family(name)
     if split not in manifest.SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, manifest.SPLITS)}")
@@ -118,14 +114,14 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
         if level not in range(1, chosen.levels + 1):
             raise GameError(f"--levels {level}: expected levels of {name} from 1 to {chosen.levels}")
         chosen.complete({"level": level, **given})
-    data = {"family": name, "levels": list(levels), "per_level": per_level, "split": split, "seed": seed}
-    return {**data, "settings": given}
+    request = {"family": name, "levels": list(levels), "per_level": per_level, "split": split, "seed": seed}
+    return {**request, "settings": given}
 
 
 def _claim(folder: Path, request: Any) -> None:
-    """Write the request into `folder` if the folder is new or empty.
+    """Write the request into `folder`, unless the folder holds the same request already.
 
-    Raise GameError if the folder holds another request, or files but no request.
+    Raise GameError if the folder holds another request, or if it holds files but no request.
     """
     mark = folder / REQUEST
     if mark.exists():
@@ -140,7 +136,7 @@ def _claim(folder: Path, request: Any) -> None:
 def _make(
     folder: Path, request: Any, pool: WorkerPool | ClusterPool, report: Callable[[Progress], None]
 ) -> list[ManifestEntry]:
-    """Make all games of the request and return their manifest entries in order."""
+    """Make all games of the request, level by level, and return their manifest entries."""
     journal = _read_journal(folder / JOURNAL)
     entries: list[ManifestEntry] = []
     passed: Counter[str] = Counter()
@@ -174,46 +170,73 @@ def _candidates(
 ) -> Iterator[dict[str, Any]]:
     """Yield the verdict on each candidate of a level, endlessly.
 
-    The pool makes and judges the candidates, except those whose verdict is already in `journal`. The entry `work` of a
-    verdict is the path to which `judge` writes the story. The pool has twice as many jobs as processes, so that no
-    process waits for a slow candidate. Closing the generator cancels the jobs that have not begun.
+    The pool judges the candidates whose verdict is not in `journal`. Each yielded verdict also has an entry `work`, the
+    path of the story. The pool has twice as many jobs as processes, so that no process waits for a slow candidate.
+    Closing the generator cancels the jobs that have not begun.
     """
-    ahead: deque[tuple[str, Any]] = deque()
+    ahead: deque[tuple[str, Path, Any]] = deque()
     number = 0
     try:
         while True:
             while len(ahead) < 2 * pool.size:
                 values = {"level": level, "seed": _seed(request, level, number), **request["settings"]}
                 key = f"{level}-{number}"
-                job = (request["family"], values, request["split"], folder / WORK / f"tw-{key}.z8")
-                ahead.append((key, None if key in journal else pool.submit(judge, *job)))
+                work = folder / WORK / f"tw-{key}.z8"
+                job = (request["family"], values, request["split"], work)
+                ahead.append((key, work, None if key in journal else pool.submit(_judge, *job)))
                 number += 1
-            key, future = ahead.popleft()
+            key, work, future = ahead.popleft()
             if future is not None:
                 journal[key] = future.result()
                 with (folder / JOURNAL).open("a") as file:
                     file.write(json.dumps({"key": key, **journal[key]}) + "\n")
-            yield {**journal[key], "work": folder / WORK / f"tw-{key}.z8"}
+            yield {**journal[key], "work": work}
     finally:
-        for _, future in ahead:
+        for *_, future in ahead:
             if future is not None:
                 future.cancel()
+
+
+def _judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
+    """Make one game of the family `name` in a worker process, and write it to `path` if it belongs to `split`.
+
+    Return a dict. Its entry `verdict` is one of:
+
+    * `made`: the dict also holds values for the manifest.
+    * `other split`
+    * `impossible`: TextWorld cannot make the game. The entry `why` holds the reason.
+    """
+    from games.textworld.generation import make_game
+
+    settings = family(name).complete(values)
+    try:
+        game = make_game.make_game(name, settings)
+        canonical = make_game.canonical_hash(game)
+        if name != "cooking" and manifest.split_of(canonical) != split:
+            return {"verdict": "other split"}
+        make_game.write_game(game, path)
+    except GameError as error:
+        return {"verdict": "impossible", "why": str(error)}
+    return {
+        "verdict": "made",
+        "hash": canonical,
+        "settings": settings,
+        "max_score": int(game.max_score),
+        "walkthrough_length": len(game.metadata["walkthrough"]),
+        "sha256": manifest.files_hash(path),
+    }
 
 
 def _is_verdict(verdict: dict[str, Any]) -> bool:
     """Return whether an object from the journal has all entries of a verdict, with the right types."""
     if verdict.get("verdict") != "made":
-        return {"key", "verdict"} <= verdict.keys() and verdict["verdict"] in PASSED
+        return "key" in verdict and verdict.get("verdict") in PASSED
     kinds = {"key": str, "hash": str, "settings": dict, "max_score": int, "walkthrough_length": int, "sha256": str}
     return all(type(verdict.get(name)) is kind for name, kind in kinds.items())
 
 
 def _seed(request: Any, level: int, number: int) -> int:
-    """Return the seed of candidate `number` of a level.
-
-    The seed is a hash of the number, the level, and the family, split and seed of the request. It is never a reserved
-    seed.
-    """
+    """Return the seed of candidate `number` of a level. It is a hash of the arguments and never a reserved seed."""
     digest = files.json_hash([request["family"], request["split"], request["seed"], level, number])
     seed = int(digest[:16], 16) % (MAX_SEED + 1)
     return seed - len(RESERVED) if seed in RESERVED else seed
@@ -222,26 +245,25 @@ def _seed(request: Any, level: int, number: int) -> int:
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
     """Move an accepted candidate's files into the curriculum and return the manifest entry.
 
-    `at` is the number of games accepted before this one. If an earlier run has moved the files, they stay where they
-    are. Raise GameError if the files were changed since they were made.
+    `at` is the number of games accepted before this one. Files that an interrupted run has already moved stay in place.
+    Raise GameError if a file has changed since it was made.
     """
     settings = verdict["settings"]
-    name = f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
-    path = folder / name
+    path = folder / f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
     for suffix in (".json", ".z8"):
         source = verdict["work"].with_suffix(suffix)
         if source.exists():
             source.replace(path.with_suffix(suffix))
     if manifest.files_hash(path) != verdict["sha256"]:
-        raise GameError(f"{folder}: {name} was changed since it was made; delete the folder and start again")
-    values = {**request, **verdict, "file": name, "level": settings["level"], "seed": settings["seed"]}
+        raise GameError(f"{folder}: {path.name} was changed since it was made; delete the folder and start again")
+    values = {**request, **verdict, "file": path.name, "level": settings["level"], "seed": settings["seed"]}
     return ManifestEntry(path=path, **{key: values[key] for key in manifest.KEYS})
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an interrupted run: `LEVEL-NUMBER` of the candidate -> verdict.
+    """Return the verdicts of an interrupted run. The keys are `LEVEL-NUMBER`, the level and the candidate's number.
 
-    If a line of the journal is damaged, delete that line and all lines after it.
+    Delete the first damaged line of the journal and all lines after it.
     """
     journal: dict[str, Any] = {}
     for where, line in read_lines(path) if is_present(path) else ():
@@ -253,6 +275,5 @@ def _read_journal(path: Path) -> dict[str, Any]:
             break
         journal[verdict.pop("key")] = verdict
     path.parent.joinpath(WORK).mkdir(exist_ok=True)
-    text = "".join(json.dumps({"key": key, **verdict}) + "\n" for key, verdict in journal.items())
-    files.atomic_write(path, text)
+    files.atomic_write(path, (json.dumps({"key": key, **verdict}) + "\n" for key, verdict in journal.items()))
     return journal

@@ -4,16 +4,14 @@ A family is a kind of generated game, such as `cooking`. Its levels are presets 
 sets a parameter, the user's value replaces that of the preset.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from games.errors import GameError, nearest
 from games.parameters import Parameter, Value
 from games.textworld.generation import textnav
+from games.textworld.generation.manifest import SPLITS
 
 if TYPE_CHECKING:
     from textworld import GameOptions
@@ -25,17 +23,15 @@ REWARDS = ("dense", "balanced", "sparse")
 GOALS = ("detailed", "brief", "none")
 HOUSES = ("fixed", "drawn")
 OBSERVED = ("full", "part")
-COOKING_SPLITS = ("any", "train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One family of games. Its levels are the numbers from 1 to `levels`, without those in `excluded`.
 
-    `excluded` holds ranges as pairs (first level, last level). `preset(level)` returns the values of `own_parameters`,
-    which are the parameters other than `level` and `seed`. `make(settings, options)` returns TextWorld's game before
-    compilation. `brief(game)` returns the text of the objective for the setting `goal=brief`. If `brief` is None,
-    `make` has already set this text.
+    `own_parameters` are the parameters other than `level` and `seed`. `preset(level)` returns their values.
+    `make(settings, options)` returns TextWorld's game before compilation. `brief(game)` returns the objective for the
+    setting `goal=brief`. If `brief` is None, `make` sets this objective itself.
     """
 
     name: str
@@ -43,9 +39,9 @@ class Family:
     levels: int
     own_parameters: tuple[Parameter, ...]
     preset: Callable[[int], dict[str, Value]]
-    make: Callable[[Values, GameOptions], Game]
-    brief: Callable[[Game], str] | None = None
-    excluded: tuple[tuple[int, int], ...] = ()
+    make: Callable[[Values, "GameOptions"], "Game"]
+    brief: Callable[["Game"], str] | None = None
+    excluded: range = range(0)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -57,15 +53,16 @@ class Family:
         )
 
     def complete(self, given: Values) -> dict[str, Value]:
-        """Return all settings of a game: the values in `given`, and the level's preset for all others.
+        """Return all settings of a game: those in `given`, and defaults for the others.
 
-        The default level is 1, and the default seed 0. Raise GameError if the level is excluded.
+        The defaults are level 1, seed 0 and the values of the level's preset. Raise GameError if the level is excluded.
         """
         level = int(str(given.get("level", 1)))
-        for low, high in self.excluded:
-            if low <= level <= high:
-                raise GameError(f"textworld:{self.name}: level {level} would have more than 100 rooms, which"
-                                f" TextWorld cannot compile; levels {low} to {high} are excluded")  # fmt: skip
+        if level in self.excluded:
+            raise GameError(
+                f"textworld:{self.name}: level {level} would have more than 100 rooms, which TextWorld cannot compile;"
+                f" levels {self.excluded[0]} to {self.excluded[-1]} are excluded"
+            )
         return {"level": level, "seed": 0, **self.preset(level), **given}
 
 
@@ -85,7 +82,7 @@ def _number(name: str, low: int, high: int, text: str) -> Parameter:
     return Parameter(name=name, kind="int", low=low, high=high, help=text)
 
 
-def _treasure_brief(game: Game) -> str:
+def _treasure_brief(game: "Game") -> str:
     facts = game.quests[0].win_events[0].condition.preconditions
     wanted = next(fact.arguments[0].name for fact in facts if fact.name == "in" and fact.arguments[1].type == "I")
     return f"Find the {game.infos[wanted].name} and take it."
@@ -110,19 +107,18 @@ COOKING = _presets(
 )
 
 
-def _cooking(values: Values, options: GameOptions) -> Game:
+def _cooking(values: Values, options: "GameOptions") -> "Game":
     if int(str(values["take"])) > int(str(values["recipe"])):
         raise GameError(f"textworld:cooking: take={values['take']}: expected at most recipe={values['recipe']}")
     split = None if values["split"] == "any" else values["split"]
-    skills = {name: values[name] for name in COOKING[0] if name != "rooms"}
-    return _challenge("tw-cooking", {**skills, "go": values["rooms"], "split": split, "recipe_seed": 0}, options)
+    return _challenge("tw-cooking", {**values, "go": values["rooms"], "split": split, "recipe_seed": 0}, options)
 
 
 QUEST = _presets("rooms objects steps", (1, 3, 2), (2, 3, 3), (2, 3, 4), (3, 5, 5), (3, 5, 6), (4, 6, 8), (5, 8, 9),
                  (6, 10, 10), (8, 12, 12), (10, 15, 15))  # fmt: skip
 
 
-def _quest(values: Values, options: GameOptions) -> Game:
+def _quest(values: Values, options: "GameOptions") -> "Game":
     from textworld.generator import make_game
 
     options.nb_rooms, options.nb_objects, options.quest_length = (
@@ -131,10 +127,10 @@ def _quest(values: Values, options: GameOptions) -> Game:
     return make_game(options)
 
 
-def _challenge(name: str, settings: dict[str, Any], options: GameOptions) -> Game:
+def _challenge(name: str, settings: Mapping[str, Any], options: "GameOptions") -> "Game":
     from textworld.challenges import CHALLENGES
 
-    return CHALLENGES[name][1](settings, options)
+    return CHALLENGES[name][1](dict(settings), options)
 
 
 _FAMILIES = (
@@ -145,7 +141,7 @@ _FAMILIES = (
         " balanced, sparse.",
         levels=9,
         preset=lambda level: {"goal": GOALS[(level - 1) // 3], "rewards": REWARDS[(level - 1) % 3], "test": False},
-        make=lambda values, options: _challenge("tw-simple", dict(values), options),
+        make=lambda values, options: _challenge("tw-simple", values, options),
         own_parameters=(
             _goal(),
             _choice("rewards", REWARDS, "how often the game gives points"),
@@ -158,7 +154,7 @@ _FAMILIES = (
         " one dead end to each room of a chain of L - 100, 201-233 two to each room of a chain of L - 200."
         " Levels 151-200 would have more than 100 rooms, which TextWorld 1.7 cannot compile.",
         levels=233,
-        excluded=((151, 200),),
+        excluded=range(151, 201),
         preset=lambda level: {"goal": "detailed"},
         make=lambda values, options: _challenge("tw-coin_collector", {"level": values["level"]}, options),
         brief=lambda game: "Find the coin and take it.",
@@ -191,11 +187,7 @@ _FAMILIES = (
             _switch("cook", "ingredients must be cooked"),
             _switch("cut", "ingredients must be cut"),
             _switch("drop", "the player can carry only a few things"),
-            _choice(
-                "split",
-                COOKING_SPLITS,
-                "the foods and preparations of one of TextWorld's own splits",
-            ),
+            _choice("split", ("any", *SPLITS), "the foods and preparations of one of TextWorld's own splits"),
         ),
     ),
     Family(
@@ -228,11 +220,11 @@ _FAMILIES = (
         ),
     ),
 )
-FAMILIES: MappingProxyType[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
+FAMILIES = {family.name: family for family in _FAMILIES}
 
 
 def family(name: str) -> Family:
-    """Return the family with this name. If there is none, raise GameError, which suggests the most similar name."""
+    """Return the family with this name. Raise GameError if there is none."""
     if name not in FAMILIES:
         raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
     return FAMILIES[name]

@@ -1,10 +1,8 @@
 """Generate one game from its settings and cache its two files, `tw-NAME.z8` and `tw-NAME.json`.
 
-The same settings give the same bytes in any process, on any day. All values that TextWorld takes from the order of a
-set, from the clock or from its installation path are therefore replaced.
+The same settings always give the same bytes. TextWorld takes some values from the iteration order of sets, from the
+clock or from its installation path. This module replaces these values.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -30,28 +28,21 @@ from games.textworld.validation import game_file, playthrough_check
 if TYPE_CHECKING:
     from textworld.generator import Game
 
-RECIPE_VERSION = 1
-"""A part of the cache's key. Increase this number after a change of the code if the same settings then give other
-games."""
-ATTEMPTS = 10
-"""The maximum number of games that are made for one seed in order to find a sound game."""
+RECIPE_VERSION = 1  # a part of the cache's key; increase it if a change of the code gives other games
+ATTEMPTS = 10  # the maximum number of games that are made for one seed to find a sound one
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
 class FaultyGameError(GameError):
-    """TextWorld made a faulty game, such as one that its own walkthrough does not win.
-
-    With another seed, the game may be sound.
-    """
+    """TextWorld made a faulty game, such as one that its own walkthrough does not win. Another seed may work."""
 
 
 def cached_game(name: str, values: Values) -> Path:
     """Return the path of the `.z8` of the game with these settings. `name` is the game's family.
 
-    If the game is not in the cache or is damaged there, one process makes it while the others wait. If the game with
-    the given seed is faulty, it is replaced by the first sound game from seeds that are derived from the given one.
-
-    Raise GameError if the settings allow no game or the cache cannot be written.
+    If the game is missing or damaged in the cache, one process makes it while the others wait. If TextWorld makes a
+    faulty game, try again with a seed derived from the first, for up to `ATTEMPTS` games in total. Raise GameError if
+    the settings allow no game, if all attempts give faulty games, or if the cache cannot be written.
     """
     settings = family(name).complete(values)
     stem = f"tw-{name}-{files.json_hash([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
@@ -71,10 +62,10 @@ def cached_game(name: str, values: Values) -> Path:
     return story
 
 
-def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
-    """Return TextWorld's game for these settings. The game has a walkthrough, but is not compiled yet.
+def make_game(name: str, values: Values, *, attempt: int = 0) -> "Game":
+    """Return TextWorld's game for these settings, with a walkthrough, before compilation.
 
-    If `attempt` is 0, the game is made with the seed in `values`. Later attempts use seeds derived from that seed.
+    Attempt 0 uses the seed in `values`. Later attempts use seeds that are derived from it.
     """
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
@@ -97,7 +88,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
             warnings.catch_warnings(action="ignore", category=GenerationWarning),  # adding an adjective to a name warns
         ):
             game = chosen.make(settings, options)
-    except GameError:
+    except GameError:  # also a ValueError
         raise
     except (QuestGenerationError, AssertionError, ValueError) as error:
         why = f"another seed or fewer steps may work ({str(error).strip() or 'no reason given'})"
@@ -118,27 +109,23 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> Game:
     return game
 
 
-def write_game(game: Game, path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write the game's `.json` beside `path`. Each file is written atomically.
+def write_game(game: "Game", path: Path) -> None:
+    """Compile `game` to `path` (`.z8`) and write its `.json` beside it. Each file is written atomically.
 
-    Raise FaultyGameError if the walkthrough does not win. Raise GameError if the game is too large for a game file.
+    Raise FaultyGameError if the walkthrough does not win, and GameError if the game is too large.
     """
     from textworld.generator.inform7 import generate_inform7_source
 
     story = game_file.without_date(compile_story(generate_inform7_source(game), game.metadata["uuid"]))
     record = _record(game, hashlib.sha256(story).hexdigest())
-    problem = playthrough_check.find_own_problem(story, record)
-    if problem:
+    if problem := playthrough_check.find_own_problem(story, record):
         raise FaultyGameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
     files.atomic_write(path.with_suffix(".json"), record)
     files.atomic_write(path, story)
 
 
-def _record(game: Game, story: str) -> bytes:
-    """Return the content of the game's `.json`. `story` is the hash of the `.z8`.
-
-    The content includes `story` and a hash of itself (`game_file.record_hash`).
-    """
+def _record(game: "Game", story: str) -> bytes:
+    """Return the content of the game's `.json`. It includes `story`, the hash of the `.z8`, and a hash of the rest."""
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
@@ -147,11 +134,10 @@ def _record(game: Game, story: str) -> bytes:
     return json.dumps(data).encode()
 
 
-def canonical_hash(game: Game) -> str:
+def canonical_hash(game: "Game") -> str:
     """Return a hash of a game's facts, names and quests. Two games with the same hash play alike.
 
-    Differences in prose, in the wording of the objective, in ids, in seeds or in the order of facts and quests do not
-    change the hash.
+    Prose, the wording of the objective, ids, seeds and the order of facts and quests do not affect the hash.
     """
     names = {key: info.name or key for key, info in game.infos.items()}
 
@@ -166,13 +152,12 @@ def canonical_hash(game: Game) -> str:
     return files.json_hash([spell(game.world.facts), kinds, quests])
 
 
-def _without_redundant_opens(game: Game) -> list[str]:
-    """Return the walkthrough without commands that open a door or container that is already open.
+def _without_redundant_opens(game: "Game") -> list[str]:
+    """Return the walkthrough without commands that open something that is already open.
 
     The walkthroughs of cooking games contain such commands, which are not admissible.
     """
-    names = {key: info.name for key, info in game.infos.items()}
-    is_open = {names.get(fact.arguments[0].name) for fact in game.world.facts if fact.name == "open"}
+    is_open = {game.infos[fact.arguments[0].name].name for fact in game.world.facts if fact.name == "open"}
     commands = []
     for command in game.metadata["walkthrough"]:
         verb, _, thing = command.partition(" ")

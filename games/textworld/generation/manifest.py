@@ -1,11 +1,9 @@
 """Read and write `manifest.jsonl`, which has one line for each game of a curriculum."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,9 @@ SPLITS = ("train", "valid", "test")
 class ManifestEntry:
     """One game of a curriculum, stored as one line of its manifest.
 
-    `file` is the name of the `.z8`. `path` is the full path of this file, and is not stored in the manifest. `settings`
-    includes the values of the level's preset. `max_score` is in game points, and `walkthrough_length` in commands.
-    `hash` is the canonical hash (`make_game.canonical_hash`). `sha256` is a hash of the bytes of the `.z8` and the
-    `.json` (`files_hash`).
+    `file` is the name of the `.z8`. `path`, its full path, is not stored. `settings` includes the values of the level's
+    preset. `max_score` is in game points, and `walkthrough_length` is a number of commands. `hash` is the canonical
+    hash (`make_game.canonical_hash`). `sha256` is the result of `files_hash`.
     """
 
     file: str
@@ -47,8 +44,8 @@ TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int,
 def split_of(canonical: str) -> str:
     """Return the split of the game that has the canonical hash `canonical`.
 
-    Three fifths of all hashes belong to `train`, and one fifth each to `valid` and `test`. Cooking games are an
-    exception: TextWorld has separate foods and recipes for each split, so their hash does not determine the split.
+    Three fifths of all hashes belong to `train`, one fifth to `valid` and one fifth to `test`. Do not use this function
+    for cooking games: TextWorld itself has separate foods and recipes for each split.
     """
     return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
 
@@ -58,17 +55,16 @@ def files_hash(story: Path) -> str:
     return hashlib.sha256(read_bytes(story) + read_bytes(story.with_suffix(".json"))).hexdigest()
 
 
-def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> Path:
-    """Write the manifest of `folder` atomically and return its path."""
-    lines = [json.dumps({k: v for k, v in asdict(entry).items() if k in KEYS}) + "\n" for entry in entries]
-    files.atomic_write(folder / NAME, "".join(lines))
-    return folder / NAME
+def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> None:
+    """Write the manifest of `folder` atomically."""
+    lines = (json.dumps({key: getattr(entry, key) for key in KEYS}) + "\n" for entry in entries)
+    files.atomic_write(folder / NAME, lines)
 
 
 def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry]:
-    """Return the games of a manifest in order. If `split` is given, return only the games of this split.
+    """Return the games of a manifest in its order, or only those of `split`.
 
-    Raise GameError if a line is malformed, a file is missing, or the hash of a file differs from the recorded hash.
+    Raise GameError if a line is malformed, a file is missing, or a file's hash differs from the recorded hash.
     """
     if split is not None and split not in SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")

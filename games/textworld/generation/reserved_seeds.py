@@ -2,10 +2,7 @@
 
 The evaluation card (`evaluate --card`) is a benchmark of fixed tasks. In a family with few games, a training seed may
 give the same game as a reserved seed. Most tasks therefore use only games whose hash assigns them to the test split.
-The card also reports how many of its games an agent was trained on.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Iterable
@@ -17,21 +14,17 @@ if TYPE_CHECKING:
     from games.game_spec import GameSpec
 
 RESERVED = range(2_000_000_000, 2_000_100_000)
-"""Seeds of held-out games."""
 
 
-def reject_reserved_seeds(specs: Iterable[GameSpec]) -> None:
-    """Raise GameError if the seed of any of the games is reserved for evaluation."""
+def reject_reserved_seeds(specs: Iterable["GameSpec"]) -> None:
+    """Raise GameError if any game's seed is reserved for evaluation."""
     for spec in specs:
         if dict(spec.settings).get("seed") in RESERVED:
             raise _error(spec.name)
 
 
 def reject_reserved_name(name: str) -> None:
-    """Raise GameError if the seed in a game's canonical name is reserved for evaluation.
-
-    `name` is, for example, `textworld:coin?level=1&seed=5`. It is only parsed. The game is not made.
-    """
+    """Raise GameError if the seed in a game's canonical name, as in `textworld:coin?level=1&seed=5`, is reserved."""
     seed = re.search(r"[?&]seed=([0-9]{1,20})(?![0-9])", name)
     if seed and int(seed[1]) in RESERVED:
         raise _error(name)

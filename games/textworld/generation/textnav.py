@@ -13,38 +13,36 @@ We chose the map, eight of the room names, the furniture, the other things, the 
 * The fridge is closed at the beginning. The player wins as soon as the food is in it, without closing the fridge.
 * The opening text states the objective (`goal=brief`) or omits it (`goal=none`).
 * The last turn shows the game's own response instead of a state.
-* The paper has one house. The setting `house=drawn` (level 2) draws which room lies where, so that houses can be held
-  out for tests.
+* The paper has one house. With `house=drawn` (level 2), the seed determines the arrangement of the rooms, so that some
+  houses can be held out for tests.
 
 The word tokenizer for TextWorld lacks `stale`, so small trunks with this tokenizer read `[UNK] food`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from games.parameters import Value
 
+if TYPE_CHECKING:
     from textworld import GameOptions
     from textworld.generator import Game
 
-    from games.parameters import Value
     from games.textworld.engines.protocol import EngineResponse
+
 
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
-"""The rooms of the fixed house.
+"""The rooms of the fixed house. A drawn house shuffles the names.
 
-A room's index is its place on the map: 0-4 form a row from west to east, and 5-9 a second row south of the first. In a
-drawn house, the names are shuffled.
+A room's index is its position. Positions 0-4 form a row from west to east. Positions 5-9 form a second row, south of
+the first.
 """
 PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
          (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
-"""The passages as tuples (a, direction, b).
-
-a and b are places (indices of ROOMS). b lies in the given direction from a.
-"""
+"""The passages as tuples (a, direction, b). Position b lies in this direction from position a."""
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 WAYS = (*PATHS, *((other, OPPOSITE[direction], one) for one, direction, other in PATHS))
 FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
@@ -60,8 +58,8 @@ FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 }
 FOOD, FROM, INTO = "stale food", "living room", "kitchen"
 OBJECTIVE = f"Take the {FOOD} from the {FROM} and put it into the fridge in the {INTO}."
-PARTS = ("description", "inventory")
-"""The infos (`games.textworld.engines.protocol.INFOS`) from which `state` makes the text of a turn."""
+PARTS = ("description", "inventory")  # the infos from which `state` makes the text of a turn
+# descriptions in Inform 7, which has no nested conditions
 SUPPORTER = (
     "There is a {name} here. [if there is something on the {key}]On it: [a list of things on the {key}]."
     "[otherwise]It is empty.[end if]\n"
@@ -71,15 +69,12 @@ CONTAINER = (
     "[if {key} is open and there is something in the {key}] In it: [a list of things in the {key}].[end if]"
     "[if {key} is open and the {key} contains nothing] It is empty.[end if]\n"
 )
-"""`SUPPORTER` and `CONTAINER` are templates of descriptions in Inform 7. `CONTAINER` repeats its condition, because
-Inform 7 has no nested conditions."""
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
     """Return TextWorld's game before compilation.
 
-    The seed of `options` draws the player's first room. If the setting `house` is `drawn`, the seed also draws which
-    room lies where.
+    The seed of `options` determines the player's first room and, for `house=drawn`, the positions of the rooms.
     """
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
@@ -109,8 +104,8 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
 def state(response: EngineResponse, observed: Value) -> str:
     """Return the text of a turn: the visible parts of the state or, after the end, the game's own response.
 
-    If `observed` is `full`, the room, the inventory, the things in the room and the exits are visible. If `observed` is
-    `part`, only the things in the room and the exits are.
+    If `observed` is `part`, the visible parts are the things in the room and the exits. If `observed` is `full`, the
+    room and the inventory are visible too.
     """
     if response.won or response.lost:
         return response.text
@@ -121,10 +116,10 @@ def state(response: EngineResponse, observed: Value) -> str:
 
 
 def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
-    """Put a piece of furniture and the things on or in it into `room`, and write the room's description.
+    """Put a piece of furniture and its contents into `room`, and set the room's description.
 
-    `piece` is an entry of FURNITURE, or None for a room without furniture. All new entities are added to `things`, by
-    name. The description does not contain the room's name.
+    `piece` is an entry of FURNITURE, or None. `things` maps names to entities, and the new entities are added to it.
+    The description does not contain the room's name.
     """
     exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
     furniture = ""
@@ -142,18 +137,15 @@ def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | No
 
 
 def _walkthrough(names: Sequence[str], start: int) -> list[str]:
-    """Return the commands of the shortest solution from the place `start`.
-
-    `names` holds the name of the room at each place.
-    """
+    """Return the shortest solution from position `start`. `names` holds the name of the room at each position."""
     source, goal = names.index(FROM), names.index(INTO)
     holder, into = FURNITURE[FROM][0], FURNITURE[INTO][0]
-    fetch = [*_way(start, source), f"take {FOOD} from {holder}", *_way(source, goal)]
-    return [*fetch, f"open {into}", f"insert {FOOD} into {into}"]
+    fetch = [*_way(start, source), f"take {FOOD} from {holder}"]
+    return [*fetch, *_way(source, goal), f"open {into}", f"insert {FOOD} into {into}"]
 
 
 def _way(start: int, end: int) -> list[str]:
-    """Return a shortest sequence of `go` commands between two places."""
+    """Return a shortest sequence of `go` commands from position `start` to position `end`."""
     ways: dict[int, list[str]] = {start: []}
     queue = [start]
     for place in queue:

@@ -1,8 +1,7 @@
 """The transition cache, which stores the responses of games.
 
 All episodes in an operating-system process share it. The cache holds one transition graph (`graph.py`) for each game
-and set of requested infos (`protocol.INFOS`). A graph stores the response to each command that has been played in a
-state. The cache limits the total memory of the graphs.
+and set of requested infos (`protocol.INFOS`), and limits the total memory of the graphs.
 
 Options are environment variables, so that child processes inherit them:
 
@@ -13,8 +12,6 @@ Options are environment variables, so that child processes inherit them:
                    cache folder when it ends. If `off`, transitions are neither loaded nor written.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import threading
@@ -23,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 from games.errors import GameError
-from games.textworld.engines.protocol import Engine
 from games.textworld.engines.stock import StockEngine
 from games.textworld.generation.manifest import files_hash
 from games.textworld.transitions import persistence
@@ -34,8 +30,8 @@ from games.textworld.transitions.nodes import Clock
 BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
 CHOICES = ("read", "share", "off")
 DEFAULT_MB = 1024
+# every `EVICTION_INTERVAL` misses, a cache above its budget is shrunk to `EVICTION_TARGET` times the budget
 EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
-"""Every `EVICTION_INTERVAL` misses, a cache above its budget is shrunk to `EVICTION_TARGET` times the budget."""
 
 
 class TransitionCache:
@@ -49,8 +45,8 @@ class TransitionCache:
     def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
         """Return an engine that plays `story` and reports the `infos`, which are names from `protocol.INFOS`.
 
-        All engines with the same game files and the same infos share one transition graph, and with it all stored
-        responses. Raise GameError if ACTDE_MEMORY, ACTDE_AUDIT or ACTDE_STATES has an invalid value.
+        All engines with the same game files and infos share one transition graph. Raise GameError if ACTDE_MEMORY,
+        ACTDE_AUDIT or ACTDE_STATES has an invalid value.
         """
         budget_bytes(), audit_share()  # report an invalid value at the start, not after many turns
         digest = files_hash(story)
@@ -77,8 +73,8 @@ class TransitionCache:
     def _is_audited(self) -> bool:
         """Return whether to audit the next episode.
 
-        If ACTDE_AUDIT is f, about every (1/f)-th episode is audited, counted over all games. The first audited episode
-        is number 1/(2f), rounded up.
+        Episodes are counted over all games. If ACTDE_AUDIT is f, about every (1/f)-th episode is audited. The first
+        one is episode number 1/(2f), rounded up.
         """
         share = audit_share()
         with self._lock:
@@ -97,15 +93,13 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        """Shrink the cache to about `EVICTION_TARGET * budget`. `graphs` are all graphs in the cache.
+        """Shrink the cache to about `EVICTION_TARGET * budget`. `budget` and the current size, `used`, are in bytes.
 
-        `budget` and the current size, `used`, are in bytes. Evict the least recently used nodes. Then evict every graph
-        that has only its root left and that no engine uses.
+        Evict the least recently used nodes. Then evict every graph that has only its root left and that no engine uses.
         """
         fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
-        # Edges are evicted with their nodes. `node_share` is the fraction of the evictable bytes that nodes occupy,
-        # without their edges.
+        # the fraction of the evictable bytes that nodes occupy without their edges, which are evicted with them
         node_share = sum(size for _, size in stamps) / max(1, used - fixed)
         left, stamp = max(0, EVICTION_TARGET * budget - fixed) * node_share, 0
         for stamp, size in stamps:  # noqa: B007
@@ -124,11 +118,6 @@ PROCESS_CACHE = TransitionCache()
 atexit.register(PROCESS_CACHE.save)
 
 
-def engine(story: Path, infos: Sequence[str] = ()) -> Engine:
-    """Return an engine for `story` that uses the cache of this process."""
-    return PROCESS_CACHE.engine(story, infos)
-
-
 def budget_bytes() -> int:
     """Return the memory budget in bytes. Raise GameError if ACTDE_MEMORY is not a valid number of MB."""
     text = os.environ.get(BUDGET, "") or str(DEFAULT_MB)
@@ -138,7 +127,7 @@ def budget_bytes() -> int:
 
 
 def states_choice() -> str:
-    """Return the value of ACTDE_STATES. Raise GameError if the value is not in `CHOICES`."""
+    """Return the value of ACTDE_STATES. Raise GameError if it is not in `CHOICES`."""
     text = os.environ.get(STATES, "") or CHOICES[0]
     if text not in CHOICES:
         raise GameError(f"{STATES}={text}: expected one of {', '.join(CHOICES)}")

@@ -1,7 +1,5 @@
 """Fill the transition graph of a small game ahead of time, by a breadth-first search over all admissible commands."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -11,16 +9,15 @@ from games.textworld.generation.manifest import files_hash
 from games.textworld.transitions import persistence
 from games.textworld.transitions.graph import TransitionGraph
 
-STATES = 5_000
-"""The default maximum number of states. The crawl of a game with more states stops early."""
+STATES = 5_000  # the default maximum number of states, at which a crawl stops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crawled:
     """The result of a crawl.
 
-    `states` is the number of states that were found, without those in which the game is over. `answers` is the number
-    of responses that were stored. `complete` is true if all responses to admissible commands are stored.
+    `states` counts the states that were found, without those in which the game is over. `answers` counts the stored
+    responses. `complete` is true if the responses to all admissible commands of all states are stored.
     """
 
     states: int
@@ -29,10 +26,7 @@ class Crawled:
 
 
 def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
-    """Crawl a game and write its transitions to a file beside the game. Any process that opens the game loads the file.
-
-    `limit` and `on_state` are passed to `crawl`.
-    """
+    """Crawl a game with `crawl` and write its transitions to a file beside the game. Every process loads this file."""
     graph = TransitionGraph(story, ())
     graph.acquire()
     try:
@@ -46,20 +40,16 @@ def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], 
 def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
     """Play every admissible command in every reachable state. Stop after `limit` states.
 
-    After the last command of each state, `on_state(found, finished)` is called. `found` is the number of states that
-    are known so far, and `finished` the number of states whose commands have all been played.
-
-    `graph` must not contain nodes that were loaded from a file. A command is skipped if the graph cannot store the
-    response, for example because the parser replies with a question. The crawl is then incomplete.
+    After all commands of a state, call `on_state(states found, states finished)`. `graph` must not contain nodes that
+    were loaded from a file. If the graph cannot store a response, for example because the parser asks a question, skip
+    the command. The crawl is then incomplete.
     """
-    found, complete, answers = [graph.root], True, 0
-    keys = {graph.root.key}
+    found, keys, answers = [graph.root], {graph.root.key}, 0
     for number, node in enumerate(islice(found, limit), 1):
         for command in node.admissible_commands:
             assert node.state is not None  # only nodes that were loaded from a file have no state
             edge = graph.expand(node, node.state, command)
             if edge is None:
-                complete = False
                 continue
             answers += 1
             if edge.node is not None and edge.node.key not in keys:
@@ -67,4 +57,5 @@ def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int, 
                 found.append(edge.node)
         if on_state is not None:
             on_state(len(found), number)
-    return Crawled(states=len(found), answers=answers, complete=complete and len(found) <= limit)
+    complete = len(found) <= limit and answers == sum(len(node.admissible_commands) for node in found)
+    return Crawled(states=len(found), answers=answers, complete=complete)

@@ -1,20 +1,18 @@
 """An engine that caches every response of a game in a transition graph.
 
 An exact state is everything that determines the rest of an episode, such as the interpreter's memory and the progress
-of the quests. A node of the graph stands for all exact states in which every plain command has the same response, and
+of the quests. A node of the graph represents all exact states in which every plain command has the same response, and
 stores one of these states. If the current node has no edge for a command, the interpreter plays the command from the
-stored state, and the response becomes a new edge.
+stored state. The response becomes a new edge.
 
-A command is not plain if it contains a pronoun or `score` (`graph.is_plain`), or answers a question of the parser. Its
-response may differ between the states of a node, so the graph does not store it. The interpreter plays such commands
-from the exact state of the episode. To obtain this state, the engine replays all commands since the last exact state
-that it knows.
+A command is plain if it is admissible, or if it contains neither a pronoun nor `score` (`graph.is_plain`). The answer
+to a question of the parser is never plain. The response to a command that is not plain may differ between the states of
+a node, so the graph does not store it. The interpreter plays such a command from the exact state of the episode. To
+obtain this state, the engine replays all commands since the last known exact state.
 
 In an audited episode, TextWorld's own environment plays the same commands. If any response differs, the graph is
 invalidated, and TextWorld's own environment plays this game from then on.
 """
-
-from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
@@ -25,19 +23,18 @@ from games.textworld.transitions.graph import TransitionGraph, is_plain
 from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 
 
-class CachedEngine:
+class CachedEngine(Engine):
     """Plays one episode at a time with `graph`, which many engines may share.
 
-    `make_stock()` creates the stock engine, which plays TextWorld's own environment. In an audited episode, the stock
-    engine plays every command too. Once the graph is invalid, only the stock engine plays. `is_audited()` is called at
-    each reset and returns whether to audit the new episode. `on_miss()` is called for every command without an edge.
+    `make_stock()` creates the engine for TextWorld's own environment. `is_audited()`, called at each reset, returns
+    whether to audit the new episode. `on_miss()` is called for every command without an edge.
 
     `counts` holds four numbers:
 
-    * `hits`: the steps whose response was in the graph
-    * `misses`: the steps that the interpreter played
-    * `replayed`: the commands that were played again to obtain an exact state
-    * `audited`: the responses that were compared with those of TextWorld's own environment
+    * `hits`: steps whose response was in the graph.
+    * `misses`: steps whose response was not in the graph.
+    * `replayed`: commands that were played again to obtain an exact state.
+    * `audited`: responses that were compared with those of TextWorld's own environment.
     """
 
     def __init__(
@@ -93,7 +90,6 @@ class CachedEngine:
             self._graph.release()
 
     def _follow(self, edge: Edge, command: str) -> EngineResponse:
-        """Move the episode along the edge of `command` and return the edge's response."""
         self._commands.append(command)
         self._moves += edge.turns
         node = self._node = edge.node
@@ -103,10 +99,7 @@ class CachedEngine:
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command for which the current node has no edge.
-
-        Add the edge if the response depends on the node alone (`graph.is_plain`) and can be stored.
-        """
+        """Play a command for which the current node has no edge, and add the edge if possible."""
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
@@ -140,7 +133,7 @@ class CachedEngine:
         return response
 
     def _replay(self) -> EngineState:
-        """Return the exact state of this episode. To obtain it, replay the commands since the last exact state."""
+        """Return the exact state of this episode. Obtain it by replaying the commands since the last known one."""
         state = self._exact
         for command in self._commands[self._exact_at :]:
             _, state = self._graph.play(state, command)
@@ -151,10 +144,7 @@ class CachedEngine:
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in the stock engine and return its response.
-
-        In an audited episode, also compare this response with that of the graph.
-        """
+        """Play a command in the stock engine. In an audited episode, also compare the response with the graph's."""
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()

@@ -1,8 +1,8 @@
 """The transition graph of one game. A node is a state of the game, and an edge is a command with its response.
 
-TextWorld games are deterministic, so a response can be cached by the state and the command. The interpreter's whole
-memory cannot identify a state, because the memory includes a turn counter and leftovers of the last command. A node is
-therefore identified by
+TextWorld games are deterministic: the state and the command determine the response, which can therefore be cached. The
+interpreter's whole memory cannot identify a state, because it includes a turn counter and leftovers of the last
+command. A node is therefore identified by
 
 * the facts and the progress of each quest, as TextWorld's record (the `.json` file of a game) defines them;
 * the score;
@@ -12,12 +12,8 @@ therefore identified by
 Only states in which the interpreter waits for a command are nodes. The states of one node can differ in the number of
 turns and in the objects that pronouns refer to. A command is called plain if its response depends on neither
 (`is_plain`). The last text of a game can also contain the number of turns. `Edge.response_after` inserts this number.
-
-`benchmarks/textworld_exact.py` and audits (`engine.py`) test that the responses to plain commands depend on the node
-alone.
+`benchmarks/textworld_exact.py` and audits (`engine.py`) compare the responses with those of TextWorld.
 """
-
-from __future__ import annotations
 
 import hashlib
 import re
@@ -36,15 +32,13 @@ from games.textworld.upstream.start import load_record
 
 TURNS = re.compile(r"(?<=\bin )(\d+) (turns?\b(?!\()|turn\(s\))")
 NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
-GRAPH_BYTES = 1_100_000
-"""The approximate size of an empty graph, in bytes."""
+GRAPH_BYTES = 1_100_000  # the approximate size of an empty graph
 
 
 def is_plain(command: str) -> bool:
-    """Return whether `command` is plain, which means that its response depends on the node alone.
+    """Return whether `command` contains neither a pronoun nor `score`.
 
-    A command that contains a pronoun or `score` is not plain, unless it is admissible in the node. This function does
-    not know the admissible commands, so its caller checks them.
+    `CachedEngine` treats admissible commands as plain even if they contain such a word.
     """
     return NOT_PLAIN.isdisjoint(command.split())
 
@@ -52,12 +46,12 @@ def is_plain(command: str) -> bool:
 class TransitionGraph:
     """The graph of one game for one set of `infos`, with the interpreter that extends the graph. It is thread-safe.
 
-    `bytes` is the approximate size. `invalid_reason` tells why the graph must not be used any more, or is None. `users`
-    is the number of open engines that use the graph.
+    `bytes` is the approximate size of the graph. `invalid_reason` is None, or the reason why the graph must not be used
+    any more. `users` counts the open engines that use the graph.
 
     `looks` is true if `infos` names `description` or `inventory`. TextWorld then runs `look` or `inventory` after every
-    turn, which changes what "it" refers to, but the graph runs these commands only once per node. Commands with
-    pronouns are therefore passed to TextWorld's own environment.
+    turn, which changes what "it" refers to. The graph runs them only once per node, so "it" may refer to something
+    else. Commands that are not plain are therefore passed to TextWorld's own environment.
     """
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
@@ -86,15 +80,21 @@ class TransitionGraph:
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
         """Play a plain command in `state`, an exact state of `node`. Add the edge to the node and return it.
 
-        Return None if the graph cannot store the outcome. This happens if the interpreter then waits for something
-        other than a command, or if `_last_edge` rejects the last text of the game.
+        Return None if the graph cannot store the outcome. This happens if the interpreter asks a question or shows a
+        menu, or if `_last_edge` rejects the last text of the game.
         """
         with self.lock:
             node = self._restore(node)
             if command in node.edges:
                 return node.edges[command]
             output, after = self.play(state, command)
-            edge = self._edge(node, state, command, output, after)
+            edge, turns = None, after.moves - state.moves
+            if output.ended:
+                response, _ = self.response_to(state, command, output, after)
+                edge = _last_edge(response, turns, after.moves)
+            elif (target := self.get_or_create_node(after)) is not None:
+                reward = intermediate_reward(node.policy_commands, target.policy_commands, won=False, lost=False)
+                edge = Edge(self.response_in(target, output.text, reward), target, turns)
             if edge is not None and self.invalid_reason is None:
                 node.edges[command] = edge
                 self.bytes += edge.size
@@ -115,7 +115,7 @@ class TransitionGraph:
     def get_or_create_node(self, state: EngineState) -> Node | None:
         """Return the node of a state, and add it if missing.
 
-        Return None if the interpreter does not wait for a command, for example because the parser has asked a question.
+        Return None if the interpreter waits for the answer to a question or a menu, not for a command.
         """
         with self.lock:
             interpreter = self._open()
@@ -143,10 +143,7 @@ class TransitionGraph:
                 self.bytes += state.snapshot.size
 
     def state_key(self, state: EngineState) -> bytes:
-        """Return a hash of those parts of `state` that identify its node.
-
-        The docstring of the module lists the parts.
-        """
+        """Return a hash of the parts of `state` that identify its node (see the docstring of the module)."""
         interpreter = self._open()
         parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
         return hashlib.blake2b(b"%d " % state.score + b" ".join(parts), digest_size=16).digest()
@@ -156,23 +153,24 @@ class TransitionGraph:
     ) -> tuple[EngineResponse, EngineState]:
         """Compute the response to `command`, which leads from `before` to `after`, without adding it to the graph.
 
-        `output` is what the interpreter printed. Return a tuple (response, `after`). If `after.extras` is None, the
-        returned state is a copy of `after` with the description and the inventory in its `extras`.
+        Return a tuple (response, `after` with its `extras`).
         """
-        if after.extras is None:
-            after = replace(after, extras=self._extras_during(before, command))
-        node = self._node(b"", after, after.extras or {})
-        policy = self._tracker.policy_commands(before.game_state)
-        reward = intermediate_reward(policy, node.policy_commands, won=output.won, lost=output.lost)
-        return self.response_in(node, output.text, reward, won=output.won, lost=output.lost), after
+        with self.lock:
+            if after.extras is None:  # after the end, and before an answer to the parser, these texts cannot be printed
+                interpreter = self._open()
+                interpreter.load(before.snapshot)
+                interpreter.describe(self._extras)
+                extras = interpreter.step(command, self._extras).extras
+                after = replace(after, extras={**(before.extras or {}), **extras})
+            node = self._node(b"", after, after.extras or {})
+            policy = self._tracker.policy_commands(before.game_state)
+            reward = intermediate_reward(policy, node.policy_commands, won=output.won, lost=output.lost)
+            return self.response_in(node, output.text, reward, won=output.won, lost=output.lost), after
 
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return a response with this text, intermediate reward and outcome.
-
-        All other values, such as the score and the admissible commands, are those of `node`.
-        """
+        """Return a response with these values. Take all other values, such as the score, from `node`."""
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -205,10 +203,7 @@ class TransitionGraph:
             self.users += 1
 
     def release(self) -> None:
-        """Decrement the number of users.
-
-        At 0, close the interpreter. `_open` starts a new one when it is needed.
-        """
+        """Decrement the number of users. At 0, close the interpreter. `_open` starts a new one when needed."""
         with self.lock:
             self.users -= 1
             if self.users == 0 and self._interpreter is not None:
@@ -216,10 +211,7 @@ class TransitionGraph:
                 self._interpreter = None
 
     def evict(self, stamp: int) -> None:
-        """Remove all nodes last used before `stamp`, except the root, and all edges to the removed nodes.
-
-        `stamp` is a value of `Clock.now`.
-        """
+        """Remove all nodes whose stamp is lower than `stamp`, and all edges to them. Keep the root."""
         with self.lock:
             evicted = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
             for key in evicted:
@@ -230,14 +222,14 @@ class TransitionGraph:
             self.bytes = GRAPH_BYTES + sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
 
     def invalidate(self, reason: str) -> None:
-        """Mark this graph as unusable and delete its edges, because a response was wrong."""
+        """Mark this graph as unusable and delete its edges. Call this after a wrong response."""
         with self.lock:
             self.invalid_reason = reason
             for node in self.nodes.values():
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return the graph's node with the key of `node`. If that node was evicted, add `node` again."""
+        """Return the graph's node with the key of `node`. If the graph no longer has one, add `node` again."""
         known = self.nodes.get(node.key)
         if known is None:
             known = self.nodes[node.key] = node
@@ -253,43 +245,20 @@ class TransitionGraph:
         commands = self._tracker.admissible_commands(state.game_state)
         return Node(key, state.score, commands, self._tracker.policy_commands(state.game_state), extras, None)
 
-    def _edge(self, node: Node, state: EngineState, command: str, output: Output, after: EngineState) -> Edge | None:
-        turns = after.moves - state.moves
-        if output.ended:
-            response, _ = self.response_to(state, command, output, after)
-            return _last_edge(response, turns, after.moves)
-        target = self.get_or_create_node(after)
-        if target is None:
-            return None
-        reward = intermediate_reward(node.policy_commands, target.policy_commands, won=False, lost=False)
-        return Edge(self.response_in(target, output.text, reward), target, turns)
-
-    def _extras_during(self, before: EngineState, command: str) -> dict[str, str]:
-        """Play `command` in `before`, and return the description and the inventory that are printed during this turn.
-
-        Use this method if the interpreter cannot print these texts after the turn, because the game is over or the
-        parser waits for an answer.
-        """
-        interpreter = self._open()
-        interpreter.load(before.snapshot)
-        interpreter.describe(self._extras)
-        return {**(before.extras or {}), **interpreter.step(command, self._extras).extras}
-
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
     """Return the edge of a command that ends the game, or None if the graph cannot store it.
 
-    `turns` is the number of turns that the command takes. `moves` is the episode's number of moves after the command.
-    The last text may state the number of turns, which differs between episodes. The edge can be stored in two cases:
+    `moves` is the episode's number of moves, including this command. The last text may state the number of turns, which
+    differs between episodes. The edge can be stored in two cases:
 
     * The text contains exactly one phrase `in N turns`, and N is `moves` + 1. `Edge.response_after` replaces N.
-    * The text contains no such phrase, and the number `moves` + 1 does not occur in it.
+    * The text contains neither such a phrase nor the number `moves` + 1.
     """
     text, counts = response.text, list(TURNS.finditer(response.text))
     if not counts and not re.search(rf"\b{moves + 1}\b", text):
         return Edge(response, None, turns)
     if len(counts) != 1 or int(counts[0][1]) != moves + 1:
         return None
-    (count,) = counts
-    unit = "turns" if count[2] == "turn" else count[2]
-    return Edge(response, None, turns, (text[: count.start()], unit, text[count.end() :]))
+    unit = "turns" if counts[0][2] == "turn" else counts[0][2]
+    return Edge(response, None, turns, (text[: counts[0].start()], unit, text[counts[0].end() :]))

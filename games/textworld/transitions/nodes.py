@@ -1,22 +1,16 @@
 """The nodes and edges of a transition graph."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 from games.textworld.engines.protocol import EngineResponse
 from games.textworld.upstream.game_state import GameState
 from games.textworld.upstream.interpreter import Snapshot
 
-NODE_BYTES, EDGE_BYTES = 900, 400
-"""The approximate sizes of a node and of an edge in bytes, without their texts and the node's snapshot."""
+NODE_BYTES, EDGE_BYTES = 900, 400  # approximate sizes, without texts and snapshots
 
 
 class Clock:
-    """Counts the cache misses of all games.
-
-    Each node stores the count at its last use. The nodes with the lowest counts are evicted first.
-    """
+    """Counts the cache misses of all games. The nodes with the lowest count at their last use are evicted first."""
 
     now = 0
 
@@ -25,9 +19,8 @@ class Clock:
 class EngineState:
     """The exact state of an episode, which determines all later responses.
 
-    `snapshot` holds the interpreter's memory, and `game_state` the facts and the progress of the quests. `extras` holds
-    the texts of `description` and `inventory`, if they were requested. It is None as long as the interpreter has not
-    printed them.
+    `extras` holds the texts of `description` and `inventory`, if they were requested. It is None until the interpreter
+    has printed them.
     """
 
     snapshot: Snapshot
@@ -41,8 +34,8 @@ class EngineState:
 class Node:
     """A node of the transition graph. It stands for all exact states that have the same key.
 
-    `state` is one of these states, or None if the node was loaded from a file and has no snapshot yet. `stamp` is the
-    value of `Clock.now` when the node was last used.
+    `state` is one of these states, or None for a node that was loaded from a file and has no snapshot yet. `stamp` is
+    the value of `Clock.now` at the node's last use.
     """
 
     key: bytes
@@ -51,15 +44,14 @@ class Node:
     policy_commands: tuple[str, ...] | None
     extras: dict[str, str]
     state: EngineState | None
-    edges: dict[str, Edge] = field(default_factory=dict)
+    edges: dict[str, "Edge"] = field(default_factory=dict)
     stamp: int = 0
 
     @property
     def size(self) -> int:
-        """The approximate size of the node in bytes, without its edges."""
-        texts = sum(map(len, self.extras.values()))
+        """The approximate size in bytes, without edges."""
         snapshot = 0 if self.state is None else self.state.snapshot.size
-        return NODE_BYTES + texts + snapshot + 8 * len(self.admissible_commands)
+        return NODE_BYTES + sum(map(len, self.extras.values())) + snapshot + 8 * len(self.admissible_commands)
 
 
 @dataclass(eq=False, slots=True)
@@ -67,8 +59,9 @@ class Edge:
     """The response to one command in one node.
 
     `node` is the next node, or None if the game ends. `turns` is the number of turns that the command takes, 0 or 1.
-    If the game ends with a text that contains `in N turns`, `text_around_turns` is a tuple (text before the number,
-    `turns` or `turn(s)`, text after this word). Older versions of TextWorld print `in N turn(s)`.
+
+    The last text of a game may contain `in N turns`. (Older versions of TextWorld print `turn(s)`.) `text_around_turns`
+    is then a tuple (text before N, `turns` or `turn(s)`, text after this word).
     """
 
     response: EngineResponse
@@ -77,17 +70,15 @@ class Edge:
     text_around_turns: tuple[str, str, str] | None = None
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the response with the number of turns inserted into its text.
+        """Return the last response, with `moves` + 1 as the number of turns in its text.
 
-        `moves` is the number of moves of the episode after this command.
+        `moves` is the episode's number of moves, including the last command.
         """
         assert self.text_around_turns is not None
         before, unit, after = self.text_around_turns
-        count = moves + 1
-        unit = "turn" if (count, unit) == (1, "turns") else unit
-        return replace(self.response, text=f"{before}{count} {unit}{after}")
+        unit = "turn" if (moves, unit) == (0, "turns") else unit
+        return replace(self.response, text=f"{before}{moves + 1} {unit}{after}")
 
     @property
     def size(self) -> int:
-        """The approximate size of the edge in bytes."""
         return EDGE_BYTES + len(self.response.text)

@@ -4,27 +4,24 @@ The file of a game that was crawled (`generate --crawl`) is beside the game, as 
 the folder `states` of the cache folder. Their names are hashes of the game's files and the infos (`protocol.INFOS`).
 
 Each file is compressed with gzip and consists of two JSON texts. The first text, one line, identifies the game, the
-infos, the format and the versions of TextWorld and Jericho, and holds the SHA-256 of the second text. The second text
-contains a list of strings and a list of nodes with their edges. A file is ignored if it is damaged, if its first line
-does not match, or if it holds a command that the filter would stop. The next process that saves the game overwrites it.
+infos, the format and the versions of TextWorld and Jericho. It also holds the SHA-256 of the second text, a `_Content`.
+A file is ignored if it is damaged, its first line does not match, or it holds a command that the filter would stop. The
+next process that saves the game overwrites an ignored file.
 
 Snapshots of the interpreter are not stored. If a loaded node has no edge for a command, the episode's commands are
 replayed once to obtain a snapshot.
 """
-
-from __future__ import annotations
 
 import gzip
 import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from types import NoneType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from games import files
 from games.errors import GameError
@@ -33,29 +30,62 @@ from games.textworld.engines.protocol import EngineResponse
 from games.textworld.transitions.graph import TransitionGraph
 from games.textworld.transitions.nodes import Edge, Node
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 FORMAT = 2
 SUFFIX = ".states"
 MAX_BYTES = 1_000_000_000
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ending(EngineResponse):
+    """The last response of a game, with one more field: `counted` holds `Edge.text_around_turns`."""
+
+    counted: tuple[str, str, str] | None
+
+
+# (command, text, next node, turns, intermediate reward) or, at the end of the game, (command, ending, turns)
+_Edge = tuple[int, int, int, int, int | None] | tuple[int, _Ending, int]
+# (key in hexadecimal, score, admissible commands, policy commands, name -> text of the extras, edges)
+_Node = tuple[str, int, list[int], list[int] | None, dict[str, int], list[_Edge]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The second JSON text of a file.
+
+    The nodes are sorted by key. Commands, texts and the values of `extras` are stored as indices into `texts`. The next
+    node is stored as an index into `nodes`.
+    """
+
+    texts: list[str]
+    nodes: list[_Node]
+
+
+@cache
+def _content() -> "TypeAdapter[_Content]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_Content)
+
+
 def beside(story: Path) -> Path:
-    """Return the path of the file beside `story` that holds a crawled game's transitions."""
+    """Return the path of the file with a crawled game's transitions, which is beside `story`."""
     return story.with_suffix(SUFFIX)
 
 
 def in_cache(digest: str, infos: Sequence[str]) -> Path:
-    """Return the path of a game's file in the cache folder. `digest` is the hash of the game's files."""
+    """Return the path of a game's file in the cache folder. `digest` is the result of `files_hash`."""
     name = hashlib.sha256(json.dumps([digest, *infos]).encode()).hexdigest()
     return files.cache_folder("states") / f"{name[:32]}{SUFFIX}"
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Merge `graph` with the file at `path`. Do nothing if `graph` is invalid.
+    """Load the transitions in the file at `path` into `graph`, then write the whole graph to this file.
 
-    Load the transitions of the file into `graph`, then write all transitions of `graph` to the file. `digest` is the
-    hash of the game's files.
+    Do nothing if the graph is invalid.
     """
     if graph.invalid_reason is not None:
         return
@@ -65,7 +95,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Write the transitions of `graph` to the file at `path`, atomically. `digest` is the hash of the game's files."""
+    """Write the transitions of `graph` to the file at `path`, atomically."""
     with graph.lock:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
@@ -76,8 +106,8 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
     """Add the transitions in the file at `path` to `graph`, and return whether this was possible.
 
-    Return False if the file is missing or damaged, or if it was written for another game, for other infos or by other
-    versions of TextWorld or Jericho. `digest` is the hash of the game's files.
+    Return False if the file is missing or damaged, or if it belongs to another game, other infos or other versions of
+    TextWorld or Jericho.
     """
     try:
         with gzip.open(path) as file:
@@ -87,28 +117,21 @@ def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
         intact = isinstance(header, dict) and header.pop("sha256", None) == hashlib.sha256(rest).hexdigest()
         if len(data) > MAX_BYTES or not intact or header != _header(graph, digest):
             return False
-        nodes = _unpack(graph, json.loads(rest))
+        nodes = _unpack(graph, rest)
     except (OSError, EOFError, ValueError, TypeError, LookupError, RecursionError, GameError):
         return False
-    with graph.lock:
-        graph.merge(nodes)
+    graph.merge(nodes)
     return True
 
 
 def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
-    """Return the first line that the file of this graph must have, as a dict without the SHA-256.
-
-    `digest` is the hash of the game's files.
-    """
+    """Return the first line of the graph's file as a dict, without the SHA-256. `load` rejects other first lines."""
     versions = [version("textworld"), version("jericho")]
     return {"format": FORMAT, "game": digest, "infos": list(graph.infos), "versions": versions}
 
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
-    """Return the graph as a JSON object with a list of strings, `texts`, and a list of nodes, `nodes`.
-
-    The nodes are sorted by key. They refer to strings and to other nodes by their positions in these lists.
-    """
+    """Convert the graph to the JSON object that `_Content` describes."""
     texts: dict[str, int] = {}
     order = {key: i for i, key in enumerate(sorted(graph.nodes))}
 
@@ -131,60 +154,38 @@ def _pack(graph: TransitionGraph) -> dict[str, Any]:
     return {"texts": list(texts), "nodes": nodes}
 
 
-def _unpack(graph: TransitionGraph, data: Any) -> dict[bytes, Node]:
-    """Convert the JSON object from a file to nodes. Return a dict: key of a node -> node.
+def _unpack(graph: TransitionGraph, data: bytes) -> dict[bytes, Node]:
+    """Parse `data`, which is the JSON of a `_Content`. Return a dict: key of a node -> node.
 
-    If the format is wrong, raise an exception that `load` catches.
+    If the format is wrong, or if the command filter would stop one of the commands, raise an exception that `load`
+    catches.
     """
-    texts = [sys.intern(_of(str, text)) for text in _of(list, data["texts"])]
+    content = _content().validate_json(data, strict=True)
+    texts = [*map(sys.intern, content.texts)]
     command_filter = CommandFilter(graph.game_info.command_templates)
     commands = {number: text for number, text in enumerate(texts) if command_filter.may_pass(text)}
 
-    def text(number: Any) -> str:
-        return texts[_of(int, number)]
-
-    def command(number: Any) -> str:
-        return commands[_of(int, number)]  # raises KeyError if the filter would stop the command
-
-    def command_list(numbers: Any) -> tuple[str, ...]:
-        return tuple(map(command, _of(list, numbers)))
-
-    def edge(number: Any, target: Any, turns: Any, reward: Any) -> Edge:
-        if _of(int, target) < 0 or type(reward) not in (int, NoneType):
-            raise ValueError("no such node or reward")
-        return Edge(graph.response_in(nodes[target], text(number), reward or 0), nodes[target], _of(int, turns))
+    def command_list(numbers: Sequence[int]) -> tuple[str, ...]:
+        return tuple(commands[number] for number in numbers)
 
     nodes: list[Node] = []
-    for key, score, admissible, policy, extras, _ in _of(list, data["nodes"]):
+    for key, score, admissible, policy, extras, _ in content.nodes:
         policy_commands = None if policy is None else command_list(policy)
-        texts_of = {_of(str, name): text(number) for name, number in _of(dict, extras).items()}
-        key = bytes.fromhex(key)
-        nodes.append(Node(key, _of(int, score), command_list(admissible), policy_commands, texts_of, None))
-    for node, (*_, edges) in zip(nodes, data["nodes"], strict=True):
-        for number, *rest in _of(list, edges):
-            node.edges[command(number)] = _last_edge(*rest) if len(rest) == 2 else edge(*rest)
+        texts_of = {name: texts[number] for name, number in extras.items()}
+        nodes.append(Node(bytes.fromhex(key), score, command_list(admissible), policy_commands, texts_of, None))
+    for node, (*_, edges) in zip(nodes, content.nodes, strict=True):
+        for edge in edges:
+            if len(edge) == 3:
+                fields = asdict(edge[1])
+                around = fields.pop("counted")
+                node.edges[commands[edge[0]]] = Edge(EngineResponse(**fields), None, edge[2], around)
+                continue
+            number, text, target, turns, reward = edge
+            if target < 0:
+                raise ValueError("no such node")
+            response = graph.response_in(nodes[target], texts[text], reward or 0)
+            node.edges[commands[number]] = Edge(response, nodes[target], turns)
     by_key = {node.key: node for node in nodes}
     if len(by_key) != len(nodes) or graph.root.key not in by_key:
         raise ValueError("not the nodes of this game")
     return by_key
-
-
-def _last_edge(response: Any, turns: Any) -> Edge:
-    fields = dict(_of(dict, response))
-    around = fields.pop("counted")
-    if around is not None:
-        before, unit, after = map(partial(_of, str), _of(list, around))
-        around = (before, unit, after)
-    for name in ("admissible_commands", "policy_commands"):
-        if fields[name] is not None:
-            fields[name] = tuple(_of(str, command) for command in _of(list, fields[name]))
-    ending = EngineResponse(**fields)
-    _of(str, ending.text), _of(int, ending.score), _of(bool, ending.won), _of(bool, ending.lost)
-    return Edge(ending, None, _of(int, turns), around)
-
-
-def _of(kind: type[T], value: Any) -> T:
-    """Return `value`. Raise TypeError if its type is not exactly `kind`."""
-    if type(value) is not kind:
-        raise TypeError(f"expected {kind.__name__}")
-    return value

@@ -25,12 +25,11 @@ compare the results with those of the replaced code, and fail if its source chan
 The environment variable ACTDE_ENGINE, or the keyword argument `engine` of our environment, selects the engine:
 
     cached   The transition cache, which is built with the code of this folder (default).
-    stock    TextWorld's own environment. If the variable selects it, all patches of loading, generating and compiling
-             are off too, with two exceptions. Rule files are still read in a fixed order, because a generated game must
-             have the same bytes on every machine. The check of a new game still simulates the game's rules.
+    stock    TextWorld's own environment. If the variable selects it, most patches of loading, generating and compiling
+             are off too. Some stay on. Rule files are still read in a fixed order, because a generated game must have
+             the same bytes on every machine. The check of a new game still simulates the game's rules. Opcodes are
+             still repaired, and texts of `.tw-pddl` games are never passed to `eval`.
 """
-
-from __future__ import annotations
 
 import os
 from collections.abc import Iterator
@@ -44,10 +43,7 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return the name of the engine to use. Raise GameError if the name is not in `ENGINES`.
-
-    The name is `engine` if given, else the value of the environment variable ACTDE_ENGINE, else `cached`.
-    """
+    """Return `engine` if given, else the value of ACTDE_ENGINE, else `cached`. Raise GameError for an unknown name."""
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
@@ -56,7 +52,7 @@ def engine_choice(engine: str | None = None) -> str:
 
 
 def patches_enabled() -> bool:
-    """Return whether the patches of this folder apply. They apply unless ACTDE_ENGINE is `stock`."""
+    """Return whether the optional patches of this folder apply. They do unless ACTDE_ENGINE is `stock`."""
     return engine_choice() != "stock"
 
 

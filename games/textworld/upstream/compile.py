@@ -1,10 +1,8 @@
 """Compile the Inform 7 source of a TextWorld game without the index that Inform writes.
 
-TextWorld's own `compile_inform7_game` lets Inform write an index of a hundred pages. It also lets Inform read and write
-the user's home folder, where Inform looks for extensions. Neither affects the story file of a TextWorld game.
+With TextWorld's own `compile_inform7_game`, Inform writes an index of a hundred pages. Inform also looks for extensions
+in the user's home folder, and writes to this folder. Neither affects the story file of a TextWorld game.
 """
-
-from __future__ import annotations
 
 import os
 import signal
@@ -26,14 +24,12 @@ PROBE = 1_000_000  # bytes
 def compile_story(source: str, name: str) -> bytes:
     """Compile the Inform 7 code `source` and return the bytes of the story file (`.z8`).
 
-    TextWorld's own `compile_inform7_game` writes the same bytes. `name` is the game's name in error messages. Raise
-    GameError if the game is too large for a story file, BrokenExecutor if the compiler is killed, and OSError if the
-    disk is full.
+    `name` is the game's name in error messages. Raise GameError if the game is too large for a story file,
+    BrokenExecutor if the compiler is killed, and OSError if the disk is full.
     """
     from textworld.generator import CouldNotCompileGameError
     from textworld.generator.inform7 import compile_inform7_game
 
-    failure: type[Exception] = CouldNotCompileGameError
     compile_to = _compile_without_index if patches_enabled() else compile_inform7_game
     oom_before = oom_kills()
     with tempfile.TemporaryDirectory(prefix="tw-inform-", dir=scratch_folder()) as folder:
@@ -41,7 +37,7 @@ def compile_story(source: str, name: str) -> bytes:
         try:
             with naming(Path(folder)):
                 compile_to(source, str(story))
-        except (failure, subprocess.CalledProcessError) as error:
+        except (CouldNotCompileGameError, subprocess.CalledProcessError) as error:
             status = getattr(error, "returncode", 0)
             if -status in SENT:
                 why = why_ended(status, oom_before)

@@ -8,8 +8,6 @@ The search builds chains of actions. In a world of twenty rooms, two operations 
   fact that does not hold. This module skips such combinations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -75,8 +73,8 @@ def _impossible(self: Any, state: Any, partial: Any) -> bool:
 def _apply(self: Any, node: Any, action: Any) -> Any:
     """Return the state after `action`, or None if that state breaks a constraint or has occurred before.
 
-    As in TextWorld's `_Chainer.apply`, the actions that lead to this state are undone one by one to obtain the earlier
-    states.
+    `node` is the last node of a chain. The earlier states are obtained by undoing the chain's actions one by one, as in
+    TextWorld's `_Chainer.apply`.
     """
     if not hasattr(self, "_constraints"):
         self._constraints = _Constraints(self)
@@ -102,8 +100,8 @@ def _apply(self: Any, node: Any, action: Any) -> Any:
 class _Constraints:
     """The constraints of one search, indexed by the signatures of the facts that can break them.
 
-    A constraint of TextWorld is broken if all its preconditions hold at once, with a different thing for each
-    placeholder.
+    The preconditions of a TextWorld constraint describe a forbidden situation. A state breaks the constraint if all
+    preconditions hold, with a different thing for each placeholder.
     """
 
     def __init__(self, chainer: Any) -> None:
@@ -119,10 +117,9 @@ class _Constraints:
                     self._by_signature.setdefault(signature, []).append((predicate, others))
 
     def broken(self, node: Any, state: Any, new: Collection[Any]) -> bool:
-        """Return whether `state` breaks a constraint. `state` consists of `node.state` and the facts `new`.
+        """Return whether `state` breaks a constraint. `new` contains all facts of `state` that `node.state` lacks.
 
-        The state of every node except the first was checked when the node was created. Therefore only the facts `new`
-        can break a constraint. The state of the first node is also checked.
+        Only the new facts are checked. `_apply` has already checked `node.state`, and `__init__` the first state.
         """
         if node.parent is None and not self._begins_clean:
             return True
@@ -134,9 +131,9 @@ class _Constraints:
         )
 
     def _holds(self, state: Any, predicates: Sequence[Any], mapping: dict[Any, Any]) -> bool:
-        """Return whether all `predicates` can become facts of `state` at once.
+        """Return whether all `predicates` match facts of `state` at once.
 
-        `mapping` assigns things to placeholders. Placeholders without a thing may get any of the remaining things.
+        `mapping` assigns things to placeholders. Each other placeholder may stand for any of the remaining things.
         """
         if not predicates:
             return True
@@ -151,9 +148,9 @@ class _Constraints:
 
 
 def _matched(predicate: Any, fact: Any, mapping: dict[Any, Any]) -> dict[Any, Any] | None:
-    """Return `mapping`, extended so that `predicate` becomes `fact`. Return None if this is impossible.
+    """Return `mapping`, extended by the pairs (parameter of `predicate`, argument of `fact`).
 
-    `mapping` assigns things to placeholders, with a different thing for each placeholder.
+    Return None if that would give one placeholder two things, or one thing two placeholders.
     """
     for placeholder, thing in zip(predicate.parameters, fact.arguments, strict=True):
         known = mapping.get(placeholder)

@@ -1,9 +1,10 @@
 """Track the facts, applicable actions and quests of a game as an immutable value.
 
-TextWorld computes these values from the game's `.json`, which holds the rules, facts and quests, and from the traces,
-which are lines in which the interpreter reports actions. TextWorld stores the values in a `GameProgression`
-(`textworld.generator.game`), which changes in place. This module follows the same rules, but its `GameState` is
-immutable and shares its unchanged parts with the previous state.
+TextWorld computes these values from the game's `.json`, which holds the rules, facts and quests, and from the traces. A
+trace is a line in which the interpreter reports an action.
+
+TextWorld's `GameProgression` (`textworld.generator.game`) changes in place. Our `GameState` follows the same rules, but
+is immutable and shares its unchanged parts with the previous state.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ MODULUS = 1 << 128
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """The state of a game as TextWorld computes it from the rules: facts, applicable actions and quests.
+    """The facts, applicable actions and quests of a game.
 
-    `facts_hash` is the sum of the facts' hashes modulo 2^128. The order of the facts does not change this sum.
-    `actions` holds the applicable actions of each rule, in the order of the rules. `key` is a hash of everything that
-    affects later states.
+    `facts_hash` is the sum, modulo 2^128, of the hashes of all facts, so their order does not matter. `actions` holds
+    the applicable actions of each rule, in the order of the rules. `key` is a hash of everything that affects later
+    states.
     """
 
     facts_by_signature: FactsBySignature
@@ -52,9 +53,6 @@ class Tracker:
         self._rules = [RuleMatcher(rule, game.kb, self._tables) for rule in game.kb.rules.values()]
         self._commands: dict[int, tuple[str, Action]] = {}
         self._traces: dict[int, tuple[str, Action]] = {}
-        events = game.kb.inform7_events
-        self._prefixes = [events.get(name, "").partition("{")[0].lower() for name in game.kb.rules]
-        """For each rule, the text with which the traces of the rule's actions begin, in lower case."""
         self._quests = QuestTracker(game, policies=policies)
         groups: dict[Any, set[Any]] = {}
         for fact in game.world.facts:
@@ -65,7 +63,7 @@ class Tracker:
         self.start = self._state(facts, total, self._applicable(facts, None, ()), quests)
 
     def advance(self, state: GameState, events: Iterable[str]) -> GameState:
-        """Return the state that follows `state`. `events` are the names of the actions that the interpreter traced."""
+        """Return the state after the interpreter has reported actions. `events` are the names of the actions."""
         for event in events:
             action = self._detect(event, state.actions)
             if action is not None:
@@ -73,6 +71,8 @@ class Tracker:
         return state
 
     def clear_caches(self) -> None:
+        self._commands.clear()
+        self._traces.clear()
         self._quests.clear_caches()
         self._tables.clear_cache()
         for rule in self._rules:
@@ -112,10 +112,10 @@ class Tracker:
     def _applicable(
         self, facts: FactsBySignature, changed: set[Any] | None, before: Sequence[tuple[Action, ...]]
     ) -> tuple[tuple[Action, ...], ...]:
-        """Return the applicable actions of each rule. Only rules that read a changed fact are evaluated.
+        """Return the applicable actions of each rule.
 
-        `changed` holds the signatures (name and argument types) of the changed facts, or is None if all rules must be
-        evaluated. `before` holds the applicable actions of the previous state.
+        `changed` holds the signatures of the facts that have changed. A rule whose preconditions have none of these
+        signatures keeps its actions of the previous state, `before`. If `changed` is None, all rules are evaluated.
         """
         logic = self._kb.logic
         return tuple(
@@ -134,20 +134,13 @@ class Tracker:
         return self._traces[id(action)][0]
 
     def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
-        """Return the action whose trace is `event`, or None if no applicable action has this trace.
+        """Return the applicable action whose trace is `event`, or None if there is none.
 
-        If several actions have this trace, return the first of those with the most preconditions. TextWorld's
+        If there are several, choose one with the most preconditions, and the first one in case of a tie. TextWorld's
         `Inform7Game.detect_action` returns the same action.
         """
-        name, best = event.lower(), None
-        for prefix, actions in zip(self._prefixes, actions_by_rule, strict=True):
-            if not name.startswith(prefix):
-                continue
-            for action in actions:
-                better = best is None or len(action.preconditions) > len(best.preconditions)
-                if better and self._trace(action) == name:
-                    best = action
-        return best
+        fitting = (a for actions in actions_by_rule for a in actions if self._trace(a) == event.lower())
+        return max(fitting, key=lambda action: len(action.preconditions), default=None)
 
 
 @lru_cache(maxsize=100_000)

@@ -1,14 +1,12 @@
 """The interpreter of one TextWorld game, which can save snapshots of its state and restore them.
 
-`Interpreter` plays commands with Jericho's C library directly. Jericho's own `step` also computes a score and a victory
-flag, which are meaningless for TextWorld's games and take a twelfth of the time of a step.
+`Interpreter` calls Jericho's C library directly. Jericho's own `step` spends a twelfth of its time on a score and a
+victory flag, which are meaningless for TextWorld's games.
 
-As in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`), the game prints the score, the number of moves and
-the names of the actions that succeeded (the traces) after every turn. TextWorld's own functions parse this output and
-remove it from the text.
+As in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`), the game prints further values after every turn:
+the score, the number of moves, and the names of the actions that succeeded (the traces). TextWorld's own functions
+parse this output and remove it from the text.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,11 @@ import numpy as np
 from games.errors import GameError
 from games.textworld.upstream.start import prepare_jericho, traced_events
 
-TRACE = "tw-trace-actions"
 EXTRA = "tw-extra-infos {}"
 NUMBERS = ("moves", "score")
-TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, slice(6, 12)
-"""The layout of the object table in version 8 of the Z-machine, in bytes: the position of its address in the header
-(`TABLE_AT`), the size of the defaults before its first entry (`DEFAULTS`), the size of an entry (`ENTRY`), and the
-bytes of an entry that hold the object's parent, sibling and child (`LINKS`)."""
+# The layout of the object table in version 8 of the Z-machine, in bytes: the position of its address in the header, the
+# size of the defaults before its first entry, the size of an entry, and the parent, sibling and child in an entry.
+TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, range(6, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +56,9 @@ class Output:
 class Snapshot:
     """A state of the interpreter, stored as the difference from its state at the start of the game.
 
-    `addresses` are the addresses of those bytes of the dynamic memory (at most 64 KB) that differ, and `values` are
-    their new values. `registers` is a tuple (stack, program counter, stack pointer, frame pointer, frame count, opcode,
-    state of the random numbers, last text). Registers that are the same as at the start are stored only once for all
-    snapshots.
+    `addresses` and `values` describe the bytes of the dynamic memory (at most 64 KB) that differ from the start.
+    `registers` is a tuple (stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the
+    random numbers, last text). A register that is equal to its value at the start is stored once for all snapshots.
     """
 
     addresses: np.ndarray[Any, np.dtype[np.uint16]]
@@ -72,7 +67,7 @@ class Snapshot:
 
     @property
     def size(self) -> int:
-        """The approximate size of this snapshot in bytes, without shared values."""
+        """The approximate size in bytes, without shared values."""
         return 3 * len(self.addresses) + 400
 
 
@@ -85,10 +80,8 @@ class Interpreter:
         prepare_jericho()
         self._frotz: Any = jericho.FrotzEnv(str(story))
         self.opening, _ = self._frotz.reset()
-        """The text that the game prints before the first command."""
-        self._current: Snapshot | None = None
-        """The snapshot that equals the interpreter's state, or None if a command was sent since `save` or `load`."""
-        for command in (*(EXTRA.format(name) for name in NUMBERS), TRACE):
+        self._current: Snapshot | None = None  # None if a command was sent since the last `save` or `load`
+        for command in (*map(EXTRA.format, NUMBERS), "tw-trace-actions"):
             output = _parse(self._send(command), NUMBERS)
         if output.score is None or output.moves is None:
             raise GameError(f"{story}: TextWorld cannot read this game (it prints no score)")
@@ -99,20 +92,18 @@ class Interpreter:
         self.start = self.save()
 
     def step(self, command: str, extras: tuple[str, ...] = ()) -> Output:
-        """Play one command and return the parsed output.
-
-        After `describe(names)`, the game prints the texts that `names` lists at every turn until the next `load`. For
-        these turns, `extras` must be equal to `names`. Otherwise, leave it empty.
-        """
+        """Play one command. After `describe(names)`, pass `names` as `extras` until the next `load`."""
         return _parse(self._send(command), (*extras, *NUMBERS))
 
     def describe(self, names: tuple[str, ...]) -> dict[str, str]:
         """Return the texts that `names` lists: `description`, `inventory` or both.
 
-        This call changes the interpreter's state. Load a snapshot afterwards.
+        From then on, the game prints these texts at every turn until the next `load`.
         """
-        printed = [_parse(self._send(EXTRA.format(name)), (name,)).extras for name in names]
-        return {name: text for extras in printed for name, text in extras.items()}
+        texts: dict[str, str] = {}
+        for name in names:
+            texts |= _parse(self._send(EXTRA.format(name)), (name,)).extras
+        return texts
 
     def save(self) -> Snapshot:
         ram, *registers = self._frotz.get_state()
@@ -122,7 +113,7 @@ class Interpreter:
         return self._current
 
     def load(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot. Another interpreter of the same story may have saved the snapshot."""
+        """Restore a snapshot of this interpreter or of another interpreter of the same story."""
         if snapshot is not self._current:
             self._frotz.set_state((self._ram_of(snapshot), *snapshot.registers))
             self._current = snapshot
@@ -131,17 +122,16 @@ class Interpreter:
         self._frotz.close()
 
     def at_prompt(self, snapshot: Snapshot) -> bool:
-        """Return whether the interpreter waits for a command, rather than for the answer to a question or a menu.
+        """Return whether the interpreter waits for a command. Otherwise it waits for an answer to a question or a menu.
 
-        A question is asked from within nested calls. Until it is answered, the registers therefore differ from those
-        at the first prompt of the game.
+        The story asks a question in nested calls, so some registers then differ from those at the first prompt.
         """
         return bool(snapshot.registers[1:5] == self._registers[1:5])
 
     def stack(self, snapshot: Snapshot) -> bytes:
         """Return the contents of the stack, or b"" if they are the same as at the start of the game.
 
-        The contents can differ even if the interpreter waits for a command, because some errors change local variables.
+        They can differ even at a prompt, because some errors change local variables.
         """
         stack = snapshot.registers[0]
         return b"" if stack is self._registers[0] else stack[2 * snapshot.registers[2] :].tobytes()
@@ -157,15 +147,11 @@ class Interpreter:
 
     def _send(self, command: str) -> str:
         self._current = None
-        text: str = self._frotz.frotz_lib.step(command.encode() + b"\n").decode("cp1252")
-        return text
+        return str(self._frotz.frotz_lib.step(command.encode() + b"\n"), "cp1252")
 
 
 def _parse(text: str, names: tuple[str, ...]) -> Output:
-    """Parse a text with TextWorld's functions.
-
-    `names` lists the values that the interpreter was told to print: score, moves, description or inventory.
-    """
+    """Parse an output with TextWorld's functions. `names` lists the values that the game prints after every turn."""
     from textworld.envs.wrappers.tw_inform7 import _detect_extra_infos
 
     entries, text = _detect_extra_infos(text, list(names))
@@ -180,7 +166,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _share(new: Any, old: Any) -> Any:
-    """Return `old` if `new` equals it, and `new` otherwise, so that equal values are stored only once."""
+    """Return `old` if both are equal, and `new` otherwise, so that equal values are stored only once."""
     same = np.array_equal(new, old) if isinstance(new, np.ndarray) else new == old
     return old if same else new
 
@@ -188,7 +174,7 @@ def _share(new: Any, old: Any) -> Any:
 def _link_addresses(ram: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return the addresses of the bytes that hold the parent, sibling and child of every object.
 
-    The story does not store the number of objects. The object table ends where the first property list begins.
+    The object table ends where the first property list begins.
     """
     first = int(ram[TABLE_AT]) * 256 + int(ram[TABLE_AT + 1]) + DEFAULTS
     end, count = len(ram), 0

@@ -3,16 +3,13 @@
 opcode          Jericho 3.3.1                                    repaired
 --------------  -----------------------------------------------  ---------------------------------
 quit            continues with the bytes that follow the opcode  halts the interpreter
-restore_undo    segmentation fault, because undo has no memory   fails, as `save_undo` always does
+restore_undo    crashes: no memory is allocated for undo         fails, as `save_undo` always does
 """
-
-from __future__ import annotations
 
 import ctypes
 from typing import Any
 
-QUIT, RESTORE_UNDO = 10, 10
-"""`QUIT` is an index into the table of opcodes without operands, `RESTORE_UNDO` into the table of extended opcodes."""
+QUIT, RESTORE_UNDO = 10, 10  # indices into the tables of opcodes without operands and of extended opcodes
 
 
 def repair(frotz: Any) -> None:
@@ -24,16 +21,12 @@ def repair(frotz: Any) -> None:
         library.flush_buffer()
         state.value = 1
 
-    callback = ctypes.CFUNCTYPE(None)(halt)
-    _table(library, "op0_opcodes")[QUIT] = ctypes.cast(callback, ctypes.c_void_p).value
-    _table(library, "ext_opcodes")[RESTORE_UNDO] = ctypes.cast(library.z_save_undo, ctypes.c_void_p).value
+    callback, table = ctypes.CFUNCTYPE(None)(halt), ctypes.c_void_p * 11
+    table.in_dll(library, "op0_opcodes")[QUIT] = ctypes.cast(callback, ctypes.c_void_p).value
+    table.in_dll(library, "ext_opcodes")[RESTORE_UNDO] = ctypes.cast(library.z_save_undo, ctypes.c_void_p).value
     frotz.halt_at_quit = callback  # ctypes does not keep callbacks alive
 
 
 def is_halted(frotz: Any) -> bool:
     """Return whether the story has ended with `quit`, or the interpreter has stopped at an error in the story."""
     return bool(frotz.frotz_lib.halted() > 0)
-
-
-def _table(library: Any, name: str) -> Any:
-    return (ctypes.c_void_p * 11).in_dll(library, name)

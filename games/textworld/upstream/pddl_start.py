@@ -1,19 +1,18 @@
 """Start TextWorld's environment for a `.tw-pddl` game without `eval` and without repeated work.
 
 * The texts of a game contain expressions, such as `{o.indefinite + ' ' + o.name}`, which TextWorld passes to Python's
-  `eval`. Playing a file of another person would run that person's code. `evaluate` replaces `eval`.
-* The planner's interface copies names into buffers of 1,024 bytes without checking their length. It returns a dummy
-  game without actions if no commands can reach the goal. `_translated` raises GameError if a name is too long or if the
-  goal cannot be reached.
-* The planner's library, 34 MB, is copied for each environment. A link replaces the copy.
-* At every step, TextWorld parses the templates of all commands again and copies the things of the game many times. At
-  every reset, it translates the game again. This module caches the parsed templates and the translated game, and makes
-  the copies shallow.
+  `eval`. A game file from someone else could therefore run any code. `evaluate` replaces `eval`.
+* The planner's interface copies names into buffers of 1,024 bytes without checking their length. `_translated` raises
+  GameError for longer names.
+* If no commands can reach the goal, the planner's interface returns a dummy game without actions. `_translated` raises
+  GameError instead.
+* TextWorld copies the planner's library, 34 MB, for each environment. A link replaces the copy.
+* At every step, TextWorld parses the templates of all commands again. At every reset, it translates the game again.
+  This module caches the parsed templates and the translated game.
+* At every step, TextWorld copies the things of the game many times. This module shares them instead.
 
 The patches stay in place, so start such games in a process of their own.
 """
-
-from __future__ import annotations
 
 import ast
 import contextlib
@@ -34,12 +33,11 @@ from games.errors import GameError
 from games.textworld.pddl_file import PddlGame
 from games.textworld.upstream import patches_enabled
 
-MAX_NAME = 1_023
-"""The maximum length of a name in the planner's interface, in bytes."""
+MAX_NAME = 1_023  # the maximum length of a name in the planner's interface, in bytes
+# the attributes of TextWorld's `EntityInfo` that an expression may read; they are texts or None
 ATTRIBUTES = frozenset(("id", "type", "name", "noun", "adj", "desc", "definite", "indefinite"))
-"""The attributes of TextWorld's `EntityInfo` that an expression may read. They are texts or None."""
+# the last lines of the dummy game that the planner's interface returns if no commands can reach the goal
 UNREACHABLE = "Atom dummy(val2)\nend_variable\n0\nbegin_state\n0\nend_state\nbegin_goal\n1\n0 1\nend_goal\n0\n0\n"
-"""The last lines of the dummy game that the planner's interface returns if no commands can reach the goal."""
 EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
@@ -57,10 +55,7 @@ def start(game: PddlGame) -> Any:
 
 
 def game_text(env: Any, symbol: str) -> str:
-    """Return the text that the game's grammar derives from a symbol, such as `task`, in the current state.
-
-    Return "" if the grammar has no such symbol.
-    """
+    """Return the text that the grammar derives from a symbol, such as `task`, or "" if it has no such symbol."""
     grammar = env._logic.grammar
     if symbol not in grammar._rules:
         return ""
@@ -68,8 +63,7 @@ def game_text(env: Any, symbol: str) -> str:
     context = {
         "state": state, "facts": list(state.facts), "variables": {}, "mapping": {}, "entity_infos": env._entity_infos
     }  # fmt: skip
-    text: str = grammar.derive(f"#{symbol}#", context)
-    return text
+    return str(grammar.derive(f"#{symbol}#", context))
 
 
 def plan(env: Any, seconds: int) -> tuple[str, ...]:
@@ -109,25 +103,23 @@ def file_errors() -> tuple[type[BaseException], ...]:
 def display_names(ids: Iterable[str]) -> dict[str, str]:
     """Return the names that ALFWorld shows for the ids of its things: id -> name.
 
-    The id `mug_bar_3_bar_4` consists of a kind and a place. Its name is the kind and a number, such as `mug 1`. The
-    numbers of a kind count down in the order of the ids. An id without `_bar_` is not from ALFWorld and is omitted.
+    The id `mug_bar_3_bar_4` consists of a kind and coordinates. Its name is the kind and a number, such as `mug 1`. The
+    ids of a kind are numbered from 1 in reverse alphabetical order. An id without `_bar_` is not from ALFWorld and is
+    omitted.
     """
-    kinds = {
-        name: name.split("_bar_")[0] + ("basin" if "basin" in name else "") for name in sorted(ids) if "_bar_" in name
-    }
-    left = Counter(kinds.values())
-    names = {}
-    for name, kind in kinds.items():
-        names[name] = f"{kind} {left[kind]}"
-        left[kind] -= 1
+    names, count = {}, Counter[str]()
+    for name in sorted((name for name in ids if "_bar_" in name), reverse=True):
+        kind = name.split("_bar_")[0] + ("basin" if "basin" in name else "")
+        count[kind] += 1
+        names[name] = f"{kind} {count[kind]}"
     return names
 
 
 def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
     """Return the value of an expression in a game's text: a string, a thing of the game, or None.
 
-    Raise SyntaxError if the expression contains anything but names, attributes, string literals, `+`, `and` and `or`. A
-    ValueError would be hidden, because TextWorld takes it to mean that a command is not admissible.
+    Raise SyntaxError if the expression contains anything but names, attributes, string literals, `+`, `and` and `or`.
+    The error is not a ValueError, which TextWorld would catch and treat as an inadmissible command.
     """
     return _value(ast.parse(expression.strip(), mode="eval").body, expression, variables)
 
@@ -167,16 +159,15 @@ def _patch() -> None:
     if patches_enabled():
         parse = lru_cache(maxsize=4096)(textgen._parse_and_convert)
         textgen._parse_and_convert = lambda text, **options: copy.deepcopy(parse(text, **options))
-        textgen.copy_context = _copy_context
+        textgen.copy_context = lambda context: {  # shares the things, which no rule of the grammar changes
+            **context, "variables": dict(context["variables"]), "mapping": dict(context["mapping"])
+        }  # fmt: skip
         logic.Rule.parse_conjunctive_query = lru_cache(maxsize=4096)(logic.Rule.parse_conjunctive_query)
         fast_downward.pddl2sas = lru_cache(maxsize=2)(fast_downward.pddl2sas)  # two forms of one game
 
 
 def _translated(translate: Any) -> Any:
-    """Wrap `translate`, a function from PDDL to the planner's format, so that its result is checked.
-
-    The wrapper raises GameError if a name is too long or if no commands can reach the goal.
-    """
+    """Wrap the planner's translator so that it raises GameError for long names and for unreachable goals."""
 
     def translate_and_check(
         domain: str, problem: str, verbose: bool = False, optimize: bool = False
@@ -189,11 +180,3 @@ def _translated(translate: Any) -> Any:
         return task, text
 
     return translate_and_check
-
-
-def _copy_context(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a grammar's context that shares the things in the context with the original.
-
-    This is safe, because no rule of the grammar changes a thing.
-    """
-    return {**context, "variables": dict(context["variables"]), "mapping": dict(context["mapping"])}

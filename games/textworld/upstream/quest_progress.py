@@ -1,11 +1,10 @@
 """Track the progress of a game's quests, and the commands that win the game, as immutable values.
 
 This module follows TextWorld's `QuestProgression`, `EventProgression` and `GameProgression.winning_policy`
-(`textworld.generator.game`). TextWorld's objects change in place, so that an earlier progress cannot be stored.
+(`textworld.generator.game`). TextWorld's objects change in place and therefore cannot store earlier states.
 
-A quest consists of events. The policy of an event is a sequence of actions that triggers the event. To update the
-policy, TextWorld keeps the actions in a tree. This module copies such a tree before it changes the tree, and caches all
-results.
+A quest consists of events. The policy of an event is a sequence of actions that triggers the event. TextWorld keeps
+these actions in a tree, and updates the tree as the game proceeds. This module updates a copy, and caches all results.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """An immutable tree of the actions of a policy.
+    """A tree of the actions of a policy.
 
-    `tree` is a TextWorld `ActionDependencyTree`, which must not be changed. `order` is the result of `tree.flatten()`.
-    `key` is a hash of the tree.
+    `tree` is a TextWorld `ActionDependencyTree`, which must not be changed. `order` is the result of `tree.flatten()`,
+    and `key` a hash of the tree.
     """
 
     tree: Any
@@ -84,10 +83,7 @@ class QuestProgress:
 
     @property
     def tree(self) -> ActionTree | None:
-        """The action tree of the winning event that needs the fewest actions.
-
-        It is None if no winning event has a policy.
-        """
+        """The action tree of the winning event that needs the fewest actions, or None if none has a policy."""
         events = [event for event in self.wins if event.triggering_policy]
         return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
 
@@ -117,14 +113,11 @@ class QuestTracker:
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win the game if the quests have this progress.
-
-        Return None if the game is over or TextWorld knows no such commands.
-        """
+        """Return the commands that win the game, or None if the game is over or TextWorld knows none."""
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
-        trees = [tree for tree in (quest.tree for quest in unfinished) if tree is not None]
+        trees = [tree for quest in unfinished if (tree := quest.tree) is not None]
         return self._merged_commands(trees) if len(trees) == len(unfinished) else None
 
     def clear_caches(self) -> None:
@@ -189,7 +182,7 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Return a tuple (whether `action` changes the tree, whether the change is reversible, the tree afterwards)."""
+        """Return (whether `action` changes the tree, whether the change is reversible, the tree afterwards)."""
         key = (tree.key, action)
         if key not in self._played:
             copy = tree.tree.copy()
@@ -198,9 +191,9 @@ class QuestTracker:
         return self._played[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Return the policy without actions that `facts` make unnecessary, or None if no actions are unnecessary.
+        """Return the policy without the actions that `facts` make unnecessary, or None if no action is unnecessary.
 
-        TextWorld's `EventProgression.compress_policy` computes the same.
+        TextWorld's `EventProgression.compress_policy` computes the same policy.
         """
         key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
@@ -222,9 +215,9 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without its first unnecessary part, or None if all parts are necessary.
+    """Return the policy without its first unnecessary run of consecutive actions, or None if there is no such run.
 
-    A part consists of consecutive actions. It is unnecessary if the other actions can be played without it.
+    A run is unnecessary if the other actions can be played without it.
     """
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):

@@ -1,12 +1,9 @@
 """Find the action of each command of a walkthrough by simulating TextWorld's rules, without compiling the game.
 
-TextWorld's `GameMaker.set_walkthrough` writes the actions of a walkthrough into the quests of a game. To find the
-actions, TextWorld compiles the game and plays it, which costs as much as compiling the finished game.
-`without_compiling` finds the same actions by simulating the rules, or calls TextWorld's own method if the rules are
-ambiguous.
+TextWorld's `GameMaker.set_walkthrough` writes the actions of a walkthrough into the quests of a game. To find them,
+TextWorld compiles the game and plays it. `without_compiling` finds the same actions by simulating the rules, or calls
+TextWorld's own method if the rules are ambiguous.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,14 +16,14 @@ from games.textworld.upstream.start import trace_name
 
 
 class AmbiguousRulesError(Exception):
-    """Raised if the rules alone do not determine what the interpreter would do."""
+    """The rules alone do not determine what the interpreter would do."""
 
 
 class RuleSimulation:
     """Simulates one game with TextWorld's rules, from the start of the game.
 
-    For speed, a step tries only the rules whose template matches the command. If several actions have the same trace
-    (the name that the interpreter prints), the first of those with the most preconditions is played, as in TextWorld.
+    Several actions can have the same trace (the name that the interpreter prints). As in TextWorld, one with the most
+    preconditions is played, and the first one in case of a tie.
     """
 
     def __init__(self, game: Any) -> None:
@@ -36,10 +33,9 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command` and return a tuple (action, name of the action in a trace).
+        """Play `command`. Return a tuple (action, its trace), or (None, "") if no action fits.
 
-        Return (None, "") if the command fits no action in this state. Raise AmbiguousRulesError if the command fits
-        actions with different traces.
+        Raise AmbiguousRulesError if the command fits actions with different traces.
         """
         actions = [
             action
@@ -57,7 +53,7 @@ class RuleSimulation:
         return action, event
 
     def is_open(self, name: str) -> bool:
-        """Return whether an entity has this name and all entities with this name are open."""
+        """Return whether all entities with this name are open. Return False if no entity has this name."""
         keys = {key for key, info in self._inform7.entity_infos.items() if info.name == name}
         is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
         return bool(keys) and keys <= is_open
@@ -65,8 +61,7 @@ class RuleSimulation:
     def _applicable(self, templates: Mapping[str, str], text: str) -> list[Any]:
         """Return the applicable actions of all rules whose template matches `text`, in the order of the rules.
 
-        `templates` maps the name of each rule to the template of its commands or of its traces. `text` is a command or
-        a trace, respectively.
+        `text` is a command or a trace. `templates` maps each rule's name to the template of its commands or traces.
         """
         rules = [rule for rule in self._kb.rules.values() if _pattern(templates[rule.name]).fullmatch(text)]
         return list(self.state.all_applicable_actions(rules, self._kb.types.constants_mapping))
@@ -79,9 +74,9 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def without_compiling() -> AbstractContextManager[None]:
-    """Make TextWorld's `GameMaker.set_walkthrough` simulate the rules inside the `with` block.
+    """Return a context manager in which TextWorld's `GameMaker.set_walkthrough` does not compile the game.
 
-    Without this patch, `set_walkthrough` compiles the game and plays it.
+    The method simulates the rules instead, or compiles the game after all if the rules are ambiguous.
     """
     if not patches_enabled():
         return nullcontext()
@@ -110,8 +105,8 @@ def without_compiling() -> AbstractContextManager[None]:
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
     """Simulate the walkthrough. Return a tuple (event, actions) for each winning event that it triggers.
 
-    `actions` are all actions of the walkthrough up to the one that triggers the event. As in TextWorld, only the first
-    of several equal events is listed. Raise AmbiguousRulesError if the rules do not determine the actions.
+    `actions` are all actions up to the one that triggers the event. As in TextWorld, only the first of several equal
+    events is listed. Raise AmbiguousRulesError if the rules do not determine the actions.
     """
     from textworld.generator.game import QuestProgression
 

@@ -1,15 +1,13 @@
 """Start TextWorld's own environment without repeated work, and wrap TextWorld's private functions.
 
-* TextWorld parses the same rules at every load of a game. Parsing takes longer than all other steps of making a game.
-  `rules_parsed_once` caches the results of the parser, which depend only on the text.
-* The innermost layer of TextWorld's environment (`JerichoEnv`) needlessly plays `look` and `inventory` at every step,
-  and searches for valid actions without success. The outer layers obtain these values from the text. `start` therefore
-  requests no infos from the innermost layer.
+* TextWorld parses the same rules whenever it loads a game. Parsing takes most of the loading time.
+  `rules_parsed_once` caches the results.
+* The innermost layer of TextWorld's environment (`JerichoEnv`) plays `look` and `inventory` at every step, and searches
+  for valid actions but finds none. All of this is useless, because the outer layers obtain these values from the text.
+  `start` therefore requests no infos from the innermost layer.
 * TextWorld reads rule files in the order of the file system. `rule_files_sorted` fixes the order, so that the same
   settings generate the same game on every machine.
 """
-
-from __future__ import annotations
 
 import tempfile
 import warnings
@@ -45,10 +43,9 @@ def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
 
 
 def start_untracked(story: Path) -> tuple[Any, Any]:
-    """Start TextWorld's environment without its slow state tracking.
+    """Start TextWorld's environment without its slow state tracking. Return the environment and its first state.
 
-    Return the environment and its first state. The text of later steps contains traces, which are lines in which the
-    interpreter reports actions. `traced_events` parses them.
+    The text of later steps contains traces. A trace is a line in which the interpreter reports an action.
     """
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
@@ -62,23 +59,19 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Parse the traces in `text`, which are the lines in which the interpreter reports actions.
-
-    Return a tuple (names of the actions that succeeded, `text` without the traces).
-    """
+    """Remove the traces from `text`. Return a tuple (names of the actions in the traces, text without traces)."""
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
-    events: tuple[list[str], str] = _detect_i7_events_debug_tags(text)
-    return events
+    events, text = _detect_i7_events_debug_tags(text)
+    return events, text
 
 
 def trace_name(inform7: Any, events: Any, action: Any) -> str:
     """Return the name that the interpreter prints for `action` in a trace, in lower case.
 
-    `inform7` is the game's `Inform7Game`. `events` maps the name of each rule to a template of its traces.
+    `inform7` is the game's `Inform7Game`. `events` maps the name of each rule to the template of its trace.
     """
-    name: str = events[action.name].format(**inform7._get_name_mapping(action))
-    return name.lower()
+    return str(events[action.name].format(**inform7._get_name_mapping(action))).lower()
 
 
 def winning_policy(state: Any) -> Any:
@@ -89,9 +82,9 @@ def winning_policy(state: Any) -> Any:
 def prepare_jericho() -> None:
     """Silence Jericho's warning about unsupported games, and make Jericho use this process's scratch folder.
 
-    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. For every
-    game, Jericho copies its library into the folder. If the process is killed, a later process removes the scratch
-    folder with these copies.
+    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho
+    copies its library into the scratch folder for every game. If this process is killed, a later process removes the
+    folder.
     """
     import jericho.jericho
 
@@ -102,7 +95,7 @@ def prepare_jericho() -> None:
 
 
 def load_record(story: Path) -> Any:
-    """Return TextWorld's `Game` object from the record of a game, the `.json` file in the same folder as `story`."""
+    """Return TextWorld's `Game` object from the record of a game, the `.json` file beside `story`."""
     from textworld.generator import Game
 
     with rules_parsed_once():

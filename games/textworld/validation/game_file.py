@@ -5,13 +5,12 @@ A TextWorld game consists of two files: the story `NAME.z8` (Z-machine, version 
 
 * If this project made the game, the record stores the hashes of both files, which are compared with the files.
 * Any other TextWorld game is called foreign. A child process plays its walkthrough once, compiles its record again, and
-  compares the result with the story (`record_check.py`). The cache stores that a game has passed the checks.
-* A story without a record needs no other check. It is a `.z1` to `.z7`, or a `.z8` that has no `.json` and whose name
-  does not begin with `tw-`.
+  compares the result with the story (`record_check.py`). A game that passes is marked in the cache and not checked
+  again.
+* A story without a record gets no further checks. Such a story is a `.z1` to `.z7` file, or a `.z8` file that has no
+  `.json` and whose name does not begin with `tw-`.
 * A `.tw-pddl` file is a game without a story. `pddl_file.py` checks its JSON keys.
 """
-
-from __future__ import annotations
 
 import hashlib
 import os
@@ -29,31 +28,23 @@ from games.errors import GameError
 from games.textworld import pddl_file
 from games.untrusted_files import parse_json, read_bytes
 
-HEADER = 64
-"""The length of the Z-machine's header in bytes. The header holds the version at byte 0, the serial number (a date) at
-bytes 18-23, the length of the story in units at byte 26, and the checksum at byte 28."""
-MAX_RECORD, MAX_STORY = 200_000_000, 1_000_000
-"""The maximum sizes of a record (`.json`) and of a story, in bytes. The Z-machine allows stories of up to 512 KiB."""
+# The header holds the version at byte 0, the serial number (a date) at bytes 18-23, the length of the story in units at
+# byte 26, and the checksum at byte 28.
+HEADER = 64  # bytes
+MAX_RECORD, MAX_STORY = 200_000_000, 1_000_000  # bytes; the Z-machine allows stories of up to 512 KiB
 OURS, FOREIGN, PLAIN, PDDL = "ours", "foreign", "plain", "pddl"
 """The possible origins of a game file: a game made by this project, any other TextWorld game, a story that has no
 `.json` from TextWorld, and a `.tw-pddl` game."""
-UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
-"""Version of the Z-machine -> unit of the length in the header, in bytes."""
+UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}  # version -> unit of the length in the header, in bytes
 STORIES = tuple(f".z{version}" for version in UNIT)
 SUFFIXES = (*STORIES, ".json", pddl_file.SUFFIX)
-"""The suffixes of game files."""
 CHECK_SECONDS = 300
 TRACEBACK = "Traceback (most recent call last)"
-VARIABLE = "ACTDE_UNVERIFIED"
-"""The name of an environment variable. If the variable is 1, foreign games (TextWorld games that this project did not
-make) can be played even if their records fail `record_check.py`."""
+VARIABLE = "ACTDE_UNVERIFIED"  # if 1, foreign games can be played even if their records fail `record_check.py`
 
 
 def pair(path: Path) -> tuple[Path, Path]:
-    """Return the paths of a game's story (`.z8`) and of TextWorld's record of the game (`.json`).
-
-    `path` is one of the two. Raise GameError if a file is missing.
-    """
+    """Return the paths of a game's story and record. `path` is one of them. Raise GameError if a file is missing."""
     if path.suffix not in (".z8", ".json"):
         raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
     story, record = path.with_suffix(".z8"), path.with_suffix(".json")
@@ -74,8 +65,7 @@ def is_plain(path: Path) -> bool:
 def check(path: Path) -> str:
     """Check a game file and return its origin: OURS, FOREIGN, PLAIN or PDDL. Raise GameError if a check fails.
 
-    The docstring below OURS explains these origins. If `path` is the story or the `.json` of a TextWorld game, both are
-    checked.
+    If `path` is the story or the `.json` of a TextWorld game, both are checked.
     """
     if path.suffix == pddl_file.SUFFIX:
         pddl_file.read(path)
@@ -124,20 +114,13 @@ def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> No
 
 
 def record_hash(content: dict[str, Any]) -> str:
-    """Return the hash of the record (`.json`) of a game that this project made.
-
-    The hash does not cover the entry `metadata.actde.record`, in which the hash itself is stored.
-    """
+    """Return the hash of a record without its entry `metadata.actde.record`, in which the hash itself is stored."""
     mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
-    content = {**content, "metadata": {**content["metadata"], "actde": mark}}
-    return files.json_hash(content)
+    return files.json_hash({**content, "metadata": {**content["metadata"], "actde": mark}})
 
 
 def without_date(data: bytes) -> bytes:
-    """Return the story `data` with zeros in place of its compilation date.
-
-    The story's checksum does not cover the date, and stays valid.
-    """
+    """Return the story `data` with its compilation date set to zeros. The story's checksum does not cover the date."""
     return data[:18] + b"000000" + data[24:]
 
 
@@ -160,11 +143,9 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
-    """Check a TextWorld game that this project did not make. Raise GameError if the check fails.
+    """Check a TextWorld game that this project did not make, unless it is marked in the cache as checked.
 
-    `data` and `text` are the contents of the story and of its record (`.json`). The check is skipped if the cache
-    states that these files have passed before. It runs in a child process, because Jericho's C library may exit or
-    hang.
+    `data` is the content of the story, and `text` is that of its record. Raise GameError if the check fails.
     """
     digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
     trusting = os.environ.get(VARIABLE) == "1"
@@ -183,11 +164,10 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` in a child process.
+    """Run `playthrough_check` in a child process, because Jericho's C library may exit or hang.
 
-    Return a tuple (verdict, reason), or ("", "") if the check passes. The verdict is `problem` if playing the game
-    shows a fault, and `unverified` if only the check of the record (`record_check.py`) shows a fault. Raise GameError
-    if the game hangs or the interpreter ends the process, and RuntimeError if the check has a bug.
+    Return the printed (verdict, reason), or ("", "") if the check passes. Raise GameError if the game hangs or the
+    interpreter ends the process, and RuntimeError if the check has a bug.
     """
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
     temporary = tempfile.TemporaryDirectory(prefix="check-", dir=files.scratch_folder(), ignore_cleanup_errors=True)

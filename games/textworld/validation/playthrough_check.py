@@ -1,13 +1,9 @@
 """Play a game's opening and walkthrough to check that the game loads and matches its record.
 
-For a game that this project did not make, `main` runs in a child process. It also compares the record with the story
-(`record_check.py`). The parent process detects hangs and crashes.
-
-A game that this project has just made is checked in the current process (`find_own_problem`), without TextWorld's slow
-state tracking. The action of each command is compared with the action that the game's rules predict.
+For a game that this project did not make, `main` runs in a child process and also compares the record with the story
+(`record_check.py`). A game that this project has just made is checked in the current process (`find_own_problem`),
+without TextWorld's slow state tracking.
 """
-
-from __future__ import annotations
 
 import contextlib
 import json
@@ -32,26 +28,21 @@ if TYPE_CHECKING:
 def main(story: str) -> int:
     """Return 0 if the story and its record (`.json`) belong together.
 
-    Otherwise print `problem: REASON` or `unverified: REASON`, and return 1. `problem` means that playing the game has
-    shown a fault. `unverified` means that only the check of the record (`record_check.py`) has shown a fault.
+    Otherwise return 1. Print `problem: REASON` if playing the game shows a fault, and `unverified: REASON` if only the
+    check of the record (`record_check.py`) finds one.
     """
     from games.textworld.validation.record_check import find_damage
 
     sys.excepthook = _report
     for word, find in (("problem", find_problem), ("unverified", find_damage)):
-        problem = find(Path(story))
-        if problem:
+        if problem := find(Path(story)):
             print(f"{word}: {problem}")  # noqa: T201
             return 1
     return 0
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Report an uncaught exception. `main` installs this function as `sys.excepthook`.
-
-    If TextWorld's code has raised the exception, the game is faulty, so print the verdict `problem`. If our own code
-    has raised it, the exception is a bug, so print its traceback.
-    """
+    """Print the traceback of an uncaught exception if our code raised it. Otherwise print it as a game's `problem`."""
     *_, (innermost, _) = traceback.walk_tb(trace)
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
         sys.__excepthook__(kind, error, trace)
@@ -60,10 +51,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 
 def find_problem(story: Path) -> str:
-    """Play a game's walkthrough. Return why the game does not match its record, or '' if it matches.
-
-    The record is the `.json` file beside `story`.
-    """
+    """Play a game's walkthrough. Return why the game does not match its record, or '' if it matches."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -85,8 +73,11 @@ def find_problem(story: Path) -> str:
 def find_own_problem(story: bytes, record: bytes) -> str:
     """Return the fault of a game that this project has just made, or '' if the game is sound.
 
-    In a sound game, the opening text contains the objective, and each command of the walkthrough performs the action
-    that the rules predict, if any. The last command wins with the maximum score.
+    A sound game meets three conditions:
+
+    * The opening text contains the objective.
+    * Each command of the walkthrough performs exactly what the rules predict: one action, or none.
+    * The last command of the walkthrough wins with the maximum score.
     """
     from textworld.generator.game import Game
 
@@ -99,8 +90,8 @@ def find_own_problem(story: bytes, record: bytes) -> str:
             return _problem_of_play(game, env, state)
 
 
-def _problem_of_play(game: Game, env: Any, state: Any) -> str:
-    """Play the walkthrough from `state`, the start of the game, and return the first fault or ''."""
+def _problem_of_play(game: "Game", env: Any, state: Any) -> str:
+    """Play the walkthrough. Return the first fault, or '' if there is none. `state` is the state at the start."""
     simulation = RuleSimulation(game)
     if _normalize(game.objective) not in _normalize(state.feedback):
         return "the objective is not in the opening text"
@@ -118,8 +109,5 @@ def _problem_of_play(game: Game, env: Any, state: Any) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Return `text` in lower case, with single spaces, and with apostrophes in place of double quotes.
-
-    Inform, the game's compiler, changes spaces and double quotes in this way.
-    """
+    """Return `text` in lower case, with single spaces and single quotes. Inform, the compiler, changes these."""
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

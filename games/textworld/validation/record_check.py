@@ -1,12 +1,9 @@
-"""Check that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`), the rules and itself.
+"""Check that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`) and with TextWorld's rules.
 
 This check is for games that this project did not make, because their records store no hashes. The record is compiled
-again, and the result must equal the story in every byte except for the date. This comparison covers names, texts,
-objective, rewards, conditions and nearly all facts. It does not cover the rules, the actions of quests and a few kinds
-of facts, which are checked separately.
+again, and the result must equal the story in every byte except for the date. This comparison does not cover the rules,
+the actions of quests and a few kinds of facts. They are checked separately.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -21,8 +18,7 @@ from games.textworld.validation import game_file
 if TYPE_CHECKING:
     from textworld.generator import Game
 
-Fact = tuple[str, ...]
-"""The name of a fact, followed by the ids of its arguments."""
+Fact = tuple[str, ...]  # the name of a fact and the ids of its arguments
 
 
 def find_damage(story: Path) -> str:
@@ -31,11 +27,8 @@ def find_damage(story: Path) -> str:
     return _check_rules(game) or _check_actions(game) or _check_facts(game) or _check_story(game, story)
 
 
-def _check_rules(game: Game) -> str:
-    """Return '' if the game's `.json` has the rules of the installed TextWorld, in any order.
-
-    Otherwise return the fault.
-    """
+def _check_rules(game: "Game") -> str:
+    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the fault."""
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -48,11 +41,8 @@ def _check_rules(game: Game) -> str:
     return f"its rules are not those of TextWorld {version('textworld')}"
 
 
-def _check_actions(game: Game) -> str:
-    """Return '' if each action of the quests follows a rule and refers only to things of the game.
-
-    Otherwise return the fault.
-    """
+def _check_actions(game: "Game") -> str:
+    """Return '' if all actions of quests follow rules and refer to things of the game. Otherwise return the fault."""
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
     for quest in game.quests:
@@ -70,10 +60,10 @@ def _check_actions(game: Game) -> str:
     return ""
 
 
-def _check_facts(game: Game) -> str:
-    """Check those facts of the record that the compiled story does not contain. Return '' or the fault.
+def _check_facts(game: "Game") -> str:
+    """Check the facts that the compiled story does not contain: free exits, slots and ingredients.
 
-    Such facts are about free exits, slots of the inventory, and ingredients. They must follow from the other facts.
+    Return '' if they follow from the other facts. Otherwise return the fault.
     """
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
@@ -89,10 +79,7 @@ def _check_facts(game: Game) -> str:
 
 
 def _free_ways(facts: set[Fact]) -> set[Fact]:
-    """Return the pairs of neighbouring rooms that no closed or locked door separates.
-
-    Each pair occurs in both orders.
-    """
+    """Return the pairs of neighbouring rooms that no closed or locked door separates, in both orders."""
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
     opened = {fact[1] for fact in facts if fact[0] == "open"}
@@ -100,7 +87,7 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
     return {pair for pair in both if pair not in doors or doors[pair] in opened}
 
 
-def _check_story(game: Game, story: Path) -> str:
+def _check_story(game: "Game", story: Path) -> str:
     """Return '' if compiling the game gives `story` again, except for the date. Otherwise return the fault."""
     from textworld.generator.inform7 import generate_inform7_source
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.command_policy import TurnOutputs, command_probabilities
-from agents.language_model.guidance import guided, guided_logprobs
+from agents.language_model.command_policy import TurnOutputs, command_probabilities, guided, guided_logprobs
 from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import build_trie
 from agents.play.runner import EpisodeRunner

@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from agents.config import UpdateConfig
 from agents.model import cpu_attention
 from agents.model.actor_critic import ActorCritic
-from agents.model.cpu_attention import BLOCK, causal, masked, use_blockwise_attention
+from agents.model.cpu_attention import BLOCK, blockwise, masked, use_blockwise_attention
 from agents.training.memory_estimate import MemoryNeeds
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
@@ -31,7 +31,7 @@ def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups:
     for name in ("ours", "torch"):
         query, key, value = states(heads, groups, length, torch.float32)
         if name == "ours":
-            out = causal(grouped(query, groups), key, value).flatten(1, 2)
+            out = blockwise(grouped(query, groups), key, value, None).flatten(1, 2)
         else:
             out = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         weights = torch.linspace(-1, 1, out.numel()).view(out.shape)
@@ -49,9 +49,9 @@ def test_a_bfloat16_trunk_has_the_same_logits(kind: Kind, monkeypatch: pytest.Mo
 
     def counted(*args: Tensor) -> Tensor:
         called.append(args)
-        return causal(*args)
+        return blockwise(*args)
 
-    monkeypatch.setattr(cpu_attention, "causal", counted)
+    monkeypatch.setattr(cpu_attention, "blockwise", counted)
     tokens = torch.arange(40).view(2, 20)
     exact = tiny_lm(kind, 50)(input_ids=tokens).logits
     errors = [(lm(input_ids=tokens).logits - exact).abs().mean() for lm in (plain, blocked)]

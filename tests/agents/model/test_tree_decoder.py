@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from agents.model import tree_decoder
 from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
 from agents.model.heads import Heads
 from agents.model.kv_cache import RaggedCache
 from agents.model.logit_transform import LogitTransform
 from agents.model.tree_decoder import TreeInput, check_cache, commit_branches, forward_trees, group_by_length
-from agents.model.tree_mask import TreeMask
 from agents.protocol import AgentError
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
@@ -159,7 +159,7 @@ def test_a_trunk_that_does_not_support_the_cache_is_refused(monkeypatch: pytest.
     with pytest.raises(AgentError, match=r"Bloom.*cache"):
         check_cache(ActorCritic(bloom, Heads(64, 50)))
 
-    monkeypatch.setattr(TreeMask, "used_by", lambda mask, attention: nullcontext())  # a trunk that ignores the mask
+    monkeypatch.setattr(tree_decoder, "replaced", lambda *arguments: nullcontext())  # a trunk that ignores the mask
     with pytest.raises(AgentError, match="cached text differently"):
         check_cache(model)
 

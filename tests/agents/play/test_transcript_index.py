@@ -124,6 +124,13 @@ def test_missing_lines_are_noticed(path: Path) -> None:
         list(TranscriptIndex(path).read())
 
 
+@pytest.mark.parametrize("first", [-1, 1])
+def test_the_first_iteration_is_0(tmp_path: Path, first: int) -> None:
+    append(tmp_path / "t.jsonl", [Entry(iteration=first, episode=EPISODE)])
+    with pytest.raises(AgentError, match=f"line 1 is damaged: expected iteration 0, got {first}"):
+        list(TranscriptIndex(tmp_path / "t.jsonl").read())
+
+
 def test_a_reward_must_be_finite(path: Path) -> None:
     line = path.read_bytes().splitlines(keepends=True)[0].replace(b'"reward": 1.0', b'"reward": 1e400')
     with pytest.raises(AgentError, match=r"line 3 is damaged: episode\.steps\.0\.reward: .*finite"):

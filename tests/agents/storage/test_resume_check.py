@@ -13,7 +13,7 @@ from agents.training import presets
 from agents.training.factory import make_trainer
 from games import GameSpec
 from games.completion.input_files import input_files
-from games.input_digests import input_digests
+from games.game_hash import input_digests
 from tests.agents.test_completion_rewards import save_classifier
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.training.auxiliary_loss import LMSample
+from agents.training.auxiliary_loss import sample_positions
 from agents.training.rollout_batch import RolloutBatch
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_model
 from tests.helpers.updates import Kept, gradients, learn, rollout_of, updater
@@ -43,9 +43,9 @@ def test_the_lm_loss_is_the_plain_models_on_every_token_that_was_not_chosen(kind
 
 def test_a_sample_of_the_text_holds_no_choice_and_no_position_twice() -> None:
     rollout = rollout_of(tiny_model())
-    sample = LMSample.draw(rollout, range(len(rollout)), 3, np.random.default_rng(0))
-    assert len(sample) == 3 * len(rollout)
-    for row, positions in sample.positions.items():
+    sample = sample_positions(rollout, range(len(rollout)), 3, np.random.default_rng(0))
+    assert len(sample) == len(rollout)
+    for row, positions in sample.items():
         segment = rollout.segments[row]
         assert len(set(positions)) == 3 and max(positions) < len(segment.tokens) - 1
         assert not {choice.position for choice in segment.choices} & set(positions)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from actde import OptimizerConfig
 from agents.language_model.agent import LanguageModelAgent
-from agents.language_model.command_policy import TurnOutputs, choices_for_command
-from agents.language_model.token_stream import Segment
+from agents.language_model.command_policy import TurnOutputs, record_command
+from agents.language_model.token_stream import Segment, TokenStream
 from agents.model.command_trie import build_trie
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
@@ -190,8 +190,11 @@ def test_labels_end_where_the_expert_deviates_from_the_played_command() -> None:
     outputs = TurnOutputs(trie=trie, logprobs=np.log(np.full((3, 2), 0.5)), values=np.zeros(3))
 
     def labels(played: int, label: int | None) -> list[tuple[int, int | None]]:
-        found = choices_for_command(outputs, played, position=0, turn=0, label=label)
-        return [(c.alternatives[c.chosen], None if c.label is None else c.alternatives[c.label]) for c in found]
+        stream = TokenStream(episode=0, gamma=1.0, tokens=[0])
+        record_command(stream, outputs, played, label)
+        return [
+            (c.alternatives[c.chosen], None if c.label is None else c.alternatives[c.label]) for c in stream.choices
+        ]
 
     assert labels(1, 1) == [(take, take), (red, red)]
     assert labels(1, 2) == [(take, take), (red, blue)]

@@ -145,6 +145,18 @@ def test_data_that_cannot_be_learned_from_is_one_line(
     assert not [path for path in tmp_path.glob("run/*") if path.name != ".lock"]
 
 
+def test_recorded_play_with_unknown_words_is_named(tmp_path: Path) -> None:
+    source = trained(settings("bandit?arms=red,blue", iterations=1), tmp_path / "source")
+    config = settings("bandit?arms=red,green", **ALONE | {"data": f"random:3,{source}"})
+    with pytest.raises(AgentError) as caught:
+        make_trainer(config, tmp_path / "run")
+    assert str(caught.value) == (
+        f"--data {source} with episodes of bandit?arms=red,blue cannot be used: the model does not know the word "
+        "'blue'; expected words of the games on which it was trained"
+    )
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name != ".lock"]
+
+
 def test_a_run_that_played_no_episodes_has_no_transcript(tmp_path: Path) -> None:
     run = trained(settings("bandit", **ALONE), tmp_path / "run")
     problem = r"run has no transcript: the run was trained on recorded play \(--data\) and played no episodes; name the"
@@ -196,7 +208,7 @@ def test_a_new_trunk_knows_the_words_of_recorded_play(tmp_path: Path) -> None:
     trained(settings("bandit", iterations=1), tmp_path / "source")
     path = rewritten(tmp_path / "source", tmp_path / "heard.jsonl", lambda e: replace(e, final_observation="Kerplunk"))
     wanted = settings(f"{code}:Bell", optimizer="imitation", data=str(path), kl_coef=0.0, kl_target=None, iterations=1)
-    vocabulary = make_trainer(wanted, tmp_path / "run").tokenizer.get_vocab()
+    vocabulary = make_trainer(wanted, tmp_path / "run").agent.tokenizer.get_vocab()
     assert {"kerplunk", "bell"} <= vocabulary.keys()
 
 

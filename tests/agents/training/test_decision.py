@@ -26,8 +26,7 @@ from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, BEST, INITIAL
-from agents.text.prompt import PLAIN, PromptFormat
-from agents.text.return_text import ReturnText, number
+from agents.text.prompt import PLAIN, PromptFormat, ReturnText, number
 from agents.training import presets
 from agents.training.data_file import Converter
 from agents.training.factory import make_trainer
@@ -88,7 +87,7 @@ def test_play_that_obtains_the_wanted_return_has_the_tokens_of_training(
     assert ("0 . 6 \n >" in text_of(player, wanted)) == (place == "turn")
     recorder = StreamRecorder(player.tokenizer, right, mode="trie", context=context, gamma=0.5)
     converter = Converter(recorder, PROMPTS, labels="return")
-    (tmp_path / "data").write_text("".join(converter.lines(iter(episodes))))
+    (tmp_path / "data").write_text("".join(converter.lines(("source", e) for e in episodes)))
     found = opened(tmp_path / "data", model).segments(0, Progress())[0]
     assert_same_segments(found, wanted, labels=False)
     assert all(choice.label == choice.chosen for segment in found for choice in segment.choices)
@@ -138,7 +137,8 @@ def learned(name: str, spec: ScriptSpec, path: Path, change: Change = list) -> L
         episodes = change(sorted(runner.play(RandomAgent(seed=1), 96), key=lambda episode: episode.index))
     recorder = StreamRecorder(words, prompt if name == "decision" else PLAIN, mode="trie", context=128, gamma=1.0)
     labels = "return" if name == "decision" else "expert"
-    path.write_text("".join(Converter(recorder, PROMPTS, labels=labels).lines(iter(episodes))))
+    lines = Converter(recorder, PROMPTS, labels=labels).lines(("source", episode) for episode in episodes)
+    path.write_text("".join(lines))
     model = ActorCritic(from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=1, init_std=0.02))
     play = RecordedPlay(path, model, UpdateConfig(), count=96, vocabulary=len(words))
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=8e-3))

@@ -100,7 +100,7 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_read(
     load_agent(tmp_path / "run")  # the checkpoint from before
     for module in ("storage.checkpoint", "training.state"):
         monkeypatch.setattr(f"agents.{module}.check_finite", lambda tensors: None)
-    save_agent(tmp_path / "bad", trainer.updater.model, trainer.tokenizer, trainer.model_config, ABOUT)
+    save_agent(tmp_path / "bad", trainer.updater.model, trainer.agent.tokenizer, trainer.model_config, ABOUT)
     trainer.save()
     monkeypatch.undo()
     assert sha256(newest(tmp_path / "run") / WEIGHTS) == sha256(tmp_path / "bad" / WEIGHTS)

@@ -13,8 +13,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.storage.checkpoint import TRAINING, WEIGHTS, newest, read_tensors
 from agents.training import frozen_trunk
 from agents.training import updater as updates
-from agents.training.frozen_states import RolloutStates
-from agents.training.frozen_trunk import trains_heads_alone
+from agents.training.frozen_trunk import RolloutStates, trains_heads_alone
 from agents.training.rollout_batch import RolloutBatch
 from tests.agents.training.test_trainer import assert_same_run, settings, trained
 from tests.helpers.models import KINDS, Kind, tiny_model

@@ -104,7 +104,7 @@ def trained(path: Path, name: str = "ilql", *, optimizer: Any = None, iterations
     converter = Converter(
         StreamRecorder(words, PLAIN, mode="trie", context=64, gamma=GAMMA), {"": ("", "\n")}, labels="recorded"
     )
-    path.write_text("".join(converter.lines(iter(data()))))
+    path.write_text("".join(converter.lines(("source", episode) for episode in data())))
     config = UpdateConfig(lr=0.05, target_rate=0.1)
     update = updater(
         model,

@@ -18,9 +18,9 @@ from agents.model.packed_attention import can_pack
 from agents.protocol import AgentError
 from agents.storage.checkpoint import WEIGHTS, load_agent, newest, read_tensors
 from agents.storage.export import export_agent
-from agents.training import frozen_states, frozen_trunk
+from agents.training import frozen_trunk
 from agents.training.factory import make_trainer
-from agents.training.memory_forecast import forecast
+from agents.training.memory_prediction import forecast
 from agents.training.presets import resolve
 from tests.agents.training.test_trainer import assert_same_run, trained
 from tests.helpers.random_rollouts import random_rollout
@@ -135,13 +135,13 @@ def test_a_frozen_copy_of_the_initial_policy_uses_the_kept_states(
 
 
 def test_states_of_other_tokens_are_noticed(folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = frozen_states.RolloutStates.of
+    right = frozen_trunk.RolloutStates.of
 
     def shifted(self: Any, *arguments: Any) -> Any:
         self._states = self._states.roll(1, 0)
         return right(self, *arguments)
 
-    monkeypatch.setattr(frozen_states.RolloutStates, "of", shifted)
+    monkeypatch.setattr(frozen_trunk.RolloutStates, "of", shifted)
     with pytest.raises(AssertionError):
         assert_kept_states_change_nothing(adapted(folders("llama")), monkeypatch)
 

@@ -8,9 +8,8 @@ import torch
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy
 
 from agents.config import TrainConfig
-from agents.training import memory_forecast
-from agents.training.memory_forecast import launched_forecast
-from agents.training.memory_prediction import Prediction
+from agents.training import memory_prediction
+from agents.training.memory_prediction import Prediction, launched_forecast
 
 
 @pytest.mark.parametrize(("device", "policy", "offloaded"), [
@@ -28,9 +27,9 @@ def test_offloading_applies_to_processes_with_a_gpu(
         return SimpleNamespace(model=SimpleNamespace(context=64), predict=lambda **sizes: prediction)
 
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(memory_forecast, "forecast", forecast)
-    monkeypatch.setattr(memory_forecast, "sharding_plugin", lambda: SimpleNamespace(cpu_offload=policy))
-    monkeypatch.setattr(memory_forecast, "capacity", lambda device, processes: 1)
+    monkeypatch.setattr(memory_prediction, "forecast", forecast)
+    monkeypatch.setattr(memory_prediction, "sharding_plugin", lambda: SimpleNamespace(cpu_offload=policy))
+    monkeypatch.setattr(memory_prediction, "capacity", lambda device, processes: 1)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **options: torch.device(device))
     _, sizes = launched_forecast(TrainConfig.from_flat({"game": "bandit"}))
     assert seen == {"ranks": 2, "offloaded": offloaded, "on_gpu": device != "cpu"} and sizes["shards"] == 2

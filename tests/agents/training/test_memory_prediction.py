@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.profiler import profile
 
+from actde import OptimizerConfig, make_optimizer
 from agents.config import ModelConfig, UpdateConfig
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble, meta_model
@@ -18,11 +19,12 @@ from agents.model.heads import Heads
 from agents.model.sharding import trunk_parameters, unit_bytes
 from agents.training import memory_simulation
 from agents.training.live_bytes import LiveBytes
-from agents.training.memory_simulation import Loss, Simulation, _backward
+from agents.training.memory_simulation import Simulation, _backward
 from tests.helpers.memory import memory_of
 from tests.helpers.models import bigram_model, tiny_model, tokenizer
 from tests.helpers.update_peak import peak_of_update
 
+PPO = make_optimizer("ppo", OptimizerConfig())
 SIZES: dict[str, Any] = {"parallel": 4, "micro_batch_tokens": 1000, "context": 100}
 
 
@@ -52,15 +54,16 @@ def test_the_counter_follows_tensors_until_they_are_freed() -> None:
 
 @pytest.mark.parametrize("free", [False, True])
 def test_fake_tensors_need_what_real_ones_need(free: bool) -> None:
-    model, loss = tiny_model("llama", positions=64), Loss(whole_vocabulary=free, with_kl=free)
-    predicted = Simulation(model, UpdateConfig(), loss, False, False).update(rows=3, context=40)
+    model = tiny_model("llama", positions=64)
+    optimizer = make_optimizer("ppo", OptimizerConfig(kl_coef=0.1 if free else 0.0))
+    predicted = Simulation(model, UpdateConfig(), optimizer, free=free).update(rows=3, context=40)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     with LiveBytes() as memory:
         memory.add([*model.parameters(), *model.buffers(), *(p.grad for p in model.parameters() if p.grad is not None)])
         memory.reset_peak()
         before = memory.live
-        _backward(model, 3, 40, loss)
+        _backward(model, 3, 40, optimizer, free=free)
     assert predicted == memory.peak - before
 
 
@@ -70,7 +73,9 @@ def test_further_layers_add_what_simulating_all_of_them_adds(recompute: bool, mo
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 9}
     lm = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=60, max_position_embeddings=128, **sizes))
-    simulation = Simulation(ActorCritic(lm, Heads(32, 60)), UpdateConfig(), Loss(), recompute, True)
+    simulation = Simulation(
+        ActorCritic(lm, Heads(32, 60)), UpdateConfig(gradient_checkpointing=recompute), PPO, on_gpu=True
+    )
 
     def simulated() -> list[float]:
         return [*simulation.rollout(parallel=3, context=64), simulation.update(rows=2, context=64), simulation.step()]
@@ -192,7 +197,7 @@ def test_the_prediction_keeps_no_copy_of_the_model() -> None:
 
 @pytest.mark.slow
 def test_further_streams_add_what_simulating_all_of_them_adds(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulation = Simulation(tiny_model("llama", positions=64), UpdateConfig(), Loss(), False, False)
+    simulation = Simulation(tiny_model("llama", positions=64), UpdateConfig(), PPO)
     extrapolated = simulation.rollout(parallel=40, context=32)
     monkeypatch.setattr(memory_simulation, "STREAMS", 40)
     assert extrapolated == pytest.approx(simulation.rollout(parallel=40, context=32), rel=0.01)
@@ -212,10 +217,7 @@ def test_the_gradient_of_an_index_is_counted_as_torch_allocates_it() -> None:
 
 def test_the_whole_gradients_of_sharded_embeddings_are_kept_to_the_end_of_the_backward_pass() -> None:
     model = tiny_model("llama")
-    whole, sharded = (
-        Simulation(model, UpdateConfig(), Loss(whole_vocabulary=True), False, False, sharded=each)
-        for each in (False, True)
-    )
+    whole, sharded = (Simulation(model, UpdateConfig(), PPO, free=True, sharded=each) for each in (False, True))
     root = unit_bytes(model)[0]
     grown = sharded.update(rows=1, context=4) - whole.update(rows=1, context=4)
     assert 0 < grown <= root

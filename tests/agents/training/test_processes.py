@@ -116,5 +116,5 @@ def test_a_lost_connection_is_told_apart_from_a_bug(
 
     monkeypatch.setattr(processes, "gather_object", fail)
     with pytest.raises(Exception) as raised:  # noqa: PT011  the class is compared below
-        processes.any_process(True)
+        processes.gather(True)
     assert type(raised.value) is expected

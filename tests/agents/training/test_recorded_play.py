@@ -39,7 +39,7 @@ def converted(
 ) -> Converter:
     recorder = StreamRecorder(tokenizer(), PLAIN, mode=mode, context=context, gamma=0.5)
     converter = Converter(recorder, PROMPTS, labels=labels)
-    path.write_text("".join(converter.lines(iter(episodes))))
+    path.write_text("".join(converter.lines(("source", episode) for episode in episodes)))
     return converter
 
 

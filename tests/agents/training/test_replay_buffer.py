@@ -16,7 +16,7 @@ from agents.config import TrainConfig
 from agents.play import transcript
 from agents.play.episode import Episode
 from agents.storage.run_folder import read_metrics
-from agents.training import replay_buffer
+from agents.training import episode_streams, replay_buffer
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.factory import make_trainer
 from agents.training.progress import Progress
@@ -81,7 +81,7 @@ def buffer_of(player: Any, labels: Any = "none", **changes: Any) -> ReplayBuffer
     values = {"buffer_episodes": 9, "gamma": 0.5, "top_fraction": 0.25, "prefix_sharing": "off"}
     config = TrainConfig.from_flat(values | changes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay_buffer, "prompts_of", lambda specs: PROMPTS)
+        patch.setattr(episode_streams, "prompts_of", lambda specs: PROMPTS)
         return ReplayBuffer(config, player, (), labels)
 
 
@@ -220,7 +220,7 @@ def test_the_episodes_of_a_run_are_divided_among_its_processes(tmp_path: Path) -
     for rank, processes in ((0, 1), (0, 2), (1, 2)):
         one: Any = SimpleNamespace(process_index=rank, num_processes=processes)
         trainer.accelerator, trainer.config = one, wanted.replace(buffer_episodes=99)
-        indices.append([episode.index for episode in replay_buffer._filled(trainer).episodes])
+        indices.append([episode.index for episode in replay_buffer.filled_buffer(trainer).episodes])
     assert indices == [[*range(18)], [*range(0, 18, 2)], [*range(1, 18, 2)]]
 
 

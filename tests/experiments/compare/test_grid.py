@@ -15,7 +15,7 @@ from agents import AgentError
 from agents.protocol import DivergenceError
 from experiments.compare import grid, report, runs
 from experiments.compare.figures import curves_figure, on_log_scale, positions, sweep_figure
-from experiments.compare.variation import combinations
+from experiments.compare.runs import combinations
 from terminal import comparison
 from tests import ROOT
 

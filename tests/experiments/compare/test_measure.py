@@ -15,8 +15,8 @@ from agents.storage.run_folder import read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer
 from experiments.compare import measure, report
-from experiments.compare.collapse_tables import collapse_section
 from experiments.compare.measure import cached_measures, implied_temperature, measure_run
+from experiments.compare.sections import collapse_section
 from tests.helpers.models import tiny_lm, tokenizer
 
 EPISODES = 12
@@ -232,5 +232,5 @@ def test_a_report_shows_the_measures_over_seeds(run: tuple[TrainConfig, Path], t
     assert f"| actde | 2 | {mean:.3g} (" in text
     assert ("share of alternate" in text) == ("pass@1" not in text) == (config.run.game == "ipd")
     assert "won, sampled" not in text or config.run.game != "ipd"
-    plain = "\n".join(collapse_section([row], [], EPISODES))
+    plain = collapse_section([row], [], EPISODES)
     assert f"| actde | 1 | {row['collapse']['entropy']:.3g} | " in plain

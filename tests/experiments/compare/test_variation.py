@@ -10,8 +10,7 @@ import pytest
 from actde.errors import ConfigError
 from agents.protocol import AgentError
 from experiments.compare import report, results
-from experiments.compare.runs import grid_runs
-from experiments.compare.variation import combinations
+from experiments.compare.runs import combinations, grid_runs
 from tests import ROOT
 
 GRID = ["lr=0.1,0.2", "q_lr=1,2,3"]

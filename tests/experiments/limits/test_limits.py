@@ -11,9 +11,9 @@ from torch import Tensor
 from actde import ACTDE, Batch, Optimizer, Outputs, Targets
 from actde.mpo import MPO
 from experiments.limits import learner
+from experiments.limits.__main__ import LEARNERS, WITHIN, _place, report
 from experiments.limits.learner import Curve, Tables, train
 from experiments.limits.mdps import MDP, PROBLEMS
-from experiments.limits.report import LEARNERS, WITHIN, report
 from tests import ROOT
 
 RESULTS = ROOT / "docs/limits/results.json"
@@ -146,8 +146,6 @@ def cells() -> dict[str, dict[str, Any]]:
 
 
 def test_the_report_shows_the_results() -> None:
-    from experiments.limits.__main__ import _place
-
     text = report(dict(sorted(cells().items(), key=_place)))
     assert (RESULTS.parent / "README.md").read_text() == text
     example = {"tau": 0.2, "end": 0.02, "worst": 0.003, "start": 1.0, "spread": 5.0}

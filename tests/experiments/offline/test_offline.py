@@ -132,5 +132,15 @@ def test_an_unknown_seed_is_one_line(tmp_path: Path) -> None:
         program.main(tmp_path, tmp_path, "coin", "7")
 
 
+@pytest.mark.parametrize(
+    ("tasks", "seeds", "message"),
+    [("coin", "1,0,1", "--seeds gives 1 twice"), ("coin,coin", "0", "--tasks gives coin twice")],
+)
+def test_a_repeated_seed_or_task_is_one_line(tmp_path: Path, tasks: str, seeds: str, message: str) -> None:
+    with pytest.raises(AgentError, match=message):
+        program.main(tmp_path / "out", tmp_path, tasks, seeds)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_report_shows_the_results() -> None:
     assert (OUT / program.REPORT).read_text() == report.report(stored(OUT)["cells"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import program
 from experiments.release import licences
 from experiments.release.licences import CONSTRAINTS, constrained, licence, needed
 from tests import ROOT
@@ -43,7 +44,7 @@ def test_a_missing_package_is_one_line(
     monkeypatch.setattr(licences, "CONSTRAINTS", constraints)
     monkeypatch.setattr(sys, "argv", ["licences", "--out", str(tmp_path / "licences.md")])
     with pytest.raises(SystemExit, match="2"):
-        licences.main()
+        program.run(licences.main)
     assert capsys.readouterr().err.endswith(
         "error: the package no-such-package is not installed; expected the environment of `make test-long`\n"
     )

@@ -8,6 +8,7 @@ import pytest
 
 from agents import make_agent
 from agents.storage.run_folder import SETTINGS
+from experiments import program
 from experiments.release import small_agent
 
 TINY = ("--iterations", "2", "--episodes", "2", "--parallel", "2", "--max-turns", "3")
@@ -21,7 +22,8 @@ def test_every_stage_runs_and_the_same_command_continues(tmp_path: Path, monkeyp
     evaluation = ("--episodes", "1", "--game", "textworld:coin?level=3&seed=2000000000")
     monkeypatch.setattr(small_agent, "EVALUATION", evaluation)
     monkeypatch.setattr(sys, "argv", ["small", "ppo", "--out", str(tmp_path)])
-    small_agent.main()
+    with pytest.raises(SystemExit, match="0"):
+        program.run(small_agent.main)
     made = {path.parent.parent.name: len(path.read_text().splitlines()) for path in tmp_path.rglob("manifest.jsonl")}
     assert made == {"games-imitation": 4, "games-reinforcement": 2}
     assert make_agent(str(tmp_path / "ppo-small"), seed=0).name == "ppo"
@@ -39,6 +41,6 @@ def test_a_failed_stage_ends_the_command(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(small_agent, "FAMILIES", {"coins": ("1", 1)})
     monkeypatch.setattr(sys, "argv", ["small", "ppo", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
-        small_agent.main()
+        program.run(small_agent.main)
     assert stopped.value.code == 2
     assert not list(tmp_path.rglob(SETTINGS))

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from actde.tabular import TabularACTDE, TabularPPO, Transition
 from experiments.reproduce import bandit, report
-from experiments.reproduce.bandit import appendix, exploration, growth, limits, mdp, notes, post_tables
+from experiments.reproduce.bandit import appendix, bellman, exploration, growth, limits, mdp, post_tables
 from experiments.reproduce.bandit.vectorized import Learner, log_spaced, simulate
 from experiments.reproduce.finding import (
     CONTRADICTS,
@@ -22,7 +23,9 @@ from experiments.reproduce.finding import (
     Finding,
     Verdict,
     load_claims,
+    load_notes,
     parse_printed,
+    supported_notes,
 )
 from experiments.reproduce.statistics import BAND, over_seeds, slopes
 from tests.helpers.command_line import answer, cli
@@ -77,11 +80,10 @@ def test_log_spaced_numbers_contain_every_power_of_ten_once() -> None:
     assert {1, 10, 100, 1000, 10_000} <= set(places)
 
 
-def test_slopes_and_sums() -> None:
+def test_slopes_are_those_of_least_squares() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random(9), rng.random((9, 4))
     np.testing.assert_allclose(slopes(x, y), np.polyfit(x, y, 1)[0])
-    np.testing.assert_allclose(growth.harmonic(np.array([1, 2, 4])), [1, 1.5, 25 / 12])
 
 
 def test_bands_over_seeds() -> None:
@@ -99,7 +101,7 @@ def test_consistent_tables_satisfy_the_bellman_equations(seed: int) -> None:
     """v is the policy's mean of q, and q is the reward plus the discounted v of the next state."""
     rng = np.random.default_rng(seed)
     learner = TabularACTDE(mdp.initial_logits(world := mdp.random_mdp(rng, 0.9), rng))
-    mdp.make_consistent(learner, world)
+    bellman.make_consistent(learner, world)
     for state, row in learner.q_values.items():
         policy = learner.policy(state)
         assert learner.values[state] == pytest.approx(sum(policy[a] * q for a, q in row.items()))
@@ -118,7 +120,7 @@ def test_the_dilemma_is_the_posts() -> None:
 
 
 def test_expected_actde_keeps_v_at_the_policys_mean_of_q() -> None:
-    learner = mdp.ExpectedACTDE({0: {0: 0.0, 1: 1.0}}, alpha=0.5)
+    learner = bellman.ExpectedACTDE({0: {0: 0.0, 1: 1.0}}, alpha=0.5)
     learner.learn(Transition(state=0, action=1, reward=3.0))
     policy = learner.policy(0)
     assert learner.values[0] == pytest.approx(sum(policy[a] * q for a, q in learner.q_values[0].items()))
@@ -175,11 +177,10 @@ def test_cells_are_consistent(findings: dict[str, Finding]) -> None:
     for t, action in enumerate(post_tables.HISTORY, 1):
         cell = {name: number(findings[f"bandit.ppo-table.t{t}.{name}"]) for name in ("advantage", "pi", "v")}
         logits[action] += cell["advantage"]
-        assert cell["pi"] == pytest.approx(post_tables.softmax(logits, "wedding"))
+        assert cell["pi"] == pytest.approx(expit(logits["wedding"] - logits["party"]))
         assert cell["v"] == pytest.approx(sum(logits.values()))
         row = {name: number(findings[f"bandit.actde-table.t{t}.{name}"]) for name in ("pi", "q-wedding", "q-party")}
-        q_values = {"wedding": row["q-wedding"], "party": row["q-party"]}
-        assert row["pi"] == pytest.approx(post_tables.softmax(q_values, "wedding"))
+        assert row["pi"] == pytest.approx(expit(row["q-wedding"] - row["q-party"]))
 
 
 def test_limits_are_consistent(findings: dict[str, Finding]) -> None:
@@ -203,7 +204,7 @@ def test_a_quick_run_does_not_judge_what_it_is_too_short_for(findings: dict[str,
 
 
 def test_the_posts_reward_logits_of_the_bandit_are_those_of_e_to_the_reward() -> None:
-    said = post_tables.softmax({action: math.exp(reward) for action, reward in post_tables.REWARDS.items()}, "wedding")
+    said = expit(math.exp(post_tables.REWARDS["wedding"]) - math.exp(post_tables.REWARDS["party"]))
     printed, unit = parse_printed(str(load_claims("bandit")["speculation.reward-logits"].post))
     assert printed == pytest.approx(said, abs=unit / 2)
 
@@ -251,7 +252,7 @@ def test_the_same_seed_gives_the_same_findings(findings: dict[str, Finding], tmp
 
 
 def test_a_note_appears_only_with_its_verdicts(findings: dict[str, Finding]) -> None:
-    all_notes = notes.load_notes()
+    all_notes = load_notes("bandit")
     wanted: dict[str, Verdict] = {name: REPRODUCED for note in all_notes for name in note.reproduced}
     wanted |= {name: NOT_REPRODUCED for note in all_notes for name in note.not_reproduced}
     assert {f"bandit.{name}" for name in wanted} <= set(findings)
@@ -261,7 +262,7 @@ def test_a_note_appears_only_with_its_verdicts(findings: dict[str, Finding]) -> 
             replace(next(iter(findings.values())), id=f"bandit.{name}", ours=1.0, verdict=verdict)
             for name, verdict in verdicts.items()
         ]
-        return sum(map(len, notes.supported(rows).values()))
+        return sum(map(len, supported_notes("bandit", rows).values()))
 
     assert shown(wanted) == len(all_notes)
     for name, verdict in wanted.items():

@@ -8,11 +8,11 @@ import pytest
 
 from experiments.reproduce import report, statistics
 from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, Measurement, judged
-from experiments.reproduce.ipd import actde_findings, payoff_matrix, ppo_findings
+from experiments.reproduce.ipd import findings, payoff_matrix
 from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, CELLS, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, PPO, Series
 from experiments.reproduce.ipd_trials.run_trials import Arm
 from experiments.reproduce.ipd_trials.trial import COLUMNS, EPOCHS
-from experiments.reproduce.sensitivity import ablations, factors
+from experiments.reproduce.sensitivity import findings as sensitivity
 from games.ipd import PAYOFFS
 from tests.helpers.command_line import answer, cli
 
@@ -94,7 +94,7 @@ def _ppo(curve: np.ndarray, **more: Series) -> dict[str, str]:
     purer = np.maximum(0.001, 0.6 - np.arange(LONG // EPOCHS) / 400)
     arms = {arm.name: series(arm, curve[: arm.rollouts], noise=0.001) for arm in IPD if arm.name.startswith("ppo")}
     arms["ppo"].rows[:, :, COLUMNS.index("entropy")] = purer
-    return judge("ipd.ppo.", ppo_findings.measure(arms | more))
+    return judge("ipd.ppo.", findings.measure_ppo(arms | more))
 
 
 def test_verdicts_on_ppo() -> None:
@@ -116,7 +116,7 @@ def _actde(curve: object, noise: float, **more: Series) -> dict[str, str]:
     arms |= {arm.name: series(arm, 0.5, noise=0.01) for arm in OTHER_MATRICES}
     arms |= more
     arms["ppo"].rows[:, :, COLUMNS.index("advantage_abs")] = 1.0
-    return judge("ipd.actde.", actde_findings.measure(arms))
+    return judge("ipd.actde.", findings.measure_actde(arms))
 
 
 def test_verdicts_on_actde() -> None:
@@ -138,7 +138,7 @@ def test_a_policy_that_does_not_move_does_not_regress() -> None:
         found = _actde(0.9, 0.02, actde=still)
         for name in ("regresses", "closer-to-uniform", "slow", "to-uniform"):
             assert found[f"ipd.actde.{name}"] == NOT_REPRODUCED, name
-        assert abs(ablations.drift(still).mean()) < 0.01
+        assert abs(sensitivity.drift(still).mean()) < 0.01
 
 
 def test_the_other_matrix_may_be_any_of_three() -> None:
@@ -150,7 +150,7 @@ def test_the_other_matrix_may_be_any_of_three() -> None:
     assert _actde(0.9, 0.01, **to_softmax)["ipd.actde.other-matrix"] == NOT_REPRODUCED
     uniform = to_softmax | {OTHER_MATRICES[0].name: series(OTHER_MATRICES[0], 0.5)}
     assert _actde(0.9, 0.01, **uniform)["ipd.actde.other-matrix"] == REPRODUCED
-    table = actde_findings.matrix_notes(to_softmax)[0].splitlines()
+    table = findings.matrix_notes(to_softmax)[0].splitlines()
     assert len(table) == 2 + len(OTHER_MATRICES) and "| repeat |" in table[2] and table[2].endswith("| 0 of 5 |")
 
 
@@ -159,7 +159,7 @@ def test_too_few_or_too_short_trials_are_not_measured() -> None:
         {arm.name: series(arm, 0.5, trials=1) for arm in IPD},
         {arm.name: series(Arm(name=arm.name, recipe=arm.recipe, trials=2, steps=200), 0.5, trials=2) for arm in IPD},
     ):
-        assert ppo_findings.measure(arms) | actde_findings.measure(arms) == {}
+        assert findings.measure_ppo(arms) | findings.measure_actde(arms) == {}
     short = series(Arm(name="short", recipe=ACTDE.recipe, trials=2, steps=200), 0.5, trials=2)
     with pytest.raises(ValueError, match="expected steps within 0 to 200"):
         short.between("alternate", 100, 204)
@@ -171,25 +171,25 @@ def test_factors_find_a_known_effect() -> None:
     found = cells | {"actde": series(ACTDE, 0.7, trials=10, noise=0.01)}
     assert len(GRID) == 7
     alike = {arm.name: series(arm, 0.7, noise=0.15) for arm in GRID} | {"actde": series(ACTDE, 0.7, noise=0.15)}
-    assert judge("sensitivity.", factors.measure(alike))["sensitivity.cells"] == NOT_REPRODUCED
-    plain, other = factors.effect(found, "whitened")
+    assert judge("sensitivity.", sensitivity.measure_grid(alike))["sensitivity.cells"] == NOT_REPRODUCED
+    plain, other = sensitivity.effect(found, "whitened")
     assert (other - plain).mean() == pytest.approx(-0.2, abs=0.03)
-    assert judge("sensitivity.", factors.measure(found))["sensitivity.detached"] == NOT_REPRODUCED
+    assert judge("sensitivity.", sensitivity.measure_grid(found))["sensitivity.detached"] == NOT_REPRODUCED
     wild = found | {"actde-detached": series(GRID[1], 0.5, noise=0.45)}
-    assert judge("sensitivity.", factors.measure(wild))["sensitivity.detached"] == REPRODUCED
-    made = judge("sensitivity.", factors.measure(found))
+    assert judge("sensitivity.", sensitivity.measure_grid(wild))["sensitivity.detached"] == REPRODUCED
+    made = judge("sensitivity.", sensitivity.measure_grid(found))
     assert made["sensitivity.whitened"] == made["sensitivity.cells"] == made["sensitivity.no-collapse"] == REPRODUCED
     pure = found | {GRID[-1].name: series(GRID[-1], 0.02, entropy=0.05)}
-    assert judge("sensitivity.", factors.measure(pure))["sensitivity.no-collapse"] == NOT_REPRODUCED
-    table = factors.notes(found)[1].splitlines()
+    assert judge("sensitivity.", sensitivity.measure_grid(pure))["sensitivity.no-collapse"] == NOT_REPRODUCED
+    table = sensitivity.grid_notes(found)[1].splitlines()
     assert len(table) == 2 + 8 and "| batch | detached | ilql | 5 |" in table[-1]
     missing = found | {GRID[0].name: series(GRID[0], 0.7, trials=0)}
-    assert factors.measure(missing) == {}
-    assert len(factors.notes(missing)[1].splitlines()) == 2 + 7
+    assert sensitivity.measure_grid(missing) == {}
+    assert len(sensitivity.grid_notes(missing)[1].splitlines()) == 2 + 7
 
 
 def test_every_cell_has_its_recipe() -> None:
-    assert {factors.cell_name(*switches) for switches in CELLS} == {"actde", *(arm.name for arm in GRID)}
+    assert {sensitivity.cell_name(*switches) for switches in CELLS} == {"actde", *(arm.name for arm in GRID)}
     for arm in GRID:
         recipe = arm.recipe
         named = (recipe.whitening == "batch", recipe.detach_heads, recipe.value_loss == "ilql")
@@ -204,13 +204,13 @@ def test_ablations_separate_the_recipe_from_the_rule() -> None:
     found["actde"] = series(ACTDE, falling, trials=10, noise=0.01)
     found["ppo"] = series(PPO, RISING)
     found["actde-no-decay"] = series(ABLATIONS[0], staying, noise=0.001)
-    made = judge("sensitivity.", ablations.measure(found))
+    made = judge("sensitivity.", sensitivity.measure_ablations(found))
     assert made["sensitivity.drift.no-decay"] == NOT_REPRODUCED
     assert made["sensitivity.recipe.no-decay"] == made["sensitivity.drift.no-dropout"] == REPRODUCED
-    words = ablations.notes(found)[-1]
+    words = sensitivity.ablation_notes(found)[-1]
     assert "the drift is smaller without weight decay" in words and "No drift is seen without weight decay" in words
-    assert "| PPO, the same recipe | 5 |" in ablations.notes(found)[1]
-    assert set(ablations.WHAT) == {arm.name for arm in ABLATIONS}
+    assert "| PPO, the same recipe | 5 |" in sensitivity.ablation_notes(found)[1]
+    assert set(sensitivity.WHAT) == {arm.name for arm in ABLATIONS}
     for arm in ABLATIONS:
         assert arm.steps == LONG and arm.recipe != ACTDE.recipe
 

@@ -55,7 +55,7 @@ def outcome(part: str, *names: str, ours: float = 1.0) -> Outcome:
 
 @pytest.fixture
 def two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "PARTS", {"bandit": "", "ipd": ""})
+    monkeypatch.setattr(report, "PARTS", ("bandit", "ipd"))
 
 
 @pytest.mark.usefixtures("two_parts")

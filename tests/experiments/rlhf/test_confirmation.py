@@ -10,12 +10,11 @@ import pytest
 from agents.model.pretrained import missing_packages
 from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL
-from experiments.rlhf import ablation, confirmation_report, long, runs, screening_report
+from experiments.rlhf import ablation, confirmation, long, runs, screening
 from experiments.rlhf.confirmation import CELLS, COMMON
 from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_level, contrast_rows, matched
-from experiments.rlhf.monte_carlo import summary
-from experiments.rlhf.screening_report import MEASURES
-from experiments.rlhf.tilt_measures import WEIGHTINGS, measure
+from experiments.rlhf.pages import MEASURES
+from experiments.rlhf.tilt_measures import WEIGHTINGS, measure, summary
 
 needs_smollm2 = pytest.mark.skipif(missing_packages() is not None, reason="SmolLM2 or peft is not installed")
 
@@ -78,7 +77,7 @@ def test_the_reports_hold_the_runs(tmp_path: Path) -> None:
         if row["seed"] == SEEDS[1]:
             row["reward_model"], row["probes"][-1]["repeated"] = "0b", 0.9
     (tmp_path / "confirmation.json").write_text(json.dumps({"about": about, "runs": finished}))
-    confirmation_report.write(tmp_path)
+    confirmation.write(tmp_path)
     page = (tmp_path / "confirmation.md").read_text()
     assert "Incomplete: 10 of 50 runs" in page
     assert "seeds 2000, one trained on 1500 pairs" in page and "seeds 2001, one trained on 1600 pairs" in page
@@ -111,21 +110,21 @@ def test_the_ablations_are_compared_with_the_confirmation() -> None:
         <= (ablation.CELLS.keys() | CELLS.keys())
     )
     confirmed = [run(cell, seed, entropy_lost=1.0, steps=9) for seed in SEEDS for cell in CELLS]
-    confirmation = {"about": {"cells": CELLS}, "runs": confirmed}
+    stored = {"about": {"cells": CELLS}, "runs": confirmed}
     about = {"seeds": ablation.SEEDS, "cells": ablation.CELLS}
     own = [run(cell, seed, entropy_lost=0.5, steps=9) for seed in ablation.SEEDS for cell in ablation.CELLS]
-    page = ablation.markdown({"about": about, "runs": own}, confirmation)
+    page = ablation.markdown({"about": about, "runs": own}, stored)
     after = [line for line in page.splitlines() if "| rollouts |" in line and "entropy" in line]
     assert [line.split(" | ")[2:6] for line in after] == [  # after 7.2 of 8 steps, 9 - 1.0 or 0.5 for each
         ["ppo-train-q - ppo", "5.40", "1.80", "3.60"],
         ["actde - ppo-train-q", "1.80", "5.40", "-3.60"],
     ]
     assert "Incomplete" not in page and "the 22 contrasts" in page
-    page = ablation.markdown({"about": about, "runs": own[:1]}, confirmation)
+    page = ablation.markdown({"about": about, "runs": own[:1]}, stored)
     assert "Incomplete: 1 of 6 runs" in page and "the 0 contrasts" in page
     own[-1]["reward_model"] = "0b"
     with pytest.raises(AgentError, match="seed 2007 have the reward models 0a and 0b: expected one"):
-        ablation.markdown({"about": about, "runs": own}, confirmation)
+        ablation.markdown({"about": about, "runs": own}, stored)
 
 
 @needs_smollm2
@@ -158,7 +157,7 @@ def test_cells_are_trained_once(tmp_path: Path) -> None:
         runs.complete(path, cells, {}, [7], tmp_path, workers=0, on_run=lambda: None)
     with pytest.raises(AgentError, match=r"was made with --lr 0\.0003, not 1e-05"):
         complete({**cells, "ppo": {"optimizer": "ppo", "lr": 1e-5}}, 1)
-    screening_report.write(tmp_path)
+    screening.write(tmp_path)
     assert "before training" in (tmp_path / "screening.md").read_text()
     folder = tmp_path / "runs" / "actde-seed7"
     measured = measure(folder / "checkpoints" / "000001", folder / INITIAL, common["game"], str(prompts))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.compare.intervals import holm
 from experiments.rlhf.confirmation_contrasts import CONTRASTS, SEEDS, SHARE, at_level, contrast_rows, matched
-from experiments.rlhf.exact_statistics import estimate, holm
+from experiments.rlhf.contrasts import estimate
 
 
 def run(cell: str, seed: int, rewards: list[float], measure: list[float]) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from agents.model.pretrained import missing_packages
+from experiments.compare.intervals import holm
 from experiments.rlhf import exact_report
+from experiments.rlhf.contrasts import Array
 from experiments.rlhf.exact_contrasts import CELLS, CONTRASTS, MEASURES, SEEDS, log_odds, predicted_at, summary
-from experiments.rlhf.exact_heads import ArmHeads, CentredHeads
-from experiments.rlhf.exact_statistics import holm
-from experiments.rlhf.exact_tasks import TASKS, Array, predicted
+from experiments.rlhf.exact_heads import ArmHeads, CentredHeads, tied_kernel
+from experiments.rlhf.exact_tasks import TASKS, predicted
 
 needs_smollm2 = pytest.mark.skipif(missing_packages() is not None, reason="SmolLM2 or peft is not installed")
 ARMS = 4
@@ -111,7 +112,6 @@ def test_the_lower_layers_are_a_constant_and_a_short_run_raises_the_reward() -> 
     from agents.config import ModelConfig
     from agents.model.build import assemble
     from experiments.rlhf.exact_bandit import METHODS, initial_model, train
-    from experiments.rlhf.exact_kernels import tied_kernel
 
     task = TASKS["weddings"]
     model, tokens, arms = initial_model(task, METHODS["actde"], 0)

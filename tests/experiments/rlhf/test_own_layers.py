@@ -8,8 +8,7 @@ from agents.model.pretrained import missing_packages
 from experiments.rlhf import fit_rollouts
 from experiments.rlhf.fit import DEFAULT
 from experiments.rlhf.fit_rollouts import LAST, Rollout, Texts, with_lower_states, write_rollouts
-from experiments.rlhf.fit_training import HeadTrainer, fit
-from experiments.rlhf.own_layers import OwnLayers
+from experiments.rlhf.fit_training import HeadTrainer, OwnLayers, fit
 from experiments.rlhf.sampled_returns import sample_returns
 from tests.helpers.models import KINDS, Kind, tiny_model, tokenizer
 

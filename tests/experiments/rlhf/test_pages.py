@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments.compare import report as comparison
-from experiments.rlhf import ablation, confirmation_report, exact_report, fit, long, screening_report, tilt
+from experiments.rlhf import ablation, confirmation, exact_report, fit, long, screening, tilt
 
 FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
 
@@ -16,11 +16,11 @@ FOLDER = Path(__file__).parents[3] / "docs" / "rlhf"
 @pytest.mark.parametrize(
     ("name", "page"),
     [
-        ("confirmation", confirmation_report.markdown),
+        ("confirmation", confirmation.markdown),
         ("exact", exact_report.report),
         ("fit", fit.markdown),
         ("long", long.markdown),
-        ("screening", screening_report.markdown),
+        ("screening", screening.markdown),
         ("tilt", tilt.markdown),
     ],
 )
@@ -37,6 +37,8 @@ def test_the_quick_comparison_shows_its_settings() -> None:
     lr, iterations = settings["update"]["lr"], settings["budget"]["iterations"]
     assert f"`--quick` stands for `--iterations {iterations}`, `--lr {lr}`" in page
     assert "entropy of a text" in page
+    results["runs"][0]["collapse"]["texts"]["samples"][0][1] = "a | b\nc"
+    assert r"| a \| b c |" in comparison.markdown(results)
 
 
 def test_the_page_on_the_ablations_is_that_of_its_results(tmp_path: Path) -> None:

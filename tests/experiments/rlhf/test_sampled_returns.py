@@ -15,9 +15,9 @@ from agents.language_model.token_stream import EpisodeState
 from agents.play.runner import EpisodeRunner
 from agents.training.probe import PromptSpec
 from experiments.rlhf import sampled_returns as module
+from experiments.rlhf.contrasts import Array
 from experiments.rlhf.fit_rollouts import Rollout, _rollout
 from experiments.rlhf.sampled_returns import (
-    Array,
     ceilings,
     continued,
     moments_of,
@@ -133,7 +133,7 @@ def nested(rng: np.random.Generator, states: int, components: Sequence[float]) -
 
 def test_variance_components_are_recovered() -> None:
     returns = nested(np.random.default_rng(1), 20_000, (0.5, 0.2, 1.0))
-    np.testing.assert_allclose(variance_components(returns), (0.5, 0.2, 1.0), atol=0.03)
+    np.testing.assert_allclose(variance_components(moments_of(returns)), (0.5, 0.2, 1.0), atol=0.03)
     bounds = ceilings(moments_of(returns[:2000]))
     for name, expected in (("v", 0.5 / 1.7), ("q", 0.7 / 1.7), ("advantage", 0.2 / 1.2)):
         assert bounds[name]["low"] < expected < bounds[name]["high"]
@@ -141,11 +141,18 @@ def test_variance_components_are_recovered() -> None:
         assert 0.02 < bounds[name]["high"] - bounds[name]["low"] < 0.15
 
 
+def test_the_bounds_are_undefined_if_a_resample_has_no_variance() -> None:
+    returns = np.stack([np.zeros((2, 4)), np.tile([0.0, 1.0], (2, 2)), np.ones((2, 4))])
+    bounds = ceilings(moments_of(returns))
+    assert np.isfinite(bounds["v"]["value"])
+    assert np.isnan([bounds["v"]["low"], bounds["v"]["high"]]).all()
+
+
 @pytest.mark.parametrize("components", [(0.0, 0.0, 1.0), (0.3, 0.0, 1.0), (0.0, 0.4, 1.0)])
 def test_variance_components_are_unbiased(components: tuple[float, float, float]) -> None:
     """Also components of 0 are, so some estimates are negative."""
     rng = np.random.default_rng(0)
-    estimates = np.array([variance_components(nested(rng, 12, components)) for _ in range(3000)])
+    estimates = np.array([variance_components(moments_of(nested(rng, 12, components))) for _ in range(3000)])
     errors = estimates.std(0, ddof=1) / np.sqrt(len(estimates))
     assert (np.abs(estimates.mean(0) - components) < 3.5 * errors).all() and (errors < 0.01).all()
     assert (estimates.min(0)[[c == 0 for c in components]] < 0).all()

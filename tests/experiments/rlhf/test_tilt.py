@@ -12,9 +12,9 @@ from agents.completion_rewards import scorer
 from agents.language_model.agent import LanguageModelAgent
 from agents.play.runner import EpisodeRunner
 from agents.training.probe import PromptSpec
-from experiments.rlhf import monte_carlo, tilt_measures
-from experiments.rlhf.monte_carlo import Array, q_estimates, summary
-from experiments.rlhf.tilt_measures import STATES, WEIGHTINGS, regressions
+from experiments.rlhf import tilt_measures
+from experiments.rlhf.contrasts import Array
+from experiments.rlhf.tilt_measures import STATES, WEIGHTINGS, q_estimates, regressions, summary
 from games import resolve
 from tests.helpers.models import agent, bigram_model, tiny_model, tokenizer
 
@@ -33,14 +33,14 @@ PROMPTS = [
     "key",
     "you",
 ]
-GAME = "completion?reward=letter:k&max_tokens=4"
+GAME = "completion?reward=letter:k"
 TAU = 0.4
 SIZE = len(tokenizer())
 
 
-def visited(trained: Any, initial: Any, game: str = GAME) -> tilt_measures.Visited:
+def visited(trained: Any, initial: Any, max_tokens: int = 4) -> tilt_measures.Visited:
     player = agent(trained, mode="free")
-    specs = [PromptSpec(resolve(game)[0], prompt) for prompt in PROMPTS]
+    specs = [PromptSpec(resolve(f"{GAME}&max_tokens={max_tokens}")[0], prompt) for prompt in PROMPTS]
     with EpisodeRunner(specs, seed=0, parallel=3) as runner:
         list(runner.play(player, len(specs)))
     return tilt_measures.Visited(
@@ -49,7 +49,7 @@ def visited(trained: Any, initial: Any, game: str = GAME) -> tilt_measures.Visit
         prompts=PROMPTS,
         segments=player.take_segments(),
         reward="letter:k",
-        max_tokens=4,
+        max_tokens=max_tokens,
     )
 
 
@@ -135,11 +135,11 @@ def expected_returns(player: LanguageModelAgent, prompt: str, stream: Tensor, to
 
 def test_monte_carlo_estimates_are_unbiased_and_know_their_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """In states in which at most one sampled token follows, the exact Q is a sum over the vocabulary."""
-    monkeypatch.setattr(monte_carlo, "TEXTS_PER_TOKEN", 400)
+    monkeypatch.setattr(tilt_measures, "TEXTS_PER_TOKEN", 400)
     model, initial = tiny_model(), tiny_model(seed=7)
-    written = visited(model, initial, "completion?reward=letter:k&max_tokens=3")
+    written = visited(model, initial, max_tokens=3)
     player = written.trained
-    rows = q_estimates(player, written.initial, written.segments, PROMPTS, "letter:k", max_tokens=3, seed=0)
+    rows = q_estimates(written)
     scores, places = [], set[int]()
     for number, (segment, row) in enumerate(zip(written.segments, rows, strict=True)):
         place = 4 * number % len(segment.choices)
@@ -167,12 +167,12 @@ def test_monte_carlo_estimates_are_unbiased_and_know_their_error(monkeypatch: py
 
 
 def test_states_without_two_likely_tokens_give_undefined_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monte_carlo, "LIKELY_TOKENS", 1)
+    monkeypatch.setattr(tilt_measures, "LIKELY_TOKENS", 1)
     texts = visited(tiny_model(), tiny_model(seed=7))
-    states = q_estimates(texts.trained, texts.initial, texts.segments, PROMPTS, "letter:k", max_tokens=4, seed=0)
+    states = q_estimates(texts)
     assert states == []
     measures = summary(states)
-    assert measures.keys() == set(monte_carlo.MEASURES)
+    assert measures.keys() == set(tilt_measures.MEASURES)
     assert all(np.isnan(value) for estimate in measures.values() for value in estimate.values())
 
 

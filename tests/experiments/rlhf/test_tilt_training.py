@@ -11,9 +11,9 @@ from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.run_folder import read_metrics
 from agents.training import presets
-from experiments.rlhf import monte_carlo, runs, tilt, tilt_measures
-from experiments.rlhf.monte_carlo import MEASURES
-from experiments.rlhf.tilt_measures import WEIGHTINGS
+from experiments.compare import grid
+from experiments.rlhf import runs, tilt, tilt_measures
+from experiments.rlhf.tilt_measures import MEASURES, WEIGHTINGS
 from tests.helpers.preferences import save_trunk
 
 LAST = Path("checkpoints", "000004")
@@ -34,7 +34,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     monkeypatch.setattr(tilt, "PROMPTS", str(tmp_path / "prompts.txt"))
     monkeypatch.setattr(tilt, "COMMON", common)
     monkeypatch.setattr(tilt_measures, "LIKELIEST", 20)
-    monkeypatch.setattr(monte_carlo, "TEXTS_PER_TOKEN", 8)
+    monkeypatch.setattr(tilt_measures, "TEXTS_PER_TOKEN", 8)
     return presets.resolve({**common, **tilt.CELLS["actde"]})
 
 
@@ -77,7 +77,7 @@ def test_an_interrupted_command_repeats_no_measurement(
         with pytest.raises(KeyboardInterrupt):
             tilt.train_and_measure(config, tmp_path / "run", 1)
     monkeypatch.setattr(tilt, "measure", counted)
-    monkeypatch.setattr(runs, "note", lambda line: None)
+    monkeypatch.setattr(grid, "note", lambda line: None)
     tilt.train_and_measure(config, tmp_path / "run", 1)
     tilt.train_and_measure(config, tmp_path / "run", 1)
     assert measured == ["000002", "000004"]

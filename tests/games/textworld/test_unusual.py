@@ -15,7 +15,8 @@ import pytest
 
 from games.textworld.engines.command_filter import LIMIT, META, NO_SENSE, NO_VERB
 from games.textworld.engines.jericho import USUAL
-from games.textworld.env import BANNER_END, TextWorld
+from games.textworld.engines.protocol import BANNER_END
+from games.textworld.env import TextWorld
 from tests.helpers.stories import compile_story
 from tests.helpers.unusual_games import GAMES, compile_game
 from tests.helpers.unusual_stories import STORIES, Story

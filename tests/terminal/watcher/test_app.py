@@ -10,10 +10,10 @@ import pytest
 from textual.pilot import Pilot
 
 from agents.storage.run_folder import SETTINGS
-from terminal.watcher.list_rows import short_game
+from terminal.watcher.episode_rows import short_game
+from terminal.watcher.episode_screens import TurnView
 from terminal.watcher.list_screen import ListScreen
 from terminal.watcher.row_list import RowList
-from terminal.watcher.turn_view import TurnView
 from tests.helpers.screens import DETOUR, QUEST, press, shown, two_runs, watching, write_run
 
 Act = Callable[[Pilot[Any]], Awaitable[None]]

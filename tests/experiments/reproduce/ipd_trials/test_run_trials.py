@@ -190,7 +190,7 @@ def test_a_flipped_bit_of_the_record_is_noticed(tmp_path: Path, place: str) -> N
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     job = _job(4)
     run_trials.advance(job, tmp_path)
-    path = job.folder(tmp_path) / run_trials.CHECKPOINT
+    path = tmp_path / job.name / run_trials.CHECKPOINT
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(AgentError, match="not a complete safetensors file"):
         run_trials.advance(job, tmp_path)
@@ -201,6 +201,6 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="is no checkpoint of trials"):
         run_trials.finished(job, tmp_path)
     path.unlink()
-    (job.folder(tmp_path) / run_trials.ABOUT).write_text(json.dumps([1]))
+    (tmp_path / job.name / run_trials.ABOUT).write_text(json.dumps([1]))
     with pytest.raises(AgentError, match="expected a JSON object"):
         run_trials.load(job, tmp_path)

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from experiments.reproduce.ipd_trials import blocks
 from experiments.reproduce.ipd_trials.blocks import D, E, H
-from experiments.reproduce.ipd_trials.random_streams import Random
-from experiments.reproduce.ipd_trials.trunk import BLOCKS, HEADS, SHAPES, L, Model, S, T
+from experiments.reproduce.ipd_trials.trial import Recipe
+from experiments.reproduce.ipd_trials.trunk import BLOCKS, HEADS, SHAPES, L, Model, Random, S, T
 from tests.helpers.dilemma import first, gpt2_names
 
 TRIALS = 2
@@ -170,6 +170,6 @@ def test_random_numbers_are_uniform_and_trials_differ() -> None:
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0])
-def test_an_impossible_dropout_is_recompiledd(p: float) -> None:
-    with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
-        Model([torch.Generator()], dropout=p, detach_heads=False)
+def test_an_impossible_dropout_is_refused(p: float) -> None:
+    with pytest.raises(ValueError, match="dropout must be a number of at least 0 and below 1"):
+        Recipe(dropout=p)

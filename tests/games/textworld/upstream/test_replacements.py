@@ -15,6 +15,7 @@ from games.textworld.engines.stock import StockEngine
 from games.textworld.generation.make_game import cached_game
 from games.textworld.upstream.game_state import Tracker
 from games.textworld.upstream.interpreter import Interpreter
+from games.textworld.upstream.rule_matching import FactTables, RuleMatcher
 from games.textworld.upstream.start import trace_name
 
 GAMES = (("simple", 1, 7), ("coin", 5, 1), ("treasure", 12, 2), ("cooking", 4, 2), ("quest", 3, 1))
@@ -64,6 +65,19 @@ def test_the_tracker_follows_textworlds_progression(story: Path) -> None:
             event = trace_name(inform7, game.kb.inform7_events, action)
             progression.update(inform7.detect_action(event, progression.valid_actions))
             state = tracker.advance(state, [event])
+
+
+def test_a_thing_may_have_the_name_of_a_constant_of_another_type() -> None:
+    from textworld.generator.data import KnowledgeBase
+    from textworld.logic import Proposition, State, Variable
+
+    kb, room = KnowledgeBase.default(), Variable("r_0", "r")
+    facts = [Proposition("at", [Variable("P"), room]), Proposition("at", [Variable("I", "o"), room])]
+    rule, state = kb.rules["take"], State(kb.logic, facts)
+    expected = tuple(state.all_instantiations(rule, kb.types.constants_mapping))
+    assert len(expected) == 1
+    grouped = {fact.signature: frozenset((fact,)) for fact in facts}
+    assert RuleMatcher(rule, kb, FactTables()).actions(kb.logic, grouped) == expected
 
 
 def test_snapshots_are_jerichos_states(story: Path) -> None:

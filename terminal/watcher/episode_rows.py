@@ -1,4 +1,4 @@
-"""The rows of the episode list, and a description of its filter in words."""
+"""The rows of the episode list, and its filter in words."""
 
 from collections.abc import Mapping
 
@@ -21,13 +21,13 @@ COLUMNS = {
     "turns": (5, 5),
     "expert": (6, 4),
 }
-LEFT = ("run", "result")  # columns that are not of numbers
+LEFT = ("run", "result")  # columns without numbers
 WIDE_TITLES = {"iteration": "iter", "total": "return"}
 NARROW_TITLES = {"iteration": "it", "episode": "ep", "level": "lv", "total": "return", "expert": "ex"}
 
 
 def titles(width: int, columns: Mapping[str, bool]) -> Text:
-    """Return the title row of a list of this width. `columns` tells for each optional column whether it is shown."""
+    """Return the title row of a list. `columns` tells for each optional column whether it is shown."""
     names = {name: name for name in COLUMNS if columns.get(name, True)}
     short = WIDE_TITLES if width >= WIDE else NARROW_TITLES
     names |= {name: title for name, title in short.items() if name in names}
@@ -37,7 +37,7 @@ def titles(width: int, columns: Mapping[str, bool]) -> Text:
 
 
 def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *, run: str) -> Text:
-    """Return the row of an episode. `columns` tells for each optional column whether it is shown."""
+    """Return the row of an episode. `columns` is as in `titles`."""
     result = display.result(episode)
     texts = {
         "run": one_line(run),
@@ -55,30 +55,26 @@ def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *,
 
 
 def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
-    """Return a row of the list. `texts` holds the text of each column except the game, which gets the remaining width.
-
-    If the row is narrow or the GAME string does not fit, `short_game` shortens the GAME string.
-    """
+    """Return a row of the list. The game fills the width that the other columns leave, and is cut if necessary."""
     wide = width >= WIDE - 1
     cells = {
         name: cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT)
         for name, text in texts.items()
     }
     left = width - sum(part.cell_len + 1 for part in cells.values())
-    names = list(cells)
-    before = names.index("result")
     middle = cell(game if wide and cell_len(game) <= left else short_game(game, left), left)
-    return row(*(cells[name] for name in names[:before]), middle, *(cells[name] for name in names[before:]))
+    parts, before = list(cells.values()), list(cells).index("result")
+    return row(*parts[:before], middle, *parts[before:])
 
 
 def short_game(game: str, width: int) -> str:
     """Return a GAME string without its prefix `textworld:` and its level.
 
-    If the result is still wider than `width` and the settings include a seed, keep only the seed, and cut the name.
+    If this is too wide, and the game has a seed, drop the other settings and shorten the name.
     """
     name, _, query = game.removeprefix("textworld:").partition("?")
     settings = [setting for setting in query.split("&") if setting and not setting.startswith("level=")]
-    short = "?".join([name, *(["&".join(settings)] if settings else [])])
+    short = f"{name}?{'&'.join(settings)}" if settings else name
     seed = next((setting for setting in settings if setting.startswith("seed=")), "")
     if cell_len(short) <= width or not seed:
         return short

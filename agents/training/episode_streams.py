@@ -1,0 +1,101 @@
+"""Token streams of finished episodes, with the current model's outputs at each choice.
+
+Recorded play and the replay buffer use them. So does `agents.training.hindsight`, for prompts that state returns.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+import games
+from agents.config import UpdateConfig
+from agents.language_model.agent import LanguageModelAgent
+from agents.language_model.command_policy import NOT_FINITE
+from agents.language_model.recorded_streams import StreamRecorder, evaluated
+from agents.language_model.token_stream import Choice, Segment
+from agents.model.actor_critic import ActorCritic
+from agents.model.head_outputs import HeadOutputs
+from agents.protocol import DivergenceError
+from agents.training.data_file import Converter, Prompts
+from agents.training.rollout_batch import RolloutBatch
+
+
+def converter_of(agent: LanguageModelAgent, specs: Iterable[games.GameSpec], labels: str) -> Converter:
+    """Return a converter with the settings of the agent, for episodes of the games `specs`."""
+    recorder = StreamRecorder(agent.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=agent.gamma)
+    return Converter(recorder, prompts_of(specs), labels=labels)
+
+
+def prompts_of(specs: Iterable[games.GameSpec]) -> Prompts:
+    """Return a dict from the name of each game to the texts before and after a command.
+
+    The key "" stands for all other games. It has the texts of the first game.
+    """
+    kinds: dict[tuple[str, str], games.GameSpec] = {}
+    prompts = {spec.name: _texts(kinds.setdefault((spec.kind, spec.target), spec)) for spec in specs}
+    return prompts | {"": next(iter(prompts.values()))}
+
+
+@cache
+def _texts(spec: games.GameSpec) -> tuple[str, str]:
+    env = spec.make()
+    env.close()
+    return env.metadata.get("prompt", "\n> "), env.metadata.get("terminator", "\n")
+
+
+@torch.no_grad()
+def evaluated_streams(
+    model: ActorCritic, update: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
+) -> tuple[list[Segment], list[bool]]:
+    """Run the model on episodes. Return a tuple (segments, agreement).
+
+    `segments` are the segments of all episodes, in order, with the model's log-probability, v, q and entropy at each
+    choice. `agreement` has an entry for each labelled choice: whether the label is the model's likeliest alternative.
+    Choices of segments with `whole_vocabulary` have no entry.
+
+    Args:
+        update: settings of the forward passes.
+        streams: the segments of each episode, as `StreamRecorder.record` returns them.
+        truncated: whether each episode was truncated. The last choice of a truncated episode only marks the final
+            state. It provides v of this state, and is then removed.
+
+    Raises:
+        DivergenceError: an output of the model is not finite.
+    """
+    if not (everything := [segment for stream in streams for segment in stream]):
+        return [], []
+    rollout = RolloutBatch(everything, credit="token", device=model.device)
+    numbers = torch.zeros(int(rollout.offsets[-1]), 5, device=rollout.device)
+    for part in rollout.passes(model, update):
+        with part.hidden_states(model) as states:
+            heads = model.evaluate_choices(states, part.choices)
+        numbers[part.choice_index] = _numbers(heads, part.choices.chosen)
+    if not bool(numbers.isfinite().all()):
+        raise DivergenceError(NOT_FINITE)
+    rows, segments, agreed = iter(numbers.cpu().double().tolist()), list[Segment](), list[bool]()
+    for stream, cut in zip(streams, truncated, strict=True):
+        choices = list[Choice]()
+        for segment in stream:
+            for choice, row in zip(segment.choices, islice(rows, len(segment.choices)), strict=True):
+                logprob, value, q_value, entropy, likeliest = row
+                choices.append(replace(choice, logprob=logprob, value=value, q_value=q_value, entropy=entropy))
+                if choice.label is not None and not segment.whole_vocabulary:
+                    agreed.append(choice.label == likeliest)
+        if choices:
+            segments += evaluated(stream, choices, truncated=cut)
+    return segments, agreed
+
+
+def _numbers(heads: HeadOutputs, chosen: Tensor) -> Tensor:
+    """Return a tensor [N, 5]: log pi(chosen token), v, q(chosen token), entropy and likeliest alternative of N choices.
+
+    `chosen` [N] is the index of the chosen token among the alternatives.
+    """
+    index = chosen[:, None]
+    q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q.gather(1, index)[:, 0]
+    likeliest = heads.logprobs.argmax(1)
+    return torch.stack([heads.logprobs.gather(1, index)[:, 0], heads.values, q, heads.entropy, likeliest], dim=1)

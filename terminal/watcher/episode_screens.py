@@ -1,0 +1,282 @@
+"""Screens that show one episode, or two episodes side by side."""
+
+from typing import Any, ClassVar
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Static
+
+from agents.play.episode import Episode, Step
+from agents.play.transcript import Entry
+from agents.play.transcript_index import read_episode
+from agents.protocol import AgentError
+from terminal import display
+from terminal.texts import one_line
+from terminal.watcher.catalogue import Catalogue, Place, first_difference
+from terminal.watcher.plots import plots, series
+from terminal.watcher.row_list import RowList, cell, row
+
+COMMANDS = 40  # the number of commands that a turn shows
+EXPERT = Text("E", "bold magenta")
+
+
+def open_episode(app: App[Any], catalogue: Catalogue, position: int) -> None:
+    """Show the episode with the index `position` in the list."""
+    entries = _read(app, catalogue.shown[position])
+    if entries and not entries[0].episode.steps:
+        app.notify("this episode has no turns", severity="warning")
+    elif entries:
+        _show(app, EpisodeScreen(catalogue, position, entries[0]))
+
+
+def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
+    """Show an episode side by side with an episode of another run that has the same game and seed.
+
+    The search starts after run number `after`, by default the run of `place`, and wraps around to the first run.
+    """
+    runs, start = len(catalogue.labels), place.run if after is None else after
+    others = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != place.run]
+    partner = next((found for run in others if (found := catalogue.partner(place, run))), None)
+    if partner is None:
+        app.notify("no other run played this game with this seed", severity="warning")
+    elif entries := _read(app, place, partner):
+        _show(app, ComparisonScreen(catalogue, (place, partner), entries))
+
+
+def _read(app: App[Any], *places: Place) -> list[Entry]:
+    """Read episodes. If one cannot be read, show the error, and return []."""
+    try:
+        return [read_episode(place.row) for place in places]
+    except AgentError as error:
+        app.notify(one_line(str(error)), severity="error", markup=False)
+        return []
+
+
+def _show(app: App[Any], screen: Screen[None]) -> None:
+    """Show a screen. If the current screen has the same class, replace it."""
+    if type(app.screen) is type(screen):
+        app.switch_screen(screen)
+    else:
+        app.push_screen(screen)
+
+
+class EpisodeScreen(Screen[None]):
+    """The turns of one episode, and plots of v, q and reward. The episode is `catalogue.shown[position]`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
+        Binding("left,b", "turn(-1)", "Previous turn", show=False),
+        Binding("n", "episode(1)", "Episode", tooltip="Next episode of the list"),
+        Binding("p", "episode(-1)", "Previous episode of the list", show=False),
+        Binding("c", "compare", "Compare", tooltip="The same game and seed in another run"),
+        Binding("escape,backspace", "app.pop_screen", "List", key_display="esc", tooltip="Back to the list"),
+    ]
+
+    def __init__(self, catalogue: Catalogue, position: int, entry: Entry) -> None:
+        super().__init__()
+        self.catalogue, self.position = catalogue, position
+        self.place, self.entry = catalogue.shown[position], entry
+
+    def compose(self) -> ComposeResult:
+        yield Static(heading(self.entry, run=self.catalogue.labels[self.place.run]), classes="title")
+        yield Horizontal(RowList(self._row, id="turns"), TurnView(id="turn"))
+        yield Plots(self.entry, id="plots")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        turns = self.query_one(RowList)
+        turns.count = len(self.entry.episode.steps)
+        turns.focus()
+        self._show()
+
+    def _row(self, index: int, width: int) -> Text:
+        return row(cell(str(index + 1), 3, "dim", right=True), turn_cell(self.entry.episode, index, width - 4))
+
+    @on(RowList.Moved)
+    def _show(self) -> None:
+        turn = self.query_one(RowList).cursor
+        self.query_one(TurnView).show(self.entry.episode, turn)
+        self.query_one(Plots).turn = turn
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        return action != "compare" or len(self.catalogue.labels) > 1
+
+    def action_turn(self, turns: int) -> None:
+        self.query_one(RowList).cursor += turns
+
+    def action_episode(self, episodes: int) -> None:
+        """Show the next episode of the list (1) or the previous one (-1).
+
+        If the list no longer contains the current episode, use the position at which it was opened.
+        """
+        shown = self.catalogue.shown
+        here = shown.index(self.place) if self.place in shown else self.position
+        if 0 <= (position := here + episodes) < len(shown):
+            open_episode(self.app, self.catalogue, position)
+
+    def action_compare(self) -> None:
+        open_comparison(self.app, self.catalogue, self.place)
+
+
+class Plots(Widget):
+    """The plots of an episode, with the turn `turn` highlighted."""
+
+    turn = reactive(0)
+
+    def __init__(self, entry: Entry, *, id: str) -> None:  # noqa: A002  # textual's name
+        super().__init__(id=id)
+        self._series = series(entry.episode)
+
+    def render(self) -> RenderableType:
+        return plots(self._series, self.turn, self.size.width)
+
+
+class ComparisonScreen(Screen[None]):
+    """Two episodes side by side, with a list of their turns. The first turn at which they differ is marked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
+        Binding("left,b", "turn(-1)", "Previous turn", show=False),
+        Binding("d", "difference", "Difference", tooltip="First turn at which they differ"),
+        Binding("c", "next_run", "Next run", tooltip="Compare with the next run"),
+        Binding("escape,backspace", "app.pop_screen", "Close", key_display="esc", tooltip="Back"),
+    ]
+
+    def __init__(self, catalogue: Catalogue, places: tuple[Place, Place], entries: list[Entry]) -> None:
+        super().__init__()
+        self.catalogue, self.places, self.entries = catalogue, places, entries
+        self.episodes = [entry.episode for entry in entries]
+        self.difference = first_difference(*self.episodes)
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._title(), classes="title")
+        runs = (self.catalogue.labels[place.run] for place in self.places)
+        titles = (heading(entry, run=run, short=True) for entry, run in zip(self.entries, runs, strict=True))
+        yield Horizontal(*map(Static, titles), id="headings")
+        yield RowList(self._row, id="both-turns")
+        yield Horizontal(TurnView(id="left"), TurnView(id="right"), id="both")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        turns = self.query_one(RowList)
+        turns.count = max(len(episode.steps) for episode in self.episodes)
+        turns.focus()
+        self.call_after_refresh(self.action_difference)
+        self._show()
+
+    def _title(self) -> Text:
+        episode = self.episodes[0]
+        title = Text.assemble((display.game_name(episode.game), "bold"), (f"  seed {episode.seed}  ", "dim"))
+        if self.difference is None:
+            return title.append("the same texts and commands", "green")
+        return title.append(f"they part at turn {self.difference + 1}", "bold yellow")
+
+    def _row(self, index: int, width: int) -> Text:
+        left = (width - 7) // 2
+        line = row(
+            cell("≠" if index == self.difference else "", 1, "bold red"),
+            cell(str(index + 1), 3, "dim", right=True),
+            turn_cell(self.episodes[0], index, left),
+            turn_cell(self.episodes[1], index, width - 7 - left),
+        )
+        if index == self.difference:
+            line.stylize("bold underline")
+        return line
+
+    @on(RowList.Moved)
+    def _show(self) -> None:
+        for view, episode in zip(self.query(TurnView), self.episodes, strict=True):
+            view.show(episode, self.query_one(RowList).cursor)
+
+    def action_turn(self, turns: int) -> None:
+        self.query_one(RowList).cursor += turns
+
+    def action_difference(self) -> None:
+        self.query_one(RowList).cursor = self.difference or 0
+
+    def action_next_run(self) -> None:
+        open_comparison(self.app, self.catalogue, self.places[0], after=self.places[1].run)
+
+
+def heading(entry: Entry, *, run: str, short: bool = False) -> Text:
+    """Return the title of an episode. If `short`, it has two lines, without game, return and expert turns."""
+    episode = entry.episode
+    place = Text.assemble((one_line(run), "bold"), (f"  {entry.place.replace(', ', '  ')}", "dim"))
+    result = Text(display.summary(episode), f"bold {display.result_style(episode)}")
+    if short:
+        return Text("\n").join([place, result])
+    parts = [place, Text(display.game_name(episode.game), "bold"), result, Text(f"return {episode.reward:+z.2f}")]
+    if played := sum(step.decision.by_expert for step in episode.steps):
+        parts.append(Text(f"{played} by the expert", "magenta"))
+    return Text("  ").join(parts)
+
+
+class TurnView(Vertical):
+    """A turn: the game's text, and below it the commands or tokens, the values and the outcome. Both parts scroll."""
+
+    DEFAULT_CSS = """
+    TurnView > .text { height: auto; max-height: 50%; }
+    TurnView > .choice { height: 1fr; }
+    """
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002  # textual's name
+        super().__init__(id=id)
+        self._shown: tuple[Episode, int] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield VerticalScroll(Static(), classes="text")
+        yield VerticalScroll(Static(), classes="choice")
+
+    def show(self, episode: Episode, number: int) -> None:
+        """Show a turn, counted from 0. If the episode has fewer turns, show that it has ended."""
+        self._shown = episode, number
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        if self._shown is None:
+            return
+        episode, number = self._shown
+        text: RenderableType = Text("the episode has ended", "dim")
+        choice: RenderableType = Text()
+        if number < len(episode.steps):
+            step, last = episode.steps[number], number == len(episode.steps) - 1
+            before = display.points(episode.steps[number - 1].score if number else 0.0, episode.max_score)
+            after = display.points(step.score, episode.max_score)
+            text = display.observation_panel(step.observation, turn=number + 1, score=before)
+            choice = Group(_choice(step, after, self.size.width), *([display.end_panel(episode)] if last else []))
+        for part, content in (("text", text), ("choice", choice)):
+            scroll = self.query_one(f".{part}")
+            scroll.query_one(Static).update(content)
+            scroll.scroll_home(animate=False)
+
+
+def _choice(step: Step, score: str, width: int) -> RenderableType:
+    """Return the commands or tokens of a turn, and its outcome."""
+    bar = width // 5 if width >= 40 else 0
+    return Group(
+        display.policy_table(step.decision, commands=COMMANDS, tokens=len(step.decision.tokens), bar=bar),
+        *([Text("  an expert played this turn", "magenta")] if step.decision.by_expert else []),
+        display.outcome_line(step.decision.command, reward=step.reward, score=score, advantage=step.advantage),
+    )
+
+
+def turn_cell(episode: Episode, number: int, width: int) -> Text:
+    """Return a cell with the command of a turn, its probability and its reward. After the last turn, it is empty."""
+    if number >= len(episode.steps):
+        return cell("", width)
+    step = episode.steps[number]
+    decision, probability = step.decision, step.decision.probabilities.get(step.decision.command)
+    style = "green" if step.reward > 0 else "red" if step.reward < 0 else "dim"
+    return row(
+        EXPERT if decision.by_expert else Text(" "),
+        cell(one_line(decision.command) or '""', width - 14),
+        cell("" if probability is None else f"{probability:z.0%}", 4, "dim", right=True),
+        cell(f"{step.reward:+z.2f}" if step.reward else "0", 6, style, right=True),
+    )
