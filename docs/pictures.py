@@ -83,13 +83,14 @@ def printed(words: Sequence[str], columns: int) -> Console:
     out, err = recorder(columns, terminal=True), recorder(columns, terminal=False)  # without spinners
     answers = iter(TYPED)
 
-    def ask() -> str:
+    def typed(prompt: str) -> str:
         answer = next(answers)
-        out.print(f" > {answer}")
+        out.print(f"{prompt}{answer}")
         return answer
 
     with (
-        mock.patch.multiple(console, out=out, err=err, ask=ask),
+        mock.patch.multiple(console, out=out, err=err),
+        mock.patch("builtins.input", typed),
         mock.patch("shutil.which", return_value=sys.executable),  # commands in hints begin with `python`
         mock.patch.object(sys, "argv", ["cli.py", *words]),
         mock.patch.object(sys.modules["__main__"], "__package__", None),  # the name of the program in help pages

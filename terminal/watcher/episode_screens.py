@@ -208,14 +208,14 @@ class ComparisonScreen(Screen[None]):
 def heading(entry: Entry, *, run: str, short: bool = False) -> Text:
     """Return the title of an episode. If `short`, it has two lines, without game, return and expert turns."""
     episode = entry.episode
-    place = Text.assemble((one_line(run), "bold"), (f"  {entry.place.replace(', ', '  ')}", "dim"))
+    place = f"  {entry.place.replace(', ', '  ')}" + ("\n" if short else "  ")
     result = Text(display.summary(episode), f"bold {display.result_style(episode)}")
-    if short:
-        return Text("\n").join([place, result])
-    parts = [place, Text(display.game_name(episode.game), "bold"), result, Text(f"return {episode.reward:+z.2f}")]
-    if played := sum(step.decision.by_expert for step in episode.steps):
-        parts.append(Text(f"{played} by the expert", "magenta"))
-    return Text("  ").join(parts)
+    parts = [result]
+    if not short:
+        parts = [Text(display.game_name(episode.game), "bold"), result, Text(f"return {episode.reward:+z.2f}")]
+        if played := sum(step.decision.by_expert for step in episode.steps):
+            parts.append(Text(f"{played} by the expert", "magenta"))
+    return Text.assemble((one_line(run), "bold"), (place, "dim"), Text("  ").join(parts))
 
 
 class TurnView(Vertical):
