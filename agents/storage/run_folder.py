@@ -194,10 +194,7 @@ class RunFolder:
         _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
-        """Append the probe after `iteration` finished iterations to probes.jsonl.
-
-        Numbers that are not finite are written as null.
-        """
+        """Append the probe after `iteration` finished iterations to probes.jsonl, in the format of `log`."""
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
     def log_divergence(self, iteration: int, error: str) -> None:
