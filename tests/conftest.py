@@ -15,6 +15,7 @@ import pytest
 Command = Callable[..., tuple[int, str, str]]
 
 os.environ["TERM"] = "xterm-256color"  # a dumb terminal shows no spinners
+os.environ.pop("COLUMNS", None)  # the width of the screens that tests compare
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: one process per core, and the networks are tiny
 
 # a shell that starts us in the background and `nohup` let signals be ignored, here and in every child
