@@ -1,8 +1,6 @@
-"""Optimizers that learn from a batch, such as PPO, ACTDE, GRPO, imitation and rejection sampling.
+"""Optimizers that learn from a batch, such as PPO, ACTDE and GRPO.
 
-Start with `ppo.py` and `actde.py`, which differ in one method. `optimizer.py` holds the steps that they share, and
-`returns.py` and `losses.py` hold the equations. `tabular.py` holds the exact tabular learners of the post by Turner and
-Einhorn (2023). The names below are imported on first use, so that settings are available without importing torch.
+Start with `ppo.py` and `actde.py`, which differ in one method.
 """
 
 from actde import import_path as import_path  # before all other imports
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from actde.ppo import PPO
     from actde.registry import make_optimizer, optimizer_class, optimizer_names, register
 
-_HOME = {
+_HOME = {  # imported on first use, so that settings are available without torch
     "ACTDE": "actde.actde",
     "Batch": "actde.batch",
     "GRPO": "actde.grpo",

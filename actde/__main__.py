@@ -1,4 +1,4 @@
-"""Entry point of `actde` and of `python -m actde`. Both run `cli.py` of this checkout from any folder."""
+"""Entry point of `actde` and of `python -m actde`."""
 
 import sys
 from importlib import import_module
@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run `cli.py` of this checkout, even if an installed package is also named `agents`."""
-    sys.path.insert(0, str(ROOT))
+    """Run `cli.py` of this checkout."""
+    sys.path.insert(0, str(ROOT))  # before an installed package that is also named `agents`
     import_module("cli").main()
 
 

@@ -13,44 +13,26 @@ class ACTDE(Optimizer):
 
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
-    `PPO` differs only in the method `baseline`. The updates of the policy vanish once q is accurate. A reward therefore
-    adds a finite amount to the logits.
+    The updates of the policy vanish once q is accurate. For tables, `actde/tabular.py` gives the resulting policy.
 
-    If logits and q are tables, this amount is known (`actde/tabular.py`). Let b and alpha be the step sizes of the
-    logits and of q, and logit_0 and q_0 the initial values. After every update,
-
-        logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a)).
-
-    The advantage A_t(q) differs from PPO's advantage A_t(v) as follows:
+    PPO has the advantage A_t(v), and ACTDE has the advantage A_t(q):
 
         advantage="lambda":   A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),  k >= 0
         advantage="return":   A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
 
-    At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s). Three examples are a
-    state with a single action, a Q head that ignores the action, and an untrained network whose v and q are 0.
+    At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s).
 
-    With `recentre_q`, the Q head is trained, but the baseline does not use it. The baseline is computed from the
-    current policy pi and the reference policy pi_ref, with the temperature tau:
+    With `recentre_q`, the baseline is computed from the policy pi, the reference policy pi_ref and `tau`:
 
-        b_t = c(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t)),    c = v - tau KL(pi || pi_ref)
+        b_t = v(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t) - KL(pi || pi_ref))
 
-    This is the equation of the logits above, solved for q, with tau = alpha / b. That equation does not determine c(s).
-    With the c above, the mean of b_t under the policy is v. The advantage is G_t - b_t, where G_t is the return. For
-    any network, the expected gradient then equals that of PPO with the penalty tau KL in the loss
-    (`actde/expected_update.py`).
+    The Q head is then trained but not used. The expected gradient equals that of PPO with the penalty tau KL in the
+    loss (`actde/expected_update.py`). With a table of logits, it is 0 only at softmax(log pi_ref + Q^pi / tau).
 
-    With a table of logits, the expected gradient is 0 only at softmax(log pi_ref + Q^pi / tau). The policy returns to
-    this point after a disturbance. If v is accurate, b_t equals Q^pi(s_t, a_t) there. For deterministic returns, the
-    error G_t - b_t of every sample is then 0. In PPO with the penalty, the errors G_t - v(s_t) do not vanish.
+    Some settings change where ACTDE ends:
 
-    Other settings change the policy to which ACTDE converges:
-
-    * An entropy bonus, or a KL penalty in the loss, still acts after the TD errors have vanished. The bonus moves the
-      policy to the uniform policy, and the penalty moves it to the reference policy. A larger weight moves it faster.
-      In PPO, the advantages balance the bonus or the penalty. PPO converges to softmax(Q^pi / weight) with the bonus,
-      and to softmax(log pi_ref + Q^pi / weight) with the penalty.
-    * q learns a KL penalty in the reward (`kl_place`) like any other reward. The penalty therefore subtracts only a
-      finite amount from the logits (docs/bandit-penalties).
+    * An entropy bonus, or a KL penalty in the loss, still acts after the TD errors have vanished.
+    * q learns a KL penalty in the reward (`kl_place`) like any other reward.
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """
 
@@ -67,12 +49,8 @@ class ACTDE(Optimizer):
             )
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return q of the chosen actions, [B, T]. With `recentre_q`, return b_t with c = v instead.
-
-        A batch does not contain the exact KL, which c needs. With `recentre_q`, `policy_loss` therefore computes the
-        advantages again, from the current policy and its exact KL.
-        """
-        if self.config.recentre_q:
+        """Return q of the chosen actions, [B, T]. With `recentre_q`, return b_t without the KL."""
+        if self.config.recentre_q:  # a batch has no exact KL, so `policy_loss` subtracts it
             return batch.values + self._tilt(batch, batch.logprobs)
         assert batch.q_values is not None  # checked by `targets`
         return batch.q_values
@@ -85,7 +63,7 @@ class ACTDE(Optimizer):
         return super().policy_loss(batch, targets, outputs)
 
     def _tilt(self, batch: Batch, logprobs: Tensor) -> Tensor:
-        """Return tau (log pi - log pi_ref) of the chosen actions, [B, T], in units of reward. `logprobs` is log pi."""
+        """Return tau (log pi - log pi_ref) of the chosen actions, [B, T]."""
         if batch.ref_logprobs is None:
             raise ValueError("recentre_q needs Batch.ref_logprobs, got None")
         return self.config.tau * (logprobs - batch.ref_logprobs)

@@ -1,8 +1,7 @@
 """Data of an update: the recorded `Batch`, its `Targets`, and the network's current `Outputs`.
 
-Tensors have the shape [B, T]: B segments with up to T choices, padded on the right. A segment is an episode. If an
-episode outgrows the context window, it is cut into several segments. A choice is an action of the agent, such as a
-token that the agent sampled from several alternatives. The constructors check shapes, data types and devices.
+Tensors have the shape [B, T]: B segments with up to T choices, padded on the right. A segment is an episode or a part
+of one. A choice is an action of the agent, such as a sampled token.
 """
 
 from dataclasses import dataclass, fields
@@ -16,19 +15,19 @@ from actde.errors import OptimizerError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """Base class of `Batch`, `Targets` and `Outputs`. Each field is a tensor or None."""
+    """Base class of records whose fields are tensors or None."""
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors().values())))
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """Return a record of only some segments. `rows` holds their indices, int64 [b]."""
+        """Return the segments with the indices `rows`, int64 [b]."""
         if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
             raise TypeError(f"rows must be an int64 tensor of one dimension, got {rows!r}")
         return type(self)(**{name: tensor[rows] for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by field name, without the fields that are None."""
+        """Return the fields that are not None."""
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         for name, value in values.items():
             if value is not None and not isinstance(value, Tensor):
@@ -38,9 +37,10 @@ class Record:
     def _check(self, like: str, *, per_head: tuple[str, ...] = (), per_segment: tuple[str, ...] = ()) -> None:
         """Raise `ValueError` if a tensor has a wrong shape, data type or device.
 
-        The tensor named `like` determines the shape [B, T] and the device of all tensors. The tensors named in
-        `per_segment` have the shape [B] and are int64. The tensors named in `per_head` have the shape [B, T, H] for H Q
-        heads. All tensors except the mask and those in `per_segment` are float32 or float64.
+        Args:
+            like: name of the tensor that sets the shape [B, T] and the device.
+            per_head: names of the tensors of shape [B, T, H].
+            per_segment: names of the int64 tensors of shape [B].
         """
         kind, tensors = type(self).__name__, self.tensors()
         first = tensors[like]
@@ -63,28 +63,23 @@ class Record:
 class Batch(Record):
     """Numbers that a rollout recorded, without gradient.
 
-    Unless stated otherwise, tensors are float32 or float64 and have the shape [B, T]: B segments with up to T choices
-    (actions). Entries on padding are ignored, but must be finite. Rewards, values and q are in units of reward.
-    Log-probabilities are in nats.
+    Tensors are floats of shape [B, T], unless stated otherwise. Rewards, values and q are in units of reward.
+    Log-probabilities are in nats. Entries on padding are ignored, but must be finite.
 
     Attributes:
         rewards: discounted sum of the rewards between choice t and the next choice.
-        discounts: gamma_t in [0, 1]: 1 between two choices of a command, gamma^k across k turns, and 0 if the episode
-            terminates before another choice.
+        discounts: gamma_t: 1 within a command, gamma^k across k turns, and 0 where the episode terminates.
         mask: bool, True at choices and False on padding.
-        logprobs: log pi_old(a_t | s_t), where pi_old is the policy that the rollout used.
+        logprobs: log pi_old(a_t | s_t) of the policy that the rollout used.
         values: v(s_t).
-        next_values: v(s_{t+1}), or the bootstrap value at the end of a segment. It is ignored if gamma_t = 0.
-        q_values: q(s_t, a_t), the minimum over the target heads. If there are no target heads, it is the minimum over
-            the Q heads. None if q was not recorded.
-        ref_logprobs: log pi_ref(a_t | s_t) of the reference policy. None if no KL is computed.
-        episodes: [B] int64, the number of each segment's episode. An episode may have several segments.
-        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state. Only
-            an optimizer with `needs_groups` requires `episodes` and `groups`; for others, they may be None.
+        next_values: v(s_{t+1}), or the bootstrap value at the end of a segment.
+        q_values: q(s_t, a_t), the minimum over the target heads or, without target heads, over the Q heads.
+        ref_logprobs: log pi_ref(a_t | s_t) of the reference policy.
+        episodes: [B] int64, the number of each segment's episode.
+        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state.
 
     Raises:
         OptimizerError: a number is not finite.
-        ValueError: a shape, a data type, a device, the mask or a discount is wrong.
     """
 
     rewards: Tensor
@@ -121,8 +116,9 @@ class Batch(Record):
 class Targets(Record):
     """Advantages and returns of a rollout, in units of reward, and 0 on padding.
 
-    `advantages` are the weights A_t of the policy gradient. Whitened advantages have no unit. `returns` are the
-    lambda-returns G_t to which v and q are fitted.
+    Attributes:
+        advantages: [B, T] weights A_t of the policy gradient.
+        returns: [B, T] lambda-returns G_t, to which v and q are fitted.
     """
 
     advantages: Tensor
@@ -136,22 +132,18 @@ class Targets(Record):
 class Outputs(Record):
     """The network's current outputs at the choices of a `Batch`, with gradient.
 
-    Unless stated otherwise, tensors have the shape [B, T]. Values and q are in units of reward. All other numbers are
-    in nats.
+    Tensors have the shape [B, T], unless stated otherwise. Values and q are in units of reward, other numbers in nats.
 
     Attributes:
         logprobs: log pi(a_t | s_t).
         entropy: entropy of pi(. | s_t).
         values: v(s_t).
-        q_values: [B, T, H] q(s_t, a_t) of each of the H Q heads. None if q is not trained.
-        target_q_values: q(s_t, a_t), the minimum over the target heads, without gradient. None without target heads.
-        q_logprobs: [B, T, H] log softmax(q(s_t, .)) at a_t for each Q head. The softmax is over all actions. None
-            unless the optimizer needs it.
-        expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only. None unless the
-            optimizer needs it.
-        kl: exact KL(pi(. | s_t) || pi_ref(. | s_t)). None if no KL is computed.
-        label_logprobs: log pi(label_t | s_t), where label_t is the action to imitate, and 0 at choices without a label.
-            None if no choice has a label.
+        q_values: [B, T, H] q(s_t, a_t) of each of the H Q heads.
+        target_q_values: q(s_t, a_t), the minimum over the target heads, without gradient.
+        q_logprobs: [B, T, H] log softmax(q(s_t, .)) at a_t for each Q head. The softmax is over all actions.
+        expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only.
+        kl: exact KL(pi(. | s_t) || pi_ref(. | s_t)).
+        label_logprobs: log pi(label_t | s_t) of the action to imitate, and 0 at choices without a label.
     """
 
     logprobs: Tensor

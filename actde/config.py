@@ -1,6 +1,6 @@
-"""Configuration as pydantic models. A field has a type, a range, a default and a help text (the docstring below it).
+"""Settings of an optimizer, and the base class of all settings.
 
-The other settings of a training run are in `agents/config.py`. This module does not import torch.
+The docstring below a field is its help text. This module does not import torch.
 """
 
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
@@ -19,7 +19,7 @@ BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(BaseModel):
-    """An immutable pydantic model that raises a one-line `ConfigError` for an unknown name or a bad value."""
+    """An immutable pydantic model. A wrong name or value raises a one-line `ConfigError`."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
@@ -32,7 +32,7 @@ class Config(BaseModel):
             raise _one_line(type(self), error) from None
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some values changed. The new values are checked as in the constructor."""
+        """Return a copy with some values changed. The new values are checked."""
         return type(self)(**(dict(self) | changes))
 
 
@@ -88,7 +88,6 @@ class OptimizerConfig(Config):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the log-probabilities of the reference policy are needed."""
         return self.kl_coef > 0 or self.measure_kl or self.recentre_q
 
     @model_validator(mode="after")
@@ -99,19 +98,19 @@ class OptimizerConfig(Config):
 
 
 def option(name: str) -> str:
-    """Return the command-line option of a setting, such as "--clip-range" for `clip_range`."""
+    """Return the command-line option of a setting, such as "--clip-range"."""
     return f"--{name.replace('_', '-')}"
 
 
 def written(value: object) -> str:
-    """Return a value as it is written in options and TOML files: None as "none", True as "true", texts in quotes."""
+    """Return a value as options and TOML files write it, such as "none" or "true"."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """Return the words that a `Literal` field allows, or an empty tuple for any other field."""
+    """Return the words that a `Literal` field allows. Other fields have none."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
@@ -120,13 +119,13 @@ def is_optional(field: FieldInfo) -> bool:
 
 
 def value_type(field: FieldInfo) -> type:
-    """Return the type of a field's values other than None: bool, int, float or str."""
+    """Return the type of a field's values other than None."""
     kind: Any = _without_none(field).annotation
     return str if choices(field) else kind
 
 
 def expected(field: FieldInfo) -> str:
-    """Return a description of the values that a field accepts, such as "a number from 0 to 1 or none"."""
+    """Describe the values of a field, such as "a number from 0 to 1 or none"."""
     kind = value_type(field)
     if kind in (bool, str):
         return "true or false" if kind is bool else "text"
@@ -135,7 +134,6 @@ def expected(field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    """Return the numbers that a field allows, in words: " above 0 and below 1", or "" if it allows every number."""
     match field.metadata:
         case [Ge(low), Le(high)]:
             return f" from {low:,} to {high:,}"
@@ -150,7 +148,6 @@ def _without_none(field: FieldInfo) -> FieldInfo:
 
 
 def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
-    """Return a one-line error that names the expected and the actual value, for the first problem in `error`."""
     first = error.errors(include_url=False)[0]
     name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
     if first["type"] == "value_error":  # raised by a validator or by a nested model

@@ -1,6 +1,6 @@
 """Errors that a user can cause. Their messages are one line.
 
-A programmer's mistake, such as a wrong shape or a missing tensor, raises `ValueError` or `TypeError` instead.
+A programmer's mistake raises `ValueError` or `TypeError` instead.
 """
 
 import difflib
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from actde.synonyms import synonyms
 
 LISTED = 20
-"""Maximum number of known names that an error lists in addition to a suggestion. If there are more, none is listed."""
+"""If more names are known, an error with a suggestion does not list them."""
 
 
 class OptimizerError(ValueError):
@@ -17,13 +17,13 @@ class OptimizerError(ValueError):
 
 
 class ConfigError(OptimizerError):
-    """An error in a configuration: an unknown name or a bad value."""
+    """An unknown name or a bad value in a configuration."""
 
     setting: str | None = None  # the setting whose value is wrong, if there is one
 
 
 class ResultError(OptimizerError):
-    """A method of an optimizer returned an unusable result. `method` is the name of the method."""
+    """A method of an optimizer returned an unusable result."""
 
     def __init__(self, message: str, *, method: str = "") -> None:
         super().__init__(message)
@@ -31,11 +31,7 @@ class ResultError(OptimizerError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name. Its message suggests a known name that the user may have meant.
-
-    Without a suggestion, or if there are at most `LISTED` known names, the message lists all of them. `kind` says what
-    the name stands for, such as "setting".
-    """
+    """Return the error for an unknown name, with a suggestion. `kind` is what the name stands for."""
     names = sorted(known)
     near = " or ".join(map(repr, closest(str(name), names)))
     listed = "" if near and len(names) > LISTED else f", expected one of {', '.join(names)}"
@@ -43,12 +39,10 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that `name` probably means: its synonyms or, without synonyms, the most similar name.
-
-    A known name that contains `name` as a word is preferred: "kl" means "kl_coef". The list may be empty.
-    """
+    """Return the known names that `name` probably means: its synonyms, or the most similar name."""
     names, word = sorted(known), name.lower().replace("-", "_")
     if same := synonyms(word, set(names)):
         return same
+    # "kl" means "kl_coef": a name that contains the word is preferred
     longer = [each for each in names if word in each.replace("-", "_").split("_")]
     return difflib.get_close_matches(word, longer or names, n=1, cutoff=0.0 if longer else 0.5)

@@ -11,30 +11,25 @@ from actde.returns import AllReduce, lambda_advantages, lambda_returns, no_reduc
 class GRPO(Optimizer):
     """Group-relative policy optimization, Shao et al. (2024), with outcome supervision.
 
-    The episodes of a group start from the same state. R_i is the sum of the undiscounted rewards of episode i. All
-    choices (actions) of the episode have the advantage
+    R_i is the sum of the undiscounted rewards of episode i. All choices of the episode have the advantage
 
-        A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group.
+        A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group
 
-    With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). `gae_lambda` has no effect,
-    and v is neither used nor trained. With `train_q`, q is fitted to the discounted Monte Carlo returns, but the
-    advantages do not use q. The loss is the mean over all choices of the batch, so longer episodes have a larger
-    weight.
+    With `group_std` off, it is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). `gae_lambda` has no effect, and v is
+    not trained. The loss is the mean over all choices, so longer episodes have a larger weight.
     """
 
     name = "grpo"
     needs_groups = True
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return the baseline of each segment's group, repeated for all choices. The shape is [B, T]."""
         baselines = self.group_baselines(self._reward_sums(batch), *self._episodes_and_groups(batch))
         return baselines.unsqueeze(1).expand_as(batch.rewards)
 
     def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
-        """Return the baseline of each segment: the mean of `rewards` over the episodes of its group.
+        """Return the baseline of each segment, here the mean reward of its group.
 
-        All tensors are [B]. `rewards` holds the reward sum of each segment's episode. `episodes` and `groups` hold the
-        numbers of each segment's episode and group.
+        All tensors are [B]. `rewards` holds the reward sum of each segment's whole episode.
         """
         return _group_means(rewards, episodes, groups)
 
@@ -58,7 +53,7 @@ class GRPO(Optimizer):
         return terms
 
     def _reward_sums(self, batch: Batch) -> Tensor:
-        """Return the sum of the shaped rewards of each segment's episode. The shape is [B]."""
+        """Return the reward sum of each segment's episode, [B]."""
         segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
         episodes, index = torch.unique(self._episodes_and_groups(batch)[0], return_inverse=True)
         return segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]
@@ -70,9 +65,9 @@ class GRPO(Optimizer):
 
 
 def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
-    """Return, for each segment, the mean of x over the episodes of its group. All tensors are [B].
+    """Return the mean of x over the episodes of each segment's group, [B].
 
-    x must be equal in all segments of an episode. Every episode has the same weight, however many segments it has.
+    An episode counts once, and x must be equal in all its segments.
     """
     _, per_episode, segments = torch.unique(episodes, return_inverse=True, return_counts=True)
     weights = 1.0 / segments[per_episode].to(x.dtype)

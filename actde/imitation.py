@@ -1,8 +1,4 @@
-"""Imitation of an expert, and rejection sampling.
-
-The caller provides labels, which are the actions to imitate. v and q are trained as in PPO and ACTDE. PPO or ACTDE can
-therefore continue from the trained model.
-"""
+"""Imitation of an expert, and rejection sampling."""
 
 from typing import ClassVar
 
@@ -18,9 +14,9 @@ class Imitation(Optimizer):
 
         policy loss = -log pi(label_t | s_t),   0 for choices without a label
 
-    If the policy acts and the expert only labels the choices, the algorithm is DAgger (Ross, Gordon and Bagnell, 2011).
-    The loss is averaged over all choices, including those without a label. The baseline b_t = v(s_t) affects only the
-    advantages that are reported as a metric.
+    The caller provides the labels. If the policy acts and the expert only labels, the algorithm is DAgger (Ross, Gordon
+    and Bagnell, 2011). The loss is averaged over all choices, including those without a label. v and q are trained as
+    in ACTDE.
     """
 
     name = "imitation"
@@ -39,9 +35,8 @@ class Imitation(Optimizer):
 class Rejection(Imitation):
     """Rejection sampling: imitation of the policy's own choices in its best episodes.
 
-    RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023) do the same with a reward model. Here the game provides
-    the reward. The policy learns only through the selection of episodes: if it imitated all of its episodes, the
-    expected gradient would be E[grad log pi(a | s)] = 0.
+    RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023) do the same with a reward model. Only the selection of
+    episodes teaches: with all episodes, the expected gradient would be E[grad log pi(a | s)] = 0.
     """
 
     name = "rejection"

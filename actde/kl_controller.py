@@ -6,7 +6,7 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """The coefficient of the KL penalty. It grows if the KL is above the target, and shrinks if the KL is below.
+    """The coefficient of the KL penalty. It can follow a target KL.
 
         coef <- coef (1 + 0.1 clip(kl / target - 1, -0.2, 0.2))
 
@@ -17,10 +17,10 @@ class KLController:
         self.coef, self.target = coef, target
 
     def update(self, kl: float) -> None:
-        """Update the coefficient. `kl` is the last rollout's mean KL to the reference policy, in nats per action.
+        """Update the coefficient from the mean KL of a rollout, in nats per action.
 
         Raises:
-            OptimizerError: there is a target, and the KL is not finite.
+            OptimizerError: there is a target, but the KL is not finite.
         """
         if self.target is None:
             return

@@ -1,10 +1,7 @@
-"""The base class of all optimizers, which computes targets and a loss from a batch in these steps:
+"""The base class of all optimizers. It computes targets and a loss from a batch in these steps:
 
-    once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
-    every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
-
-`PPO` and `ACTDE` define `baseline`. Other algorithms override the steps in which they differ. The caller runs the
-network and takes the gradient steps.
+once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
+every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
 """
 
 import math
@@ -27,20 +24,17 @@ Labels = Literal["none", "expert", "best", "recorded", "return"]
 
 
 class Optimizer(ABC):
-    """Base class of the algorithms that compute targets and a loss from a batch.
+    """Base class of all algorithms. A subclass defines `name` and `baseline`, and may override any other step.
 
     Attributes:
         name: name in the registry and on the command line.
-        needs_q: whether the algorithm requires Q heads.
-        baseline_is_q: whether the baseline is q. If so, an untrained q should start equal to v.
-        needs_expected_q: whether the algorithm uses `Outputs.expected_q`, a sum over all actions.
-        needs_q_logprobs: whether the algorithm uses `Outputs.q_logprobs`, which is normalised over all actions.
-        needs_kl: whether the algorithm uses `Outputs.kl`, the exact KL to the reference policy.
+        needs_q: whether the algorithm needs Q heads.
+        baseline_is_q: whether the baseline is q. An untrained q should then equal v.
+        needs_expected_q, needs_q_logprobs, needs_kl: whether the algorithm uses this field of `Outputs`.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
-        learns_off_policy: whether the algorithm may learn from episodes that another policy played.
-        labels: source of the choices that the policy imitates. "none": it imitates nothing. "expert": an expert.
-            "best": the policy's own best episodes. "recorded": recorded play. "return": all episodes, in which the text
-            of each turn states the return from this turn on.
+        learns_off_policy: whether the algorithm may learn from the episodes of another policy.
+        labels: what the policy imitates. "expert": an expert. "best": the policy's own best episodes. "recorded":
+            recorded play. "return": all episodes, whose text states the return.
         kl: controller of `kl.coef`, the coefficient of the KL penalty.
 
     Raises:
@@ -65,27 +59,27 @@ class Optimizer(ABC):
 
     @property
     def trains_q(self) -> bool:
-        """Whether q is trained. If so, the network needs Q heads and the batch needs q values."""
+        """Whether the network needs Q heads, and the batch q values."""
         return self.needs_q or self.config.train_q
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the log-probabilities of the reference policy are needed."""
+        """Whether the reference policy is needed."""
         return self.needs_kl or self.config.needs_reference
 
     # Once per rollout
 
     @abstractmethod
     def baseline(self, batch: Batch) -> Tensor:
-        """Return the baseline b_t of the advantages, in units of reward. The shape is [B, T], like `batch.rewards`."""
+        """Return the baseline b_t of the advantages, [B, T], in units of reward."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return the advantages and returns of this process's part of a rollout. Call this once per rollout.
+        """Return the advantages and returns of a rollout. Call this once per rollout.
 
         `all_reduce` returns the sum of a tensor over all processes.
 
         Raises:
-            ResultError: `baseline` or `shaped_rewards` did not return a float tensor [B, T] of finite numbers.
+            ResultError: `baseline` or `shaped_rewards` did not return finite floats [B, T].
         """
         self._check_batch(batch)
         baseline, rewards = self.baseline(batch), self.shaped_rewards(batch)
@@ -101,7 +95,7 @@ class Optimizer(ABC):
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
-        """Return the rewards [B, T], minus kl_coef (log pi_old - log pi_ref) if `kl_place` is "reward"."""
+        """Return the rewards [B, T]. If `kl_place` is "reward", subtract kl_coef (log pi_old - log pi_ref)."""
         if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
@@ -113,10 +107,7 @@ class Optimizer(ABC):
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
-        """Return scalar metrics of a rollout, computed over all processes.
-
-        They are the mean return, advantage and absolute advantage of a choice, and the explained variances of v and q.
-        """
+        """Return scalar metrics of a rollout, over all processes."""
         mask = batch.mask
         count = all_reduce(mask.sum().to(targets.returns.dtype)).clamp(min=1.0)
         metrics = {
@@ -134,13 +125,10 @@ class Optimizer(ABC):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a tuple (loss, metrics): the scalar to minimise, and a dict of detached scalars.
+        """Return the scalar to minimise, and detached scalar metrics.
 
-        The loss is a sum over choices (actions), divided by `count`. By default, `count` is the number of choices. For
-        a micro-batch, give the number of choices of the whole batch. The losses of the micro-batches then add up to the
-        loss of the batch.
-
-        The metric `choices` is the number of choices. All other metrics are means over these choices.
+        The loss is a sum over choices, divided by `count`, which is their number by default. For a micro-batch, `count`
+        must be the number of choices of the whole batch. The metrics are means, except for the number `choices`.
         """
         self._check_outputs(batch, targets, outputs)
         # 0 on padding, so that the gradient there is 0 and never NaN
@@ -156,7 +144,7 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """Return a dict from the name of each loss term to a tuple (weight, values [B, T]).
+        """Return the weight and the values [B, T] of each loss term, by name.
 
         The loss is the weighted sum of the values (Schulman et al., 2017, eq. 9).
         """
@@ -174,16 +162,12 @@ class Optimizer(ABC):
         return terms
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the clipped surrogate loss of each choice. The shape is [B, T]."""
+        """Return the clipped surrogate loss of each choice, [B, T]."""
         ratio = _log_ratio(batch, outputs).exp()
         return losses.clipped_surrogate(ratio, targets.advantages, self.config.clip_range)
 
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the value loss of each choice. The shape is [B, T].
-
-        With `value_loss="ilql"`, v is fitted to an expectile of q. This q comes from the target heads or, without
-        target heads, from the rollout.
-        """
+        """Return the value loss of each choice, [B, T]."""
         if self.config.value_loss == "ppo":
             clip_range = self.config.value_clip_range
             return losses.clipped_value_loss(outputs.values, batch.values, targets.returns, clip_range)
@@ -192,11 +176,7 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return metrics [B, T] that measure how far the policy has moved since the rollout.
-
-        If `outputs.kl` is None and `batch.ref_logprobs` is given, the metrics include a sampled KL to the reference
-        policy, log pi_old - log pi_ref.
-        """
+        """Return metrics [B, T] of how far the policy has moved since the rollout."""
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
         metrics = {
@@ -211,15 +191,19 @@ class Optimizer(ABC):
     # After the update
 
     def after_update(self, kl: float) -> None:
-        """Update `kl.coef`. `kl` is the last rollout's mean KL to the reference policy, in nats per choice."""
+        """Update `kl.coef` from the mean KL of the last rollout, in nats per choice."""
         self.kl.update(kl)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the JSON-serializable state that a checkpoint stores in addition to the settings."""
+        """Return the JSON-serializable state for a checkpoint."""
         return {"kl_coef": self.kl.coef}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Raise `OptimizerError` if `state` has another form."""
+        """Restore a state that `state_dict` returned.
+
+        Raises:
+            OptimizerError: `state` has another form.
+        """
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
             raise OptimizerError(f"state of {self.name!r} must be {{'kl_coef': number}}, got {dict(state)!r:.100}")
@@ -230,11 +214,7 @@ class Optimizer(ABC):
     # Check of results: a failure is a mistake in the subclass
 
     def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
-        """Raise `ResultError` if `result` is not a float tensor with the shape and device of `mask`.
-
-        With `finite`, its numbers at choices must also be finite. `method` is the name of the method that returned
-        `result`.
-        """
+        """Raise `ResultError` if `result` is not a float tensor with the shape and device of `mask`."""
         wanted = f"{method} to return a float tensor of shape {list(mask.shape)} on {mask.device}"
         if not isinstance(result, Tensor):
             got = "None" if result is None else type(result).__name__

@@ -11,9 +11,7 @@ class PPO(Optimizer):
 
         delta_t = r_t + gamma_t v(s_{t+1}) - v(s_t)                                        (their eq. 12)
 
-    `ACTDE` differs only in the method `baseline`. v estimates the mean return of the current policy. While the policy
-    still tries worse actions, the best action therefore has a positive advantage. Its logit can grow without bound, and
-    the policy collapses onto this action.
+    `ACTDE` differs only in the method `baseline`.
     """
 
     name = "ppo"

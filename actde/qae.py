@@ -13,12 +13,8 @@ class QAE(GRPO):
 
         A_i = (R_i - Q_K(R)) / (std(R) + 1e-6)
 
-    The notation is that of `GRPO`. Q_K is the K-quantile of the group's rewards: the smallest R_j for which at least a
-    fraction K of the episodes has R_i <= R_j. K is the setting `quantile`.
-
-    For example, let a fraction p of the group succeed with the reward 1, and the rest fail with the reward 0. If
-    p <= 1 - K, then Q_K is 0, and only the successes have a nonzero advantage. If p > 1 - K, then Q_K is 1, and only
-    the failures have a nonzero advantage. In GRPO, all advantages are nonzero unless p is 0 or 1.
+    The notation is that of `GRPO`. Q_K is the K-quantile of the group's rewards, and K is the setting `quantile`. Q_K
+    is the smallest R_j for which at least a fraction K of the episodes has R_i <= R_j.
     """
 
     name = "qae"

@@ -1,11 +1,7 @@
-"""Registry of optimizers.
+"""Registry of optimizers. An installed package can provide one as an entry point:
 
-An optimizer is built in, registered by a call of `register`, or provided by an installed package as an entry point:
-
-    [project.entry-points."actde.optimizers"]
-    mine = "my_package:Mine"
-
-A class is imported only when it is requested. Listing the names therefore does not import torch.
+[project.entry-points."actde.optimizers"]
+mine = "my_package:Mine"
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ if TYPE_CHECKING:
     Class = TypeVar("Class", bound=type[Optimizer])
 
 GROUP = "actde.optimizers"
-_BUILT_IN = (
+_BUILT_IN = (  # a class is imported on request, so listing the names does not import torch
     EntryPoint(name="ppo", value="actde.ppo:PPO", group=GROUP),
     EntryPoint(name="actde", value="actde.actde:ACTDE", group=GROUP),
     EntryPoint(name="actde-corrected", value="actde.actde_corrected:CorrectedACTDE", group=GROUP),
@@ -39,7 +35,7 @@ _registered: dict[str, type[Optimizer]] = {}
 
 
 def register(cls: Class) -> Class:
-    """Register an optimizer class under its `name`. Can be used as a decorator.
+    """Register an optimizer class under its `name`, also as a decorator.
 
     Raises:
         OptimizerError: the name is in use, or the class is not an optimizer.
@@ -56,12 +52,16 @@ def register(cls: Class) -> Class:
 
 
 def optimizer_names() -> list[str]:
-    """Return all names that `make_optimizer` accepts, sorted."""
+    """Return the sorted names that `make_optimizer` accepts."""
     return sorted({*_registered, *_entries()})
 
 
 def optimizer_class(name: str) -> type[Optimizer]:
-    """Return the optimizer class with this name, or raise `OptimizerError` if there is none."""
+    """Return the optimizer class with this name.
+
+    Raises:
+        OptimizerError: there is none.
+    """
     if name in _registered:
         return _registered[name]
     if name not in (entries := _entries()):
@@ -70,13 +70,13 @@ def optimizer_class(name: str) -> type[Optimizer]:
 
 
 def module_of(name: str) -> str | None:
-    """Return the module of an optimizer that an installed package provides, or None for any other optimizer."""
+    """Return the module of an optimizer from an installed package, or None."""
     entry = None if name in _registered else _entries().get(name)
     return None if entry is None or entry in _BUILT_IN else entry.module
 
 
 def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
-    """Create the optimizer with this name. If `config` is None, the default settings are used."""
+    """Create the optimizer with this name."""
     return optimizer_class(name)(config or OptimizerConfig())
 
 
@@ -90,7 +90,6 @@ def _path(cls: type) -> str:
 
 
 def _check(name: str, cls: object) -> type[Optimizer]:
-    """Return `cls`, or raise `OptimizerError` if it is not an optimizer class with this name."""
     from actde.optimizer import Optimizer
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):

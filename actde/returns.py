@@ -1,6 +1,5 @@
-"""Functions that compute TD errors, advantages and returns.
+"""TD errors, advantages and returns. Tensors are [B, T], as in `actde.batch`.
 
-Tensors have the shape [B, T]: B segments with up to T choices, which are the agent's actions (see `actde.batch`).
 `mask` is False on padding, and every result is 0 there.
 """
 
@@ -13,7 +12,7 @@ AllReduce = Callable[[Tensor], Tensor]  # sums a tensor over all processes
 
 
 def no_reduce(tensor: Tensor) -> Tensor:
-    """Return the tensor unchanged. If there is only one process, this is the sum over all processes."""
+    """Return the tensor, which is the sum over one process."""
     return tensor
 
 
@@ -22,8 +21,8 @@ def td_errors(rewards: Tensor, discounts: Tensor, next_values: Tensor, baseline:
 
         delta_t(b) = r_t + gamma_t v(s_{t+1}) - b_t
 
-    With b_t = v(s_t), this is the TD error (Sutton and Barto, 2018, eq. 6.5). With b_t = q(s_t, a_t), this is the
-    action-conditioned TD error (Turner and Einhorn, 2023).
+    With b_t = v(s_t), this is eq. 6.5 of Sutton and Barto (2018). With b_t = q(s_t, a_t), it is the action-conditioned
+    TD error (Turner and Einhorn, 2023).
     """
     return torch.where(mask, rewards + discounts * next_values - baseline, 0.0)
 
@@ -33,8 +32,7 @@ def lambda_advantages(errors: Tensor, discounts: Tensor, gae_lambda: float) -> T
 
         A_t = delta_t + gamma_t lambda A_{t+1},   A_T = 0
 
-    `errors` holds delta_t, which is 0 on padding. `discounts` holds gamma_t. At the last choice of a terminated
-    episode, gamma_t is 0.
+    `errors` holds delta_t, which is 0 on padding, and `discounts` holds gamma_t.
     """
     advantage = torch.zeros_like(errors[:, 0])
     reversed_advantages = []
@@ -49,29 +47,28 @@ def lambda_returns(values: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
 
         G_t = v(s_t) + A_t(v)
 
-    PPO and ACTDE fit v and q to these returns. `advantages` must be relative to the baseline v.
+    `advantages` must be relative to the baseline v.
     """
     return torch.where(mask, values + advantages, 0.0)
 
 
 def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return x, normalized to mean 0 and variance 1 over all choices of all processes.
+    """Return x, normalized to mean 0 and variance 1 over the choices of all processes.
 
         (x - mean) / sqrt(variance + 1e-8),   variance = mean of (x - mean)^2
 
-    If all x are equal, the result is 0. Hazard: whitened TD errors of ACTDE do not vanish, because even very small
-    errors are rescaled to variance 1.
+    Hazard: the TD errors of ACTDE do not vanish if they are whitened.
     """
     mean, variance = _moments(x, mask, all_reduce)
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + 1e-8), 0.0)
 
 
 def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor:
-    """Return the share of the returns' variance that the predictions explain: a scalar, over all processes.
+    """Return the share of the returns' variance that the predictions explain, as a scalar.
 
         1 - Var(G - prediction) / Var(G)
 
-    If the returns do not vary, the share is 0 by convention.
+    The share is 0 if the returns do not vary.
     """
     _, total = _moments(returns, mask, all_reduce)
     _, residual = _moments(returns - predictions, mask, all_reduce)
@@ -79,7 +76,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Return a tuple (mean, biased variance) over the choices of all processes. Without choices, both are 0."""
+    """Return the mean and the biased variance over the choices of all processes."""
     # two passes, so that a large mean costs no precision
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count

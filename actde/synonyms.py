@@ -1,11 +1,9 @@
-"""Names of settings and options in other libraries, and the names with the same meaning in this project.
-
-The names come from TRL, Stable-Baselines3, CleanRL and the command lines of transformers and peft.
-"""
+"""Names of settings in libraries such as TRL and Stable-Baselines3, and our names for them."""
 
 _TABLE = {  # names in other libraries: names in this project
     # game, model, optimizer
     "env env_id env_name environment task task_name dataset": "game",
+    "reward reward_fn reward_func reward_funcs reward_model reward_model_path": "game",
     "model model_name model_name_or_path model_path model_id base_model pretrained_model": "trunk agent",
     "algo algorithm trainer optimizer optimizers": "optimizer optimizers",
     "seed seeds random_seed num_seeds n_seeds": "seed seeds",
@@ -62,10 +60,10 @@ _TABLE = {  # names in other libraries: names in this project
     "wait sleep speed": "delay",
 }
 SYNONYMS = {other: names.split() for others, names in _TABLE.items() for other in others.split()}
-"""Maps a name in another library to the names in this project that have its meaning, in order of preference."""
+"""Maps a name in another library to our names for it, best first."""
 MOST = 2  # maximum number of names in a hint
 
 
 def synonyms(word: str, known: set[str]) -> list[str]:
-    """Return up to `MOST` names from `known` that mean the same as `word`, which is a name from another library."""
+    """Return up to `MOST` names from `known` that mean the same as `word`."""
     return [name for name in SYNONYMS.get(word, ()) if name in known and name != word][:MOST]

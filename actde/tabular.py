@@ -1,33 +1,6 @@
-"""The tabular learners of the post by Turner and Einhorn (2023): logits, v and q of a bandit or of any finite MDP.
+"""The tabular learners of the post by Turner and Einhorn (2023), for a bandit or any finite MDP.
 
-The learners are plain Python and learn from one transition at a time, with lambda = 0 and without clipping. With
-`fractions.Fraction` the tables are exact, so tests can check the statements below as equalities.
-
-**The invariant of ACTDE.** The same error moves a logit with step size b and q with step size alpha:
-
-    logit(s, a) <- logit(s, a) + b error        q(s, a) <- q(s, a) + alpha error
-
-The following equation therefore holds after every step, for every s and a of any MDP and for any v:
-
-    logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a)).
-
-Proof: Both sides are 0 at the start. A step changes only the entry (s, a) that it visits, and adds b error to both
-sides. Hence
-
-    pi(a|s) is proportional to pi_0(a|s) exp((q(s, a) - q_0(s, a)) / tau)   with the temperature tau = alpha / b.
-
-With 0 < alpha <= 1, every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For
-gamma < 1, this gives the bound |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma)). Bounded rewards therefore give bounded
-logits, in sequential problems as well. For these, the post (footnote 3) leaves open whether the logits are bounded.
-
-**The invariant of PPO** concerns only the sum of a state's logits. Each error moves one logit of the state with step
-size b, and v(s) with step size alpha. Hence
-
-    sum over a of (logit(s, a) - logit_0(s, a)) = (b / alpha) (v(s) - v_0(s)).
-
-The sum is bounded, but the differences between the logits are not. One logit may rise without bound while the others
-fall.
-
+They are plain Python, with lambda = 0 and without clipping. With `fractions.Fraction`, the tables are exact.
 `actde/expected_update.py` treats the gradient of log pi, which moves all logits of a state.
 """
 
@@ -45,7 +18,7 @@ Table: TypeAlias = dict[State, dict[Action, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One action and its outcome. At the end of an episode, `next_state` is None and `discount` is ignored."""
+    """One action and its outcome. At the end of an episode, `next_state` is None."""
 
     state: State
     action: Action
@@ -58,7 +31,7 @@ class Transition:
 class Row:
     """One row of the tables in the post: a step t >= 1, its action and its error.
 
-    `policy`, `value` and `q_values` hold pi, v and q of the state in which the step was taken, after the update.
+    `policy`, `value` and `q_values` are those of the step's state, after the update.
     """
 
     t: int
@@ -73,7 +46,7 @@ class Tabular(ABC):
     """Tables of logits, v and q that learn from one transition at a time.
 
     Args:
-        logits: the initial policy. It maps each state to the logit (or log-probability) of each action.
+        logits: the initial logit of each action, in each state. Log-probabilities are logits, too.
         alpha: step size of v and q, in (0, 1].
         b: step size of the logits, above 0.
         value, q_value: initial entries of v and of q.
@@ -99,10 +72,10 @@ class Tabular(ABC):
 
     @abstractmethod
     def baseline(self, state: State, action: Action) -> float:
-        """Return the baseline of an action in a state, in units of reward."""
+        """Return the baseline of an action, in units of reward."""
 
     def learn(self, step: Transition) -> float:
-        """Update the logits, v and q from one transition. Return the error r + gamma v(s') - baseline."""
+        """Update the tables. Return the error r + gamma v(s') - baseline."""
         state, action = step.state, step.action
         target = step.reward + (0 if step.next_state is None else step.discount * self.values[step.next_state])
         error = target - self.baseline(state, action)
@@ -125,21 +98,48 @@ class Tabular(ABC):
 
 
 class TabularPPO(Tabular):
-    """The learner of the first table in the post. Its baseline is v(s)."""
+    """The learner of the first table in the post. Its baseline is v(s).
+
+    Each error moves one logit of the state with step size b, and v(s) with step size alpha. Hence
+
+        sum over a of (logit(s, a) - logit_0(s, a)) = (b / alpha) (v(s) - v_0(s))
+
+    The sum is bounded, but the differences between the logits are not.
+    """
 
     def baseline(self, state: State, action: Action) -> float:
         return self.values[state]
 
 
 class TabularACTDE(Tabular):
-    """The learner of the second table in the post. Its baseline is q(s, a)."""
+    """The learner of the second table in the post. Its baseline is q(s, a).
+
+    The same error moves a logit with step size b and q with step size alpha:
+
+        logit(s, a) <- logit(s, a) + b error        q(s, a) <- q(s, a) + alpha error
+
+    So this invariant holds after every step, for every s and a of any MDP and for any v:
+
+        logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
+
+    Proof: Both sides are 0 at the start. A step adds b error to both sides of the entry (s, a) that it visits. With the
+    temperature tau = alpha / b, the policy is
+
+        pi(a|s) proportional to pi_0(a|s) exp((q(s, a) - q_0(s, a)) / tau)
+
+    Every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For gamma < 1, this gives
+
+        |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma))
+
+    Bounded rewards thus give bounded logits, in sequential problems as well. Footnote 3 of the post leaves this open.
+    """
 
     def baseline(self, state: State, action: Action) -> float:
         return self.q_values[state][action]
 
 
 def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
-    """Train the learner on the transitions `steps`. Return one row for each transition."""
+    """Train the learner on the transitions `steps`. Return one row for each."""
     return [
         Row(
             t=t,
@@ -154,5 +154,5 @@ def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Return one transition of a bandit for each of `actions`. Each transition is a whole episode."""
+    """Return one transition of a bandit for each of `actions`."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

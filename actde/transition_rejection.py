@@ -11,23 +11,20 @@ from actde.returns import AllReduce, lambda_advantages, no_reduce, td_errors
 class TransitionRejection(Optimizer):
     """Rejection sampling of single actions, as in the text-adventure code of Turner and Einhorn (2023).
 
-    `Rejection` imitates whole episodes. Here, each action of a rollout has a score,
+    Each action of a rollout has the score
 
-        score_t = G_t - kl_coef (log pi_old(a_t | s_t) - log pi_ref(a_t | s_t)),   G_t = r_t + gamma_t G_(t+1),
+        score_t = G_t - kl_coef (log pi_old(a_t | s_t) - log pi_ref(a_t | s_t)),   G_t = r_t + gamma_t G_(t+1)
 
-    and the `top_actions` actions with the highest scores are imitated. The other actions have no policy loss:
+    The score contains the KL only if `kl_place` is "reward". G_t is bootstrapped with v where an episode was cut. The
+    `top_actions` actions with the highest scores are imitated:
 
-        policy loss = -log pi(a_t | s_t), averaged over the imitated actions.
+        policy loss = -log pi(a_t | s_t), averaged over the imitated actions
 
-    The score contains the KL only if `kl_place` is "reward". The targets of v then contain the KL as well. G_t never
-    contains it. At the end of a truncated episode, or of a segment that was cut, G_t is bootstrapped with v.
+    With `--credit command`, an action is a whole turn, as in the code of Turner and Einhorn. Each process imitates the
+    best actions of its own play. A caller that adds episodes of earlier rollouts must replace their log pi_old by the
+    current log-probabilities.
 
-    With `--credit command`, an action is a whole turn, as in the code of Turner and Einhorn. Its log-probability is the
-    sum over its tokens. Each process imitates the best actions of its own play. A caller may add episodes of earlier
-    rollouts to the batch. It must then replace their log pi_old by the log-probabilities of the current policy.
-
-    By default, KL and entropy are exact sums over the tokens that could be chosen. With `importance_weighting`, they
-    are estimated from the chosen actions, as in the code of Turner and Einhorn:
+    With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
 
         KL(pi || pi_ref) ~ rho (log pi - log pi_ref),   entropy ~ -rho log pi,  rho = pi(a_t | s_t) / pi_old(a_t | s_t)
 
@@ -52,8 +49,7 @@ class TransitionRejection(Optimizer):
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         """Return targets whose advantages are the weights of the actions in the policy loss.
 
-        Imitated actions have equal weights, and all other actions have the weight 0. The mean weight over all actions
-        of all processes is 1.
+        Imitated actions have equal weights, others 0. The mean weight over all processes is 1.
         """
         returns, mask = super().targets(batch, all_reduce=all_reduce).returns, batch.mask
         # of actions with equal scores, the earlier ones are taken

@@ -1,7 +1,4 @@
-"""The agent protocol, episode play, language-model agents and their training.
-
-Importing the names below does not import torch.
-"""
+"""Agents that play text games, and their protocol."""
 
 import actde as actde  # protects the imports of a program (see `actde.import_path`)
 from agents.protocol import Agent, AgentError, Decision, EpisodeEnd, Turn

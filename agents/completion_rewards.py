@@ -1,4 +1,4 @@
-"""Rewards of the completion game, including those that a model computes."""
+"""Rewards of the completion game."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,21 +10,12 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the function that computes a reward, such as "sentiment" or "rm:FOLDER" (see `games.completion.rewards`).
-
-    Raise GameError if a term of the reward is invalid, or if its model cannot be loaded.
-    """
+    """Return the function that computes a reward, such as "rm:FOLDER". Raise GameError if this fails."""
     return resolve_reward(reward, load_scorer)
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Return the function that computes a term of a reward with a model.
-
-    `rm:FOLDER` names a reward model that `train-reward` wrote. `hf:FOLDER` names a sequence classifier that
-    `save_pretrained` wrote. The model is cached until its folder changes.
-
-    Raise GameError if the folder is missing or damaged, or holds another kind of model.
-    """
+    """Load the reward model of a term, `rm:FOLDER` or `hf:FOLDER`. Raise GameError if this fails."""
     folder = Path(term.argument).expanduser()
     if not folder.is_dir():
         raise GameError(f"reward {term.name}: {'this is a file; expected a' if folder.exists() else 'no such'} folder")
@@ -35,14 +26,14 @@ def load_scorer(term: Term) -> Scorer:
 
 
 def load_models(specs: Iterable[GameSpec]) -> None:
-    """Load the models of the games' rewards, so that a damaged model raises GameError before a run starts."""
+    """Load the models of the games' rewards. Raise GameError if one is damaged."""
     for spec in specs:
         reward = str(dict(spec.settings).get("reward", "")) if spec.kind == "completion" else ""
         if reward and any(term.is_model for term in parse_reward(reward)):
             scorer(reward)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # a changed folder has a new `modified`, and is loaded again
 def _load(kind: str, folder: Path, modified: int) -> Scorer:
     if kind == "rm":
         from agents.training.reward_model import load_reward_model

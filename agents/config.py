@@ -1,9 +1,4 @@
-"""The settings of a training run.
-
-A field name occurs in one group only. The option `--lr` and the field `lr` in the table `[update]` are therefore the
-same setting. The docstring of a field is the help text of its option. This module imports neither torch nor
-`transformers`.
-"""
+"""The settings of a training run. The docstring of a field is the help text of its option."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -85,7 +80,6 @@ class ModelConfig(Config):
     @field_validator("trunk")
     @classmethod
     def _absolute(cls, trunk: str) -> str:
-        """Make the path of a trunk's folder absolute, so that it stays valid in any working directory."""
         return trunk if trunk in (*SCRATCH, SMOLLM2) or not Path(trunk).is_dir() else str(Path(trunk).absolute())
 
     @model_validator(mode="after")
@@ -187,7 +181,7 @@ class BudgetConfig(Config):
     """Rollouts between checkpoints."""
 
     def reached(self, **values: float) -> str | None:
-        """Compare each value with the limit of the same name. Return the first name whose limit is reached, or None."""
+        """Return the name of the first value that has reached its limit, or None."""
         limits = {name: getattr(self, name) for name in values}
         return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
@@ -208,7 +202,7 @@ class TrainConfig(Config):
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """Build a configuration from a flat mapping of field names to values. Missing fields get their defaults."""
+        """Build a configuration from field names and values."""
         groups: dict[str, Any] = {}
         for name, value in values.items():
             if name not in GROUP_OF:
@@ -217,11 +211,11 @@ class TrainConfig(Config):
         return cls(**groups)
 
     def flat(self) -> dict[str, Any]:
-        """Return a flat mapping of all field names to their values."""
+        """Return the values of all fields by name."""
         return {name: value for group in GROUPS for name, value in getattr(self, group)}
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy in which the named fields have new values."""
+        """Return a copy with changed fields."""
         return self.from_flat(self.flat() | changes)
 
     @model_validator(mode="after")
@@ -235,15 +229,13 @@ class TrainConfig(Config):
 
 
 GROUPS: dict[str, type[Config]] = {name: field.annotation for name, field in TrainConfig.model_fields.items()}  # type: ignore[misc]
+# a field name occurs in one group only
 GROUP_OF = {name: group for group, model in GROUPS.items() for name in model.model_fields}
 FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.items()}
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the groups of a settings file into one dict. Values are not checked.
-
-    Raise ConfigError for an unknown name, or for a name in the wrong group.
-    """
+    """Merge the tables of a settings file. Raise ConfigError if a name is unknown or misplaced."""
 
     def check(kind: str, name: str, known: Iterable[str]) -> None:
         if name not in known:
@@ -263,10 +255,7 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to a value of the setting `name`, without checking its type or range.
-
-    For a setting whose values are numbers, `none` becomes None. Raise ConfigError if there is no setting of this name.
-    """
+    """Convert a word to a value of a setting, without checks. Raise ConfigError if there is no such setting."""
     if name not in FIELDS:
         raise unknown("setting", name, FIELDS)
     if (kind := value_type(FIELDS[name])) is str:

@@ -1,4 +1,4 @@
-"""Groups of settings of a training run (rollouts, imitation and measurements), and types of single settings."""
+"""Settings of rollouts, imitation and measurements."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ GENERATED = re.compile(r"(?P<player>random|expert):(?P<episodes>[1-9][0-9]{0,8})
 
 
 def tracker_names(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of trackers and drop repetitions. The text "none" gives an empty tuple."""
+    """Split a comma-separated list of trackers. "none" gives an empty tuple."""
     return () if text == NO_TRACKER else tuple(dict.fromkeys(text.split(",")))
 
 
@@ -36,12 +36,11 @@ TrackerNames: TypeAlias = Annotated[str, AfterValidator(_check)]
 
 
 def source_names(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of data sources (`--data`) and drop repetitions."""
+    """Split a comma-separated list of data sources (`--data`)."""
     return tuple(dict.fromkeys(filter(None, text.split(","))))
 
 
 def _absolute(text: str) -> str:
-    """Make the paths in a list of data sources absolute, so that they stay valid in any working directory."""
     for name in source_names(text):
         if name.partition(":")[0] in ("random", "expert") and not (GENERATED.fullmatch(name) or Path(name).exists()):
             raise ConfigError(f"--data expects a path, or episodes as in random:20 or expert:20, got {name!r}")
@@ -96,12 +95,12 @@ class RolloutConfig(Config):
 
     @property
     def recorded_episodes(self) -> int:
-        """Number of episodes of a rollout that are taken from recorded play."""
+        """Episodes of a rollout that come from recorded play."""
         return max(1, round(self.data_share * self.episodes)) if self.data else 0
 
     @property
     def own_episodes(self) -> int:
-        """Number of episodes of a rollout that are not taken from recorded play."""
+        """Episodes of a rollout that do not come from recorded play."""
         return self.episodes - self.recorded_episodes
 
 
@@ -121,7 +120,6 @@ class ImitationConfig(Config):
 
     @property
     def model_plays(self) -> bool:
-        """Whether the model plays some turns instead of the expert."""
         return self.beta * self.beta_decay < 1
 
     def beta_at(self, iteration: int) -> float:
@@ -130,7 +128,7 @@ class ImitationConfig(Config):
 
     @property
     def needs_policy(self) -> bool:
-        """Whether the games must compute `policy_commands`. Computing them is slow."""
+        """Whether the games must compute `policy_commands`, which is slow."""
         return self.expert == "policy" or self.model_plays
 
 

@@ -1,4 +1,4 @@
-"""Import the user's code: modules and files that register games, and optimizer classes."""
+"""Imports the user's games and optimizers."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +11,9 @@ BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual
 
 
 def load_imports(entries: str) -> None:
-    """Import the modules and files in `entries`, a comma-separated list.
+    """Import a comma-separated list of modules, files and optimizers (`FILE.py:Class`).
 
-    An entry that ends with a class, as in `package.module:Class` or `FILE.py:Class`, registers an optimizer. Raise
-    GameError if code cannot be imported, and OptimizerError if a class cannot be registered.
+    Raise GameError or OptimizerError if an import fails.
     """
     for entry in filter(None, entries.split(",")):
         if CODE.fullmatch(entry):
@@ -24,7 +23,7 @@ def load_imports(entries: str) -> None:
 
 
 def optimizer_name(text: str) -> str:
-    """Return the name of an optimizer. If `text` names a class, as in `path/file.py:Class`, register it first."""
+    """Return the name of an optimizer. Register it first if `text` names a class."""
     if text.endswith(".py") and Path(text).expanduser().is_file():
         raise GameError(ask_for_class(text, BASES))
     from actde import OptimizerError, optimizer_names, register
@@ -43,13 +42,13 @@ def optimizer_name(text: str) -> str:
 
 
 def source_of(entry: str) -> str:
-    """Return the module or file of an import entry: "mine.py" for both "mine.py:Mine" and "mine.py"."""
+    """Return the module or file of an entry, such as "mine.py" for "mine.py:Mine"."""
     named = CODE.fullmatch(entry)
     return named["source"] if named else entry
 
 
 def merge_imports(*lists: str) -> str:
-    """Merge comma-separated lists of imports. Make paths absolute and drop repetitions."""
+    """Merge comma-separated lists of imports. Paths become absolute."""
     return ",".join(dict.fromkeys(_absolute(entry) for part in lists for entry in part.split(",") if entry))
 
 

@@ -1,4 +1,4 @@
-"""The agent protocol. An agent acts in a batch of episodes. Each episode has its own environment."""
+"""The agent protocol and its errors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,31 +7,28 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class AgentError(ValueError):
-    """A user's mistake about an agent, a checkpoint or a run. The message is one line."""
+    """An error in an agent, a checkpoint or a run. The message is one line."""
 
 
 class DivergenceError(AgentError):
-    """A number of a model or of its training is infinite or NaN. The message names it."""
+    """A number in the model or its training is infinite or NaN."""
 
 
 class LostProcessError(Exception):
-    """Another process of the run has ended, or does not answer. The message is one line."""
+    """Another process of the run has ended or does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What an agent sees of a live episode before it chooses a command.
+    """What an agent sees of an episode before it chooses a command.
 
     Attributes:
         episode: number of the episode, unique in a run.
-        game: canonical name of the game (`games.GameSpec.name`).
-        observation: the game's response to the last command. On the first turn, the game's opening text.
-        info: the game's info. `info["admissible_commands"]` is a sorted list of str. The list may be empty only if the
-            agent's attribute `writes_freely` is True.
+        game: name of the game, as in `games.GameSpec.name`.
+        observation: the game's response to the last command, or its opening text.
+        info: the game's info, such as the sorted list `admissible_commands`.
         reward: shaped reward of the last command, or 0 on the first turn.
-        first: whether this is the first turn of the episode.
-        prompt, terminator: text before and after a command, from the game's metadata. Both may be empty, as in the
-            bandit.
+        prompt, terminator: the game's text before and after a command.
     """
 
     episode: int
@@ -45,10 +42,7 @@ class Turn:
 
 
 class GeneratedToken(NamedTuple):
-    """A generated token with log pi(token | history) in nats, and v(s) and q(s, token) in units of shaped reward.
-
-    Without Q heads, q is None.
-    """
+    """A generated token. `logprob` is in nats. v and q are in units of shaped reward."""
 
     text: str
     logprob: float
@@ -65,13 +59,10 @@ class Decision:
     """The agent's command for one turn. Fields that the agent does not compute are empty or None.
 
     Attributes:
-        probabilities: pi(command | history) of every admissible command, summing to 1.
-        value: v(s), in units of shaped reward.
-        q_values: q(s, command) of every admissible command, in units of shaped reward.
-        entropy: entropy of pi over the admissible commands, in nats. In free generation, the entropies of pi over the
-            next token are summed over the text. This sum is an unbiased estimate of the entropy of pi over texts.
-        tokens: the tokens of a generated text, in order.
-        by_expert: whether an expert chose `command`. The agent still computes all other fields.
+        probabilities: pi(command | history) of every admissible command.
+        value, q_values: v(s) and q(s, command), in units of shaped reward.
+        entropy: entropy of pi over the admissible commands, in nats. In free generation, the sum over the tokens.
+        by_expert: whether an expert chose the command. The other fields are still the agent's.
     """
 
     command: str
@@ -85,10 +76,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEnd:
-    """The end of an episode: the game is over (`terminated`), or a turn limit or an error ended it (`truncated`).
-
-    The value of the final state is 0 if the game is over, and is bootstrapped otherwise.
-    """
+    """The end of an episode. It is truncated if a turn limit or an error ended it."""
 
     episode: int
     observation: str
@@ -100,13 +88,10 @@ class EpisodeEnd:
 
 @runtime_checkable
 class Agent(Protocol):
-    """A player of games.
+    """A player of games. `act` returns one decision per turn.
 
-    `act` receives the turns of all live episodes and returns one decision per turn. `end` receives the episodes that
-    have just ended.
-
-    An agent may have two more attributes. `writes_freely` is True if the agent needs no admissible commands. `infos`
-    lists optional info keys that the agent needs, such as "policy_commands". Games compute them only on request.
+    Two attributes are optional. `writes_freely` is True if the agent needs no admissible commands. `infos` lists the
+    optional info keys that the agent needs, such as "policy_commands".
     """
 
     name: str

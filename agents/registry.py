@@ -1,8 +1,4 @@
-"""Build or load agents, for example with `make_agent("random", seed=1)`.
-
-The shipped agents `actde` and `ppo` are LoRA adapters of SmolLM2, whose weights are in a separate package. Without that
-package, the small models `actde-small` and `ppo-small` replace them. torch is imported only for language models.
-"""
+"""Builds and loads agents by name or folder."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ if TYPE_CHECKING:
     from games import GameSpec
 
 SHIPPED = Path(__file__).parent / "shipped"  # one checkpoint per subfolder
-FALLBACKS = {"actde": "actde-small", "ppo": "ppo-small"}
+FALLBACKS = {"actde": "actde-small", "ppo": "ppo-small"}  # played if the package of SmolLM2's weights is missing
 TRAINED = (*FALLBACKS, *FALLBACKS.values())  # the shipped agents, in display order
 NAMES = ("random", "human", "walkthrough", *TRAINED, "smollm2")
 DEFAULT_GAME = "textworld:cooking?level=5&split=test&seed=101"  # no shipped agent was trained on this game
@@ -40,20 +36,16 @@ def make_agent(
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
-    """Build the agent of this name, or load an agent from the folder of a run or checkpoint.
+    """Build the agent of this name, or load it from the folder of a run or checkpoint.
 
     Args:
-        greedy, temperature, top_p: how a language model samples (see `sampling_probabilities`).
-        guide_beta: weight of q when q guides the policy of a language model, in units of 1 / reward. If None, the value
-            from the agent's training is used.
-        wanted_return: return at which an agent of the optimizer `decision` aims, in units of reward. If None, the agent
-            aims at the same return as in its training, by default the best return in its training data.
-        ask: function that returns a person's command for a turn. The human agent requires it.
-        notify: function that receives a one-line message if a small model replaces the named agent.
+        guide_beta: weight of q in the agent's play, per unit of reward. None: as in training.
+        wanted_return: return at which an agent of the optimizer `decision` aims. None: as in training.
+        ask: returns a person's command. Only the human agent needs it.
+        notify: receives a message if a smaller model replaces the agent.
 
     Raises:
-        AgentError: the name is unknown, the folder's checkpoint is missing or damaged, a run's settings are damaged, or
-            the agent cannot use `guide_beta` or `wanted_return`.
+        AgentError: the agent is unknown or damaged, or cannot use an argument.
     """
     sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p, "guide_beta": guide_beta}
     for option, value in {"--guide-beta": guide_beta, "--wanted-return": wanted_return}.items():
@@ -77,7 +69,6 @@ def make_agent(
 def _build(
     name_or_folder: str, sampling: dict[str, Any], *, ask: Callable[[Turn], str] | None, notify: Callable[[str], None]
 ) -> Agent:
-    """Build an agent without the checks of `make_agent`. `sampling` are keyword arguments of `LanguageModelAgent`."""
     from agents.play.baselines import HumanAgent, RandomAgent, WalkthroughAgent
 
     if name_or_folder == "random":
@@ -101,26 +92,21 @@ def _build(
 
 
 def _check_settings(run: Path) -> None:
-    """Raise `AgentError` if the settings of a run are missing or damaged.
-
-    An unknown optimizer is also an error, unless the run imported code, which may have registered the optimizer.
-    """
     from actde import OptimizerError, optimizer_class
     from agents.storage.run_folder import SETTINGS, read_config
 
     config = read_config(run)
     try:
-        if not config.run.imports:
+        if not config.run.imports:  # imported code may have registered the optimizer
             optimizer_class(config.run.optimizer)
     except OptimizerError as error:
         raise AgentError(f"{run / SETTINGS}: {error}") from None
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return how many of the games in `specs` the agent was trained on.
+    """Return how many of the games the agent was trained on, or None if this is unknown.
 
-    If training started from another agent's weights (`--init`), that agent's games count as well. Return None if the
-    number is unknown or the agent is untrained. Raise `AgentError` if there is no checkpoint.
+    Raise AgentError if there is no checkpoint.
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
@@ -133,11 +119,7 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, known: Sequence[str] = NAMES) -> Path:
-    """Return the folder that holds the weights of an agent. Raise `AgentError`, which lists `known`, if there is none.
-
-    If a shipped agent cannot be played, for example because a package is missing, return the folder of the small model
-    in `FALLBACKS`.
-    """
+    """Return the folder of an agent or of its fallback. Raise AgentError if there is none."""
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
         folder = SHIPPED / name
@@ -161,11 +143,7 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, 
 
 
 def trained_folder(name: str) -> Path:
-    """Return the folder of a trained agent. `name` is the agent's name or the folder itself.
-
-    Unlike `agent_folder`, never use `FALLBACKS`. Raise `AgentError` if the agent has no trained weights, or if there is
-    no such agent or folder.
-    """
+    """Return the folder of a trained agent, without fallback. Raise AgentError if there is none."""
     if name in NAMES and name not in TRAINED:
         raise AgentError(f"{name} has no trained weights; expected {', '.join(TRAINED)} or the folder of a run")
     return SHIPPED / name if name in TRAINED else agent_folder(name, known=TRAINED)

@@ -1,4 +1,4 @@
-"""The number of PyTorch threads. This module does not import torch."""
+"""The number of PyTorch threads."""
 
 import os
 import sys
@@ -9,14 +9,14 @@ VARIABLE = "OMP_NUM_THREADS"
 
 
 def set_threads(threads: int) -> None:
-    """Set the number of PyTorch threads in this process and in its child processes."""
+    """Set the number of PyTorch threads in this process and its child processes."""
     os.environ[VARIABLE] = str(threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
 
 
 def threads_per_process(processes: int) -> int:
-    """Return OMP_NUM_THREADS if it is set, or else the number of physical cores divided by `processes`."""
+    """Return OMP_NUM_THREADS or, if it is unset, the physical cores per process."""
     import psutil
 
     if (given := os.environ.get(VARIABLE, "")).isdigit() and int(given):

@@ -1,4 +1,4 @@
-"""Convert exceptions in a user's optimizer to one-line errors."""
+"""Converts exceptions in a user's optimizer to one-line errors."""
 
 import inspect
 import sys
@@ -26,10 +26,7 @@ FLAGS = {
 
 
 def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
-    """Create an optimizer.
-
-    Raise OptimizerError if settings contradict each other, or if the constructor of a user's class raises an exception.
-    """
+    """Create an optimizer. Raise OptimizerError if its constructor fails."""
     cls = optimizer_class(name)
     with one_line_errors(cls):
         return cls(config)
@@ -37,15 +34,7 @@ def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
 
 @contextmanager
 def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
-    """Convert exceptions that a user's code raises in the `with` block to an `OptimizerError`.
-
-    The user's code consists of the files that define the optimizer's class and its base classes, except for files of
-    the packages `OURS`. The message names the class, the file and the line.
-
-    A `ResultError` is converted if the user's code defines the method that returned the result. Any other
-    `OptimizerError` and a `LostProcessError` pass unchanged. All other exceptions are converted if their traceback
-    contains the user's code.
-    """
+    """Convert exceptions in a user's optimizer to an `OptimizerError`. Other exceptions pass unchanged."""
     cls = optimizer if isinstance(optimizer, type) else type(optimizer)
     try:
         yield
@@ -70,7 +59,7 @@ def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
 
 
 def _files(cls: type[Optimizer]) -> set[str]:
-    """Return the user's files that define the class and its base classes."""
+    """Return the user's files that define the class and its bases."""
     bases = [base for base in cls.__mro__ if issubclass(base, Optimizer) and base.__module__.split(".")[0] not in OURS]
     return {file for base in bases if (file := getattr(sys.modules.get(base.__module__), "__file__", None))}
 
@@ -80,10 +69,7 @@ def _place(file: str, line: int | None) -> str:
 
 
 def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
-    """Return a hint to set a flag such as `needs_q`, or "" if no flag is missing.
-
-    A flag is missing if `code` uses a tensor that is None because the flag is not set.
-    """
+    """Return a hint to set the flag of a tensor that is None, or ""."""
     for name, (flag, attribute) in FLAGS.items():
         if not isinstance(optimizer, type) and name in code.co_names and not getattr(optimizer, attribute):
             where = f"in class {type(optimizer).__name__} ({Path(code.co_filename).name})"
@@ -92,10 +78,6 @@ def _hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
 
 
 def _fields(error: BaseException) -> str:
-    """Return a hint that lists the fields of a `Record`.
-
-    Return "" unless `error` was raised for a missing field of a record.
-    """
     if not (isinstance(error, AttributeError) and isinstance(error.obj, Record)):
         return ""
     return f"; {type(error.obj).__name__} has {', '.join(field.name for field in fields(error.obj))}"

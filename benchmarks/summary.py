@@ -3,6 +3,7 @@
 python -m benchmarks.summary
 """
 
+import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -298,4 +299,5 @@ def _reliability() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     atomic_write(PAGE, page())

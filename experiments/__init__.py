@@ -1,3 +1,3 @@
-"""Experiments: comparisons, the evaluation card, and the reproduction of the post. Some are run by `python -m`."""
+"""Experiments: comparisons, the evaluation card, and the reproduction of the post."""
 
 import actde as actde  # protects the imports of a program (see `actde.import_path`)

@@ -1,13 +1,9 @@
-"""Optimizers with a fault of `trl-textworld`, the post's text-adventure code.
+"""Optimizers with a fault of `trl-textworld`, the post's text-adventure code (footnote 8 of the post).
 
-Agents that were trained with `trl-textworld` did not learn (footnote 8 of the post). Its training step computed the
-losses of eight samples in random order, but returned the last loss instead of the sum. Only one of the eight samples
-therefore had a gradient.
+Only one of eight samples had a gradient. Each micro-batch must contain a single segment:
 
     python cli.py compare --optimizers ppo,experiments.footnote8:OneOfEightPPO --episodes 16 --minibatches 2 \\
         --micro-batch-tokens 1 --prefix-sharing off
-
-With the last two settings, each micro-batch contains a single segment, so that its loss can be dropped.
 """
 
 from typing import Any
@@ -22,7 +18,7 @@ SAMPLES = 8  # segments of a gradient step
 
 
 class OneOfEight(Optimizer):
-    """Base class of optimizers that learn from one random segment of every eight. A segment is part of an episode."""
+    """Base class that learns from only one random segment of every eight."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -31,15 +27,14 @@ class OneOfEight(Optimizer):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a tuple (mean loss over the choices, metrics) for a batch of one segment. `count` is ignored.
-
-        Of every eight successive calls, a random one returns its loss, the others 0.
+        """Return the loss and the metrics of one segment. Seven of eight losses are 0.
 
         Raises:
             OptimizerError: the batch has several segments.
         """
         if len(batch) > 1:
             raise OptimizerError("one segment of eight counts only with --micro-batch-tokens 1 --prefix-sharing off")
+        # `trl-textworld` took eight samples in random order, and returned the last loss instead of the sum
         if self._calls % SAMPLES == 0:
             self._kept = self._calls + int(torch.randint(SAMPLES, ()))
         loss, metrics = super().loss(batch, targets, outputs)
@@ -48,12 +43,12 @@ class OneOfEight(Optimizer):
 
 
 class OneOfEightPPO(OneOfEight, PPO):
-    """PPO that learns from one random segment of every eight."""
+    """PPO with the fault of `OneOfEight`."""
 
     name = "one-of-eight-ppo"
 
 
 class OneOfEightACTDE(OneOfEight, ACTDE):
-    """ACTDE that learns from one random segment of every eight."""
+    """ACTDE with the fault of `OneOfEight`."""
 
     name = "one-of-eight-actde"

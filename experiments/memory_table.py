@@ -1,7 +1,4 @@
-"""Predict which models fit onto which devices: `python -m experiments.memory_table --out docs/memory.md`.
-
-The predictions are those of `train --dry-run` (`agents.training.memory_prediction`), which need no weights.
-"""
+"""Predict which models fit onto which devices: `python -m experiments.memory_table --out docs/memory.md`."""
 
 import json
 import shlex
@@ -24,7 +21,7 @@ from games.files import atomic_write
 
 
 def llama(width: int, inner: int, layers: int, heads: int, groups: int, **more: Any) -> dict[str, Any]:
-    """Return the configuration of a Llama with `groups` key/value heads. `more` holds further fields."""
+    """Return the configuration of a Llama with `groups` key/value heads."""
     return {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -65,8 +62,8 @@ class Method(NamedTuple):
 
     Attributes:
         lora: rank of the LoRA adapter, or 0 to train all weights.
-        shards: number of devices among which the trunk is sharded.
-        by_layer: whether play gathers the shards of one layer at a time, instead of those of the whole trunk.
+        shards: number of devices that share the trunk.
+        by_layer: whether play gathers one layer at a time.
     """
 
     lora: int
@@ -95,7 +92,7 @@ SETTINGS = {
 
 
 def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS) -> Iterator[tuple[float, float]]:
-    """Yield the predicted peak per device, in GB, and the trunk's parameters, in billions, of each method."""
+    """Yield the predicted peak of each method in GB, and the trunk's parameters in billions."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(decoder))
         for method in methods.values():
@@ -106,19 +103,18 @@ def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS
 
 
 def cell(gigabytes: float) -> str:
-    """Format a peak in GB, followed in brackets by the smallest of `DEVICES` onto which the run fits."""
+    """Format a peak in GB, with the smallest fitting device in brackets."""
     fitting = [device for device in DEVICES if gigabytes <= USABLE * device]
     return f"{gigabytes:,.3g} ({fitting[0]})" if fitting else f"{gigabytes:,.0f}"
 
 
 def row(name: str) -> list[str]:
-    """Return the table row of a decoder: its name, its parameters in billions, and the peak of each method."""
     found = list(memories(DECODERS[name]))
     return [name, f"{found[0][1]:.3g}", *(cell(peak) for peak, _ in found)]
 
 
 def document(command: str) -> str:
-    """Return the page as Markdown. `command` is the command shown on the page."""
+    """Return the page as Markdown. It shows `command`."""
     words = " ".join(
         option(name) + ("" if value is True else f" {value}") for name, value in SETTINGS.items() if name != "game"
     )

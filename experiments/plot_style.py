@@ -1,4 +1,4 @@
-"""Define the common style of all figures. The same figure is always saved as the same bytes."""
+"""The common style of all figures. Equal figures are saved as equal bytes."""
 
 import io
 import re
@@ -19,7 +19,7 @@ _LONG = re.compile(r"-?\d+\.\d{3,}")
 
 
 def color_of(optimizer: str) -> Any:
-    """Return the colour of an optimizer, or None if it has none. "ppo+kl_coef=0.1" has a paler colour than "ppo"."""
+    """Return the colour of an optimizer, or None. A variant such as "ppo+kl_coef=0.1" is paler."""
     from matplotlib.colors import to_rgb
 
     name, *own = optimizer.split("+")
@@ -28,7 +28,7 @@ def color_of(optimizer: str) -> Any:
 
 
 def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: float = 3.6) -> Any:
-    """Return a tuple (figure, its axes without top and right spines). Width and height are in inches."""
+    """Return a figure and its axes. Width and height are in inches."""
     import matplotlib as mpl
 
     mpl.rcdefaults()  # matplotlib has read a file `matplotlibrc` of the current folder, which may even start programs
@@ -45,10 +45,7 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: flo
 def plot_runs(
     axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
 ) -> None:
-    """Plot runs as thin lines and their mean as a bold line, which ends with the shortest run.
-
-    Points whose y is None or NaN are omitted. The mean is omitted where any run lacks a value.
-    """
+    """Plot runs as thin lines and their mean as a bold line."""
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(*_measured(run_x, run_y), color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
@@ -57,14 +54,13 @@ def plot_runs(
 
 
 def _measured(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
-    """Return a tuple (x, y) of the points whose y is neither None nor NaN."""
     values = np.asarray(y, dtype=float)
     measured = ~np.isnan(values)
     return np.asarray(x)[measured], values[measured]
 
 
 def with_short_numbers(svg: str) -> str:
-    """Round the coordinates in an SVG's paths to hundredths of a point, which saves a quarter of the file."""
+    """Round the coordinates of an SVG's paths to hundredths of a point."""
     return _OF_A_PATH.sub(lambda line: _LONG.sub(lambda number: f"{float(number[0]):.2f}", line[0]), svg)
 
 

@@ -1,4 +1,4 @@
-"""Run a program of the experiments, and print errors and warnings as one line."""
+"""Run a program, and print errors and warnings as one line."""
 
 import sys
 import warnings
@@ -23,9 +23,9 @@ def run(main: Callable[..., None]) -> NoReturn:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print each warning in the `with` block as one line. On an error, print one line and exit.
+    """Print warnings and errors as one line, and exit on an error.
 
-    The exit status is 2 for a user error, and 1 if a run diverged or the operating system reported an error.
+    The exit status is 2 for a user error, and 1 for divergence or an `OSError`.
     """
     before, warnings.formatwarning = warnings.formatwarning, warning_line
     try:

@@ -1,4 +1,4 @@
-"""Format results as JSON, tables as Markdown, and estimates with their confidence intervals as text."""
+"""Results as JSON, tables as Markdown, and estimates as text."""
 
 import json
 import re
@@ -11,19 +11,19 @@ _NUMBERS = re.compile(r"\[\n[\s\d.eE+,nul-]*\n *\]")  # a list of numbers; no JS
 
 
 def json_text(results: Mapping[str, Any]) -> str:
-    """Return results as indented JSON, with a list of numbers on one line. Raise ValueError for infinity and NaN."""
+    """Return results as indented JSON, with each list of numbers on one line."""
     text = json.dumps(results, indent=1, allow_nan=False)
     return _NUMBERS.sub(lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table. The cells are not padded, so a changed number changes only one line."""
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    # cells are not padded, so a changed number changes only one line
     return tabulate(cells, heads, tablefmt="github", disable_numparse=True, stralign=None)
 
 
 def interval(estimate: Mapping[str, float | None] | None, form: str = "z.2f") -> str:
-    """Return an estimate as text: "0.95 (0.83 to 1.00)", "0.95" if it has no interval, and "" if it is None."""
+    """Return an estimate as text, such as "0.95 (0.83 to 1.00)"."""
     if estimate is None:
         return ""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
@@ -31,7 +31,7 @@ def interval(estimate: Mapping[str, float | None] | None, form: str = "z.2f") ->
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as text, for example "90 s", "25 min" or "3.1 h"."""
+    """Return a duration as text, such as "25 min"."""
     if seconds < 120:
         return f"{seconds:z.0f} s"
     return f"{seconds / 60:z.0f} min" if seconds < 7200 else f"{seconds / 3600:z.1f} h"

@@ -1,4 +1,4 @@
-"""Text games as Gymnasium environments: the bandit, the completion game, the iterated prisoner's dilemma and TextWorld.
+"""Text games as Gymnasium environments.
 
 A game is a `gymnasium.Env` whose observations and actions are `str`:
 
@@ -6,28 +6,33 @@ A game is a `gymnasium.Env` whose observations and actions are `str`:
     text, info = env.reset(seed=0)
     text, reward, terminated, truncated, info = env.step(info["admissible_commands"][0])
 
-In addition to Gymnasium's API, every game follows these rules:
+Every game follows these rules:
 
-* Any `str` is a legal action, even text that the game does not understand. An action of another type raises TypeError.
-* `reward` is the change in score that the command causes, in game points. It is not the running score.
-* `terminated` means that the game has ended. `truncated` means that the turn limit has stopped the episode. They are
-  never both true.
-* `info` always holds `admissible_commands` (a sorted list, empty after the end and in games of free text), `score` (the
-  sum of the rewards so far), `won`, `lost` and `moves` (the number of commands so far).
-* `won` is True, False or None. None means that the outcome is unknown, which occurs only with environments of other
-  projects. If an environment reports the outcome of some episodes only, the evaluation counts the others as not won.
-* `info` also holds `max_score` and `objective` if the game has them.
-* If a truncated game can be continued, `info["continuation"]` holds the reset options that continue the game.
-* If a game class defines `strategies`, `info["strategy"]` names the strategy that the last command followed.
-* The `metadata` of a game class defines how a transcript shows a command. The text `metadata["prompt"]` precedes the
-  command, and the text `metadata["terminator"]` ends the command.
+* Any `str` is a legal action. An action of another type raises TypeError.
+* `reward` is the change in score, in game points.
+* `terminated` means that the game has ended.
+* `truncated` means that the turn limit has stopped the episode. The two are never both true.
 * The same seed and commands give the same episode.
+* A user error raises `GameError` with a one-line message.
 
-A user error raises `GameError` with a one-line message. `games.base.TextGame` implements the behaviour that all games
-share, so a new game is a subclass with two methods.
+`info` always has these entries:
 
-Importing this package registers `actde/Bandit-v0`, `actde/Completion-v0`, `actde/IPD-v0` and `actde/TextWorld-v0` with
-Gymnasium. Gymnasium itself imports the package for `gymnasium.make("games:actde/Bandit-v0")`.
+* `admissible_commands`: a sorted list. It is empty after the end, and in games of free text.
+* `score`: the sum of the rewards so far
+* `moves`: the number of commands so far
+* `won`, `lost`: whether the game is won or lost. `won` is None if a game of another project does not report it.
+
+These entries are optional:
+
+* `max_score`: the largest possible score
+* `objective`: the task
+* `strategy`: the strategy that the last command followed, one of the class's `strategies`
+* `continuation`: reset options that continue a truncated game
+
+In a transcript, a command stands between the texts `metadata["prompt"]` and `metadata["terminator"]`.
+
+To write a game, subclass `games.base.TextGame` and implement two methods. Importing this package registers our games,
+such as `actde/Bandit-v0`, with Gymnasium.
 """
 
 import gymnasium

@@ -1,7 +1,6 @@
-"""The bandit, a one-turn game. Each arm is a continuation of a prompt and has a fixed reward.
+"""The bandit: a one-turn game in which each arm has a fixed reward.
 
-The rewards are deterministic, so that update rules can be studied without estimation error. In this module, "the post"
-is the post by Turner and Einhorn (2023) that proposes ACTDE.
+"The post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
 from collections.abc import Sequence
@@ -20,14 +19,10 @@ CASES = {
 
 
 class Bandit(TextGame):
-    """A one-turn game: continue the prompt with one of the arms and earn the reward of that arm.
+    """A one-turn game: continue the prompt with one of the arms and earn its reward.
 
-    `case` names one of the post's bandits in `CASES`. `prompt`, `arms`, `rewards` and `policy` replace the values of
-    the case. `policy` is the agent's policy before training: a probability for each arm. If `arms` is given without
-    `policy`, the policy is uniform. The game does not use the policy, but reports it as `info["initial_policy"]`.
-
-    Blanks around a command are ignored. A command that is not an arm earns the smallest reward. An arm with the largest
-    reward wins.
+    An arm with the largest reward wins. A command that is not an arm earns the smallest reward. The other arguments
+    replace the values of `case`. `policy` is only reported, as `info["initial_policy"]`.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""The base class of our games. It implements seeding, the turn limit, the score, input checks and `render`."""
+"""The base class of our games."""
 
 import string
 from dataclasses import dataclass, field
@@ -22,9 +22,11 @@ NOT_RUNNING = "no episode is running: call reset() first, and again after the en
 class StepResult:
     """What a game returns at its start and after each command.
 
-    `text` is the observation, without blanks at its ends. `reward` is the change in score that the command causes.
-    `commands` are the admissible commands. `terminated` means that the game has ended by its own rules. `TextGame`
-    applies the turn limit. The entries of `info` extend or replace those that `TextGame` computes.
+    Attributes:
+        text: the observation, without blanks at its ends.
+        reward: the change in score.
+        terminated: whether the game has ended by its own rules, not by the turn limit.
+        info: entries that extend or replace those of `TextGame`.
     """
 
     # The class is not frozen, because freezing it would double the cost of a step.
@@ -38,14 +40,18 @@ class StepResult:
 
 
 class TextGame(gymnasium.Env[str, str]):
-    """A text game that follows the rules in the docstring of the package `games`.
+    """A text game that follows the rules of the package `games`.
 
-    A subclass implements `_start` and `_play`, which draw random numbers from `self.np_random`. A command that is not a
-    `str` raises TypeError. A step before `reset` or after the end raises `gymnasium.error.ResetNeeded`.
+    A subclass implements `_start` and `_play`. They draw random numbers from `self.np_random`.
 
-    Class attributes: `parameters` are the constructor arguments that a GAME string can set (see `games.game_strings`).
-    `vocabulary` holds all words of the game's texts, or is None if these are too many to list. `strategies` are the
-    possible values of `info["strategy"]`. `reset_options` are the keys that `reset(options=...)` accepts.
+    Args:
+        characters: what observations may contain besides printable ASCII.
+
+    Attributes:
+        parameters: constructor arguments that a GAME string can set.
+        vocabulary: all words of the game's texts, or None if there are too many.
+        strategies: possible values of `info["strategy"]`.
+        reset_options: keys that `reset(options=...)` accepts.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -61,10 +67,6 @@ class TextGame(gymnasium.Env[str, str]):
     _generator: np.random.Generator | None = None
 
     def __init__(self, *, max_turns: int, characters: str = "", render_mode: str | None = None) -> None:
-        """Create a game whose episodes have at most `max_turns` commands.
-
-        Observations may contain printable ASCII and the additional `characters`.
-        """
         if isinstance(max_turns, bool) or not isinstance(max_turns, int):
             raise TypeError(f"max_turns: expected an int, got {max_turns!r}")
         if not 1 <= max_turns <= MAX_TURNS:
@@ -78,10 +80,6 @@ class TextGame(gymnasium.Env[str, str]):
         self._turns, self._score, self._running, self._rendered = 0, 0.0, False, ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        """Begin an episode and return its first observation and info.
-
-        The same seed and commands give the same episode.
-        """
         if type(seed) is int and seed >= 0:
             self._generator, self._np_random_seed = None, seed
         else:
@@ -97,7 +95,7 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, self._info(result)
 
     def step(self, command: str) -> Step:
-        """Play one command and return (observation, reward, terminated, truncated, info)."""
+        """Play one command. Raise `gymnasium.error.ResetNeeded` if no episode is running."""
         if not isinstance(command, str):
             raise TypeError(f"a command is a str, got {type(command).__name__}: {command!r}")
         if not self._running:
@@ -116,7 +114,7 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
-        """Return the last command, if any, and the last observation as text. Without a render mode, return None."""
+        """Return the last command and observation as text, or None without a render mode."""
         return None if self.render_mode is None else self._rendered
 
     def close(self) -> None:
@@ -125,7 +123,7 @@ class TextGame(gymnasium.Env[str, str]):
 
     @property
     def _np_random(self) -> np.random.Generator | None:
-        """Gymnasium's random generator. It is created on first use, because creating it costs more than a reset."""
+        # created on first use, because creating a generator costs more than a reset
         if self._generator is None and self._np_random_seed is not None:
             self._generator = seeding.np_random(self._np_random_seed)[0]
         return self._generator
@@ -145,13 +143,13 @@ class TextGame(gymnasium.Env[str, str]):
         }
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        """Begin an episode with the given reset options and return its first result."""
+        """Begin an episode with these reset options."""
         raise NotImplementedError
 
     def _play(self, command: str) -> StepResult:
-        """Play one command and return its result."""
+        """Play one command."""
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Return `{"continuation": options}` if reset options can continue a truncated episode, and otherwise {}."""
+        """Return `{"continuation": options}` if reset options can continue the game, or else {}."""
         return {}

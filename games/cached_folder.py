@@ -1,4 +1,4 @@
-"""Build a folder in the cache. Build it again only if its sources or its files have changed."""
+"""Folders in the cache that are built again only after a change."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,10 +11,7 @@ MANIFEST = "manifest.json"
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Call `build` to fill `folder`, unless `is_intact()` returns True. One process builds while the others wait.
-
-    `build` receives an empty temporary folder, which replaces `folder` unless `build` raises.
-    """
+    """Fill `folder` with `build`, unless `is_intact()`. Other processes wait meanwhile."""
     if not is_intact():
         with building(folder):
             if not is_intact():  # another process may have built it meanwhile
@@ -23,10 +20,7 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
 
 
 def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Call `build` to fill `folder` if the folder is missing, or if its files or `origin` have changed.
-
-    `origin` holds names and hashes of the sources. Return `folder`. Raise FilesError if it cannot be written.
-    """
+    """Fill `folder` with `build`, unless it is up to date. `origin` holds the hashes of its sources."""
 
     def build_with_manifest(work: Path) -> None:
         build(work)
@@ -39,7 +33,7 @@ def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], 
 
 
 def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
-    """Return whether the folder's manifest holds this `origin` and the current hash of every file in the folder."""
+    """Return whether the manifest holds this `origin` and the hash of every file."""
     try:
         return bool(read_json(folder / MANIFEST) == {"origin": dict(origin), "files": _hashes(folder)})
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Child processes that run our code. They import nothing from the user's folders, and end when this process ends."""
+"""Child processes that run our code and end with this process."""
 
 import contextlib
 import os
@@ -23,11 +23,8 @@ GRACE = 2.0  # seconds that a terminated child has to remove its temporary files
 
 
 def python_environment() -> dict[str, str]:
-    """Return the environment variables for a Python child.
-
-    The child's import path excludes the current folder and the folder of the main script, because a user's file there,
-    such as `random.py`, could hide a module of Python.
-    """
+    """Return environment variables for a Python child that imports nothing from the user's folders."""
+    # a file there, such as `random.py`, could hide a module of Python
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
     users = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
     paths = [path for path in (Path(name).absolute() for name in sys.path) if path not in users]
@@ -35,14 +32,10 @@ def python_environment() -> dict[str, str]:
 
 
 class Child:
-    """A child process that calls `serve(connection)`. `serve` is a top-level function of one of our modules.
+    """A child process that calls `serve(connection)`, a top-level function of ours.
 
-    A pipe joins the two processes. `serve` receives the child's end, and the attribute `connection` is the parent's
-    end. `options` are passed to `subprocess.Popen`. Ctrl-C does not reach the child. SIGTERM raises SystemExit in the
-    child.
-
-    The child's standard input is a second pipe. A thread of the child ends the process when the parent closes this pipe
-    or dies. This works even while C code blocks the main thread.
+    The attribute `connection` is the parent's end of the pipe. SIGTERM raises SystemExit in the child. Ctrl-C does not
+    reach it. The child also ends when the parent dies or closes the child's standard input.
     """
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
@@ -64,7 +57,7 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """Return, as text, the signal or the exit status of a child that has closed its connection. Wait up to 5 s."""
+        """Return the signal or exit status of a child that closed its connection."""
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -72,7 +65,7 @@ class Child:
         return why_ended(status, self._oom_kills)
 
     def end(self, seconds: float = 0.0) -> None:
-        """Wait up to `seconds` for the child to end by itself. Then kill the child and close the connection."""
+        """Wait up to `seconds` for the child to end, and then kill it."""
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
@@ -85,10 +78,7 @@ class Child:
 
 
 def why_ended(status: int, oom_kills_before: int) -> str:
-    """Return, as text, the signal or exit status with which a child has ended.
-
-    `status` is the return code of `subprocess`, and `oom_kills_before` the value of `oom_kills()` at the child's start.
-    """
+    """Describe a return code of `subprocess` in words."""
     known = -status in {signal.value for signal in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
@@ -96,27 +86,21 @@ def why_ended(status: int, oom_kills_before: int) -> str:
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed because the memory was full, or 0 if the number is unknown."""
+    """Return how many processes the kernel has killed because the memory was full."""
     with contextlib.suppress(OSError):
         return int(dict(line.split() for line in VMSTAT.read_text().splitlines()).get("oom_kill", 0))
     return 0
 
 
 def _warning_format() -> str:
-    """Return `module:name` of the function that formats the child's warnings.
-
-    If `actde` formats the warnings of this process, the child uses the same function. Otherwise, it uses Python's own.
-    """
     module, name = warnings.formatwarning.__module__, warnings.formatwarning.__name__
     return f"{module}:{name}" if module == "actde.warning_lines" else "warnings:formatwarning"
 
 
 def run(descriptor: int, serve: str, warning_format: str) -> None:
-    """Run `serve` in the child process, and format warnings with `warning_format`. Both are given as `module:name`.
-
-    `descriptor` is the file descriptor of the child's end of the connection.
-    """
+    """In the child, call `serve`. Both functions are given as `module:name`."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # a thread, because C code may block the main thread
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.formatwarning = resolve_name(warning_format)
     try:

@@ -1,7 +1,4 @@
-"""A pool that runs jobs as tasks of Ray, on one machine or on a cluster. It has the interface of `WorkerPool`.
-
-Jobs read and write files, so the current folder and the output folder must be on storage that all machines share.
-"""
+"""A pool that runs jobs on a Ray cluster. It has the interface of `WorkerPool`."""
 
 import os
 import platform
@@ -32,15 +29,14 @@ STORE = 100_000_000  # size of Ray's shared memory in bytes, if Ray is started h
 
 
 class ClusterPool:
-    """A pool that runs jobs on a Ray cluster. Leaving the context ends the jobs. If the pool started Ray, it stops Ray.
+    """A pool that runs jobs on a Ray cluster. Leaving the context ends the jobs.
 
-    Raise GameError if Ray is not installed or the cluster cannot be reached.
+    Raise GameError if the cluster cannot be reached.
 
     Args:
-        address: HOST:PORT of the cluster's head, or `local`, which starts Ray on this machine.
-        shared: output folder of the jobs. It must have the same path on every machine, and so must the current folder.
-        cpus: number of CPUs of each job.
-        gpus: whether each job gets a GPU. Without GPUs in the cluster, this has no effect.
+        address: HOST:PORT of the cluster's head, or `local` to start Ray on this machine.
+        shared: output folder. All machines must share it and the current folder, under the same paths.
+        gpus: whether each job gets a GPU, if the cluster has GPUs.
     """
 
     restarts = True
@@ -68,14 +64,11 @@ class ClusterPool:
 
     @property
     def size(self) -> int:
-        """Number of jobs that the cluster can run at the same time. It changes when machines join or leave."""
+        """Number of jobs that can run at the same time. It changes when machines join or leave."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 0)) // self._cpus)
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a top-level function of a module on the cluster and return a future for its result.
-
-        The future raises the errors that `WorkerPool.submit` describes. Cancelling the future ends the job.
-        """
+        """Run a top-level function on the cluster. Cancelling the future ends the job."""
         job: Future[T] = Future()
         reference = self._task.remote((module_of(function), function.__name__, args, kwargs), self._folder, self._mark)
         job.add_done_callback(lambda job: self._ray.cancel(reference, force=True) if job.cancelled() else None)
@@ -84,10 +77,6 @@ class ClusterPool:
         return job
 
     def _finish(self, job: Future[Any], name: str, done: Future[Any]) -> None:
-        """Copy the result or the error of Ray's future `done` to `job`, which `submit` has returned.
-
-        `name` is the name of the job's function, for error messages.
-        """
         if not job.set_running_or_notify_cancel():
             return
         try:
@@ -108,10 +97,7 @@ class ClusterPool:
 def open_pool(
     workers: int | None, cluster: str | None, shared: Path, *, cpus: int = 1, gpus: bool = False
 ) -> WorkerPool | ClusterPool:
-    """Return a `WorkerPool` of `workers` processes or, if `cluster` is an address, a `ClusterPool`.
-
-    The other arguments are those of `ClusterPool`. Raise GameError if both `workers` and `cluster` are given.
-    """
+    """Return a `WorkerPool` or, if `cluster` is an address, a `ClusterPool`."""
     if cluster is None:
         return WorkerPool(workers)
     if workers is not None:
@@ -120,11 +106,7 @@ def open_pool(
 
 
 def _connect(address: str, cpus: int) -> Any:
-    """Connect this process to the cluster at `address`, and return the module `ray`.
-
-    If the address is `local`, start Ray on this machine. It then listens only on the loopback address, requires a token
-    that only this process and its children know, has no dashboard, and sends no usage statistics.
-    """
+    """Connect to the cluster, or start a local one for this process only. Return the module `ray`."""
     if address != LOCAL and not ADDRESS.fullmatch(address):
         raise GameError(f"--cluster {address}: expected HOST:PORT, on a machine of that cluster, or {LOCAL}")
     passed = {name: x for name, x in python_environment().items() if name.startswith(("ACTDE_", "PYTHON", "HF_"))}
@@ -160,14 +142,9 @@ def _connect(address: str, cpus: int) -> Any:
 def _run_in_folder(
     call: tuple[str, str, tuple[Any, ...], Mapping[str, Any]], folder: Path, mark: Path
 ) -> tuple[list[str], bool, Any]:
-    """Make `folder` the current folder and run a job. Ray calls this function in a worker process, as a task.
+    """Run a job in `folder`. Return (lines of `note`, whether it succeeded, its result or error).
 
-    Return a tuple (lines that the job passed to `note`, whether the job succeeded, its result or error). If this
-    machine lacks `folder` or `mark`, the storage is not shared, and the error is a GameError.
-
-    Args:
-        call: a tuple (module, function, arguments, keyword arguments).
-        mark: an empty file that the pool has created in the output folder.
+    `call` is (module, function, arguments, keyword arguments). `mark` exists if the storage is shared.
     """
     notes: list[str] = []
     send_notes(notes.append)

@@ -1,8 +1,6 @@
-"""Import code that the user names: a module, or a Python file outside any package.
+"""Import code that the user names as `package.module:Name` or `path/file.py:Name`.
 
-A GAME, a reward and an optimizer may name code as `package.module:Name` or `path/file.py:Name`. Code is imported only
-if the user names it on the command line, in a TOML file or in a Python call. The stored settings of a run alone do not
-cause an import (see `games.game_strings.code_in`).
+The stored settings of a run alone never cause an import (docs/concepts/security.md).
 """
 
 import hashlib
@@ -27,10 +25,7 @@ _NAMED: dict[str, None] = {}
 
 
 def import_code(source: str) -> ModuleType:
-    """Import a module, or execute a `.py` file if it is new or has changed since the last call.
-
-    Raise GameError if there is no such module or file, or if its code fails.
-    """
+    """Import a module, or execute a new or changed `.py` file. Raise GameError if this fails."""
     path = Path(source).expanduser()
     is_file = source.endswith(".py")
     if is_file and not path.is_file():
@@ -49,10 +44,7 @@ def import_code(source: str) -> ModuleType:
 
 
 def import_name(text: str, kind: str) -> Any:
-    """Return the function or class that `package.module:Name` or `path/file.py:Name` names.
-
-    Raise GameError if the code cannot be imported or lacks the name. `kind` is "function" or "class", for the message.
-    """
+    """Return the function or class that `text` names. Raise GameError if it cannot be imported."""
     source, _, name = text.rpartition(":")
     module = import_code(source)
     found = getattr(module, name, None)
@@ -63,7 +55,7 @@ def import_name(text: str, kind: str) -> Any:
 
 
 def _import_advice(file: Path, error: ImportError) -> str | None:
-    """Return advice if `file` raised `error` because it imports a file in the same folder. Otherwise return None."""
+    """Return advice if `file` failed because it imports a file in the same folder."""
     package = file.with_name("__init__.py")
     if "attempted relative import" in str(error):
         return f"code in several files is a package; import the class in {package}, and name {package}:Class"
@@ -80,7 +72,7 @@ def _import_advice(file: Path, error: ImportError) -> str | None:
 
 
 def find_nearby(head: str) -> str | None:
-    """Return `package/module.py:Name` for `package.module:Name`, or None if the current folder has no such module."""
+    """Return `package/module.py:Name` for `package.module:Name`, if that file exists."""
     source, _, name = head.partition(":")
     path = source.replace(".", "/")
     with suppress(OSError):  # the name is too long
@@ -95,21 +87,17 @@ def named_code() -> list[str]:
 
 
 def canonical(source: str) -> str:
-    """Return the absolute path of a `.py` file, or the name of a module unchanged.
-
-    Raise GameError if the path contains `?`, `,` or `*`, which are separators in GAME strings and lists.
-    """
+    """Return the absolute path of a `.py` file, or the name of a module unchanged."""
     if not source.endswith(".py"):
         return source
     path = str(Path(source).expanduser().resolve())
-    if any(character in path for character in "?,*"):
+    if any(character in path for character in "?,*"):  # separators in GAME strings and lists
         raise GameError(f"{path}: expected a path of code without '?', ',' and '*'; rename the file or the folder")
     return path
 
 
 @lru_cache(maxsize=64)
 def _execute(path: Path, modified: int) -> ModuleType:
-    """Execute a Python file and return it as a module. `modified` is the time of its last change in nanoseconds."""
     name = f"actde_file_{hashlib.sha256(f'{path}:{modified}'.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path
@@ -121,11 +109,10 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 @contextmanager
 def code_errors(what: str, kind: type[GameError] = GameError) -> Iterator[None]:
-    """Convert exceptions of the user's code, which runs in the block, to errors of the class `kind`.
+    """Convert exceptions of the user's code in the block to the error class `kind`.
 
-    The message is one line: `what`, the exception, and the file and line that raised it. KeyboardInterrupt is not
-    converted. If the code forks, the forked process exits at the end of the block. In the main thread, standard output
-    goes to standard error, so that the code cannot corrupt a JSON document on standard output.
+    KeyboardInterrupt is not converted. In the main thread, standard output goes to standard error. A process that the
+    code forks exits at the end of the block.
     """
     process = os.getpid()
     # `redirect_stdout` applies to the whole process, so threads that overlap could restore the wrong stream

@@ -1,4 +1,4 @@
-"""Exceptions for user errors, messages of errors, and suggestions for misspelled names."""
+"""Exceptions for user errors, and helpers for error messages."""
 
 import difflib
 import errno
@@ -24,7 +24,7 @@ class GameError(ValueError):
 
 
 class FatalGameError(GameError):
-    """An error that every later episode would raise again. Training or play must stop."""
+    """An error that every later episode would raise again."""
 
 
 class ScorerError(FatalGameError):
@@ -36,14 +36,11 @@ class FilesError(GameError):
 
 
 class PathError(OSError):
-    """An output path is unusable: it is a file instead of a folder, a folder instead of a file, or a removed folder."""
+    """An output path is unusable, such as a file in place of a folder."""
 
 
 class EpisodeError(GameError):
-    """An environment failed in one episode. The next episode may succeed.
-
-    Failures with the same cause, such as a reward that is not finite, have the same `kind`.
-    """
+    """An environment failed in one episode. Failures with the same cause have the same `kind`."""
 
     def __init__(self, message: str, *, kind: str = "") -> None:
         super().__init__(message)
@@ -51,19 +48,13 @@ class EpisodeError(GameError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message. If the message is empty, return the name of the error's class.
-
-    If the first line ends in a colon, append the other lines.
-    """
+    """Return the first line of an error's message, or the name of its class."""
     first, *others = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
 
 
 def described(error: BaseException, *, all_lines: bool = False) -> str:
-    """Return the class of an exception and its message, as one line of printable characters.
-
-    By default, include only the first line of the message, because libraries add advice after it.
-    """
+    """Return the class and the message of an exception as one printable line."""
     message = "an error without a message"
     with suppress(Exception):  # `str` of a user's exception class may raise anything
         has_message = str(error).strip() and error.args != (None,)
@@ -75,24 +66,18 @@ def described(error: BaseException, *, all_lines: bool = False) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written: `strerror`, or the message if there is no `strerror`."""
+    """Return why a file cannot be read or written."""
     return error.strerror or str(error) or type(error).__name__
 
 
 def is_users(error: OSError) -> bool:
-    """Return whether the user can solve an error, such as a full disk. Otherwise, the error is a bug in this project.
-
-    An `errno` in `OF_PATHS`, such as that of a missing file, counts as a bug unless the error is a `PathError`.
-    """
+    """Return whether the user can solve an error, such as a full disk. Otherwise, it is a bug."""
     return isinstance(error, PathError) or error.errno not in OF_PATHS
 
 
 @contextmanager
 def noticing_changes(folder: Path) -> Iterator[None]:
-    """Convert an OSError from the block to a PathError if another program has changed `folder`.
-
-    Such a change removes `folder`, replaces a file in it by a folder, or replaces a folder in it by a file.
-    """
+    """Convert an OSError in the block to PathError if another program has changed `folder`."""
     try:
         yield
     except OSError as error:
@@ -107,10 +92,7 @@ def noticing_changes(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """If an OSError from the block names no file, such as that of a full disk, set its file name to `path`.
-
-    If a Rust library raises an exception whose message contains an `os error` number, convert it to an OSError.
-    """
+    """Add `path` to an OSError in the block that names no file. Errors of Rust libraries become OSErrors."""
     try:
         yield
     except OSError as error:
@@ -127,33 +109,19 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error was raised because the memory was full.
-
-    PyTorch, Python's threads, the loader of libraries and Rust libraries do not raise MemoryError. Their errors are
-    recognized by their messages.
-    """
+    """Return whether an error was raised because the memory was full."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return not isinstance(error, OSError) and any(text in str(error).lower() for text in OUT_OF_MEMORY)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion to append to an error message. It is empty if no known name is close to `word`.
-
-    >>> did_you_mean("treasur", ["coin", "treasure"])
-    "; did you mean 'treasure'?"
-    """
+    """Return a suggestion such as "; did you mean 'treasure'?", or "" if no name is close."""
     close = difflib.get_close_matches(word, sorted(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint for an error message: the nearest known name, or all known names if none is close to `word`.
-
-    >>> nearest("treasur", ["coin", "treasure"])
-    "did you mean 'treasure'?"
-    >>> nearest("xyz", ["coin", "treasure"])
-    'known are: coin, treasure'
-    """
+    """Return the nearest known name as a hint, or all known names."""
     names = sorted(known)
     return did_you_mean(word, names).removeprefix("; ") or f"known are: {', '.join(names)}"

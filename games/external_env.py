@@ -1,7 +1,4 @@
-"""Adapt third-party environments to the rules of the package `games`.
-
-An environment may lack our info keys, offer no commands, return observations that are not plain text, or fail.
-"""
+"""Adapt third-party environments to the rules of the package `games`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,21 +25,19 @@ from games.external_values import (
 class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
     """Adapts an environment to the rules of `games`.
 
-    Observations become text (see `games.external_values.as_text`). Missing entries of `info` get default values:
+    Observations become text. Missing entries of `info` get default values:
 
     * `admissible_commands`: an empty list
     * `score`: the sum of the rewards
     * `moves`: the number of commands
     * `lost`: False
-    * `won`: the last value in this episode. If there is none, `won` is False in a lost episode, and otherwise None.
+    * `won`: its last value in the episode. Without one, it is False after a loss and otherwise None.
 
-    An error ends the episode: the next step raises `gymnasium.error.ResetNeeded`.
-
-    `name` is the name of the game in error messages. If `seed` is not None, it replaces the seed of every `reset`.
+    `seed` replaces the seed of every `reset`.
 
     Raises:
-        GameError: the environment has no `reset` or `step`, its actions are not texts, or its metadata are unusable.
-        EpisodeError: on reset or step, if the environment raises an exception or returns an unusable value.
+        GameError: the environment lacks `reset` or `step`, or its actions are not texts.
+        EpisodeError: a reset or a step fails or returns an unusable value. The episode is over.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None) -> None:
@@ -107,7 +102,6 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
 
     @contextmanager
     def _guarded(self, method: str) -> Iterator[None]:
-        """Convert exceptions to `EpisodeError`. The block calls `method` and checks the values that it returns."""
         try:
             with code_errors(f"{self.name}: expected a result of {method},"):
                 yield

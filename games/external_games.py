@@ -1,16 +1,13 @@
-"""Open games: Gymnasium environments from outside this project.
-
-Their GAME strings take these forms:
+"""Open games: Gymnasium environments from outside this project. Their GAME strings take these forms:
 
     mine/Guess-v0                   an id that is registered with Gymnasium
-    package.module:mine/Guess-v0    an id that the module registers when it is imported
+    package.module:mine/Guess-v0    an id that the module registers
     package.module:Guess            a class, or a function that returns an environment
-    path/file.py:Guess              a class or function in a file outside any package
+    path/file.py:Guess              a class or function in a file
     path/package:Guess              a class or function in path/package/__init__.py
-    guess                           a name in the entry-point group `actde.games` of an installed package
+    guess                           a name in the entry-point group `actde.games`
 
-Settings after `?` are arguments of the constructor. Its signature gives their types. If the constructor has no argument
-`seed`, the setting `seed=7` fixes the seed of every episode.
+Settings after `?` are arguments of the constructor.
 """
 
 import ast
@@ -45,11 +42,7 @@ Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
 
 def find(head: str) -> str | None:
-    """Return the canonical name of the open game `head`, or None if there is no such game.
-
-    `head` is the part of a GAME string before `?`. If it names code, import the code. Raise GameError if the import
-    fails or the code does not contain the environment.
-    """
+    """Return the canonical name of an open game, or None. The code that `head` names is imported."""
     if head in gymnasium.registry or entry_points(group=GROUP, name=head):
         return head
     if not (named := CODE.fullmatch(head)):
@@ -67,10 +60,7 @@ def find(head: str) -> str | None:
 
 
 def source_of(head: str) -> str | None:
-    """Return the module or file that `find` or `make` imports for `head`, or None if there is nothing to import.
-
-    For example, an id that the user's code has registered needs no import, because that code is imported already.
-    """
+    """Return the module or file that must be imported for `head`, or None."""
     if (registered := gymnasium.registry.get(head)) is not None:
         module = str(registered.entry_point).partition(":")[0]
         return module if module.startswith("gymnasium.") else None
@@ -80,10 +70,7 @@ def source_of(head: str) -> str | None:
 
 
 def parameters(game: str) -> tuple[Parameter, ...]:
-    """Return the settings of a game: `seed`, and the constructor arguments whose values a GAME string can express.
-
-    If the game's class has an attribute `parameters`, it replaces the constructor's signature.
-    """
+    """Return the settings of a game: `seed`, and arguments of its constructor."""
     constructor, registered = _constructor(game), _registered(game)
     defaults = {} if registered is None else registered.kwargs
     own = getattr(constructor, "parameters", ())
@@ -100,11 +87,7 @@ def parameters(game: str) -> tuple[Parameter, ...]:
 def make(
     game: str, settings: Mapping[str, Value], *, max_turns: int | None = None, render_mode: str | None = None
 ) -> gymnasium.Env[str, str]:
-    """Make a game. Raise GameError if the constructor fails or does not return an environment with text actions.
-
-    `game` is the result of `find`. If the constructor has no argument `max_turns`, Gymnasium's `TimeLimit` limits the
-    turns.
-    """
+    """Make the game that `find` has named. Raise GameError if its constructor fails."""
     registered = _registered(game)
     arguments = _arguments(_constructor(game))
     words: dict[str, Any] = dict(settings)
@@ -154,10 +137,7 @@ def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
 
 
 def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Parameter | None:
-    """Return a constructor argument as a setting of a GAME string, or None if a GAME string cannot set it.
-
-    `defaults` override the constructor's own defaults.
-    """
+    """Return a constructor argument as a setting, or None if a GAME string cannot set it."""
     hint: Any = argument.annotation
     if isinstance(hint, str):
         hint = {kind.__name__: kind for kind in TYPES}.get(hint, inspect.Parameter.empty)
@@ -178,11 +158,7 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
 
 
 def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
-    """Return the error message for a GAME that names the Python file `source` but no class.
-
-    The message lists the classes that derive, directly or through other classes of the file, from a class whose name
-    ends with an entry of `bases`. The file is parsed but not imported.
-    """
+    """Return the error message for a GAME that names a Python file but no class."""
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
     except (SyntaxError, ValueError):  # the import reports the error

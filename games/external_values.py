@@ -1,4 +1,4 @@
-"""Checks of the values that third-party environments return. They raise `UnusableValueError`."""
+"""Checks of the values that third-party environments return."""
 
 import math
 import reprlib
@@ -17,7 +17,7 @@ AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
 
 
 class UnusableValueError(Exception):
-    """An environment returned an unusable value. `kind` is the kind of the value, such as `reward` or `info`."""
+    """An environment returned an unusable value of this `kind`, such as `reward` or `info`."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -25,10 +25,7 @@ class UnusableValueError(Exception):
 
 
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Check an info and return a copy. Entries that are missing get their value in `defaults`.
-
-    The copy contains no entry of `AGENTS_OWN`. Its `admissible_commands` are sorted. By default, they are empty.
-    """
+    """Check an info and return a copy with `defaults` for missing entries."""
     if not isinstance(info, Mapping):
         raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
     for name, (expected, is_valid) in ENTRIES.items():
@@ -79,7 +76,6 @@ def checked_flag(flag: object) -> bool:
 
 
 def checked_metadata(metadata: object) -> dict[str, Any]:
-    """Return the metadata of an environment. `prompt` and `terminator`, if there are any, must be short texts."""
     if not isinstance(metadata, Mapping):
         raise UnusableValueError("metadata", f"the metadata is {short(metadata)}, not a dict")
     for name in ("prompt", "terminator"):
@@ -98,11 +94,7 @@ def checked_actions(space: object) -> gymnasium.spaces.Text:
 
 
 def as_text(observation: object, *, inside: bool = False) -> str | None:
-    """Return an observation as text, or None if it cannot be shown as text.
-
-    Each entry of a dict, tuple, list or array becomes a line. `inside` is true if `observation` is such an entry. A
-    number, or an array of numbers, is accepted only as an entry.
-    """
+    """Return an observation as text, or None. Only an entry `inside` a collection may be a number."""
     match observation:
         case str():
             return str(observation)
@@ -123,7 +115,7 @@ def as_text(observation: object, *, inside: bool = False) -> str | None:
 
 
 def number(value: object) -> float:
-    """Return a number as a float. For any other value, including a text such as "1", return NaN."""
+    """Return a number as a float. Any other value, even the text "1", gives NaN."""
     if isinstance(value, str | bytes | bytearray):
         return math.nan
     try:
@@ -133,7 +125,7 @@ def number(value: object) -> float:
 
 
 def is_finite(value: object) -> bool:
-    """Return whether a value is a finite number that does not overflow in single precision."""
+    """Return whether a value is a finite number in single precision."""
     return abs(number(value)) <= MAX_NUMBER  # False for NaN
 
 
@@ -142,7 +134,7 @@ def is_command(text: str) -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether a text can be encoded in UTF-8. A lone surrogate cannot."""
+    """Return whether UTF-8 can encode a text."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -14,12 +14,12 @@ ADVICE = "correct the game, or choose another"
 
 
 class Failures:
-    """Counts failed episodes. `live` is the number of episodes that are played at the same time.
+    """Counts failed episodes. `live` episodes are played at the same time.
 
     Attributes:
         episodes: number of episodes that have ended or could not start.
         count: number of these episodes that failed.
-        last: the game and the reason of the last failure.
+        last: game and reason of the last failure.
     """
 
     def __init__(self, live: int = 1) -> None:
@@ -30,7 +30,7 @@ class Failures:
 
     @classmethod
     def total(cls, parts: Sequence[Self]) -> Self:
-        """Return the sum of the counts of several processes."""
+        """Return the sum over several processes."""
         total = cls()
         for part in parts:
             total.episodes, total.count = total.episodes + part.episodes, total.count + part.count
@@ -38,15 +38,13 @@ class Failures:
         return total
 
     def started(self) -> None:
-        """Record that an episode has started. This resets the count of consecutive failed starts."""
+        """Reset the count of consecutive failed starts."""
         self._failed_starts = []
 
     def record(self, game: str, error: str | None, kind: str, *, at_start: bool = False) -> None:
-        """Count an episode of `game` that has ended or could not start.
+        """Count an episode that has ended or could not start. `error` is None if it succeeded.
 
-        `error` is None if the episode succeeded. `kind` is the result of `error_kind`. `at_start` means that the
-        episode could not start. Raise FatalGameError if too many starts, or too many other episodes, have failed in a
-        row (see `ALIKE` and `IN_A_ROW`).
+        Raise FatalGameError if too many have failed in a row.
         """
         self.episodes += 1
         if error is None:
@@ -64,7 +62,7 @@ class Failures:
             raise FatalGameError(f"{in_a_row} {what} in a row failed; the last: {self.last}; {ADVICE}")
 
     def check(self) -> None:
-        """Raise FatalGameError if there were episodes and all of them failed."""
+        """Raise FatalGameError if all episodes failed."""
         if self.count and self.count == self.episodes:
             raise FatalGameError(f"{self.summary}; {ADVICE}")
 
@@ -74,5 +72,5 @@ class Failures:
 
 
 def error_kind(error: GameError) -> str:
-    """Return the `kind` of an EpisodeError, or the name of the class of any other error."""
+    """Return the `kind` of an EpisodeError, or the class name of another error."""
     return error.kind if isinstance(error, EpisodeError) else type(error).__name__

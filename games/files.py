@@ -1,6 +1,6 @@
-"""The cache folder, file locks, atomic writes, JSON Lines, temporary folders and hashes of files.
+"""Locks, atomic writes, JSON Lines, temporary folders and hashes of files.
 
-A killed process leaves temporary files and its scratch folder behind. Later processes remove them.
+Later processes remove the temporary files of a killed process.
 """
 
 import atexit
@@ -31,7 +31,7 @@ _SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of the folder `name` in the cache folder, which the environment variable ACTDE_CACHE can set."""
+    """Return the path of the folder `name` in the cache folder."""
     if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path
@@ -41,7 +41,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Convert an OSError that the user can solve (`is_users`) to FilesError("cannot {doing}: ...; {advice}")."""
+    """Convert an OSError that the user can solve to FilesError."""
     try:
         yield
     except OSError as error:
@@ -52,10 +52,7 @@ def disk_errors(doing: str, advice: str) -> Iterator[None]:
 
 
 def create_folder(folder: Path) -> None:
-    """Create an output folder and its parents.
-
-    Raise PathError if one of these paths is a file. Raise FilesError if the parent cannot hold folders, such as /proc.
-    """
+    """Create an output folder and its parents. Raise PathError if one of them is a file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -67,11 +64,7 @@ def create_folder(folder: Path) -> None:
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
-    """Return a lock on the file `path`. The system releases the lock when the process ends.
-
-    `with file_lock(path):` waits for the lock. `.acquire(blocking=False)` raises TimeoutError if the lock is taken. The
-    lock excludes other processes. It also excludes other threads, unless `process_wide` is true.
-    """
+    """Return a lock that excludes other processes and, unless `process_wide`, other threads."""
     from filelock import FileLock
 
     # no fallback to a soft lock, which would outlive a killed process
@@ -79,7 +72,7 @@ def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether any process holds the lock of `file_lock(path)`. Nothing is written."""
+    """Return whether any process holds the lock `file_lock(path)`."""
     import fcntl
 
     try:
@@ -101,12 +94,7 @@ def is_locked(path: Path) -> bool:
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
     """Lock an output folder, or some files in it, until the block ends.
 
-    Create the folder if necessary. Remove temporary files that killed processes have left for this output. The block
-    may acquire the same lock again.
-
-    Args:
-        names: names of the output files. The lock is named after the first one. Without names, lock the whole folder.
-        wait: whether to wait if another process holds the lock. Otherwise, raise FilesError.
+    The first of the files `names` names the lock. Raise FilesError if it is taken, unless `wait` is true.
     """
     is_new = not folder.exists()
     create_folder(folder)
@@ -132,10 +120,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def building(path: Path) -> Iterator[None]:
-    """Lock `path` until the block ends. The lock excludes other processes and other threads.
-
-    Remove the temporary files that killed processes have left for `path`.
-    """
+    """Lock `path` against other processes and threads until the block ends."""
     create_folder(path.parent)
     with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_changes(path.parent):
         remove_leftovers(path.parent, path.name)
@@ -143,15 +128,12 @@ def building(path: Path) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether the name of `path` marks a temporary path of `atomic_write` or `atomic_folder`."""
+    """Return whether a path is temporary, by its name."""
     return TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove the temporary files and folders in `folder`. If `names` are given, remove only those of these outputs.
-
-    Restore a folder if `atomic_folder` was killed while replacing it. The caller must hold the lock.
-    """
+    """Remove the temporary files of the outputs `names`, or of all. The caller must hold the lock."""
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         found = TEMPORARY.fullmatch(path.name)
         if found is None or (names and found["name"] not in names):
@@ -165,7 +147,7 @@ def remove_leftovers(folder: Path, *names: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder with all its content, to the disk (`fsync`)."""
+    """Flush a file, or a folder with its content, to the disk."""
     for entry in path.iterdir() if path.is_dir() else ():
         sync(entry)
     _sync_one(path)
@@ -184,10 +166,7 @@ def _sync_one(path: Path) -> None:
 
 
 def atomic_write(path: Path, content: bytes | str | Iterable[str]) -> None:
-    """Write a file atomically: even after a crash, it holds either the old content or all of the new content.
-
-    The texts of an iterable are written one at a time. Raise PathError if `path` is a folder.
-    """
+    """Write a file atomically. After a crash, it has either the old content or all of the new."""
     if path.is_dir():
         raise PathError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with _replacing(path) as work, work.open("xb") as file:
@@ -197,7 +176,7 @@ def atomic_write(path: Path, content: bytes | str | Iterable[str]) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill. It replaces `path` if the block succeeds, and is deleted if the block fails."""
+    """Yield an empty folder to fill. It replaces `path` if the block succeeds."""
     with _replacing(path) as work:
         work.mkdir(parents=True)
         yield work
@@ -205,10 +184,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden path at which the block creates a file or folder.
-
-    If the block succeeds, the new file or folder replaces `path`. If the block fails, it is deleted.
-    """
+    """Yield a hidden path. What the block creates there replaces `path` if the block succeeds."""
     work = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with naming(path):
@@ -238,7 +214,7 @@ def _replace_folder(path: Path, work: Path) -> None:
 
 
 def scratch_folder() -> Path:
-    """Return the folder for this process's temporary files. The process holds the folder's lock until it ends."""
+    """Return the folder for this process's temporary files."""
     if (process := os.getpid()) not in _SCRATCH_FOLDERS:
         remove_dead_scratch_folders()
         folder = Path(tempfile.gettempdir()) / f"{SCRATCH}{secrets.token_hex(8)}"
@@ -251,7 +227,6 @@ def scratch_folder() -> Path:
 
 
 def remove_dead_scratch_folders() -> None:
-    """Remove the scratch folders of killed processes."""
     with suppress(OSError):  # there is no temporary folder, for example because the disk is full
         for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*{LOCK}"):
             with suppress(OSError):  # TimeoutError: the process is running
@@ -262,30 +237,27 @@ def remove_dead_scratch_folders() -> None:
 
 
 def remove_scratch_folder() -> None:
-    """Remove this process's scratch folder, if it has one."""
     if found := _SCRATCH_FOLDERS.pop(os.getpid(), None):
         shutil.rmtree(found[0], ignore_errors=True)
         found[0].with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_hash(value: object) -> str:
-    """Return the SHA-256 of a JSON value as hexadecimal digits. The order of the keys has no effect."""
+    """Return the SHA-256 of a JSON value. The order of the keys has no effect."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def json_lines(rows: Iterable[object]) -> str:
-    """Return the rows in the format JSON Lines."""
     return "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
 
 
 def append_rows(path: Path, rows: Iterable[object]) -> None:
-    """Append rows to a file of JSON Lines, or create it. If writing fails, the file is unchanged."""
+    """Append rows to a file of JSON Lines. If writing fails, the file is unchanged."""
     text = json_lines(rows)
     with naming(path), path.open("ab", buffering=0) as file:
         before, rest = file.tell(), memoryview(text.encode())

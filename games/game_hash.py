@@ -1,13 +1,4 @@
-"""Hashes of games, and of the user's files from which games are made.
-
-Games with equal hashes behave identically. Comparing hashes therefore detects test games that are also training games.
-The hash of a game covers:
-
-* a TextWorld game: its facts, names and quests (`make_game.canonical_hash`). The hash is read from the manifest if
-  there is one, and otherwise computed from the game's record, the `.json` file beside the game.
-* a Z-machine file without such a record, or a `.tw-pddl` file: its bytes
-* a game without a game file, such as the bandit: its GAME string
-"""
+"""Hashes of games, and of the files from which they are made."""
 
 import hashlib
 from collections.abc import Iterable
@@ -24,9 +15,9 @@ from games.untrusted_files import read_json
 
 
 def game_hash(spec: GameSpec) -> str:
-    """Return the hash of a game as 64 hexadecimal digits. Raise GameError if the game cannot be made or read.
+    """Return the hash of a game. Games with equal hashes behave identically.
 
-    A `textworld` game that is not in the cache is generated first.
+    It covers the facts, names and quests of a TextWorld game. Other games have the hash of their file or GAME string.
     """
     if spec.hash is not None:
         return spec.hash
@@ -40,16 +31,12 @@ def game_hash(spec: GameSpec) -> str:
 
 
 def input_digests(specs: Iterable[GameSpec]) -> dict[str, str]:
-    """Return the SHA-256 of each input file of the games, by path.
-
-    Input files are game files and the `.json` files beside them, files of prompts, and files of reward models. Code is
-    not included, because a user may correct it. Missing files are not included, either.
-    """
+    """Return the SHA-256 of each file of the games, their prompts and their reward models, by path."""
     paths: set[Path] = set()
     for spec in specs:
         if spec.kind == "file":
             paths |= {Path(spec.target), Path(spec.target).with_suffix(".json")}
-        elif spec.kind == "completion":
+        elif spec.kind == "completion":  # code is not included, because a user may correct it
             paths |= set(input_files(dict(spec.settings)))
     found = {path: path.stat() for path in sorted(paths) if path.is_file()}
     return {str(path): _digest(path.absolute(), stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}

@@ -31,20 +31,11 @@ class GameSpec:
     """The specification from which `make` creates one game.
 
     Attributes:
-        name: the canonical GAME string. `resolve(name)` returns a list of one spec, which equals this spec.
-        kind: the kind of the game, which determines what `target` is.
-        target: what the game is made from, by kind:
-
-            * `textworld`: the name of the family
-            * `file`: the path of the game file
-            * `suite`: the suite and its game, as in `express:coin`
-            * `open`: the id, code or entry point of the environment (see `games.external_games`)
-            * any other kind: ""
-        settings: the settings in the GAME string, in canonical order.
-        level: the level of a `textworld` game or of a game from a manifest, or None.
-        hash: the canonical hash in the manifest (see `games.game_hash`), or None without a manifest.
-        step_seconds: time limit of each reset and each step, in seconds, or None. A game with a limit runs in a child
-            process.
+        name: the canonical GAME string. `resolve(name)` returns this spec.
+        target: what the game is made from, such as a family, a path, or a game of a suite.
+        level: level of a `textworld` game or of a game from a manifest.
+        hash: hash in the manifest (see `games.game_hash`).
+        step_seconds: time limit of each reset and each step. A game with a limit runs in a child process.
     """
 
     name: str
@@ -58,11 +49,9 @@ class GameSpec:
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> "gymnasium.Env[str, str]":
-        """Make the game. A `textworld` game that is not in the cache is generated first.
+        """Make the game. `max_turns` replaces its own turn limit.
 
-        `max_turns` replaces the game's own turn limit. `infos` names further entries for the game's info. A TextWorld
-        game provides all entries of `INFOS`. Other game files ignore those that they cannot provide. A game file raises
-        GameError for an unknown name. Some suites provide `policy_commands`. All other games ignore `infos`.
+        `infos` names further entries of the info. Most games ignore those that they cannot provide.
         """
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.step_seconds is not None:
@@ -86,10 +75,7 @@ class GameSpec:
         return TextWorld(story, max_turns=max_turns, infos=infos, render_mode=render_mode)
 
     def story(self) -> Path:
-        """Return the path of the game file, for the kinds `textworld` and `file`.
-
-        A `textworld` game that is not in the cache is generated first.
-        """
+        """Return the path of the game file. A `textworld` game is generated if necessary."""
         if self.kind == "file":
             return Path(self.target)
         from games.textworld.generation.make_game import cached_game
@@ -98,20 +84,13 @@ class GameSpec:
 
     @property
     def has_new_words(self) -> bool:
-        """Whether the game may print words that are not in the vocabulary of our games.
-
-        This is False for the games that this project has made. Every game from a manifest is one of them, because
-        `load_manifest` has verified its hash.
-        """
-        is_file = self.kind == "file" and self.hash is None
+        """Whether the game may print words outside the vocabulary of our games."""
+        is_file = self.kind == "file" and self.hash is None  # `load_manifest` has verified a hash
         return self.kind in ("open", "suite") or (is_file and check(Path(self.target)) != OURS)
 
 
 def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers admissible commands at its start.
-
-    For a game of kind `suite`, this follows from its name and settings. For any other game, make the game and reset it.
-    """
+    """Return whether a game offers commands at its start. This may make the game."""
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
     with closing(spec.make()) as env:

@@ -1,8 +1,4 @@
-"""Resolve GAME strings to specifications of games.
-
-A GAME string names games, as in `textworld:simple?level=1&seed=100..119`, or gives the path of a file or folder.
-Resolving is cheap, because it makes no game. `GameSpec.make` generates, checks and loads a game.
-"""
+"""Resolve GAME strings, such as `textworld:simple?level=1&seed=7`, to specifications."""
 
 import itertools
 import re
@@ -39,10 +35,7 @@ ENTRY_POINTS = {
 
 
 def code_in(game: str, judge: str = "") -> set[str]:
-    """Return the modules and files of user code in a GAME string and in the reward `judge`. Nothing is imported.
-
-    Raise GameError if a setting or a reward is invalid.
-    """
+    """Return the modules and files of user code in a GAME string and in the reward `judge`."""
     from games.completion.rewards import parse_reward
 
     sources, rewards = set[str](), [judge]
@@ -57,20 +50,14 @@ def code_in(game: str, judge: str = "") -> set[str]:
 
 
 def resolve_stored(game: str, where: str) -> list[GameSpec]:
-    """Resolve a GAME string of a stored run or agent. Raise GameError if it needs code that the user has not named.
-
-    The message begins with `where`.
-    """
+    """Resolve a stored GAME string. Raise GameError if it needs code that the user has not named."""
     if unnamed := sorted(code_in(game) - set(named_code())):
         raise GameError(f"{where} needs code that is imported only if you name it: {', '.join(unnamed)}")
     return resolve(game)
 
 
 def make_textworld(game: str, **keywords: Any) -> "TextWorld":
-    """Make the one TextWorld game that a GAME string names (entry point of `actde/TextWorld-v0`).
-
-    `keywords` are passed to `games.textworld.env.TextWorld`.
-    """
+    """Make the one TextWorld game that a GAME string names."""
     from games.textworld.env import TextWorld
 
     spec, *others = resolve(game)
@@ -87,18 +74,17 @@ make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1
 def resolve(game: str, *, split: str | None = None, step_seconds: float | None = None) -> list[GameSpec]:
     """Return the specs of all games that a GAME string names, in order.
 
-    Raise GameError if it names none. A GAME string is one of these:
+    A GAME string is one of these:
 
     * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
-    * the path of a game file, of a `manifest.jsonl`, or of a folder that contains game files or a `manifest.jsonl`
-    * the path of an ALFWorld data folder, such as `train`, which holds TASK/TRIAL/game.tw-pddl
-    * `textworld:FAMILY?level=1&seed=7&...`, where `level` and `seed` may be ranges (`seed=100..119` is twenty games)
-    * `SUITE:NAME?seed=3&...`, a game of another suite (see `games.suites`)
-    * any other environment whose actions are texts (see `games.external_games`), as in `path/file.py:Guess?seed=1..20`
+    * the path of a game file, of a `manifest.jsonl`, or of a folder that contains them
+    * the path of an ALFWorld data folder, such as `train`
+    * `textworld:FAMILY?level=1&seed=7`. `level` and `seed` may be ranges, such as `100..119`.
+    * `SUITE:NAME?seed=3`, a game of another suite (see `games.suites`)
+    * any other environment whose actions are texts (see `games.external_games`)
     * several of these, as in `bandit + ipd`. Their games are interleaved evenly.
 
-    `split` selects the games of this split from each manifest, and does not affect other games. `step_seconds` limits
-    the time of each reset and step (see `GameSpec`).
+    `split` selects games of each manifest. Raise GameError if the string names no game.
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
@@ -140,16 +126,15 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
 
 
 def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
-    """Merge lists of games. The games of each list keep their order and are spread evenly over the result."""
+    """Merge lists of games evenly. The games of each list keep their order."""
     placed = [((i + 0.5) / len(specs), n, spec) for n, specs in enumerate(lists) for i, spec in enumerate(specs)]
     return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
 
 
 def our_name(head: str) -> str:
-    """Return the short name of a game of ours, such as `bandit`, if `head` is its Gymnasium id or its class.
+    """Return the short name of a game of ours, such as `bandit`, for its Gymnasium id or its class.
 
-    Return any other `head` unchanged, except that `path/package:Name` becomes `path/package/__init__.py:Name`. Raise
-    GameError if `head` names other code in the package `games`.
+    In other names, `path/package:Name` becomes `path/package/__init__.py:Name`.
     """
     folder, _, name = head.rpartition(":")
     file = Path(folder) / "__init__.py"
@@ -165,11 +150,7 @@ def our_name(head: str) -> str:
 
 
 def _with_seeds(game: str, kind: str, table: Sequence[Parameter], query: str) -> list[GameSpec]:
-    """Return a spec for each seed in `query`. Without a seed, return one spec, with the default seed if there is one.
-
-    `game` is the canonical GAME string before `?`, and `query` is the part after `?`. `table` lists the settings of the
-    game.
-    """
+    """Return a spec for each seed in `query`, the part of a GAME string after `?`."""
     words = split_query(query, game)
     seed = next((p for p in table if p.name == "seed" and p.kind == "int"), None)
     seeds: Sequence[int | None] = [None]
@@ -206,7 +187,6 @@ def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
 
 
 def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequence[int]:
-    """Return the values of `parameter`. Its text in `words` is a number or a range, such as `1..20`."""
     name = parameter.name
     text = words.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())

@@ -1,6 +1,6 @@
-"""The iterated prisoner's dilemma without a last round. The opponent's action is the player's own previous action.
+"""The iterated prisoner's dilemma.
 
-In this module, "the post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
+"The post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
 """
 
 from collections.abc import Mapping
@@ -20,28 +20,21 @@ PAYOFFS: Mapping[str, Payoff] = {
     "temptation-0.7": ((0.5, -1.20718), (0.7, 0.00717968)),
     "threshold-0.75": ((-0.1176, -1.0588), (2.0, -0.8236)),
 }
-"""Name -> payoff matrix. payoff[current action][previous action] is in game points per turn.
+"""Name -> payoff[current action][previous action], in game points per turn. Action 0 is cooperate.
 
-Action 0 is cooperate, and action 1 is defect. `post` is the matrix behind the post's figures. Its entries sum to zero.
-The post's public code also tries the other three matrices.
-
-Whether it pays to cooperate depends on the discount. Above a threshold, a player who always cooperates from now on
-earns more than one who always defects. The threshold depends on the previous action. In `post`, it is 0.5477 after
-cooperation and 0.4523 after defection, and at a discount of 0.5, alternating is best. In `threshold-0.75`, the
-threshold after cooperation is 0.75.
+`post` is the matrix behind the post's figures. The post's public code also tries the others.
 """
 
 
 class PrisonersDilemma(TextGame):
-    """The iterated prisoner's dilemma in which the opponent's action is the player's own previous action.
+    """The iterated prisoner's dilemma. The opponent repeats the player's previous action.
 
-    At turn t, the reward is payoff[action at t][action at t-1]. The first observation is the action that counts as the
-    previous one at the first turn. The argument or the reset option `start` sets it. By default, it is drawn with equal
-    probabilities. Later observations are empty. A command other than the two actions leaves the previous action
-    unchanged and earns the smallest payoff. `discount` is for the learner. The game ignores it.
+    At turn t, the reward is payoff[action at t][action at t-1]. Any other command earns the smallest payoff.
+    `info["strategy"]` names what the last two actions follow: cooperate (cc), defect (dd) or alternate (cd or dc).
 
-    `info["strategy"]` names the strategy that the last two actions follow, in the post's terms: cooperate (cc), defect
-    (dd) or alternate (cd or dc).
+    Args:
+        start: the action before the first turn, which is also the first observation.
+        discount: for the learner. The game ignores it.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

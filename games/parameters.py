@@ -1,4 +1,4 @@
-"""Declare the parameters of games, and convert settings to and from text such as `level=3&goal=none`."""
+"""Parameters of games, and their conversion to and from text such as `level=3&goal=none`."""
 
 import math
 import re
@@ -19,21 +19,18 @@ SAFE = " ,.'!-"  # besides letters and digits, the characters that a GAME string
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a game. `low` and `high` are inclusive bounds of a number.
-
-    If `default` is None, the default depends on the other settings.
-    """
+    """One parameter of a game. A default of None depends on the other settings."""
 
     name: str
     kind: Kind
     help: str
     default: Value | None = None
     low: float = -math.inf
-    high: float = math.inf
+    high: float = math.inf  # both bounds are inclusive
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
-        """Convert a text to a value. Raise GameError if the text is invalid."""
+        """Convert a text to a value. Raise GameError if it is invalid."""
         value: Value = text.strip()
         match self.kind:
             case "text":
@@ -68,7 +65,6 @@ class Parameter:
         return str(value)
 
     def _bounded(self, number: float, text: str, what: str = "number") -> float:
-        """Return `number` if it is finite and within the bounds. Otherwise, raise a GameError that quotes `text`."""
         if not self.low <= number <= self.high or math.isinf(number):
             low, high = (_number(end) if math.isfinite(end) else "" for end in (self.low, self.high))
             bounds = f" from {low} to {high}" if low and high else f" of at least {low}" if low else ""
@@ -77,10 +73,7 @@ class Parameter:
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
-    """Return the settings in `a=1&b=two%20words` as {"a": "1", "b": "two words"}.
-
-    Raise GameError if a part is not NAME=VALUE or a name occurs twice. The message begins with `game`.
-    """
+    """Return the settings in `a=1&b=two%20words` as {"a": "1", "b": "two words"}."""
     words: dict[str, str] = {}
     for part in query.split("&") if query else ():
         name, equals, text = part.partition("=")
@@ -94,10 +87,7 @@ def split_query(query: str, game: str) -> dict[str, str]:
 
 
 def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
-    """Convert the texts of settings to values, in the order of `table`.
-
-    Raise GameError if a name is not in `table` or a value is invalid. The message begins with `game`.
-    """
+    """Convert the texts of settings to values. Raise GameError if one is unknown or invalid."""
     known = {parameter.name: parameter for parameter in table}
     for name in words:
         if name not in known:
@@ -109,16 +99,12 @@ def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: s
 
 
 def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> str:
-    """Return the settings as the part of a GAME string after `?`, in the order of `table`."""
+    """Return the settings as the part of a GAME string after `?`."""
     return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in table if p.name in values)
 
 
 def readable(game: str) -> str:
-    """Decode a canonical GAME string to the form that users type. Only reserved characters stay percent-encoded.
-
-    >>> readable("completion?reward=rm:models%2Fa%26b")
-    'completion?reward=rm:models/a%26b'
-    """
+    """Decode a canonical GAME string to the form that users type."""
     head, mark, query = game.partition("?")
 
     def decode(match: re.Match[str]) -> str:
@@ -128,17 +114,13 @@ def readable(game: str) -> str:
 
 
 def level_of(game: str) -> int | None:
-    """Return the level in a canonical GAME string, or None if the string has no level.
-
-    >>> level_of("textworld:coin?level=3&seed=1")
-    3
-    """
+    """Return the level in a canonical GAME string, or None."""
     found = re.search(r"[?&]level=([0-9]{1,9})(?:&|$)", game)
     return int(found[1]) if found else None
 
 
 def parse_levels(text: str, option: str = "--levels") -> list[int]:
-    """Return the numbers in a list: `1-3,7` gives [1, 2, 3, 7]. Raise GameError for any other text."""
+    """Return the numbers in a list: `1-3,7` gives [1, 2, 3, 7]."""
     levels: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")

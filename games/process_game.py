@@ -1,6 +1,6 @@
 """A game in a child process, with a time limit for each reset and each step.
 
-A timer in the same process could not stop a game that blocks in C or catches all exceptions.
+A timer in the same process could not stop a game that blocks in C.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ ANY_TEXT = Text(1_000_000, min_length=0, charset=string.printable)
 
 
 class ProcessGame(gymnasium.Env[str, str]):
-    """Plays a game in a child process. If a reset or a step takes longer than `seconds`, the process is killed.
+    """Plays a game in a child process. After an error, the next reset starts a new process.
 
-    `EpisodeError` is raised if the game takes too long or its process ends. The next reset starts a new process.
-    Entries of the info are dropped unless they are plain data: None, numbers, strings, bytes, NumPy arrays, or
-    collections of these. The game's standard output goes to standard error.
+    Info entries are dropped unless they are plain data: None, numbers, texts, bytes, NumPy arrays, or collections of
+    these.
 
-    `seconds` is wall time, and `keywords` are passed to `GameSpec.make`. Raise GameError if the game cannot be made.
+    Raises:
+        GameError: the game cannot be made.
+        EpisodeError: a reset or a step takes longer than `seconds`, or the process ends.
     """
 
     def __init__(self, spec: GameSpec, seconds: float, **keywords: Any) -> None:
@@ -72,7 +73,6 @@ class ProcessGame(gymnasium.Env[str, str]):
         return self._request("render", self.seconds)
 
     def close(self) -> None:
-        """Close the environment and end its process. A later `reset` starts a new one."""
         if self._child is not None:
             with contextlib.suppress(EpisodeError):
                 self._request("close", self.seconds)
@@ -97,7 +97,7 @@ class ProcessGame(gymnasium.Env[str, str]):
     __del__ = _kill
 
     def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the child and return the result. Kill the child after a timeout, a crash or an interrupt."""
+        """Call a method in the child. Kill the child unless it answers in time."""
         assert self._child is not None
         connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
         with contextlib.ExitStack() as unless_it_answers:
@@ -118,11 +118,7 @@ class ProcessGame(gymnasium.Env[str, str]):
 
 
 def serve(connection: Connection) -> None:
-    """In the child, receive messages. The first one describes the game to make, and each later one is a method call.
-
-    Return when the parent closes the pipe. Errors that a user or a caller can cause are sent to the parent. After any
-    other error, the child prints the traceback and ends.
-    """
+    """In the child, make the game that the first message describes, and call its methods."""
     env: gymnasium.Env[str, str] | None = None
     while True:
         try:
@@ -162,20 +158,12 @@ def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
 
 
 def _sendable(result: Any) -> Any:
-    """Return the result of a method, without the info entries that are not plain data (`_is_plain`).
-
-    If the result has no info and is not plain data, return None.
-    """
     if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
         return result if _is_plain(result) else None
     return *result[:-1], {key: value for key, value in result[-1].items() if _is_plain(value)}
 
 
 def _is_plain(value: object, depth: int = 0) -> bool:
-    """Return whether a value is plain data: None, a number, `str`, `bytes`, a NumPy array, or a collection of these.
-
-    A dict, list, tuple or set counts as such a collection, but not an object of a subclass.
-    """
     if type(value) is dict:
         return depth < DEPTH and all(_is_plain(each, depth + 1) for pair in value.items() for each in pair)
     if type(value) in COLLECTIONS:

@@ -1,7 +1,6 @@
-"""Read files that may be damaged or malicious. They must be regular files of limited size, and their JSON strict.
+"""Read files that may be damaged or malicious. They must be regular files of limited size, with strict JSON.
 
-Every error is one line. The nesting of JSON is limited to 200 levels, and its numbers to 4,300 digits. NaN, infinite
-numbers and lone surrogates are rejected.
+A failed check raises the class `error` with a one-line message. `where` names the data in the message.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ END = re.compile(r" at line [0-9]+ column 0$")
 
 
 def is_present(path: Path) -> bool:
-    """Return whether `path` exists. Unlike `Path.exists`, count a broken symbolic link as existing."""
+    """Return whether `path` exists, even as a broken symbolic link."""
     return os.path.lexists(path)
 
 
 def check_regular(path: Path, error: type[ValueError] = FilesError) -> None:
-    """Raise `error` unless `path` leads to a regular file that can be opened."""
+    """Check that `path` leads to a regular file that can be opened."""
     os.close(_open(path, error))
 
 
 def read_bytes(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> bytes:
-    """Return the content of a file. Raise `error` if it is missing, larger than `limit` bytes or not a regular file."""
+    """Return the content of a file of at most `limit` bytes."""
     with os.fdopen(_open(path, error), "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -45,18 +44,16 @@ def read_bytes(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = 
 
 
 def read_text(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> str:
-    """Return the text of a UTF-8 file without its byte order mark. Raise `error` as `read_bytes` and `decode` do."""
+    """Return the text of a UTF-8 file without its byte order mark."""
     return decode(read_bytes(path, limit=limit, error=error), str(path), error)
 
 
 def read_lines(
     path: Path, *, complete: bool = False, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, str]]:
-    """Yield (where, text) for each line of a UTF-8 file. `where` is, for example, "metrics.jsonl, line 3".
+    """Yield (where, text) for each line. `where` is, for example, "metrics.jsonl, line 3".
 
-    Args:
-        complete: whether to raise `error` if the last line does not end with a newline.
-        limit: maximum length of a line in bytes.
+    With `complete`, the last line must end with a newline. `limit` is the maximum length of a line in bytes.
     """
     for where, line in read_raw_lines(path, limit=limit, error=error):
         text = decode(line, where, error)
@@ -68,12 +65,7 @@ def read_lines(
 def read_raw_lines(
     path: Path, *, offset: int = 0, number: int = 1, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (where, bytes) for each line of a file, with the same `where` as in `read_lines`.
-
-    Args:
-        offset: position of the first byte to read.
-        number: number of the line that begins at `offset`, counted from 1.
-    """
+    """Yield (where, bytes) for each line from the byte `offset`, at which line `number` begins."""
     with os.fdopen(_open(path, error), "rb") as file:
         file.seek(offset)
         while line := file.readline(limit + 1):
@@ -85,7 +77,7 @@ def read_raw_lines(
 
 
 def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str:
-    """Decode UTF-8 and remove a byte order mark. Raise `error` if this fails. `where` names the data in errors."""
+    """Decode UTF-8 and remove a byte order mark."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
@@ -93,7 +85,6 @@ def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str
 
 
 def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesError) -> Any:
-    """Return the value of a JSON text. Raise `error` if it is not strict JSON. `where` names the text in errors."""
     from pydantic_core import from_json
 
     try:
@@ -108,11 +99,7 @@ def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesErr
 
 
 def read_json(path: Path, kind: Any = None, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> Any:
-    """Return the JSON value in a file. Raise `error` as `read_bytes`, `parse_json` and `validated` do.
-
-    Args:
-        kind: the type that the value must have, such as a TypedDict. None accepts any value.
-    """
+    """Return the JSON value in a file. Validate it as the type `kind`, if this is given."""
     value = parse_json(read_bytes(path, limit=limit, error=error), str(path), error)
     if kind is not None:
         validated(kind, value, str(path), error)
@@ -120,23 +107,19 @@ def read_json(path: Path, kind: Any = None, *, limit: int = MAX_BYTES, error: ty
 
 
 def read_object(path: Path, *, error: type[ValueError] = FilesError) -> dict[str, Any]:
-    """Return the JSON object in a file. Raise `error` as `read_json` does, or if the value is not an object."""
+    """Return the JSON object in a file."""
     return as_object(read_json(path, error=error), str(path), error)
 
 
 def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> dict[str, Any]:
-    """Return `value` if it is a JSON object, or raise `error`. `where` names the value in errors."""
+    """Return `value` if it is a JSON object. Otherwise, raise `error`."""
     if not isinstance(value, dict):
         raise error(f"{where} is damaged: expected a JSON object, got {type(value).__name__}")
     return value
 
 
 def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = FilesError) -> T:
-    """Validate a JSON value with pydantic, and return the resulting object of the type `kind`.
-
-    Types are strict: the text "1" is not a number. A list is accepted as a tuple, because JSON has no tuples. Raise
-    `error` if the value is invalid. `where` names the value in errors.
-    """
+    """Return a JSON value as an object of the pydantic type `kind`. Lists are accepted as tuples."""
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import to_json
 
@@ -149,7 +132,7 @@ def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = F
 
 
 def first_error(failure: ValidationError) -> str:
-    """Return the first error of a pydantic validation as one line: the field, the problem and the value."""
+    """Return the first error of a pydantic validation as one line."""
     first = failure.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return _in_one_line(first["msg"].replace("Invalid JSON", "no valid JSON"))
@@ -158,12 +141,11 @@ def first_error(failure: ValidationError) -> str:
 
 
 def _in_one_line(problem: str) -> str:
-    """Remove line numbers, and the position of an early end (`END`), from a parser's message about a one-line text."""
+    """Remove the line number from a parser's message about a one-line text."""
     return END.sub("", problem).replace("at line 1 column", "at column")
 
 
 def _open(path: Path, error: type[ValueError]) -> int:
-    """Open a regular file and return its descriptor."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # otherwise, opening a FIFO waits for a writer
     except (FileNotFoundError, NotADirectoryError):
@@ -179,8 +161,7 @@ def _open(path: Path, error: type[ValueError]) -> int:
 
 
 def _is_finite(value: Any) -> bool:
-    """Return whether all floats in a JSON value are finite. A number such as 1e400 is read as infinity."""
-    if isinstance(value, float):
+    if isinstance(value, float):  # a number such as 1e400 is read as infinity
         return math.isfinite(value)
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return all(map(_is_finite, items))

@@ -1,10 +1,6 @@
-"""A Gymnasium vector environment for text games. Its observations are tuples of texts.
+"""A Gymnasium vector environment for text games.
 
-`TextVectorEnv` returns what Gymnasium's `SyncVectorEnv` returns, but its games may differ from each other, and a game
-that fails ends only its own episode.
-
-`gymnasium.vector.AsyncVectorEnv` can run our games in processes only if `shared_memory=False`. With shared memory,
-Gymnasium up to version 1.4 reads each text only once, before the first reset.
+Gymnasium's `AsyncVectorEnv` needs `shared_memory=False` for text, because of a fault up to version 1.4.
 """
 
 from collections.abc import Sequence
@@ -29,25 +25,12 @@ Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[n
 
 
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
-    """A vector environment with one environment for each game.
+    """A vector environment with one environment for each game. Observations are tuples of texts.
 
-    `games` is a sequence of GameSpecs or a GAME string (see `games.game_strings`). `reset(seed=7)` seeds the
-    environments with 7, 8, 9, ..., as Gymnasium does. `autoreset_mode` is one of Gymnasium's modes:
-
-    * `NextStep`: the step after the end of an episode resets the environment. The command of this step is ignored, and
-      the reward is 0.
-    * `SameStep`: the step that ends an episode also resets the environment. `final_obs` and `final_info` hold the last
-      observation and info of the episode.
-    * `Disabled`: the caller resets environments with `reset(options={"reset_mask": mask})`.
+    It returns what Gymnasium's `SyncVectorEnv` returns, but the games may differ. `workers` threads play slow games.
 
     If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
-    The environment is closed, and the next reset makes a new one. If a reset raises GameError, the next step truncates
-    the episode with the same `infos["error"]`. The reset after a failure gets a seed that is derived from the last seed
-    passed to `reset`. `failures` counts the failed episodes. FatalGameError is raised if too many fail in a row.
-
-    `workers` is the number of threads. If it is 0, all steps run in the caller's thread. Otherwise, steps also run in
-    these threads. This saves time, because the Z-machine interpreter releases Python's global interpreter lock. If
-    the game's method `needs_interpreter(command)` returns False, the step always runs in the caller's thread.
+    After a failed reset, the next step truncates the episode. FatalGameError is raised if too many fail in a row.
     """
 
     def __init__(
@@ -70,6 +53,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
             raise GameError("a vector environment needs at least one game")
         if workers < 0:
             raise GameError(f"workers={workers}: expected 0 or the number of threads")
+        # threads save time, because the Z-machine interpreter releases the global interpreter lock
         self._pool = ThreadPoolExecutor(workers, "game") if workers else None  # threads start with the first job
         self._make = methodcaller("make", max_turns=max_turns, infos=infos, render_mode=render_mode)
         self.envs: list[gymnasium.Env[str, str]] = []
@@ -99,7 +83,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], Info]:
-        """Begin an episode in every environment, or only where `options["reset_mask"]` is true."""
+        """Begin an episode in every environment, or where `options["reset_mask"]` is true."""
         seeds, options = self._seeds(seed), dict(options or {})
         mask = self._mask(options.pop("reset_mask", None))
         infos: list[Info] = [{} for _ in self.envs]
@@ -134,16 +118,15 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call a method of each environment and return the results. If `name` is not a method, return its values."""
+        """Call a method of each environment, or return the values of an attribute."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """Return the attribute `name` of each environment."""
         return tuple(env.get_wrapper_attr(name) for env in self.envs)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close all environments and threads. Gymnasium's `close` calls this method."""
+        """Close all environments and threads."""
         for env in self.envs:
             env.close()
         if self._pool is not None:
@@ -217,9 +200,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 
 
 def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv:
-    """Make the environment of `gymnasium.make_vec("games:actde/TextWorld-v0", num_envs=..., game=...)`.
+    """Make the environment of `gymnasium.make_vec("games:actde/TextWorld-v0", ...)`.
 
-    `game` is a GAME string that names n games. Environment i plays game i mod n. Raise GameError if num_envs < n.
+    Environment i plays game i mod n of the n games that `game` names.
     """
     specs = resolve(game)
     if num_envs < len(specs):
@@ -228,11 +211,7 @@ def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> Text
 
 
 def stack_infos(infos: Sequence[Info]) -> Info:
-    """Stack the infos of all environments into one dict of arrays, in the format of `gymnasium.vector.VectorEnv`.
-
-    For each entry `key`, the boolean array `_key` marks the environments that have this entry. Numbers of different
-    types become floats.
-    """
+    """Stack infos in Gymnasium's format. The array `_key` marks the environments that have the entry `key`."""
     stacked: Info = {}
     for key in dict.fromkeys(key for info in infos for key in info):
         mask = np.fromiter((key in info for info in infos), dtype=np.bool_, count=len(infos))
@@ -242,6 +221,7 @@ def stack_infos(infos: Sequence[Info]) -> Info:
             stacked[key] = stack_infos([info.get(key, {}) for info in infos])
         else:
             number = next(iter(types)) if len(types) == 1 else float
+            # numbers of different types become floats
             dtype = number if types <= {int, float} or types == {bool} else object
             array = np.full(len(infos), None, dtype=object) if dtype is object else np.zeros(len(infos), dtype=dtype)
             array[mask] = np.fromiter(values, dtype=dtype, count=len(values))

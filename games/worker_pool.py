@@ -1,7 +1,4 @@
-"""A pool of worker processes for experiments and game generation. Ctrl-C ends the pool at once.
-
-Unlike the workers of `multiprocessing` and `concurrent.futures`, the workers do not run the user's script again.
-"""
+"""A pool of worker processes. They do not run the user's script again."""
 
 import importlib
 import os
@@ -26,11 +23,7 @@ KEPT = "finished work is kept, and the same command continues"
 
 
 class WorkerPool:
-    """A pool of `size` worker processes. Leaving the context ends all workers.
-
-    By default, there is one worker for each CPU that this process may use, but at most 32. Raise GameError unless
-    1 <= size <= 256.
-    """
+    """A pool of worker processes, by default one for each CPU. Leaving the context ends them."""
 
     restarts = False  # whether a job runs again if its process is lost
 
@@ -55,11 +48,9 @@ class WorkerPool:
         self._threads.shutdown()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a top-level function of a module in a worker and return a future for its result.
+        """Run a top-level function of a module in a worker.
 
-        If the function raises ValueError or OSError, which a user can cause, the future raises the same error. After
-        any other error, the worker prints the traceback and ends. The future raises `BrokenExecutor` if the worker, or
-        a program that it has started, dies or runs out of memory.
+        The future raises the function's ValueError or OSError. After any other error, it raises `BrokenExecutor`.
         """
         if len(self._workers) < self.size:
             self._workers.append(Child(serve, stdout=2))
@@ -93,18 +84,18 @@ def module_of(function: Callable[..., object]) -> str:
 
 
 def note(line: str) -> None:
-    """Print a line to standard error. In a worker process, the parent prints it, above its progress bar."""
+    """Print a line to standard error. In a worker, the parent prints it."""
     (_send or sys.stderr.write)(f"{line}\n")
 
 
 def send_notes(send: Callable[[str], None]) -> None:
-    """Make `note` pass its lines to `send` instead of printing them."""
+    """Pass the lines of `note` to `send`, instead of printing them."""
     global _send
     _send = send
 
 
 def serve(connection: Connection) -> None:
-    """In a worker process, run the jobs that `connection` receives until the parent closes its end."""
+    """In a worker, run the jobs that `connection` receives."""
     send_notes(lambda text: connection.send((None, text)))
     while True:
         try:
@@ -117,7 +108,7 @@ def serve(connection: Connection) -> None:
 
 
 def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bool, Any]:
-    """Call the function `name` of `module`. Return (True, its result) or (False, an error that a user can cause)."""
+    """Call a function. Return (True, its result) or (False, an error that a user can cause)."""
     try:
         return True, getattr(importlib.import_module(module), name)(*args, **kwargs)
     except (ValueError, OSError) as error:
@@ -132,5 +123,4 @@ def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, An
 
 
 def available_cpus() -> int:
-    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

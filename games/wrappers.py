@@ -1,4 +1,4 @@
-"""Reward shaping for any Gymnasium environment whose observations and actions are `str`."""
+"""Reward shaping for text games."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ Env = gymnasium.Env[str, str]
 
 
 class ShapedReward(gymnasium.Wrapper[str, str, str, str]):
-    """Shapes the reward as `shape` describes. The game's own score in `info` does not change."""
+    """Shapes the reward as `shape` describes. The score in `info` is unchanged."""
 
     def __init__(self, env: Env, *, bonus_command: str, scale: float, **terms: float) -> None:
         super().__init__(env)
@@ -56,17 +56,15 @@ def shape(
     bonus_command: str = "",
     scale: float = 1.0,
 ) -> Env:
-    """Return `env` with a shaped reward, or `env` itself if the reward would not change.
+    """Return `env` with a shaped reward:
 
-    The shaped reward is the sum below. If a condition in brackets is false, its term is 0. `won` and `lost` are true
-    only in the step that terminates the episode. A command is `invalid` if the game lists admissible commands and the
-    stripped command is not one of them.
+        scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
+                 + bonus [the command begins with bonus_command])
 
-    scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
-             + bonus [the command begins with bonus_command])
+    A term is 0 if its condition in brackets is false. `won` and `lost` count only in the step that terminates the
+    episode. A command is invalid if the game lists admissible commands and it is not one of them.
 
-    An agent can exploit `bonus`. Choose a harmless and repeatable command, such as `look`, and use `starts_with_words`
-    to measure the share of turns that the agent spends on it.
+    An agent can exploit `bonus`. Choose a harmless and repeatable command, such as `look`.
     """
     terms = {"win_bonus": win_bonus, "loss_penalty": loss_penalty, "step_cost": step_cost}
     terms |= {"invalid_penalty": invalid_penalty, "bonus": bonus}
@@ -76,6 +74,6 @@ def shape(
 
 
 def starts_with_words(command: str, act: str) -> bool:
-    """Return whether `command` begins with the words of `act`. `examined` does not begin with `examine`."""
+    """Return whether `command` begins with the words of `act`."""
     words = act.split()
     return bool(words) and command.split()[: len(words)] == words

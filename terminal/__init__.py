@@ -1,1 +1,1 @@
-"""The terminal: options, output and errors of the commands. Only this package imports the widgets of `rich`."""
+"""The terminal: options, output and errors of the commands."""

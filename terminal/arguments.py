@@ -1,4 +1,4 @@
-"""Options that several commands share. If a default is None, the help page shows `show_default` instead."""
+"""Options that several commands share."""
 
 import os
 from functools import partial
@@ -28,14 +28,12 @@ AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own env
 
 
 def _audit(share: float | None) -> float | None:
-    """Set the fraction of audited episodes for this process and its child processes."""
     if share is not None:
         os.environ["ACTDE_AUDIT"] = str(share)
     return share
 
 
 def _threads(threads: int | None) -> int | None:
-    """Set the number of threads of this process and its child processes."""
     if threads is not None:
         from agents.threads import set_threads
 
@@ -120,7 +118,11 @@ CardOut = Annotated[
 CrawlStates = Annotated[
     int | None,
     Option(
-        "--crawl-states", min=1, max=MOST, help="Maximum number of states of a game for --crawl.", show_default="5000"
+        "--crawl-states",
+        min=1,
+        max=MOST,
+        help="Maximum number of states of a game in which --crawl plays all commands.",
+        show_default="5000",
     ),
 ]
 Imports = Annotated[list[str] | None, Option("--import", metavar="CODE", help=CODE, callback=_import)]

@@ -1,4 +1,4 @@
-"""The commands `reproduce`, `serve`, `export`, `make-pairs` and `train-reward`, which `cli.py` registers."""
+"""The commands `reproduce`, `serve`, `export`, `make-pairs` and `train-reward`."""
 
 import signal
 import socket
@@ -65,7 +65,6 @@ def reproduce(
 
 
 def verdict_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
-    """Return a table of the numbers of findings: a row for each verdict, and a column for each part."""
     verdicts = list(next(iter(counts.values())))
     heads = (Column(part, justify="right", min_width=max(map(len, part.split()))) for part in counts)
     first = Column("verdict", min_width=max(len(word) for verdict in verdicts for word in verdict.split()))
@@ -104,7 +103,6 @@ def serve(
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on an address. Raise GameError if this is not possible."""
     import games
 
     try:
@@ -148,7 +146,9 @@ def make_pairs(
     ],
     out: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
     pairs: Annotated[int, Option(min=1, max=arg.MOST, help="Pairs to sample, without ties.")] = 500,
-    agent: Annotated[str, Option(metavar="AGENT", help="smollm2, or the folder of a run with mode free.")] = "smollm2",
+    agent: Annotated[
+        str, Option(metavar="AGENT", help="Agent that writes the texts: smollm2, or the folder of a run.")
+    ] = "smollm2",
     temperature: arg.Temperature = 1.0,
     top_p: arg.TopP = 1.0,
     seed: arg.Seed = 0,

@@ -1,4 +1,4 @@
-"""Show a comparison of optimizers: progress, tables of results, and sample texts."""
+"""Show a comparison of optimizers: progress, tables and sample texts."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @contextmanager
 def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
-    """Show a progress bar for the iterations of all runs. Yield a callback for `run_grid`."""
+    """Show a progress bar. Yield a callback for `run_grid`."""
     with console.reporting("compare") as report:
         yield lambda finished, done, total: report(
             f"{finished} of {runs} runs, {done:,} of {total:,} iterations", done, total
@@ -43,18 +43,14 @@ def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
 
 
 def check_folders(out: Path, runs: Path) -> None:
-    """Raise `AgentError` if the folder for the report, or the folder for the runs, is itself a run."""
+    """Raise `AgentError` if one of the folders is itself a run."""
     for name, folder in (("--out", out), ("--runs", runs)):
         if (folder / SETTINGS).is_file():
             raise AgentError(f"{folder} holds a run; choose another {name}")
 
 
 def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the results of a comparison: one table or, if the agents write freely, tables of measures and of texts.
-
-    If `as_json`, print a JSON document instead. A note names runs in `folder` from earlier commands, which the report
-    does not contain. If runs diverged, exit with status 1.
-    """
+    """Print the results of a comparison. If runs diverged, exit with status 1."""
     rows, diverged = results["runs"], results.get("diverged", ())
     where = f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"
     if as_json:
@@ -70,11 +66,7 @@ def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None
 
 
 def results_table(rows: Rows) -> Table:
-    """Return a table with a row for each optimizer or, if settings were varied, for each optimizer with their values.
-
-    A cell shows the mean over runs and its interval. The column `won` is the win rate of sampled commands, and `greedy`
-    is the win rate of greedy commands.
-    """
+    """Return a table of means over runs, with a row for each optimizer."""
     rates: list[tuple[str, str, str, Range, str]] = [
         ("won", "sampled", "success_rate", RATE, "z.0%"),
         ("greedy", "greedy", "success_rate", RATE, "z.0%"),
@@ -103,10 +95,7 @@ def results_table(rows: Rows) -> Table:
 
 
 def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
-    """Return a table with the measures of each run, and a table of sample texts.
-
-    The sample texts are from the runs with the first seed. `samples` is their maximum number for each optimizer.
-    """
+    """Return a table of the runs' measures, and a table of sample texts."""
     heads = ("seed", "reward", *(head for head, _, _ in MEASURES))
     measures = Table(
         Column("optimizer", overflow="ellipsis"),

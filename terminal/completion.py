@@ -16,11 +16,7 @@ BREAKS = frozenset("=:@")  # bash splits words at these, too (COMP_WORDBREAKS), 
 
 @contextmanager
 def whole_words() -> Iterator[None]:
-    """Join the words that bash has split at `BREAKS`, so that the last word can be completed in the block.
-
-    Bash replaces only the last part of a split word. The earlier parts are therefore removed from the output of the
-    block.
-    """
+    """Undo bash's splitting of words at `BREAKS` while the block runs."""
     if os.environ.get(VARIABLE) != "complete_bash":
         yield
         return
@@ -31,16 +27,15 @@ def whole_words() -> Iterator[None]:
         with redirect_stdout(printed):
             yield
     finally:
-        for line in printed.getvalue().splitlines():
+        for line in printed.getvalue().splitlines():  # bash replaces only the last part of a split word
             sys.stdout.write(line.removeprefix(start) + "\n")
 
 
 def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
-    """Join the parts of a command line that bash has split at `BREAKS`. Drop all parts after number `current`.
+    """Join the parts of a command line that bash has split at `BREAKS`.
 
-    Return a tuple (words, start). The last word is the one to complete. `start` is the prefix of this word that bash
-    keeps, without the option and its "=". For example, in `--game=textworld:co`, bash replaces only "co", and `start`
-    is "textworld:".
+    Return a tuple (words, start). The last word is the one to complete, and bash keeps its beginning `start`. For
+    `--game=textworld:co`, `start` is "textworld:".
     """
     words, start, after_break = list[str](), "", False
     for part in [*parts[:current], *(parts[current : current + 1] or [""])]:
@@ -69,10 +64,7 @@ shipped_agents = among(TRAINED)
 
 
 def typed_command() -> list[str]:
-    """Return the name of the command that the user typed, as a list such as ["train"], or [] if there is none.
-
-    While a shell completes a command line, the name is read from that line.
-    """
+    """Return the name of the typed command, as a list such as ["train"], or []."""
     words = sys.argv
     if VARIABLE in os.environ:
         words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()
@@ -87,7 +79,6 @@ def games(incomplete: str) -> list[str]:
 
 
 def optimizers(incomplete: str) -> list[str]:
-    """Complete the last name of a comma-separated list of optimizers."""
     from actde.registry import optimizer_names
 
     before, comma, last = incomplete.rpartition(",")

@@ -48,7 +48,7 @@ _drawing: list[Console] = []  # the terminals on which a bar, panel or spinner i
 
 
 def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
-    """Print things, and wait `pause` seconds after each of them. Plain strings are not wrapped."""
+    """Print things, and wait `pause` seconds after each. Plain strings are not wrapped."""
     for thing in things:
         _above(out).print(thing, soft_wrap=isinstance(thing, str))
         if pause:
@@ -61,22 +61,18 @@ def note(line: str) -> None:
 
 
 def note_after_interrupt(line: str) -> None:
-    """Print one line to standard error after Ctrl-C, below the ^C that the terminal may have echoed."""
+    """Print one line to standard error, below an echoed ^C."""
     mode = _terminal_mode()
     note(f"\n{line}" if err.is_terminal and mode is not None and mode[3] & termios.ECHOCTL else line)
 
 
 def _above(console: Console) -> Console:
-    """Return the console that prints above the bar in the terminal or, if no bar is drawn, `console`."""
     return _drawing[-1] if _drawing and console.is_terminal else console
 
 
 @contextmanager
 def drawing(view: AbstractContextManager[object], console: Console) -> Iterator[None]:
-    """Draw a bar, panel or spinner (`view`) while the block runs.
-
-    In a terminal, `show` and `note` then print above the view, and Ctrl-C does not damage it.
-    """
+    """Draw a bar, panel or spinner while the block runs. `show` and `note` then print above it."""
     if not console.is_terminal:
         with view:
             yield
@@ -91,7 +87,7 @@ def drawing(view: AbstractContextManager[object], console: Console) -> Iterator[
 
 @contextmanager
 def without_control_echo() -> Iterator[None]:
-    """Stop the terminal from echoing control keys while the block runs. An echoed ^C would damage a drawn bar."""
+    """Stop the terminal from echoing control keys. An echoed ^C would damage a drawn bar."""
     mode = _terminal_mode() if MAIN else None
     if mode is None or not mode[3] & termios.ECHOCTL:
         yield
@@ -111,25 +107,20 @@ def _set_control_echo(*, on: bool) -> None:
 
 
 def _terminal_mode() -> list[Any] | None:
-    """Return the mode (`termios.tcgetattr`) of the terminal at standard input, or None without a terminal.
-
-    Also return None if this process is in the background, because the kernel would suspend it on a change of the mode.
-    """
+    """Return the terminal's mode (`termios.tcgetattr`), or None if it cannot be changed."""
     with suppress(termios.error, OSError, ValueError):
         mode = termios.tcgetattr(sys.stdin.fileno())
-        if os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():
+        if os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():  # a change in the background would suspend the process
             return mode
     return None
 
 
 def document(data: object) -> None:
-    """Print one JSON document to standard output."""
     if MAIN:
         print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
 
 
 def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> None:
-    """If `as_json`, print `data` as one JSON document. Otherwise, print `things`."""
     if as_json:
         document(data)
     else:
@@ -137,17 +128,13 @@ def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> 
 
 
 def typed() -> str:
-    """Return the command line that the user typed, as `actde ...` or `python cli.py ...`."""
+    """Return the command line that the user typed."""
     program = [PROGRAM] if Path(sys.argv[0]).name == PROGRAM else ["python", "cli.py"]
     return shlex.join([*program, *sys.argv[1:]])
 
 
 def command_line(*words: str) -> str:
-    """Return a shell command that runs this program with the arguments `words`.
-
-    It starts the program in the same way as the user did, such as `actde` or `python cli.py`. In a run of several
-    processes, `torchrun` starts `train`. If the trunk is sharded, `accelerate launch` starts it.
-    """
+    """Return a shell command that starts this program as the user did, with the arguments `words`."""
     script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
     name = Path(script).name
@@ -164,18 +151,14 @@ def command_line(*words: str) -> str:
 
 
 def note_saved(folder: Path | None) -> None:
-    """Print the folder of saved episodes, and the command that watches them. If `folder` is None, print nothing."""
+    """Print the folder of saved episodes, and how to watch them."""
     if folder is not None:
         note(f"the episodes are in {folder}; watch them: {command_line('watch', str(folder))}")
 
 
 @contextmanager
 def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
-    """Show a spinner and `what` while the block runs.
-
-    If standard error is not a terminal, there is no spinner. If `lines` is true, print lines with the elapsed time
-    instead.
-    """
+    """Show a spinner while the block runs. Without a terminal, `lines` prints the elapsed time instead."""
     start = time.monotonic()
     view: AbstractContextManager[object] = nullcontext()
     if err.is_terminal:
@@ -188,7 +171,7 @@ def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _bar(what: str, total: float | None, *, percent: bool) -> Iterator[Callable[..., None]]:
-    """Draw a progress bar if standard error is a terminal. Yield rich's `Progress.update` for it."""
+    """Yield rich's `Progress.update` for a progress bar."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), *([TaskProgressColumn()] if percent else []), TimeRemainingColumn())
@@ -200,21 +183,14 @@ def _bar(what: str, total: float | None, *, percent: bool) -> Iterator[Callable[
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
-    """Show a progress bar if standard error is a terminal.
-
-    Yield a function to call after each of the `total` units of work. It ignores its argument.
-    """
+    """Show a progress bar. Yield a function to call after each unit of work."""
     with _bar(what, total, percent=True) as update:
         yield lambda unit: update(advance=1)
 
 
 @contextmanager
 def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show a bar if standard error is a terminal. Otherwise, print lines at intervals of at least 30 seconds.
-
-    Yield a function of (text, done, total), which updates the bar or prints a line. In the first second, it prints no
-    line. `text` is shown after `what`. `done` and `total` are the finished and the total amount of work.
-    """
+    """Show progress. Yield a function of (text, finished work, total work)."""
     start = time.monotonic()
     printed = start - 29
     with _bar(what, None, percent=False) as update:
@@ -239,10 +215,7 @@ def resumable(
     message: str = "stopped; what is finished is kept, and the same command continues",
     wait: bool = False,
 ) -> Iterator[None]:
-    """Hold a lock while the block runs. On Ctrl-C, print `message` and exit with status 130.
-
-    `folder`, `names` and `wait` are arguments of `games.files.exclusive`.
-    """
+    """Hold the lock `games.files.exclusive`. On Ctrl-C, print `message` and exit with status 130."""
     from games.files import exclusive
 
     try:
@@ -255,10 +228,7 @@ def resumable(
 
 @contextmanager
 def ticking(describe: Callable[[], str | None]) -> Iterator[None]:
-    """While the block runs, print a line after one second and then every 15 seconds.
-
-    Another thread calls `describe`, which returns the line, or None if there is nothing to print.
-    """
+    """Print the line `describe()` after one second, then every 15 seconds. Another thread calls it."""
     done = threading.Event()
 
     def tick() -> None:
@@ -279,7 +249,7 @@ def ticking(describe: Callable[[], str | None]) -> Iterator[None]:
 
 @contextmanager
 def on_first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, the first Ctrl-C calls `stop`. The second one raises KeyboardInterrupt as usual."""
+    """The first Ctrl-C in the block calls `stop`. The second one raises KeyboardInterrupt."""
 
     def first(signum: int, frame: object) -> None:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Parts of an episode as renderables of the `rich` library and as plain text."""
+"""Parts of an episode as renderables of `rich` and as plain text."""
 
 import re
 from collections.abc import Sequence
@@ -35,29 +35,22 @@ GOOD, BAD, QUIET = "bold green", "bold red", "dim"
 
 
 def tidy(text: str) -> str:
-    """Make a game's text printable, expand tabs, and remove repeated blank lines and the interpreter's closing menu.
-
-    Lines that the game has centred are indented by only four blanks, so that they fit into a narrow terminal.
-    """
+    """Make a game's text printable and compact, without the interpreter's closing menu."""
     shown = re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
-    return re.sub(r"(?m)^ {20,}", "    ", shown)
+    return re.sub(r"(?m)^ {20,}", "    ", shown)  # centred lines must fit into a narrow terminal
 
 
 def game_name(game: str) -> str:
-    """Return a canonical GAME string as a user types it, in one printable line."""
+    """Return a canonical GAME string as a user types it."""
     return one_line(readable(game))
 
 
 def number(value: float) -> str:
-    """Format a whole number without decimals, and any other number with two decimals."""
     return f"{value:z.0f}" if float(value).is_integer() else f"{value:z.2f}"
 
 
 def points(score: float, max_score: float | None) -> str:
-    """Format the score and the maximum, if there is one.
-
-    `max_score` is None if the maximum is unknown, and 0 if the score has no limit.
-    """
+    """Format a score. The maximum is None if it is unknown, and 0 if there is no limit."""
     return f"score {number(score)}" + (f" of {number(max_score)}" if max_score else "")
 
 
@@ -70,7 +63,7 @@ def heading(*, agent: str, game: str, episode: int) -> RenderableType:
 
 @dataclass(frozen=True, slots=True)
 class _Title:
-    """A title on a horizontal rule, or without a rule if it is too long for one line."""
+    """A title on a horizontal rule, or without it if the title is too long."""
 
     text: Text
 
@@ -80,7 +73,7 @@ class _Title:
 
 
 def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
-    """Return a panel with the game's text at a turn, counted from 1."""
+    """Return a panel with the game's text. `turn` counts from 1."""
     return Panel(
         Text(tidy(text) or "(no text)", style="" if text.strip() else QUIET),
         title=Text.assemble(("turn ", QUIET), (str(turn), "bold")),
@@ -94,7 +87,6 @@ def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
 
 
 def command_columns(commands: Sequence[str]) -> RenderableType:
-    """Return the admissible commands, numbered and in columns."""
     names = (
         Text.assemble((f"{number:2d} ", QUIET), (printable(name.strip()), "cyan"))
         for number, name in enumerate(commands, 1)
@@ -105,17 +97,7 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
 def policy_table(
     decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS, bar: int = BAR
 ) -> RenderableType:
-    """Return a table of the likeliest commands or, if the agent wrote a text, of the tokens of this text.
-
-    The chosen command is always in the table. Below the table are v and the policy's entropy, if the agent computes
-    them. If the probability of a command is below `RARE`, its q is in brackets, because training has hardly fitted this
-    q. Without probabilities and tokens, return an empty text.
-
-    Args:
-        commands: maximum number of commands.
-        tokens: maximum number of tokens.
-        bar: maximum width of a bar, or 0 for none.
-    """
+    """Return a table of the likeliest commands or of the written tokens. If `bar` is 0, it has no bars."""
     if decision.tokens:
         return _token_table(decision, tokens, bar)
     if not decision.probabilities:
@@ -148,14 +130,12 @@ def policy_table(
 
 
 def q_text(q: float | None, probability: float) -> str:
-    """Return q as text, in brackets if the probability of the command is below `RARE`."""
     if q is None:
         return ""
     return f"({q:+z.2f})" if probability < RARE else f"{q:+z.2f} "
 
 
 def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
-    """Return a table with the probability, v and q of the first `shown` tokens of a text."""
     width = 8 if bar else 7
     q_column = [] if decision.tokens[0].q_value is None else [("q", width)]
     table = _bar_table("  token", 26, min(bar, 20), ("v", width), *q_column)
@@ -171,7 +151,6 @@ def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
 
 
 def _percent(probability: float, bar: int) -> str:
-    """Format a probability in percent. A table without bars is narrow, and shows no decimals."""
     return f"{probability:z.1%}" if bar else f"{probability:z.0%}"
 
 
@@ -182,11 +161,7 @@ def _bar(probability: float, colour: str) -> Bar:
 
 
 def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
-    """Return an empty table with columns for a text, a bar, its probability, and further numbers.
-
-    `head` is the title of the first column. `text` and `bar` are the maximum widths of texts and bars. If `bar` is 0,
-    there are no bars. `numbers` holds a tuple (title, width) for each column of further numbers.
-    """
+    """Return an empty table. `numbers` holds the (title, width) of each further column."""
     return Table(
         Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
         *([Column("probability" if bar > 10 else "p", max_width=bar)] if bar else []),
@@ -200,17 +175,15 @@ def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Tab
 
 
 def _cut(text: str, style: str = "") -> Text:
-    """Return a text on one line, with an ellipsis where it does not fit."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def token_text(token: GeneratedToken) -> str:
-    """Return the text of a token in quotation marks, so that blanks are visible."""
-    return f'"{printable(token.text)}"'.replace("\n", "\\n")
+    return f'"{printable(token.text)}"'.replace("\n", "\\n")  # quoted, so that blanks are visible
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return a line with the command, its reward and the score. `command` is None if a person has just typed it."""
+    """Return a line about a command. `command` is None if a person has just typed it."""
     line = Text() if command is None else Text.assemble((printable(command), "bold"), "   ")
     style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
     line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+z.4g}", style=style)
@@ -227,7 +200,6 @@ def result_style(episode: Ended) -> str:
 
 
 def result(episode: Ended) -> str:
-    """Return how an episode ended, in one or two words."""
     if episode.error is not None:
         return "failed"
     if episode.won or episode.lost:
@@ -236,21 +208,18 @@ def result(episode: Ended) -> str:
 
 
 def summary(episode: Episode) -> str:
-    """Summarize an episode in one line."""
     turns = "1 turn" if len(episode.steps) == 1 else f"{len(episode.steps)} turns"
     error = f": {one_line(episode.error)}" if episode.error else ""
     return f"{result(episode)}, {points(episode.score, episode.max_score)}, {turns}{error}"
 
 
 def end_panel(episode: Episode) -> RenderableType:
-    """Return a panel with the game's last text and the result of the episode."""
     style, text = result_style(episode), Text(tidy(episode.final_observation))
     line = Text(summary(episode), style=f"bold {style}")
     return Panel(Group(text, Text(), line) if text else line, box=box.HEAVY, border_style=style, padding=(0, 1))
 
 
 def episode_table(episodes: Sequence[Episode]) -> RenderableType:
-    """Return a table with a row for each episode and the means in the footer."""
     count, won = len(episodes), wins(episodes)
     table = Table(
         Column("episode", justify="right", footer="mean"),

@@ -1,8 +1,4 @@
-"""Print errors and warnings as one line on standard error, and set the exit status.
-
-The status is 2 for a user's mistake, and 130 for Ctrl-C. It is 1 for any other failure, such as a full disk or a
-training that diverged. Bugs are not caught, so that their tracebacks are shown.
-"""
+"""Print errors and warnings as one line, and set the exit status. Bugs keep their tracebacks."""
 
 import difflib
 import errno
@@ -58,7 +54,7 @@ GRACE = 2.0  # seconds in which threads may end by themselves
 
 
 def run(app: Callable[..., object]) -> NoReturn:
-    """Run the command line, and exit with its status. On a broken pipe, exit silently with status 1."""
+    """Run the command line, and exit with its status."""
     try:
         _run(app)
     except BrokenPipeError:
@@ -112,17 +108,14 @@ def _run(app: Callable[..., object]) -> NoReturn:
 
 
 def _game_error() -> type[ValueError]:
-    """Return `GameError`, or `AgentError` if nothing has imported the module `games.errors`.
-
-    In that case, nothing can have raised a `GameError`. The import takes 0.1 s, so it is not done here.
-    """
+    # importing it takes 0.1 s; if nothing has imported it, nothing has raised a GameError
     return getattr(sys.modules.get("games.errors"), "GameError", AgentError)
 
 
 def leave(status: int, *, at_once: bool = False) -> NoReturn:
-    """Exit with this status. Threads that are still running after `GRACE` seconds are killed.
+    """Exit, and kill threads that still run after `GRACE` seconds.
 
-    If `at_once` is true, skip Python's own teardown, which needs memory.
+    `at_once` skips Python's own teardown, which needs memory.
     """
     running: list[threading.Thread] = []
     try:
@@ -141,7 +134,7 @@ def leave(status: int, *, at_once: bool = False) -> NoReturn:
 
 
 def _threads_after(seconds: float) -> list[threading.Thread]:
-    """Wait up to `seconds` for all threads that Python would join at exit. Return those that are still running."""
+    """Wait for the threads that Python joins at exit. Return those that still run."""
     deadline = time.monotonic() + seconds
     others = [
         thread
@@ -154,21 +147,16 @@ def _threads_after(seconds: float) -> list[threading.Thread]:
 
 
 def _is_idle_worker(thread: threading.Thread) -> bool:
-    """Return whether a thread is an idle worker of a ThreadPoolExecutor. Python ends such threads at exit."""
+    """Return whether a thread is an idle worker of an executor. Python ends it at exit."""
     frame = sys._current_frames().get(thread.ident or 0)  # a thread with work is in another function
     where = frame and (frame.f_globals.get("__name__"), frame.f_code.co_name)
     return where == ("concurrent.futures.thread", "_worker")
 
 
 def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
-    """Print an error in one line, and exit with this status.
-
-    If a launcher has started several processes, only those whose local rank is in `ranks` print. Under torchrun, every
-    process that fails also writes the error to a file. From these files, torchrun reports which process failed first,
-    and why.
-    """
+    """Print an error in one line, and exit. Only processes with a local rank in `ranks` print."""
     line = f"error: {shortened(one_line(message))}"
-    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # torchrun finds the first failure in these files
         with suppress(OSError):
             Path(path).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")
     console.err.quiet = os.environ.get("LOCAL_RANK", "0") not in ranks
@@ -181,14 +169,13 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
 
 
 def _fail_without_memory(error: BaseException) -> NoReturn:
-    """Print that the memory is full, with the error's notes as advice, and exit. Processes of all ranks print this."""
     error.__traceback__ = None  # its frames hold memory
     message = ", or ".join([MEMORY_FULL, *getattr(error, "__notes__", ())])
     fail(message, 1, ranks=(os.environ.get("LOCAL_RANK", "0"),), at_once=True)
 
 
 def _disk_problem(error: OSError) -> str | None:
-    """Return the message for an error from the user's disk or path, or None for an error from a bug in this project."""
+    """Return the message for an error of the user's disk or path, or None for a bug."""
     from games.errors import is_users
 
     if error.errno == errno.ENOENT and error.filename is None:  # from `os.getcwd` or `tempfile`
@@ -199,13 +186,10 @@ def _disk_problem(error: OSError) -> str | None:
 
 
 def _discard_unread() -> bool:
-    """Flush standard output and standard error. Return whether one of them is a broken pipe.
-
-    Discard further output to a broken pipe, because otherwise Python's own flush at exit would report an error.
-    """
+    """Flush standard output and standard error. Return whether one is a broken pipe."""
     unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
     for stream in unread:
-        console.discard(stream)
+        console.discard(stream)  # otherwise, Python's own flush at exit would report an error
     return bool(unread)
 
 
@@ -221,28 +205,24 @@ def _is_unread(stream: TextIO) -> bool:
 
 
 def _open_streams() -> None:
-    """Open closed standard streams on the null device. Otherwise, a file opened later could receive their output."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        if getattr(sys, name) is None:  # a file opened later could receive its output
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _reserve_standard_output() -> None:
-    """Redirect the output of C code, child processes and `os.write(1, ...)` to standard error.
-
-    Only `sys.stdout` still writes to standard output, so that a game cannot damage the JSON document.
-    """
+    """Redirect all output except that of `sys.stdout` to standard error."""
     with suppress(OSError, UnsupportedOperation):  # the stream is not a file
         if sys.stdout.fileno() == 1:
             sys.stdout.flush()
             reserved = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
-            os.dup2(2, 1)
+            os.dup2(2, 1)  # for C code, child processes and `os.write(1, ...)`
             _replaced.append(sys.stdout)
             sys.stdout = reserved
 
 
 def _end_with_launcher() -> None:
-    """If torchrun has started this process, make the kernel send it SIGTERM when torchrun is killed."""
+    """Let the kernel end this process when torchrun is killed."""
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         import ctypes
 
@@ -250,7 +230,6 @@ def _end_with_launcher() -> None:
 
 
 def _command_line_error(error: typer.TyperException) -> str:
-    """Return the message of a command-line error. If Pydantic rejected a value, the message ends with this value."""
     from pydantic import ValidationError
 
     if hasattr(error, "possibilities") and hasattr(error, "option_name"):
@@ -260,14 +239,13 @@ def _command_line_error(error: typer.TyperException) -> str:
         return f"{message}; list the options: {help_page.typed(context)} --help"
     refused = re.fullmatch(r"Invalid value for '(.+)': Input should be (.+?)(, unable to parse .+)?", message)
     if refused is None or not isinstance(cause, ValidationError):
-        return message
+        return message.removeprefix("Invalid value: ")
     name, expected, not_a_number = refused.groups()
     value = cause.errors()[0]["input"]
     return f"{name} must be {expected}, got {repr(value) if not_a_number else value}"
 
 
 def _unknown_option(option: str, context: Any) -> str:
-    """Return the message for an unknown option. It names the closest option, or the commands that have this option."""
     from agents.config import FIELDS
     from terminal.options import ConfigCommand
 

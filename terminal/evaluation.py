@@ -1,4 +1,4 @@
-"""The command `evaluate`: compare an agent with baselines, measure its returns, or fill in the evaluation card."""
+"""The command `evaluate`: compare agents, measure returns, or fill in the evaluation card."""
 
 import re
 from collections import defaultdict
@@ -44,7 +44,7 @@ TEXT_MEASURES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The results of an agent that aims at one wanted return. `obtained` is its mean undiscounted return."""
+    """The results for one wanted return. `obtained` is the mean undiscounted return."""
 
     wanted_return: float
     obtained: Estimate
@@ -54,11 +54,7 @@ class Point:
 def run(
     agent: str, game: str, wanted: Sequence[float], *, episodes: int, save: Path | None, as_json: bool, **settings: Any
 ) -> None:
-    """Evaluate an agent, and print the results.
-
-    If `wanted` holds several returns, measure which return the agent obtains for each. Otherwise, evaluate baselines,
-    too. `settings` are further arguments of `measure_returns` and `evaluate_beside_baselines`.
-    """
+    """Print the results of an agent and baselines, or of an agent at several `wanted` returns."""
     settings |= {"episodes": episodes, "save": save and save.absolute()}
     if len(wanted) > 1:
         points = measure_returns(agent, game, wanted, **settings)
@@ -81,16 +77,9 @@ def evaluate_beside_baselines(
     save: Path | None = None,
     **settings: Any,
 ) -> list[Evaluation]:
-    """Evaluate the agent and the baselines on the same games and seeds, with progress bars.
+    """Evaluate an agent and baselines on the same games and seeds.
 
-    The baselines are the random agent and the walkthrough agent. For the completion game, SmolLM2 without training
-    replaces both. If a baseline cannot play these games, it is left out, and a note states the reason.
-
-    Args:
-        sampling: arguments of `make_agent`, including the seed.
-        wanted_return: argument of `make_agent`. It applies to the agent only.
-        save: folder for transcripts, with a subfolder for each agent.
-        settings: further arguments of `evaluate`, including `episodes`.
+    A baseline that cannot play these games is left out. `wanted_return` applies to the agent only.
     """
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
     played = defaultdict[str, list[Episode]](list)
@@ -132,10 +121,7 @@ def measure_returns(
     save: Path | None = None,
     **settings: Any,
 ) -> list[Point]:
-    """Play the same games and seeds with each wanted return. Return a `Point` for each, in increasing order.
-
-    The other arguments are as in `evaluate_beside_baselines`. `save` gets a subfolder for each wanted return.
-    """
+    """Play the same games and seeds with each wanted return, in increasing order."""
     points, specs = [], games.resolve(game, step_seconds=step_seconds)
     settings |= {"game": game, "seed": sampling["seed"]}
     for value in sorted(set(wanted)):
@@ -159,7 +145,7 @@ def _play(
     episodes: int,
     **settings: Any,
 ) -> Evaluation:
-    """Evaluate an agent, with a progress bar named `what`. Append its episodes to `played`, and record them."""
+    """Evaluate an agent, and append its episodes to `played`."""
     with console.progress(what, episodes) as advance:
 
         def keep(episode: Episode) -> None:
@@ -178,11 +164,7 @@ def folder_name(agent: str) -> str:
 def play_card(
     document: Path, names: str | None, tasks: str | None, episodes: int, cluster: str | None, *, as_json: bool
 ) -> None:
-    """Play the tasks of the evaluation card that have no results yet, and write the card.
-
-    `document` is the card, a Markdown file. `names` and `tasks` are comma-separated names of agents and tasks, or None
-    for all. If `cluster` is the address of a Ray cluster, the tasks run there. If `as_json`, print all results.
-    """
+    """Play the tasks that have no results yet, and write the evaluation card to `document`."""
     from agents.threads import threads_per_process
     from experiments.card import rows
     from experiments.card.document import markdown
@@ -205,11 +187,10 @@ def play_card(
 
 
 def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
-    """Return a title, tables and notes. They are separate, because a narrow table would wrap its title and notes."""
     first, texts = evaluations[0], all(row.texts is not None for row in evaluations)
     per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"
     trained = [f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on]
-    return [
+    return [  # a narrow table would wrap a title and notes of its own
         f"{first.agent} on {first.game}, {first.episodes} episodes each",
         evaluation_table(evaluations),
         *([level_table(evaluations)] if first.levels else []),
@@ -219,7 +200,6 @@ def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
-    """Return a table with a column for each agent."""
     texts = all(row.texts is not None for row in evaluations)
     undefined = [name for name in ("reward", "bonus_share") if not any(getattr(row, name) for row in evaluations)]
     table = _table(Column("", no_wrap=True), *_columns(evaluations))
@@ -232,10 +212,6 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
 
 
 def level_table(evaluations: Sequence[Evaluation]) -> Table:
-    """Return a table with a row for each level and one for all levels, and a column for each agent.
-
-    All cells show the same measure: the success rate if any agent has one, else the score, else the reward.
-    """
     name, field, form = next(measure for measure in MEASURES if any(getattr(row, measure[1]) for row in evaluations))
     heads = (Column("level", no_wrap=True), Column("episodes", justify="right"), *_columns(evaluations))
     table = _table(*heads, title=f"{name} by level")
@@ -258,7 +234,6 @@ def _table(*columns: Column, title: str | None = None) -> Table:
 
 
 def return_table(points: Sequence[Point]) -> list[RenderableType]:
-    """Return a table with a row for each wanted return, and a note."""
     table = _table(*(Column(name, justify="right") for name in ("wanted return", "obtained return", "success")))
     for point in points:
         cells = estimate_cell(point.obtained, "z.2f"), estimate_cell(point.success_rate, "z.0%")
@@ -267,7 +242,7 @@ def return_table(points: Sequence[Point]) -> list[RenderableType]:
 
 
 def estimate_cell(estimate: Estimate | None, form: str) -> RenderableType:
-    """Return a mean with its confidence interval on the next line. None becomes a dash."""
+    """Return a mean with its confidence interval on the next line."""
     if estimate is None:
         return Text("-", style="dim")
     text = Text(format(estimate.value, form))

@@ -16,7 +16,7 @@ from terminal import console
 def generate(
     folder: Path, *, family: str, levels: Sequence[int], per_level: int, **request: Any
 ) -> tuple[list[ManifestEntry], dict[str, int]]:
-    """Generate games with a progress bar. Return (entries of the manifest, number of rejected candidates by reason)."""
+    """Generate games. Return their manifest entries, and the number of rejections by reason."""
     done, rejected = 0, dict[str, int]()
     with console.progress(f"{family} games", per_level * len(levels)) as advance:
 
@@ -33,7 +33,7 @@ def generate(
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, str]:
-    """Parse the values of --set. For example, ["goal=none"] becomes {"goal": "none"}."""
+    """Parse the values of --set: ["goal=none"] becomes {"goal": "none"}."""
     settings: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -46,10 +46,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[str, Any]:
-    """Crawl up to `limit` states of each game in the folder. Print a note for each game with more states.
-
-    Return a dict from the name of each game file to the fields of its `Crawled` result.
-    """
+    """Crawl up to `limit` states of each game. Return the fields of each `Crawled` by file name."""
     crawled: dict[str, Any] = {}
     stopped = "stopped; the games are kept, and the same command crawls them again"
     with console.reporting("crawl") as report, console.resumable(folder, message=stopped, wait=True):
@@ -63,14 +60,14 @@ def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[st
             crawled[entry.file] = asdict(result)
             if result.states > limit:
                 console.note(
-                    f"{entry.file}: the crawl stopped at the limit of {limit:,} states; "
+                    f"{entry.file}: the crawl stopped after {limit:,} states, whose commands it played; "
                     "--crawl-states sets another limit, and play computes the other states"
                 )
     return crawled
 
 
 def summary(folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Any]) -> list[str]:
-    """Return the lines to print after generation. `rejected` is from `generate`, and `crawled` is from `crawl`."""
+    """Return the lines to print after generation."""
     play = console.command_line("play", "--game", str(folder))
     lines = [f"{games} {'game' if games == 1 else 'games'} in {folder}; play one of them: {play}"]
     if rejected:

@@ -1,4 +1,4 @@
-"""Build the help pages of all commands, in one layout and without truncated texts."""
+"""Build the help pages of all commands."""
 
 import inspect
 from collections import Counter
@@ -30,7 +30,7 @@ Row = tuple[str, str, str]  # an option with its argument, its help text, and a 
 
 
 class HelpCommand(TyperCommand):
-    """A command that shows `page` as its help. Only repeatable options may be given more than once."""
+    """A command that shows `page` as its help. Only repeatable options may be given twice."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for option, count in Counter(self.make_parser(ctx).parse_args(args=list(args))[2]).items():
@@ -46,7 +46,7 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """The whole program. Its help page lists the commands. On Ctrl-C, a command ends with a short note."""
+    """The whole program. Its help page lists the commands."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -61,22 +61,18 @@ class HelpGroup(TyperGroup):
 
 
 def typed(ctx: Any) -> str:
-    """Return the command of a click context as a user can type it, such as `python cli.py train`."""
+    """Return the command of a click context as a user can type it."""
     return console.command_line(*ctx.command_path.split()[1:])
 
 
 def default(value: object) -> str:
-    """Return "default: VALUE" for a help page, or "" if the value is an empty string."""
     return f"default: {value}" if value != "" else ""
 
 
 def page(
     ctx: Any, panels: Mapping[str, Sequence[Row]] | None = None, *, skip: Collection[str] = (), note: str = ""
 ) -> list[RenderableType]:
-    """Return a help page: usage, a panel for each group of parameters, and a panel that explains GAME strings.
-
-    `panels` holds further rows by title. Parameters in `skip` get no row. `note` is the last line.
-    """
+    """Return a help page. `panels` holds further rows, and parameters in `skip` get no row."""
     drawn: dict[str, list[Row]] = {}
     for parameter in ctx.command.get_params(ctx):
         if parameter.name not in skip:
@@ -95,12 +91,10 @@ def page(
 
 
 def paragraphs(command: Any) -> list[str]:
-    """Return the paragraphs of a command's help text, each as one line."""
     return [" ".join(part.split()) for part in inspect.cleandoc(command.help or "").split("\n\n")]
 
 
 def option_row(parameter: Any) -> Row:
-    """Return the row of an option or argument."""
     kind = parameter.type_descriptor.annotation
     argument = "" if kind is bool else parameter.metavar or METAVARS.get(kind, "TEXT")
     names = sorted(parameter.opts, key=len) if parameter.param_type_name == "option" else ()
@@ -112,7 +106,6 @@ def option_row(parameter: Any) -> Row:
 
 
 def _panel(title: str, rows: Sequence[Row], width: int) -> RenderableType:
-    """Return a panel with a table. `width` is the width of the first column."""
     table = Table.grid(Column(width=width, no_wrap=True), Column(overflow="fold"), padding=(0, 2))
     for usage, text, remark in rows:
         table.add_row(Text(usage, "bold cyan"), Text(text).append(f" [{remark}]" if remark else "", "dim"))

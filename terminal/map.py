@@ -1,4 +1,4 @@
-"""The map of a game as a renderable of the `rich` library."""
+"""The map of a game as a renderable of `rich`."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -20,7 +20,7 @@ Canvas = list[list[tuple[str, str]]]  # lines of characters, each with its style
 
 
 class MapView:
-    """A map whose rooms are boxes with names, or with numbers if the names do not fit into the terminal."""
+    """A map whose rooms are boxes with names, or with numbers in a narrow terminal."""
 
     def __init__(self, drawn: Map, title: str) -> None:
         self._map, self._title = drawn, title
@@ -57,7 +57,6 @@ class MapView:
         yield from (Text.assemble(*line, no_wrap=True) for line in canvas)
 
     def _draw_passage(self, canvas: Canvas, passage: Passage, width: int, gap: int) -> None:
-        """Draw a passage as a straight line between two boxes, with its door in the middle."""
         (x, y), (u, v) = (self._map.rooms[key].cell for key in passage.rooms)
         style = WAY if any(set(pair) == set(passage.rooms) for pair in pairwise(self._map.route)) else QUIET
         if y == v:
@@ -73,7 +72,6 @@ class MapView:
             _write(canvas, *at, DOORS[passage.state], DOOR)
 
     def _legend(self) -> Iterator[RenderableType]:
-        """Yield the lines below the map: contents of rooms, doors, passages that are not drawn, and the walkthrough."""
         for key, room in self._map.rooms.items():
             start = " (the player starts here)" if key == self._map.start else ""
             things = f": {'; '.join(room.things)}" if room.things else ""
@@ -93,14 +91,13 @@ class MapView:
 
 
 def _indented(mark: str, text: str, style: str = "") -> RenderableType:
-    """Return a text with a mark on its left. All lines of the text have the same indentation."""
     grid = Table.grid(Column(width=len(mark), no_wrap=True), Column())
     grid.add_row(Text(mark, style=style), Text(printable(text), style=style))
     return grid
 
 
 def _is_bent(drawn: Map, passage: Passage) -> bool:
-    """Return whether the cells of a passage's rooms contradict its direction. Such a passage is not drawn."""
+    """Return whether the rooms' cells contradict the passage's direction."""
     (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
     return ((u > x) - (u < x), (v > y) - (v < y)) != STEPS[passage.direction]
 
@@ -110,7 +107,7 @@ def _write(canvas: Canvas, column: int, line: int, text: str, style: str) -> Non
 
 
 def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, MapView]:
-    """Draw the map of each level's first game as a picture. Return the maps as renderables, by picture file."""
+    """Draw the map of each level's first game. Return the maps by picture file."""
     from experiments.release.map_picture import draw_map
 
     firsts, previews = {entry.level: entry for entry in reversed(entries)}, {}

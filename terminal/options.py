@@ -1,8 +1,4 @@
-"""The settings of `TrainConfig` as options of a `typer` command.
-
-Each setting becomes an option with the same name: `clip_range` becomes --clip-range. The command receives only the
-values that the user gave. The models in `agents/config.py` check them.
-"""
+"""The settings of `TrainConfig` as options of a `typer` command."""
 
 import inspect
 import json
@@ -53,11 +49,7 @@ Values = dict[str, Any]
 
 
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds an option to a command for each setting that is not in `skip`.
-
-    The command's parameter `given` receives the values that the user gave, by name. Options are added only to the
-    command that the user typed, because building them and importing Pydantic takes 0.1 s.
-    """
+    """Return a decorator that adds the settings as options. `given` receives their values by name."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
@@ -65,6 +57,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
         def wrapped(**words: Any) -> None:
             command(**{parameter.name: words.pop(parameter.name) for parameter in own}, given=parsed(words))
 
+        # the other commands get no options, because importing Pydantic and building them takes 0.1 s
         parameters = own + (_parameters(skip) if command.__name__ in completion.typed_command() else [])
         wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
         wrapped.__dict__["__signature__"] = inspect.Signature(parameters)
@@ -75,7 +68,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
 
 
 class ConfigCommand(HelpCommand):
-    """A command whose help page also lists the settings. The values shown include presets and the given options."""
+    """A command whose help page also lists the settings, with presets as defaults."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from agents.training.presets import merged, with_presets
@@ -95,7 +88,7 @@ class ConfigCommand(HelpCommand):
 
 
 def parsed(words: Mapping[str, Any]) -> Values:
-    """Select the settings that the user gave from the options `words` of a command, and convert their values."""
+    """Select the settings among a command's options, and parse their values."""
     from agents.config import FIELDS, parse
 
     joined = {name: ",".join(word) or None if isinstance(word, list | tuple) else word for name, word in words.items()}
@@ -104,10 +97,9 @@ def parsed(words: Mapping[str, Any]) -> Values:
 
 
 def explicit_layers(given: Values, own: Values) -> "list[Layer]":
-    """Return the settings of the resumed run, the --config file and the options as layers, in this order.
+    """Return the settings of the resumed run, the --config file and the options, in this order.
 
-    Import the code that the settings name. Raise `AgentError` if the resumed run needs code that is imported only if
-    the user names it.
+    The code that they name is imported.
     """
     from agents.imports import load_imports, merge_imports, source_of
     from agents.training import presets
@@ -140,10 +132,9 @@ def explicit_layers(given: Values, own: Values) -> "list[Layer]":
 
 
 def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str], Values]:
-    """Import the optimizers that are given as FILE.py:Class+SETTING=VALUE.
+    """Import the optimizers that are given as FILE.py:Class.
 
-    Return a tuple (optimizers, settings). The optimizers are written as NAME+SETTING=VALUE. The setting `imports`
-    includes their code.
+    Return all optimizers by name, and the settings with this code in `imports`.
     """
     from agents.imports import optimizer_name
 
@@ -154,10 +145,7 @@ def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str]
 
 
 def _with_code(values: Mapping[str, Any]) -> Values:
-    """Import the code that the settings name, and return the settings.
-
-    If the optimizer is given as FILE.py:Class, replace it by its name, and add its code to `imports`.
-    """
+    """Import the code that the settings name. Replace an optimizer FILE.py:Class by its name."""
     from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
@@ -168,15 +156,12 @@ def _with_code(values: Mapping[str, Any]) -> Values:
 
 
 def resume_command(folder: Path, values: Values) -> str:
-    """Return the command that resumes a run. The command imports all code that the settings need."""
+    """Return the command that resumes a run and imports its code."""
     return console.command_line("train", "--resume", "--out", str(folder), *_import_options(sorted(_code_in(values))))
 
 
 def play_command(folder: Path, values: Values) -> str:
-    """Return the command that plays the game of a run with its agent.
-
-    The command imports the code that registers the game.
-    """
+    """Return the command that plays the game of a run with its agent."""
     from games.code_import import CODE
     from games.game_strings import code_in
 
@@ -215,7 +200,6 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
 
 
 def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
-    """Return the rows for settings on a help page, by group. Unless `everything`, only `BASIC` settings have rows."""
     from agents.config import FIELDS, GROUP_OF, NONE
 
     rows: dict[str, list[Row]] = {}
@@ -227,7 +211,7 @@ def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
 
 
 def usage(name: str) -> str:
-    """Return the option for a setting and its argument, such as "--kl-target X|none"."""
+    """Return the option for a setting, such as "--kl-target X|none"."""
     from actde.config import choices, is_optional, value_type
     from agents.config import FIELDS, NONE
 
@@ -239,7 +223,7 @@ def usage(name: str) -> str:
 
 
 def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_json: bool) -> None:
-    """Print the configuration of a run. Raise an error if a game or the optimizer is unknown."""
+    """Print the configuration of a run. Raise an error for an unknown game or optimizer."""
     import games
     from actde import optimizer_class
 
@@ -252,7 +236,7 @@ def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_
 
 
 def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
-    """Return the predicted memory of a run, as a dict for JSON and as comment lines for a TOML file."""
+    """Return the predicted memory as JSON, and as comment lines for TOML."""
     from agents.training.memory_prediction import launched_forecast, prediction_lines
     from agents.training.memory_simulation import UnpredictableError
 
@@ -265,7 +249,7 @@ def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
 
 
 def configuration(config: "TrainConfig", origins: Mapping[str, str]) -> list[str]:
-    """Return the lines of a file for `--config`, with the origin of each value as a comment."""
+    """Return the lines of a --config file, with the values' origins as comments."""
     from agents.config import NONE
 
     lines: list[str] = []

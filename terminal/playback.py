@@ -1,4 +1,4 @@
-"""Live and recorded episodes: as panels in a terminal, as plain lines in a file or a pipe."""
+"""Live and recorded episodes, as panels in a terminal or as plain lines."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -20,15 +20,7 @@ FREE_HELP = "type a text; Ctrl-D ends the game"
 
 
 class PanelView:
-    """A view with panels, bars and colours, for a terminal.
-
-    Each view has these methods, which return renderables to print:
-
-    * `turn`: before a person is asked for a command
-    * `step`: after a command; here, it also returns the panels of `turn` if no person plays
-    * `episode`: after an episode
-    * `end`: after the last episode
-    """
+    """A view with panels and bars, for a terminal. Its methods return what to print."""
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -62,7 +54,7 @@ class PanelView:
 
 
 class LineView:
-    """A view for files and pipes, with a line for each turn, and for the start and the end of each episode."""
+    """A view for files and pipes, with a line for each turn."""
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -94,10 +86,7 @@ class LineView:
 
 
 def ask(view: PanelView | LineView, turn: Turn) -> str:
-    """Show a turn, and return the command that a person chooses by its number or its text.
-
-    Read lines until one chooses a command. If the game offers no commands, any text but `?` is a command.
-    """
+    """Show a turn, and return the command that a person chooses by number or text."""
     commands: list[str] = turn.info["admissible_commands"]
     names = {str(number): command for number, command in enumerate(commands, 1)}
     names |= {command.strip(): command for command in commands}  # commands of one-word games begin with a space
@@ -124,12 +113,7 @@ def play(
     pause: float,
     record: Callable[[Episode], None] | None = None,
 ) -> tuple[list[Episode], int]:
-    """Play episodes, show them unless `view` is None, and record them.
-
-    Return a tuple (finished episodes, exit status). The status is 130 after Ctrl-C and 0 after the end of standard
-    input. If neither occurred, it is 1 if an episode failed, and 0 otherwise. `pause` is the time in seconds to wait
-    after each printed part of a turn.
-    """
+    """Play, show and record episodes. Return a tuple (finished episodes, exit status)."""
     finished: list[Episode] = []
     status = None
     with runner:
@@ -155,7 +139,7 @@ def play(
 
 
 def note_unknown_words(agent: Agent) -> None:
-    """Print a note if a game has used words that the agent's tokenizer does not know."""
+    """Print a note on words that the agent's tokenizer does not know."""
     tokenizer = getattr(agent, "stream_tokenizer", None)
     if tokenizer is not None and tokenizer.unknown:
         words = ", ".join(sorted(tokenizer.unknown)[:3])
@@ -163,7 +147,7 @@ def note_unknown_words(agent: Agent) -> None:
 
 
 def episode_lines(entry: Entry, *, run: str = "") -> list[str]:
-    """Return a recorded episode as plain lines. The first line begins with `run`, the name of the run."""
+    """Return a recorded episode as plain lines. `run` is the name of its run."""
     episode = entry.episode
     place = ", ".join(filter(None, (run, entry.place, display.game_name(episode.game))))
     lines = [f"{place}: {display.summary(episode)}"]
@@ -181,7 +165,6 @@ def _text_lines(text: str) -> list[str]:
 def _turn_lines(
     decision: Decision, *, turn: int, reward: float, score: str, advantage: float | None = None
 ) -> list[str]:
-    """Return a line about a turn, and one for each token if the command was generated token by token."""
     command = decision.command
     outputs = {"p": decision.probabilities.get(command), "v": decision.value, "q": decision.q_values.get(command)}
     parts = [f"{turn:4d}  {printable(command)}"]

@@ -38,10 +38,10 @@ def runs(
 ) -> None:
     """List runs with their state, best result and cost, and the settings in which they differ.
 
-    Runs with the best results come first. A run is running, finished, stopped, diverged or damaged. To continue a
-    stopped run, use train --resume.
+    Settings that follow from presets are left out. Runs with the best results come first. A run is running, finished,
+    stopped, diverged or damaged. To continue a stopped run, use train --resume.
     """
-    from agents.storage.run_summary import differing, find_runs, ranked, summarize
+    from agents.storage.run_summary import find_runs, ranked, summarize
 
     searched = folders or [DEFAULT]
     found = list(dict.fromkeys(run for folder in searched for run in find_runs(folder)))
@@ -49,7 +49,7 @@ def runs(
         raise AgentError(f"no runs in {', '.join(map(str, searched))}: expected folders that `train --out` has written")
     with console.waiting("reading runs"):
         listed = ranked(map(summarize, found))
-    differ = differing([run.settings for run in listed if run.settings])
+    differ = _chosen([run.settings for run in listed if run.settings])
     if as_json:
         about = [(run, {name: run.settings[name] for name in differ} if run.settings else None) for run in listed]
         console.document([asdict(run) | {"folder": str(run.folder), "settings": own} for run, own in about])
@@ -58,12 +58,18 @@ def runs(
         console.show([table(listed, differ, searched[0] if len(searched) == 1 else None), *problems])
 
 
-def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | None = None) -> Table:
-    """Return a table with a row for each run.
+def _chosen(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the settings whose values differ, except those that all runs have from their presets."""
+    from agents.storage.run_summary import differing
+    from agents.training.presets import Layer, merged, with_presets
 
-    The last column holds the folder of the run, relative to `root`. It also holds the run's values of the settings in
-    `differ`. A value that more than half of the runs share is shown only once, below the table.
-    """
+    presets = [merged(with_presets([Layer("run", each)])[:-1]) for each in settings]
+    own = {name for each, preset in zip(settings, presets, strict=True) for name in each if each[name] != preset[name]}
+    return [name for name in differing(settings) if name in own]
+
+
+def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | None = None) -> Table:
+    """Return a table of runs, with the values of the settings in `differ`."""
     from agents.storage.run_summary import usual
 
     narrow = console.out.width < NARROW
@@ -103,13 +109,13 @@ def _settings(values: Mapping[str, Any]) -> str:
 
 
 def cut(value: str) -> str:
-    """Replace the middle of a value that is too long by an ellipsis."""
+    """Replace the middle of a long value by an ellipsis."""
     half = LONGEST // 2
     return value if len(value) <= LONGEST else f"{value[:half]}…{value[-half + 1 :]}"
 
 
 def _cells(run: "RunSummary") -> list[str]:
-    """Return a run's iterations, best result, time, tokens and memory. Unknown numbers are empty."""
+    """Return a run's iterations, best result, time, tokens and memory."""
     from terminal.training import clock
 
     return [
@@ -122,7 +128,7 @@ def _cells(run: "RunSummary") -> list[str]:
 
 
 def short(number: int) -> str:
-    """Return a number with at most three digits and, from 1000 on, a suffix, such as 999, 1.2k or 34M."""
+    """Return a number with at most three digits, such as 999, 1.2k or 34M."""
     for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= size:
             scaled = number / size

@@ -2,7 +2,7 @@
 
 
 def printable(text: str) -> str:
-    """Escape the control characters of a text, so that a game cannot control the terminal."""
+    """Escape control characters, so that a game cannot control the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Progress of a training run: a live panel in a terminal, otherwise one line per iteration."""
+"""Progress of a training run, as a live panel or as one line per iteration."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -62,13 +62,13 @@ BESIDE = 48  # the width of the panel without the bars
 
 
 def clock(seconds: float) -> str:
-    """Format a time as 1:02:03, or as 2:03 if it is shorter than an hour."""
+    """Format a time as 2:03, or as 1:02:03 from one hour on."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Return a bar for each of the last `width` values, scaled to their range."""
+    """Return a bar for each of the last `width` values."""
     shown = values[-max(1, width) :]
     low, high = min(shown), max(shown)
     if high <= low:
@@ -79,10 +79,11 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def shown(
     metrics: Mapping[str, float], *, texts: bool, one_step: bool = False, history: Sequence[Mapping[str, float]] = ()
 ) -> dict[str, float]:
-    """Return the metrics to display for a game.
+    """Return the metrics to display.
 
-    `texts` is true if an episode of the game is one written text, and `one_step` if an update is one gradient step. Win
-    rates are displayed if the game has a maximum score, if an episode was won, or if `history` contains them.
+    Args:
+        texts: whether an episode is one written text.
+        one_step: whether an update is one gradient step.
     """
     winnable = "normalized_score" in metrics or any(metrics.get(name) for name in OF_WINS)
     winnable = winnable or any(not OF_WINS.isdisjoint(row) for row in history)
@@ -94,7 +95,7 @@ def shown(
 def panel(
     title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int, foot: Sequence[str] = ()
 ) -> RenderableType:
-    """Return a panel with a run's progress, its latest metrics and their history. The lines `foot` are at the end."""
+    """Return a panel with a run's progress and the history of its metrics."""
     below = [Text(line, style="dim" if line is foot[-1] else "bold yellow") for line in foot]
     if not history:
         return Panel(Group(*below), title=Text(title), title_align="left", border_style="cyan")
@@ -118,7 +119,7 @@ def panel(
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:
-    """Format the metrics of one iteration as a line, for a file or a pipe."""
+    """Format the metrics of one iteration as a line."""
     forms = {name: form for name, _, form in SHOWN}
     parts = {name: with_interval(metrics, name, forms[name.removeprefix("initial_")]) for name in IN_LINE}
     numbers = "  ".join(f"{name} {part}" for name, part in parts.items() if part)
@@ -126,7 +127,6 @@ def line(metrics: Mapping[str, float], iterations: int) -> str:
 
 
 def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
-    """Format a metric and, if it has one, its interval. If the metric is missing, return ""."""
     if name not in metrics:
         return ""
     low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
@@ -139,12 +139,7 @@ def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
 def run(
     settings: TrainConfig, folder: Path, *, resume: bool, origins: Mapping[str, str], quiet: bool
 ) -> tuple["Trainer", dict[str, float] | None]:
-    """Build the trainer, print its notes and run it. Return a tuple (trainer, result of `follow`).
-
-    During the setup, Ctrl-C stops a run of one process immediately. Several processes must all stop at the same point.
-    The first Ctrl-C therefore stops them after the setup, and the second one stops them immediately. After an immediate
-    stop, exit with status 130.
-    """
+    """Build the trainer and run it. Return a tuple (trainer, result of `follow`)."""
     from agents.training.factory import make_trainer
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -153,6 +148,7 @@ def run(
 
     def stop() -> None:
         nonlocal interrupted
+        # several processes must stop at the same point, so they finish the setup
         if trainer.stopping if trainer else not several:
             raise KeyboardInterrupt
         interrupted = True
@@ -176,10 +172,7 @@ def run(
 
 
 def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] | None:
-    """Run the training and show its progress. Return the metrics of the last iteration, or None if there was none.
-
-    The first Ctrl-C stops the run after the current iteration, and the second stops it at once.
-    """
+    """Run the training and show its progress. Return the metrics of the last iteration."""
     budget, history = trainer.config.budget, list[dict[str, float]]()
     drawn = console.out.is_terminal and not quiet
     texts = all(spec.kind == "completion" for spec in trainer.schedule.specs)
@@ -192,10 +185,9 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
         return panel(title, history, budget, console.out.width, foot)
 
     def current() -> str | None:
-        """Return the status, or None if an iteration has finished since the last call and its line was printed."""
         nonlocal seen
         unchanged, seen = seen == trainer.iteration, trainer.iteration
-        return status(trainer) if unchanged else None
+        return status(trainer) if unchanged else None  # the line of an iteration was just printed
 
     def stop() -> None:
         trainer.stopping = True
@@ -227,16 +219,12 @@ def status(trainer: "Trainer") -> str:
 
 
 def stop_line(trainer: "Trainer") -> str:
-    """Return the message after the first Ctrl-C."""
     lost = f"what is newer than iteration {trainer.saved}" if trainer.saved else "the run so far"
     return f"stopping after this iteration; press Ctrl-C again to stop now and lose {lost}"
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
-    """Return the trainer's notes. Add one if the user has set a `context` that exceeds the model's context.
-
-    `origins` tells whether a setting comes from the user, or from defaults, a preset, a checkpoint or a resumed run.
-    """
+    """Return the trainer's notes. Add one if the user's `context` exceeds the model's."""
     from agents.storage.run_folder import SETTINGS
 
     wanted, limit, origin = trainer.config.rollout.context, trainer.agent.model.context, origins["context"]
@@ -247,7 +235,7 @@ def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
 
 
 def show_end(trainer: "Trainer", folder: Path) -> None:
-    """Print the folder of the agent, and commands to play and watch it. After a stop, print how to continue instead."""
+    """Print where the agent is, and commands that play and watch it."""
     from agents.storage.checkpoint import BEST
 
     if trainer.stopped:
@@ -264,7 +252,7 @@ def show_end(trainer: "Trainer", folder: Path) -> None:
 
 
 def stopped_line(settings: TrainConfig, folder: Path) -> str:
-    """Return a message with the last saved iteration of a stopped run, and the command that continues the run."""
+    """Return a message on what is kept of a stopped run, and how to continue it."""
     from agents.storage.checkpoint import checkpoints
     from agents.storage.run_folder import SETTINGS
 

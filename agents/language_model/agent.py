@@ -1,10 +1,4 @@
-"""The language-model agent, which plays text games with the policy of an `ActorCritic`.
-
-The text and the commands of an episode form one growing token stream. In each turn, the model reads only the new tokens
-of all live episodes, because the keys and values of earlier tokens stay in a cache. In the mode `trie`, the agent
-chooses among the admissible commands with exact probabilities. In the mode `free`, it generates any text. With
-`record`, it stores segments for the update (see `agents.language_model.token_stream`).
-"""
+"""The language-model agent, which plays text games."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -28,7 +22,19 @@ MAX_COMMAND_TOKENS = 16
 
 
 class LanguageModelAgent:
-    """An agent that plays any number of episodes of any games with the policy of an `ActorCritic`."""
+    """Plays any number of episodes with the policy of an `ActorCritic`.
+
+    Args:
+        seed: seeds a generator for each episode.
+        temperature, top_p: parameters of the sampling. With `record`, keep both at 1.
+        mode: `trie` chooses among the admissible commands, `free` generates any text.
+        context: maximum length of a stream, in tokens. The trunk's limit is the default.
+        gamma: discount per turn.
+        record: store finished segments for `take_segments`.
+        max_command_tokens: default length limit of a text in `free` mode.
+        random_share: probability of a random command in `trie` mode.
+        guide_beta: weight of q in the policy, in units of 1 / reward (see `guided_logprobs`).
+    """
 
     def __init__(
         self,
@@ -50,27 +56,6 @@ class LanguageModelAgent:
         random_share: float = 0.0,
         guide_beta: float = 0.0,
     ) -> None:
-        """
-        Args:
-            model: trunk and heads. The caller sets its training mode, and thereby controls dropout.
-            tokenizer: a tokenizer of the `transformers` library.
-            name: name shown in tables and on screens.
-            seed: seed of the sampling. Each episode has its own generator, seeded with `seed` and the episode's number.
-            greedy: take the most probable command, or the most probable token in `free` mode, instead of sampling.
-            temperature, top_p: parameters of the sampling (see `sampling_probabilities`). With `record`, keep both at
-                1, because the update assumes that commands are sampled from the policy.
-            mode: `trie` to choose among the admissible commands, or `free` to generate any text.
-            context: maximum length of a stream, in tokens. The trunk's own limit is the default and the upper bound.
-            gamma: discount per turn, for the recorded choices.
-            record: store finished segments for `take_segments`.
-            max_command_tokens: maximum length of a text in `free` mode, unless a game's info states `max_tokens`.
-            share_prefixes: read a prefix only once if several episodes share it. This does not change the policy.
-            random_share: probability of a random admissible command in place of the sampled one, in the mode `trie`.
-            guide_beta: weight of q when q guides the policy, in units of 1 / reward (see `guided_logprobs`).
-
-        Raises:
-            AgentError: `guide_beta` is not 0, and the model has no Q heads.
-        """
         if guide_beta and not len(model.heads.q):
             raise AgentError(f"--guide-beta {guide_beta:g} needs q, but {name} has no Q heads: leave it out")
         self.model, self.tokenizer, self.name = model, tokenizer, name
@@ -86,7 +71,7 @@ class LanguageModelAgent:
         self._segments: list[Segment] = []
 
     def twin(self, *, seed: int, record: bool = False) -> Self:
-        """Return an agent for measurements. It samples from the same policy, without random commands."""
+        """Return an agent with the same policy but without random commands, for measurements."""
         return type(self)(
             self.model,
             self.tokenizer,
@@ -106,14 +91,11 @@ class LanguageModelAgent:
 
     @property
     def writes_freely(self) -> bool:
-        """Whether the agent can generate a text in a turn without admissible commands.
-
-        An agent that records in the mode `trie` cannot, because all choices of an update must have the same mode.
-        """
-        return self.mode == "free" or not self.record
+        """Whether the agent can play a turn without admissible commands."""
+        return self.mode == "free" or not self.record  # all choices of an update must have the same mode
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Return one decision for each turn; see `agents.protocol.Agent`."""
+        """Return one decision for each turn."""
         free = [turn for turn in turns if self.mode == "free" or not turn.info["admissible_commands"]]
         decisions = {turn.episode: decision for turn, decision in zip(free, self._generate(free), strict=True)}
         if choosing := [turn for turn in turns if turn.episode not in decisions]:
@@ -124,20 +106,13 @@ class LanguageModelAgent:
         return [decisions[turn.episode] for turn in turns]
 
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Read the observations, and return the head outputs for each turn.
-
-        A turn's admissible commands form a trie. The outputs are those at the branching nodes of the trie. The mode
-        must be `trie`. The caller must call `commit` afterwards.
-        """
+        """Return the head outputs of each turn in `trie` mode. The caller must then call `commit`."""
         tries = [self._writer.trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
         return [guided(output, self.guide_beta) for output in self.reader.evaluate(states, tries)]
 
     def sample(self, turns: Sequence[Turn], outputs: Sequence[TurnOutputs]) -> list[tuple[Decision, int]]:
-        """Sample a command for each turn, or take the most probable one if `greedy`.
-
-        Return a tuple (decision, index) for each turn, with the index of the command among the admissible ones.
-        """
+        """Sample a command for each turn. Return pairs (decision, command index)."""
         return [
             sample_command(
                 output,
@@ -157,10 +132,9 @@ class LanguageModelAgent:
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Append each turn's command to its stream, and record the choices that lead to the command.
+        """Append the commands to their streams, and record their choices.
 
-        `commands` holds the index of each turn's command among the admissible ones. The command may differ from the
-        sampled one. `labels` holds the index of the command to imitate, or None if a turn has no such command.
+        `commands` are the indices of the played commands, `labels` those of the commands to imitate.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -170,7 +144,7 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Close episodes and free their cache rows. With `record`, store their segments."""
+        """Close episodes. With `record`, store their segments."""
         bootstraps = self._bootstrap([e for e in endings if self.record and e.truncated and not e.terminated])
         for ending in endings:
             state = self._live.pop(ending.episode)
@@ -183,7 +157,7 @@ class LanguageModelAgent:
             self.reader.release(state)
 
     def forget(self) -> None:
-        """Abandon the live episodes, and free the cache and all stored outputs. Finished segments are kept.
+        """Abandon the live episodes and free the cache. Finished segments are kept.
 
         Call this after the last episode, and after changes of the model that `StreamReader` does not notice.
         """
@@ -197,11 +171,10 @@ class LanguageModelAgent:
 
     @cached_property
     def text_ends(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Tokens that end a text in `free` mode: one set for texts that may contain newlines, one for all others."""
         return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
-        """Append a turn's observation to its episode's stream, and leave room for at least `reserve` more tokens."""
+        """Append an observation to its stream, and leave room for `reserve` more tokens."""
         if turn.episode not in self._live:
             wanted = (self.prompt.returns and self.prompt.returns.wanted) or 0.0
             stream = TokenStream(episode=turn.episode, gamma=self.gamma, prompt=turn.prompt, remaining=wanted)
@@ -214,7 +187,7 @@ class LanguageModelAgent:
         return state
 
     def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
-        """Return a dict from the number of each episode to v of its final state."""
+        """Return v of each final state, by episode number."""
         if not endings:
             return {}
         states = [self._live[ending.episode] for ending in endings]
@@ -226,7 +199,6 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def _generate(self, turns: Sequence[Turn]) -> list[Decision]:
-        """Generate a text for each turn. A text that reaches its maximum length is ended with the terminator."""
         limits = [
             Limits(
                 max_tokens=turn.info.get("max_tokens", self.max_command_tokens),
@@ -251,10 +223,6 @@ class LanguageModelAgent:
         ]
 
     def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
-        """Return the decision for the text that starts at choice `first_choice` of the stream.
-
-        If the text does not end with a token in `ends`, append the game's terminator to the stream.
-        """
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         self._writer.tokens += len(chosen)

@@ -1,8 +1,4 @@
-"""The policy over whole commands: their probabilities, sampling, guidance by q, and the choices of a command.
-
-A choice is a token that the agent sampled from several alternatives, at a branching node of the trie (see
-`agents.model.command_trie`). The probability of a command is the product of the probabilities of its choices.
-"""
+"""The policy over whole commands: probabilities, sampling and guidance by q."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,14 +20,13 @@ NOT_FINITE = "the outputs of the model are not finite"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOutputs:
-    """Head outputs of one turn at the n branching nodes of its trie, with up to K alternatives each.
+    """Head outputs of one turn at the n branching nodes of its trie.
 
     Attributes:
-        tree: input of the forward pass. None if the turn has no choice, or if its outputs were copied from an equal
-            stream.
+        tree: input of the forward pass, or None if no pass was needed.
         logprobs: [n, K] log-probabilities of the alternatives, nats. Padding is -inf.
         values: [n] v(s), units of reward.
-        q_values: [n, K] q(s, token), units of reward (see `HeadOutputs.recorded_q`). None without Q heads.
+        q_values: [n, K] q(s, token), units of reward.
     """
 
     trie: Trie
@@ -42,11 +37,7 @@ class TurnOutputs:
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
-    """Return one `TurnOutputs` for each turn. `heads` holds the outputs for the branching nodes of all tries, in order.
-
-    Raises:
-        DivergenceError: an output is not finite.
-    """
+    """Split head outputs by turn. Raise `DivergenceError` if an output is not finite."""
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
     if np.isnan(logprobs).any() or not all(np.isfinite(x).all() for x in (values, q_values) if x is not None):
@@ -61,23 +52,17 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
 
 
 def guided_logprobs(logprobs: Tensor, q_values: Tensor, beta: float) -> Tensor:
-    """Return the log-probabilities of the guided policy at each choice.
+    """Return the log-probabilities of the policy guided by q, as in ILQL (Snell et al., 2022).
 
-        pi_beta(a | s) = pi(a | s) exp(beta (q(s, a) - v(s))) / Z(s) = pi(a | s) exp(beta q(s, a)) / Z'(s)
+        pi_beta(a | s) = pi(a | s) exp(beta q(s, a)) / Z(s)
 
-    Z and Z' normalise over the alternatives of the choice, so v cancels. ILQL (Snell et al., 2022) plays with this
-    policy. With beta = 1 / tau, it is softmax(log pi + q / tau).
-
-    Args:
-        logprobs: [..., K] log pi of the alternatives. Padding is -inf.
-        q_values: [..., K] q of the alternatives, in units of reward.
-        beta: weight of q, in units of 1 / reward.
+    `logprobs` and `q_values` are [..., K]. The unit of `beta` is 1 / reward.
     """
     return (logprobs + beta * q_values).log_softmax(-1)
 
 
 def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
-    """Return the outputs of a turn with the guided policy's log-probabilities at each branching node of the trie."""
+    """Return the outputs of a turn under the guided policy."""
     if beta == 0 or outputs.q_values is None:
         return outputs
     logprobs, q_values = torch.from_numpy(outputs.logprobs), torch.from_numpy(outputs.q_values)
@@ -85,10 +70,7 @@ def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
 
 
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return the probability of each command under the policy. The shape is [commands].
-
-    The probabilities sum to 1. If several commands have the same tokens, the first of them gets the whole probability.
-    """
+    """Return the probability of each command. Later commands with the same tokens get 0."""
     summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
     duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
     probabilities = np.where(duplicate, 0.0, np.exp(summed))
@@ -97,7 +79,7 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return, for each branching node, the probability that a sampled command passes through it."""
+    """Return the probability that a sampled command passes each branching node."""
     reach = np.zeros(len(trie.branching))
     for path in trie.paths:
         summed = 0.0
@@ -108,12 +90,7 @@ def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def sampling_probabilities(probabilities: Floats, temperature: float, top_p: float) -> Floats:
-    """Return the distributions [..., K] from which an agent samples.
-
-    The probabilities [..., K] are raised to the power 1 / temperature and normalised. Nucleus sampling (Holtzman et
-    al., 2020) then keeps only the most probable alternatives: as few as possible, but with a total probability of at
-    least `top_p`.
-    """
+    """Apply a temperature and nucleus sampling (Holtzman et al., 2020) to distributions [..., K]."""
     if temperature != 1.0:
         scaled = (probabilities / probabilities.max(-1, keepdims=True)) ** (1.0 / temperature)
         probabilities = scaled / scaled.sum(-1, keepdims=True)
@@ -135,11 +112,10 @@ def sample_command(
     top_p: float = 1.0,
     random_share: float = 0.0,
 ) -> tuple[Decision, int]:
-    """Sample a command from the policy or, with probability `random_share`, uniformly.
+    """Sample a command, and return the decision and the command's index in `names`.
 
-    If `rng` is None, always choose the most probable command. Return a tuple (decision, index), where `index` is the
-    command's index in `names`. The decision holds the probabilities of the policy before `temperature`, `top_p` and
-    `random_share`.
+    If `rng` is None, take the most probable command. The decision's probabilities are those before `temperature`,
+    `top_p` and `random_share`.
     """
     trie, q = outputs.trie, outputs.q_values
     probabilities = command_probabilities(trie, outputs.logprobs)
@@ -167,11 +143,9 @@ def sample_command(
 
 
 def record_command(stream: TokenStream, outputs: TurnOutputs, command: int, label: int | None) -> None:
-    """Record the choices that lead to a command, before the tokens of the command are appended to the stream.
+    """Record the choices of a command. Call this before the command's tokens are appended.
 
-    `command` is the index of the played command. `label` is the index of the command to imitate, if there is one. The
-    label of a choice is the next token of the command to imitate. A choice has no label if the tokens before it already
-    differ from that command.
+    `command` and `label` are the indices of the played command and of the one to imitate.
     """
     trie, q = outputs.trie, outputs.q_values
     expert = {} if label is None else dict(trie.paths[label])

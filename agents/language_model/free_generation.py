@@ -16,16 +16,16 @@ from agents.protocol import DivergenceError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of a generated text: its maximum number of tokens, and the tokens that end it."""
+    """The maximum number of tokens of a text, and the tokens that end it."""
 
     max_tokens: int
     ends: frozenset[int]
 
 
 def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
-    """Return two sets of tokens that end a text: one for texts that may contain newlines, one for all other texts.
+    """Return two sets of tokens that end a text.
 
-    The first set holds the special tokens. The second set also holds all tokens that contain a newline.
+    The first set holds the special tokens. The second also holds all tokens that contain a newline.
     """
     special = frozenset(tokenizer.all_special_ids)
     newlines = {token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])}
@@ -42,10 +42,9 @@ def generate(
     top_p: float = 1.0,
     guide_beta: float = 0.0,
 ) -> None:
-    """Append a generated text to the stream of every episode, and record each token of the text as a choice.
+    """Append a generated text to each stream, and record its tokens as choices.
 
-    Tokens are sampled from the policy, guided by q (see `guided_logprobs`) and changed by `temperature` and `top_p`.
-    The recorded log-probabilities and entropies include the guidance, but neither `temperature` nor `top_p`.
+    The recorded log-probabilities and entropies are those before `temperature` and `top_p`.
     """
     model, writing, written = reader.model, list(zip(states, limits, strict=True)), 0
     while writing:

@@ -1,8 +1,4 @@
-"""Token streams of recorded play: the segments that an agent would have recorded if it had played the same commands.
-
-Log-probabilities, v, q and entropies are 0 at first. `evaluated` replaces them by the results of the model. A truncated
-episode has an additional last choice for its final state. Bootstrapping needs v of this state.
-"""
+"""Token streams of recorded play, as an agent would have recorded them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,11 +16,10 @@ from agents.text.prompt import PromptFormat
 
 
 class StreamRecorder:
-    """Converts recorded episodes to segments. The arguments have the same meaning as in `LanguageModelAgent`.
+    """Converts recorded episodes to segments, in which all outputs of the model are 0.
 
-    In the mode `trie`, a recorded command that is not admissible is part of the stream, but has no choices. In the mode
-    `free`, each token of a command is a choice. The first token of the terminator is a choice as well. A game without a
-    terminator has no such choice, because a transcript does not record which token ended a text.
+    In `trie` mode, an inadmissible command has no choices. In `free` mode, each token of a command and the first token
+    of its terminator are choices.
     """
 
     def __init__(self, tokenizer: Any, prompt: PromptFormat, *, mode: Mode, context: int, gamma: float) -> None:
@@ -34,9 +29,9 @@ class StreamRecorder:
     def record(
         self, turns: Sequence[Turn], commands: Sequence[str], imitated: Sequence[bool], end: EpisodeEnd
     ) -> list[Segment]:
-        """Return the segments of an episode, in order of time.
+        """Return the segments of an episode, in order of time. `imitated` says which commands get labels.
 
-        `imitated` holds True for each turn whose command is to be imitated. The choices of such a command get labels.
+        A truncated episode has an additional last choice for its final state.
         """
         total = sum(turn.reward for turn in turns) + end.reward
         prompt = turns[0].prompt if turns else ""
@@ -76,14 +71,7 @@ class StreamRecorder:
 
 
 def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncated: bool) -> list[Segment]:
-    """Replace the choices of an episode's segments by `numbers`, and set `next_value` of each choice.
-
-    Args:
-        segments: the result of `StreamRecorder.record`.
-        numbers: the choices of all segments in order, with logprob, value, q_value and entropy from the model.
-        truncated: whether the episode was truncated. If so, the additional choice for its final state is removed. If
-            the last segment has no other choice, the segment is removed as well.
-    """
+    """Replace the choices of segments by `numbers`. If `truncated`, remove the additional last one."""
     following = [*(choice.value for choice in numbers[1:]), 0.0]
     remaining = (replace(choice, next_value=v) for choice, v in zip(numbers, following, strict=True))
     filled = [tuple(next(remaining) for _ in segment.choices) for segment in segments]
@@ -97,11 +85,9 @@ def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncat
 
 
 def _choice(stream: TokenStream, token: int, label: int | None) -> Choice:
-    """Build the choice of a token that follows the stream."""
     return Choice(position=len(stream.tokens) - 1, turn=stream.turn, alternatives=(token,), chosen=0, label=label)
 
 
 def _zeros(trie: Trie) -> TurnOutputs:
-    """Return outputs that are 0 at all branching nodes of a trie, in place of the outputs of a model."""
     rows, columns = len(trie.branching), max(map(len, trie.alternatives), default=1)
     return TurnOutputs(trie=trie, logprobs=np.zeros((rows, columns)), values=np.zeros(rows))

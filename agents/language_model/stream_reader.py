@@ -1,14 +1,4 @@
-"""Reads the token streams of live episodes with the model. Tokens that several streams share are read only once.
-
-TextWorld is deterministic and a trained agent repeats itself, so the streams of many episodes begin alike:
-
-* Equal streams in the same call are read once, as one row of the forward pass.
-* If a stream and its admissible commands occurred in an earlier call, the stored outputs of the heads are used.
-* If only the beginning of a stream occurred before, the keys and values of this beginning are copied within the cache.
-
-Sharing needs no additional memory: the number of cache rows never exceeds the largest number of episodes that were live
-at once. The least recently used row is overwritten first.
-"""
+"""Reads the token streams of live episodes. Tokens that several streams share are read once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,24 +15,18 @@ from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 
 MAX_OUTPUTS = 2048
-"""Maximum number of stored head outputs, and of stored values of final states. A store that is full is emptied."""
+"""Maximum number of stored head outputs and of stored values. A full store is emptied."""
 
 
 class StreamReader:
     """Reads streams through a key/value cache.
 
-    In training mode, each stream is read separately, because dropout gives equal streams different outputs.
-
-    After a gradient step, new episodes do not reuse earlier results. The same holds after a change of the training mode
-    or of the logit transform. After any other change of the model, call `forget`. For example, call it after switching
-    off an adapter, or after changing weights through `.data`.
-
-    Args:
-        share: whether common prefixes are read only once.
+    Gradient steps and changes of the training mode are noticed when an episode begins. After any other change of the
+    model, such as switching off an adapter, call `forget`.
 
     Attributes:
-        tokens: number of tokens that the model would have read so far without sharing.
-        computed: number of tokens that the model has read so far.
+        tokens: number of tokens that would have been read without sharing.
+        computed: number of tokens that the model has read.
     """
 
     def __init__(self, model: ActorCritic, *, share: bool = True) -> None:
@@ -51,7 +35,7 @@ class StreamReader:
         self.forget()
 
     def forget(self) -> None:
-        """Remove the cache and all stored outputs, and free their memory. No episode may be live."""
+        """Free the cache and all stored outputs. No episode may be live."""
         self._cache, self._rows = RaggedCache(self.model.layers), 0
         # The key is (tokens, id of the trie). The stored output refers to its trie, so no other trie has this id.
         self._outputs: dict[tuple[tuple[int, ...], int], TurnOutputs] = {}
@@ -86,7 +70,6 @@ class StreamReader:
         return [outputs.get(place, TurnOutputs(trie=trie)) for place, trie in enumerate(tries)]
 
     def _read(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
-        """Read each stream as a row of a forward pass. Return the head outputs at the branching nodes of its trie."""
         if not states:
             return []
         trees = [self._unread(state, trie) for state, trie in zip(states, tries, strict=True)]
@@ -95,10 +78,7 @@ class StreamReader:
         return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
 
     def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
-        """Keep the keys and values of the chosen commands in the cache, and drop those of all other commands.
-
-        `commands` holds the index of the command that each episode chose.
-        """
+        """Keep the commands with the indices `commands` in the cache."""
         chosen = zip(outputs, commands, strict=True)
         commit_branches(self._cache, [(output.tree, command) for output, command in chosen if output.tree])
         for state, output, command in zip(states, outputs, commands, strict=True):
@@ -113,8 +93,7 @@ class StreamReader:
     def last_states(self, states: Sequence[EpisodeState]) -> tuple[Tensor, list[int]]:
         """Read each stream to its end.
 
-        Return a tuple (hidden, index): the last hidden states [n, d] of the n different streams, and for each episode
-        the row of `hidden` that belongs to its stream.
+        Return the last hidden states [n, d] of n different streams, and the row of each episode.
         """
         for state in states:
             self._count(state)
@@ -137,7 +116,6 @@ class StreamReader:
         return [values[place] for place in range(len(states))]
 
     def release(self, state: EpisodeState) -> None:
-        """Free the episode's cache row, because its stream was cut or has ended."""
         if state.row is not None:
             self._cache.free_row(state.row)
             state.row = None
@@ -145,10 +123,9 @@ class StreamReader:
 
     @property
     def _shares(self) -> bool:
-        return self.share and not self.model.training
+        return self.share and not self.model.training  # dropout gives equal streams different outputs
 
     def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
-        """Return the input of a forward pass: the tokens of the stream that are not in the cache yet, and the trie."""
         tokens = state.stream.tokens
         if self._shares:
             state.row = self._cache.extend(state.row, tokens, rows=self._rows)
@@ -159,11 +136,7 @@ class StreamReader:
         return TreeInput(row=state.row, tokens=unread, trie=trie)
 
     def _distinct(self, keys: Sequence[object]) -> tuple[list[int], list[int]]:
-        """Find the distinct keys. Return a tuple (index, places).
-
-        `index[i]` is the number of `keys[i]` among the distinct keys. `places[j]` is the index in `keys` of the first
-        key with the number j. Without sharing, all keys count as distinct.
-        """
+        """Number the distinct keys. Return each key's number, and the first place of each number."""
         keys = keys if self._shares else range(len(keys))
         places: dict[object, int] = {}
         for place, key in enumerate(keys):
@@ -172,11 +145,10 @@ class StreamReader:
         return [number[key] for key in keys], list(places.values())
 
     def _count(self, state: EpisodeState) -> None:
-        """Add the number of the stream's new tokens to `tokens`, whether or not the model reads them."""
         self.tokens += len(state.stream.tokens) - state.seen
         state.seen = len(state.stream.tokens)
 
     def _model_version(self) -> tuple[object, ...]:
-        """Return a value that changes with every gradient step, the training mode and the logit transform."""
+        """Return a value that changes with gradient steps, the training mode and the logit transform."""
         versions = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.model.parameters())
         return self.model.training, self.model.logit_transform, hash(versions)

@@ -1,7 +1,4 @@
-"""Extends token streams by the texts of a game, and builds the tries of the game's commands.
-
-Live play and recorded play both use this module, so the same episode gives the same stream in both.
-"""
+"""Extends token streams by the texts of a game, and builds the tries of commands."""
 
 from typing import Any
 
@@ -12,11 +9,11 @@ from agents.text.prompt import PromptFormat
 from agents.text.stream_tokenizer import StreamTokenizer
 
 MAX_TRIES = 8192
-"""Maximum number of tries in the cache. When the cache is full, all tries are evicted."""
+"""Maximum number of cached tries. A full cache is emptied."""
 
 
 class StreamWriter:
-    """Tokenizes texts and appends the tokens to streams, which have at most `context` tokens."""
+    """Appends texts to streams of at most `context` tokens."""
 
     def __init__(self, tokenizer: Any, prompt: PromptFormat, *, context: int) -> None:
         self.tokenizer, self.prompt, self.context = StreamTokenizer(tokenizer), prompt, context
@@ -24,10 +21,7 @@ class StreamWriter:
         self._tries: dict[tuple[str, ...], Trie] = {}
 
     def append(self, stream: TokenStream, observation: str, *, first: bool, reserve: int) -> bool:
-        """Append an observation to a stream, and cut the stream if it outgrows the context. Return whether it was cut.
-
-        Afterwards, the stream has room for at least `reserve` more tokens.
-        """
+        """Append an observation, with room for `reserve` more tokens. Return whether the stream was cut."""
         prompt, remaining = stream.prompt, stream.remaining
         text = self.prompt.before_command(observation, game_prompt=prompt, first=first, remaining=remaining)
         self.extend(stream, self.tokenizer.begin(text) if first else self.tokenizer.encode(text))

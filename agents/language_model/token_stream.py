@@ -1,11 +1,6 @@
-"""Token streams: what the model reads during an episode, and the choices that the update trains on.
+"""Token streams: the texts of a game and the agent's commands.
 
-A stream is the token sequence of an episode: the game's text and the agent's commands. A choice is a token that the
-agent sampled from several alternatives. Only choices are actions. All other tokens of a command are forced, because
-they have no alternative.
-
-A stream that outgrows the context window is cut: the model continues with a shorter sequence, which consists of the
-opening text and the latest tokens. The sequences between cuts are segments.
+Tokens that the agent sampled among several are choices. A stream that outgrows the context is cut into segments.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,24 +11,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One action: a token that the agent sampled from several alternatives.
-
-    In recorded play, logprob, value, q_value and entropy are 0 until the model has evaluated the choice.
+    """A token that the agent sampled among several.
 
     Attributes:
-        position: index of the token directly before the choice. The heads are evaluated at this token.
-        turn: number of the turn in the episode. A command may consist of several choices.
-        alternatives: ids of the tokens that could be chosen. In free generation, only the chosen token is listed.
+        position: index of the token before the choice, at which the heads are evaluated.
+        alternatives: ids of the possible tokens. Free generation lists only the chosen one.
         chosen: index of the chosen token among the alternatives.
         logprob: log pi(chosen token | stream), nats.
         value: v(s), units of reward.
-        q_value: q(s, chosen token), units of reward (see `HeadOutputs.recorded_q`).
-        entropy: entropy of the policy at this choice, nats.
-        reward: discounted sum of the rewards between this choice and the next one.
-        discount: gamma_t in [0, 1]: 1 between two choices of a command, gamma^k across k turns, and 0 if the episode
-            terminates before another choice.
-        next_value: v at the next choice or at the end of a truncated episode. It is not used if the discount is 0.
-        label: index of the token to imitate among the alternatives. None if no token is to be imitated.
+        q_value: q(s, chosen token), units of reward.
+        entropy: entropy of the policy, nats.
+        reward: discounted sum of the rewards until the next choice.
+        discount: gamma^k for k turns until the next choice, or 0 if the episode terminates first.
+        next_value: v at the next choice, or at the end of a truncated episode.
+        label: index of the token to imitate, if any.
     """
 
     position: int
@@ -52,12 +43,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A finished segment of a stream, with L tokens and T >= 1 choices. It is one row of the update's batch.
+    """A finished part of a stream, with L tokens and T >= 1 choices.
 
-    Attributes:
-        tokens: [L] the tokens up to the last choice. Later tokens have no effect on the update.
-        choices: [T] the choices in order of time.
-        whole_vocabulary: True in free generation, where the policy samples from the whole vocabulary.
+    `tokens` [L] ends at the last choice. `choices` [T] are in order of time.
     """
 
     episode: int
@@ -76,18 +64,15 @@ class Segment:
 
 @dataclass(slots=True)
 class TokenStream:
-    """The stream of a live episode: its tokens, its choices, and where it was cut into segments.
+    """The stream of a live episode.
 
     Attributes:
         gamma: discount per turn.
-        prompt: the prompt of the game.
-        remaining: return-to-go at the current turn. In play, it is the wanted return minus the rewards so far. In
-            recorded play, it is the sum of the rewards that follow.
-        tokens: tokens of the current segment, which the model can attend to.
-        choices: choices of the whole episode, also those of earlier segments.
-        opening: number of tokens of the opening text, which every segment repeats so that the objective stays visible.
-        turn: number of the current turn in the episode, or -1 before the first turn.
-        _cuts: a tuple for each cut: the number of choices before the cut, and the tokens of the segment that ended.
+        remaining: return-to-go at the current turn. In play, it starts at the wanted return.
+        tokens: tokens of the current segment.
+        choices: choices of the whole episode.
+        opening: number of opening tokens, which every segment repeats.
+        _cuts: for each cut, the number of choices before it, and the tokens of the segment that ended.
     """
 
     episode: int
@@ -107,26 +92,23 @@ class TokenStream:
         self.choices.append(choice)
 
     def begin_turn(self, reward: float) -> None:
-        """Begin a turn. `reward` is the reward of the last command.
-
-        Add the reward to the last choice, and multiply the discount of this choice by gamma.
-        """
+        """Begin a turn. `reward` is the reward of the last command."""
         self.turn += 1
         self.remaining -= reward
         self._add_reward(reward, self.gamma)
 
     def cut(self, keep: int) -> None:
-        """End the current segment. The next one begins with the opening text and the last `keep` >= 1 tokens.
+        """End the segment. The next one begins with the opening and the last `keep` >= 1 tokens.
 
-        The caller must release the episode's cache row, because the positions of the tokens change.
+        The caller must release the cache row, because the positions change.
         """
         self._cuts.append((len(self.choices), self.tokens))
         self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
 
     def finish(self, reward: float, *, bootstrap: float | None, whole_vocabulary: bool = False) -> list[Segment]:
-        """Close the episode. Return the segments that contain a choice, in order of time.
+        """Close the episode. Return the segments that contain choices, in order of time.
 
-        `reward` is the reward of the last command. If the episode was truncated, `bootstrap` is v of its final state.
+        `bootstrap` is v of the final state if the episode was truncated.
         """
         self._add_reward(reward, 0.0 if bootstrap is None else self.gamma)
         if self.choices and bootstrap is not None:
@@ -151,12 +133,7 @@ class TokenStream:
 
 @dataclass(slots=True)
 class EpisodeState:
-    """State of a live episode.
-
-    Attributes:
-        row: row of the key/value cache that holds the stream. None if no row is in use.
-        seen: number of tokens of the current segment that `StreamReader.tokens` already counts.
-    """
+    """A live episode. `row` is its cache row, and `seen` the number of tokens that the reader has counted."""
 
     stream: TokenStream
     rng: np.random.Generator

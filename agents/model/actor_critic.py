@@ -1,7 +1,6 @@
-"""`ActorCritic`: a causal language model of the `transformers` library with a policy head, a value head and Q heads.
+"""A causal language model with a policy head, a value head and Q heads.
 
-A stream is the token sequence of an episode, and a choice is a token that the agent sampled from several alternatives.
-The heads are evaluated only at choices, and only for their alternatives.
+The heads are evaluated only at choices, the tokens that the agent samples among several.
 """
 
 from collections.abc import Iterator
@@ -19,23 +18,16 @@ from agents.model.vocabulary_terms import Rows, VocabularyTerms, bfloat16_factor
 
 
 class ActorCritic(nn.Module):
-    """A causal language model and its heads.
+    """A causal language model of the `transformers` library and its heads.
 
-    Args:
-        lm: the causal language model, or an adapter around it.
-        noisy_trunk: whether training mode activates the trunk's own noise, such as dropout or router jitter. If False,
-            the trunk stays in evaluation mode. In either case, training mode activates the adapter's dropout.
-
-    Attributes:
-        gathered_by_layer: whether each forward pass gathers the layers of a sharded trunk one after the other (see
-            `agents.model.sharding`).
-        shards: the sharded parameters by name. `parameters()` returns whole parameters while the trunk is gathered.
+    With `noisy_trunk`, training mode turns on the trunk's own noise, such as dropout.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
         super().__init__()
         self.lm: Any = lm
         self.heads, self.noisy_trunk, self.gathered_by_layer = heads, noisy_trunk, False
+        # by name; `parameters()` returns whole parameters while the trunk is gathered
         self.shards: dict[str, nn.Parameter] = {}
         self.logit_transform = LogitTransform()
         self._converted: tuple[tuple[int, int] | None, Tensor]
@@ -43,24 +35,24 @@ class ActorCritic(nn.Module):
 
     @property
     def base(self) -> Any:
-        """The causal language model without the adapter's wrapper."""
+        """The language model without the adapter."""
         return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
 
     @property
     def decoder(self) -> Any:
-        """The part of the causal language model that computes the hidden states, which are the lm_head's inputs."""
+        """The module that computes the hidden states."""
         decoder = self.base.get_decoder()
         return self.base.model if decoder is self.base else decoder  # Llama 4 misnames its decoder
 
     @property
     def config(self) -> Any:
-        """The configuration of the text decoder. Multimodal models nest it in their own configuration."""
+        """The configuration of the text decoder."""
         return self.base.config.get_text_config(decoder=True)
 
     @property
     def context(self) -> int:
-        """Maximum number of tokens of a stream: the number of positions, or GPT-Neo's smaller attention window."""
-        names = ("max_position_embeddings", "window_size")
+        """Maximum number of tokens of a stream."""
+        names = ("max_position_embeddings", "window_size")  # GPT-Neo has a window
         return min(int(limit) for name in names if (limit := getattr(self.config, name, None)) is not None)
 
     @property
@@ -69,7 +61,7 @@ class ActorCritic(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """Number of tokens for which the lm_head computes a logit."""
+        """Number of tokens that have a logit."""
         return len(self.base.get_output_embeddings().weight)
 
     @property
@@ -78,11 +70,10 @@ class ActorCritic(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Data type of the trunk. The heads and the adapter are stored in float32."""
+        """Data type of the trunk. The heads and the adapter are in float32."""
         return next(self.parameters()).dtype
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode. If `noisy_trunk` is False, the trunk's noise is off in both modes."""
         super().train(mode)
         if mode and not self.noisy_trunk:
             for name, module in self.lm.named_modules():
@@ -92,7 +83,7 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def mode(self, *, training: bool) -> Iterator[None]:
-        """Switch to training or evaluation mode within the context."""
+        """Set training or evaluation mode within the context."""
         before = self.training
         self.train(training)
         try:
@@ -101,30 +92,30 @@ class ActorCritic(nn.Module):
             self.train(before)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Turn on gradient checkpointing. It has no effect in evaluation mode or with a key/value cache."""
+        """Turn on gradient checkpointing, which has no effect in evaluation mode."""
         newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
         enable = getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")
         enable({"use_reentrant": False})  # otherwise, an input without gradient would leave a layer without gradients
 
     def without_adapter(self) -> AbstractContextManager[Any]:
-        """Return a context manager that disables the adapter, if any."""
+        """Disable the adapter, if any, within the context."""
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """Return the last hidden states [B, L, d] of token ids [B, L]. `kwargs` are passed on to the decoder."""
+        """Return the last hidden states [B, L, d] of token ids [B, L]."""
         with self.in_trunk_dtype():
             states: Tensor = self.decoder(input_ids=tokens, **kwargs).last_hidden_state
         return states
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
-        """Return the log-probabilities [N, V] of the whole vocabulary at hidden states [N, d]."""
+        """Return log pi [N, V] of all tokens at hidden states [N, d]."""
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             z = nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias())
             return self.logit_transform(z).log_softmax(-1)
 
     @torch.no_grad()
     def all_q(self, hidden: Tensor) -> Tensor:
-        """Return q [N, V] of the whole vocabulary at hidden states [N, d], as `HeadOutputs.recorded_q` defines it."""
+        """Return q [N, V] of all tokens at hidden states [N, d]."""
         weight = self._vocabulary_weight()
         tokens = torch.arange(len(weight), device=weight.device)
         return self.heads.q_values(hidden, tokens, weight, target=True).amin(-1)
@@ -132,10 +123,9 @@ class ActorCritic(nn.Module):
     def evaluate_heads(
         self, hidden: Tensor, alternatives: Tensor, distinct: tuple[Tensor, Tensor] | None = None
     ) -> HeadOutputs:
-        """Evaluate all heads at hidden states [N, d] for alternatives [N, K] (token ids, padded with -1).
+        """Evaluate all heads at hidden states [N, d], for alternatives [N, K] padded with -1.
 
-        `distinct` is a tuple: the distinct tokens [U] among the alternatives, and the index [N, K] at which each
-        alternative occurs among the distinct tokens. If None, it is computed from `alternatives`.
+        `distinct` holds the distinct tokens [U], and the index [N, K] of each alternative among them.
         """
         tokens, index = distinct or torch.unique(alternatives.clamp_min(0), return_inverse=True)
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
@@ -164,13 +154,9 @@ class ActorCritic(nn.Module):
         with_q_logprobs: bool = False,
         distinct: tuple[Tensor, Tensor] | None = None,
     ) -> HeadOutputs:
-        """Evaluate the heads at `choices`. `hidden` [B, L, d] holds the last hidden states of the streams.
+        """Evaluate the heads at choices. `hidden` [B, L, d] holds the last hidden states.
 
-        Args:
-            reference: function from a slice of n choices to log pi_ref of their alternatives [n, K]. If the policy
-                chooses among the whole vocabulary, the shape is [n, V]. If not None, the outputs contain `kl`.
-            with_expected_q, with_q_logprobs: whether the outputs contain `expected_q` and `q_logprobs`, respectively.
-            distinct: as in `evaluate_heads`.
+        `reference` maps a slice of n choices to log pi_ref [n, K], or to [n, V] for the whole vocabulary.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]
         heads = self.evaluate_heads(states, choices.alternatives, distinct)
@@ -200,10 +186,7 @@ class ActorCritic(nn.Module):
     def _over_vocabulary(
         self, states: Tensor, chosen: Tensor, heads: HeadOutputs, reference: Rows | None, with_expected_q: bool
     ) -> HeadOutputs:
-        """Return `heads` with the log-probability, entropy, KL and expected q of a policy over the whole vocabulary.
-
-        `states` [N, d] are the hidden states at the choices, and `chosen` [N] the chosen tokens.
-        """
+        """Add the terms over the whole vocabulary to `heads`. `states` is [N, d], `chosen` [N]."""
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             logprobs, spread, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
                 states.float() if torch.is_grad_enabled() else states.detach().float(),
@@ -223,28 +206,24 @@ class ActorCritic(nn.Module):
         )
 
     def forward(self, tokens: Tensor, choices: Choices) -> HeadOutputs:
-        """Run the trunk on streams [B, L] in one pass, and evaluate the heads at the choices."""
+        """Run the trunk on streams [B, L], and evaluate the heads at the choices."""
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
     def measure_logit_transform(self) -> None:
-        """Measure how the model transforms the lm_head's output into logits, and set `logit_transform` accordingly.
-
-        Raises:
-            AgentError: the language model transforms its logits in a way that `LogitTransform` does not describe.
-        """
+        """Measure and set `logit_transform`. Raise `AgentError` if none fits the model."""
         tolerance = 1e-4 if self.dtype == torch.float32 else 0.02  # bfloat16 gives 0.002
         with self.mode(training=False), self.in_trunk_dtype():
             head = self.base.get_output_embeddings()
             self.logit_transform = measure_transform(self.lm, self.decoder, head, tolerance=tolerance)
 
     def in_trunk_dtype(self) -> torch.autocast:
-        """Return a context manager in which the trunk and its adapter compute in the trunk's data type."""
+        """Let the trunk and the adapter compute in the trunk's data type."""
         # this also casts the adapter's weights, which are float32 so that rounding does not cancel small update steps
         kind = "cpu" if self.device.type == "meta" else self.device.type  # a model without memory has no own autocast
         return torch.autocast(kind, self.dtype, enabled=self.dtype != torch.float32)
 
     def _vocabulary_weight(self) -> Tensor:
-        """Return the weight [V, d] of the lm_head in float32."""
+        """Return the lm_head's weight [V, d] in float32."""
         weight: Tensor = self.base.get_output_embeddings().weight
         if weight.requires_grad and torch.is_grad_enabled():
             return weight.float()
@@ -256,14 +235,11 @@ class ActorCritic(nn.Module):
         return self._converted[1]
 
     def forget_conversions(self) -> None:
-        """Free the cached float32 copy of the lm_head's weight.
-
-        Call this if the weight changes but keeps its address and its version counter, for example after gathering.
-        """
+        """Free the float32 copy of the lm_head's weight. Call this after gathering a trunk."""
+        # gathering keeps the weight's address and version, so `_vocabulary_weight` does not notice it
         self._converted = (None, torch.empty(0))
 
     def _bias(self, tokens: Tensor | None = None) -> Tensor | None:
-        """Return the lm_head's bias [V] in float32, or its entries at `tokens`. Return None if there is no bias."""
         bias = getattr(self.base.get_output_embeddings(), "bias", None)
         if bias is not None and not torch.is_grad_enabled():
             bias = bias.detach()

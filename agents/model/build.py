@@ -1,8 +1,4 @@
-"""Builds an `ActorCritic` and its tokenizer from a `ModelConfig`: a trunk, the heads and optionally an adapter.
-
-The trunks `pico` and `small` start with random weights, and their tokens are words. Any other trunk is a pretrained
-decoder, trained in full or through a LoRA adapter.
-"""
+"""Builds an `ActorCritic` and its tokenizer from a `ModelConfig`."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,14 +23,11 @@ LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 def assemble(
     config: ModelConfig, vocabulary: Sequence[str] | None, further: Sequence[str] = ()
 ) -> tuple[ActorCritic, Any]:
-    """Build an untrained model and its tokenizer. Pretrained trunks ignore `vocabulary` and `further`.
+    """Build an untrained model and its tokenizer.
 
     Args:
-        vocabulary: all words that the games can print. If None, TextWorld's words and those of `further` are used.
-        further: texts whose words are added to TextWorld's if `vocabulary` is None.
-
-    Raises:
-        AgentError: the trunk is unknown or cannot be loaded, or a setting does not fit the trunk.
+        vocabulary: all words of the games, for a new trunk. If None, TextWorld's words are used.
+        further: texts whose words are added to TextWorld's.
     """
     if config.trunk not in SCRATCH:
         lm, tokenizer = _load_trunk(config)
@@ -51,18 +44,12 @@ def assemble(
 def build_model(
     config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int, sizes: Sequence[int]
 ) -> ActorCritic:
-    """Build the model that a checkpoint describes. The caller loads the checkpoint's weights afterwards.
+    """Build the model of a checkpoint. The caller loads the checkpoint's weights.
 
     Args:
-        trunk_config: configuration of the trunk in the `transformers` library. If None, the checkpoint holds only an
-            adapter, and the pretrained trunk is loaded.
+        trunk_config: the trunk's configuration. If None, the pretrained trunk is loaded.
         vocabulary: number of tokens of the checkpoint's tokenizer.
-        sizes: size in bytes of each weight tensor of the checkpoint. A trunk that is far larger than their sum is
-            rejected.
-
-    Raises:
-        AgentError: `trunk_config` is invalid or does not fit the tokenizer or the weights, or the pretrained trunk is
-            missing.
+        sizes: bytes of each weight tensor. A far larger trunk is rejected.
     """
     if trunk_config is None:
         return _with_heads(_load_trunk(config)[0], config)
@@ -76,18 +63,11 @@ def build_model(
 
 
 def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
-    """Load a pretrained trunk and its tokenizer. With LoRA, only the adapter has dropout."""
     return load_pretrained(config.trunk, dtype=config.dtype, dropout=0.0 if config.lora else config.dropout)
 
 
 def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cpu: bool = True) -> ActorCritic:
-    """Build a model on torch's meta device, where tensors have shapes but no memory.
-
-    Args:
-        trunk_config: configuration of the trunk in the `transformers` library. Ignored by `pico` and `small`.
-        vocabulary: number of tokens of the trunks `pico` and `small`. Other trunks have a vocabulary of their own.
-        on_cpu: whether the model computes attention as on a CPU. Otherwise, it computes attention as on a GPU.
-    """
+    """Build a model on torch's meta device, where tensors have no memory."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
@@ -99,12 +79,6 @@ def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cp
 
 
 def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bool = True) -> ActorCritic:
-    """Return the language model `lm` with heads and, if configured, an adapter.
-
-    Args:
-        verify: whether to run `measure_logit_transform` and `check_cache`.
-        on_cpu: whether a bfloat16 model uses the attention of `agents.model.cpu_attention`.
-    """
     vocabulary, width = lm.get_output_embeddings().weight.shape
     heads = Heads(
         width,
@@ -134,15 +108,7 @@ def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bo
 
 
 def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
-    """Build a causal language model with `vocabulary` tokens and random weights from torch's global generator.
-
-    `pico` is the GPT-2 (minGPT) that the post by Turner and Einhorn (2023) uses for the prisoner's dilemma. `small` is
-    a Llama whose lm_head shares the weights of the embedding. In `small`, the embedding's initial weights have standard
-    deviation 0.02. Those of the linear layers have 128^-0.5, because v learns more slowly with 0.02 (NOTES.md).
-
-    Raises:
-        AgentError: `dropout` is above 0 for `small`, which has no dropout.
-    """
+    """Build a new trunk: a GPT-2 as in the post by Turner and Einhorn (2023), or a small Llama."""
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
     if trunk == "pico":
@@ -159,7 +125,7 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=2048,
-        initializer_range=128**-0.5,
+        initializer_range=128**-0.5,  # v learns more slowly with 0.02 (NOTES.md)
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=None,
@@ -172,7 +138,6 @@ def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
 
 
 def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
-    """Return the frozen trunk with a trainable LoRA adapter (Hu et al., 2021) in its linear layers."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -199,15 +164,7 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
 
 @torch.no_grad()
 def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...], upper: int | None) -> list[str]:
-    """Return the names of the modules of the types `linear` that get no adapter.
-
-    Modules outside of the decoder get none, because they read no text. Mixture-of-experts routers that return several
-    tensors get none, because peft cannot adapt them. If `upper` is not None, only modules in the decoder's last `upper`
-    layers get an adapter.
-
-    Raises:
-        AgentError: the decoder has fewer than `upper` layers, or its layers cannot be identified.
-    """
+    """Return the names of the modules without an adapter: routers, lower layers, and all outside the decoder."""
     layers = decoder_layers(model)
     if upper and not layers:
         raise AgentError(f"--lora-layers cannot be used: {type(model.base).__name__} has no list of layers")
@@ -218,7 +175,7 @@ def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...], upper:
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
         if not isinstance(output, torch.Tensor):
-            routers.add(module)
+            routers.add(module)  # of a mixture of experts; peft cannot adapt modules that return several tensors
 
     hooks = [module.register_forward_hook(note) for module in decoder if isinstance(module, linear)]
     if model.device.type != "meta":  # without numbers, routers remain unknown; an adapter of theirs is small

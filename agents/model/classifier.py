@@ -1,4 +1,4 @@
-"""Rewards from sequence classifiers of the `transformers` library, in local folders with safetensors files."""
+"""Rewards from sequence classifiers in local folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,7 @@ MAX_TOKENS = 512
 
 
 class Classifier:
-    """A sequence classifier that scores texts, each a prompt followed by its completion.
-
-    If the classifier has one output, as a reward model has, the score is this output. If it has several labels, the
-    score is the probability of the last label. In most sentiment classifiers, the last label is the positive one.
-    """
+    """Scores completions by a classifier's only output, or by the probability of its last label."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
@@ -31,10 +27,6 @@ class Classifier:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Return the score of each completion. `prompts[i]` is the prompt of `completions[i]`.
-
-        The signature is that of `games.completion.Scorer`.
-        """
         texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
         scores = list[float]()
         for start in range(0, len(texts), self.batch):
@@ -51,11 +43,7 @@ class Classifier:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Load a classifier, without running code in its folder or changing the global random-number generator.
-
-    Raises:
-        AgentError: the folder is damaged, or holds no classifier in the safetensors format.
-    """
+    """Load a classifier from a folder with weights in the safetensors format."""
     from accelerate import PartialState
     from transformers import AutoModelForSequenceClassification
 

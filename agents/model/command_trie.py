@@ -1,10 +1,4 @@
-"""A trie over the tokens of the admissible commands.
-
-A node of the trie is a prefix of a command. A node with several next tokens is a branching node. There, the policy
-makes a choice: it samples one of these tokens. At any other node, the next token is forced. A forced token has
-probability 1 and is not an action. The probability of a command is therefore the product of the probabilities of its
-choices.
-"""
+"""A trie over the tokens of the admissible commands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +12,9 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """The trie of a set of commands, built by `build_trie`. Turns with the same commands share one trie.
+    """The trie of a set of commands, built by `build_trie`.
 
-    Attributes:
-        commands: the tokens of each command.
-        following: maps each proper prefix of a command to the tokens that can follow it. Prefixes are in order of first
-            appearance, so each prefix comes before its extensions.
+    `following` maps each proper prefix of a command to its next tokens. A prefix precedes its extensions.
     """
 
     commands: tuple[Tokens, ...]
@@ -31,17 +22,17 @@ class Trie:
 
     @cached_property
     def branching(self) -> tuple[Tokens, ...]:
-        """The branching nodes: prefixes with several next tokens, at which the policy chooses."""
+        """The prefixes with several next tokens, at which the policy chooses."""
         return tuple(prefix for prefix, tokens in self.following.items() if len(tokens) > 1)
 
     @cached_property
     def alternatives(self) -> tuple[Tokens, ...]:
-        """For each node in `branching`, the tokens among which the policy chooses."""
+        """The next tokens of each node in `branching`."""
         return tuple(self.following[prefix] for prefix in self.branching)
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """For each command, its choices in order. Choice (i, j) is the token `alternatives[i][j]` at `branching[i]`."""
+        """The choices of each command. Choice (i, j) is the token `alternatives[i][j]`."""
         index = {prefix: number for number, prefix in enumerate(self.branching)}
         return tuple(
             tuple(
@@ -54,19 +45,19 @@ class Trie:
 
     @cached_property
     def first_with_same_tokens(self) -> tuple[int, ...]:
-        """For each command, the index of the first command with equal tokens. This is usually its own index."""
+        """For each command, the index of the first command with equal tokens."""
         first: dict[Tokens, int] = {}
         return tuple(first.setdefault(tokens, command) for command, tokens in enumerate(self.commands))
 
     @cached_property
     def inner(self) -> tuple[Tokens, ...]:
-        """The nodes that a forward pass must read: branching nodes and their ancestors, except the empty prefix."""
+        """The branching nodes and their ancestors, without the empty prefix."""
         needed = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
         return tuple(prefix for prefix in self.following if prefix in needed)
 
     @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
-        """Square matrix over the nodes in `inner`. Entry [i, j] is True if node j is node i or an ancestor of it."""
+        """Square matrix over `inner`. Entry [i, j] is True if node j is node i or its ancestor."""
         index = {prefix: number for number, prefix in enumerate(self.inner)}
         sees = np.eye(len(index), dtype=np.bool_)
         for prefix, row in index.items():
@@ -76,11 +67,7 @@ class Trie:
 
 
 def build_trie(commands: Sequence[Sequence[int]]) -> Trie:
-    """Build the trie of commands, which are sequences of token ids.
-
-    Raises:
-        ValueError: there is no command, a command has no tokens, or a command is a proper prefix of another one.
-    """
+    """Build the trie of commands. Raise ValueError if one is empty or a proper prefix of another."""
     if not commands:
         raise ValueError("a trie needs at least one command")
     following: dict[Tokens, dict[int, None]] = {}

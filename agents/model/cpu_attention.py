@@ -1,11 +1,6 @@
-"""Attention for a bfloat16 trunk on a CPU. torch's own attention kernel takes up to twice as long (NOTES.md).
+"""Attention in blocks for a bfloat16 trunk on a CPU.
 
-Unlike torch's kernel, `matmul` uses the processor's bfloat16 instructions. Attention is computed in blocks of queries
-if it is causal or has a bool mask, such as that of a sliding window. The backward pass recomputes the probabilities of
-each block. Apart from the mask, memory is therefore linear in the length of the stream. With an additive mask,
-attention is computed in one block.
-
-All other cases, such as dropout or another device, use the `sdpa` attention of the `transformers` library.
+Unlike torch's own kernel, `matmul` uses the processor's bfloat16 instructions.
 """
 
 from collections.abc import Iterator, MutableMapping
@@ -24,7 +19,7 @@ BLOCK = 256  # queries: few enough to skip most future positions, enough for eff
 
 
 def use_blockwise_attention(lm: Any) -> None:
-    """Replace the `sdpa` attention of a language model by `attend`. Any other kind of attention is kept."""
+    """Replace the `sdpa` attention of a language model by `attend`."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)  # omits the mask if it would be causal
     if lm.config._attn_implementation == "sdpa":
@@ -33,7 +28,7 @@ def use_blockwise_attention(lm: Any) -> None:
 
 @contextmanager
 def replaced(registry: MutableMapping[str, Any], name: str, function: Any) -> Iterator[None]:
-    """Replace an entry of a registry of the `transformers` library within the context."""
+    """Replace an entry of a registry within the context."""
     before = registry[name]
     registry[name] = function
     try:
@@ -45,15 +40,14 @@ def replaced(registry: MutableMapping[str, Any], name: str, function: Any) -> It
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Compute attention. The signature follows the attention interface of the `transformers` library.
+    """Compute attention through the interface of the `transformers` library.
 
-    Return a tuple: the attention output [B, L, heads, e], and None in place of the attention weights.
+    Without a mask, attention is causal. The output is [B, L, heads, e].
 
     Args:
-        query: [B, heads, L, d], the L queries of each of B streams.
-        key: [B, groups, S, d]. Each group of neighboring query heads shares its keys and values.
+        query: [B, heads, L, d].
+        key: [B, groups, S, d].
         value: [B, groups, S, e].
-        attention_mask: mask that broadcasts to [B, heads, L, S]. If None, attention is causal.
     """
     supported = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     supported &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
@@ -75,11 +69,13 @@ def attend(
 
 
 def blockwise(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
-    """Return softmax(Q K^T + mask) V for scaled queries, computed in blocks of queries.
+    """Compute the attention [B, groups, h, L, e] of scaled queries in blocks.
 
-    `query` is [B, groups, h, L, d]. The h heads of a group share `key` [B, groups, S, d] and `value` [B, groups, S, e].
-    `visible` [B, 1, 1, L, S] is True where a query may attend to a key. If None, attention is causal, and S is L.
-    The result is [B, groups, h, L, e].
+    Args:
+        query: [B, groups, h, L, d].
+        key: [B, groups, S, d].
+        value: [B, groups, S, e].
+        visible: [B, 1, 1, L, S], True where a query attends to a key. If None, attention is causal.
     """
     blocks = []
     for start in range(0, query.shape[3], BLOCK):
@@ -91,13 +87,9 @@ def blockwise(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None)
 
 
 def _block(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
-    """Return attention for T queries and S keys.
-
-    Without `visible`, attention is causal, and the queries are at the positions of the last T keys.
-    """
     if visible is not None:
         return masked(query, key, value, additive(visible, query.dtype))
-    rows, seen = query.shape[3], key.shape[2]
+    rows, seen = query.shape[3], key.shape[2]  # the queries are at the positions of the last keys
     future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
     return masked(query, key, value, future)
 
@@ -108,7 +100,7 @@ def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Return softmax(Q K^T + mask) V for scaled queries. The additive mask broadcasts to [B, groups, h, T, S]."""
+    """Return softmax(Q K^T + mask) V for scaled queries. The mask broadcasts to [B, groups, h, T, S]."""
     # A new tensor of this size is slow to allocate, so the steps work in place. Adding a mask takes a tenth of the time
     # of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)

@@ -1,4 +1,4 @@
-"""The outputs of all heads at choices, and the choices at which they are computed."""
+"""Choices, and the outputs of the heads at choices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadOutputs:
-    """Outputs of all heads at N choices with up to K alternatives each. Choices with fewer alternatives are padded.
+    """Outputs of the heads at N choices with up to K alternatives.
 
     Attributes:
-        logprobs: [N, K] log pi(token | stream) in nats, normalized over the alternatives or over the whole vocabulary.
-            Padding is -inf.
+        logprobs: [N, K] log pi(token | stream), nats. Padding is -inf.
         entropy: [N] entropy of the policy, nats.
         values: [N] v(s), units of reward.
-        q_values: [N, K, H] q(s, token) of each of the H Q heads, units of reward. None without Q heads.
-        target_q_values: [N, K, H] q(s, token) of each target head, units of reward. None without target heads.
-        kl: [N] exact KL(pi || pi_ref), nats. None without a reference policy.
-        expected_q: [N] sum_a pi(a | s) q(s, a), units of reward. No gradient flows to q. None unless requested.
-        q_logprobs: [N, H] log-probability of the chosen token under a softmax of q over all alternatives, in nats. None
-            unless requested.
+        q_values, target_q_values: [N, K, H] q(s, token) of each head, units of reward.
+        kl: [N] KL(pi || pi_ref), nats.
+        expected_q: [N] sum_a pi(a | s) q(s, a). No gradient flows to q.
+        q_logprobs: [N, H] log softmax(q) of the chosen token, nats.
     """
 
     logprobs: Tensor
@@ -36,21 +33,21 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """The minimum q [N, K] over the target heads if they exist, else over the Q heads. A rollout records it."""
+        """The minimum q [N, K] of the target heads or, without them, of the Q heads."""
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """N choices in a batch of streams, with their positions and up to K alternatives each.
+    """N choices in a batch of streams.
 
     Attributes:
         rows: [N] row of the batch.
-        positions: [N] position of the token directly before the choice. The heads are evaluated at this token.
-        alternatives: [N, K] ids of the tokens that could be chosen, padded with -1.
+        positions: [N] position of the token before the choice.
+        alternatives: [N, K] token ids, padded with -1.
         chosen: [N] index of the chosen token among the alternatives.
-        whole_vocabulary: whether the policy chose among all tokens. If so, `alternatives` holds only the chosen token.
+        whole_vocabulary: if True, the policy chose among all tokens, and `alternatives` has only the chosen one.
     """
 
     rows: Tensor
@@ -61,12 +58,12 @@ class Choices:
 
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropies [N], in nats, of distributions with log-probabilities [N, K]. Entries of -inf add 0."""
+    """Return the entropies [N], in nats, of log-probabilities [N, K]."""
     return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
 
 
 def pad_alternatives(alternatives: Sequence[Sequence[int]]) -> Tensor:
-    """Return the alternatives of N choices as one tensor of token ids, padded with -1. The shape is [N, K]."""
+    """Return the alternatives as a tensor [N, K], padded with -1."""
     padded = np.full((len(alternatives), max(map(len, alternatives))), -1, dtype=np.int64)
     for row, tokens in zip(padded, alternatives, strict=True):
         row[: len(tokens)] = tokens

@@ -1,9 +1,4 @@
-"""Value and Q heads on the trunk's last hidden state. The policy head is the model's own lm_head.
-
-With a small vocabulary, a Q head has a row of weights per token, as in the post by Turner and Einhorn (2023). With a
-large vocabulary, Q heads share the trunk's output embedding (`tied`). With hidden size d and vocabulary size V, a tied
-head has d x d parameters instead of d x V. It also generalizes to tokens that were never chosen.
-"""
+"""Value and Q heads on the trunk's last hidden state."""
 
 import copy
 
@@ -19,7 +14,7 @@ def _body(width: int, layers: int) -> nn.Module:
 
 
 class ValueHead(nn.Module):
-    """Computes v(s) from the hidden state of s with one linear layer, or with two layers and a GELU between them."""
+    """Computes v(s) from the hidden state of s."""
 
     def __init__(self, width: int, *, layers: int) -> None:
         super().__init__()
@@ -32,10 +27,7 @@ class ValueHead(nn.Module):
 
 
 class QHead(nn.Module):
-    """Computes q(s, token) for some tokens.
-
-    The last layer has a row of weights per token. If `tied`, it uses the rows of the trunk's output embedding instead.
-    """
+    """Computes q(s, token) from the hidden state of s. If `tied`, it uses the trunk's output embedding."""
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:
         super().__init__()
@@ -47,9 +39,9 @@ class QHead(nn.Module):
             self.out = nn.Linear(width, vocabulary)
 
     def forward(self, hidden: Tensor, tokens: Tensor, embedding: Tensor) -> Tensor:
-        """Return q of distinct tokens [U] at hidden states [N, d], in units of reward. The shape is [N, U].
+        """Return q [N, U], in units of reward, at hidden states [N, d].
 
-        `embedding` [U, d] holds the tokens' rows of the trunk's output embedding, which receive no gradient.
+        `embedding` [U, d] is the output embedding of the distinct `tokens` [U]. It gets no gradient.
         """
         features = self.body(hidden)
         if not self.tied:
@@ -59,13 +51,11 @@ class QHead(nn.Module):
 
 
 class Heads(nn.Module):
-    """The value head, up to two Q heads and optional target copies of the Q heads.
+    """The value head, the Q heads and their target copies.
 
-    Two Q heads are combined by their minimum (Fujimoto et al. 2018), as in ILQL. Target heads follow the trained Q
-    heads by Polyak averaging (Lillicrap et al. 2016). If there are target heads, the rollout records their q.
-
-    With `dueling` (after Wang et al. 2016), q(s, a) is v(s) plus the output of a Q head. This output is initially
-    0, and the Q loss does not change v. ACTDE therefore equals PPO at first, and differs as soon as the Q heads learn.
+    Two Q heads are combined by their minimum (Fujimoto et al. 2018). Target heads follow the Q heads by Polyak
+    averaging (Lillicrap et al. 2016). With `dueling` (after Wang et al. 2016), q is v plus a Q head's output, which
+    starts at 0.
     """
 
     def __init__(
@@ -98,26 +88,19 @@ class Heads(nn.Module):
         self.target_q = copy.deepcopy(self.q).requires_grad_(False) if target_q else None
 
     def values(self, hidden: Tensor) -> Tensor:
-        """Map hidden states [N, d] to v [N], in units of reward. With `detach_value`, no gradient reaches the trunk."""
+        """Return v [N], in units of reward, at hidden states [N, d]."""
         values: Tensor = self.value((hidden.detach() if self.detach_value else hidden).float())
         return values
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
-        """Return q of the H Q heads for hidden states [N, d] and distinct tokens [U]. The shape is [N, U, H].
-
-        If `target` is True and there are target heads, return the q of the target heads instead.
-        """
+        """Return q [N, U, H] at hidden states [N, d] for distinct tokens [U]."""
         heads = self.target_q if target and self.target_q is not None else self.q
         source = (hidden.detach() if self.detach_q else hidden).float()
         q = torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)
         return q + self.values(hidden).detach()[:, None, None] if self.dueling else q
 
     def chosen_q_logprobs(self, hidden: Tensor, chosen: Tensor, embedding: Tensor) -> Tensor:
-        """Return log softmax(q) of the tokens `chosen` [N] for each of the H Q heads. The shape is [N, H].
-
-        The softmax is over the whole vocabulary, whose output embedding is `embedding` [V, d]. To save memory,
-        the function processes `ROWS` choices at a time, and the backward pass recomputes q.
-        """
+        """Return log softmax(q) [N, H] of `chosen` [N] over the whole vocabulary. `embedding` is [V, d]."""
         tokens = torch.arange(len(embedding), device=hidden.device)
 
         def of(states: Tensor, own: Tensor) -> Tensor:
@@ -129,7 +112,7 @@ class Heads(nn.Module):
 
     @torch.no_grad()
     def sync_targets(self, rate: float) -> None:
-        """Move the target heads, if any, towards the Q heads: target <- target + rate (q - target)."""
+        """Move the target heads towards the Q heads: target <- target + rate (q - target)."""
         if self.target_q is not None:
             for target, source in zip(self.target_q.parameters(), self.q.parameters(), strict=True):
                 target.lerp_(source, rate)

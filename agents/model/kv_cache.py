@@ -1,9 +1,4 @@
-"""A key/value cache whose rows have different lengths. A row holds the beginning of a token stream.
-
-The caches of the `transformers` library assume that all rows grow by the same number of tokens, but the streams of
-episodes do not. Here, `plan_pass` sets the rows and positions to which the next forward pass writes. The attention mask
-(`agents/model/tree_decoder.py`) hides the entries beyond a row's end.
-"""
+"""A key/value cache whose rows have different lengths."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +13,14 @@ NO_TOKEN = -1
 
 
 class Plan:
-    """The cache rows and positions to which the next forward pass writes. All layers share the plan.
+    """Where the next forward pass writes in the cache.
 
     Attributes:
         rows: [R] cache row of each row of the pass.
         slots: [R, T] cache position of each new token.
-        visible: number of leading cache positions that the pass may attend to.
-        block: `rows` as a slice, which torch reads without a copy. None unless the rows are consecutive and ascending.
-        capacity: minimum size (rows, positions) of the tensors of every layer.
+        visible: number of leading positions that the pass may attend to.
+        block: `rows` as a slice, or None if they are not consecutive.
+        capacity: minimum numbers of rows and positions of the cache.
     """
 
     rows: Tensor
@@ -36,7 +31,7 @@ class Plan:
 
 
 class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transformers
-    """Keys and values of one layer. Their shape is [rows, heads, capacity, head_dim]."""
+    """Keys and values [rows, heads, capacity, head_dim] of one layer."""
 
     is_sliding = False
 
@@ -49,10 +44,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the states [R, heads, T, head_dim] of this pass into the cache.
-
-        Return a tuple (keys, values) of the entries to attend to. Their shape is [R, heads, plan.visible, head_dim].
-        """
+        """Write the states [R, heads, T, head_dim] of a pass. Return the keys and values to attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.keys, keys = self._write(self.keys, key_states)
@@ -60,16 +52,11 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return keys, values
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the states into `stored` or, if the plan needs one, a larger copy.
-
-        Return a tuple: the written tensor, and its part that the pass attends to.
-        """
         plan, stored = self.plan, self._with_capacity(stored)
         stored[plan.rows[:, None], :, plan.slots] = states.transpose(1, 2)
         return stored, stored[plan.rows if plan.block is None else plan.block, :, : plan.visible]
 
     def _with_capacity(self, stored: Tensor) -> Tensor:
-        """Return `stored`, or a larger copy if the plan needs one."""
         rows, positions = self.plan.capacity
         if stored.shape[0] >= rows and stored.shape[2] >= positions:
             return stored
@@ -78,13 +65,13 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return larger
 
     def copy(self, source: int, target: int, positions: slice) -> None:
-        """Copy the entries at `positions` of cache row `source` to the same positions of cache row `target`."""
+        """Copy entries from one cache row to the same positions of another."""
         self.keys, self.values = (self._with_capacity(stored) for stored in (self.keys, self.values))
         for stored in (self.keys, self.values):
             stored[target, :, positions] = stored[source, :, positions]
 
     def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
-        """Copy entries within their rows: in cache row `rows[i]`, from position `source[i]` to position `target[i]`."""
+        """In row `rows[i]`, copy the entry at `source[i]` to `target[i]`."""
         for stored in (self.keys, self.values):
             stored[rows, :, target] = stored[rows, :, source]
 
@@ -99,10 +86,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """A cache whose rows have different lengths. A forward pass writes entries, and `append` then makes them valid.
-
-    A free row keeps its entries until `add_row` reuses the row. Until then, other streams can copy a prefix from it.
-    """
+    """A cache whose rows have different lengths. A free row keeps its entries until it is reused."""
 
     def __init__(self, layers: int) -> None:
         self.plan = Plan()
@@ -112,11 +96,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free: list[int] = []  # from the least to the most recently used
 
     def add_row(self, rows: int = 0) -> int:
-        """Return an empty cache row.
-
-        If the cache has at least `rows` rows and some are free, reuse the least recently used free row. Otherwise, add
-        a new row.
-        """
+        """Return an empty row. Free rows are reused only if there are at least `rows` rows."""
         if not self._free or len(self.lengths) < rows:
             self._free.insert(0, len(self.lengths))
             self.lengths.append(0)
@@ -129,7 +109,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free.append(row)
 
     def append(self, row: int, tokens: Sequence[int]) -> None:
-        """Mark the next `len(tokens)` entries of a row as valid. They are the entries of `tokens`."""
+        """Mark the next entries of a row as valid. They belong to `tokens`."""
         start, end = self.lengths[row], self.lengths[row] + len(tokens)
         if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
             rows, positions = self._tokens.shape
@@ -140,16 +120,9 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.lengths[row] = end
 
     def extend(self, row: int | None, tokens: Sequence[int], *, rows: int) -> int:
-        """Return a row for the stream `tokens`, and copy the longest cached prefix of the stream into it.
-
-        The entry of the last token is never copied, because the next forward pass must compute the token's hidden
-        state.
-
-        Args:
-            row: the row that already holds the beginning of the stream. If None, `add_row` returns one.
-            rows: as in `add_row`.
-        """
+        """Copy the longest cached prefix of a stream into its row, and return the row."""
         start = 0 if row is None else self.lengths[row]
+        # the next pass must compute the hidden state of the last token, so this token is never copied
         source, length = self._longest_prefix(np.asarray(tokens[:-1]), start)
         if row is None:  # it may be the source itself, whose entries are still there
             row = self.add_row(rows)
@@ -164,14 +137,11 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return row
 
     def hide(self) -> None:
-        """Prevent `extend` from copying any entry that is now in the cache. Call this if the model has changed."""
+        """Exclude the present entries from `extend`. Call this after the model has changed."""
         self._tokens[:] = NO_TOKEN
 
     def _longest_prefix(self, tokens: NDArray[np.int64], start: int) -> tuple[int, int]:
-        """Return a tuple: the row that has the longest prefix in common with `tokens`, and the length of this prefix.
-
-        Rows that differ from `tokens` at position `start` are ignored. If no row remains, return (-1, 0).
-        """
+        """Return the row that holds the longest prefix of `tokens`, and the prefix's length."""
         width = min(len(tokens), self._tokens.shape[1])
         rows = np.flatnonzero(self._tokens[:, start] == tokens[start]) if start < width else np.empty(0, dtype=np.int64)
         if not len(rows):
@@ -182,7 +152,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return int(rows[best]), int(lengths[best])
 
     def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
-        """Prepare a forward pass whose row i appends up to `tokens` entries to the cache row `rows[i]`."""
+        """Plan a pass whose row i appends up to `tokens` entries to `rows[i]`."""
         plan = self.plan
         starts = torch.tensor([self.lengths[row] for row in rows], device=device)
         plan.rows = torch.tensor(rows, device=device)
@@ -193,7 +163,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         plan.block = slice(first, end) if list(rows) == list(range(first, end)) else None
 
     def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
-        """Copy single entries within rows. Each move is a tuple (row, source position, target position)."""
+        """Copy entries within rows. A move is (row, source position, target position)."""
         moves = [(row, source, target) for row, source, target in moves if source != target]
         if moves:
             rows, sources, targets = torch.tensor(moves, device=self.plan.rows.device).unbind(1)
@@ -202,13 +172,10 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
     @property
     def written(self) -> list[RaggedLayer]:
-        """The layers that store keys and values. In Gemma 3n, some layers store none and reuse an earlier layer's."""
-        return [layer for layer in self.layers if layer.is_initialized]
+        """The layers that store keys and values."""
+        return [layer for layer in self.layers if layer.is_initialized]  # some of Gemma 3n's layers store none
 
 
 def room_for(visible: int, capacity: int) -> int:
-    """Return `capacity` if it suffices for `visible` positions. Otherwise, return at least 5/4 of `visible`.
-
-    The spare capacity limits the cost of copying the cache to amortized O(1) per token.
-    """
+    """Return `capacity` if it suffices, or else at least 5/4 of `visible`."""
     return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256

@@ -1,10 +1,6 @@
-"""Runs the lower layers and the upper layers of a decoder in separate passes.
+"""Runs the lower and the upper layers of a decoder in separate passes.
 
-If only upper layers are trained, for example through an adapter, a stream's hidden states after the lower layers never
-change. They are computed once, and further passes run only the upper layers on them.
-
-A skipped layer stays in the decoder, and only its `forward` is replaced. The other layers therefore keep their indices,
-by which some decoders choose the kind of attention.
+If only upper layers are trained, the hidden states after the lower layers are computed once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,31 +19,26 @@ _verified: WeakKeyDictionary[ActorCritic, dict[int, bool]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class FrozenStates:
-    """Hidden states [B, L, d] after the lowest `layers` layers, or the last hidden states if `layers` is None."""
+    """Hidden states [B, L, d] after the lowest `layers` layers, or the last ones if `layers` is None."""
 
     layers: int | None
     states: Tensor
 
 
 def layer_list(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the module list that holds the decoder's layers, or None if it cannot be identified."""
+    """Return the module list that holds the decoder's layers, if it can be identified."""
     children = model.decoder.children() if isinstance(model.decoder, nn.Module) else ()
     lists = [m for m in children if isinstance(m, nn.ModuleList) and len(m) == model.layers > 0]
     return lists[0] if len(lists) == 1 else None
 
 
 def decoder_layers(model: ActorCritic) -> list[nn.Module]:
-    """Return the decoder's layers, lowest first, or [] if `layer_list` returns None."""
+    """Return the decoder's layers, lowest first, or [] if `layer_list` finds none."""
     return list(layer_list(model) or ())
 
 
 def frozen_layers(model: ActorCritic) -> int:
-    """Return the number of lower layers that can be skipped, because no trained parameter affects their outputs.
-
-    The number is 0 if no layer is trained, if parameters outside of layers are trained, or if the trunk has dropout. It
-    is also 0 if separate passes give different hidden states, for example because upper layers reuse the keys of lower
-    layers.
-    """
+    """Return how many lower layers can be skipped because training does not change their outputs."""
     layers = decoder_layers(model)
     trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}
     above = [index for index, layer in enumerate(layers) if not trained.isdisjoint(layer.parameters())]
@@ -62,10 +53,9 @@ def frozen_layers(model: ActorCritic) -> int:
 
 @contextmanager
 def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Tensor]]:
-    """Skip all layers above the lowest `count` in the forward passes within the context.
+    """Run only the lowest `count` layers within the context. If `count` is None, run all layers.
 
-    The context yields a list. Each pass appends a tensor: the hidden states [B, L, d] after the lowest `count` layers.
-    If `count` is None, all layers run, and the list stays empty.
+    The context yields a list. Each pass appends the hidden states [B, L, d] after layer `count`.
     """
     layers, found = decoder_layers(model), list[Tensor]()
     if count is None:
@@ -81,10 +71,9 @@ def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Te
 
 @contextmanager
 def upper_layers_only(model: ActorCritic, lower: FrozenStates | None) -> Iterator[None]:
-    """Skip the lowest `lower.layers` layers in the forward passes within the context.
+    """Skip the lowest layers within the context, and use `lower.states` instead.
 
-    The layers above them get `lower.states` [B, L, d] as input. If `lower.layers` is None, all layers are skipped. If
-    `lower` is None, all layers run. With gradient checkpointing, the backward pass must also run within the context.
+    With gradient checkpointing, the backward pass must also run within the context.
     """
     with _returning([lower.states], decoder_layers(model)[: lower.layers]) if lower else nullcontext():
         yield
@@ -92,7 +81,8 @@ def upper_layers_only(model: ActorCritic, lower: FrozenStates | None) -> Iterato
 
 @contextmanager
 def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Within the context, make every layer in `layers` return `outputs[-1]` instead of computing its output."""
+    """Make each layer return `outputs[-1]` within the context."""
+    # a skipped layer stays in the decoder, because some decoders choose a layer's attention by its index
     for layer in layers:
         layer.forward = lambda *inputs, **kwargs: outputs[-1]
     try:
@@ -104,7 +94,7 @@ def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[N
 
 @torch.no_grad()
 def _verify(model: ActorCritic, count: int) -> bool:
-    """Return whether a pass over the lowest `count` layers and one over the others give the result of a full pass."""
+    """Return whether separate passes over lower and upper layers equal a full pass."""
     tokens = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]], device=model.device)  # every vocabulary has two tokens
     try:
         with model.mode(training=False):

@@ -1,11 +1,6 @@
-"""Runs the trunk on a packed row, which holds each node of a prefix tree once.
+"""Runs the trunk on a prefix tree that is packed into one row.
 
-The nodes are in depth-first order. A node attends only to itself and to its ancestors. Attention is computed in blocks
-of neighboring nodes. A block reads only the keys of its own nodes and of its first node's ancestors, so other branches
-of the tree cost nothing.
-
-The backward pass recomputes the attention probabilities of each block. The memory of the masks is proportional to the
-number of nodes times their depth. All other memory is linear in the number of nodes.
+The nodes are in depth-first order. Each node attends only to itself and to its ancestors.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,12 +27,9 @@ _verified: WeakKeyDictionary[ActorCritic, dict[bool, bool]] = WeakKeyDictionary(
 
 
 class Block:
-    """A block of T queries and the S keys that at least one of them sees.
+    """A block of T queries and the S keys that they see.
 
-    Attributes:
-        queries: the range of the nodes that are queries.
-        keys: [S] the nodes that are keys.
-        visible: [T, S] bool, whether a query may attend to a key.
+    `keys` [S] are indices of nodes. `visible` [T, S] is True where a query attends to a key.
     """
 
     def __init__(self, queries: slice, keys: Tensor, visible: Tensor) -> None:
@@ -46,30 +38,21 @@ class Block:
         self._mask = visible.new_empty(0, dtype=torch.float32)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
-        """Return the additive mask [1, 1, 1, T, S]. All layers share it."""
+        """Return the additive mask [1, 1, 1, T, S]."""
         if self._mask.dtype != dtype or not len(self._mask):
             self._mask = additive(self.visible, dtype)[None, None, None]
         return self._mask
 
 
 class PackedAttention:
-    """Computes attention among the P nodes of a prefix tree.
-
-    Args:
-        depths: [P] position of each node in its streams.
-        ends: [P] index of the first node after each node's descendants (see `PrefixTree`).
-    """
+    """Attention among the P nodes of a `PrefixTree`. `depths` [P] and `ends` [P] are the tree's."""
 
     def __init__(self, depths: Tensor, ends: Tensor) -> None:
         self.depths, self.ends, self.calls = depths, ends, 0
         self._blocks: list[tuple[Tensor, list[Block]]] = []
 
     def mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
-        """Compute the blocks for one kind of layer. Return a placeholder mask, by which `attend` finds the blocks.
-
-        The signature follows the mask interface of the `transformers` library. `mask_function` describes causal
-        attention, a sliding window or chunks.
-        """
+        """Compute the blocks for one kind of layer. Return a mask by which `attend` finds them."""
         size = len(self.depths)
         placeholder = torch.ones((), dtype=torch.bool, device=self.depths.device).expand(1, 1, size, size)
         blocks = [self.block(start, min(start + BLOCK, size), mask_function) for start in range(0, size, BLOCK)]
@@ -77,7 +60,6 @@ class PackedAttention:
         return placeholder
 
     def block(self, start: int, stop: int, mask_function: Callable[..., Tensor]) -> Block:
-        """Return the block of the queries from `start` to `stop - 1`. `mask_function` may hide some ancestors."""
         own = torch.arange(start, stop, device=self.ends.device)
         keys = torch.cat([(self.ends[:start] > start).nonzero()[:, 0], own])
         visible = (keys <= own[:, None]) & (own[:, None] < self.ends[keys])
@@ -90,10 +72,7 @@ class PackedAttention:
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> tuple[Tensor, None]:
-        """Compute attention as `agents.model.cpu_attention.attend` does, for one row of P nodes.
-
-        `attention_mask` is a tensor that `mask` returned.
-        """
+        """Compute attention for one row of P nodes. `attention_mask` must come from `mask`."""
         blocks = next((blocks for mask, blocks in self._blocks if mask is attention_mask), None)
         if blocks is None or kwargs.get("dropout") or any(kwargs.get(name) is not None for name in UNSUPPORTED):
             raise NotImplementedError("attention that cannot be packed")
@@ -105,17 +84,16 @@ class PackedAttention:
 
     @contextmanager
     def used_by(self, attention: str) -> Iterator[None]:
-        """Within the context, replace the attention implementation named `attention` by `mask` and `attend`."""
+        """Replace the attention named `attention` within the context."""
         masks, functions = ALL_MASK_ATTENTION_FUNCTIONS, ALL_ATTENTION_FUNCTIONS
         with replaced(masks, attention, self.mask), replaced(functions, attention, self.attend):
             yield
 
 
 class _BlockwiseAttention(torch.autograd.Function):
-    """softmax(Q K^T + mask) V in blocks, for scaled queries. The backward pass recomputes the probabilities.
+    """softmax(Q K^T + mask) V in blocks, for scaled queries.
 
-    `query` is [1, groups, h, P, d], `key` [1, groups, P, d] and `value` [1, groups, P, e]. The h query heads of a group
-    share keys and values. The result is [1, groups, h, P, e].
+    `query` is [1, groups, h, P, d], `key` [1, groups, P, d] and `value` [1, groups, P, e].
     """
 
     @staticmethod
@@ -149,10 +127,7 @@ class _BlockwiseAttention(torch.autograd.Function):
 
 
 def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
-    """Return the attention probabilities [1, groups, h T, S] of the T queries and S keys of a block.
-
-    `query` [1, groups, h, P, d] holds the queries of all nodes, `key` [1, groups, S, d] only the keys of the block.
-    """
+    """Return the probabilities [1, groups, h T, S] of a block. `key` holds only the block's keys."""
     scores = query[:, :, :, block.queries].flatten(2, 3) @ key.transpose(2, 3)
     scores.view(*query.shape[:3], -1, key.shape[2]).add_(block.mask(scores.dtype))
     return torch.softmax(scores, -1, out=scores)
@@ -160,7 +135,7 @@ def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
 
 @contextmanager
 def packed_states(model: ActorCritic, tree: PrefixTree) -> Iterator[Tensor]:
-    """Run the trunk on a prefix tree, and yield the last hidden states [1, P, d] of its P nodes.
+    """Yield the last hidden states [1, P, d] of the nodes of a prefix tree.
 
     With gradient checkpointing, the backward pass must also run within the context.
     """
@@ -176,11 +151,7 @@ def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
 
 
 def can_pack(model: ActorCritic) -> bool:
-    """Return whether a packed row gives the same hidden states as separate streams in the model's current mode.
-
-    With active dropout, the states differ, because a shared token would have the same noise in all streams. They may
-    also differ if a layer computes anything but ordinary attention through the interface of the `transformers` library.
-    """
+    """Return whether packing leaves the hidden states unchanged in the model's current mode."""
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False
     known = _verified.setdefault(model, {})
@@ -191,7 +162,7 @@ def can_pack(model: ActorCritic) -> bool:
 
 @torch.no_grad()
 def _verify(model: ActorCritic) -> bool:
-    """Return whether packing changes the hidden states of a few streams by rounding errors at most."""
+    """Return whether packed and separate test streams have the same hidden states."""
     streams = [np.array([0, 1, 1, *end], dtype=np.int64) for end in product((0, 1), repeat=4)]
     tree = PrefixTree.of(streams)
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))

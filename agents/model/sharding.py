@@ -1,15 +1,7 @@
-"""Sharded training: each process stores a part of the trunk's weights, gradients and optimizer state (torch's FSDP2).
+"""Sharded training with torch's FSDP2: each process stores a part of the trunk.
 
-`accelerate launch --config_file configs/fsdp2.yaml` turns sharding on. Each decoder layer is a unit: its weights are
-gathered from all processes before its forward and backward passes. The embeddings, the last norm and the lm_head form
-the root unit. The heads and the adapter are small, so they are replicated, as in data parallelism.
-
-Gradient steps run in the context `sharded`. Outside of it, for example during play, a trunk is gathered in one of two
-ways:
-
-* Whole: forward passes need no communication, so the processes may play different numbers of turns.
-* By layer: only the root unit is whole. Each pass gathers one layer after the other, in all processes together. A
-  process that has no pass to run joins with a pass over a single token (`in_step`).
+Each decoder layer is a unit. The embeddings, the last norm and the lm_head form the root unit. Outside of gradient
+steps, the trunk is gathered as a whole, or layer by layer in each pass.
 """
 
 import warnings
@@ -28,11 +20,7 @@ from agents.protocol import AgentError
 
 
 def sharding_plugin() -> Any:
-    """Return the FSDP settings of `accelerate launch`, or None if the trunk is not sharded.
-
-    Raises:
-        AgentError: the settings are those of FSDP1, or torch is too old.
-    """
+    """Return the FSDP settings of `accelerate launch`, or None without sharding."""
     if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return None
     from torch.distributed.fsdp import FSDPModule
@@ -46,7 +34,7 @@ def sharding_plugin() -> Any:
 
 
 def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
-    """Return the size in bytes of the trunk's weights that a process holds during play."""
+    """Return the size in bytes of the trunk weights that a process holds during play."""
     if not by_layer:
         return sum(parameter.nbytes for parameter in trunk_parameters(model))
     root, layer = unit_bytes(model)
@@ -61,7 +49,7 @@ def unit_bytes(model: ActorCritic) -> tuple[int, int]:
 
 
 def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
-    """Return the parameters that are sharded, with their names. The heads and the adapter are not sharded."""
+    """Return the parameters that are sharded, with their names."""
     named = model.named_parameters()
     return {p: name for name, p in named if not name.startswith("heads.") and "lora_" not in name}
 
@@ -69,12 +57,8 @@ def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
 def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bool = False) -> None:
     """Shard the trunk of a model in place. All processes must have equal weights.
 
-    If a bfloat16 trunk is trained, its shards are float32 master weights. FSDP gathers them in bfloat16.
-
-    Args:
-        plugin: the result of `sharding_plugin`.
-        device: the device of the heads and the adapter. FSDP moves the trunk itself.
-        by_layer: whether the trunk is gathered by layer outside of gradient steps.
+    `device` is that of the heads and the adapter. If `by_layer`, the trunk is gathered layer by layer outside of
+    gradient steps.
     """
     # accelerate's own preparation refuses CPUs and needs a torch optimizer, whose parameters it replaces
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -112,22 +96,16 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def shard_again(*models: nn.Module) -> None:
-    """Free the weights that `gather_trunk` has gathered. `models[0]` is the trained model.
-
-    The root units of the other models stay gathered, because gradient steps need the reference policy's lm_head.
-    """
+    """Free the gathered weights. All models but the first keep their root units."""
     for model in models:
         for unit in _units(model):
-            if unit is models[0] or unit is not model:
+            if unit is models[0] or unit is not model:  # gradient steps need the reference policy's lm_head
                 unit.reshard()
             unit.set_reshard_after_forward(unit is not model, recurse=False)
 
 
 def gather_trunk(*models: ActorCritic) -> None:
-    """Gather the trunks of `models` until `shard_again` is called. All processes must call this function together.
-
-    If a trunk is gathered by layer, only its root unit is gathered. A model that is not sharded is left unchanged.
-    """
+    """Gather the trunks until `shard_again`. All processes must call this together."""
     for model in models:
         units = _units(model)
         for unit in units[:1] if model.gathered_by_layer else units:  # the first one is the root unit
@@ -138,22 +116,18 @@ def gather_trunk(*models: ActorCritic) -> None:
 
 @contextmanager
 def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
-    """Let each process run any number of forward passes of `models` within the context, in any order.
+    """Let the processes run different numbers of forward passes of `models`.
 
-    All processes must enter the context together. If a trunk is gathered by layer, each of its passes needs all
-    processes. Before such a pass, the processes agree on the first of these models for which any process has a pass to
-    run. A process that has no pass of this model runs the model on a single token. A process that reaches the end of
-    the context runs single-token passes until all processes have reached it.
+    All processes must enter the context together. Where a trunk is gathered by layer, each process joins the passes of
+    the others with a single token.
 
-    The context yields a function. It returns True if an error has occurred in this process while the process ran a pass
-    or waited for one. The other processes are then still waiting, so this process must no longer communicate.
+    The context yields a function that returns True after a failed pass. The process must then no longer communicate.
     """
     layered = [model for model in models if model.gathered_by_layer]
     passes = [model.hidden_states for model in layered]
     failed = False
 
     def wait_for_turn(own: int | None) -> None:
-        """Run single-token passes until a pass of `layered[own]` is due or, if `own` is None, until no pass is left."""
         while (due := _due(layered, own)) != own:
             assert due is not None
             with torch.no_grad(), layered[due].mode(training=False):
@@ -184,11 +158,10 @@ def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sharded(*models: ActorCritic) -> Iterator[None]:
-    """A context for gradient steps. At its start, the gathered trunks are freed with `shard_again`.
+    """Shard the trunks again for gradient steps within the context.
 
-    All processes must run the same number of forward and backward passes of the trained model, `models[0]`. The context
-    does not gather the trunks again: call `gather_trunk` afterwards. After an error, do not call `gather_trunk`: it
-    needs all processes, and other processes may have ended.
+    All processes must run the same number of passes of the trained model, `models[0]`. Call `gather_trunk` afterwards,
+    but not after an error: other processes may have ended.
     """
     shard_again(*models)
     with warnings.catch_warnings():
@@ -205,13 +178,13 @@ def local(tensor: Tensor) -> Tensor:
 def whole(tensor: Tensor) -> Tensor:
     """Return the whole of a sharded tensor on the CPU, or any other tensor unchanged.
 
-    For a sharded tensor, all processes must call this function together.
+    For a sharded tensor, all processes must call this together.
     """
     return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
-    """Clip the gradients as torch's `clip_grad_norm_` does, and return their norm. Some gradients may be sharded."""
+    """Clip gradients, some of which may be sharded, and return their norm."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     shards = [gradient for gradient in gradients if isinstance(gradient, DTensor)]
     if not shards:
@@ -225,10 +198,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
 
 
 def _due(models: Sequence[ActorCritic], own: int | None) -> int | None:
-    """Return the smallest `own` of all processes, or None if all are None. All processes must call this together.
-
-    `own` is the index of the model that this process will run next, or None if it has no pass left.
-    """
+    """Return the smallest `own` of all processes. They must call this together."""
     wanted = torch.zeros(len(models), device=models[0].device)
     if own is not None:
         wanted[own] = 1

@@ -1,10 +1,7 @@
-"""Computes the exact probability of each command in many live episodes with few forward passes.
+"""Computes the probability of each command in many episodes with few forward passes.
 
-A row of a pass belongs to one episode. The row starts with the tokens of the episode's stream that are not in the cache
-yet. The inner nodes of the command trie (`Trie.inner`) follow. A node attends only to the stream, to its own ancestors
-in the trie and to itself (tree attention). One pass therefore gives the hidden states at all branching nodes, from
-which the heads compute the probabilities of all commands. The nodes of the chosen command stay in the cache. Later
-passes overwrite the other nodes.
+A row of a pass holds the new tokens of a stream, and then the inner nodes of the command trie. A node attends only to
+the stream, to its ancestors and to itself (tree attention).
 """
 
 import itertools
@@ -32,13 +29,7 @@ PASS_OVERHEAD, GPU_PASS_OVERHEAD = 64, 16384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeInput:
-    """Input of one row of a forward pass: first `tokens`, then the inner nodes of `trie`.
-
-    Attributes:
-        row: cache row of the episode.
-        tokens: tokens of the episode's stream that are not in the cache row yet.
-        trie: the admissible commands, or None if only the tokens are read.
-    """
+    """One row of a pass: `tokens` that are not in the cache yet, then the inner nodes of `trie`."""
 
     row: int
     tokens: Sequence[int]
@@ -49,10 +40,7 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Return the position in the row of each branching node. Without a trie, return only that of the last token.
-
-        The empty prefix has the position of the last of `tokens`.
-        """
+        """Return the position of each branching node or, without a trie, of the last token."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
@@ -61,10 +49,9 @@ class TreeInput:
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on all inputs. Return the last hidden states [N, d] at the choice positions, in input order.
+    """Run the trunk on all inputs. Return the last hidden states [N, d] at their choice positions.
 
-    Inputs of similar length share a forward pass. The tokens of an input are appended to its cache row. Later passes
-    overwrite its trie nodes unless `commit_branches` adds them to the row.
+    The tokens are appended to the cache. `commit_branches` can append trie nodes afterwards.
     """
     states: dict[int, Tensor] = {}
     for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):
@@ -76,7 +63,7 @@ def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeI
 
 
 def pass_overhead(device: torch.device) -> int:
-    """Return the fixed cost of a forward pass, as the number of tokens that the device processes in that time."""
+    """Return the fixed cost of a forward pass, in tokens."""
     return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
@@ -85,8 +72,8 @@ def group_by_length(
 ) -> list[list[int]]:
     """Partition the indices of `lengths` into groups of minimum total cost.
 
-    The cost of a group, in tokens, is (number of indices) x (longest length) + `overhead`. No group has more than
-    `budget` tokens including padding, unless a single length exceeds `budget`.
+    The cost of a group is its number of tokens with padding, plus `overhead`. The number is at most `budget`, except in
+    a group of one.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     best: list[tuple[int, int]] = [(0, 0)]  # n -> (cost of the n shortest, start of their last group)
@@ -104,7 +91,6 @@ def group_by_length(
 
 
 def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on inputs in one forward pass. Return the last hidden states [N, d] at all choice positions."""
     width = max(tree.length for tree in inputs)
     starts = [cache.lengths[tree.row] for tree in inputs]
     cache.plan_pass([tree.row for tree in inputs], width, model.device)
@@ -144,19 +130,16 @@ def tree_mask(
     mask_function: Callable[..., Tensor],
     **kwargs: Any,
 ) -> Tensor:
-    """Return the attention mask [R, 1, T, S] of one kind of layer, for R rows of T queries and S cache positions.
-
-    `mask_function` comes from the `transformers` library, and describes causal attention, a sliding window or chunks.
-    The library would call it with cache positions. In a trie, a node's cache position differs from its position in the
-    stream. The function is therefore called with positions in the stream.
+    """Return the attention mask [R, 1, T, S] for R rows, T queries and S cache positions.
 
     Args:
-        visible: [R, 1, T, S] bool, whether a query may attend to a cache position, before `mask_function` is applied.
-        positions: [R, T] position in the stream of each query.
+        visible: [R, 1, T, S] bool, whether a query may attend to a cache position.
+        positions: [R, T] position of each query in the stream.
         slots: [R, T] cache position of each query.
         mask_dtype: data type of an additive mask. If None, the mask is bool.
+        mask_function: hides further positions, for example outside of a sliding window.
     """
-    if mask_function is not causal_mask_function:
+    if mask_function is not causal_mask_function:  # it needs positions in the stream, not those in the cache
         device, (rows, _, _, length) = visible.device, visible.shape
         keys = torch.arange(length, device=device).repeat(rows, 1).scatter_(1, slots, positions)
         row = torch.arange(rows, device=device)[:, None, None, None]
@@ -166,7 +149,7 @@ def tree_mask(
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Add the trie nodes of chosen commands to the cache rows. `chosen` holds pairs (input, index of the command)."""
+    """Add the nodes of chosen commands to the cache. `chosen` holds pairs (input, command index)."""
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
@@ -179,12 +162,7 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Check that the decoder computes the same hidden states with the cache and a command trie as without them.
-
-    Raises:
-        AgentError: a pass fails or the hidden states differ, because `RaggedCache` does not support the decoder's
-            layers (for example recurrent layers or attention with ALiBi).
-    """
+    """Raise `AgentError` if the decoder does not work with `RaggedCache` and a command trie."""
     tokens, trie = [0, 1, 1], build_trie(list(itertools.product((0, 1), repeat=4)))  # every vocabulary has two tokens
     try:
         with model.mode(training=False):

@@ -1,8 +1,6 @@
 """Checks a trunk's configuration before the `transformers` library reads it.
 
-A configuration comes with a checkpoint or a model folder. Some of its keys would make the library import packages, run
-third-party code or download files, and some of its numbers would exhaust the memory. The library therefore receives
-only keys that the library writes itself, and builds only models whose size fits their weights.
+Some keys would make the library run third-party code or download files. Some numbers would exhaust the memory.
 """
 
 import dataclasses
@@ -35,32 +33,21 @@ MAX_LENGTH = 1_000_000
 
 @contextmanager
 def library_errors(what: str) -> Iterator[None]:
-    """Convert exceptions that libraries raise within the context to an `AgentError` whose message begins with `what`.
-
-    For damaged data, `transformers` and `tokenizers` raise exceptions of any class, including plain `Exception`. A
-    built-in exception that code of this package raises is a bug, so it is not converted.
-    """
+    """Convert errors of libraries to an `AgentError` that begins with `what`."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # damaged data can raise any class
         *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-        ours = innermost.f_globals["__name__"].startswith("agents.")
+        ours = innermost.f_globals["__name__"].startswith("agents.")  # a built-in exception of ours is a bug
         if isinstance(error, AgentError) or (ours and type(error).__module__ == "builtins"):
             raise
         raise AgentError(f"{what}: {described(error)}") from error
 
 
 def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any:
-    """Build a configuration object of the `transformers` library from the JSON object `stored`.
+    """Build a configuration of the `transformers` library from the JSON object `stored`.
 
-    Args:
-        where: names the configuration in errors.
-        ours: True if `stored` comes from a checkpoint, False if it comes from a model folder. A checkpoint must not
-            have unknown keys. A model folder may have unknown keys that neither select code nor name an attribute of
-            the configuration class.
-
-    Raises:
-        AgentError: a key or a value is not allowed, or the configuration is not one of the library's.
+    `where` names it in errors. If `ours`, it comes from a checkpoint, which must not have unknown keys.
     """
     from transformers import CONFIG_MAPPING
 
@@ -73,7 +60,6 @@ def trunk_config_of(stored: Mapping[str, Any], where: str, *, ours: bool) -> Any
 
 
 def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> dict[str, Any]:
-    """Return the entries of `stored` that are passed to `cls`. Raise `AgentError` if an entry is not allowed."""
     known, kept = _keys(cls), dict[str, Any]()
     for key, value in stored.items():
         selects_code = CODE.search(key) is not None
@@ -91,7 +77,6 @@ def _checked(cls: Any, stored: Mapping[str, Any], where: str, *, ours: bool) -> 
 
 
 def _nested_class(cls: Any, key: str, value: Any) -> Any:
-    """Return the class of `value` if `cls` has a nested configuration under `key`, or else None."""
     from transformers import CONFIG_MAPPING
 
     part = getattr(cls, "sub_configs", {}).get(key)
@@ -102,10 +87,7 @@ def _nested_class(cls: Any, key: str, value: Any) -> Any:
 
 
 def known_entries(config: Any) -> dict[str, Any]:
-    """Return the entries of a configuration that have known keys. Checkpoints store only these (see `trunk_config_of`).
-
-    A configuration from a model folder may have further entries, which the library does not use.
-    """
+    """Return the entries of a configuration that a checkpoint stores."""
     return _known(type(config), config.to_dict())
 
 
@@ -119,7 +101,7 @@ def _known(cls: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keys(cls: Any) -> set[str]:
-    """Return the keys that the library writes when it saves a configuration of class `cls`, and their older names."""
+    """Return the keys that the library writes for `cls`, and their older names."""
     names = {field.name for field in dataclasses.fields(cls)} | {"model_type"} | set(cls.attribute_map)
     try:
         return names | set(cls().to_dict())
@@ -142,14 +124,7 @@ def _check_value(key: str, value: Any, where: str) -> None:
 
 
 def check_size(auto_class: Any, config: Any, where: str, tensors: int, size: int) -> None:
-    """Raise `AgentError` if the model that `config` describes is far larger than its stored weights.
-
-    Args:
-        auto_class: class of the `transformers` library that builds the model.
-        where: names the configuration in errors.
-        tensors: number of stored weight tensors.
-        size: total size of the stored weights in bytes.
-    """
+    """Raise `AgentError` if a model is far larger than its weights, which have `size` bytes."""
     modules = 0
 
     def count(*registered: Any) -> None:

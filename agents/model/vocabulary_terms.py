@@ -1,4 +1,4 @@
-"""Log-probability, entropy, KL and expected q of a policy that chooses among the whole vocabulary."""
+"""Log-probability, entropy, KL and expected q over the whole vocabulary."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,20 +11,18 @@ from torch.nn.functional import linear
 from agents.model.logit_transform import LogitTransform
 
 CHUNK = 2**22
-"""Number of logits per chunk. Smaller chunks reread the lm_head more often. Larger chunks exceed the CPU's cache."""
+"""Number of logits per chunk. More would exceed the cache of a CPU."""
 
 Rows = Callable[[slice], Tensor]
-"""A function that maps a slice of the N choices to a tensor with one row per choice."""
+"""Maps a slice of the N choices to a tensor with one row per choice."""
 
 
 class VocabularyTerms(torch.autograd.Function):
-    """Log-probability, entropy, KL and expected q of N choices among V tokens, from hidden states [N, d].
+    """Log-probability, entropy, KL and expected q of N choices among V tokens.
 
-    A tensor [N, V] exceeds the CPU's cache, so each autograd operation on it is slow. This function therefore processes
-    the choices in chunks. Its backward pass can run only once.
+    The choices are processed in chunks. The backward pass can run only once.
 
-    Let z be the logits, p their softmax and r the reference policy. With H = -sum p log p and K = sum p log(p / r), the
-    backward pass uses these derivatives:
+    Let z be the logits, p their softmax and r the reference policy. With H = -sum p log p and K = sum p log(p / r):
 
         d log p_a / dz_j = 1(j = a) - p_j             dH / dz_j = -p_j (log p_j + H)
         dK / dz_j = p_j (log p_j - log r_j - K)       d sum_i p_i q_i / dz_j = p_j (q_j - sum_i p_i q_i)
@@ -41,14 +39,10 @@ class VocabularyTerms(torch.autograd.Function):
         reference: Rows | None,
         q: Rows | None,
     ) -> tuple[Tensor, ...]:
-        """Return a tuple of tensors [N]: log pi of `chosen` [N], entropy, KL to the reference policy, and expected q.
+        """Return four tensors [N]: log pi of `chosen`, entropy, KL and expected q.
 
-        Args:
-            weight, bias: the weight [V, d] and the bias [V] of the lm_head.
-            transform: maps the lm_head's output to logits.
-            reference: function from a slice of n choices to log pi_ref [n, V], a tensor that `forward` overwrites. If
-                None, the KL is 0.
-            q: function from a slice of n choices to q [n, V]. If None, the expected q is 0.
+        `reference` and `q` map a slice of n choices to log pi_ref [n, V] and q [n, V]. The former tensor is
+        overwritten.
         """
         columns, ctx.stored, ctx.transform = [], [], transform
         for rows in _chunks(hidden, weight):
@@ -100,11 +94,7 @@ def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
 
 @contextmanager
 def bfloat16_factors(*, enabled: bool) -> Iterator[None]:
-    """If `enabled`, allow torch to round the factors of float32 matrix products to bfloat16 within the context.
-
-    The rounding changes nothing if the factors were converted from bfloat16. A CPU with bfloat16 instructions computes
-    such products in half the time.
-    """
+    """Let torch round the factors of float32 matrix products to bfloat16 within the context."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if enabled else before)
     try:

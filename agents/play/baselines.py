@@ -10,10 +10,7 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class RandomAgent:
-    """Samples admissible commands uniformly.
-
-    Each episode has its own random generator, seeded with `seed` and the number of the episode.
-    """
+    """Samples admissible commands uniformly."""
 
     name = "random"
 
@@ -56,10 +53,7 @@ class HumanAgent:
 
 
 class WalkthroughAgent:
-    """Plays the game's walkthrough and, after its end, the first of each turn's `policy_commands`.
-
-    Raises `AgentError` if neither gives a command for a turn.
-    """
+    """Plays the game's walkthrough, and then the first of each turn's `policy_commands`."""
 
     name = "walkthrough"
     infos = ("policy_commands",)  # requested from the game

@@ -1,4 +1,4 @@
-"""The record of a finished episode, and its lossless conversion to and from JSON."""
+"""The record of a finished episode, and its conversion to and from JSON."""
 
 import json
 from collections.abc import Sequence
@@ -13,10 +13,13 @@ WITHOUT_WINS = frozenset({"ipd", "completion"})  # games that cannot be won, so 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command of an episode. `observation` is the text before the command, and `score` is the score after it.
+    """One command of an episode.
 
-    `admissible_commands` is sorted. `reward` includes reward shaping. `advantage` is the advantage that the optimizer
-    computed for the command, in units of reward. It is None if no update used the command.
+    Attributes:
+        observation: the text before the command.
+        reward: the reward, including reward shaping.
+        score: the game's score after the command.
+        advantage: in units of reward. None if no update used the command.
     """
 
     observation: str
@@ -34,14 +37,10 @@ class Episode:
     Attributes:
         index: number of the episode, unique in a run.
         game: canonical name of the game.
-        seed: seed of the environment's reset.
-        final_observation: the game's response to the last command.
         score: final score in game points, without reward shaping.
-        max_score: the game's maximum score, or None if it is unknown.
-        won: whether the game was won, or None if the game does not report it.
+        won: None if the game does not report it.
         truncated: whether the turn limit or an error ended the episode.
-        moves: number of turns, as the game counts them. The final text of a TextWorld game states one turn more.
-        error: message of the game's error, if any.
+        moves: number of turns, as the game counts them.
     """
 
     index: int
@@ -60,16 +59,15 @@ class Episode:
 
     @property
     def reward(self) -> float:
-        """Undiscounted sum of the episode's shaped rewards."""
+        """Undiscounted sum of the shaped rewards."""
         return sum(step.reward for step in self.steps)
 
     @property
     def with_expert(self) -> bool:
-        """Whether an expert played some of the turns. Such an episode is excluded from the agent's own win rate."""
+        """Whether an expert played some of the turns."""
         return any(step.decision.by_expert for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the episode as JSON data. A decision contains `by_expert` only if it is true."""
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         for step in data["steps"]:
             if not step["decision"]["by_expert"]:
@@ -78,10 +76,7 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Convert the result of `to_json` back to an episode.
-
-        Raise `AgentError` for invalid data. The message names the field.
-        """
+        """Convert the result of `to_json` back. Raise `AgentError` for invalid data."""
         import pydantic
 
         try:
@@ -99,18 +94,16 @@ class Episode:
 
 
 def wins(episodes: Sequence[Episode], others: Sequence[Episode] = ()) -> list[bool]:
-    """Return whether each episode was won. Episodes of games that do not report wins are omitted.
+    """Return whether each episode was won. Games that do not report wins are left out.
 
-    A game reports wins if `won` is not None in at least one of its episodes, in `episodes` or `others`. An episode of
-    such a game counts as not won if `won` is None. Games that differ only in their settings count as one game. The
-    games in `WITHOUT_WINS` never report wins.
+    A game reports wins if `won` is not None in one of its episodes, in `episodes` or `others`.
     """
     reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None} - WITHOUT_WINS
     return [bool(e.won) for e in episodes if e.game.partition("?")[0] in reporting]
 
 
 def _names(data: object) -> set[str]:
-    """Return the names of all fields in JSON data, nested ones included."""
+    """Return the names of all fields, nested ones included."""
     if isinstance(data, dict):
         return set(data).union(*map(_names, data.values()))
     return set().union(*map(_names, data)) if isinstance(data, list) else set()
@@ -118,7 +111,6 @@ def _names(data: object) -> set[str]:
 
 @cache
 def _adapter() -> Any:
-    """Return Pydantic's validator of `Episode`. Building it takes 0.1 s."""
     import pydantic
 
-    return pydantic.TypeAdapter(Episode)
+    return pydantic.TypeAdapter(Episode)  # takes 0.1 s

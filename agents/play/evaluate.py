@@ -1,11 +1,6 @@
-"""Evaluation of an agent: success, score, length and entropy, with 95% confidence intervals.
+"""Evaluates agents, with 95% confidence intervals.
 
-The intervals are percentile bootstraps over episodes, with 5,000 seeded resamples. They cover the variation between
-episodes, but not between training seeds.
-
-If all values are equal, a bootstrap interval would have width 0. For a proportion of 0 or 1, the exact interval of
-Clopper and Pearson is used instead, for example 0.83 to 1 for 20 wins in 20 episodes. Any other quantity then has no
-interval.
+The intervals are bootstraps over episodes. They do not cover the variation between training seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +23,7 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over episodes and its confidence interval. `low` and `high` are None if there is no interval."""
+    """A mean and its confidence interval, if there is one."""
 
     value: float
     low: float | None
@@ -37,7 +32,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:
-    """The results of one agent at one level. The fields have the same meaning as in `Evaluation`."""
+    """The results of an agent at one level. See `Evaluation` for the fields."""
 
     level: int
     episodes: int
@@ -48,23 +43,17 @@ class LevelResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The results of one agent on a set of games. A quantity is None if it is not defined for any episode.
+    """The results of an agent on a set of games. A quantity that is not defined is None.
 
     Attributes:
-        game: the games, as the user named them.
-        errors: number of episodes in which the game failed. An episode that an error truncated is part of all
-            statistics. An episode that could not start was replaced.
-        success_rate: fraction of won episodes. Episodes of games that do not report wins are excluded (see `wins`).
-        normalized_score: final score divided by the game's maximum score.
-        steps: commands per episode.
-        steps_to_win: commands per won episode.
-        entropy: entropy of the policy in nats, averaged over an episode's turns.
-        texts: measures of the texts that the agent wrote, if any: `reward` (per episode), `tokens` (per text),
-            `token_entropy` (nats per token) and the results of `text_measures`.
-        bonus_share: fraction of an episode's turns that play the bonus command.
-        trained_on: number of these games on which the agent was trained, or None if it is unknown.
-        reward: sum of an episode's rewards, over the games without a maximum score. None if `texts` has the reward.
-        levels: the result of `by_level`, if the caller computed it.
+        success_rate: fraction of won episodes (see `wins`).
+        normalized_score: final score divided by the maximum score.
+        steps, steps_to_win: commands per episode, and per won episode.
+        entropy: entropy of the policy in nats, averaged over turns.
+        bonus_share: fraction of turns that play the bonus command.
+        texts: `reward`, `tokens`, `token_entropy` (nats per token) and the results of `text_measures`.
+        trained_on: number of these games on which the agent was trained.
+        reward: sum of an episode's rewards, over the games without a maximum score.
     """
 
     agent: str
@@ -83,14 +72,13 @@ class Evaluation:
     levels: tuple[LevelResult, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the results as JSON data. Omit `reward` if it is None and `levels` if it is empty."""
         return {name: value for name, value in asdict(self).items() if value or name not in ("reward", "levels")}
 
 
 def summarize(
     episodes: Sequence[Episode], *, agent: str, game: str, errors: int = 0, seed: int = 0, bonus_command: str = ""
 ) -> Evaluation:
-    """Return the statistics of `episodes`, which must not be empty. `seed` is the seed of the bootstrap."""
+    """Return the statistics of `episodes`, which must not be empty."""
     share, mean = partial(estimate, unit=True, seed=seed), partial(estimate, seed=seed)
     steps, texts = mean([len(e.steps) for e in episodes]), _text_estimates(episodes, mean)
     entropies = [[s.decision.entropy for s in e.steps if s.decision.entropy is not None] for e in episodes]
@@ -115,10 +103,7 @@ def summarize(
 def by_level(
     episodes: Sequence[Episode], level_of: Mapping[str, int | None], others: Sequence[Episode], *, seed: int
 ) -> tuple[LevelResult, ...]:
-    """Return the results at each level, lowest first, or () if the episodes have fewer than two levels.
-
-    `level_of` maps the name of a game to its level, if it has one. `others` is passed on to `wins`.
-    """
+    """Return the results at each level, lowest first, or () for fewer than two levels."""
     by_number: dict[int, list[Episode]] = {}
     for episode in episodes:
         if (level := level_of.get(episode.game)) is not None:
@@ -140,10 +125,7 @@ def by_level(
 def _text_estimates(
     episodes: Sequence[Episode], mean: Callable[[Sequence[float]], Estimate | None]
 ) -> dict[str, Estimate] | None:
-    """Return the values of `Evaluation.texts`, or None if the agent wrote no text.
-
-    Measures of diversity have no interval.
-    """
+    """Return the value of `Evaluation.texts`, or None if the agent wrote no text."""
     written = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
     if not written:
         return None
@@ -170,11 +152,7 @@ def evaluate(
     bonus_command: str = "",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Play episodes and summarize them. Raise `FatalGameError` if all episodes fail, or too many in a row.
-
-    All agents play the same games with the same seeds. If there are more games than episodes, `evenly_spaced` selects
-    the games, so that every level is represented.
-    """
+    """Play episodes and summarize them. All agents play the same games with the same seeds."""
     played: list[Episode] = []
     infos = getattr(agent, "infos", ())
     with EpisodeRunner(
@@ -191,7 +169,7 @@ def evaluate(
 
 
 def evenly_spaced(specs: Sequence[Game], count: int) -> Sequence[Game]:
-    """Return `count` evenly spaced elements of `specs`, or all of them if there are no more than `count`."""
+    """Return `count` evenly spaced elements of `specs`, or all if there are fewer."""
     if 0 < count < len(specs):
         return [specs[index * len(specs) // count] for index in range(count)]
     return specs
@@ -206,10 +184,7 @@ def wilson(won: Sequence[bool]) -> Estimate:
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
-    """Return the mean of the values and its confidence interval, or None if there are no values.
-
-    Set `unit` if 0 and 1 are the lowest and highest possible values. A mean of 0 or 1 then has an exact interval.
-    """
+    """Return the mean and its confidence interval. Set `unit` if values range from 0 to 1."""
     if not values:
         return None
     sample = np.asarray(values, dtype=np.float64)
@@ -228,7 +203,7 @@ def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> E
             rng=np.random.default_rng(seed),
         ).confidence_interval
         return Estimate(value=mean, low=float(interval.low), high=float(interval.high))
-    if unit and mean in (0.0, 1.0):
+    if unit and mean in (0.0, 1.0):  # the interval of Clopper and Pearson
         tail = ((1 - CONFIDENCE) / 2) ** (1 / len(values))
         low, high = (0.0, 1 - tail) if mean == 0 else (tail, 1.0)
         return Estimate(value=mean, low=low, high=high)

@@ -1,4 +1,4 @@
-"""Read logs of training runs. A log is a JSON Lines file. Each line has the number of its iteration, counted from 0."""
+"""Reads logs of training runs: JSON Lines files. Iterations count from 0."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,7 +10,7 @@ from games.untrusted_files import as_object, is_present, parse_json, read_lines,
 
 
 class LogLine(NamedTuple):
-    """One line of a log. `where` names the file and the line, and `row` is the JSON object in `text`."""
+    """One line of a log. `where` names the file and the line. `row` is the parsed `text`."""
 
     where: str
     iteration: int
@@ -19,10 +19,7 @@ class LogLine(NamedTuple):
 
 
 def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
-    """Yield the lines of a log. Raise `AgentError` for a damaged line.
-
-    An incomplete last line is omitted if `cut` is true, and is an error otherwise.
-    """
+    """Yield the lines of a log. With `cut`, leave out an incomplete last line."""
     for where, text in read_lines(path, complete=not cut, error=AgentError):
         if not text.endswith("\n"):
             return
@@ -30,7 +27,7 @@ def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
 
 
 def parse_line(where: str, text: str) -> LogLine:
-    """Parse a log line. If it is damaged, raise `AgentError` with `where` in the message."""
+    """Parse a log line. Raise `AgentError` if it is damaged."""
     row = as_object(parse_json(text, where, AgentError), where, AgentError)
     iteration = row.get("iteration")
     if type(iteration) is not int:
@@ -41,10 +38,7 @@ def parse_line(where: str, text: str) -> LogLine:
 def complete(lines: Iterable[LogLine], path: Path, *, each: int | None = None) -> Iterator[LogLine]:
     """Yield `lines`. Raise `AgentError` if a line is missing, repeated or out of order.
 
-    Iterations must count up from 0. Each must have `each` lines or, if `each` is None, as many lines as the first one.
-
-    The transcript of a run is an exception, because the run may be resumed with another number of processes. Each of
-    its iterations may have any multiple of the number of lines that one process writes.
+    Each iteration must have `each` lines or, by default, as many as the first one.
     """
     order = IterationOrder(path, each)
     for line in lines:
@@ -54,7 +48,7 @@ def complete(lines: Iterable[LogLine], path: Path, *, each: int | None = None) -
 
 
 class IterationOrder:
-    """Checks the order of log lines one line at a time (see `complete`)."""
+    """Checks the order of log lines (see `complete`)."""
 
     def __init__(self, path: Path, each: int | None = None) -> None:
         self._path, self._each = path, each
@@ -62,7 +56,7 @@ class IterationOrder:
         self._counts = list[int]()
 
     def add(self, where: str, iteration: int) -> None:
-        """Check the iteration of the next line. If an iteration begins, check how many lines the previous one had."""
+        """Check the iteration of the next line."""
         if iteration == len(self._counts):
             self.finish()
             self._counts.append(0)
@@ -75,15 +69,13 @@ class IterationOrder:
         if not self._counts:
             return
         last, count, wanted = len(self._counts) - 1, self._counts[-1], self._each or self._counts[0]
+        # a resumed run may have another number of processes
         if count != wanted and not (self._per_process and count % self._per_process == 0):
             raise AgentError(f"{self._path} is damaged: iteration {last} has {count} lines, expected {wanted}")
 
 
 def episodes_of_a_process(folder: Path) -> int | None:
-    """Return the number of episodes that each process of a run plays in an iteration.
-
-    Return None if the settings of the run are missing or damaged.
-    """
+    """Return how many episodes each process plays in an iteration, or None if unknown."""
     from agents.config_groups import RolloutConfig
 
     path = folder / "settings.json"

@@ -1,4 +1,4 @@
-"""A live episode: its environment, its next turn, and its steps so far."""
+"""An episode in progress: its environment, next turn and steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,10 +25,9 @@ class Game(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(EpisodeEnd):
-    """A command and the game's response. If the command ends the episode, `Agent.end` receives this event.
+    """A command and the game's response. `turn` is the turn before the command.
 
-    `turn` is the turn before the command, and `score` is the game's score after it. `error` is the message of the
-    game's error, if any. `error_kind` is equal for errors with the same cause. After an error, `info` is empty.
+    `error_kind` is equal for errors with the same cause.
     """
 
     turn: Turn
@@ -49,11 +48,7 @@ class LiveEpisode:
     score: float = 0.0
 
     def step(self, decision: Decision, *, needs_commands: bool = True) -> StepEvent:
-        """Play the command of `decision` and record the step.
-
-        A GameError truncates the episode. A FatalGameError is raised, because later episodes would fail, too. With
-        `needs_commands`, a game that continues without admissible commands also truncates the episode.
-        """
+        """Play a command and record the step. A `GameError` truncates the episode."""
         turn, info, error = self.turn, dict[str, Any](), None
         try:
             observation, earned, terminated, truncated, info = self.env.step(decision.command)
@@ -90,7 +85,7 @@ class LiveEpisode:
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
-        """Add `score` to the score of the last step, and `scale * score` to its reward. Return the updated event."""
+        """Add `score` to the last step's score, and `scale * score` to its reward."""
         self.score += score
         reward = event.reward + scale * score
         self.steps[-1] = replace(self.steps[-1], reward=reward, score=self.score)

@@ -15,15 +15,7 @@ RECENT = 100  # `recent_success` is the win rate over the last `RECENT` episodes
 
 
 def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Metrics:
-    """Return the metrics of a rollout.
-
-    "turn_entropy" (nats), "value" and "q_value" (units of reward) are means over turns. "turn_entropy" excludes turns
-    with a single admissible command.
-
-    All other metrics are means over episodes. "success" is the win rate of the episodes without an expert, and
-    "success_with_expert" is the win rate of the episodes with one. "reward" is the sum of an episode's rewards,
-    including reward shaping. "bonus_share" is the result of `command_shares` for the bonus command, if there is one.
-    """
+    """Return the metrics of a rollout (see docs/concepts/metrics.md)."""
     steps = [step for episode in episodes for step in episode.steps]
     measured: dict[str, Sequence[float]] = {
         "success": [bool(episode.won) for episode in episodes if not episode.with_expert],
@@ -40,25 +32,19 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
 
 
 def command_shares(episodes: Sequence[Episode], words: str) -> list[float]:
-    """Return the fraction of commands that begin with `words`, for each episode. If `words` is empty, return []."""
+    """Return the fraction of commands that begin with `words`, for each episode."""
     turns = [[games.starts_with_words(step.decision.command, words) for step in e.steps] for e in episodes if words]
     return [sum(begins) / len(begins) for begins in turns if begins]
 
 
 def strategy_shares(names: Sequence[str], played: Counter[str | None]) -> Metrics:
-    """Return a metric "share_NAME" for each strategy: the fraction of the commands that belong to it.
-
-    `played` counts the commands of each strategy. Commands without a strategy, counted under None, are excluded.
-    """
+    """Return a metric "share_NAME" for each strategy. `played` counts the commands by strategy."""
     total = max(1, sum(played[name] for name in names))
     return {f"share_{name}": played[name] / total for name in names}
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """Return the attribute `strategies` of a game's environment.
-
-    Return () if the attribute is missing or is not a list of strings.
-    """
+    """Return the strategies that a game names, or ()."""
     env = spec.make()
     env.close()
     with code_errors(f"{spec.name}: expected an attribute,"):

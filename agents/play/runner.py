@@ -1,11 +1,4 @@
-"""The episode runner: plays several episodes at once with one agent, for play, evaluation and training.
-
-Each live episode occupies a slot. The game and the seed of episode i depend only on i, so results do not depend on the
-number of slots. There is one exception: an episode can continue where the previous episode in its slot ended. This
-happens if both play the same game, and the last info of the previous episode has the key `continuation`.
-
-If `GameSpec.step_seconds` is set, games run in child processes, and their steps run at the same time.
-"""
+"""The episode runner: plays several episodes at once with one agent."""
 
 import threading
 from collections import OrderedDict
@@ -29,22 +22,17 @@ IDLE_PROCESSES = 16  # the same for environments in child processes, which need 
 
 
 class EpisodeRunner:
-    """Plays episodes of the games in `specs`. Use the runner in a `with` block, or call `close()` at the end.
+    """Plays episodes of the games in `specs`. Use it in a `with` block, or call `close()` at the end.
 
-    Episode numbers continue across calls of `play`. Episode i belongs to group g = i // group_size. All episodes of
-    group g play `specs[g % len(specs)]` with a seed from `SeedSequence([seed, g])`.
+    Episode i belongs to group g = i // group_size. It plays `specs[g % len(specs)]` with a seed from
+    `SeedSequence([seed, g])`.
 
     Args:
         parallel: maximum number of live episodes.
         max_turns: turn limit. If None, the game's own limit applies.
         shaping: keyword arguments of `games.shape`.
-        infos: keys of optional info entries, such as "policy_commands". Games compute them only on request.
-        first_episode: number of the first episode.
-        group_size: number of consecutive episodes that play the same game with the same seed.
-        advice: text that ends the error message if a game offers no admissible commands, but the agent needs them.
-
-    Raises:
-        AgentError: `specs` is empty, or `parallel` is below 1.
+        infos: keys of optional info entries, such as "policy_commands".
+        advice: end of the error message if the agent needs admissible commands, but the game offers none.
     """
 
     def __init__(
@@ -58,7 +46,7 @@ class EpisodeRunner:
         infos: Sequence[str] = (),
         first_episode: int = 0,
         group_size: int = 1,
-        advice: str = "expected an agent that writes freely: human, smollm2, or a run with mode free",
+        advice: str = "expected an agent that writes freely: human, smollm2, or the folder of a run",
     ) -> None:
         if not specs:
             raise AgentError("no game to play: the list of games is empty")
@@ -80,12 +68,8 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` during an episode ends the episode, and its message is stored in `Episode.error`. If `make` raises
-        `EpisodeError`, or if the reset raises `GameError`, the next episode replaces the one that cannot start. Any
-        other `GameError` of `make` is raised at once.
-
-        `failures` counts both kinds of failed episodes. It raises `FatalGameError` if too many episodes in a row fail.
-        Closing the generator closes the environments of the live episodes.
+        A `GameError` ends its episode. An episode that cannot start is replaced by the next one. Raise `FatalGameError`
+        if too many episodes in a row fail.
         """
         live: dict[int, LiveEpisode] = {}
         needs_commands = not getattr(agent, "writes_freely", False)
@@ -120,7 +104,7 @@ class EpisodeRunner:
         *,
         needs_commands: bool,
     ) -> list[Episode]:
-        """Play one command in every live episode. Return the episodes that ended, and remove them from `live`."""
+        """Play a command in every live episode. Remove the ended ones from `live` and return them."""
         decisions = agent.act([episode.turn for episode in live.values()])
         if len(decisions) != len(live):
             raise TypeError(f"{agent.name} got {len(live)} turns, but returned {len(decisions)} decisions")
@@ -144,14 +128,10 @@ class EpisodeRunner:
         return finished
 
     def _scored(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
-        """Compute the rewards that need a model, and add them to the events of a turn.
-
-        The game sets `info["unscored"]` to the name of such a reward. All texts with the same reward are scored in one
-        batch.
-        """
+        """Add the rewards that need a model to the events of a turn."""
         by_reward: dict[str, list[int]] = {}
         for index, event in enumerate(events):
-            if "unscored" in event.info:
+            if "unscored" in event.info:  # the name of a reward that needs a model
                 by_reward.setdefault(event.info["unscored"], []).append(index)
         for reward, indices in by_reward.items():
             from agents.completion_rewards import scorer
@@ -163,7 +143,7 @@ class EpisodeRunner:
         return events
 
     def _results(self, calls: Sequence[Callable[[], T]]) -> Iterable[T]:
-        """Return the results of the calls. If the games run in child processes, the calls run at the same time."""
+        """Return the results of the calls. Games in child processes run at the same time."""
         if self._pool is None:
             return (call() for call in calls)
         futures = [self._pool.submit(call) for call in calls]
@@ -191,11 +171,7 @@ class EpisodeRunner:
         return started
 
     def _start(self, slot: int, index: int, *, needs_commands: bool) -> LiveEpisode | games.GameError:
-        """Start an episode in this slot. Return the error if only this episode fails, and raise any other error.
-
-        An episode that continues another one is seeded, too. Otherwise, a resumed run of a stochastic game would differ
-        from an uninterrupted one.
-        """
+        """Start an episode. Return the error if only this episode fails."""
         seed = int(np.random.SeedSequence([self.seed, index // self.group_size]).generate_state(1)[0])
         spec = self._spec(index)
         before = self.continuations.get(str(slot), {})
@@ -203,6 +179,7 @@ class EpisodeRunner:
         env = None
         try:
             env = self._open(spec)
+            # a continued episode needs a seed, too: otherwise, a resumed run of a stochastic game would differ
             observation, info = env.reset(seed=seed, options=options)
             if needs_commands and not info["admissible_commands"]:
                 raise AgentError(
@@ -232,10 +209,7 @@ class EpisodeRunner:
         return self.specs[episode // self.group_size % len(self.specs)]
 
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
-        """Keep the environment of an ended episode for a later one. After an error, close it instead.
-
-        If the game can be continued, also store the reset options with which the slot's next episode continues it.
-        """
+        """Keep the environment for a later episode, except after an error."""
         if event.error is not None:
             env.close()
             return
@@ -247,7 +221,6 @@ class EpisodeRunner:
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:
-        """Return an idle environment of this game, or a new one if there is none."""
         with self._idle_lock:
             for episode, (name, _) in self._idle.items():
                 if name == spec.name:

@@ -1,4 +1,4 @@
-"""Measures of the diversity of texts. A collapsed policy repeats words, openings and whole texts."""
+"""Measures of the diversity of texts."""
 
 import re
 from collections import Counter
@@ -11,20 +11,15 @@ WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word or a punctuation mark
 
 
 def text_measures(texts: Sequence[str]) -> dict[str, float]:
-    """Return measures of the diversity of texts. Case is ignored, except by `repeated`.
+    """Return measures of the diversity of texts. All except `words` range from 0 to 1.
 
-    All measures except `words` range from 0 to 1.
-
-    * distinct_1: number of different words, divided by the number of words in all texts (Li et al., 2016)
+    * distinct_1: number of different words, divided by the number of words (Li et al., 2016)
     * distinct_2: the same for pairs of adjacent words
     * self_bleu: result of `self_bleu` (Zhu et al., 2018)
-    * repeated: fraction of the texts that are equal to an earlier text
-    * commonest_word: frequency of the most common word among all words
-    * commonest_opening: fraction of the texts that begin with the most common first two words
+    * repeated: fraction of the texts that equal an earlier text
+    * commonest_word: frequency of the most common word
+    * commonest_opening: fraction of the texts that begin with the most common two words
     * words: mean number of words of a text
-
-    Raises:
-        AgentError: the package sacrebleu is missing.
     """
     split = [WORD.findall(text.casefold()) for text in texts]
     words = [word for text in split for word in text]
@@ -40,11 +35,7 @@ def text_measures(texts: Sequence[str]) -> dict[str, float]:
 
 
 def self_bleu(texts: Sequence[str]) -> float:
-    """Return self-BLEU: the mean BLEU-4 of a text, with all other texts as its references.
-
-    The result is from 0 to 1. It is 0 for a single text. Case is ignored. N-gram counts of 0 are smoothed
-    exponentially, the default of sacrebleu.
-    """
+    """Return the mean BLEU-4 of the texts, from 0 to 1. The other texts are the references."""
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:

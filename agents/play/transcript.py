@@ -1,4 +1,4 @@
-"""Transcripts: JSON Lines files. Each line holds one episode and the number of its training iteration."""
+"""Transcripts: JSON Lines files with one episode per line."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,10 +16,7 @@ NAME = "transcripts.jsonl"  # in the folder of a run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An episode in a transcript and its iteration, counted from 0.
-
-    `of_run` is False if `play` or `evaluate` saved the episode. The iteration then has no meaning.
-    """
+    """An episode and its iteration, counted from 0. The iteration has no meaning unless `of_run` is True."""
 
     iteration: int
     episode: Episode
@@ -27,13 +24,13 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """Text for messages, such as "iteration 3, episode 40". Iterations in this text count from 1."""
+        """The place for messages, such as "iteration 3, episode 40". Iterations count from 1 here."""
         iteration = f"iteration {self.iteration + 1}, " if self.of_run else ""
         return f"{iteration}episode {self.episode.index}"
 
 
 def is_of_run(path: Path) -> bool:
-    """Return False if `play` or `evaluate` saved the transcript, and True if a training run may have saved it."""
+    """Return whether a training run may have saved the transcript."""
     return path.name != NAME or not path.exists() or (path.parent / "settings.json").exists()
 
 
@@ -43,10 +40,9 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def recorder(folder: Path) -> Callable[[Episode], None]:
-    """Return a function that appends an episode to a new transcript in `folder`. Its first call creates the file.
+    """Return a function that appends episodes to a new transcript.
 
-    Raise `AgentError` if `folder` is a file or already has a transcript. The first call of the returned function also
-    raises `AgentError` if another process has created a transcript.
+    Raise `AgentError` if `folder` already has a transcript.
     """
     path, created = folder / NAME, False
     taken = AgentError(f"{path} already exists; choose another folder")
@@ -71,16 +67,13 @@ def recorder(folder: Path) -> Callable[[Episode], None]:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield all entries of a file. Raise `AgentError` if the file or a line is missing or damaged."""
+    """Yield all entries of a file. Raise `AgentError` if the file is missing or damaged."""
     check_present(path)
     yield from map(parse_entry, complete(read_log(path), path))
 
 
 def check_present(path: Path, *, expected: str = "the folder of a run, or a transcript file") -> None:
-    """Raise `AgentError` if a transcript is missing or its run plays no episodes.
-
-    The message about a missing file contains `expected`, a description of valid paths.
-    """
+    """Raise `AgentError` if a transcript is missing or its run plays no episodes."""
     if path.name == NAME and episodes_of_a_process(path.parent) == 0:
         learned = "the run was trained on recorded play (--data) and played no episodes"
         raise AgentError(f"{path.parent} has no transcript: {learned}; name the recorded play instead")
@@ -91,7 +84,7 @@ def check_present(path: Path, *, expected: str = "the folder of a run, or a tran
 
 
 def parse_entry(line: LogLine) -> Entry:
-    """Parse a line of a transcript. If it is damaged, raise `AgentError`. The message names the line and the field."""
+    """Parse a line of a transcript. Raise `AgentError` if it is damaged."""
     if set(line.row) != {"iteration", "episode"}:
         raise AgentError(f"{line.where} is damaged: expected the fields iteration and episode")
     try:

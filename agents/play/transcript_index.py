@@ -1,8 +1,4 @@
-"""An index of a transcript, for lists of episodes. It stores a summary of each episode and the position of its line.
-
-Building the index is much faster than `agents.play.transcript.read`, because it skips texts and probabilities.
-`read_episode` reads and checks a complete episode.
-"""
+"""An index of a transcript. It summarizes each episode without reading its texts."""
 
 import codecs
 from collections.abc import Iterator
@@ -25,9 +21,10 @@ from games.untrusted_files import decode, first_error, read_raw_lines
 class EpisodeRow:
     """A summary of an episode, and the position of its line in the transcript.
 
-    `number` is the number of the line, counted from 1. The line consists of the bytes `offset` to `end - 1` of the
-    file. `iteration` counts from 0. `expert_turns` is the number of turns that an expert played. `reward` is the sum of
-    the shaped rewards.
+    Attributes:
+        number: number of the line, counted from 1.
+        offset, end: the line consists of the bytes `offset` to `end - 1` of the file.
+        iteration: iteration, counted from 0.
     """
 
     path: Path
@@ -54,7 +51,6 @@ class EpisodeRow:
 
     @property
     def level(self) -> int | None:
-        """The level in the name of the game, or None if there is none."""
         return level_of(self.game)
 
 
@@ -63,13 +59,11 @@ class EpisodeFilter:
     """Conditions that select episodes. A condition that is None or False matches all episodes.
 
     Attributes:
-        won: only episodes that were won.
-        lost: only episodes that were not won, whether or not the game counts them as lost.
-        game: substring of the game's name as users type it. Case is ignored.
+        lost: only episodes that were not won.
+        game: part of the game's name, as users type it. Case is ignored.
         exact_game: the game's canonical name.
         iteration: iteration, counted from 1.
-        episode: number of the episode.
-        text: substring of an observation or a command. Case is ignored.
+        text: part of an observation or a command. Case is ignored.
     """
 
     won: bool = False
@@ -82,7 +76,7 @@ class EpisodeFilter:
     text: str | None = None
 
     def accepts(self, row: EpisodeRow) -> bool:
-        """Return whether a row meets all conditions. The condition `text` requires reading the file."""
+        """Return whether a row meets all conditions. The condition `text` reads the file."""
         return (
             not ((self.won and not row.won) or (self.lost and row.won))
             and (self.game is None or self.game.casefold() in readable(row.game).casefold())
@@ -104,8 +98,7 @@ class TranscriptIndex:
     def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
         """Yield a row for each line that earlier calls have not read.
 
-        Raise `AgentError` if a line is damaged or missing. Set `growing` if another process still writes the file. The
-        file may then be missing, and its last line and its last iteration may be incomplete.
+        With `growing`, the file may be missing, and its end may be incomplete.
         """
         if growing and not self.path.is_file():
             return
@@ -136,7 +129,7 @@ class TranscriptIndex:
             self._order.finish()
 
     def is_replaced(self) -> bool:
-        """Return whether the file was replaced or shortened after it was read. Resuming a run replaces it."""
+        """Return whether the file was replaced or shortened after it was read."""
         if not self._lines or not self.path.is_file():
             return False
         status = self.path.stat()
@@ -144,7 +137,7 @@ class TranscriptIndex:
 
 
 def read_episode(row: EpisodeRow) -> Entry:
-    """Read the episode of a row. Raise `AgentError` if its line is damaged or has changed."""
+    """Read the episode of a row. Raise `AgentError` if its line has changed."""
     entry = parse_entry(parse_line(row.where, decode(_line(row), row.where, AgentError)))
     if (entry.iteration, entry.episode.index) != (row.iteration, row.index):
         raise AgentError(f"{row.where} has changed; open the transcript again")
@@ -152,7 +145,7 @@ def read_episode(row: EpisodeRow) -> Entry:
 
 
 def contains(row: EpisodeRow, text: str) -> bool:
-    """Return whether `text` occurs in an observation or a command of the episode. Case is ignored."""
+    """Return whether `text` occurs in an observation or a command. Case is ignored."""
     episode = _parse(_LineOfTexts, row.where, _line(row))["episode"]
     texts = (part for step in episode["steps"] for part in (step["observation"], step["decision"]["command"]))
     wanted = text.casefold()

@@ -1,13 +1,6 @@
-"""Checkpoints: folders with an agent and, in a training run, the state of the training.
+"""Checkpoints: folders that hold an agent and, in a run, the state of its training.
 
-    agent.json              the model's configuration, the hash of every other file, and a digest of itself
-    model.safetensors       the trained tensors: either the whole model, or the adapter and the heads
-    tokenizer.json
-    training.safetensors    in a run: state of the torch optimizer and of the random-number generator
-    state.json              in a run: counters
-
-A sharded trunk's tensors are in further files (`agents.storage.tensor_files`). The hash of every file is checked before
-the checkpoint is used. No file is unpickled.
+docs/reference/files.md lists the files. A missing or damaged file raises `AgentError`. No file is unpickled.
 """
 
 import json
@@ -54,15 +47,9 @@ def save_agent(
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint folder atomically. An existing folder is replaced.
+    """Write a checkpoint folder atomically. It replaces an existing one.
 
-    If a tensor is not finite, raise `DivergenceError` and write nothing.
-
-    Args:
-        description: JSON values that describe the agent (name, prompt, mode, context) and its training. For a model
-            that is not an agent, such as a reward model, the entry `kind` names the kind of model.
-        dtype: data type of the stored weights. If None, the model's data type is used.
-        training, state: tensors and JSON values of the training state.
+    `dtype` is that of the stored weights. Raise `DivergenceError` if a tensor is not finite.
     """
     weights = {name: x.to(dtype or x.dtype) for name, x in trained_tensors(model).items()}
     check_finite(weights | dict(training or {}))
@@ -82,11 +69,9 @@ def write_agent(
     state: Mapping[str, Any] | None,
     shards: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the files of a checkpoint into an existing folder. Arguments that are not listed are as in `save_agent`.
+    """Write the files of a checkpoint into an existing folder.
 
-    Args:
-        weights: the tensors of `trained_tensors` that are not sharded. All values must be finite.
-        shards: names and hashes of the files that `ShardFile.write` has written into the folder.
+    `weights` are the tensors that are not sharded. `shards` has the names and hashes of the shard files.
     """
     write_tensors(folder / WEIGHTS, weights)
     (folder / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
@@ -110,14 +95,13 @@ def write_agent(
 
 
 def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
-    """Load the agent of a checkpoint, or of a run's newest checkpoint. The agent uses the GPU if there is one.
+    """Load the agent of a checkpoint, or of a run's newest checkpoint.
 
-    Raise `AgentError` if a file is missing, is damaged or has another format, or if the tensors do not fit the model.
+    Raise `AgentError` if a file is missing or damaged.
 
     Args:
-        guide_beta: weight of q when q guides the policy, in units of 1 / reward. If None, the checkpoint's value is
-            used.
-        sampling: keyword arguments of `LanguageModelAgent`: seed, greedy, temperature and top_p.
+        guide_beta: weight of q in the policy, in units of 1 / reward. By default, it is the checkpoint's value.
+        sampling: seed, greedy, temperature and top_p of the `LanguageModelAgent`.
     """
     folder = newest(folder)
     about = verify(folder)
@@ -137,11 +121,7 @@ def load_agent(folder: Path, *, guide_beta: float | None = None, **sampling: Any
 
 
 def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any]:
-    """Load the model and the tokenizer of a checkpoint. The model is in evaluation mode and on the GPU, if any.
-
-    `about` is the result of `verify`. Raise `AgentError` if the tensors do not fit the model, or if the pretrained
-    trunk of an adapter is missing.
-    """
+    """Load the model and the tokenizer of a checkpoint. `about` is the result of `verify`."""
     from transformers import PreTrainedTokenizerFast
 
     config, tensors = ModelConfig(**about["model"]), read_stored(folder, WEIGHTS, about)
@@ -161,17 +141,14 @@ def load_model(folder: Path, about: Mapping[str, Any]) -> tuple[ActorCritic, Any
 
 
 def load_pretrained(name: str, *, guide_beta: float | None = None, **sampling: Any) -> LanguageModelAgent:
-    """Build an agent from a pretrained language model, for zero-shot play.
-
-    The agent has an untrained value head and no Q heads.
-    """
+    """Build an agent from a pretrained language model, with an untrained value head."""
     model, tokenizer = assemble(ModelConfig(trunk=name, q_heads=0), None)
     model = model.eval().to(PartialState().device)
     return LanguageModelAgent(model, tokenizer, name=name, guide_beta=guide_beta or 0.0, **sampling)
 
 
 def newest(folder: Path) -> Path:
-    """Return `folder` if it is a checkpoint, or its newest checkpoint if it is a run. If neither, raise AgentError."""
+    """Return `folder` if it is a checkpoint, or the newest checkpoint of a run."""
     if (folder / AGENT).is_file():
         return folder
     if complete := checkpoints(folder):
@@ -181,21 +158,18 @@ def newest(folder: Path) -> Path:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """Return the folders of a run's complete checkpoints, oldest first."""
+    """Return a run's complete checkpoints, oldest first."""
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if (path / AGENT).is_file())
 
 
 def named_checkpoints(run: Path) -> dict[str, Path]:
-    """Return the folders of a run's complete checkpoints by name, such as "initial", "best" and "000010"."""
+    """Return a run's complete checkpoints by name, such as "best" or "000010"."""
     named = {name: run / name for name in (INITIAL, BEST) if (run / name / AGENT).is_file()}
     return named | {path.name: path for path in checkpoints(run)}
 
 
 def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
-    """Return the content of a checkpoint's `agent.json`, after checking the hash of every file.
-
-    Raise `AgentError` if the folder is not a checkpoint of this `kind` and format, or a file is missing or damaged.
-    """
+    """Check every file of a checkpoint and return the content of `agent.json`."""
     about = read_json(folder / AGENT)
     if about.get("digest", "") not in ("", _digest(about)):
         raise AgentError(f"{folder / AGENT} is damaged: its content does not match its digest; use another copy")
@@ -219,10 +193,7 @@ def verify(folder: Path, *, kind: str = "agent") -> dict[str, Any]:
 
 
 def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
-    """Return the tensors that training changes, by name: parameters that require gradients, and target Q heads.
-
-    For a sharded trunk, the result holds the sharded tensors, even while the trunk is gathered.
-    """
+    """Return the tensors that training changes, by name. Sharded tensors stay sharded."""
     return {
         name: model.shards.get(name, parameter)
         for name, parameter in model.named_parameters()
@@ -232,10 +203,7 @@ def trained_tensors(model: ActorCritic) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source: Path) -> None:
-    """Copy stored values into the tensors that `trained_tensors` returns for `model`. The trunk must not be gathered.
-
-    Raise `AgentError` if the names or shapes of the tensors differ from the model's.
-    """
+    """Copy stored values into the trained tensors of `model`. The trunk must not be gathered."""
     parameters = trained_tensors(model)
     if differing := sorted(parameters.keys() ^ tensors.keys()):
         names = f"{len(differing)} names differ, such as {differing[0]}"
@@ -247,16 +215,12 @@ def load_tensors(model: ActorCritic, tensors: Mapping[str, StoredTensor], source
 
 
 def read_stored(folder: Path, file: str, about: Mapping[str, Any]) -> dict[str, StoredTensor]:
-    """Return the tensors of a checkpoint from `file` and from the shard files that belong to it.
-
-    The shard files are opened, and their tensors are read later. `about` is the result of `verify`. Raise `AgentError`
-    if a file is damaged or a number is not finite.
-    """
+    """Return the tensors of `file` and of its shard files. Shards are read on access."""
     return {**read_tensors(folder / file), **read_shards(folder, file, about["files"])}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file. Raise `AgentError` if it is missing or damaged, or if a number in it is not finite."""
+    """Read a safetensors file. All numbers must be finite."""
     check_regular(path, AgentError)
     with tensor_errors(path):
         tensors = load_file(path)
@@ -266,7 +230,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def loading_tensors(source: Path) -> Iterator[None]:
-    """Convert exceptions in the `with` block to an `AgentError`, which says that the file is of another run."""
+    """Convert exceptions in the block to `AgentError`: the file `source` is of another run."""
     try:
         yield
     except AgentError:
@@ -284,5 +248,4 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _digest(about: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the content of `agent.json` without its field `digest`."""
     return json_hash(json.loads(json.dumps({name: value for name, value in about.items() if name != "digest"})))

@@ -1,14 +1,4 @@
-"""Export an agent as a plain model of the `transformers` library.
-
-    config.json, model.safetensors                      the model, with the adapter merged into its weights
-    adapter_config.json, adapter_model.safetensors      or the adapter alone, in the format of peft
-    generation_config.json                              settings that sample from the trained policy
-    tokenizer.json, tokenizer_config.json, ...          the tokenizer
-    heads.safetensors, heads.json                       the value head and the Q heads, and their description
-    README.md                                           the model card
-
-The transformers library loads the folder without this project.
-"""
+"""Export an agent as a plain model of the `transformers` library (docs/how-to/export.md)."""
 
 import os
 from pathlib import Path
@@ -32,14 +22,9 @@ MAX_NEW_TOKENS = 16  # default maximum length of a generated text, in tokens, as
 
 
 def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, Any]:
-    """Write the agent of a checkpoint, or of a run's newest checkpoint, into the new folder `to`, atomically.
+    """Write the agent of a checkpoint or of a run into the new folder `to`.
 
-    Return JSON values that describe the export. Raise `AgentError` if `to` exists, if the checkpoint is missing or
-    damaged, or if `adapter` is true and the agent has no adapter.
-
-    Args:
-        adapter: write only the LoRA adapter, in the format of peft. If False, an adapter is merged into the weights.
-            The result is in float32, because rounding to bfloat16 would change the policy.
+    With `adapter`, write only the LoRA adapter. Raise `AgentError` if `to` exists. Return a description of the export.
     """
     folder = newest(source)
     with exclusive(to.parent, to.name):
@@ -79,7 +64,7 @@ def _describe_heads(model: ActorCritic, config: ModelConfig) -> HeadsFile:
 
 
 def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base: str | None) -> None:
-    """Save the trunk. If `base` is given, save only the adapter, with `base` as the name of its base model."""
+    """Save the trunk, or only its adapter if `base` names the base model."""
     from transformers import GenerationConfig
 
     sampling = GenerationConfig(
@@ -96,6 +81,7 @@ def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base: str | No
         model.lm.save_pretrained(folder, save_embedding_layers=False)
         sampling.save_pretrained(folder)
         return
+    # rounding the merged weights to bfloat16 would change the policy
     lm = model.lm if model.lm is model.base else model.lm.to(torch.float32).merge_and_unload()
     lm.generation_config = sampling
     lm.save_pretrained(folder)

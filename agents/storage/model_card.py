@@ -1,4 +1,4 @@
-"""The model card of an exported agent: how it was trained, how to load it, and how to compute v and q."""
+"""The model card of an exported agent."""
 
 import json
 from collections.abc import Mapping
@@ -21,13 +21,7 @@ BODY = "F.gelu(linear(f'{head}.body.0', h), approximate='tanh')"
 
 
 def model_card(about: Mapping[str, Any], counters: Mapping[str, Any], heads: HeadsFile, base: str | None) -> str:
-    """Return the model card of an agent.
-
-    Args:
-        about: content of the checkpoint's `agent.json`.
-        counters: content of the checkpoint's `state.json`, or {} if there is no such file.
-        base: base model of the exported adapter, or None if the whole model was exported.
-    """
+    """Return the model card. `about` and `counters` are the contents of `agent.json` and `state.json`."""
     trunk = about["model"]["trunk"]
     blocks = [
         _front_matter(trunk, base),

@@ -1,4 +1,4 @@
-"""Read and check the data that is needed to resume a run."""
+"""Read and check the data that a resumed run needs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,11 +17,7 @@ from games.untrusted_files import validated
 
 
 class StoredTraining(NamedTuple):
-    """The training state in a checkpoint.
-
-    `state` has the counters, and `weights` has the model's tensors. `tensors` has the tensors of the torch optimizer
-    and of the random generators.
-    """
+    """The training state in a checkpoint. `tensors` are those of the optimizer and the random generators."""
 
     state: TrainingState
     weights: dict[str, StoredTensor]
@@ -29,10 +25,7 @@ class StoredTraining(NamedTuple):
 
 
 def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
-    """Read the training state and the weights from a checkpoint of a run. `config` is the run's configuration.
-
-    Raise `AgentError` if a file is missing or damaged, or belongs to a run with other settings or another iteration.
-    """
+    """Read the training state of a run. Raise `AgentError` if it is damaged or does not fit `config`."""
     about = verify(folder)
     before = parse_config(about.get("made_by", {}), folder / AGENT).flat()
     for name, value in config.flat().items():
@@ -46,7 +39,7 @@ def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
 
 
 def excess_iterations(path: Path, finished: int, budget: BudgetConfig) -> str | None:
-    """Return an error message if a run has finished more iterations than its budget allows, or None otherwise."""
+    """Return an error message if a run has finished more iterations than its budget allows."""
     if finished <= budget.iterations:
         return None
     expected = f"expected --iterations {finished} or more, got {budget.iterations}"
@@ -54,11 +47,9 @@ def excess_iterations(path: Path, finished: int, budget: BudgetConfig) -> str | 
 
 
 def changed_input(path: Path, finished: int, specs: Iterable[GameSpec]) -> str | None:
-    """Return a sentence about the game files that have changed since a checkpoint, or None.
+    """Return a message if the files of a run's games have changed since the checkpoint.
 
-    `specs` are the run's games. The checkpoint after `finished` iterations has the hashes of their files. A file that
-    was only moved counts as unchanged. Return None if the checkpoint is missing or damaged, or if an earlier version
-    wrote it without hashes. Damage is reported when the checkpoint is loaded.
+    A moved file counts as unchanged. Return None if the checkpoint has no readable hashes.
     """
     try:
         stored = read_json(path / FOLDER / f"{finished:06d}" / STATE).get("input_files") if finished else None
@@ -78,10 +69,7 @@ def changed_input(path: Path, finished: int, specs: Iterable[GameSpec]) -> str |
 
 
 def check_resumed(path: Path, finished: int, specs: Iterable[GameSpec], budget: BudgetConfig) -> None:
-    """Raise `AgentError` if a run cannot be resumed.
-
-    A run cannot be resumed if it has finished more iterations than `budget` allows, or if its game files have changed.
-    """
+    """Raise `AgentError` if a run has exceeded `budget` or its game files have changed."""
     if excess := excess_iterations(path, finished, budget):
         raise AgentError(excess)
     if changed := changed_input(path, finished, specs):

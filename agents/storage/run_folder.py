@@ -1,24 +1,6 @@
-"""The folder of a training run.
+"""The folder of a training run. docs/reference/files.md lists its files.
 
-    settings.json       the resolved configuration
-    metrics.jsonl       one line per iteration
-    transcripts.jsonl   all episodes
-    data.jsonl          the token streams of recorded play, if the run learns from it
-    probes.jsonl        measures of the policy's texts at fixed prompts, if they were requested
-    tensorboard/        the metrics of metrics.jsonl for TensorBoard
-    wandb/              the metrics of metrics.jsonl for Weights & Biases, if it was requested
-    diverged.json       the iteration and the reason of a divergence. Resuming the run deletes the file.
-    initial/            the agent before the first update
-    best/               the agent with the best evaluation on held-out games, if evaluations were requested
-    checkpoints/000010/ the two newest checkpoints, each named by its number of finished iterations. If the newest is
-                        damaged, a resumed run starts from the other one and renames the damaged one.
-    .lock               lock of the training process
-
-Metrics and transcripts count iterations from 0, like TensorBoard's steps. Probes state the number of finished
-iterations. Command-line output and `diverged.json` count from 1, so that checkpoint 000010 is the one after iteration
-10.
-
-A resumed run deletes all lines that are newer than its checkpoint, so its files equal those of an uninterrupted run.
+Metrics and transcripts count iterations from 0. Probes and checkpoints count finished iterations.
 """
 
 import math
@@ -58,17 +40,13 @@ CHANGEABLE = {"imports", "iterations", "env_steps", "minutes", "stop_success", "
 
 
 class ProcessesError(AgentError):
-    """The episodes of a checkpoint cannot be divided among the current number of processes.
-
-    The checkpoint itself is not damaged.
-    """
+    """A checkpoint's episodes cannot be divided among the current processes."""
 
 
 class RunFolder:
-    """The folder of a new run or of a run to resume. Nothing is written before `create` is called.
+    """The folder of a new or resumed run. The constructor writes nothing.
 
-    Raise `AgentError` if the folder of a new run is not empty. For a resumed run, raise `AgentError` if there is no run
-    in the folder, or if `config` changes a setting that cannot be changed.
+    Raise `AgentError` if the folder of a new run is not empty, or if a resumed run had other settings.
     """
 
     def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
@@ -82,10 +60,7 @@ class RunFolder:
             raise AgentError(f"{changed}; resume with the same settings, or start another run")
 
     def lock(self) -> None:
-        """Lock the folder and remove leftovers of killed processes.
-
-        Raise `AgentError` if another process has locked the folder.
-        """
+        """Remove leftovers of killed processes and lock the folder. Raise `AgentError` if it is locked."""
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
@@ -100,10 +75,7 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Unlock the folder at the end of the `with` block.
-
-        Raise `PathError` if a write fails because somebody changed the folder.
-        """
+        """Unlock the folder at the end of the block."""
         try:
             with noticing_changes(self.path):
                 yield
@@ -111,7 +83,7 @@ class RunFolder:
             self.unlock()
 
     def create(self) -> None:
-        """Create the folder, lock it, and write the settings. The caller must unlock the folder, also after errors."""
+        """Create and lock the folder, and write the settings. The caller must unlock it."""
         create_folder(self.path)
         self.lock()
         if not self._resume:  # another process may have created a run since the constructor
@@ -120,7 +92,7 @@ class RunFolder:
         (self.path / DIVERGED).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Delete the files of a new run, so that the same command can start it again. A resumed run is kept."""
+        """Delete the files of a new run. A resumed run is kept."""
         if self._resume:
             return
         for name in (TENSORBOARD, WANDB, INITIAL, BEST, FOLDER):
@@ -144,21 +116,19 @@ class RunFolder:
         return self.path / FOLDER / f"{iteration:06d}"
 
     def sync(self) -> None:
-        """Flush the logs to disk. Call this before saving a checkpoint: no checkpoint may be newer than the logs."""
+        """Flush the logs to disk. No checkpoint may be newer than the logs."""
         for name in (METRICS, transcript.NAME, PROBES):
             if (self.path / name).is_file():
                 sync(self.path / name)
 
     def all_checkpoints(self) -> list[Path]:
-        """Return the folders of the run's checkpoints, newest first. Some may be damaged."""
+        """Return the run's checkpoints, newest first. Some may be damaged."""
         return sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True)
 
     def load_newest(self, saved: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
-        """Call `load` for the folders in `saved`, in this order, until a call succeeds.
+        """Load the first folder in `saved` that is not damaged. Return the errors of those before it.
 
-        `saved` has the newest checkpoint first. `load` raises `AgentError` or `OptimizerError` for a damaged
-        checkpoint. Return the errors of the damaged checkpoints. Raise `AgentError` if all are damaged. A
-        `ProcessesError` passes unchanged.
+        `load` raises `AgentError` or `OptimizerError` for a damaged checkpoint. A `ProcessesError` is not caught.
         """
         damaged: dict[Path, str] = {}
         for folder in saved:
@@ -175,7 +145,7 @@ class RunFolder:
         return damaged
 
     def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
-        """Rename damaged checkpoints, so that `all_checkpoints` omits them. Return a message about each one."""
+        """Rename damaged checkpoints and return a message about each one."""
         notes = []
         for folder, problem in damaged.items():
             aside = folder.with_name(f"damaged-{folder.name}")
@@ -190,11 +160,10 @@ class RunFolder:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        """Append one line to metrics.jsonl. Numbers that are not finite are written as null."""
+        """Append one line to metrics.jsonl. Numbers that are not finite become null."""
         _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
-        """Append the probe after `iteration` finished iterations to probes.jsonl, in the format of `log`."""
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
     def log_divergence(self, iteration: int, error: str) -> None:
@@ -202,14 +171,12 @@ class RunFolder:
         atomic_write(self.path / DIVERGED, json_lines([{"iteration": iteration, "error": error}]))
 
     def has_probe(self, iteration: int) -> bool:
-        """Return whether probes.jsonl holds the probe after this number of finished iterations."""
         return (path := self.path / PROBES).is_file() and any(line.iteration == iteration for line in read_log(path))
 
     def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
-        """Delete the metrics, transcripts and probes that were written after `iteration` finished iterations.
+        """Delete all metrics, transcripts and probes after the first `iteration` iterations.
 
-        `totals` holds the checkpoint's running totals, such as `env_steps`. Raise `AgentError`, and delete nothing, if
-        a line is damaged or missing, or if `totals` differ from those in the last remaining line of the metrics.
+        Raise `AgentError`, and delete nothing, if a line is damaged or the metrics have other `totals`.
         """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
         metrics = _lines_before(self.path / METRICS, iteration, each=1)
@@ -230,14 +197,14 @@ class RunFolder:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read the configuration of the run in a folder. Raise `AgentError` if it is missing or damaged."""
+    """Read the configuration of a run. Raise `AgentError` if it is missing or damaged."""
     if not is_present(path / SETTINGS):
         raise AgentError(f"{path} holds no run: {EXPECTED}")
     return parse_config(read_json(path / SETTINGS), path / SETTINGS)
 
 
 def parse_config(groups: Mapping[str, Any], source: Path) -> TrainConfig:
-    """Parse the content of a settings file. If it is invalid, raise `AgentError`. The message names `source`."""
+    """Parse the content of a settings file. `source` names the file in errors."""
     try:
         return TrainConfig.from_flat(flatten(groups))
     except ConfigError as error:
@@ -245,7 +212,7 @@ def parse_config(groups: Mapping[str, Any], source: Path) -> TrainConfig:
 
 
 def changed_setting(path: Path, config: TrainConfig) -> str | None:
-    """Return an error message if `config` changes a setting that a resumed run must keep, or None otherwise."""
+    """Return an error message if `config` changes a setting that a resumed run must keep."""
     before = read_config(path).flat()
     for name, value in config.flat().items():
         if name not in CHANGEABLE and value != before[name]:
@@ -256,11 +223,7 @@ def changed_setting(path: Path, config: TrainConfig) -> str | None:
 def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[dict[str, Any]]:
     """Read the metrics or the probes of a run, one dict per line.
 
-    Raise `AgentError` if the file is missing or empty, or if a line is missing or damaged.
-
-    Args:
-        cut: whether the run may have just begun, or may still write the file. A missing or empty file then gives [],
-            and an incomplete last line is omitted.
+    Raise `AgentError` if the file is missing, empty or damaged. With `cut`, it may be missing, empty or incomplete.
     """
     if cut and not is_present(path / name):
         return []
@@ -283,7 +246,6 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
-    """Return the lines of the first `iterations` iterations. Raise `AgentError` if one is damaged or missing."""
     if not is_present(path):
         if not iterations:
             return []

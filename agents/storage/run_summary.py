@@ -1,7 +1,4 @@
-"""Summaries of training runs: state, best result and cost.
-
-The files of a run are untrusted. If one of them is damaged, the summary states the problem, and no error is raised.
-"""
+"""Summaries of training runs: state, best result and cost."""
 
 import os
 from collections import Counter
@@ -28,18 +25,12 @@ BEST = ("eval_success", "success", "eval_reward", "reward")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """Summary of a run. Unknown values are None. If a run is damaged, only folder, state and problem are known.
+    """Summary of a run. Unknown values are None.
 
     Attributes:
         problem: what is damaged, or "".
-        iterations: number of finished iterations.
-        planned_iterations: value of the setting `iterations`.
-        best_of: name of the metric by which the run is ranked (see `BEST`). "success" is the win rate over the last 100
-            episodes. "reward" is the mean return of a rollout's episodes.
-        best: largest value of this metric.
-        seconds, env_steps, tokens: duration, number of commands and number of tokens of all iterations.
+        best_of: metric by which the run is ranked. `best` is its largest value.
         peak_memory: largest memory of a process, in bytes.
-        settings: all settings by name.
     """
 
     folder: Path
@@ -57,10 +48,7 @@ class RunSummary:
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
-    """Yield the folders of all runs at or below `folder`. Hidden folders are skipped.
-
-    Raise `AgentError` if `folder` is not a folder.
-    """
+    """Yield the folders of all runs at or below `folder`. Hidden folders are skipped."""
     if not folder.is_dir():
         raise AgentError(f"{folder} is no folder; expected one that contains runs of train or compare")
     for path, folders, files in os.walk(folder):
@@ -93,12 +81,12 @@ def summarize(folder: Path) -> RunSummary:
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the settings whose values differ. `settings` holds all settings of each run."""
+    """Return the names of the settings that differ. `settings` has one mapping per run."""
     return [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1] if settings else []
 
 
 def usual(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
-    """Return a dict of the settings in `names` whose value is the same in more than half of the runs."""
+    """Return the settings in `names` that have the same value in most runs."""
     found: dict[str, Any] = {}
     for name in names if settings else ():
         ((text, count),) = Counter(str(each[name]) for each in settings).most_common(1)
@@ -108,10 +96,7 @@ def usual(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[s
 
 
 def ranked(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """Sort runs by their metric, in the order of `BEST`, and then by its value, highest first.
-
-    Runs without a result are last.
-    """
+    """Sort runs by metric, in the order of `BEST`, and then by value, highest first."""
 
     def place(run: RunSummary) -> tuple[int, float, str]:
         kind = len(BEST) if run.best_of is None else BEST.index(run.best_of)
@@ -137,11 +122,6 @@ def _state(folder: Path, config: TrainConfig, rows: Rows) -> State:
 
 
 def _best(rows: Rows, game: str) -> tuple[str | None, float | None]:
-    """Return the name of the metric by which a run of `game` is ranked, and the largest value of this metric.
-
-    The metric is the first one of `BEST` that the run has. For the win rate over recent episodes, rows with fewer than
-    `RECENT` episodes are ignored. If all rows have fewer, the last row counts.
-    """
     enough = [row for row in rows if (row.get("episodes") or 0) >= RECENT] or rows[-1:]
     recent = _values(enough, "recent_success")
     with_wins = not {our_name(part.strip().partition("?")[0]) for part in game.split(AND)} <= WITHOUT_WINS
@@ -156,10 +136,6 @@ def _best(rows: Rows, game: str) -> tuple[str | None, float | None]:
 
 
 def _tokens(rows: Rows) -> int | None:
-    """Return the number of tokens, computed from the speed and the duration of each iteration.
-
-    Return None if no row has both.
-    """
     names = ("tokens_per_second", "rollout_seconds", "update_seconds")
     known = [row for row in rows if all(row.get(name) is not None for name in names)]
     numbers = [row["tokens_per_second"] * (row["rollout_seconds"] + row["update_seconds"]) for row in known]

@@ -1,4 +1,4 @@
-"""Pydantic models of `agent.json`, `state.json` and `heads.json`. They check every field that is used."""
+"""Pydantic models of `agent.json`, `state.json` and `heads.json`."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -13,13 +13,13 @@ Name: TypeAlias = Annotated[str, Field(max_length=1000)]
 
 
 class Stored(BaseModel):
-    """A strict model: it rejects values of the wrong type, unknown fields, and numbers that are not finite."""
+    """A strict model. It rejects unknown fields and numbers that are not finite."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class TokenizerSettings(Stored):
-    """Settings of a tokenizer that its own JSON file does not store."""
+    """Settings that a tokenizer's own JSON file does not store."""
 
     pad_token: Name | None = None
     unk_token: Name | None = None
@@ -30,7 +30,7 @@ class TokenizerSettings(Stored):
 
 
 class AgentFile(Stored):
-    """The fields of `agent.json` that this project reads. Other fields are ignored."""
+    """The fields of `agent.json` that are read. Others are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,17 +52,7 @@ class AgentFile(Stored):
 
 
 class HeadsFile(Stored):
-    """The content of `heads.json` in an exported model, which describes `heads.safetensors`.
-
-    Attributes:
-        hidden_size: width of the last hidden state, the input of all heads.
-        vocabulary: number of tokens for which q is computed.
-        layers: number of layers of each head. Two layers have a GELU (tanh approximation) between them.
-        q_heads: number of Q heads. If there are two, q is the lower of their outputs.
-        tied: whether a Q head's last layer gives a vector that is multiplied by the model's output embedding.
-        dueling: whether q is v plus the output of a Q head.
-        target_q: whether there are target copies of the Q heads.
-    """
+    """The content of `heads.json` (docs/reference/files.md explains the fields)."""
 
     format: Literal[1] = 1
     hidden_size: Count
@@ -75,14 +65,14 @@ class HeadsFile(Stored):
 
 
 class Continuation(Stored):
-    """The game that the next episode of a slot can continue, and the reset options that continue it."""
+    """A game that an episode can continue, and the reset options for it."""
 
     game: str
     options: dict[str, Any]
 
 
 class ProcessState(Stored):
-    """The state of the `EpisodeRunner` of one process."""
+    """The state of one process's `EpisodeRunner`."""
 
     next_episode: Count
     continuations: dict[Name, Continuation]
@@ -96,18 +86,14 @@ class ScheduleState(Stored):
 
 
 class BestState(Stored):
-    """The best evaluation of a run, after `iteration` iterations."""
+    """The best evaluation of a run."""
 
     iteration: Count
     value: float
 
 
 class TrainingState(Stored):
-    """The content of `state.json`, the state of a training run after `iteration` iterations.
-
-    `rollouts` counts the rollouts of all processes. If it is missing, each process had one rollout per iteration.
-    `input_files` is the result of `input_digests` for the run's games.
-    """
+    """The content of `state.json`. If `rollouts` is None, each iteration had one per process."""
 
     iteration: Count
     rollouts: Count | None = None

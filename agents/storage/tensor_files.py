@@ -1,13 +1,6 @@
-"""Tensor files of checkpoints.
+"""Tensor files of checkpoints, in the format of torch's distributed checkpoint.
 
-Each process of a run with a sharded trunk writes its own rows of each sharded tensor. Process 0 of 2 writes:
-
-    model-shard-00001-of-00002.safetensors          rows of the model's tensors, in the data type of the model
-    training-shard-00001-of-00002.safetensors       rows of the torch optimizer's state and of the master weights
-
-The rows of all files, in the order of the file names, form the whole tensor. The format is that of torch's distributed
-checkpoint. Its `HuggingFaceStorageReader` can read these files, but ignores missing rows, and prints a traceback if a
-file is damaged. Its writer needs memory for a copy of the file. The project therefore uses neither.
+With a sharded trunk, each process writes its own rows of each tensor.
 """
 
 import json
@@ -33,16 +26,15 @@ from games.errors import described, naming
 from games.files import sha256, sync
 from games.untrusted_files import check_regular
 
+# torch's `HuggingFaceStorageReader` ignores missing rows, and its writer needs memory for a copy of the file
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 
 
 @dataclass(frozen=True, slots=True)
 class StoredShards:
-    """A tensor whose rows are divided among several files. `stored[first:last]` reads a range of rows.
+    """A tensor whose rows are in several files. `stored[first:last]` reads a range of rows.
 
-    Attributes:
-        parts: for each file, its path and the open tensor in it.
-        shape: the shape of the whole tensor.
+    `parts` holds the path and the open tensor of each file. `shape` is that of the whole tensor.
     """
 
     name: str
@@ -51,11 +43,9 @@ class StoredShards:
 
     @property
     def nbytes(self) -> int:
-        """Size of the whole tensor in bytes."""
         return self.shape.numel() * self[:0].element_size()
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Read a range of rows. Raise `AgentError` if a number is not finite."""
         first, last, _ = rows.indices(self.shape[0])
         read, begin = [], 0
         for path, part in self.parts:
@@ -72,7 +62,7 @@ StoredTensor: TypeAlias = Tensor | StoredShards
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write the tensors without a second copy in memory."""
+    """Write a safetensors file."""
     path.touch()
     mode = path.stat().st_mode
     with naming(path):
@@ -81,7 +71,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def divided(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, DTensor]]:
-    """Return the tensors, sorted by name, as two dicts: those that every process holds, and those that are sharded."""
+    """Return the whole tensors and the sharded tensors, each sorted by name."""
     sharded = {name: tensor for name, tensor in sorted(tensors.items()) if isinstance(tensor, DTensor)}
     return {name: tensor for name, tensor in sorted(tensors.items()) if name not in sharded}, sharded
 
@@ -90,10 +80,7 @@ def divided(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
 class ShardFile:
     """A file with this process's rows of sharded tensors.
 
-    Attributes:
-        file: name that the file would have without sharding, such as "model.safetensors".
-        tensors: the sharded tensors by name.
-        dtype: data type of the stored rows. If None, the data type of each tensor is used.
+    `file` is the name without sharding, such as "model.safetensors". `dtype` is that of the stored rows.
     """
 
     file: str
@@ -106,12 +93,12 @@ class ShardFile:
         return f"{Path(self.file).stem}-shard-{run.process_index + 1:05d}-of-{run.num_processes:05d}.safetensors"
 
     def check(self) -> None:
-        """Raise `DivergenceError` if a number in this process's rows is not finite."""
+        """Raise `DivergenceError` if a number is not finite."""
         for name, rows in self._rows():
             check_finite({name: rows})
 
     def write(self, folder: Path) -> str:
-        """Write the file, one tensor after the other, and return its SHA-256."""
+        """Write the file and return its SHA-256."""
         header: dict[str, Any] = {}
         offsets, end = {}, 0
         for name, tensor in self.tensors.items():
@@ -132,20 +119,12 @@ class ShardFile:
         return sha256(path)
 
     def _rows(self) -> Iterator[tuple[str, Tensor]]:
-        """For each tensor, yield its name and this process's rows. The rows have the data type of the file."""
         for name, tensor in self.tensors.items():
             yield name, local(tensor.detach()).to(self.dtype or tensor.dtype)
 
 
 def read_shards(folder: Path, file: str, files: Iterable[str]) -> dict[str, StoredTensor]:
-    """Open the sharded tensors in the shard files of a verified checkpoint. Return them by name.
-
-    Raise `AgentError` if a file is damaged, or if the parts of a tensor do not fit together.
-
-    Args:
-        file: name that the shard files would have without sharding (see `ShardFile`).
-        files: names of all files of the checkpoint.
-    """
+    """Open the sharded tensors of a checkpoint. `file` is the name without sharding."""
     pattern = re.compile(rf"{Path(file).stem}-shard-\d{{5}}-of-\d{{5}}\.safetensors")
     parts: dict[str, list[tuple[Path, Any]]] = {}
     for path in (folder / name for name in sorted(files) if pattern.fullmatch(name)):
@@ -158,10 +137,6 @@ def read_shards(folder: Path, file: str, files: Iterable[str]) -> dict[str, Stor
 
 
 def _joined(name: str, parts: list[tuple[Path, Any]]) -> StoredShards:
-    """Join the parts of a tensor along its rows.
-
-    Raise `AgentError` if their data types or their other dimensions differ, or if a part is a scalar.
-    """
     shapes, kinds = [part.get_shape() for _, part in parts], {part.get_dtype() for _, part in parts}
     if not all(shapes) or len(kinds) > 1 or len({tuple(shape[1:]) for shape in shapes}) > 1:
         paths = f"{parts[0][0]} to {parts[-1][0].name}"
@@ -171,11 +146,7 @@ def _joined(name: str, parts: list[tuple[Path, Any]]) -> StoredShards:
 
 
 def part_for(stored: StoredTensor, parameter: Tensor) -> Tensor:
-    """Return this process's rows of a stored tensor if `parameter` is sharded, or else the whole tensor.
-
-    The stored tensor has the shape of `parameter`, or is a scalar such as a step count. A scalar is always returned
-    whole.
-    """
+    """Return this process's rows of a stored tensor. A scalar or an unsharded tensor is returned whole."""
     if not isinstance(parameter, DTensor) or not stored.shape:
         return stored if isinstance(stored, Tensor) else stored[:]
     place = part_of(parameter)
@@ -188,7 +159,7 @@ def part_for(stored: StoredTensor, parameter: Tensor) -> Tensor:
 
 
 def part_of(tensor: DTensor) -> ChunkStorageMetadata:
-    """Return which part of a sharded tensor this process has: the `offsets` and `sizes` in all dimensions."""
+    """Return the `offsets` and `sizes` of this process's part of a tensor."""
     part: ChunkStorageMetadata
     (part,) = tensor.__create_chunk_list__()  # type: ignore[no-untyped-call]
     return part
@@ -196,7 +167,7 @@ def part_of(tensor: DTensor) -> ChunkStorageMetadata:
 
 @contextmanager
 def tensor_errors(path: Path) -> Iterator[None]:
-    """Convert exceptions that occur while reading a safetensors file to `AgentError`."""
+    """Convert exceptions from reading a safetensors file to `AgentError`."""
     try:
         yield
     except DivergenceError as error:

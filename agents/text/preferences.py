@@ -1,8 +1,4 @@
-"""Preferences: each is a prompt with two completions, of which a judge chose one and rejected the other.
-
-A file of preferences has one JSON object per line, with the texts `prompt`, `chosen` and `rejected`. Other fields are
-ignored.
-"""
+"""Reads and writes files of preferences, with one JSON object per line."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +14,7 @@ FIELDS = ("prompt", "chosen", "rejected")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """A prompt with two completions. The completions are not stripped, because many begin with a space."""
+    """A prompt with two completions, which may begin with a space."""
 
     prompt: str
     chosen: str
@@ -26,11 +22,7 @@ class Preference:
 
 
 def read_preferences(path: Path) -> list[Preference]:
-    """Read a file of preferences.
-
-    Raises:
-        AgentError: the file does not exist, is empty or is not UTF-8, or a line is not a preference.
-    """
+    """Read a file of preferences. Raise AgentError if it is missing, empty or damaged."""
     lines = enumerate(read_lines(path, error=AgentError), 1)
     preferences = [_preference(line, f"{path}:{number}") for number, (_, line) in lines]
     if not preferences:
@@ -44,16 +36,9 @@ def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
 
 
 class UnfinishedPreferences:
-    """A file beside `path` that stores sampled preferences, so that `make-pairs` can resume after an interruption.
+    """Stores sampled preferences beside `path`, so that `make-pairs` can resume.
 
-    The first line of the file holds the sampling settings. Each later line holds a batch of preferences. A tie in the
-    judge's comparison is stored as None.
-
-    Attributes:
-        batches: batches that an interrupted run with the same settings has stored.
-
-    Raises:
-        AgentError: a line is damaged.
+    `batches` holds the preferences of an interrupted run with the same settings. None stands for a tie.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -66,7 +51,7 @@ class UnfinishedPreferences:
         self._is_begun = False
 
     def add(self, batch: Sequence[Preference | None]) -> None:
-        """Append a batch to the file. The first call drops an incomplete last line and batches of other settings."""
+        """Append a batch. The first call removes unusable lines from the file."""
         if not self._is_begun:
             atomic_write(self._path, json_lines([self._settings, *map(_rows, self.batches)]))
             self._is_begun = True

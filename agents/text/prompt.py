@@ -1,12 +1,4 @@
-"""Prompt formats: the text around observations and commands, and the text that states a return.
-
-Each turn appends `before_command`, the command and `after_command` to the episode's token stream. Every piece is
-tokenized separately. The format `plain` is the text that a player sees in a terminal. The format `chat` consists of
-messages in the format of the tokenizer's chat template, for an instruction-tuned model.
-
-`plain` is the default, even for the instruction-tuned SmolLM2-135M-Instruct. In `simple` games, this model gives the
-right commands a higher probability with `plain` than with `chat` (NOTES.md).
-"""
+"""Prompt formats: the text around observations and commands."""
 
 import sys
 import time
@@ -21,53 +13,41 @@ from games.errors import first_line
 
 @dataclass(slots=True, kw_only=True)
 class ReturnText:
-    """Adds the text of a return to observations. A return is the sum of the rewards from a turn on.
-
-    Attributes:
-        place: `turn` states the return-to-go at every turn. `prefix` states the return of the whole episode before the
-            opening text, in the wording of Turner and Einhorn's code (2023).
-        wanted: return that an agent aims at when it plays, in units of reward. None if it is not known yet.
-    """
+    """Adds the text of a return to observations, at each turn (`turn`) or once (`prefix`)."""
 
     place: Literal["turn", "prefix"] = "turn"
-    wanted: float | None = None
+    wanted: float | None = None  # return at which an agent aims
 
     def added_to(self, observation: str, remaining: float, *, first: bool, game_prompt: str) -> str:
-        """Return an observation, with a text that states `remaining`, the sum of the rewards from this turn on.
-
-        If `place` is "prefix", only the first observation gets the text, which precedes it.
-
-        If `place` is "turn", every observation gets the text. In a game with a prompt, the text follows the
-        observation, so that streams with different returns share the opening text. In a game without a prompt, the text
-        precedes the observation, because the command directly continues the observation.
-        """
+        """Return an observation with the text of `remaining`, the return from this turn on."""
         if self.place == "prefix":
+            # the wording of Turner and Einhorn's code (2023)
             return f"This play through has a return of {number(remaining)}\n{observation}" if first else observation
         stated = f"Return: {number(remaining)}"
+        # last, so that streams share the opening text; but without a prompt, the command continues the observation
         return f"{observation}\n{stated}" if game_prompt.strip() else f"{stated}\n{observation}"
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Texts that together contain every word, digit and sign that `added_to` can add to an observation."""
+        """Texts with all words, digits and signs that `added_to` can add."""
         return ("\n", self.added_to("", 0.0, first=True, game_prompt=""), *"0123456789.-")
 
 
 def number(value: float) -> str:
-    """Return a number as text, such as "0.3" or "-2". It has at most two decimals, to hide rounding errors of sums."""
+    """Return a number as text with at most two decimals, such as "0.3" or "-2"."""
     text = f"{round(value, 9):.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFormat:
-    """Text around observations and commands.
+    """Text around observations and commands. Each piece is tokenized separately.
 
     Attributes:
         opening: text before the first observation.
         before_observation: text before each later observation.
-        prompt: text between an observation and a command. None for the game's own prompt.
-        terminator: text after a command. None for the game's own terminator.
-        returns: adds a text that states a return to observations. None for no such text.
+        prompt: text between an observation and a command. None: the game's own.
+        terminator: text after a command, so that no command is a prefix of another. None: the game's own.
     """
 
     name: str
@@ -78,25 +58,19 @@ class PromptFormat:
     returns: ReturnText | None = None
 
     def before_command(self, observation: str, *, game_prompt: str, first: bool, remaining: float = 0.0) -> str:
-        """Return the text before a command, except the prompt's trailing spaces. `PromptFormat.command` returns these.
-
-        `remaining` is the return from this turn on.
-        """
+        """Return the text before a command, without the prompt's trailing spaces (see `command`)."""
         before, prompt = self.opening if first else self.before_observation, self._prompt(game_prompt)
         if self.returns is not None:
             observation = self.returns.added_to(observation, remaining, first=first, game_prompt=prompt)
         return f"{before}{observation}{prompt.rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
-        """Return the prompt's trailing spaces and the command.
-
-        The spaces belong to the command because many tokenizers join a space and the next word in one token.
-        """
+        """Return the prompt's trailing spaces and the command."""
         prompt = self._prompt(game_prompt)
+        # many tokenizers join a space and the next word in one token
         return prompt[len(prompt.rstrip(" ")) :] + command
 
     def after_command(self, *, game_terminator: str) -> str:
-        """Return the text that ends a command. It prevents a command from being a prefix of another command."""
         return game_terminator if self.terminator is None else self.terminator
 
     def _prompt(self, game_prompt: str) -> str:
@@ -104,25 +78,20 @@ class PromptFormat:
 
 
 PLAIN = PromptFormat(name="plain")
-FORMATS = ("plain", "chat")
+FORMATS = ("plain", "chat")  # plain is better even for SmolLM2-135M-Instruct in `simple` games (NOTES.md)
 SECONDS = 20.0  # limit of rendering a chat template, which may contain loops
 INSTRUCTION = "You are playing a text adventure game. Answer each message with the next command."
 FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation"  # placeholders in a rendered chat
 
 
 def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) -> PromptFormat:
-    """Return the prompt format called `name`. The format `chat` uses the tokenizer's chat template.
-
-    Raises:
-        AgentError: the name is unknown, or the tokenizer has no chat template that the format `chat` can use.
-    """
+    """Return the prompt format called `name`. Raise AgentError if the tokenizer does not support it."""
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
     return replace(PLAIN if name == "plain" else _chat_format(tokenizer), returns=returns)
 
 
 def _chat_format(tokenizer: Any) -> PromptFormat:
-    """Render a conversation with the chat template, and return the text between its messages as a prompt format."""
     from jinja2 import TemplateError
 
     if not getattr(tokenizer, "chat_template", None):
@@ -157,12 +126,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
 
 
 def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
-    """Render a conversation in which placeholders stand for observations and commands.
-
-    Return two texts. The first ends where the second command would begin. The second ends with the message that holds
-    the first command. `system` holds the system message, if any. `first` is the user's first message, with its
-    placeholder.
-    """
+    """Render a chat up to its second command, and a chat that ends with its first."""
     messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": SECOND}]
     with _time_limit(SECONDS):
@@ -174,7 +138,7 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise a `RuntimeError` in the Python code of the `with` block after `seconds`."""
+    """Raise a RuntimeError in the block's Python code after `seconds`."""
     end, before = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:

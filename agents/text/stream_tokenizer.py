@@ -1,8 +1,4 @@
-"""Tokenizes a stream piece by piece, so that the pieces together look like one text to the model.
-
-A stream is the token sequence of an episode. When a tokenizer encodes a text, it may add a special token (BOS) at the
-start, and SentencePiece tokenizers add a space. Both belong at the start of the first piece only.
-"""
+"""Tokenizes a stream piece by piece, as if it were one text."""
 
 import json
 from collections.abc import Sequence
@@ -12,15 +8,10 @@ from agents.protocol import AgentError
 
 
 class StreamTokenizer:
-    """Encodes and decodes the pieces of a stream, the token sequence of an episode.
+    """Encodes and decodes a stream, the token sequence of an episode, piece by piece.
 
-    Args:
-        tokenizer: a fast tokenizer of the `transformers` library.
-        split_special_tokens: whether text that looks like a special token is encoded like any other text.
-
-    Attributes:
-        unknown: words that a word-level tokenizer replaced by its unknown token. Only the first such word of each text
-            is stored.
+    Only the first piece gets special tokens (BOS) and SentencePiece's leading space. `tokenizer` is a fast tokenizer of
+    the `transformers` library.
     """
 
     def __init__(self, tokenizer: Any, *, split_special_tokens: bool = False) -> None:
@@ -28,18 +19,18 @@ class StreamTokenizer:
         self.start = _start(tokenizer)
         self._options = {"split_special_tokens": True} if split_special_tokens else {}
         self._has_words = type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
-        self.unknown: set[str] = set()
+        self.unknown: set[str] = set()  # at most one word per text
         self._continuation = _without_blank(tokenizer)
         if self._continuation is not None:
             self._continuation.encode_special_tokens = split_special_tokens
 
     def begin(self, text: str) -> list[int]:
-        """Return the tokens of the first piece of a stream, including the special tokens at the start (BOS)."""
+        """Return the tokens of a stream's first piece."""
         tokens = self._whole(text) if text else []
         return tokens if tokens[: len(self.start)] == self.start else self.start + tokens
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of any piece of a stream except the first."""
+        """Return the tokens of a later piece."""
         if not text:
             return []
         if self._continuation is None:
@@ -47,7 +38,7 @@ class StreamTokenizer:
         return list(self._continuation.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Return the text of any piece of a stream except the first."""
+        """Return the text of a later piece."""
         decoder = self.tokenizer if self._continuation is None else self._continuation
         return str(decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens))
 
@@ -64,7 +55,7 @@ class StreamTokenizer:
 
 
 def unknown_word(tokenizer: Any, text: str) -> str | None:
-    """Return the first word of a text that a word-level tokenizer does not know, or None if it knows all words."""
+    """Return the first word that a word-level tokenizer does not know, or None."""
     backend = tokenizer.backend_tokenizer
     normalized = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
     words = (word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalized))
@@ -81,10 +72,7 @@ def _start(tokenizer: Any) -> list[int]:
 
 
 def _without_blank(tokenizer: Any) -> Any:
-    """Return a copy of the tokenizer's backend that adds no leading space.
-
-    Return None if the tokenizer's own backend adds none.
-    """
+    """Return a copy of the backend that adds no leading space, or None if the backend adds none."""
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -98,7 +86,7 @@ def _without_blank(tokenizer: Any) -> Any:
 
 
 def _clean(part: Any) -> Any:
-    """Return a tokenizer's component (in JSON form) without the step that adds or removes a leading space."""
+    """Remove the steps for a leading space from a tokenizer's component in JSON."""
     if part is None:
         return None
     kind = part["type"]

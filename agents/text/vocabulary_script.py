@@ -1,7 +1,6 @@
-"""Collects the words that TextWorld's games can print, from TextWorld's grammars, logic files, code and Inform rules.
+"""Collects the words that TextWorld's games can print.
 
-A superfluous word costs one row of the embedding. A missing word becomes the unknown token when a game prints it. This
-command writes the data file:
+This command writes the data file:
 
     python -m agents.text.vocabulary_script > agents/data/textworld_words.txt
 """
@@ -33,7 +32,7 @@ RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', r
 
 
 def textworld_words() -> list[str]:
-    """Return all words that TextWorld's games can print, in lower case and sorted."""
+    """Return the words of TextWorld's games, in lower case and sorted."""
     root = Path(textworld.__file__).parent
     return sorted({word for text in _texts(root) for word in re.findall("[a-z]+", text.lower())})
 
@@ -55,11 +54,7 @@ def _texts(root: Path) -> Iterator[str]:
 
 
 def grammar_text(line: str) -> str:
-    """Return the text that TextWorld can print from a line of a grammar, such as `name:one;another`.
-
-    If the line defines nouns, the text also contains their plurals. References to other lines, such as #name#, and
-    placeholders, such as (name), are removed.
-    """
+    """Return the text of a grammar's line, such as `name:one;another`, with plurals of nouns."""
     if line.startswith("#"):
         return ""
     name, _, text = line.partition(":")
@@ -70,13 +65,13 @@ def grammar_text(line: str) -> str:
 def plural(names: str) -> str:
     """Return the plurals of names, such as "ovens;tables" for "oven;table".
 
-    TextWorld prints plurals in sentences such as "you've seen better ovens".
+    TextWorld prints plurals, as in "you've seen better ovens".
     """
     return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
 
 def code_texts(source: str) -> Iterator[str]:
-    """Yield the strings of a Python file, except docstrings, error messages and command-line help."""
+    """Yield the strings of a Python file, except docstrings, error messages and help texts."""
     tree = ast.parse(source)
     skipped = {id(child) for node in ast.walk(tree) if _is_for_programmers(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
@@ -94,7 +89,7 @@ def _is_for_programmers(node: ast.AST) -> bool:
 
 
 def code_rooms(source: str) -> Iterator[str]:
-    """Yield the names of rooms in a challenge's code: the arguments of `new_room` and the keys of NEIGHBORS."""
+    """Yield the names of rooms in a challenge's code."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Attribute(attr="new_room"), args=[ast.Constant(value=str(name))]):
@@ -104,12 +99,12 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """Return the message of an Inform rule, followed by the third person of each verb in [brackets]."""
+    """Return an Inform rule's message, and the third person of each verb in [brackets]."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 
 def third_person(verb: str) -> str:
-    """Return the third person of a verb. For example, pass, carry and see become passes, carries and sees."""
+    """Return the third person of a verb, such as passes, carries or sees."""
     if re.search("(s|x|z|ch|sh)$", verb):
         return verb + "es"
     return re.sub("(?<=[^aeiou])y$", "ie", verb) + "s"

@@ -1,8 +1,4 @@
-"""A word-level tokenizer for small trunks: words, digits, punctuation marks and newlines are tokens.
-
-Text is lower-cased and spaces are dropped, so " Wedding" and "wedding" are the same token. A newline is a token,
-because it ends a command. Pieces of a text give the same tokens as the whole text, if no piece ends inside a word.
-"""
+"""A word-level tokenizer for small trunks. Its tokens are words, digits, punctuation and newlines."""
 
 from __future__ import annotations
 
@@ -24,17 +20,10 @@ MARKS = ("\n", *string.digits, *string.punctuation)
 
 
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
-    """Build a tokenizer whose tokens are the words of `vocabulary`, with ids in order of first appearance.
+    """Build a tokenizer whose tokens are the words of `vocabulary`.
 
-    A text that looks like a special token, such as "[PAD]", is split like any other text.
-
-    Args:
-        vocabulary: entries of one or several words, such as "We had a".
-        specials: if True, the vocabulary also contains [PAD], [UNK] and [END] (ids 0, 1, 2), the newline, digits and
-            ASCII punctuation. An unknown word then becomes [UNK]. If False, an unknown word raises an `Exception`.
-
-    Raises:
-        AgentError: the vocabulary is empty, or an entry contains no word.
+    `specials` adds [PAD], [UNK], [END], the newline, digits and punctuation. Without [UNK], an unknown word raises an
+    `Exception`. Raise AgentError if an entry of the vocabulary contains no word.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -53,23 +42,20 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
 
 def known_words(backend: Mapping[str, Any]) -> list[str]:
-    """Return the words of a word-level tokenizer in order of their ids, without the special tokens.
-
-    `backend` is the content of the tokenizer's file tokenizer.json.
-    """
+    """Return the words of a parsed `tokenizer.json` in order of id, without special tokens."""
     ids: dict[str, int] = backend["model"]["vocab"]
     return [word for word in sorted(ids, key=lambda word: ids[word]) if word not in (PAD, UNKNOWN, END)]
 
 
 @cache
 def textworld_vocabulary() -> tuple[str, ...]:
-    """Return all words that TextWorld's games can print, sorted."""
+    """Return all words that TextWorld's games can print."""
     text = (files("agents") / "data" / "textworld_words.txt").read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def split_words(text: str) -> list[str]:
-    """Return the tokens of a text as strings. For example, "It's 10" has the five tokens it, ', s, 1 and 0."""
+    """Return the tokens of a text. "It's 10" has five: it, ', s, 1 and 0."""
     tokenizer = _splitter()
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
 
@@ -80,10 +66,6 @@ def _splitter() -> Tokenizer:
 
 
 def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
-    """Build a word-level tokenizer.
-
-    Its decoder omits the spaces between digits, and those around newlines, apostrophes and hyphens.
-    """
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 
@@ -95,7 +77,7 @@ def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
             decoders.WordPiece(prefix="##", cleanup=False),
             decoders.Fuse(),
             decoders.Replace(Regex(r" *\n *"), "\n"),
-            decoders.Replace(Regex(r"(?<=['-]) | (?=['-])|(?<=[0-9]) (?=[0-9])"), ""),
+            decoders.Replace(Regex(r"(?<=['-]) | (?=['-])|(?<=[0-9]) (?=[0-9])"), ""),  # it's, well-done, 10
         ]
     )
     return tokenizer

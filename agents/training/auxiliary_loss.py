@@ -1,12 +1,4 @@
-"""An auxiliary next-token loss on the game's text, which teaches a randomly initialised trunk to read.
-
-The targets are the tokens that the agent did not choose: the game's text, and those tokens of commands that had no
-alternative. The loss reuses the hidden states of the update's forward pass. The lm_head is expensive, because it covers
-the whole vocabulary. It is therefore applied only to a few sampled positions of each segment.
-
-Let V be the number of tokens in the vocabulary, d the hidden size and P the number of weights in the trunk. Per
-position, the lm_head costs V d / P times as much as the trunk. For SmolLM2-135M, this factor is a quarter.
-"""
+"""An auxiliary next-token loss on the game's text. It samples positions, because the lm_head is expensive."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,11 +13,7 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 def sample_positions(
     rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator
 ) -> dict[int, Indices]:
-    """Sample up to `count` positions, without replacement, in each segment whose index is in `rows`.
-
-    Return a dict from segment index to positions. The loss predicts the token after each position. A position is
-    excluded if the agent chose the token after it.
-    """
+    """Sample up to `count` positions per segment, before tokens that the agent did not choose."""
     positions = {}
     for row in rows:
         segment = rollout.segments[row]
@@ -36,10 +24,7 @@ def sample_positions(
 
 
 def lm_loss(model: ActorCritic, states: Tensor, part: MicroBatch, positions: Mapping[int, Indices]) -> Tensor:
-    """Return the sum of -log p(next token), in nats, over the sampled positions of a micro-batch.
-
-    `states` are the micro-batch's last hidden states, which `MicroBatch.hidden_states` yields.
-    """
+    """Return the sum of -log p(next token), in nats. `states` are the last hidden states."""
     sampled = [positions[row] for row in part.segments]
     rows, before = np.repeat(np.arange(len(sampled)), list(map(len, sampled))), np.concatenate(sampled)
     logprobs = model.all_logprobs(states[part.locate(rows, before)])  # [M, V]

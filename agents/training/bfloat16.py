@@ -4,18 +4,14 @@ SLOW_BFLOAT16 = "this processor computes slowly in bfloat16, because it has no A
 
 
 def is_fast_in_bfloat16() -> bool:
-    """Return whether torch computes bfloat16 matrix products fast on this machine.
-
-    This is assumed of every accelerator, and of CPUs with AVX-512. On other CPUs, an update of SmolLM2 takes at least
-    ten times as long in bfloat16 as in float32 (NOTES.md).
-    """
+    """Return whether this machine has an accelerator, or a CPU that is fast in bfloat16."""
     import torch
 
     return torch.accelerator.is_available() or cpu_is_fast_in_bfloat16()
 
 
 def cpu_is_fast_in_bfloat16() -> bool:
-    """Return whether torch computes bfloat16 matrix products fast on this CPU. This requires AVX-512."""
+    """Return whether this CPU has AVX-512."""
     import torch
 
     return torch.backends.cpu.get_cpu_capability() == "AVX512"

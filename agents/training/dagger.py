@@ -1,8 +1,4 @@
-"""Labels for imitation: the commands that the update imitates.
-
-Behaviour cloning and DAgger take labels from an expert. Rejection sampling takes labels from the agent's own best
-episodes. A choice is a token that the agent sampled from several alternatives.
-"""
+"""Labels for imitation: the commands that the update imitates."""
 
 import math
 from collections.abc import Sequence
@@ -21,17 +17,10 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 class Expert:
     """Labels turns with the game's own solution.
 
-    While an episode follows the walkthrough, the label is the walkthrough's next command. After a deviation, the label
-    is the first look-up that is admissible and has not been played. Once all look-ups have been played, the label is
-    the first of `policy_commands`, which solve the game from its current state. Without such a command, the turn has no
-    label.
+    The label is the next command of the walkthrough. After a deviation, it is a look-up or one of `policy_commands`.
+    A look-up, such as reading a recipe, is a command of the walkthrough that is not in the first `policy_commands`.
 
-    A look-up is a command of the walkthrough that is not in the first turn's `policy_commands`, such as reading the
-    recipe in a cooking game. `policy_commands` may use information that the player has not read yet, such as the
-    ingredients. Look-ups therefore come first.
-
-    With `prefer_policy`, the label is the first of `policy_commands`. If there are none, it is the walkthrough's next
-    command before a deviation, and the turn has no label after one.
+    With `prefer_policy`, the label is one of `policy_commands`, or else the next command of the walkthrough.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
@@ -41,7 +30,7 @@ class Expert:
         self._lookups: dict[int, list[str]] = {}
 
     def label(self, turn: Turn) -> int | None:
-        """Return the index of the label among the admissible commands, or None if the turn has no label."""
+        """Return the index of the label among the admissible commands, or None."""
         policy = list(turn.info.get("policy_commands") or ())
         if turn.first:
             solution = list(turn.info.get("extra.walkthrough") or ())
@@ -50,6 +39,7 @@ class Expert:
         self._skip_redundant(turn)
         commands: list[str] = turn.info["admissible_commands"]
         walkthrough, policy = self._walkthroughs[turn.episode][:1], policy[:1]
+        # look-ups come first, because `policy_commands` may use information that the player has not read yet
         after_deviation = self._lookups[turn.episode] or policy
         candidates = policy + walkthrough if self.prefer_policy else walkthrough + after_deviation
         return next((commands.index(command) for command in candidates if command in commands), None)
@@ -60,7 +50,7 @@ class Expert:
         self._lookups[turn.episode] = [other for other in self._lookups[turn.episode] if other != command]
 
     def _skip_redundant(self, turn: Turn) -> None:
-        """Skip inadmissible commands of the walkthrough, such as "open door" when the door is already open."""
+        """Skip inadmissible commands, such as "open door" if the door is open."""
         while (rest := self._walkthroughs[turn.episode]) and rest[0] not in turn.info["admissible_commands"]:
             self.record(turn, rest[0])
 
@@ -72,13 +62,8 @@ class Expert:
 class DAggerAgent:
     """Plays the expert's command with probability `beta`, and the model's command otherwise.
 
-    The expert labels every turn. If the expert has no command, the model plays and the turn has no label. The
-    probabilities, v and q of a decision are always the model's. In a fraction `greedy` of the episodes, the model plays
-    greedily on its own turns, and thus learns to escape the loops of greedy decoding.
-
-    This is DAgger (Ross, Gordon and Bagnell, 2011), except that the model is trained on the current rollout and not on
-    a growing data set. With `beta` = 1, it is behaviour cloning. Raise `AgentError` if the model generates free text,
-    which an expert cannot label.
+    In a fraction `greedy` of the episodes, the model plays greedily. This is DAgger (Ross, Gordon and Bagnell, 2011),
+    trained on the current rollout only.
     """
 
     def __init__(self, agent: LanguageModelAgent, expert: Expert, *, beta: float = 1.0, greedy: float = 0.0) -> None:
@@ -125,11 +110,7 @@ class DAggerAgent:
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
-        """Return metrics of the turns since the last call. Turns with only one command do not count.
-
-        `labelled` is the fraction of turns that have a label. `agreement` is the fraction of the labels that are the
-        model's likeliest command. Raise `AgentError` if no turn has a label.
-        """
+        """Return metrics since the last call. Raise `AgentError` if no turn has a label."""
         agreed, turns, self._agreed, self._turns = self._agreed, self._turns, [], 0
         if not agreed:
             raise AgentError("the expert has no labels: none of these games has a walkthrough or policy_commands")
@@ -156,11 +137,7 @@ class DAggerAgent:
 def label_best_episodes(
     segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
 ) -> tuple[list[Segment], Metrics]:
-    """Label each choice of the episodes in `best_episodes` with the sampled token. Remove all other labels.
-
-    Return a tuple (segments, metrics). `segments` holds all segments, labelled or not. The only metric is `kept`, the
-    fraction of the episodes that are imitated.
-    """
+    """Return all segments, and the metric `kept`. Only the best episodes are labelled."""
     kept = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
     labels = [[c.chosen if segment.episode in kept else None for c in segment.choices] for segment in segments]
     labelled = [
@@ -171,11 +148,10 @@ def label_best_episodes(
 
 
 def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: float) -> set[int]:
-    """Return the numbers of the episodes to imitate: all won episodes, and the best episodes of each game.
+    """Return the numbers of the won episodes and of each game's best episodes.
 
-    Episodes of a game are ranked by discounted return. The best are the first ceil(`top_fraction` * n) of n episodes,
-    and those that tie with the last of them. If `top_fraction` is below 1, episodes with the game's lowest return do
-    not count as best. If it is 1, all episodes are imitated.
+    The best are the first ceil(`top_fraction` * n) of n episodes by discounted return, and ties. The lowest return does
+    not count as best, unless `top_fraction` is 1.
     """
     returns = [discounted_return(episode, gamma) for episode in episodes]
     won = [bool(episode.won) for episode in episodes]
@@ -184,15 +160,12 @@ def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: fl
 
 
 def discounted_return(episode: Episode, gamma: float) -> float:
-    """Return the sum of the episode's shaped rewards, discounted by `gamma` per turn."""
+    """Return the sum of the shaped rewards, discounted by `gamma` per turn."""
     return sum(gamma**turn * step.reward for turn, step in enumerate(episode.steps))
 
 
 def best_returns(games: ArrayLike, returns: ArrayLike, won: ArrayLike, *, top_fraction: float) -> NDArray[np.bool_]:
-    """Return a mask [N] of the episodes to imitate. The rule is that of `best_episodes`.
-
-    `games`, `returns` and `won` [N] hold the game of each of N episodes, its return, and whether it was won.
-    """
+    """Return a mask [N] of the episodes to imitate, as in `best_episodes`. All arrays are [N]."""
     earned, best = np.asarray(returns, dtype=np.float64), np.array(won, dtype=np.bool_)
     if top_fraction == 1:
         return np.ones_like(best)

@@ -1,8 +1,4 @@
-"""Writes and reads `data.jsonl`, the file in a run's folder that holds recorded episodes as token streams.
-
-Each line of the file is an episode, except the last line, which is the number of episodes. Episodes are read one at a
-time. Only an index of the file is kept in memory.
-"""
+"""Writes and reads `data.jsonl`: one recorded episode per line, and their number at the end."""
 
 import codecs
 import json
@@ -23,15 +19,14 @@ from agents.protocol import AgentError, EpisodeEnd, Turn
 from agents.training.dagger import discounted_return
 from games.untrusted_files import first_error, read_raw_lines
 
-MAX_LINE = 64_000_000
-"""Maximum length of a line, in bytes."""
+MAX_LINE = 64_000_000  # bytes
+# name of a game -> texts before and after a command; the key "" stands for all other games
 Prompts: TypeAlias = Mapping[str, tuple[str, str]]
-"""Maps the name of a game to the texts before and after a command. The key "" stands for all other games."""
 _CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class SegmentRow(TypedDict):
-    """A segment in JSON. The choices are tuples (position, turn, alternatives, chosen, label, reward, discount)."""
+    """A segment in JSON. Choices are (position, turn, alternatives, chosen, label, reward, discount)."""
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     tokens: list[int]
@@ -39,11 +34,7 @@ class SegmentRow(TypedDict):
 
 
 class EpisodeRow(TypedDict):
-    """An episode in JSON, which is one line of the file.
-
-    `earned` is the episode's return. It is discounted, unless the labels are "return" (see `Converter`). `bootstrap` is
-    True if the episode was truncated. Its last choice is then not an action but a marker of the final state.
-    """
+    """An episode in JSON. If `bootstrap` is True, its last choice only marks the final state."""
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     game: str
@@ -57,18 +48,12 @@ ADAPTER = TypeAdapter(EpisodeRow)
 
 
 class Converter:
-    """Converts recorded episodes to the lines of the file.
+    """Converts recorded episodes to the lines of the file, and counts them.
 
-    Args:
-        recorder: records the token streams.
-        prompts: the texts before and after a command, for each game.
-        labels: as `Optimizer.labels`. With "none", no command is imitated. With "expert", the expert's commands are
-            imitated if an expert played in the episode. Otherwise, all commands are imitated.
+    If `labels` is "expert" and an expert played, only the expert's commands are labelled.
 
     Attributes:
-        episodes, turns: number of written episodes, and total number of their turns. Episodes without a choice to learn
-            from are not written.
-        foreign: in the mode `trie`, number of turns whose command was not admissible. In other modes, 0.
+        foreign: number of inadmissible commands in the mode `trie`.
         other_games: number of episodes whose game is not in `prompts`.
     """
 
@@ -77,11 +62,7 @@ class Converter:
         self.episodes = self.turns = self.foreign = self.other_games = 0
 
     def lines(self, episodes: Iterable[tuple[str, Episode]]) -> Iterator[str]:
-        """Yield the lines of the file for tuples (source of `--data`, episode).
-
-        Raise `AgentError` if there is no choice to learn from, or if an episode cannot be converted. In the latter
-        case, the message names the source.
-        """
+        """Yield the lines for tuples (source, episode). Raise `AgentError` if these cannot be used."""
         for source, episode in episodes:
             try:
                 segments = self.segments(episode) if episode.steps else []
@@ -119,7 +100,7 @@ class Converter:
         }
 
     def segments(self, episode: Episode) -> list[Segment]:
-        """Return the segments of an episode, in order of time, without outputs of the model."""
+        """Return the segments of an episode, without outputs of the model."""
         prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
         rewards = [0.0, *(step.reward for step in episode.steps)]
         turns = [
@@ -149,7 +130,7 @@ class Converter:
 
 
 class Index(NamedTuple):
-    """Arrays [N] with an entry for each episode: byte offset of the line, number of the game, return, won or not."""
+    """Arrays [N] with an entry for each episode. `offsets` are in bytes."""
 
     offsets: NDArray[np.int64]
     games: NDArray[np.int64]
@@ -158,10 +139,7 @@ class Index(NamedTuple):
 
 
 def read_index(path: Path, vocabulary: int) -> Index:
-    """Check all lines of the file, and return its index.
-
-    `vocabulary` is the number of tokens of the tokenizer. Raise `AgentError` if the file is missing or damaged.
-    """
+    """Check all lines, and return their index. Raise `AgentError` if the file is missing or damaged."""
     offsets, games, returns, won = array("q", [0]), array("q"), array("d"), array("b")
     known: dict[str, int] = {}
     total: int | None = None
@@ -183,14 +161,14 @@ def read_index(path: Path, vocabulary: int) -> Index:
 
 
 def read_row(path: Path, index: Index, episode: int, vocabulary: int) -> EpisodeRow:
-    """Read the episode with the index `episode`. Raise `AgentError` if its line is damaged."""
+    """Read an episode. Raise `AgentError` if its line is damaged."""
     offset = int(index.offsets[episode])
     lines = read_raw_lines(path, offset=offset, number=episode + 1, limit=MAX_LINE, error=AgentError)
     return _parse(*next(lines, (str(path), b"")), vocabulary)
 
 
 def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> list[Segment]:
-    """Convert a row of the file to segments without outputs of the model. `episode` becomes their episode number."""
+    """Convert a row to segments, without outputs of the model."""
     return [
         Segment(
             episode=episode,
@@ -229,7 +207,7 @@ def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
 
 
 def _problem(segment: SegmentRow, vocabulary: int) -> str:
-    """Return what is wrong with a segment, or "" if it is valid."""
+    """Return what is wrong with a segment, or ""."""
     choices, length = segment["choices"], len(segment["tokens"])
     positions = [choice[0] for choice in choices]
     if not positions or positions[0] < 0 or positions[-1] != length - 1 or sorted(set(positions)) != positions:

@@ -1,4 +1,4 @@
-"""Sources of recorded play: transcripts, and episodes that a random player or an expert plays before training."""
+"""Sources of recorded play: transcripts, and new episodes of a random player or an expert."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,14 +18,10 @@ from games.untrusted_files import check_regular
 
 EXPECTED = "the folder of a run, a transcript file, or episodes as in random:20 or expert:20"
 ADVICE = "--data random:N and expert:N need games with admissible commands; give --data a run or a transcript instead"
-"""End of the error message if a game offers no admissible commands."""
 
 
 class ExpertAgent:
-    """Plays the expert's commands, and random commands at turns for which the expert has none.
-
-    Raise `AgentError` if the expert had no command in a whole episode.
-    """
+    """Plays the expert's commands, or random ones where the expert has none."""
 
     name = "expert"
 
@@ -56,14 +52,11 @@ class ExpertAgent:
 
 
 def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
-    """Raise `AgentError` if a source of recorded play cannot be used. The arguments are those of `recorded_episodes`.
-
-    For the sources random:N and expert:N, one command is played as a test.
-    """
+    """Raise `AgentError` if a source of recorded play cannot be used."""
     for name in source_names(config.rollout.data):
         if GENERATED.fullmatch(name):
             with EpisodeRunner(specs, seed=config.run.seed, parallel=1, max_turns=1, advice=ADVICE) as runner:
-                next(runner.play(RandomAgent(seed=0), 1), None)
+                next(runner.play(RandomAgent(seed=0), 1), None)  # one command, as a test
         else:
             path = transcript_path(name)
             transcript.check_present(path, expected=EXPECTED)
@@ -71,19 +64,17 @@ def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
 
 
 def transcript_path(source: str) -> Path:
-    """Return the path of the transcript `source`, or of the transcript in the folder `source`."""
+    """Return the path of a transcript. `source` may be its folder."""
     path = Path(source)
     return path / transcript.NAME if path.is_dir() else path
 
 
 def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> Iterator[tuple[str, Episode]]:
-    """Yield the episodes of all sources of `--data`, one at a time, as tuples (source, episode).
-
-    The random player and the expert play the games `specs`.
+    """Yield the episodes of all sources of `--data` as tuples (source, episode).
 
     Raises:
         AgentError: a transcript is missing or damaged, or the expert has no commands.
-        GameError: a recorded game is reserved for evaluation, or a game fails again and again.
+        GameError: a recorded game is reserved for evaluation, or a game keeps failing.
     """
     for name in source_names(config.rollout.data):
         if not (generated := GENERATED.fullmatch(name)):

@@ -1,7 +1,4 @@
-"""Token streams of finished episodes, with the current model's outputs at each choice.
-
-Recorded play and the replay buffer use them. So does `agents.training.hindsight`, for prompts that state returns.
-"""
+"""Token streams of finished episodes, with the current model's outputs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -25,16 +22,13 @@ from agents.training.rollout_batch import RolloutBatch
 
 
 def converter_of(agent: LanguageModelAgent, specs: Iterable[games.GameSpec], labels: str) -> Converter:
-    """Return a converter with the settings of the agent, for episodes of the games `specs`."""
+    """Return a converter with the agent's settings, for episodes of these games."""
     recorder = StreamRecorder(agent.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=agent.gamma)
     return Converter(recorder, prompts_of(specs), labels=labels)
 
 
 def prompts_of(specs: Iterable[games.GameSpec]) -> Prompts:
-    """Return a dict from the name of each game to the texts before and after a command.
-
-    The key "" stands for all other games. It has the texts of the first game.
-    """
+    """Return the texts before and after a command by game. The key "" stands for all other games."""
     kinds: dict[tuple[str, str], games.GameSpec] = {}
     prompts = {spec.name: _texts(kinds.setdefault((spec.kind, spec.target), spec)) for spec in specs}
     return prompts | {"": next(iter(prompts.values()))}
@@ -51,20 +45,12 @@ def _texts(spec: games.GameSpec) -> tuple[str, str]:
 def evaluated_streams(
     model: ActorCritic, update: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
 ) -> tuple[list[Segment], list[bool]]:
-    """Run the model on episodes. Return a tuple (segments, agreement).
+    """Run the model on episodes. Return their segments with the model's outputs, and the agreement.
 
-    `segments` are the segments of all episodes, in order, with the model's log-probability, v, q and entropy at each
-    choice. `agreement` has an entry for each labelled choice: whether the label is the model's likeliest alternative.
-    Choices of segments with `whole_vocabulary` have no entry.
+    The agreement tells for each label whether it is the likeliest alternative. It leaves out segments with
+    `whole_vocabulary`. The last choice of a truncated episode only marks the final state, and is removed.
 
-    Args:
-        update: settings of the forward passes.
-        streams: the segments of each episode, as `StreamRecorder.record` returns them.
-        truncated: whether each episode was truncated. The last choice of a truncated episode only marks the final
-            state. It provides v of this state, and is then removed.
-
-    Raises:
-        DivergenceError: an output of the model is not finite.
+    Raise DivergenceError if an output of the model is not finite.
     """
     if not (everything := [segment for stream in streams for segment in stream]):
         return [], []
@@ -91,10 +77,7 @@ def evaluated_streams(
 
 
 def _numbers(heads: HeadOutputs, chosen: Tensor) -> Tensor:
-    """Return a tensor [N, 5]: log pi(chosen token), v, q(chosen token), entropy and likeliest alternative of N choices.
-
-    `chosen` [N] is the index of the chosen token among the alternatives.
-    """
+    """Return [N, 5]: log pi(chosen token), v, q(chosen token), entropy, likeliest alternative."""
     index = chosen[:, None]
     q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q.gather(1, index)[:, 0]
     likeliest = heads.logprobs.argmax(1)

@@ -1,7 +1,4 @@
-"""Builds a training run from its configuration.
-
-Building a component may draw random numbers, so the order of construction affects the results of a run.
-"""
+"""Builds a training run. The order of construction affects its random numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,14 +45,14 @@ from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
-    """Build the trainer of a new run in the folder `out`. With `resume`, the trainer continues that folder's run.
+    """Build the trainer of a run in the folder `out`. With `resume`, continue the run there.
 
-    An error of one process is raised in all processes of a run. After one of the errors below, nothing is written.
+    Nothing is written if one of these errors occurs.
 
     Raises:
         ConfigError: a setting does not fit the optimizer.
         GameError: the game is unknown or reserved for evaluation.
-        AgentError: the folder or the checkpoint of `init` cannot be used, or the run does not fit into memory.
+        AgentError: the weights of `init` cannot be used, or the run does not fit into memory.
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
     with connected():
@@ -89,7 +86,6 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
 def _prepare(
     config: TrainConfig, out: Path, *, resume: bool
 ) -> tuple[Optimizer, LevelSchedule, list[games.GameSpec], RunFolder]:
-    """Return the parts of a run that need no model: optimizer, level schedule, held-out games and run folder."""
     check_installed(config)
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
@@ -110,10 +106,7 @@ def _build(
     words: Sequence[str],
     accelerator: Accelerator,
 ) -> tuple[Trainer, list[str]]:
-    """Return a tuple: the trainer, and the hashes of the games on which its initial weights were trained.
-
-    `held_out` are the games on which the model is evaluated, and `words` is the result of `open_words`.
-    """
+    """Return the trainer, and the hashes of the games of earlier training."""
     torch.manual_seed(config.run.seed)
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
@@ -154,7 +147,6 @@ def _build(
 
 
 def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
-    """Return the games that `game` names, or [] if it is empty. Load the reward models of the games."""
     specs = games.resolve(game, step_seconds=config.rollout.step_seconds) if game else []
     reject_reserved_seeds(specs)
     load_models(specs)
@@ -164,10 +156,7 @@ def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init`, if any, into the model.
-
-    Return a tuple: notes for the user, and the hashes of the games on which these weights were trained.
-    """
+    """Load the weights of `init`. Return notes, and the hashes of the games of earlier training."""
     if not config.run.init:
         return [], []
     copied = folder.path / INITIAL  # a resumed run loads its own copy
@@ -181,7 +170,6 @@ def _warm_start(
 def _agents(
     config: TrainConfig, model: ActorCritic, tokenizer: object, optimizer: Optimizer, seed: int
 ) -> tuple[LanguageModelAgent, DAggerAgent | None]:
-    """Return a tuple: the agent that learns, and the agent that plays with an expert, or None without an expert."""
     agent = LanguageModelAgent(
         model,
         tokenizer,
@@ -204,7 +192,6 @@ def _agents(
 def _warnings(
     specs: Sequence[games.GameSpec], held_out: Sequence[games.GameSpec], model: ActorCritic, accelerator: Accelerator
 ) -> list[str]:
-    """Return notes for the user if the model is trained on evaluation games, or if bfloat16 is slow on this CPU."""
     known = {*map(game_hash, specs)} & {*map(game_hash, held_out)} if held_out else ()
     notes = [f"the model is trained on {len(known)} of the {len(held_out)} games of --eval-game"] if known else []
     is_slow = model.dtype == torch.bfloat16 and accelerator.device.type == "cpu" and not cpu_is_fast_in_bfloat16()

@@ -1,8 +1,4 @@
-"""Runs frozen layers only once per rollout, instead of in every gradient step, and stores their hidden states.
-
-With `--lr 0`, only the heads are trained, so all layers of the trunk run once. With `--lora-layers`, the layers below
-the adapter run once.
-"""
+"""Runs frozen layers only once per rollout, with `--lr 0` or `--lora-layers`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,12 +20,9 @@ if TYPE_CHECKING:
 
 
 class RolloutStates:
-    """Stores one hidden state for each token of a rollout, and returns the hidden states of a micro-batch.
+    """Stores one hidden state for each token of a rollout.
 
-    Args:
-        streams: the token ids of each stream.
-        layers: number of frozen lower layers. The hidden states after them are stored in the trunk's data type. If
-            None, the last hidden states are stored in float32.
+    `layers` is the number of frozen lower layers. None stands for the last hidden states, in float32.
     """
 
     def __init__(self, streams: Sequence[Indices], layers: int | None) -> None:
@@ -38,10 +31,7 @@ class RolloutStates:
         self._states = torch.empty(0)  # [total number of tokens, d]
 
     def store(self, states: Tensor, rows: Sequence[int], tree: PrefixTree | None) -> None:
-        """Store the hidden states of the streams with the indices `rows`.
-
-        `states` is [b, L, d] or, if the streams are packed in a prefix tree with P nodes, [1, P, d].
-        """
+        """Store hidden states [b, L, d] or, with a prefix tree of P nodes, [1, P, d]."""
         if not len(self._states):
             dtype = torch.float32 if self.layers is None else states.dtype
             self._states = states.new_empty(int(self._lengths.sum()), states.shape[2], dtype=dtype)
@@ -50,20 +40,14 @@ class RolloutStates:
         self._states[torch.from_numpy(index).to(states.device)] = states[row, position].to(self._states.dtype)
 
     def of(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
-        """Return the hidden states of a micro-batch of the streams `rows`. They are arbitrary at padding.
-
-        `shape` is that of the micro-batch's tokens: [b, L] or, if the streams are packed in `tree`, [1, P].
-        """
+        """Return hidden states for tokens of shape [b, L] or [1, P]. They are arbitrary at padding."""
         indices = np.zeros(shape, dtype=np.int64)
         index, places = self._tokens(rows, tree)
         indices[places] = index
         return FrozenStates(self.layers, self._states[torch.from_numpy(indices).to(self._states.device)])
 
     def _tokens(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
-        """Return a tuple for the n tokens of the streams `rows`: indices in `_states`, and indices in a micro-batch.
-
-        Indices in `_states` are an array [n]. Indices in a micro-batch are a tuple (rows [n], positions [n]).
-        """
+        """Return the tokens' indices [n] in `_states`, and their rows and positions in a micro-batch."""
         which = np.asarray(rows)
         own = np.repeat(np.arange(len(which)), self._lengths[which])
         positions = np.concatenate([np.arange(length) for length in self._lengths[which]])
@@ -71,11 +55,7 @@ class RolloutStates:
 
 
 def trains_heads_alone(updater: "Updater") -> bool:
-    """Return whether only the heads are trained, and all gradient steps have the same last hidden states.
-
-    This requires that `--lr` is 0 and the learning rate of v or q is not 0. There must be no active dropout in the
-    trunk and no auxiliary next-token loss. The trunk must not be sharded.
-    """
+    """Return whether only the heads are trained, on hidden states that do not change."""
     rates = {"policy": 0.0, "value": 0.0, "q": 0.0}
     for group in updater.torch_optimizer.param_groups:
         rates[group.get("name", "policy")] = group.get("full_lr", group["lr"])
@@ -87,14 +67,7 @@ def trains_heads_alone(updater: "Updater") -> bool:
 
 
 def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
-    """Compute the hidden states after the layers below the adapter once, and store them in `rollout`.
-
-    The reference policy and all epochs then run only the upper layers. `trunk_runs_once` frees the states. Return the
-    number of computed tokens, weighted as in `computed_tokens`.
-
-    Compute nothing and return 0 if no layer is frozen, the trunk is sharded, or `trains_heads_alone` is True. Do the
-    same if the reference policy does not share the frozen parameters.
-    """
+    """Store the hidden states below the adapter in `rollout`. Return the number of computed tokens."""
     model, reference = updater.model, updater.reference.copy
     if is_sharded(model) or trains_heads_alone(updater) or not (layers := frozen_layers(model)):
         return 0.0
@@ -105,12 +78,7 @@ def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
 
 @contextmanager
 def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float]:
-    """A context for the gradient steps on a rollout. If only the heads are trained, the trunk runs once, at the start.
-
-    The trunk's last hidden states are then stored in `rollout`. Within the context, only the heads require gradients.
-    Yield the number of tokens that the trunk computed, or 0 if it did not run. At the end, all hidden states in
-    `rollout` are freed, including those of `keep_lower_states`.
-    """
+    """Run the trunk only once in the block, if only the heads are trained. Yield the number of computed tokens."""
     frozen, computed = list[nn.Parameter](), 0.0
     if trains_heads_alone(updater):
         named = updater.model.named_parameters()
@@ -127,7 +95,7 @@ def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float
 
 
 def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic) -> float:
-    """Return the number of tokens that a pass over `part` computes, weighted by the share of the layers that run."""
+    """Return the tokens that a pass computes, weighted by the share of layers that run."""
     own = sum(len(rollout.segments[row].tokens) for row in part.segments)
     computed = own if part.tree is None else len(part.tree.tokens)
     if part.frozen is None:
@@ -137,11 +105,7 @@ def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic)
 
 @torch.no_grad()
 def _read(model: ActorCritic, config: UpdateConfig, rollout: RolloutBatch, layers: int | None) -> float:
-    """Compute all hidden states of a rollout without gradient, and store them in `rollout.frozen`.
-
-    These are the states after the lowest `layers` layers or, if `layers` is None, the last hidden states. Return the
-    number of computed tokens, weighted as in `computed_tokens`.
-    """
+    """Store the hidden states of a rollout. Return the number of computed tokens."""
     computed, kept = 0.0, RolloutStates([segment.tokens for segment in rollout.segments], layers)
     with model.mode(training=False):
         for part in rollout.passes(model, config):

@@ -1,4 +1,4 @@
-"""The words of games, from which the tokenizer of a new trunk is built."""
+"""Words of games, for the tokenizer of a new trunk."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,12 @@ from agents.text.word_tokenizer import known_words, split_words
 from agents.training.data_sources import recorded_episodes
 from games.base import TextGame
 
-WORD_EPISODES, WORD_TURNS = 8, 25
-"""Number and turn limit of the random episodes from which `open_words` takes words."""
+WORD_EPISODES, WORD_TURNS = 8, 25  # number and turn limit of random episodes
 COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
-"""Advice in the error message if a game offers no admissible commands in the mode `trie`."""
 
 
 def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """Return all words that the games can print, or None if a game does not list its words."""
+    """Return all words of the games, or None if a game does not list its words."""
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
@@ -32,19 +30,12 @@ def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
-    """Return texts whose words a new trunk's tokenizer needs in addition to TextWorld's words.
-
-    The texts come from recorded play and, in the mode `trie`, from random episodes of the games that may print unknown
-    words. Without such games, or for a pretrained trunk, return [].
-
-    For a resumed run, whose folder is `resumed`, return the words of the run's own tokenizer. New random episodes could
-    have other texts.
-    """
+    """Return texts whose words are added to a new tokenizer. `resumed` is the folder of a resumed run."""
     texts = dict[str, None]()
     unknown = [spec for spec in specs if spec.has_new_words]
     if not unknown or config.model.trunk not in SCRATCH:
         return []
-    if resumed is not None:
+    if resumed is not None:  # new random episodes could have other words
         initial = resumed / INITIAL
         return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
     if config.rollout.mode == "trie":

@@ -1,8 +1,4 @@
-"""Evaluation on held-out games during training. The model plays without expert, dropout or reward shaping.
-
-All evaluations of a run play the same episodes with the same random numbers. They do not affect the training. The
-episodes are divided among the processes.
-"""
+"""Evaluation on held-out games during training. All evaluations play the same episodes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,23 +18,14 @@ from agents.training.progress import Progress
 
 
 class Best(NamedTuple):
-    """The best evaluation so far: number of finished iterations, and success rate or mean return."""
+    """The best evaluation so far. `value` is a success rate or a mean return."""
 
     iteration: int
     value: float
 
 
 class HeldOutGames:
-    """Evaluates the model on held-out games, and stores the best evaluation.
-
-    Args:
-        specs: the games. If there are more games than episodes, evenly spaced games are played.
-        agent: the agent whose model is trained.
-        rank, processes: rank of this process, and number of processes.
-
-    Attributes:
-        best: the best evaluation so far, or None. If several are equal, it is the earliest.
-    """
+    """Evaluates the model on held-out games, and stores the best evaluation."""
 
     def __init__(
         self, specs: Sequence[Game], config: TrainConfig, *, agent: LanguageModelAgent, rank: int, processes: int
@@ -52,11 +39,9 @@ class HeldOutGames:
         self.best: Best | None = None
 
     def measure(self, iteration: int, progress: Progress) -> Metrics:
-        """Play the games, and return the metrics. `iteration` is the number of finished iterations.
+        """Play the games after `iteration` iterations. All processes must call this method.
 
-        All processes must call this method. The metrics are the success rate with Wilson's interval or, if no game
-        reports `won`, the mean return with its bootstrap interval. Raise `FatalGameError` if all episodes of a process
-        failed.
+        Raise `FatalGameError` if all episodes of a process failed.
         """
         played = gather(in_all_processes(lambda: self._play(progress), self._agent.model))
         episodes = [episode for part, _ in played for episode in part]
@@ -73,7 +58,7 @@ class HeldOutGames:
 
     @memory_advice(SMALLER_ROLLOUT)
     def _play(self, progress: Progress) -> tuple[list[Episode], int]:
-        """Return the episodes of this process, ordered by number, and the number of episodes that failed."""
+        """Return this process's episodes in order, and the number of failed episodes."""
         first, end = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
         progress.begin("evaluation", end - first)
         before = self._agent.tokens

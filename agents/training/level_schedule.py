@@ -1,9 +1,4 @@
-"""The level schedule selects the games of a training run, from all levels at once or level by level.
-
-The games of different levels are interleaved, so that a pass over all games does not end with only the hardest ones.
-With promotion, the next level starts when the win rate on the current level is high enough. Half of the episodes then
-play lower levels, so that the policy does not forget them.
-"""
+"""Selects the games of a run, from all levels at once or level by level."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -22,12 +17,8 @@ class LevelSchedule:
     """The games of a run and its current level.
 
     Args:
-        specs: all games of the run.
-        promote: win rate on the current level at which the next level starts. If None, all levels are played at once.
-        episodes: the win rate is measured over this number of episodes, the most recent ones of the current level.
-
-    Raises:
-        AgentError: promotion is requested, but a game has no known level.
+        promote: win rate at which the next level starts. None: all levels are played at once.
+        episodes: number of recent episodes of a level over which the win rate is measured.
     """
 
     def __init__(self, specs: Sequence[games.GameSpec], *, promote: float | None, episodes: int) -> None:
@@ -50,14 +41,11 @@ class LevelSchedule:
         return self.promote is None or self._stage == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """Return the games to play, in order.
-
-        Without promotion, these are all games. With promotion, games of the current level and of lower levels
-        alternate. The shorter of the two lists is repeated.
-        """
+        """Return the games to play. With promotion, the current level and lower levels alternate."""
         if self.level is None:
             return tuple(_mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
+        # lower levels too, so that the policy does not forget them
         below = _mixed_levels([s for s in self.specs if s.level is not None and s.level < self.level])
         if not below:
             return tuple(current)
@@ -65,13 +53,7 @@ class LevelSchedule:
         return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count the wins in a rollout, start the next level if the win rate suffices, and return metrics.
-
-        With several levels, the metrics are win rates by level, such as `success_level_3`. With promotion, they also
-        contain `level`, the level before this update.
-
-        `episodes` are those of the rollout, ordered by number. Episodes in which an expert played do not count.
-        """
+        """Count wins, start the next level if it is due, and return metrics. `episodes` are in order."""
         alone = [episode for episode in episodes if not episode.with_expert]
         won = {level: [bool(e.won) for e in alone if self._level_of[e.game] == level] for level in self.levels}
         metrics: Metrics = {}
@@ -90,7 +72,7 @@ class LevelSchedule:
         return {"level": self.level, "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of `state_dict`. Raise `AgentError` if no game has the stored level."""
+        """Restore the state. Raise `AgentError` if no game has its level."""
         if self.level is not None:
             if state["level"] not in self.levels:
                 levels = ", ".join(map(str, self.levels))
@@ -100,5 +82,6 @@ class LevelSchedule:
 
 
 def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:
+    # interleaved, so that a pass over all games does not end with only the hardest ones
     levels = dict.fromkeys(spec.level for spec in specs)
     return interleave([[spec for spec in specs if spec.level == level] for level in levels])

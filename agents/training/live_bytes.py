@@ -1,4 +1,4 @@
-"""Counts the memory of tensors while operations run. Fake tensors allocate no memory, but count like real tensors."""
+"""Counts the memory of tensors, including fake tensors, while operations run."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -11,14 +11,12 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context manager that counts the storages of all tensors that torch operations return, until they are freed.
+    """Counts the storages that torch operations return, until they are freed.
 
-    Memory that an operation allocates internally and frees before it returns is not counted. In a real run, torch
-    computes the gradient of an indexing operation in place. While a dispatch mode is active, it copies the gradient
-    instead. This class therefore runs `index_put` in place during the backward pass.
+    Temporary memory within an operation is not counted.
 
     Attributes:
-        live: size of the counted storages that exist now, in bytes.
+        live: size of the counted storages, in bytes.
         peak: maximum of `live` since the last `reset_peak`.
     """
 
@@ -47,6 +45,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        # in a real run, autograd works in place; it copies only because a dispatch mode is active
         if function is torch.ops.aten.index_put.default and torch._C._current_graph_task_id() >= 0:
             function = torch.ops.aten.index_put_.default
         result = function(*args, **(kwargs or {}))

@@ -1,11 +1,4 @@
-"""Estimates and measures a run's peak memory. A run that does not fit is rejected before it starts.
-
-The estimate contains what a run needs in addition to the loaded weights: the rollout's key/value cache, the activations
-of the update's largest micro-batch, gradients, the torch optimizer's moments, and master weights of a bfloat16 trunk.
-Activations are measured with passes over three short streams (token sequences), so the estimate holds for any decoder,
-adapter and dropout. If the agent samples from the whole vocabulary, the estimate adds the vectors that
-`VocabularyTerms` stores. Other activations of the heads and memory limits of the process are ignored.
-"""
+"""Estimates and measures the peak memory of a run."""
 
 import resource
 import sys
@@ -46,18 +39,16 @@ SMALLER_GATHER = "use --sharded-play layers or more processes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryNeeds:
-    """Memory that a model's rollout and update need in addition to its weights, in bytes.
+    """The memory that a run needs besides the weights of its model, in bytes.
+
+    The activations of n tokens are per_pass + n per_token + n^2 per_pair.
 
     Attributes:
-        fixed: the gradients, the torch optimizer's moments and the master weights, all in float32.
-        replicated: the bytes of `fixed` that belong to the heads and the adapter, which are never sharded.
-        per_position: the keys and values of one token in the rollout's cache.
-        per_pass: the activations of a forward pass that do not depend on the number of tokens.
-        per_token: the activations that each token adds.
-        per_pair: the activations that each pair of tokens of a stream adds. It is 0 unless attention stores its
-            probabilities for the backward pass.
-        checkpoint: the hidden states that gradient checkpointing stores for each token, one per layer.
-        per_choice: one float32 vector over the vocabulary.
+        fixed: gradients, moments and master weights.
+        replicated: the part of `fixed` that is never sharded.
+        per_position: keys and values of a token.
+        checkpoint: hidden states of a token that gradient checkpointing stores.
+        per_choice: a float32 vector over the vocabulary.
     """
 
     layers: int
@@ -72,7 +63,7 @@ class MemoryNeeds:
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
-        """Measure how much memory a model needs. Gradient checkpointing must not be enabled yet."""
+        """Measure the needs of a model. Gradient checkpointing must be off."""
         short = max(1, min(32, model.context // 4))
         kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # bytes: c + a n + b n^2
         per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
@@ -102,17 +93,12 @@ class MemoryNeeds:
         offloaded: bool,
         by_layer: bool = False,
     ) -> Self:
-        """Return the memory needs of each process if several processes shard the trunk (`agents.model.sharding`).
-
-        A process stores its shard of the trunk, the whole heads and the whole adapter. For all of these, it also stores
-        gradients and optimizer state. During play, it has no gradients, but holds the gathered weights of the trunk
-        (`gathered_bytes`).
+        """Return the needs of each process if the trunk is sharded.
 
         Args:
-            models: the trained model and, if there is one, the frozen copy of the initial policy.
+            models: the trained model and, if there is one, the reference policy.
             moved: whether the models are already on the device.
-            offloaded: whether the trunk's shards are in CPU memory instead of on the device.
-            by_layer: whether play gathers the trunk layer by layer, instead of as a whole.
+            offloaded: whether the shards are in CPU memory.
         """
         trunk = {parameter for model in models for parameter in trunk_parameters(model)}
         weights, gradients = _stored(trunk)
@@ -124,15 +110,12 @@ class MemoryNeeds:
         return replace(self, fixed=part + replicated + max(0, gathered - freed))
 
     def rollout(self, *, parallel: int, context: int) -> float:
-        """Return the peak size of the key/value cache for `parallel` streams of `context` tokens, in bytes."""
+        """Return the peak size of the key/value cache, in bytes."""
         # the peak includes a temporary copy of one layer
         return (1 + 1 / self.layers) * parallel * room_for(context, 0) * self.per_position
 
     def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
-        """Return the peak size of a micro-batch's activations, in bytes. `recompute` means gradient checkpointing.
-
-        The micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
-        """
+        """Return the peak size of a micro-batch's activations, in bytes."""
         rows = max(1, micro_batch_tokens // context)
         kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
         if not recompute:
@@ -143,18 +126,15 @@ class MemoryNeeds:
     def total(
         self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, per_vocabulary: int = 0
     ) -> float:
-        """Return the peak memory of the whole run, in bytes. See `rollout` and `update` for most arguments.
-
-        `per_vocabulary` is the number of float32 vectors over the vocabulary that the update stores for every choice.
-        The rollout's cache is included although it is freed before the update: the allocator may keep its memory.
-        """
+        """Return the peak memory of the whole run, in bytes."""
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         vocabulary = per_vocabulary * max(micro_batch_tokens, context) * self.per_choice
+        # the cache is freed before the update, but the allocator may keep its memory
         return self.fixed + self.rollout(parallel=parallel, context=context) + update + vocabulary
 
 
 def available(device: torch.device, processes: int = 1) -> int:
-    """Return the free memory for one process, in bytes. On a CPU, it is the free RAM divided by `processes`."""
+    """Return the free memory for one process, in bytes."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -162,14 +142,14 @@ def available(device: torch.device, processes: int = 1) -> int:
 
 
 def capacity(device: torch.device, processes: int = 1) -> int:
-    """Return the total memory for one process, in bytes. On a CPU, it is the RAM divided by `processes`."""
+    """Return the total memory for one process, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return int(psutil.virtual_memory().total) // processes
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory so far, in bytes. On a GPU, only tensors count. On a CPU, the whole process counts."""
+    """Return the peak memory so far, in bytes. On a GPU, only tensors count."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -178,7 +158,7 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add the note `advice` to out-of-memory errors that have no note yet. Also works as a decorator."""
+    """Add the note `advice` to out-of-memory errors that have no note yet."""
     try:
         yield
     except BaseException as error:
@@ -188,21 +168,18 @@ def memory_advice(advice: str) -> Iterator[None]:
 
 
 def context_of(config: TrainConfig, model: ActorCritic) -> int:
-    """Return the maximum length of a stream of a run, in tokens."""
+    """Return the maximum length of a stream, in tokens."""
     return min(config.rollout.context or model.context, model.context)
 
 
 def run_sizes(config: TrainConfig, context: int) -> dict[str, Any]:
-    """Return the sizes that determine a run's memory: `micro_batch_tokens`, `parallel` and `context`."""
+    """Return the settings that determine the memory of a run."""
     parallel = min(config.rollout.parallel, config.rollout.episodes)
     return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
 
 
 def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
-    """Return a function that computes `needs.total` for the settings of a run.
-
-    Keyword arguments of the returned function replace settings.
-    """
+    """Return a function that computes `needs.total` for a run. Its arguments replace settings."""
     optimizer = optimizer_class(config.run.optimizer)
     stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
     return partial(
@@ -214,7 +191,7 @@ def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int, advice: str = "") -> None:
-    """Raise `AgentError` if a run needs more than `free` bytes. The message suggests smaller settings or `advice`."""
+    """Raise `AgentError` if a run needs more than `free` bytes."""
     need, sizes = needed(needs, config, context=context), run_sizes(config, context)
     if need() <= free:
         return
@@ -227,10 +204,6 @@ def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free:
 
 
 def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    """Return advice on which setting to lower, and to what value. Lowering this setting alone lets the run fit.
-
-    `sizes` is a result of `run_sizes`, `need` is a result of `needed`, and `free` is in bytes.
-    """
     rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
     for names, least in rows:
         numbers = range(least, sizes[names[0]] + 1)
@@ -244,19 +217,17 @@ def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) ->
 
 
 def _stored(parameters: Iterable[Tensor]) -> tuple[int, int]:
-    """Return a tuple (size of the weights, size of their float32 gradients), in bytes.
-
-    Trained bfloat16 weights do not count as weights, because `MemoryNeeds.fixed` contains their float32 master weights.
-    """
+    """Return a tuple (size of the weights, size of the float32 gradients)."""
     weights = gradients = 0
     for p in parameters:
+        # the master weights of trained bfloat16 weights are counted in `MemoryNeeds.fixed`
         weights += p.nbytes if not p.requires_grad or p.dtype == torch.float32 else 0
         gradients += 4 * p.numel() if p.requires_grad else 0
     return weights, gradients
 
 
 def _activations(model: ActorCritic, length: int) -> int:
-    """Return the size of the activations of a pass over one stream of `length` tokens, in bytes."""
+    """Return the size of the activations for `length` tokens."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     storages: dict[int, Tensor] = {}
 
@@ -273,7 +244,7 @@ def _activations(model: ActorCritic, length: int) -> int:
 
 @torch.no_grad()
 def _position(model: ActorCritic) -> int:
-    """Return the size of one token's keys and values in the cache, in bytes."""
+    """Return the size of one token's keys and values."""
     cache = RaggedCache(model.layers)
     with model.mode(training=False):
         forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])

@@ -1,12 +1,4 @@
-"""Predicts the peak memory of a run per device from its configuration, for `train --dry-run`.
-
-The sizes of weights, gradients, moments and master weights follow from the shapes of the parameters. The rest comes
-from a simulation with fake tensors (`agents.training.memory_simulation`). No weights are read or allocated.
-
-The prediction is the largest total size of tensors that exist at the same time. It excludes libraries, the Python
-program and the memory allocator. The check before a run (`agents.training.memory_estimate`) is quicker and includes
-the allocator.
-"""
+"""Predicts the peak memory of a run without running it (`train --dry-run`)."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -52,16 +44,7 @@ ABOUT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Peak memory of a run on one device, in bytes. `ABOUT` describes the components.
-
-    A trunk in shards is gathered unit by unit (`agents.model.sharding`). Each decoder layer is a unit. The embeddings,
-    the last norm and the lm_head form the root unit. The device holds one process's shards of the weights, gradients,
-    moments and the reference. If shards are offloaded, it holds none of them.
-
-    `activations` is the peak of the forward and backward passes. With shards, it includes the gradients of the root
-    unit, and `gathered_update` includes a layer's gradients. `gathering` holds the root units of all models, and the
-    communication buffer of one root unit. In gradient steps, only the frozen copy's root unit stays gathered.
-    """
+    """The peak memory of a run on one device, in bytes. `ABOUT` describes the fields."""
 
     weights: float
     reference: float
@@ -79,7 +62,6 @@ class Prediction:
 
     @property
     def phases(self) -> dict[str, float]:
-        """The peak of each phase: rollout, update (forward and backward passes) and step."""
         state = self.weights + self.reference + self.moments + self.master_weights
         return {
             "rollout": state + self.cache + self.play + self.gathered_play,
@@ -94,14 +76,12 @@ class Prediction:
 
 @dataclass(kw_only=True)
 class MemoryModel:
-    """Predicts the memory of a run for a model, which may be on torch's meta device.
+    """Predicts the memory of a run. The model may be on the meta device.
 
     Attributes:
-        copied: whether the run has a frozen copy of the initial policy (`reference_copy`).
-        ranks: number of processes that share the trunk in shards (FSDP2). 1 means that the trunk is not sharded.
-        on_gpu: whether the run is on a GPU.
-        by_layer: whether play gathers a sharded trunk layer by layer, instead of as a whole.
-        offloaded: whether shards are stored in CPU memory instead of on the GPU.
+        copied: whether the run has a frozen copy of the initial policy.
+        ranks: number of processes that shard the trunk.
+        offloaded: whether the shards are in CPU memory.
     """
 
     model: ActorCritic
@@ -115,10 +95,7 @@ class MemoryModel:
     _simulated: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def predict(self, *, parallel: int, micro_batch_tokens: int, context: int) -> Prediction:
-        """Predict the peak memory of a run with `parallel` live streams of up to `context` tokens.
-
-        A micro-batch holds as many streams of `context` tokens as `micro_batch_tokens` allows, but at least one.
-        """
+        """Predict the peak memory for `parallel` live streams of `context` tokens."""
         simulation = Simulation(
             self.model,
             self.config.update,
@@ -134,7 +111,7 @@ class MemoryModel:
         return Prediction(**self._fixed, cache=cache, play=play, activations=activations, step=step)
 
     def _once(self, simulate: Callable[..., Any], **sizes: int) -> Any:
-        """Return the result of `simulate(**sizes)`, which runs only once for the same `sizes`."""
+        """Call `simulate` only once for the same sizes."""
         where = (simulate.__name__, *sizes.items())
         if where not in self._simulated:
             self._simulated[where] = simulate(**sizes)
@@ -142,19 +119,17 @@ class MemoryModel:
 
     @property
     def _share_of_trunk(self) -> float:
-        """Fraction of the trunk that a process stores on its device."""
         return 0.0 if self.offloaded else 1 / self.ranks
 
     @property
     def _share_of_trained(self) -> float:
-        """Fraction of the trained parameters that a process stores on its device."""
         trunk, trained = trunk_parameters(self.model), [p for p in self.model.parameters() if p.requires_grad]
         stored = sum(p.numel() * (self._share_of_trunk if p in trunk else 1) for p in trained)
         return stored / (sum(p.numel() for p in trained) or 1)
 
     @cached_property
     def _fixed(self) -> dict[str, float]:
-        """The components of a `Prediction` that do not depend on the arguments of `predict`."""
+        """The fields of a `Prediction` that do not depend on sizes."""
         trunk, masters = trunk_parameters(self.model), 0
         moments = 2 if self.config.update.torch_optimizer == "adamw" else 0
         buffers = sum(buffer.nbytes for buffer in self.model.buffers())
@@ -176,19 +151,15 @@ class MemoryModel:
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return the components of a `Prediction` that are 0 without shards.
-
-        `gathered_update` holds the root units, two layers and, if the trunk is trained, one layer's gradients before
-        they are summed over the processes. The root unit's gradients count as activations (`Simulation.update`).
-        """
-        root, layer = unit_bytes(self.model)
+        """Return the fields of a `Prediction` that are 0 without shards."""
+        root, layer = unit_bytes(self.model)  # the gradients of the root unit count as activations
         copies = 2 if self.copied else 1
         trained = any(parameter.requires_grad for parameter in trunk_parameters(self.model))
         return {
             "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
-            "gathered_update": copies * root + (2 + trained) * layer,
-            "gathered_step": (copies - 1) * root,
-            "gathering": (copies + 1) * root,
+            "gathered_update": copies * root + (2 + trained) * layer,  # two layers, and the gradients of one
+            "gathered_step": (copies - 1) * root,  # only the frozen copy's root unit
+            "gathering": (copies + 1) * root,  # the communication buffer is as large as a root unit
         }
 
 
@@ -201,14 +172,9 @@ def forecast(
     on_gpu: bool = False,
     trunk_config: object = None,
 ) -> MemoryModel:
-    """Return the memory model of a run. Arguments that are not listed here are attributes of `MemoryModel`.
+    """Build the memory model of a run.
 
-    Args:
-        trunk_config: configuration of a pretrained trunk in the `transformers` library. If None, it is read from
-            `config.json` in the trunk's folder. No other file is needed there.
-
-    Raises:
-        AgentError: the trunk's configuration is missing or invalid.
+    Raise `AgentError` if the configuration of a pretrained trunk is missing or invalid.
     """
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
@@ -230,10 +196,7 @@ def forecast(
 
 
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
-    """Predict the memory of a run on this machine, with the processes that `accelerate launch` has started.
-
-    Return a tuple: the prediction, and the sizes for which it holds, such as `context` and `processes`.
-    """
+    """Return the prediction for the launched processes, and the sizes for which it holds."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     plugin = sharding_plugin() if processes > 1 else None
     ranks = 1 if plugin is None else processes
@@ -250,7 +213,7 @@ def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
 
 
 def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[str]:
-    """Return the lines that state a prediction and its sizes, as comments of a TOML file."""
+    """Return a prediction as comment lines of a TOML file."""
     phases = ", ".join(f"{name} {size / MEGABYTE:,.0f}" for name, size in predicted.phases.items())
     parts = {name: getattr(predicted, name) for name in ABOUT}
     return [
@@ -262,6 +225,6 @@ def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[st
 
 
 def _words(config: TrainConfig) -> int:
-    """Return the vocabulary size of a new trunk. Words that only random play would find are not counted."""
+    """Return the vocabulary size of a new trunk."""
     words = vocabulary_of(games.resolve(config.run.game))
     return len(word_tokenizer(textworld_vocabulary() if words is None else words, specials=words is None))

@@ -1,13 +1,4 @@
-"""Runs a rollout pass, an update and a gradient step with fake tensors, and counts the memory that they need.
-
-Fake tensors have a shape, a data type and a device, but no data. The operations are those of a real run, so the counts
-hold for any decoder, adapter, attention, dropout and gradient checkpointing. Memory that a kernel needs internally is
-not counted.
-
-The layers of a decoder are usually alike. Such a decoder is simulated twice, with its first two and its first three
-layers. Each further layer adds the difference between the two results. A decoder with different layers is simulated as
-a whole.
-"""
+"""Counts the memory of a run by simulating it with fake tensors, which have no data."""
 
 import copy
 import warnings
@@ -49,20 +40,17 @@ Measure = Callable[[ActorCritic, LiveBytes], tuple[int, ...]]
 
 
 class UnpredictableError(AgentError):
-    """A model cannot be simulated, because its operations depend on tensor values, as in a mixture of experts."""
+    """A model cannot be simulated, because its operations depend on tensor values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Simulates the phases of a run in one process that holds the whole model. All sizes are in bytes.
+    """Simulates a run with the whole model in one process. Sizes are in bytes.
 
     Attributes:
-        model: a real model, or one on the meta device. It is copied and not changed.
-        optimizer: determines what the loss computes.
         free: whether the agent chooses among all tokens.
-        on_gpu: whether the torch optimizer works as on a GPU, where it updates all parameters at once.
-        sharded: whether the trunk is sharded in the run. A process then holds the whole gradients of the embeddings
-            until they are summed over processes, at the end of the backward pass.
+        on_gpu: whether the torch optimizer updates all parameters at once.
+        sharded: whether the run itself shards the trunk.
     """
 
     model: ActorCritic
@@ -74,11 +62,8 @@ class Simulation:
     sharded: bool = False
 
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
-        """Return a tuple: the size of the key/value cache of `parallel` streams, and the peak size of other tensors.
-
-        Sizes for more than 16 streams are extrapolated linearly from those for 8 and for 16 streams.
-        """
-        if parallel > STREAMS:
+        """Return the peak sizes of the key/value cache and of the other tensors."""
+        if parallel > STREAMS:  # the sizes grow linearly
             half, whole = (self.rollout(parallel=number, context=context) for number in (STREAMS // 2, STREAMS))
             further = (parallel - STREAMS) / (STREAMS // 2)
             cache, others = (b + (b - a) * further for a, b in zip(half, whole, strict=True))
@@ -94,16 +79,12 @@ class Simulation:
         return cache, others
 
     def update(self, *, rows: int, context: int) -> float:
-        """Return the peak size of the tensors of a micro-batch of `rows` streams with `context` tokens each.
-
-        Gradients of parameters are excluded, with one exception: if the trunk is sharded, the gradients of its
-        parameters that belong to no layer, such as embeddings, are included.
-        """
+        """Return the peak size of the tensors of a micro-batch."""
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             if self.config.gradient_checkpointing:
                 fake.enable_gradient_checkpointing()
-            if self.sharded:
+            if self.sharded:  # the gradients of the embeddings count as activations
                 _set_gradients({p for p in fake.parameters() if p.requires_grad} - _root_parameters(fake))
             else:
                 _set_gradients(stepped(make_torch_optimizer(fake, self.config)))
@@ -119,7 +100,7 @@ class Simulation:
         return max(self._for_all_layers(measured)[0], measured[-1][1])
 
     def step(self) -> float:
-        """Return the size of the temporary tensors at the peak of a gradient step."""
+        """Return the peak size of a gradient step's temporary tensors."""
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             torch_optimizer = make_torch_optimizer(fake, self.config)
@@ -135,16 +116,12 @@ class Simulation:
         return self._for_all_layers(self._measured(measure))[0]
 
     def _for_all_layers(self, measured: Sequence[tuple[int, ...]]) -> list[float]:
-        """Extrapolate the results of `_measured` to all layers of the model."""
+        """Extrapolate the results of `_measured` to all layers."""
         further = self.model.layers - max(SIMULATED)
         return [sizes[-1] + further * float(sizes[-1] - sizes[0]) for sizes in zip(*measured, strict=True)]
 
     def _measured(self, measure: Measure) -> list[tuple[int, ...]]:
-        """Run `measure` on two fake copies of the model, with its first two and its first three layers.
-
-        Return both results. If the model has at most three layers, or if its layers differ, return only the result for
-        the whole model.
-        """
+        """Run `measure` with two and with three layers. A model with different layers is run whole."""
         layers, results = _equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
         for count in (None,) if layers is None else SIMULATED:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -161,7 +138,6 @@ class Simulation:
 
 
 def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
-    """Return a copy with fake tensors, on a CPU if the model is on the meta device."""
     model.forget_conversions()
     fakes: dict[int, Tensor] = {}
     with mode:
@@ -174,10 +150,7 @@ def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
 
 @contextmanager
 def _without_packed_rows() -> Iterator[None]:
-    """Disable the detection of packed rows in decoders, which cannot read positions from fake tensors.
-
-    Otherwise, decoders would build masks that a real run does not need.
-    """
+    """Disable the detection of packed rows, which cannot read fake tensors."""
     before = masking_utils.find_packed_sequence_indices
     masking_utils.find_packed_sequence_indices = lambda position_ids: None
     try:
@@ -188,7 +161,7 @@ def _without_packed_rows() -> Iterator[None]:
 
 @contextmanager
 def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
-    """Yield a list, to which the peak of `memory` is appended when the last layer has been differentiated."""
+    """Yield a list that receives the memory peak after the last layer's backward pass."""
     peaks = list[int]()
 
     def note(gradient: Tensor) -> None:
@@ -209,7 +182,6 @@ def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[li
 
 @torch.no_grad()
 def _play(fake: ActorCritic, parallel: int, context: int, *, free: bool) -> RaggedCache:
-    """Fill the key/value cache of `parallel` streams with `context` tokens each, and return it."""
     fake.train(False)
     new = max(1, min(TURN_TOKENS, context // 4))
     cache = RaggedCache(fake.layers)
@@ -228,7 +200,6 @@ def _play(fake: ActorCritic, parallel: int, context: int, *, free: bool) -> Ragg
 
 
 def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Allocate a gradient for each parameter. In a run, the first micro-batch of each step allocates them."""
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
 
@@ -279,7 +250,6 @@ def _equal_layers(model: ActorCritic) -> nn.ModuleList | None:
 
 @contextmanager
 def _first_layers_only(layers: nn.ModuleList, count: int | None) -> Iterator[None]:
-    """Remove all but the first `count` layers within the context."""
     every = layers._modules
     layers._modules = dict(list(every.items())[:count])
     try:
@@ -289,12 +259,11 @@ def _first_layers_only(layers: nn.ModuleList, count: int | None) -> Iterator[Non
 
 
 def _remaining_layers(fake: ActorCritic) -> list[nn.Module]:
-    """Return the layers of a copy made within `_first_layers_only`, or [] if it has no list of layers."""
     modules = fake.decoder.modules() if isinstance(fake.decoder, nn.Module) else ()
     lists = [m for m in modules if isinstance(m, nn.ModuleList) and 0 < len(m) <= fake.layers]
     return list(max(lists, key=len, default=[]))
 
 
 def _root_parameters(fake: ActorCritic) -> set[nn.Parameter]:
-    """Return the parameters of the trunk that are in no layer, such as embeddings."""
+    """Return the parameters of the trunk that are in no layer."""
     return trunk_parameters(fake).keys() - {p for layer in _remaining_layers(fake) for p in layer.parameters()}

@@ -1,4 +1,4 @@
-"""Prepares an initialised model for training: its device, the reference policy, and the torch optimizer."""
+"""Prepares a model for training: its device, reference policy and torch optimizer."""
 
 import copy
 import os
@@ -20,10 +20,7 @@ from agents.training.updater import make_torch_optimizer
 
 
 def place(model: ActorCritic, accelerator: Accelerator) -> Any:
-    """Move the model to its device unless it will be sharded. Return the FSDP settings, or None without sharding.
-
-    Raise `AgentError` if the sharding settings cannot be used.
-    """
+    """Move the model to its device. If it will be sharded, return the FSDP settings instead."""
     plugin = sharding_plugin() if accelerator.num_processes > 1 else None
     if plugin is None:  # otherwise, a device might hold no more than its shard
         model.to(accelerator.device)
@@ -39,24 +36,21 @@ def needs_copy(config: TrainConfig, optimizer: Optimizer) -> bool:
 def reference_copy(
     config: TrainConfig, model: ActorCritic, optimizer: Optimizer, *, sharded: bool
 ) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy, or None if it is not needed.
-
-    The copy shares the frozen parameters of `model`. With `sharded`, it shares the memory of the whole trunk instead,
-    until both models are sharded.
-    """
+    """Return a frozen copy of the initial policy, or None if it is not needed."""
     if not needs_copy(config, optimizer):
         return None
     if sharded:
         shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in trunk_parameters(model)}
     else:
         shared = {id(p): p for p in model.lm.parameters() if not p.requires_grad}
+    # the copy shares the memory of these parameters
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
 def plays_by_layer(config: TrainConfig, *, fits: bool) -> bool:
-    """Return whether play gathers a sharded trunk layer by layer, instead of as a whole.
+    """Return whether play gathers the trunk layer by layer.
 
-    `fits` says whether the run fits into a device's memory if the trunk is gathered as a whole.
+    `fits` says whether the run fits into memory with the whole trunk.
     """
     return config.rollout.sharded_play == "layers" or (config.rollout.sharded_play == "auto" and not fits)
 
@@ -64,9 +58,9 @@ def plays_by_layer(config: TrainConfig, *, fits: bool) -> bool:
 def prepare(
     config: TrainConfig, model: ActorCritic, reference: ActorCritic | None, accelerator: Accelerator, plugin: Any
 ) -> torch.optim.Optimizer:
-    """Shard the models if `plugin`, the result of `place`, is not None. Return the torch optimizer of `model`.
+    """Check the memory, shard the models if necessary, and return the torch optimizer.
 
-    Raise `AgentError` if the run does not fit into memory.
+    `plugin` is the result of `place`.
     """
     context = context_of(config, model)
     models = [model] if reference is None else [model, reference]
@@ -85,17 +79,12 @@ def prepare(
         model.enable_gradient_checkpointing()
     if plugin is not None:
         for each in models:
-            _verify_packing(each, config)
+            _verify_packing(each, config)  # FSDP could not continue after an error within a layer
             shard(each, plugin, accelerator.device, by_layer=by_layer)
     return make_torch_optimizer(model, config.update)
 
 
 def _verify_packing(model: ActorCritic, config: TrainConfig) -> None:
-    """Test whether the model computes packed rows correctly. `can_pack` caches the result.
-
-    The test may raise an error within a layer. FSDP could not continue after such an error, so the test must run before
-    the model is sharded.
-    """
     for training in (True, False) if config.update.prefix_sharing == "auto" else ():
         with model.mode(training=training):
-            can_pack(model)
+            can_pack(model)  # its result is cached

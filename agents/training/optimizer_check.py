@@ -8,12 +8,7 @@ from agents.protocol import AgentError
 
 
 def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Check that the settings of a run fit its optimizer.
-
-    Raises:
-        ConfigError: a setting that the optimizer needs is missing, or the optimizer cannot work with a given setting.
-        AgentError: `promote` or `stop_success` is set, but the model does not play.
-    """
+    """Raise `ConfigError` or `AgentError` if the settings do not fit the optimizer."""
     _check_model(optimizer, config)
     _check_play(optimizer, config)
     if optimizer.labels == "return":
@@ -52,7 +47,6 @@ def _check_model(optimizer: Optimizer, config: TrainConfig) -> None:
 
 
 def _check_play(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Check the settings for recorded play, random commands and the replay buffer."""
     name, rollout, on_policy = config.run.optimizer, config.rollout, not optimizer.learns_off_policy
     _reject_if(
         rollout.data and on_policy,
@@ -79,13 +73,9 @@ def _check_play(optimizer: Optimizer, config: TrainConfig) -> None:
 
 
 def _check_returns(config: TrainConfig) -> None:
-    """Check the settings for an optimizer whose prompts state returns (`agents.training.hindsight`).
-
-    Shaping is an error, because each reward lowers the wanted return during play, and evaluations have no shaping. The
-    mode `free` is an error if the model plays, because its token streams cannot be rewritten. A wanted return must be
-    given, unless it is taken from recorded play.
-    """
+    """Check the settings of an optimizer that writes returns into prompts."""
     rollout, name = config.rollout, config.run.optimizer
+    # each reward lowers the wanted return during play, and evaluations have no shaping
     unshaped = RewardConfig(bonus_command=config.reward.bonus_command)
     for setting, value in config.reward:
         shapes = value != getattr(unshaped, setting)

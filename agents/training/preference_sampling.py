@@ -1,4 +1,4 @@
-"""Sampling of preferences: an agent completes each prompt twice, and a judge says which completion is better."""
+"""Sampling of preferences: a judge compares two completions of each prompt."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ LEAST = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledPreferences:
-    """Preferences in the order in which they were sampled, and the number of pairs that were dropped as ties."""
+    """Preferences in the order of sampling, and the number of dropped ties."""
 
     preferences: list[Preference]
     ties: int
@@ -41,19 +41,15 @@ def sample_preferences(
     earlier: Sequence[Batch] = (),
     on_batch: Callable[[Batch], None] = lambda batch: None,
 ) -> SampledPreferences:
-    """Sample `pairs` preferences. A pair of completions with equal scores or the same text is a tie and is dropped.
+    """Sample preferences. Pairs with equal scores or equal texts are dropped as ties.
 
     Args:
-        game: one or several completion games.
-        judge: name of the reward that compares the completions (see `games.completion.rewards`).
-        seed: seed of the prompts. The agent has its own seed.
-        on_preference: receives each preference.
-        earlier: batches that an earlier call with the same arguments passed to `on_batch`. They are used first.
-        on_batch: receives each new batch.
+        judge: name of the reward that compares the completions.
+        earlier: batches that `on_batch` received in an interrupted call.
 
     Raises:
-        GameError: the game or the judge does not exist, or fails.
-        AgentError: the game is no completion game, the agent cannot play it, or nearly all pairs are ties.
+        GameError: the game or the judge fails.
+        AgentError: the agent cannot play the game, or nearly all pairs are ties.
     """
     specs = games.resolve(game)
     if any(spec.kind != "completion" for spec in specs):
@@ -81,7 +77,6 @@ def sample_preferences(
 
 
 def _sampled(runner: EpisodeRunner, agent: Agent, score: Scorer, on_batch: Callable[[Batch], None]) -> Iterator[Batch]:
-    """Sample batches for ever. Pass each batch to `on_batch`, then yield it."""
     while True:
         episodes = sorted(runner.play(agent, 2 * PROMPTS), key=lambda episode: episode.index)
         prompts, texts = [episode.steps[0].observation for episode in episodes], [_text(e) for e in episodes]

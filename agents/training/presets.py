@@ -1,12 +1,4 @@
-"""Presets for games, trunks and optimizers, and the order in which settings override each other.
-
-A configuration is merged from layers. Later layers override earlier ones. This is their order:
-
-* defaults
-* presets: of the game, of the trunk, of this game with this trunk, of the optimizer, of --init, of --reset-q
-* settings stored in the checkpoint of --init
-* settings of the user
-"""
+"""Presets for games, trunks and optimizers. Settings of the user override them."""
 
 import tomllib
 from collections.abc import Mapping
@@ -25,7 +17,7 @@ MAX_TOML = 1_000_000  # bytes of a TOML file
 
 
 class Layer(NamedTuple):
-    """Values by field name, and the origin of these values, which `--dry-run` shows."""
+    """Values by field name, and the origin that `--dry-run` shows."""
 
     origin: str
     values: Mapping[str, Any]
@@ -174,7 +166,7 @@ WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """Build the configuration of a run. `explicit` maps field names to the user's values, which override the presets.
+    """Build the configuration of a run. The user's settings `explicit` override the presets.
 
     Raises:
         ConfigError: a name is unknown, or a value is invalid.
@@ -184,7 +176,7 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build the configuration from `layers`. An error message names the option or the origin of the invalid value."""
+    """Build a configuration. An error names the option or the origin of the invalid value."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -196,11 +188,7 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 
 
 def read_toml(path: Path) -> Layer:
-    """Read the settings of a TOML file. The string "none" stands for None. Paths are relative to the current folder.
-
-    Raises:
-        ConfigError: the file cannot be read, has no setting, or names an unknown group or setting.
-    """
+    """Read the settings of a TOML file. The string "none" stands for None."""
     text = read_text(path, limit=MAX_TOML, error=ConfigError)
     try:
         values = flatten(tomllib.loads(text))
@@ -214,24 +202,23 @@ def read_toml(path: Path) -> Layer:
 
 
 def merged(layers: list[Layer]) -> dict[str, Any]:
-    """Return the values by field name. Values of later layers override those of earlier layers."""
+    """Return the values by field name. Later layers override earlier ones."""
     return {name: value for layer in layers for name, value in layer.values.items()}
 
 
 def origins(layers: list[Layer]) -> dict[str, str]:
-    """Return the origins of the values by field name."""
     return {name: layer.origin for layer in layers for name in layer.values}
 
 
 def with_presets(explicit: list[Layer]) -> list[Layer]:
-    """Return all layers of a run, in order. `explicit` holds the layers of the user, which come last."""
+    """Return all layers of a run, in order. `explicit` holds the user's layers."""
     default = Layer("default", {name: field.default for name, field in FIELDS.items()})
     settings = merged([default, *explicit])
-    game = _game_kind(settings["game"], settings["step_seconds"])
+    complete = all(name in merged(explicit) for name in FIELDS)  # of a run, which has its own copy of the checkpoint
+    game = _game_kind(settings, complete=complete)
     optimizer, init = settings["optimizer"], settings["init"]
     named = any("trunk" in layer.values for layer in explicit)
-    resumed = all(name in merged(explicit) for name in FIELDS)  # the run's own copy of the checkpoint is used
-    stored = _settings_of_checkpoint(init, reset_q=settings["reset_q"]) if init and not resumed else {}
+    stored = _settings_of_checkpoint(init, reset_q=settings["reset_q"]) if init and not complete else {}
     checkpoint = Layer(f"checkpoint {init}".strip(), stored)
     trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
     chooses = game == "completion" and "choices=" in settings["game"]
@@ -245,7 +232,7 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
     if game == ADVENTURES:
         imitation = IMITATION.get(trunk, {}) if optimizer in ("imitation", "decision") else {}
         result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | imitation))
-        if init:
+        if init and not complete:
             imitates = optimizer_class(optimizer).labels != "none"
             result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
     lacks_q = bool(stored) and "q_heads" not in stored and optimizer_class(optimizer).baseline_is_q
@@ -255,16 +242,13 @@ def with_presets(explicit: list[Layer]) -> list[Layer]:
 
 
 def of_trunk(trunk: str) -> dict[str, Any]:
-    """Return the preset of a trunk, with float32 instead of bfloat16 on machines where bfloat16 is slow."""
+    """Return the preset of a trunk. It has float32 where bfloat16 is slow."""
     preset = TRUNKS.get(trunk, {})
     return preset | {"dtype": "float32"} if "dtype" in preset and not is_fast_in_bfloat16() else preset
 
 
 def held_out(game: str) -> str:
-    """Return the name of the same completion game with the held-out prompts.
-
-    Raise `ConfigError` if `game` is no completion game.
-    """
+    """Return the name of the same completion game with the held-out prompts."""
     kind, _, query = game.partition("?")
     if kind != "completion":
         raise ConfigError(f"--quick compares optimizers on the completion game, got {game}")
@@ -272,16 +256,15 @@ def held_out(game: str) -> str:
     return f"{kind}?{'&'.join([*settings, 'prompts=heldout'])}"
 
 
-def _game_kind(game: str, step_seconds: object) -> str:
-    """Return the key of a game in `GAMES`. `step_seconds` is the setting of this name, not validated yet.
-
-    To save time, Gymnasium is imported only for games whose names do not determine the key. The key of a game that does
-    not exist is `ADVENTURES`. A later call of `games.resolve` reports the error.
-    """
-    kind: str = game.partition("?")[0]
+def _game_kind(settings: Mapping[str, Any], *, complete: bool) -> str:
+    """Return the key of a game in `GAMES`. An unknown game counts as `ADVENTURES`."""
+    game: str = settings["game"]
+    kind, step_seconds = game.partition("?")[0], settings["step_seconds"]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):
         return kind if kind in GAMES else ADVENTURES
-    import games
+    if complete:
+        return FREE_TEXT if settings["mode"] == "free" else ADVENTURES
+    import games  # slow, so it is imported only if the name does not determine the key
 
     limit = step_seconds if isinstance(step_seconds, int | float) and step_seconds > 0 else None  # not checked yet
     try:

@@ -1,7 +1,4 @@
-"""Probes during training: the policy continues fixed prompts, and the texts are measured for signs of collapse.
-
-All probes use the same prompts and random numbers. Each line of `probes.jsonl` holds the measures and texts of a probe.
-"""
+"""Probes: during training, the policy continues fixed prompts, and the texts are measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,16 +51,9 @@ class Probe:
     """Measures the texts that the policy writes at fixed prompts.
 
     Args:
-        game: the completion game. Its reward is the proxy reward.
-        prompts: name of a set of prompts, or path of a file (see `games.completion.prompts`).
+        game: a completion game. Its reward is the proxy reward.
+        prompts: name of a set of prompts, or path of a file.
         judge: name of the true reward, or "" if there is none.
-        agent: the agent whose model is trained.
-        reference: the initial policy, for the KL and the perplexity.
-        seed: seed of the sampling, the same in all probes.
-
-    Raises:
-        AgentError: `game` names several games, or is not a completion game.
-        GameError: the prompts or the judge do not exist.
     """
 
     def __init__(
@@ -78,12 +68,7 @@ class Probe:
         self.agent = agent.twin(seed=seed, record=True)
 
     def measure(self) -> dict[str, Any]:
-        """Continue every prompt once. Return the texts, their `text_measures` and other measures.
-
-        `reward` and `true_reward` are means over texts. `entropy` and `kl` (to the reference policy) are means over
-        tokens, in nats. With `guide_beta`, `kl` is estimated from the sampled tokens. `kl_text` is the sum of the KL
-        over a text's tokens, averaged over texts. `perplexity` is the reference policy's perplexity on the texts.
-        """
+        """Continue every prompt once. Return the texts and their measures."""
         model = self.agent.model
         with model.mode(training=False):
             with EpisodeRunner(self.specs, seed=self.seed, parallel=PARALLEL) as runner:

@@ -1,6 +1,6 @@
 """Communication between the processes of a run.
 
-All functions except `connected` wait for all processes. Each process must therefore call them at the same point.
+All processes must call these functions at the same point, except for `connected`.
 """
 
 from collections import defaultdict
@@ -53,10 +53,9 @@ def gather(value: T) -> list[T]:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over all processes. A gradient that is None in one process counts as 0.
+    """Replace each gradient by its sum over all processes.
 
-    If a gradient is None in all processes, it remains None. The torch optimizer then skips the parameter, as in a run
-    of one process. All processes must pass the same parameters. Gradients are sent in few large messages.
+    A gradient that is None in all processes stays None.
     """
     parameters = list(parameters)
     if not parameters:
@@ -77,7 +76,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Group tensors by data type and device into lists of at most `BUCKET_BYTES`. A larger tensor has its own list."""
+    """Group tensors by data type and device into lists of at most `BUCKET_BYTES`."""
     buckets: defaultdict[tuple[torch.dtype, torch.device], list[list[Tensor]]] = defaultdict(lambda: [[]])
     for tensor in tensors:
         alike = buckets[tensor.dtype, tensor.device]
@@ -88,14 +87,10 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
-    """Return the result of `work`. If `work` raises an error in one process, raise this error in all processes.
+    """Return the result of `work`. If it fails in one process, raise its error in all processes.
 
-    This applies to users' mistakes, OSErrors and Ctrl-C. If several processes raise errors, all raise the error of the
-    lowest rank. Any other exception is a bug. Only the process with the bug raises it, and the others raise
-    `LostProcessError`. An error in a forward pass that all processes run together is treated like a bug.
-
-    `work` may run forward passes of `models`, even if their trunks are sharded. The number of passes may differ between
-    processes (see `in_step`).
+    After an unexpected error, the other processes raise `LostProcessError`. In `work`, each process may run any number
+    of passes of `models`.
     """
     result: T | None = None
     error: BaseException | None = None
@@ -113,16 +108,15 @@ def in_all_processes(work: Callable[[], T], *models: ActorCritic) -> T:
 
 
 def in_main_process(accelerator: Accelerator, work: Callable[[], None]) -> None:
-    """Call `work` in process 0. If it raises an error there, raise this error in all processes."""
+    """Call `work` in process 0. If it fails, raise its error in all processes."""
     in_all_processes(work if accelerator.is_main_process else lambda: None)
 
 
 @contextmanager
 def shared_folder(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
-    """Yield an empty folder that all processes fill. It replaces `folder` if the block succeeds in all processes.
+    """Yield an empty folder that all processes fill. It replaces `folder` after the block.
 
-    If the block raises an error, it must do so in all processes, for example with `in_all_processes`. Raise
-    `AgentError` if a process does not see the folder of process 0.
+    The block must succeed or fail in all processes together.
     """
     with ExitStack() as stack:
         is_main = accelerator.is_main_process
@@ -139,9 +133,6 @@ def _check_shared(folder: Path) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return an error that can be sent to all processes.
-
-    If the class of `error` is not from the packages `OURS`, use its nearest base class from these packages.
-    """
+    """Convert an error to the nearest base class that all processes can import."""
     ours = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in OURS)
     return error if type(error) is ours else ours(str(error))

@@ -1,4 +1,4 @@
-"""Progress of this process in the current iteration of a training run. A display reads it from another thread."""
+"""Progress of this process in an iteration. A display reads it from another thread."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,7 @@ class Progress:
 
     Attributes:
         part: `rollout`, `buffer`, `data`, `update` or `evaluation`. It is "" before the first iteration.
-        done, total: number of finished episodes, and number of all episodes of the part. In an update, they count the
-            tokens of all epochs instead.
-        turns, tokens: number of commands played in the part, and number of tokens of their streams.
+        done, total: number of episodes or, in an update, of tokens.
     """
 
     part: str = ""
@@ -26,7 +24,7 @@ class Progress:
         self.part, self.done, self.total, self.turns, self.tokens = part, 0, total, 0, 0
 
     def count(self, event: StepEvent, tokens: int = 0) -> None:
-        """Count a command. If it ends its episode, also count the episode. `tokens` replaces the attribute `tokens`."""
+        """Count a command and, if it ends its episode, the episode."""
         self.turns, self.tokens = self.turns + 1, tokens
         self.done += event.terminated or event.truncated
 

@@ -1,8 +1,4 @@
-"""Recorded play as training data (`train --data`).
-
-A new run converts the recorded episodes to token streams and stores these in its folder. A resumed run reads the token
-streams from there, and does not need the original files.
-"""
+"""Recorded play as training data (`train --data`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,26 +30,12 @@ if TYPE_CHECKING:
 
 
 class RecordedPlay:
-    """Adds recorded episodes to each rollout.
-
-    The episodes are used in repeated passes. Each rollout continues where the previous rollout has stopped. Each pass
-    has its own random order, which depends only on the seed.
+    """Adds recorded episodes to each rollout, in repeated passes of random order.
 
     Args:
         path: the file with the token streams (see `data_file`).
-        model: the model that is trained.
-        update: settings of the forward passes.
-        count: number of episodes to add to a rollout of one process. If there are fewer, all are added.
-        top_fraction: fraction of each game's episodes that is used, as in `best_episodes`.
-        vocabulary: number of tokens of the tokenizer.
-        whole_vocabulary: whether the model samples from all tokens (`Segment.whole_vocabulary`).
-        rank, processes: rank of this process, and number of processes.
-
-    Attributes:
-        best_return: the highest return of an episode (see `EpisodeRow.earned`).
-
-    Raises:
-        AgentError: the file is missing or damaged, or holds no episode to use.
+        count: number of episodes that a process adds to each rollout.
+        top_fraction: fraction of each game's episodes that is used.
     """
 
     def __init__(
@@ -81,23 +63,19 @@ class RecordedPlay:
         self.best_return = float(returns.max())
 
     def __len__(self) -> int:
-        """The number of episodes that are used."""
         return len(self._kept)
 
     @memory_advice("lower --micro-batch-tokens")
     def segments(self, earlier: int, progress: Progress) -> tuple[list[Segment], Metrics]:
-        """Take the next episodes for a rollout. Return a tuple (segments, metrics).
+        """Take the next episodes. Return a tuple (segments, metrics).
 
-        The segments hold the current model's outputs. The episodes get negative numbers, in the order of the file.
         `earlier` is the number of rollouts of all processes before this iteration.
-
-        The metric `data_agreement` is the fraction of the labels that are the model's likeliest token. `data_passes` is
-        the number of passes over the episodes up to and including this iteration, summed over processes.
         """
         progress.begin("data", self.count)
         drawn = sorted(self._drawn((earlier + self.rank) * self.count))
         rows = [data_file.read_row(self.path, self._index, episode, self.vocabulary) for episode in drawn]
         streams = [
+            # the numbers of recorded episodes are negative
             data_file.segments_of(row, number - len(rows), whole_vocabulary=self.whole_vocabulary)
             for number, row in enumerate(rows)
         ]
@@ -107,12 +85,11 @@ class RecordedPlay:
         return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of `played` with the results of `segments` added (see `EpisodeSource.added_to`)."""
         segments, metrics = self.segments(earlier, progress)
         return played.with_segments([*segments, *played.segments], metrics)
 
     def _drawn(self, first: int) -> Iterator[int]:
-        """Yield the indices of `count` successive episodes. All passes form one sequence. `first` is an index in it."""
+        """Yield the indices of the next episodes. `first` counts from the start of the first pass."""
         order: NDArray[np.int64] = self._kept
         for number in range(first, first + self.count):
             done, index = divmod(number, len(self))
@@ -122,14 +99,7 @@ class RecordedPlay:
 
 
 def open_recorded_play(trainer: "Trainer") -> None:
-    """Add the recorded episodes of a run to `trainer.sources`, and notes about them to `trainer.notes`.
-
-    The episodes are first converted to token streams, unless the run's folder already holds these.
-
-    Raises:
-        AgentError: a transcript or the file of a resumed run is missing or damaged, or there is nothing to imitate.
-        GameError: a recorded game is reserved for evaluation, or a game that is played fails again and again.
-    """
+    """Add the recorded episodes of a run to `trainer.sources`."""
     path = trainer.folder.path / DATA
     is_new = trainer.accelerator.is_main_process and not trainer.iteration and not path.exists()
     in_all_processes(lambda: _convert(trainer, path) if is_new else None)
@@ -165,10 +135,7 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
 
 
 def _want_best_return(trainer: "Trainer", best: float) -> None:
-    """Set the wanted return in prompts to `best`, the best recorded return, unless the user has given one.
-
-    If the user's wanted return is above `best`, add a note to `trainer.notes`. If prompts state no return, do nothing.
-    """
+    """Set the wanted return to `best`, unless the user has given one."""
     returns = trainer.agent.prompt.returns
     if returns is None:
         return

@@ -12,12 +12,9 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 class ReferencePolicy:
-    """Computes log pi_ref at the choices of rollouts, and the exact KL(pi || pi_ref).
+    """Computes log pi_ref and the exact KL(pi || pi_ref) at the choices of rollouts.
 
-    Args:
-        model: the model that is trained.
-        copy: frozen copy of the initial policy. If None, the reference policy is `model` without its LoRA adapter.
-        config: settings of forward passes.
+    Without `copy`, the reference policy is `model` without its LoRA adapter.
     """
 
     def __init__(self, model: ActorCritic, copy: ActorCritic | None, config: UpdateConfig) -> None:
@@ -25,11 +22,7 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def read(self, rollout: RolloutBatch) -> None:
-        """Compute the reference policy's log-probabilities of all alternatives, and store them in `rollout`.
-
-        In free generation, also store the hidden states, from which `logprobs` computes the log-probabilities of all
-        tokens. Storing these log-probabilities would take much more memory.
-        """
+        """Store the log-probabilities of all alternatives under pi_ref in `rollout`."""
         reference, collected = self.copy or self.model, []
         with reference.mode(training=False), self.model.without_adapter() if self.copy is None else nullcontext():
             for part in rollout.passes(reference, self.config):
@@ -39,13 +32,13 @@ class ReferencePolicy:
         index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
         rollout.ref_logprobs = logprobs[index.argsort()]
         if rollout.segments[0].whole_vocabulary:
+            # log-probabilities of the whole vocabulary would take much more memory
             rollout.ref_states = hidden[index.argsort()]
 
     def logprobs(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
-        """Return a function that computes log pi_ref at choices of `part`, or None if `read` was not called before.
+        """Return a function for log pi_ref at choices of `part`, or None before `read`.
 
-        The function takes a slice of n choices. It returns a tensor [n, K] for all K alternatives or, in free
-        generation, [n, V] for the whole vocabulary.
+        The function maps a slice of n choices to [n, K] or, in free generation, to [n, V].
         """
         if rollout.ref_logprobs is None:
             return None
@@ -62,12 +55,8 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def kl(self, rollout: RolloutBatch, *, guide_beta: float = 0.0) -> Tensor:
-        """Return the KL to the reference policy at each choice, in nats. The shape is [N]. Call `read` first.
-
-        Without `guide_beta`, this is the exact KL(pi || pi_ref). With `guide_beta`, the agent sampled from a policy
-        that q guides. The KL of this policy is then estimated from the sampled tokens.
-        """
-        if guide_beta:
+        """Return the KL to the reference policy at each choice [N], in nats. Call `read` first."""
+        if guide_beta:  # estimate the KL of the guided policy from the sampled tokens
             played = [choice.logprob for segment in rollout.segments for choice in segment.choices]
             return torch.tensor(played, device=rollout.device) - rollout.chosen_reference
         kl = torch.empty(int(rollout.offsets[-1]), device=rollout.device)

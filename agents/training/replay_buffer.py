@@ -1,8 +1,4 @@
-"""A replay buffer, which adds episodes of earlier rollouts to each rollout (`train --buffer-episodes`).
-
-The current model evaluates the choices of the buffered episodes before each update. Checkpoints do not store the
-buffer. A resumed run fills it from the run's transcript, which holds all episodes.
-"""
+"""A replay buffer, which adds earlier episodes to each rollout (`train --buffer-episodes`)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,15 +25,7 @@ if TYPE_CHECKING:
 
 
 class ReplayBuffer:
-    """The replay buffer of one process. It holds up to `config.rollout.buffer_episodes` episodes, ordered by time.
-
-    Args:
-        agent: the agent that plays. Its model is the one that is trained.
-        specs: the games of the run.
-        labels: the commands to imitate. With "expert", the buffer holds only episodes with an expert, and only the
-            expert's commands are imitated. With "best", the best of the buffered and new episodes are imitated. With
-            "return", all commands are imitated. With "none" and "recorded", no command is imitated.
-    """
+    """The replay buffer of one process. Its episodes are ordered by time."""
 
     def __init__(
         self, config: TrainConfig, agent: LanguageModelAgent, specs: Sequence[games.GameSpec], labels: Labels
@@ -48,7 +36,7 @@ class ReplayBuffer:
         self._streams = list[list[Segment] | None]()  # None before the first use
 
     def add(self, episodes: Sequence[Episode]) -> None:
-        """Add episodes, given in order of time. If there are too many, keep those that `selected` chooses."""
+        """Add episodes in order of time. If there are too many, drop some (see `selected`)."""
         if self.labels == "expert":
             episodes = [episode for episode in episodes if episode.with_expert]
         known, everything = len(self.episodes), [*self.episodes, *episodes]
@@ -63,13 +51,10 @@ class ReplayBuffer:
 
     @memory_advice("lower --buffer-episodes or --micro-batch-tokens")
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of `played` with the segments of the buffered episodes (see `EpisodeSource.added_to`).
-
-        In the copy, the buffered episodes are numbered from -`buffer_size` to -1, where `buffer_size` is a metric. The
-        episodes of `played` are then added to the buffer.
-        """
+        """Add the buffered episodes to `played`, and its own episodes to the buffer."""
         size = len(self.episodes)
         progress.begin("buffer", size)
+        # the numbers of buffered episodes are negative
         kept = [replace(episode, index=number - size) for number, episode in enumerate(self.episodes)]
         self._streams = [
             (self._converter.segments(episode) if episode.steps else []) if stream is None else stream
@@ -93,11 +78,10 @@ class ReplayBuffer:
 
 
 def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float) -> list[int]:
-    """Return the indices of the episodes that a buffer keeps, at most `size`, in increasing order.
+    """Return the indices of the episodes to keep, in increasing order.
 
-    With `keep` = "latest", these are the last episodes. With "best", the best episode of each game is kept first, then
-    the second best of each game, and so on. Episodes are ranked by discounted return. If returns are equal, the later
-    episode ranks higher. A buffer that is filled step by step holds the same episodes as one that is filled at once.
+    "best" first keeps the best episode of each game, then the second best of each, and so on. Episodes are ranked by
+    discounted return.
     """
     everything = range(len(episodes))
     if keep == "latest":
@@ -112,11 +96,7 @@ def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "l
 
 
 def filled_buffer(trainer: "Trainer") -> ReplayBuffer:
-    """Return the replay buffer of a run. In a resumed run, it holds the same episodes as before.
-
-    If the number of processes has changed, the episodes are divided anew among the processes. Raise `AgentError` if the
-    transcript of the run is missing or damaged.
-    """
+    """Return the replay buffer of a run. In a resumed run, it holds the earlier episodes."""
     config, accelerator = trainer.config, trainer.accelerator
     buffer = ReplayBuffer(config, trainer.agent, trainer.schedule.specs, trainer.updater.optimizer.labels)
     if not trainer.iteration:

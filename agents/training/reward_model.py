@@ -1,8 +1,4 @@
-"""Reward models: a language model with a scalar head that scores completions (see `agents.training.reward_training`).
-
-The reward r(prompt, completion) is the mean of the value head's outputs at the tokens of the completion and at the end
-token. With 500 preferences, this mean generalises better than the output at the end token alone.
-"""
+"""Reward models: language models with a scalar head that scores completions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,14 +28,14 @@ MICRO_BATCH_TOKENS = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedText:
-    """The tokens of a prompt, its completion and an end token. The last `scored` tokens are those after the prompt."""
+    """A prompt, its completion and an end token. The last `scored` tokens follow the prompt."""
 
     tokens: Indices
     scored: int
 
 
 class RewardModel:
-    """A language model whose value head scores texts. The caller controls the training mode of `model`."""
+    """A language model whose value head scores texts. It is a `games.completion.Scorer`."""
 
     def __init__(self, model: ActorCritic, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -48,7 +44,6 @@ class RewardModel:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Return the reward of each completion. This is a `games.completion.Scorer`."""
         texts = [self.encode(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
         rewards = torch.empty(len(texts))
         for rows in self._batches([text.tokens for text in texts]):
@@ -62,19 +57,17 @@ class RewardModel:
         return EncodedText(tokens=np.array(tokens, dtype=np.int64), scored=min(len(scored), len(tokens)))
 
     def rewards(self, texts: Sequence[EncodedText]) -> Tensor:
-        """Return the rewards of N texts as a tensor [N]. Common prefixes are computed once where this saves time."""
+        """Return the reward of each text [N]: the mean of the head's outputs after the prompt."""
         ends = torch.tensor([len(text.tokens) for text in texts])[:, None]
         scored = torch.tensor([text.scored for text in texts])[:, None]
         place = torch.arange(int(ends.max()))
+        # with 500 preferences, the mean generalises better than the output at the end token alone
         weights = ((place >= ends - scored) & (place < ends)) / scored  # [N, L]
         values = self._values([text.tokens for text in texts])
         return (values * weights.to(values.device)).sum(1)
 
     def _values(self, streams: Sequence[Indices]) -> Tensor:
-        """Return the value head's output at each token of N streams: [N, L] if the longest has L tokens.
-
-        Outputs at padding are arbitrary.
-        """
+        """Return the value head's output at each token [N, L]. Outputs at padding are arbitrary."""
         if can_pack(self.model) and sharing_pays(streams, len((tree := PrefixTree.of(streams)).tokens)):
             with packed_states(self.model, tree) as states:
                 return self.model.heads.values(states)[0, torch.from_numpy(tree.nodes).to(states.device)]
@@ -83,7 +76,7 @@ class RewardModel:
         return self.model.heads.values(self.model.hidden_states(tokens, use_cache=False))
 
     def _batches(self, streams: Sequence[Indices]) -> Iterator[list[int]]:
-        """Yield batches as lists of stream indices. Streams of a batch share prefixes or have similar lengths."""
+        """Yield the indices of streams that share prefixes or have similar lengths."""
         alone = list[int]()
         for group in group_by_prefix(streams, [0] * len(streams), budget=MICRO_BATCH_TOKENS):
             if can_pack(self.model) and sharing_pays([streams[index] for index in group.rows], group.nodes):
@@ -95,10 +88,9 @@ class RewardModel:
 
 
 def check_folder(folder: Path, *, unfinished: bool = False) -> None:
-    """Raise `AgentError` unless a reward model can be saved in `folder`, which must be new or empty.
+    """Raise `AgentError` unless a reward model can be saved in `folder`.
 
-    `unfinished` means that a training was interrupted after it had saved its model in `folder`. The folder may then
-    hold this model, which will be replaced.
+    With `unfinished`, the folder may hold the reward model of an interrupted training.
     """
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a new folder")
@@ -120,20 +112,14 @@ def save_reward_model(
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save a reward model atomically in `folder` (see `agents.storage.checkpoint`). An existing folder is replaced.
-
-    `description` holds JSON values that describe the training. `training` and `state` are passed to `save_agent`.
-    """
+    """Save a reward model atomically. `description` holds JSON values about the training."""
     about = {"kind": KIND, "name": KIND, "prompt": "plain", "mode": "free", "context": reward_model.max_tokens}
     model, tokenizer = reward_model.model, reward_model.tokenizer
     save_agent(folder, model, tokenizer, config, {**about, **description}, training=training, state=state)
 
 
 def load_reward_model(folder: Path) -> RewardModel:
-    """Load the reward model of a folder, without changing the global random-number generator.
-
-    Raise `AgentError` if the folder holds no reward model, or if a file is missing, damaged or of another format.
-    """
+    """Load a reward model without changing the global random-number generator."""
     about = verify(newest(folder), kind=KIND)
     with torch.random.fork_rng(devices=[]):
         model, tokenizer = load_model(folder, about)

@@ -1,8 +1,4 @@
-"""Training of reward models on preferences.
-
-Under the model of Bradley and Terry (1952), a judge prefers one completion to another with probability
-sigmoid(r(chosen) - r(rejected)), where r is the reward. Training maximizes the likelihood of the preferences.
-"""
+"""Training of reward models on preferences, with the model of Bradley and Terry (1952)."""
 
 import shutil
 from collections import Counter
@@ -50,9 +46,9 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """The share of preferences whose chosen completion has the higher reward, with its exact 95% interval.
+    """The share of preferences whose chosen completion has the higher reward.
 
-    The interval is that of Clopper and Pearson (1934).
+    `low` and `high` are the exact 95% interval of Clopper and Pearson (1934).
     """
 
     correct: int
@@ -63,7 +59,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, rewards: Sequence[tuple[float, float]]) -> "Accuracy":
-        """Return the accuracy of pairs of rewards (chosen text, rejected text). Equal rewards count as wrong."""
+        """Return the accuracy for pairs (chosen reward, rejected reward). Ties count as wrong."""
         from scipy.stats import binomtest
 
         correct, pairs = sum(chosen > rejected for chosen, rejected in rewards), len(rewards)
@@ -74,11 +70,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardTraining:
-    """A trained reward model and the measures of its training.
-
-    `losses` holds the mean loss of each epoch, in nats, before the rewards are scaled. `trained` is the accuracy on the
-    training preferences. `held_out` is the accuracy on the held-out preferences, or None if there are none.
-    """
+    """A trained reward model. `losses` holds the mean loss of each epoch, in nats."""
 
     reward_model: RewardModel
     losses: list[float]
@@ -91,19 +83,12 @@ class RewardTraining:
 
 
 class RewardCheckpoint:
-    """Saves and loads the state of a reward model's training, in a hidden folder beside `out`.
-
-    Args:
-        out: folder of the reward model.
-        config: configuration of the model.
-        made_by: JSON values that determine the training. A stored state with other values is ignored and replaced.
-    """
+    """Saves and loads the state of a training. A state with another `made_by` is ignored."""
 
     def __init__(self, out: Path, config: ModelConfig, made_by: Mapping[str, Any]) -> None:
         self._folder, self._config, self._made_by = out.with_name(f".{out.name}.part"), config, dict(made_by)
 
     def save(self, reward_model: RewardModel, torch_optimizer: torch.optim.Optimizer, losses: Sequence[float]) -> None:
-        """Save the state. `losses` holds the mean loss of each finished epoch."""
         save_reward_model(
             self._folder,
             reward_model,
@@ -114,10 +99,7 @@ class RewardCheckpoint:
         )
 
     def load(self, reward_model: RewardModel, torch_optimizer: torch.optim.Optimizer) -> list[float]:
-        """Load the state, if there is one, and return the mean loss of each finished epoch.
-
-        Raise `AgentError` if a file of the state is damaged.
-        """
+        """Load the state, if there is one. Return the mean loss of each finished epoch."""
         if not (self._folder / AGENT).is_file() or verify(self._folder, kind=KIND).get("made_by") != self._made_by:
             return []
         path = self._folder / STATE
@@ -150,20 +132,16 @@ def train_reward_model(
     progress: Progress = lambda text, done, total: None,
     checkpoint: RewardCheckpoint | None = None,
 ) -> RewardTraining:
-    """Train a new reward model. `seed` determines all random numbers.
+    """Train a new reward model.
 
-    After training, the head is shifted and scaled, as by Ziegler et al. (2019). The rewards of the training texts then
-    have mean 0 and standard deviation 1. This does not change the accuracies.
+    At the end, the rewards are scaled to mean 0 and standard deviation 1 on the training texts (Ziegler et al., 2019).
 
     Args:
         batch: preferences per gradient step.
-        held_out: fraction of the preferences that are excluded from training, together with their prompts.
-        progress: called after each gradient step.
-        checkpoint: saves the state at the start and after each epoch. If it already holds a state, training continues
-            from this state.
+        held_out: fraction of the preferences that is excluded from training.
+        checkpoint: saves the state after each epoch. A saved state is continued.
 
     Raises:
-        AgentError: the trunk cannot be loaded, or there are too few preferences or prompts.
         DivergenceError: a gradient or a reward is not finite.
     """
     torch.manual_seed(seed)
@@ -191,12 +169,12 @@ def train_reward_model(
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Return -log sigmoid(r(chosen) - r(rejected)) for rewards [N], in nats. The shape is [N]."""
+    """Return -log sigmoid(r(chosen) - r(rejected)) for rewards [N], in nats."""
     return -nn.functional.logsigmoid(chosen - rejected)
 
 
 def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[tuple[float, float]]:
-    """Return a tuple (reward of the chosen completion, reward of the rejected completion) for each preference."""
+    """Return the rewards (chosen, rejected) of each preference."""
     prompts = [preference.prompt for preference in preferences]
     rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
     return list(zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True))
@@ -205,11 +183,7 @@ def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference])
 def split_by_prompt(
     preferences: Sequence[Preference], share: float, rng: np.random.Generator
 ) -> tuple[list[Preference], list[Preference]]:
-    """Return a tuple (held-out preferences, training preferences). The two lists have no prompt in common.
-
-    At least the fraction `share` of the preferences is held out, or none if `share` is 0. Raise `AgentError` if `share`
-    is above 0 and no preference is left for training.
-    """
+    """Return a tuple (held-out preferences, training preferences). They share no prompt."""
     if not share:
         return [], list(preferences)
     counts = Counter(preference.prompt for preference in preferences)
@@ -267,7 +241,7 @@ def _gradient_step(
     torch_optimizer: torch.optim.Optimizer,
     config: UpdateConfig,
 ) -> float:
-    """Take a gradient step on pairs (chosen text, rejected text). Return the sum of their losses before the step."""
+    """Take a gradient step on pairs (chosen, rejected). Return the sum of their losses."""
     total = 0.0
     torch_optimizer.zero_grad()
     lengths = [max(len(text.tokens) for text in pair) for pair in pairs]
@@ -285,7 +259,7 @@ def _gradient_step(
 
 @torch.no_grad()
 def _standardize(head: nn.Linear, rewards: Sequence[tuple[float, float]]) -> None:
-    """Shift and scale the output layer of the head such that `rewards` get mean 0 and standard deviation 1."""
+    """Scale the head so that `rewards` get mean 0 and standard deviation 1."""
     mean, spread = float(np.mean(rewards)), float(np.std(rewards))
     if spread > 0:
         head.weight.div_(spread)

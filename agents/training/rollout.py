@@ -1,4 +1,4 @@
-"""Rollouts: the episodes that a process plays in an iteration. The rollouts of all processes can be joined."""
+"""Rollouts: the episodes that a process plays in an iteration."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,16 +29,11 @@ class Rollout:
     """What one process played in an iteration.
 
     Attributes:
-        episodes: the episodes, ordered by number.
-        segments: the token streams of the episodes, cut into segments, for the update. Empty after the update.
-        tokens: number of tokens of all segments.
+        segments: token streams of the episodes, cut into segments. Empty after the update.
         separate_tokens: number of tokens that the model would have computed without prefix sharing.
         computed_tokens: number of tokens that the model has computed.
-        strategies: number of commands per strategy. The game names the strategy of a command. The key None counts the
-            commands without a strategy.
-        label_metrics: metrics of the labels for imitation.
-        next_episode: number of the next episode of this process.
-        errors: number of failed episodes, including those that failed at their start.
+        strategies: number of commands per strategy. The key None counts the commands without a strategy.
+        errors: number of failed episodes.
     """
 
     episodes: list[Episode]
@@ -60,16 +55,16 @@ class EpisodeSource(Protocol):
     """Adds episodes of other policies to a rollout."""
 
     def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return a copy of `played` with additional segments, which hold the current model's outputs.
+        """Return `played` with additional segments, which hold outputs of the current model.
 
         `earlier` is the number of rollouts of all processes before this iteration.
         """
 
 
 def joined(rollouts: Sequence[Rollout]) -> Rollout:
-    """Return the rollouts of all processes, ordered by rank, as one rollout without segments.
+    """Join the rollouts of all processes, ordered by rank, without their segments.
 
-    Each process counts its episodes from 0. With n processes, episode i of process r becomes episode i * n + r.
+    With n processes, episode i of process r becomes episode i * n + r.
     """
     count = len(rollouts)
     episodes = [replace(e, index=e.index * count + rank) for rank, one in enumerate(rollouts) for e in one.episodes]
@@ -91,10 +86,7 @@ def joined(rollouts: Sequence[Rollout]) -> Rollout:
 def make_runner(
     config: TrainConfig, specs: Sequence[games.GameSpec], *, seed: int, with_expert: bool, advice: str
 ) -> EpisodeRunner:
-    """Build a runner of the games `specs` with the settings of a run.
-
-    `with_expert` says whether an expert plays or labels turns. `advice` is that of `EpisodeRunner`.
-    """
+    """Build an episode runner with the settings of a run."""
     return EpisodeRunner(
         specs,
         seed=seed,
@@ -117,15 +109,9 @@ def play_rollout(
     labels: Labels,
     progress: Progress,
 ) -> Rollout:
-    """Play the model's own episodes of one iteration. If the optimizer imitates, label their segments.
+    """Play the model's own episodes of one iteration, and label them if the optimizer imitates.
 
-    Args:
-        dagger_agent: plays instead of `agent` unless it is None. Both have the same model.
-        labels: as `Optimizer.labels`.
-
-    Raises:
-        AgentError: no turn has several admissible commands, or the expert could not label any turn.
-        FatalGameError: a game or a reward function fails, and would fail again.
+    If there is a `dagger_agent`, it plays instead of `agent`.
     """
     strategies, failed_before, tokens_before = Counter[str | None](), runner.failures.count, agent.tokens
     read_before, computed_before = agent.reader.tokens, agent.reader.computed
@@ -165,10 +151,7 @@ def play_rollout(
 
 
 def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
-    """Return the metrics of a rollout that was joined from all processes, and update the level schedule.
-
-    The metrics contain the share of each of `strategies`, and that of the command `bonus_command` unless it is "".
-    """
+    """Return the metrics of a joined rollout, and update the level schedule."""
     metrics = episode_metrics(played.episodes, bonus_command) if played.episodes else Metrics()
     if played.computed_tokens:
         metrics["rollout_sharing"] = played.separate_tokens / played.computed_tokens
@@ -177,10 +160,7 @@ def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequen
 
 
 def with_advantages(played: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:
-    """Return a copy of `played` without segments, in which each command stores its advantage.
-
-    `advantages` maps (episode, turn) to an advantage. Turns without a choice are missing there and get None.
-    """
+    """Return a copy without segments. Its steps store `advantages`, by (episode, turn)."""
     steps = [
         tuple(replace(step, advantage=advantages.get((e.index, turn))) for turn, step in enumerate(e.steps))
         for e in played.episodes

@@ -1,13 +1,9 @@
-"""Converts the segments of a rollout to tensors: the recorded batch (`actde.Batch`) and the update's micro-batches.
+"""Converts the segments of a rollout to tensors.
 
-A segment is the token stream of an episode or, if the stream was cut, one of its pieces
-(`agents.language_model.token_stream`). It is one row of a batch. Any segments can form a micro-batch, which is either
-padded or packed. In a padded micro-batch, each segment is a row, padded on the right to the longest segment. A packed
-micro-batch has a single row, which holds the prefix tree of its segments.
+A choice is a token that the agent sampled from several alternatives. With credit per token, each choice is an action.
 
-A choice is a token that the agent sampled from several alternatives. With credit per token, every choice is an action.
-With credit per command, all choices of a turn form one action. The action's log-probability is the sum over its
-choices. Its v is v of the first choice, and its q is q of the last choice.
+With credit per command, the choices of a turn form one action. Its log-probability is the sum over its choices. Its v
+is that of the first choice, and its q is that of the last choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,21 +33,19 @@ Credit = Literal["token", "command"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Some segments of a rollout: b rows with N choices in total.
+    """Some segments of a rollout, padded or packed: b rows with N choices in total.
 
     Attributes:
-        segments: the indices of the b segments in the rollout.
-        tokens: [b, L] token ids, padded on the right with 0. If packed, [1, P] token ids at the P nodes of `tree`.
-        tree: the prefix tree of the streams if the micro-batch is packed, or else None.
-        choices: the N choices. `choices.rows` and `choices.positions` are indices into `tokens`.
-        rows: [N] index (0..b-1) of each choice's segment in `segments`.
+        segments: indices of the b segments in the rollout.
+        tokens: [b, L] token ids, padded on the right. If packed, [1, P] token ids at the nodes of `tree`.
+        choices: the N choices, with indices into `tokens`.
+        rows: [N] index (0..b-1) of each choice's segment.
         choice_index: [N] index of each choice in the rollout.
-        action_index: [N] index of the action (0..T-1) to which each choice belongs.
+        action_index: [N] index (0..T-1) of each choice's action.
         first, last: [N] bool, True at the first and at the last choice of each action.
-        actions: T, the maximum number of actions per row in the whole rollout.
-        labels: [N] index of each choice's label (the token to imitate) among its alternatives, or -1 without a label.
-            None if the whole rollout has no label.
-        frozen: hidden states at `tokens` that no gradient step changes (`RolloutBatch.frozen`), or None.
+        actions: T, the maximum number of actions per segment.
+        labels: [N] index of the token to imitate among the alternatives, or -1.
+        frozen: hidden states at `tokens` that no gradient step changes.
     """
 
     segments: tuple[int, ...]
@@ -69,10 +63,9 @@ class MicroBatch:
 
     @contextmanager
     def hidden_states(self, model: ActorCritic) -> Iterator[Tensor]:
-        """Run the trunk and yield the last hidden states at `tokens`: [b, L, d] or, if packed, [1, P, d].
+        """Yield the last hidden states at `tokens`: [b, L, d] or, if packed, [1, P, d].
 
-        Layers whose hidden states are known are skipped. With gradient checkpointing, the backward pass must also run
-        within the context.
+        With gradient checkpointing, the backward pass must also run within the context.
         """
         if self.frozen is not None and self.frozen.layers is None:
             yield self.frozen.states
@@ -84,18 +77,15 @@ class MicroBatch:
                 yield states.float()  # the gradients of many choices at a node are summed in float32
 
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
-        """Return the indices (rows [n], positions [n]) of n tokens in `tokens` and in the hidden states.
+        """Return the indices (rows [n], positions [n]) of n tokens in `tokens`.
 
-        The argument `rows` [n] holds the segment (0..b-1) of each token, and `positions` [n] its position there.
+        The argument `rows` holds the segment of each token, and `positions` holds its place in the segment.
         """
         row_index, position = (torch.from_numpy(index) for index in locate(self.tree, rows, positions))
         return row_index.to(self.tokens.device), position.to(self.tokens.device)
 
     def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
-        """Return the sum of `per_choice` [N, ...] over the choices of each action. The shape is [b, T, ...].
-
-        If `where` [N] is given, only the choices at which it is True are summed.
-        """
+        """Sum `per_choice` [N, ...] over the choices of each action. The result is [b, T, ...]."""
         rows, actions = self.rows, self.action_index
         if where is not None:
             rows, actions, per_choice = rows[where], actions[where], per_choice[where]
@@ -103,7 +93,7 @@ class MicroBatch:
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
     def outputs(self, heads: HeadOutputs) -> Outputs:
-        """Convert the current head outputs at choices to outputs per action [b, T]."""
+        """Convert the head outputs at choices to outputs per action [b, T]."""
 
         def scatter(values: Tensor | None, where: Tensor | None = None) -> Tensor | None:
             return None if values is None else self.scatter_to_actions(values, where)
@@ -123,13 +113,7 @@ class MicroBatch:
 
 
 class RolloutBatch:
-    """All B segments of a rollout, with N choices that form up to T actions per segment.
-
-    Args:
-        credit: whether an action is a single choice ("token") or all choices of a turn ("command").
-        group_size: number of episodes with consecutive numbers that form a group of the batch.
-        device: device of the tensors. If None, the CPU.
-    """
+    """All B segments of a rollout, with N choices and up to T actions per segment."""
 
     def __init__(
         self, segments: Sequence[Segment], *, credit: Credit, group_size: int = 1, device: torch.device | None = None
@@ -164,7 +148,7 @@ class RolloutBatch:
         return len(self.segments)
 
     def micro_batch(self, rows: Sequence[int], *, packed: bool = False) -> MicroBatch:
-        """Return the segments with the indices `rows` as a micro-batch, padded or packed."""
+        """Return the segments with the indices `rows` as a micro-batch."""
         streams = [self.segments[row].tokens for row in rows]
         tree = PrefixTree.of(streams) if packed else None
         tokens = self._tensor(padded(streams) if tree is None else tree.tokens[None], torch.int64)
@@ -194,11 +178,7 @@ class RolloutBatch:
         )
 
     def micro_batches(self, rows: Sequence[int], budget: int, *, share_prefixes: bool) -> Iterator[MicroBatch]:
-        """Split the segments with the indices `rows` into micro-batches of at most `budget` tokens.
-
-        With `share_prefixes`, micro-batches are packed where this saves enough tokens. A packed micro-batch also has at
-        most `budget` choices. A segment that exceeds the budget forms a micro-batch of its own.
-        """
+        """Split segments into micro-batches of at most `budget` tokens. A longer segment is alone."""
         shared = set[int]()
         if share_prefixes and (self.frozen is None or self.frozen.layers is not None):
             streams = [self.segments[row].tokens for row in rows]
@@ -214,19 +194,14 @@ class RolloutBatch:
     def passes(
         self, model: ActorCritic, config: UpdateConfig, rows: Sequence[int] | None = None
     ) -> Iterator[MicroBatch]:
-        """Return the micro-batches of the segments `rows` (default: all) for passes of `model`.
-
-        Set the model's training mode first, because micro-batches are not packed if dropout is active.
-        """
+        """Return the micro-batches of the segments `rows` (default: all) for passes of `model`."""
+        # dropout prevents packing, so the training mode must be set before
         share = config.prefix_sharing == "auto" and can_pack(model)
         rows = range(len(self)) if rows is None else rows
         return self.micro_batches(rows, config.micro_batch_tokens, share_prefixes=share)
 
     def batch(self, *, with_q: bool) -> Batch:
-        """Return the recorded values of each action as tensors [B, T]. `episodes` and `groups` are [B].
-
-        `with_q` requires that the model had Q heads during the rollout.
-        """
+        """Return the recorded values of each action [B, T]."""
         whole = self.micro_batch(range(len(self)))
         choices = [choice for segment in self.segments for choice in segment.choices]
 
@@ -248,12 +223,12 @@ class RolloutBatch:
 
     @property
     def chosen_reference(self) -> Tensor:
-        """The reference policy's log-probability of each chosen token [N], in nats. `ref_logprobs` must be set."""
+        """The reference policy's log-probability of each chosen token [N], in nats."""
         assert self.ref_logprobs is not None
         return _select(self.ref_logprobs, self._chosen)
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:
-        """Return a dict from (episode, turn) to the value of the turn's first action in `per_action` [B, T]."""
+        """Map (episode, turn) to the value of the turn's first action in `per_action` [B, T]."""
         numbers: dict[tuple[int, int], float] = {}
         action_index = iter(self._action_index.tolist())
         for row, segment in zip(per_action.tolist(), self.segments, strict=True):
@@ -266,17 +241,14 @@ class RolloutBatch:
 
 
 def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Split the segments with the indices `rows` into groups of similar length. Yield the indices of each group.
-
-    A group has at most `budget` tokens including padding. A longer segment forms a group of its own.
-    """
+    """Yield groups of segments with similar lengths and at most `budget` padded tokens."""
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
 
 
 def padded(streams: Sequence[Indices]) -> Indices:
-    """Return N streams of up to L tokens as one array [N, L], padded on the right with 0."""
+    """Return N streams of up to L tokens as an array [N, L], padded on the right with 0."""
     tokens = np.zeros((len(streams), max(map(len, streams))), dtype=np.int64)
     for row, stream in zip(tokens, streams, strict=True):
         row[: len(stream)] = stream
@@ -284,7 +256,7 @@ def padded(streams: Sequence[Indices]) -> Indices:
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:
-    """Return the index of each choice's action. Indices start at 0 in every segment."""
+    """Return the index of each choice's action within the segment."""
     if credit == "token":
         return list(range(len(segment.choices)))
     actions: dict[int, int] = {}
@@ -292,5 +264,5 @@ def _action_index(segment: Segment, credit: Credit) -> list[int]:
 
 
 def _select(per_alternative: Tensor, index: Tensor) -> Tensor:
-    """Return the entry of `per_alternative` [N, K, ...] at the `index` [N] of each choice. The shape is [N, ...]."""
+    """Return the entry [N, ...] of `per_alternative` [N, K, ...] at the `index` [N] of each choice."""
     return per_alternative.take_along_dim(index.view(-1, *(1,) * (per_alternative.dim() - 1)), 1).squeeze(1)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: saves and restores its state, and saves its policy."""
+"""Saves and restores the checkpoints of a training run."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,7 @@ if TYPE_CHECKING:
 
 
 def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a tuple: the content of `state.json`, and the tensors of `training.safetensors`.
-
-    With a sharded trunk, some of the tensors are sharded. All processes must call this function, because the state
-    contains each process's episode counter and random-number state.
-    """
+    """Return the state of a run, as JSON data and as tensors. All processes must call this function."""
     optimizer = trainer.updater.optimizer
     with one_line_errors(optimizer):
         optimizer_state = optimizer.state_dict()
@@ -63,12 +59,9 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
 def load_state(trainer: "Trainer", folder: Path) -> None:
     """Load the state and the weights of a checkpoint. The trunk must not be gathered.
 
-    The checkpoint may have been saved by a different number of processes. Each process continues the games and random
-    numbers that were saved for its rank. A process whose rank was not saved starts new ones.
-
     Raises:
-        ProcessesError: the checkpoint's episodes cannot be divided among this number of processes.
-        AgentError: a file is missing or damaged, or belongs to another run or iteration.
+        ProcessesError: the episodes cannot be divided among this number of processes.
+        AgentError: a file is missing or damaged, or belongs to another run.
     """
     state, weights, tensors = read_training(folder, trainer.config)
     next_episode = _next_episode(trainer, [one.next_episode for one in state.processes], folder)
@@ -96,11 +89,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
 
 
 def _next_episode(trainer: "Trainer", saved: list[int], folder: Path) -> int:
-    """Return the number of this process's next episode.
-
-    `saved` holds the number of the next episode of each process that saved `folder`. Raise `ProcessesError` if groups
-    of episodes cannot be divided among the processes.
-    """
+    """Return the number of this process's next episode. `saved` holds the numbers of the checkpoint."""
     processes: int = trainer.accelerator.num_processes
     rank: int = trainer.accelerator.process_index
     if len(saved) == processes:
@@ -125,15 +114,7 @@ def save_policy(
 ) -> None:
     """Write a checkpoint of the current policy. All processes must call this function.
 
-    Each process writes its part of the sharded tensors, and process 0 writes everything else.
-
-    Args:
-        trained_on: hashes of the games on which the policy was trained.
-        training, state: the tensors and the content of `state.json` that `state_of` returns. If they are None, only
-            the policy is saved.
-
-    Raises:
-        DivergenceError: a tensor of any process is not finite. Nothing is written.
+    `training` and `state` are results of `state_of`. Raise `DivergenceError` if a tensor is not finite.
     """
     accelerator, model = trainer.accelerator, trainer.updater.model
     weights, of_trunk = divided(trained_tensors(model))
@@ -181,7 +162,7 @@ def _description(trainer: "Trainer", trained_on: Sequence[str]) -> dict[str, Any
 
 
 def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write the newest checkpoint with the results of `state_of`, and delete old ones. All processes must call this."""
+    """Write the newest checkpoint, and delete old ones. All processes must call this function."""
     folder = trainer.folder.checkpoint(trainer.iteration)
     in_main_process(trainer.accelerator, trainer.folder.sync)
     save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
@@ -189,10 +170,7 @@ def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str
 
 
 def save_initial(trainer: "Trainer", trained_on: Sequence[str]) -> None:
-    """Save the initial policy unless the run's folder already holds it. All processes must call this function.
-
-    `trained_on` holds the hashes of the games on which this policy was trained.
-    """
+    """Save the initial policy, unless it is already saved. All processes must call this function."""
     folder = trainer.folder.path / INITIAL
     if any(gather(trainer.accelerator.is_main_process and not folder.exists())):
         save_policy(trainer, folder, trained_on=trained_on)
@@ -205,6 +183,6 @@ def is_best(trainer: "Trainer") -> bool:
 
 
 def save_best(trainer: "Trainer") -> None:
-    """Save the current policy if its evaluation is the best one so far. All processes must call this function."""
+    """Save the current policy if it is the best so far. All processes must call this function."""
     if is_best(trainer):
         save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)

@@ -1,7 +1,4 @@
-"""Logs runs to experiment trackers (TensorBoard, Weights & Biases, Trackio) through accelerate.
-
-A tracker opens no file and no connection before training starts.
-"""
+"""Logs runs to experiment trackers: TensorBoard, Weights & Biases and Trackio."""
 
 import importlib.util
 import sqlite3
@@ -46,7 +43,7 @@ def make_trackers(config: TrainConfig, run: Path) -> list[Any]:
 
 
 def start(accelerator: Accelerator, folder: RunFolder) -> None:
-    """Start the trackers of a run in the main process. If this fails, the folder of a new run is emptied."""
+    """Start the trackers of a run. If this fails, the folder of a new run is emptied."""
     try:
         with _one_line_errors(folder.path):
             accelerator.init_trackers(PROJECT)
@@ -71,7 +68,7 @@ def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequenc
 
 
 def finish(accelerator: Accelerator, run: Path) -> None:
-    """Flush and end the trackers. Then end the process group."""
+    """End the trackers, and then the process group."""
     with _one_line_errors(run):
         if accelerator.is_main_process and any(tracker.name == "trackio" for tracker in accelerator.trackers):
             import trackio
@@ -81,7 +78,6 @@ def finish(accelerator: Accelerator, run: Path) -> None:
 
 
 def _row(episode: Episode) -> list[Any]:
-    """Return the table row of an episode. The column "text" holds the observations and, after ">", the commands."""
     turns = [f"{step.observation}\n> {step.decision.command}" for step in episode.steps]
     text = "\n".join([*turns, episode.final_observation])
     return [episode.index, episode.game, episode.seed, episode.won, episode.score, episode.reward, len(turns), text]
@@ -89,7 +85,7 @@ def _row(episode: Episode) -> list[Any]:
 
 @contextmanager
 def _one_line_errors(run: Path) -> Iterator[None]:
-    """In the block, redirect standard output to standard error, and convert errors of trackers to `AgentError`."""
+    """Convert errors of trackers to `AgentError`, and redirect their output to standard error."""
     try:
         with naming(run / TENSORBOARD), redirect_stdout(sys.stderr):
             yield
@@ -99,6 +95,6 @@ def _one_line_errors(run: Path) -> Iterator[None]:
 
 
 def _tracker_errors() -> tuple[type[Exception], ...]:
-    """Return the classes of errors that trackers raise. Trackio stores metrics in SQLite and raises SQLite's errors."""
     wandb = sys.modules.get("wandb")
+    # Trackio stores metrics in SQLite
     return (sqlite3.Error, *([wandb.Error] if wandb else []))

@@ -1,8 +1,4 @@
-"""The training loop. Each iteration collects a rollout, updates the model, and records metrics and transcripts.
-
-Several processes may train together. Each of them plays its own episodes, and all of them take the same gradient steps.
-Errors, stops and limits apply to all processes at once. Process 0 writes the files.
-"""
+"""The training loop. An iteration collects a rollout, updates the model and records metrics."""
 
 import time
 from collections import deque
@@ -46,28 +42,19 @@ from games.failures import Failures
 
 @dataclass(kw_only=True, slots=True)
 class Trainer:
-    """A training run, built by `make_trainer`. Iterate over `run()` to train. Leaving that loop ends the run.
+    """A training run, built by `make_trainer`. Iterate over `run()` to train.
 
     Attributes:
-        model_config: the configuration of the model. It has no Q heads if the optimizer does not train q.
-        dagger_agent: the agent that plays with an expert, or None if the optimizer does not imitate an expert.
-        strategies: names of the game's strategies. The share of each is a metric. Most games have none.
-        trained_on: hashes of the games on which the model was trained, in this run and before it.
-        probe: measures texts at fixed prompts, or None if `probe_prompts` is empty.
-        held_out: evaluates the model on held-out games, or None if `eval_game` is empty.
-        notes: notes for the user, such as those about the warm start, one line each.
-        sources: objects that add episodes to each rollout: first the replay buffer, then the recorded play.
-        stopping: set this to True in any process to save a checkpoint after the current iteration and stop.
-        stopped: whether the run has ended early because of `stopping`. It is the same in all processes.
-        progress: the progress of the current iteration in this process.
-        failures: the failed episodes of all processes. It is set when the run ends.
+        strategies: names of the game's strategies. Most games have none.
+        trained_on: hashes of the games on which the model was trained.
+        notes: notes for the user, one line each.
+        stopping: set this to True to save a checkpoint and stop after the current iteration.
+        stopped: whether the run has ended early because of `stopping`.
         iteration: number of finished iterations.
-        rollouts: number of rollouts in the finished iterations, summed over processes.
-        saved: number of finished iterations in the newest checkpoint.
+        rollouts: number of finished rollouts, summed over processes.
+        saved: value of `iteration` in the newest checkpoint.
         env_steps: number of commands played by all processes.
-        seconds: duration of the finished iterations, measured by process 0.
-        recent: whether each of the most recent episodes was won, over all processes. Episodes with an expert are left
-            out.
+        recent: whether each recent episode without an expert was won.
     """
 
     config: TrainConfig
@@ -97,7 +84,7 @@ class Trainer:
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Load the newest checkpoint if `resume` is True. Create the run's folder and save the initial policy."""
+        """Create the run's folder. With `resume`, load the newest checkpoint first."""
         try:
             with noticing_changes(self.folder.path):
                 damaged = self._resume() if resume else {}
@@ -117,7 +104,6 @@ class Trainer:
             self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
 
     def _create(self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None) -> None:
-        """Prepare the run's folder. The arguments are passed to `RunFolder.set_aside` and `RunFolder.truncate`."""
         if totals:
             self.folder.truncate(self.iteration, totals)
         self.notes += self.folder.set_aside(damaged)
@@ -125,11 +111,9 @@ class Trainer:
         self.folder.create()
 
     def run(self) -> Iterator[Metrics]:
-        """Train until the budget is spent, and yield the metrics of each iteration. Save checkpoints regularly.
+        """Train until the budget is spent, and yield the metrics of each iteration.
 
-        If a reward function fails, or if episodes fail again and again, save the state after the last complete
-        iteration and raise the error. If the training diverges, nothing more is saved. If a new run ends before its
-        first iteration is complete, its folder is emptied.
+        Checkpoints are saved regularly, and also if a game fails. After a divergence, nothing is saved.
         """
         with self.folder.in_use():
             try:
@@ -166,7 +150,7 @@ class Trainer:
 
     @property
     def limit(self) -> str | None:
-        """The name of the setting whose limit ends the run, or None while no limit is reached."""
+        """The setting whose limit ends the run, or None while no limit is reached."""
         measured = len(self.recent) == RECENT and self.schedule.at_last_level
         return self.config.budget.reached(
             iterations=self.iteration,
@@ -176,10 +160,7 @@ class Trainer:
         )
 
     def iterate(self) -> Metrics:
-        """Collect one rollout, update the model, and return the metrics of this iteration.
-
-        The held-out games are played before the first iteration, and after an iteration if an evaluation is due.
-        """
+        """Collect a rollout, update the model and return the metrics of the iteration."""
         initial = {} if self.iteration else self._evaluate()
         begin = time.perf_counter()
         played = self._play()
@@ -218,13 +199,12 @@ class Trainer:
         return metrics
 
     def _probe(self) -> None:
-        """Measure texts if a probe is due after this iteration, unless the run's folder already holds its results."""
         due = self.iteration % self.config.probe.probe_every == 0 or self.finished
         if self.probe and self.accelerator.is_main_process and due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
 
     def _evaluate(self) -> Metrics:
-        """Play the held-out games and return their metrics, or return {} if no evaluation is due now."""
+        """Return the metrics of the held-out games, or {} if no evaluation is due."""
         if self.held_out is None or not (self.iteration % self.held_out.every == 0 or self.finished):
             return {}
         metrics = self.held_out.measure(self.iteration, self.progress)
@@ -233,15 +213,11 @@ class Trainer:
         return metrics
 
     def _ends(self) -> bool:
-        """Return whether the run ends now. The result is the same in all processes."""
         self.stopped = any(gather(self.stopping)) and not self.finished
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:
-        """Play a rollout.
-
-        If a game or agent fails in one process, all processes undo the rollout and raise the error.
-        """
+        """Play a rollout. If it fails in one process, undo it in all processes."""
         before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             return in_all_processes(self._play_own, *self.updater.models)
@@ -280,17 +256,13 @@ class Trainer:
         trackers.log(self.accelerator, self.folder.path, metrics, episodes if with_table else ())
 
     def save(self) -> None:
-        """Write a checkpoint of the current state atomically, and delete old checkpoints.
-
-        A new best policy is saved after the checkpoint, which holds its evaluation. If the process is killed in
-        between, the resumed run saves the best policy.
-        """
+        """Write a checkpoint of the current state, and delete old checkpoints."""
         state, self.saved = state_of(self), self.iteration
         save_checkpoint(self, *state)
-        save_best(self)
+        save_best(self)  # last, because the checkpoint holds its evaluation
 
     def _resume(self) -> dict[Path, str]:
-        """Load the newest checkpoint that all processes can load. Return the errors of newer checkpoints, by folder."""
+        """Load the newest undamaged checkpoint. Return the errors of newer ones, by folder."""
         in_main_process(self.accelerator, self.folder.lock)
         # storage that machines share may list a new checkpoint later on some of them
         saved = gather(self.folder.all_checkpoints())[0]

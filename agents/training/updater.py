@@ -1,9 +1,6 @@
 """The update of the model on a rollout.
 
-An update makes several epochs over the rollout's segments. An epoch is split into minibatches, one per gradient step,
-and a minibatch into micro-batches that fit into memory. The loss of a step is a sum over actions (see
-`agents.training.rollout_batch`), divided by the step's number of actions in all processes. The gradient therefore does
-not depend on the micro-batches.
+An epoch is split into minibatches, one per gradient step. A minibatch is split into micro-batches that fit into memory.
 """
 
 from collections import defaultdict
@@ -34,11 +31,7 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
-    """Return the parameter groups for the torch optimizer, each with its learning rate.
-
-    The policy (trunk, adapter and lm_head), the value head and the Q heads are separate groups. Each is split in two,
-    because weight decay applies only to the matrices of linear layers, not to embeddings, norms and biases.
-    """
+    """Return the parameter groups for the torch optimizer, each with its learning rate."""
     rates = {"policy": config.lr, "value": config.value_lr, "q": config.q_lr}
     decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | Conv1D)}
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
@@ -46,7 +39,7 @@ def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str,
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             part = "value" if name.startswith("heads.value") else "q" if name.startswith("heads.q") else "policy"
-            decay = id(parameter) in decayed - embeddings
+            decay = id(parameter) in decayed - embeddings  # only matrices of linear layers
             groups.setdefault((part, decay), []).append(parameter)
     return [
         {
@@ -61,10 +54,7 @@ def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str,
 
 
 def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
-    """Build AdamW or plain SGD for `parameter_groups`.
-
-    Instead of bfloat16 parameters, the torch optimizer updates their float32 master weights.
-    """
+    """Build AdamW or plain SGD. It updates the master weights of bfloat16 parameters."""
     groups = [group | {"params": list(map(master_of, group["params"]))} for group in parameter_groups(model, config)]
     torch_optimizer: torch.optim.Optimizer
     if config.torch_optimizer == "sgd":
@@ -80,11 +70,7 @@ def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.opti
 def set_learning_rates(
     torch_optimizer: torch.optim.Optimizer, config: UpdateConfig, iteration: int, iterations: int
 ) -> None:
-    """Set the learning rates of an iteration, counted from 0, in a run of `iterations` iterations.
-
-    During the critic warm-up, the policy's learning rate is 0, and only its moments in AdamW are updated. Value heads
-    that were fitted to another policy can thus adapt first. A linear schedule reaches 0 after the last iteration.
-    """
+    """Set the learning rates of an iteration, counted from 0."""
     left = 1.0 if config.lr_schedule == "constant" else max(0.0, 1 - iteration / iterations)
     for group in torch_optimizer.param_groups:
         frozen = group["name"] == "policy" and iteration < config.critic_warmup
@@ -92,21 +78,14 @@ def set_learning_rates(
 
 
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return AdamW's moments and step counts, with keys such as "torch_optimizer.7.exp_avg" for parameter 7.
-
-    Master weights have keys such as "torch_optimizer.7.master". They are the only tensors of plain SGD. Tensors of
-    sharded parameters are sharded.
-    """
+    """Return the moments, step counts and master weights of a torch optimizer."""
     state = torch_optimizer.state_dict()["state"]
     moments = {f"torch_optimizer.{index}.{name}": x for index, named in state.items() for name, x in named.items()}
     return moments | {f"torch_optimizer.{index}.master": x for index, x in master_weights(torch_optimizer)}
 
 
 def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, StoredTensor]) -> None:
-    """Restore the state of a torch optimizer from the tensors of `torch_optimizer_tensors`.
-
-    Raise ValueError if the tensors belong to another torch optimizer or another model.
-    """
+    """Restore the result of `torch_optimizer_tensors`. Raise ValueError if it does not fit."""
     parameters = stepped(torch_optimizer)
     state: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
@@ -126,12 +105,7 @@ def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mappin
 class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
-    Args:
-        model: the network on the accelerator's device. Its trunk may be sharded (`agents.model.sharding`). Do not wrap
-            it in DistributedDataParallel: this class sums the gradients over processes, which gives every action
-            equal weight.
-        accelerator: an `accelerate.Accelerator`.
-        reference: frozen copy of the initial policy for the KL, or None (see `ReferencePolicy`).
+    Do not wrap `model` in DistributedDataParallel, because this class sums the gradients itself.
     """
 
     def __init__(
@@ -168,10 +142,7 @@ class Updater:
     def learn(
         self, rollout: RolloutBatch, rng: np.random.Generator, progress: Progress | None = None
     ) -> tuple[dict[str, float], Targets]:
-        """Take all gradient steps of a rollout, and count their tokens in `progress`.
-
-        Return a tuple (metrics, targets). The targets are computed before the first step.
-        """
+        """Take all gradient steps of a rollout. Return a tuple (metrics, targets)."""
         progress = progress or Progress()
         progress.begin("update", self.config.epochs * sum(len(segment.tokens) for segment in rollout.segments))
         computed = keep_lower_states(self, rollout)
@@ -195,10 +166,7 @@ class Updater:
         return measures, targets
 
     def _steps(self, segments: int, rng: np.random.Generator) -> Iterator[list[int]]:
-        """For each gradient step, yield the indices of its segments. An epoch uses each segment once, in random order.
-
-        All processes take the same number of steps, even if they have different numbers of segments.
-        """
+        """Yield the segment indices of each gradient step. All processes take equally many steps."""
         steps = min(gather(min(self.config.minibatches, segments)))
         for _ in range(self.config.epochs):
             order = rng.permutation(segments) if steps > 1 else np.arange(segments)
@@ -215,7 +183,7 @@ class Updater:
         sample: dict[int, Indices] | None,
         progress: Progress,
     ) -> None:
-        """Take one gradient step on the segments `rows`. Add its metrics to `totals`, weighted by number of actions."""
+        """Take one gradient step. Add its metrics to `totals`, weighted by the number of actions."""
         count = self.all_reduce(batch.mask[torch.tensor(rows, device=batch.mask.device)].sum().float())
         predicted = count
         if sample is not None:
@@ -256,26 +224,21 @@ class Updater:
         self.model.heads.sync_targets(self.config.target_rate)
 
     def _micro_batches(self, rollout: RolloutBatch, rows: list[int]) -> Iterator[tuple[MicroBatch, bool]]:
-        """Yield the micro-batches of a gradient step as tuples (micro-batch, repeated).
-
-        With a sharded trunk, all processes must run the same number of passes. A process with fewer micro-batches
-        repeats its smallest one. The caller must exclude repeated micro-batches from the loss and the metrics.
-        """
+        """Yield tuples (micro-batch, repeated). Leave repeated ones out of the loss and the metrics."""
         parts = rollout.passes(self.model, self.config, rows)
         if not is_sharded(self.model):
             yield from ((part, False) for part in parts)
             return
         own = list(parts)
+        # all processes must run equally many passes of a sharded trunk
         missing = max(gather(len(own))) - len(own)
         yield from [(part, False) for part in own]
         yield from [(min(own, key=lambda part: part.tokens.numel()), True)] * missing
 
     def _sum_gradients(self) -> None:
-        """Sum the gradients of unsharded parameters over processes. The backward pass has already summed the others.
-
-        The sums are not divided, because each loss is already divided by the number of actions of all processes.
-        """
+        """Sum the gradients of unsharded parameters over processes."""
         if self.accelerator.num_processes > 1:
+            # The backward pass has summed the others. Each loss is already divided by the actions of all processes.
             replicated = (p for p in stepped(self.torch_optimizer) if not isinstance(p, DTensor))
             sum_gradients(p for p in replicated if getattr(p, "rounded", p).requires_grad)
 

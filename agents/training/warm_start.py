@@ -1,9 +1,4 @@
-"""Warm start: a run that starts from the weights of another run, with `train --init RUN_OR_CHECKPOINT`.
-
-The settings in `SAME` must be equal in both runs. By default, the new run takes these settings and a few others from
-the checkpoint (see `settings_of_checkpoint`). Its Q heads start untrained with `--reset-q`, or if the checkpoint has
-none.
-"""
+"""Warm start of a run from the weights of another run (`train --init`)."""
 
 import json
 from collections.abc import Mapping
@@ -32,16 +27,9 @@ def load_weights(
     reset_q: bool = False,
     q_is_baseline: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """Copy the weights of a checkpoint, or of a run's newest checkpoint, into the model.
+    """Copy the weights of a checkpoint into the model.
 
-    Return a tuple: notes for the user, one line each, and the hashes of the games on which the checkpoint was trained.
-
-    Args:
-        reset_q: whether the Q heads are left untrained.
-        q_is_baseline: whether the optimizer's baseline is q. If so, and if q may harm the loaded policy, a note warns.
-
-    Raises:
-        AgentError: the checkpoint is missing or damaged, or its model or tokenizer differs from this run's.
+    Return notes for the user, and the hashes of the games on which the checkpoint was trained.
     """
     folder = newest(source)
     about = verify(folder)
@@ -77,10 +65,7 @@ def load_weights(
 
 
 def settings_of_checkpoint(source: Path, *, reset_q: bool = False) -> dict[str, Any]:
-    """Return the settings that a run takes from its initial checkpoint, by field name.
-
-    They are those in `SAME`, the data type, the prompt format and, if the Q heads are loaded, those in `OF_Q`.
-    """
+    """Return the settings that a run takes from its initial checkpoint."""
     about = verify(newest(source))
     stored = ModelConfig(**about["model"]).model_dump()
     q_parts = OF_Q if stored["q_heads"] and not reset_q else ()

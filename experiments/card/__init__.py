@@ -1,1 +1,1 @@
-"""The evaluation card (`evaluate --card`): one document with the results of agents on fixed, held-out games."""
+"""The evaluation card (`evaluate --card`): results of agents on fixed, held-out games."""

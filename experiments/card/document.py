@@ -1,4 +1,4 @@
-"""Format the evaluation card as a Markdown document, which depends only on the card's results and tasks."""
+"""Format the evaluation card as a Markdown document."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ MARK = "†"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the Markdown document. `results` is what `rows.play` yields."""
+    """Return the document. `results` is what `rows.play` yields."""
     rows: Sequence[Row] = results["rows"]
     agents = list(dict.fromkeys(row["agent"] for row in rows if row["agent"] not in BASELINES))
     lines = ["# The evaluation card", "", *_about(results["episodes"], agents, sum(row["seconds"] for row in rows))]

@@ -1,9 +1,4 @@
-"""Find the held-out games of a task of the evaluation card.
-
-Held-out games have reserved seeds, which `train` refuses. For most tasks, a game's hash must also place it in the test
-split (see `Task.by_hash`). A task uses the first distinct games in the order of their seeds, so that every agent and
-machine has the same games. The search takes one or two seconds per game, so the results store the games.
-"""
+"""Find the held-out games of a task, which have reserved seeds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +17,7 @@ from games.textworld.generation.reserved_seeds import RESERVED
 
 
 class HeldOutGame(NamedTuple):
-    """A held-out game, with its canonical hash. JSON files store it as the list [level, seed, hash]."""
+    """A held-out game with its canonical hash."""
 
     level: int
     seed: int
@@ -30,17 +25,15 @@ class HeldOutGame(NamedTuple):
 
 
 def identity(task: Task) -> str:
-    """Return a hash of all fields that determine a task's games."""
+    """Return a hash of the fields that determine a task's games."""
     fields = {name: value for name, value in asdict(task).items() if name not in ("title", "references", "max_turns")}
     return json_hash([fields, RESERVED.start])
 
 
 def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
-    """Return the first `count` held-out games of a task, or all of them if there are fewer.
+    """Return the first `count` held-out games of a task, or fewer if there are no more.
 
-    The search continues after the games `known`, which an earlier search found. It skips a seed if TextWorld cannot
-    generate its game, if the game is a duplicate, or if the game belongs to another split. It ends after PATIENCE
-    consecutive skipped seeds.
+    The search continues after the games `known`.
     """
     found, skipped = list(known), 0
     for seed in range(found[-1].seed + 1 if found else RESERVED.start, RESERVED.stop):
@@ -54,18 +47,15 @@ def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[Held
 
 
 def training_games(about: Mapping[str, Any]) -> frozenset[str]:
-    """Return the hashes of an agent's training games, given the content of its `agent.json`.
-
-    A file of an earlier version contains no hashes. They are then computed from its GAME string.
-    """
+    """Return the hashes of an agent's training games, given its `agent.json`."""
     hashes = about.get("trained_on")
-    if hashes is None and "made_by" in about:
+    if hashes is None and "made_by" in about:  # a file of an earlier version
         hashes = map(game_hash, games.resolve_stored(about["made_by"]["run"]["game"], "the agent"))
     return frozenset(hashes or ())
 
 
 def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate a seed's game in both variants, and return its hash, or None if the seed is skipped (see `find`)."""
+    """Generate a game in both variants. Return its hash, or None to skip the seed."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     with suppress(GameError):
         name = game_hash(specs[0])

@@ -1,12 +1,6 @@
 """Play the rows of the evaluation card.
 
-A row contains the results of one agent on one task, in one variant of the task (see tasks.py) and one mode of play:
-sampled or greedy. The results are stored in a JSON file, which is written after every row. A row is played again only
-if the agent's digest, the task's games or the task's settings changed. Rows of other agents stay in the file. If
-an agent has a new digest, the rows with its old digest are removed.
-
-Games are deterministic, so greedy agents and the walkthrough play each game once. Sampled agents play the given number
-of episodes, on different games if there are enough.
+A row is played again only if its agent, games or settings have changed.
 """
 
 import json
@@ -42,7 +36,7 @@ Results = dict[str, Any]  # a `StoredCard`
 
 
 class StoredGames(TypedDict):
-    """The held-out games of a task. `of` is the hash that `held_out.identity` returns."""
+    """The held-out games of a task. `of` is the hash from `held_out.identity`."""
 
     of: str
     games: list[tuple[int, int, str]]  # level, seed and canonical hash
@@ -61,12 +55,11 @@ class StoredEvaluation(TypedDict):
 
 
 class StoredRow(TypedDict):
-    """The results of one agent on one task, in one variant (see tasks.py) and one mode of play.
+    """The results of one agent on one task, in one variant and one mode of play.
 
     Attributes:
-        of: what the results depend on, namely format, hash of the games, turn limit, and digest of the agent.
-        games: number of games.
-        trained_on: number of these games that the agent was trained on.
+        of: what the results depend on, such as the agent's digest.
+        trained_on: number of games that the agent was trained on.
     """
 
     task: str
@@ -80,7 +73,7 @@ class StoredRow(TypedDict):
 
 
 class StoredCard(TypedDict):
-    """The whole content of the card's JSON file. A sampling agent plays `episodes` episodes on each task."""
+    """The content of the card's JSON file. A sampling agent plays `episodes` episodes on each task."""
 
     episodes: int
     games: dict[str, StoredGames]
@@ -92,8 +85,8 @@ class Player:
     """An agent on the card.
 
     Attributes:
-        source: the argument of `make_agent`, which is the folder of a trained agent or the name of any other agent.
-        digest: identifies the agent's version. For an agent that cannot change, it is the agent's name.
+        source: the argument of `make_agent`.
+        digest: identifies the agent's version.
         trained_on: canonical hashes of the training games.
     """
 
@@ -108,10 +101,9 @@ class Player:
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
-    """Return the players of a card: the baselines, then the agents in `names`.
+    """Return the baselines, then the agents in the comma-separated `names`.
 
-    `names` is a comma-separated list of names or folders. None selects all available shipped agents. If only the
-    fallback of a shipped agent can be played, `notify` is called with a message.
+    None selects all shipped agents that are available.
 
     Raises:
         AgentError: An agent is unknown, or is `human`.
@@ -124,9 +116,8 @@ def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
 
 
 def _is_available(name: str, notify: Callable[[str], None]) -> bool:
-    """Return whether a shipped agent can be played. If only its fallback can be, call `notify` with a message."""
     try:
-        return agent_folder(name, notify).name == name
+        return agent_folder(name, notify).name == name  # else it is the folder of the fallback
     except AgentError:
         return False
 
@@ -150,19 +141,18 @@ def play(
     progress: Callable[[str, float, float], None],
     pool: ClusterPool | None = None,
 ) -> Iterator[Results]:
-    """Play the rows that are not yet stored in `path`. Yield the results after every new row, and once more at the end.
+    """Play the rows that `path` lacks. Yield the results after every row and at the end.
 
-    With a pool, each row is a job of the pool. The variant with the objective is played first for all tasks, so that an
-    interrupted card covers as many tasks as possible. `progress` is called with the current activity, the number of
-    finished rows, and the number of all rows.
+    `progress` gets the current activity, the number of finished rows, and that of all rows.
 
     Raises:
-        AgentError: The results in `path` are damaged, or were made with another value of `episodes`.
+        AgentError: The results in `path` are damaged, or have another value of `episodes`.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}
     results["rows"] = [r for r in results["rows"] if r["of"]["agent"] == digests.get(r["agent"], r["of"]["agent"])]
     modes = [(player, how) for player in agents for how in player.modes]
+    # the variant with the objective is first, so that an interrupted card covers as many tasks as possible
     schedule = list(product(VARIANTS, tasks, modes))
     held_out: dict[str, list[HeldOutGame]] = {}
     jobs: dict[Future[dict[str, Any]], dict[str, Any]] = {}
@@ -187,7 +177,6 @@ def play(
 
 
 def _add(path: Path, results: Results, row: dict[str, Any]) -> Results:
-    """Store a row in place of the earlier one of the same agent, task, variant and mode. Return the results."""
     key = {name: row[name] for name in ("task", "variant", "agent", "how")}.items()
     others = [known for known in results["rows"] if not key <= known.items()]
     results["rows"] = sorted([*others, row], key=_position)
@@ -204,7 +193,7 @@ def _evaluate(
         make_agent(player.source, seed=0, greedy=how == "greedy"),
         specs,
         game=task.name,
-        episodes=len(specs) if how == "greedy" else episodes,
+        episodes=len(specs) if how == "greedy" else episodes,  # games are deterministic
         seed=0,
         parallel=16,
         max_turns=task.max_turns,
@@ -218,10 +207,7 @@ def _evaluate(
 
 
 def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOutGame]:
-    """Return the first `count` held-out games of a task, and store those that are new.
-
-    Rows that were played with other games or settings are removed from `results`.
-    """
+    """Return a task's first `count` held-out games. Store new games and remove outdated rows."""
     stored = results["games"].get(task.name, {})
     known = stored["games"] if stored.get("of") == identity(task) else []
     held_out = find(task, count, [HeldOutGame(*game) for game in known])
@@ -237,13 +223,6 @@ def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
 
 
 def _read(path: Path, episodes: int) -> Results:
-    """Return the results that are stored in `path`, or empty results if the file does not exist.
-
-    Rows are omitted if their task no longer exists, or if its games are not stored.
-
-    Raises:
-        AgentError: The file is damaged or was made with another value of `episodes`.
-    """
     if not is_present(path):
         return {"episodes": episodes, "games": {}, "rows": []}
     results = read_json(path)

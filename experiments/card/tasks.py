@@ -1,8 +1,4 @@
-"""The tasks of the evaluation card, and results of other authors on similar tasks.
-
-A task consists of games of one family at fixed levels and settings. Every game is played in two variants: with the
-objective in the opening text, and without it.
-"""
+"""The tasks of the evaluation card, and results of other authors on similar tasks."""
 
 from dataclasses import dataclass
 
@@ -17,12 +13,11 @@ class Task:
     """One task of the card.
 
     Attributes:
-        levels: the level of the first game, of the second game, and so on. The sequence is repeated for further games.
-        settings: settings of the family other than level, seed and goal, written as in a GAME string.
-        goal: the setting `goal` in the variant with the objective. The variant without it has `goal=none`.
-        by_hash: whether to use only games whose hash is in the test split. False for a family with its own splits
-            (cooking), and for a task with only one game (the single house of textnav).
-        references: results that other authors reported, with their unit and source.
+        levels: levels of the games in order, repeated if there are more games.
+        settings: other settings of the family, as in a GAME string.
+        goal: the setting `goal` in the variant with the objective.
+        by_hash: whether to use only games whose hash is in the test split.
+        references: results that other authors reported.
     """
 
     name: str
@@ -36,7 +31,7 @@ class Task:
     references: tuple[str, ...] = ()
 
     def game(self, variant: str, level: int, seed: int) -> str:
-        """Return the GAME string of one game of the task. `variant` is "told" (with the objective) or "untold"."""
+        """Return the GAME string of a game. `variant` is a key of `VARIANTS`."""
         goal = self.goal if variant == "told" else "none"
         more = f"&{self.settings}" if self.settings else ""
         return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{more}"
@@ -128,9 +123,10 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks with the comma-separated `names`, or all if it is None, in the card's order.
+    """Return the tasks with the comma-separated `names`, or all, in the card's order.
 
-    Raise AgentError for an unknown name.
+    Raises:
+        AgentError: a name is unknown.
     """
     if names is None:
         return TASKS

@@ -1,16 +1,4 @@
-"""Compute the KL divergence from a trained policy to its initial policy, and to the policy that ACTDE predicts.
-
-A command of several tokens is a path through a trie. A policy samples this path node by node, so the probability of a
-command is a product over nodes. For another policy rho on the same trie, the chain rule gives the exact KL divergence:
-
-    KL(pi || rho) = sum over nodes n of  P(n) KL(pi(. | n) || rho(. | n))
-
-P(n) is the probability under pi that the path passes through node n. `Nodes` stores the branching nodes (nodes with
-several children) of all decisions.
-
-Tabular ACTDE adds q to the logits (`actde/tabular.py`). Theory therefore predicts that training ends at the tilted
-policy, pi_0(. | n) exp(q(n, .) / tau) divided by its sum. pi_0 is the initial policy, and tau is a temperature.
-"""
+"""KL divergence from a trained policy to its initial policy and to ACTDE's theoretical limit."""
 
 from dataclasses import dataclass
 
@@ -25,12 +13,12 @@ MAX_INVERSE_TAU = 1e6  # in units of 1 / (spread of q); above it, the tilted pol
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nodes:
-    """The n branching nodes of several decisions, with the two policies and q at each node.
+    """The branching nodes of several decisions in a trie of tokens.
 
-    pi is the trained policy, pi_0 the initial policy, and K the largest number of alternatives at a node.
+    A branching node has several children, at most K. pi is the trained policy, pi_0 the initial one.
 
     Attributes:
-        reach: [n] probability under pi that a decision reaches the node. It is 1 for the first node of a decision.
+        reach: [n] probability under pi that a decision reaches the node.
         policy, initial: [n, K] log pi and log pi_0 in nats, padded with -inf.
         q_values: [n, K] q in units of reward, padded with 0, or None if no q was trained.
         decisions: the number of decisions.
@@ -52,45 +40,43 @@ class Nodes:
             raise ValueError("expected at least one decision")
 
     def mean(self, per_node: Floats) -> float:
-        """Return the sum over nodes of `reach` times `per_node` [n], divided by the number of decisions."""
+        """Return the sum of `reach` times `per_node` [n], per decision."""
         return float(self.reach @ per_node / self.decisions)
 
 
 def kl_to_initial(nodes: Nodes) -> float:
-    """Return KL(pi || pi_0) over commands, in nats per decision."""
+    """Return KL(pi || pi_0) over commands, in nats per decision.
+
+    By the chain rule, it is the sum over nodes n of P(n) KL(pi(. | n) || pi_0(. | n)), where P(n) is `reach`.
+    """
     return nodes.mean(node_kl(nodes.policy, nodes.initial))
 
 
 def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
-    """Return the KL divergence over commands from pi to the tilted policy, in nats per decision.
-
-    `inverse_tau` is 1/tau, in units of 1/reward.
-    """
+    """Return the KL from pi to the tilted policy, in nats per decision."""
     return nodes.mean(node_kl(nodes.policy, tilted(nodes, inverse_tau)))
 
 
 def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
-    """Return log softmax(log pi_0 + q / tau) [n, K], the log-probabilities of the tilted policy, in nats."""
+    """Return the tilted policy, log softmax(log pi_0 + q / tau) [n, K], where tabular ACTDE ends."""
     assert nodes.q_values is not None
     return np.asarray(log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1))
 
 
 def node_kl(logprobs: Floats, others: Floats) -> Floats:
-    """Return the KL divergence [n] at each node, in nats, from the policy `logprobs` to the policy `others`.
+    """Return the KL [n] in nats from `logprobs` to `others`.
 
-    Both arguments are normalised log-probabilities [n, K], padded with -inf. Rounding can make the result slightly
-    negative. Each -inf counts as 0, because its product with a probability of 0 would be NaN.
+    Both are normalised log-probabilities [n, K], padded with -inf.
     """
+    # -inf counts as 0, because its product with a probability of 0 would be NaN
     ours, theirs = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, others))
     return np.asarray(np.sum(np.exp(logprobs) * (ours - theirs), axis=1))
 
 
 def best_inverse_tau(nodes: Nodes) -> float:
-    """Return the x = 1/tau >= 0 that minimises `kl_to_tilted`.
+    """Return the 1/tau >= 0 that minimises `kl_to_tilted`, which is convex in 1/tau.
 
-    KL(pi || softmax(log pi_0 + x q)) is convex in x. Its slope is the mean of q under the tilted policy minus the mean
-    of q under pi. The result is at most MAX_INVERSE_TAU divided by the spread of q. The spread is the largest
-    difference between two q-values at the same node.
+    It is at most MAX_INVERSE_TAU divided by the spread of q.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf

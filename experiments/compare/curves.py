@@ -1,8 +1,4 @@
-"""Draw learning curves of any runs side by side: `python -m experiments.compare.curves RUN... --out curves.svg`.
-
-The program reads only the settings and metrics of each run, so it can draw unfinished runs and runs without
-checkpoints. Runs that differ only in the seed share a colour, and a bold line shows their mean.
-"""
+"""Draw learning curves of any runs side by side: `python -m experiments.compare.curves RUN... --out curves.svg`."""
 
 import argparse
 from collections.abc import Sequence
@@ -28,7 +24,11 @@ STYLES = ("-", "--", "-.", ":")
 
 
 def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
-    """Draw each metric in `columns` against episodes, in its own panel. Raise AgentError if a run lacks a metric."""
+    """Draw each metric in `columns` against episodes, in its own panel.
+
+    Raises:
+        AgentError: a run lacks a metric.
+    """
     lines = {run: read_metrics(run) for run in runs}
     for run, rows in lines.items():
         if missing := [name for name in ("episodes", *columns) if all(row.get(name) is None for row in rows)]:
@@ -45,7 +45,7 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 
 
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Group the runs that differ only in the seed. A group's label is its optimizer and the settings that vary."""
+    """Group the runs that differ only in the seed, by the label of the group."""
     settings = [read_config(run).flat() for run in runs]
     names = [name for name in differing(settings) if name not in ("seed", "optimizer")]
     groups: dict[str, list[Path]] = {}

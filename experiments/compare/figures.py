@@ -1,4 +1,4 @@
-"""Draw the figures of a grid: learning curves, sweeps, collapse, and success against diversity (see results.py)."""
+"""Draw the figures of a grid of runs."""
 
 import itertools
 import math
@@ -45,7 +45,7 @@ PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
-    """Draw the learning curves that apply to the game, and the shares of the strategies that the game names."""
+    """Draw the learning curves, and the shares of the game's strategies."""
     texts = write_texts(rows)
     applicable: list[tuple[bool, str, str, Any]] = [
         (can_be_won(rows), "recent_success", "share of the last 100 won", SHARE),
@@ -70,7 +70,6 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    """Draw a curve of each group of runs. Runs without this curve are omitted, such as runs on recorded play."""
     colors: Counter[Any] = Counter()
     for label, group in by_label([row for row in rows if curve in row["curves"]]).items():
         color = color_of(group[0]["optimizer"])
@@ -111,12 +110,7 @@ def _legend(axis: Any) -> None:
 def sweep_figure(rows: Rows, path: Path) -> None:
     """Draw measures of the finished agents against each varied setting.
 
-    Each setting has a row of panels, with one panel for each measure. Each dot is a run. A mean is over all runs with
-    the same value of the panel's setting, even if they differ in other settings.
-
-    On a logarithmic axis, a line connects the means. The means are not drawn if several settings were varied and some
-    value occurs in only one combination, as with `--samples`. On a categorical axis, a bar marks each mean. If the
-    setting does not apply to an optimizer, a dotted horizontal line shows the optimizer's mean.
+    Dots are runs, and lines are means. A dotted line is the mean of an optimizer without the setting.
     """
     settings = varied_settings(rows)
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
@@ -153,7 +147,7 @@ def on_log_scale(values: Iterable[Any]) -> bool:
 
 
 def positions(values: Iterable[Any]) -> dict[Any, float]:
-    """Map each value to its position: the value itself on a logarithmic axis, its index on any other axis."""
+    """Map each value to its position on the axis."""
     unique = dict.fromkeys(values)
     scaled = on_log_scale(unique)
     return {value: float(value if scaled else index) for index, value in enumerate(unique)}
@@ -180,13 +174,12 @@ def _along_sweep(axis: Any, rows: Rows, setting: str, places: Mapping[Any, float
 
 
 def _value(row: Mapping[str, Any], how: str, what: str) -> float:
-    """Return the measure `what` of an evaluation ("sampled" or "greedy"), or NaN if the game does not report it."""
     estimate = row["evaluation"][how][what]
     return math.nan if estimate is None else estimate["value"]
 
 
 def tradeoff_figure(rows: Rows, path: Path) -> None:
-    """Draw the share of episodes won against two measures of diversity: small dots are runs, large dots are means."""
+    """Draw the share of episodes won against two measures of diversity."""
     figure, axes = make_figure()
     panels = ((kl_to_initial, "KL to the first policy, nats per decision"),
               (winning_sequences, "effective number of winning sequences"))  # fmt: skip
@@ -204,7 +197,7 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
 
 
 def collapse_figure(rows: Rows, path: Path) -> None:
-    """Draw a panel for each measure. Dots are runs, and lines are the means of groups with confidence intervals."""
+    """Draw runs, means and intervals of each measure of collapse."""
     panels = [panel for panel in PANELS if values_of(rows, panel[1])]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
     for axis, panel in zip(np.ravel(axes), panels, strict=True):

@@ -1,4 +1,4 @@
-"""Train and measure a grid of runs, each in its own folder. Finished runs are skipped, interrupted ones resumed."""
+"""Train and measure a grid of runs, each in its own folder."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -33,7 +33,7 @@ OF_THE_AGENT = frozenset({"success", "recent_success"})
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
-    """Check all names and values, and return the configuration of each run. `tests` is the GAME of the test games."""
+    """Check all names and values, and return the configuration of each run."""
     if tests:
         games.resolve(tests)
     configs: dict[GridRun, TrainConfig] = {}
@@ -57,24 +57,19 @@ def run_grid(
     on_run: Callable[[dict[str, Any]], None],
     on_progress: Callable[[int, int, int], None] = lambda runs, done, total: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Complete every run of a grid, in local processes or on a cluster.
+    """Complete every run of a grid. Finished runs are skipped, and interrupted ones resumed.
 
-    Return a tuple (rows, diverged) of two lists in the order of `configs`. `rows` has the settings, learning curves and
-    measures of each finished run as JSON. `diverged` has the error of each run that diverged.
+    Return the rows of the finished runs, and the errors of the runs that diverged.
 
     Args:
         configs: the result of `check`.
-        workers: number of processes, which share the CPU cores equally. Without a cluster, the default is 1.
-        cluster: the address of a Ray cluster (see `ClusterPool`). Each run then has OMP_NUM_THREADS CPUs, by default
-            one, and one GPU if the cluster has GPUs.
+        cluster: the address of a Ray cluster (see `ClusterPool`).
         episodes, tests: arguments of `measure_run`.
-        on_run: called with the row of each run as soon as the run is finished.
-        on_progress: called every second with the number of finished runs, the number of iterations done so far, and
-            the total number of iterations. The iterations of runs that were finished at the start do not count.
+        on_run: called with the row of each finished run.
+        on_progress: called every second with the numbers of finished runs, finished iterations and all iterations.
 
     Raises:
-        AgentError: a folder in `root` holds a run that has other settings or more iterations, or whose game files have
-            changed. This is raised before the first run starts.
+        AgentError: a folder in `root` holds another run, or its game files have changed.
         DivergenceError: all runs diverged.
     """
     errors: dict[GridRun, DivergenceError] = {}
@@ -115,7 +110,6 @@ def run_grid(
 
 
 def _completed(jobs: Iterable[Future[Any]], on_second: Callable[[], None]) -> Iterator[Future[Any]]:
-    """Yield the jobs as they complete, and call `on_second` every second while waiting."""
     left = set(jobs)
     while left:
         done, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
@@ -126,7 +120,7 @@ def _completed(jobs: Iterable[Future[Any]], on_second: Callable[[], None]) -> It
 def _iterations(
     configs: Mapping[GridRun, TrainConfig], runs: Sequence[GridRun], root: Path, finished: Container[GridRun]
 ) -> tuple[int, int]:
-    """Return a tuple (done, total): how many iterations `runs` have finished, and how many they must do in all."""
+    """Return the numbers of finished and of all iterations."""
     wanted = {run: configs[run].budget.iterations for run in runs}
     done = 0
     for run in runs:
@@ -139,13 +133,8 @@ def _iterations(
 def _train(
     run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int, wait: bool
 ) -> dict[str, Any]:
-    """Complete a run and return its row.
-
-    If `wait` is true, first wait until no process holds the lock of the run's folder. A cluster needs this, because it
-    starts a run again if the run's process was lost.
-    """
     folder = root / run.name
-    if wait:
+    if wait:  # a cluster starts a run again if its process was lost: that process may still hold the lock
         with exclusive(folder, wait=True):
             pass
     train_run(config, folder, threads)
@@ -154,7 +143,7 @@ def _train(
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Start or resume a run. `on_rollout` is called once per rollout, after the rollout's checkpoint if it has one."""
+    """Start or resume a run. `on_rollout` is called after each rollout and its checkpoint."""
     import torch
 
     from agents.training.factory import make_trainer
@@ -185,5 +174,5 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:
-    """Return a number rounded to significant digits. Whole numbers and None are returned as they are."""
+    """Return a number rounded to significant digits. An int stays as it is."""
     return value if value is None or isinstance(value, int) else float(f"{value:.{digits}g}")

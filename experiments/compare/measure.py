@@ -1,9 +1,4 @@
-"""Evaluate a finished run, and measure its collapse.
-
-Collapse is the loss of diversity during training. It is measured by the entropy, the KL divergence to the initial
-policy and the number of strategies. The agent plays the same games with the same seeds in two modes, sampled and
-greedy, without dropout. Collapse is measured on the sampled episodes.
-"""
+"""Evaluate a finished run, and measure its collapse, the loss of diversity during training."""
 
 import json
 from collections import Counter, defaultdict
@@ -33,10 +28,9 @@ Measures = dict[str, Any]
 
 
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
-    """Return the measures of the finished run in `folder`. Missing or outdated measures are computed and stored.
+    """Return the measures of the finished run in `folder`, and store them there.
 
-    The agent plays `episodes` episodes of the games `tests` (by default the training games) in each mode. The result
-    contains "evaluation" ("sampled" and "greedy", see agents/play/evaluate.py) and "collapse" (see `collapse_of`).
+    The games are `tests`, by default the training games.
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
@@ -47,7 +41,7 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the stored measures, or None if none fit the arguments and the agent, or if the file was edited."""
+    """Return the stored measures, or None if they are outdated or were edited."""
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
@@ -61,8 +55,7 @@ def _digest(measures: Any) -> str:
 
 
 def _identity(folder: Path, episodes: int, tests: str) -> dict[str, Any]:
-    """Return everything on which the measures depend. The agent's digest covers the settings of the run."""
-    agent = read_json(newest(folder) / AGENT)["digest"]
+    agent = read_json(newest(folder) / AGENT)["digest"]  # covers the settings of the run
     return {"format": FORMAT, "episodes": episodes, "agent": agent, "tests": tests}
 
 
@@ -95,10 +88,9 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse of `paired` as JSON. A measure is None if it does not apply to these episodes.
+    """Return all measures of collapse as JSON. A measure that does not apply is None.
 
-    "decisions" is the number of turns in which the agent chose among several commands or wrote free text. "entropy" and
-    "kl_initial" are means in nats per decision.
+    "entropy" and "kl_initial" are in nats per decision, "decisions" is the number of turns with a choice.
 
     Args:
         names: the strategies that the game names.
@@ -121,10 +113,7 @@ def collapse_of(
 
 
 def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | None:
-    """Return measures of the texts that the agent wrote, or None if the agent chose among commands.
-
-    "kl" (to the initial policy) and "entropy" are in nats per token. "samples" are pairs of a prompt and a text.
-    """
+    """Return measures of texts. "kl" and "entropy" are in nats per token."""
     if kl is None:
         return None
     steps = [step for episode in episodes for step in episode.steps]
@@ -139,14 +128,7 @@ def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | No
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
-    """Return the KL from the trained to the tilted policy, in nats per decision, at two temperatures.
-
-    The tilted policy is softmax(log pi_0 + q / tau), where pi_0 is the initial policy.
-
-    * "kl": the KL at `tau`, the temperature that the settings imply, or None if they imply none
-    * "best_kl": the lowest KL over all temperatures
-    * "best_inverse_tau": 1/tau at this minimum, in units of 1/reward. 1/tau is 0 if pi_0 itself fits best.
-    """
+    """Return the KL to the tilted policy, in nats per decision, at `tau` and at the best tau."""
     best = collapse.best_inverse_tau(nodes)
     return {
         "tau": tau,
@@ -161,21 +143,12 @@ def _nats(kl: float) -> float:
 
 
 def implied_temperature(config: TrainConfig) -> float | None:
-    """Return the temperature tau that the learning rates imply, in units of reward, or None if they imply none.
+    """Return the temperature that the learning rates imply, in units of reward, or None.
 
         tau = alpha / b = 2 q_coef q_lr / lr
 
-    The equation holds for a table of logits and q that is trained by plain gradient descent from a uniform policy.
-    Let A be the error of the chosen action. The policy's step changes the action's logit by b A relative to the other
-    logits, with b = lr. The step on the squared error changes the action's q by alpha A, with alpha = 2 q_coef q_lr.
-
-    The learning rates imply a tau only if all of these conditions hold:
-
-    * The optimizer is ACTDE with SGD. (AdamW normalises the size of its steps.)
-    * The policy and q are trained with the same error A. This is true if lambda is 0, if the advantage is `return`, or
-      if an episode has one choice.
-    * Nothing else changes the policy: no whitening, entropy bonus, KL penalty or weight decay.
-    * `lr`, `q_lr` and `q_coef` are above 0.
+    alpha and b are the step sizes of q and of the logits. The equation holds for tables that plain gradient descent
+    trains from a uniform policy.
     """
     learning, update = config.optimizer, config.update
     q_lr = update.lr if update.q_lr is None else update.q_lr
@@ -190,13 +163,9 @@ def implied_temperature(config: TrainConfig) -> float | None:
 
 
 def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return three estimates of the effective number of strategies (see diversity.py), and "shares".
+    """Return effective numbers of strategies, exp(H), where H is averaged over games.
 
-    In most games, the strategy of an episode is its sequence of commands, and "shares" is None. An effective number is
-    exp(H), where H is the mean over games of the entropy of strategies.
-
-    Some games name the strategy that each command follows. "shares" then maps each strategy to its share of all
-    commands. "corrected" and "policy" are None, because the commands of an episode are not independent.
+    "shares" are the shares of the strategies that the game names.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
@@ -214,11 +183,12 @@ def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequenc
     bounds = diversity.counted_interval(rows, seed)
     low, high = (None, None) if bounds is None else (float(np.exp(bound)) for bound in bounds)
     numbers: dict[str, Any] = {"counted": {"value": float(np.exp(counted)), "low": low, "high": high}}
-    if names:
+    if names:  # the commands of an episode are not independent, so nothing can be corrected
         total = rows[0].sum(axis=0)
         shares = dict(zip(tables[0][1], (total / total.sum()).tolist(), strict=True))
         return numbers | {"corrected": None, "policy": None, "shares": shares}
     corrected = np.mean([diversity.chao_shen_entropy(counts.sum(axis=0)) for counts in rows])
+    # by the chain rule, the sum of an episode's entropies is unbiased in deterministic games
     sums = [np.mean([sum(s.decision.entropy or 0.0 for s in e.steps) for e in group]) for group in by_game.values()]
     return numbers | {"corrected": float(np.exp(corrected)), "policy": float(np.exp(np.mean(sums))), "shares": None}
 
@@ -228,14 +198,9 @@ def _commands(episode: Episode) -> tuple[str, ...]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return pass@k as "pass_at", and measures of the winning command sequences as "wins".
+    """Return pass@k, and measures of the winning command sequences.
 
-    Both are None if no game states a maximum score and no episode was won. "wins" contains:
-
-    * "won": the number of episodes won
-    * "different": the number of distinct winning sequences, summed over games
-    * "effective": exp(H), where H is the entropy of winning sequences, averaged over the games that were won. None if
-      no episode was won.
+    "effective" is exp(H), where H is their mean entropy over the games that were won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}

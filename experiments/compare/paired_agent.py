@@ -1,8 +1,4 @@
-"""Play with a trained agent, and evaluate its initial policy on the same states.
-
-`PairedAgent` records both policies and the q of the trained agent at every branching node (node with several children)
-of the trie of commands.
-"""
+"""Play with a trained agent, and evaluate its initial policy on the same states."""
 
 from collections.abc import Sequence
 
@@ -24,12 +20,10 @@ NodeArrays = tuple[Floats, Floats, Floats, Floats | None]  # reach, policy, init
 class PairedAgent:
     """An agent that plays the commands of `trained` and evaluates `initial` on the same states.
 
-    The two agents must have the same tokenizer. If `credit` is "token", q belongs to a token. If it is "command", q
-    belongs to a whole command, and a decision has a single node, whose alternatives are the commands. If the agents'
-    mode is "free", they write text. There are then no nodes, and `text_kl` computes the KL instead.
+    Both must have the same tokenizer. Free text has no nodes, but a `text_kl`.
 
     Attributes:
-        strategies: index of an episode -> the strategies of its commands, which the game reports in its infos.
+        strategies: the strategies of each episode's commands, as the game reports them.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
@@ -59,7 +53,7 @@ class PairedAgent:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
-        """Return the branching nodes of all turns, or None in the mode "free" or if every turn had only one command."""
+        """Return the branching nodes of all turns, or None if there are none."""
         if not self._turns:
             return None
         reach, policy, initial, q = zip(*self._turns, strict=True)
@@ -72,11 +66,7 @@ class PairedAgent:
         )
 
     def text_kl(self) -> float | None:
-        """Return the KL from the trained to the initial policy in nats per token, or None if the agents write no text.
-
-        The KL is exact, unless q guides the trained agent's choices. It is then estimated from the sampled tokens (see
-        `ReferencePolicy.kl`). Call this method once, after all episodes.
-        """
+        """Return the KL from the trained to the initial policy in nats per token. Call this once, after play."""
         if not self.writes_freely:
             return None
         model = self.trained.model
@@ -91,20 +81,16 @@ class PairedAgent:
 
 
 def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of `Nodes` for one turn, with one node for each branching node of the trie of tokens.
-
-    `mine` are the outputs of the trained agent, and `first` those of the initial agent.
-    """
+    """Return the arrays of `Nodes` for one turn. The children of a node are tokens."""
     q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
     policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # normalise to 16 digits
     return reach_probabilities(mine.trie, policy), policy, initial, q
 
 
 def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
-    """Return the arrays of `Nodes` for one turn: a single node whose alternatives are the commands.
+    """Return the arrays of `Nodes` for one turn: a single node whose children are the commands.
 
-    A command's q is the q of its last choice. A choice is a token for which the trie has several alternatives. `mine`
-    are the outputs of the trained agent, and `first` those of the initial agent.
+    A command's q is the q of its last choice.
     """
     trie, q = mine.trie, mine.q_values
     paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]

@@ -1,8 +1,4 @@
-"""Write the report on a grid of runs: `results.json`, tables and figures.
-
-The other files are computed from `results.json`. Results of earlier versions may lack measures of collapse. The section
-on collapse is then omitted.
-"""
+"""Write the report on a grid of runs: `results.json`, tables and figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,8 +34,7 @@ RESULTS = "results.json"
 def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> dict[str, Any]:
     """Write results, tables and figures into `out`, and return the results.
 
-    `about` holds the command, the game, the test games and the number of episodes. `rows` and `diverged` are the
-    results of `run_grid`.
+    `about` holds the command, the game, the test games and the number of episodes.
     """
     create_folder(out)
     results = {"about": dict(about), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
@@ -56,16 +51,15 @@ def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) 
 
 
 def has_collapse(rows: Rows) -> bool:
-    return all("collapse" in row for row in rows)
+    return all("collapse" in row for row in rows)  # results of earlier versions may lack it
 
 
 def has_tradeoff(rows: Rows) -> bool:
-    """Return whether `tradeoff_figure` can be drawn."""
     return can_be_won(rows) and has_collapse(rows) and any(map(winning_sequences, rows))
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run: its success (or its reward), and the number of episodes that failed."""
+    """Return one line about a finished run: its success or its reward."""
     failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
     if can_be_won([row]) and (recent := row["curves"].get("recent_success", [None])[-1]) is not None:
         return f"{row['name']}: {recent:z.2f} of the last episodes won{failed}"
@@ -75,7 +69,7 @@ def headline(row: Row) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the report in Markdown: a table of all runs, means over seeds, and a section on texts or on collapse."""
+    """Return the report in Markdown."""
     about, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
     took = duration(sum(row["curves"]["seconds"][-1] for row in rows))
     lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took} of training", "```", ""]

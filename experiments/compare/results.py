@@ -1,7 +1,6 @@
-"""Read the rows of a grid's `results.json`, group them, and compute means over the runs of each group.
+"""Group the rows of a grid's `results.json`, and compute means over groups.
 
-One row describes one run. The varied settings are those of `compare --vary`. The runs of a group differ only in the
-seed.
+A row describes one run. The runs of a group differ only in the seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,12 +19,7 @@ SOLVED = 0.9  # a game is solved when this fraction of the last 100 episodes was
 
 
 class Column(NamedTuple):
-    """A column of `means_table`.
-
-    Attributes:
-        within, ends: arguments of `over_runs`.
-        text: formats a result of `over_runs`.
-    """
+    """A column of `means_table`. `within` and `ends` are arguments of `over_runs`."""
 
     head: str
     measure: Measure
@@ -35,10 +29,7 @@ class Column(NamedTuple):
 
 
 def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequence[Column]) -> str:
-    """Return a Markdown table with one line for each group of runs. `settings` are the names of the varied settings.
-
-    A cell shows the mean over the runs that have the column's measure. If no run has the measure, the cell is empty.
-    """
+    """Return a Markdown table of means, with one line for each group of runs."""
 
     def cell(group: Rows, column: Column) -> str:
         mean = over_runs(values_of(group, column.measure), column.within, ends=column.ends)
@@ -57,12 +48,8 @@ def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequen
 
 
 def varied(row: Row) -> dict[str, Any]:
-    """Return a dict: name of a varied setting that applies to the run -> its value.
-
-    A row has the names under "setting" and the values under "value". Each is a list if several settings apply, a single
-    entry if one applies, and None otherwise.
-    """
-    names, values = row["setting"], row["value"]
+    """Return the varied settings that apply to the run, with their values."""
+    names, values = row["setting"], row["value"]  # lists only if several settings apply
     if isinstance(names, list):
         return dict(zip(names, values, strict=True))
     return {} if names is None else {names: values}
@@ -73,13 +60,13 @@ def varied_settings(rows: Rows) -> list[str]:
 
 
 def varied_cells(row: Row, settings: Sequence[str]) -> list[str]:
-    """Return the values of the varied settings as texts. The text of a setting that does not apply to the run is ""."""
+    """Return the values of the varied settings as texts, or "" where one does not apply."""
     values = varied(row)
     return [value_text(values[name]) if name in values else "" for name in settings]
 
 
 def by_label(rows: Rows) -> dict[str, list[Row]]:
-    """Group the runs by labels such as "actde", or "actde, q_lr 0.1" if a setting was varied."""
+    """Group the runs by labels such as "actde, q_lr 0.1"."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         settings = (f"{name} {value_text(value)}" for name, value in varied(row).items())
@@ -88,7 +75,7 @@ def by_label(rows: Rows) -> dict[str, list[Row]]:
 
 
 def can_be_won(rows: Rows) -> bool:
-    """Return whether the game states a maximum score or an agent won an episode. Return False for free text."""
+    """Return whether the game has a maximum score, or an agent won an episode."""
     return not write_texts(rows) and any(
         row["evaluation"]["sampled"]["normalized_score"] is not None or success_rate(row) for row in rows
     )
@@ -100,18 +87,18 @@ def write_texts(rows: Rows) -> bool:
 
 
 def counts_bonus(rows: Rows) -> bool:
-    """Return whether all runs counted the turns that earn a bonus (setting `bonus_command`)."""
+    """Return whether all runs counted the turns that earn a bonus."""
     return all("bonus_share" in row["curves"] and row["evaluation"]["sampled"].get("bonus_share") for row in rows)
 
 
 def failed_episodes(row: Row) -> tuple[int, int]:
-    """Return a tuple (training, evaluation): the numbers of episodes in which the game failed."""
+    """Return the numbers of failed episodes, in training and in evaluation."""
     evaluation = sum(row["evaluation"][how]["errors"] for how in ("sampled", "greedy"))
     return sum(row["curves"].get("errors", [])), evaluation  # results of earlier versions lack the curve
 
 
 def number_at(*keys: str) -> Measure:
-    """Return a measure that looks up `row[keys[0]][keys[1]]...`, or returns None if a value is None or missing."""
+    """Return a measure that looks up `row[keys[0]][keys[1]]...`, or None if a key is missing."""
 
     def read(row: Row) -> Any:
         value: Any = row
@@ -132,6 +119,6 @@ winning_sequences = number_at("collapse", "wins", "effective")  # effective numb
 
 
 def effective_strategies(row: Row) -> float | None:
-    """Return the effective number of strategies (see diversity.py), from the policy if possible, else as counted."""
+    """Return the effective number of strategies, from the policy if possible, else as counted."""
     of_policy = number_at("collapse", "strategies", "policy")(row)
     return number_at("collapse", "strategies", "counted", "value")(row) if of_policy is None else of_policy

@@ -1,7 +1,6 @@
-"""List the runs of a grid: every combination of an optimizer, values of the varied settings, and a seed.
+"""List the runs of a grid: optimizers, combinations of varied settings, and seeds.
 
-An optimizer's text can include settings of its own, as in "ppo+kl_coef=0.1". The values of a varied setting are a list,
-as in "lr=1e-4,1e-3", or a range, as in "lr=1e-5..1e-3", which is sampled log-uniformly.
+An optimizer's text can include settings of its own, as in "ppo+kl_coef=0.1".
 """
 
 import itertools
@@ -30,7 +29,7 @@ Combination = dict[str, Any]  # the value of each varied setting, by name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRun:
-    """One run of a grid. `varied` holds the varied settings that have an effect on this run, and their values."""
+    """One run of a grid. `varied` holds the varied settings that affect it."""
 
     optimizer: str
     seed: int
@@ -42,17 +41,16 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run as JSON. `results.varied` explains the keys "setting" and "value"."""
+        """Return the run as JSON. `results.varied` reads "setting" and "value"."""
         names, values = ([pair[place] for pair in self.varied] for place in (0, 1))
         setting, value = (names, values) if len(names) > 1 else (next(iter(names), None), next(iter(values), None))
         return {"name": self.name, "optimizer": self.optimizer, "seed": self.seed, "setting": setting, "value": value}
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults. `common` contains those that all runs share.
+        """Return the settings of this run that are not defaults, `common` included.
 
         Raises:
-            AgentError: after a "+", `optimizer` sets a varied setting, sets a setting twice, or has a text that is not
-                SETTING=VALUE.
+            AgentError: a setting in `optimizer` is malformed or given twice.
         """
         name, *own = self.optimizer.split("+")
         given, varied = dict[str, Any](), dict(self.varied)
@@ -74,19 +72,9 @@ def grid_runs(
     combinations: Sequence[Combination],
     common: Mapping[str, Any],
 ) -> list[GridRun]:
-    """Return all runs of a grid, ordered by seed, so that an interrupted grid contains complete comparisons.
-
-    Runs that train no q ignore varied settings that only affect q. Identical runs are listed once.
-
-    Args:
-        combinations: values of the varied settings. If no setting is varied, the only combination is empty.
-        common: the settings that all runs share and that are not defaults.
-
-    Raises:
-        OptimizerError: an optimizer is unknown.
-        AgentError: an optimizer is not of the form NAME+SETTING=VALUE.
-    """
+    """Return the distinct runs of a grid. Runs that train no q ignore varied settings of q."""
     runs = []
+    # seeds vary slowest, so that an interrupted grid contains complete comparisons
     for seed, combination, optimizer in itertools.product(seeds, combinations, optimizers):
         run = GridRun(optimizer=optimizer, seed=seed, varied=tuple(combination.items()))
         if not Q_SETTINGS.isdisjoint(combination):
@@ -99,7 +87,7 @@ def grid_runs(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """The values of one varied setting. If `is_range` is true, `values` holds the lowest and the highest value."""
+    """The values of one varied setting, or the ends of its range."""
 
     name: str
     values: tuple[Any, ...]
@@ -114,14 +102,12 @@ class Variation:
 
 
 def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combination]:
-    """Return all combinations of the varied settings, or `samples` distinct random combinations.
+    """Return all combinations of the varied settings, or `samples` distinct random ones.
 
-    `texts` contains one text for each setting (see `parse_variation`). The random seed is fixed, so a larger `samples`
-    only adds combinations at the end. Without texts, the only combination is empty.
+    A larger `samples` only adds combinations at the end.
 
     Raises:
-        AgentError: a text is malformed, a setting is repeated, a range lacks `samples`, or fewer than `samples`
-            combinations exist.
+        AgentError: a text is malformed, or does not fit `samples`.
         ConfigError: a setting is unknown.
     """
     variations = [parse_variation(text) for text in texts]
@@ -149,7 +135,7 @@ def _sampled(variations: Sequence[Variation], samples: int) -> list[Combination]
 
 
 def parse_variation(text: str) -> Variation:
-    """Parse a list such as "lr=1e-4,1e-3" or a range such as "lr=1e-5..1e-3". Only numbers can have a range."""
+    """Parse a list such as "lr=1e-4,1e-3" or a range such as "lr=1e-5..1e-3"."""
     name, _, values = text.partition("=")
     name = name.replace("-", "_")
     ends = RANGE.fullmatch(values)
@@ -165,12 +151,12 @@ def parse_variation(text: str) -> Variation:
 
 
 def value_text(value: object) -> str:
-    """Return the value of a setting as it is written after `--vary`: True as "true", texts without quotes."""
+    """Return the value of a setting as `--vary` takes it."""
     return value if isinstance(value, str) else written(value)
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
-    """Parse a text such as "reward_scale=1,3,10" into a tuple (name of the setting, list of its values)."""
+    """Parse a text such as "reward_scale=1,3,10" into a name and values."""
     name, _, values = text.partition("=")
     if not name or not values:
         raise AgentError(f"expected NAME=VALUE,VALUE to vary a setting, got {text!r}")

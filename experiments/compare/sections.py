@@ -1,8 +1,4 @@
-"""Write the sections "Collapse" and "Texts" of the report on a grid of runs (see measure.py).
-
-Each number is the mean over a group of runs, with its confidence interval over seeds. Episodes of different seeds are
-never pooled. A column of "Collapse" is omitted if no run has its measure.
-"""
+"""The sections "Collapse" and "Texts" of the report on a grid. Their numbers are means over runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +18,7 @@ from experiments.tables import interval, table
 
 
 def _inverse_text(estimate: Mapping[str, float | None]) -> str:
-    """Format the estimate of tau, given an estimate of 1 / tau. The inverse swaps the bounds of the interval."""
+    """Format tau, given an estimate of 1 / tau. The inverse swaps the bounds."""
     swapped = {"value": estimate["value"], "low": estimate["high"], "high": estimate["low"]}
     inverse = {name: 1 / number if number else math.inf for name, number in swapped.items() if number is not None}
     return interval(dict.fromkeys(swapped) | inverse, "z.3g")
@@ -64,10 +60,7 @@ def _strategy_columns(rows: Rows) -> list[Column]:
 
 
 def collapse_section(rows: Rows, settings: Sequence[str], episodes: int) -> str:
-    """Return the section "Collapse". Every row must have the key "collapse".
-
-    `settings` are the varied settings' names, and `episodes` is the number of sampled episodes per run.
-    """
+    """Return the section "Collapse". `episodes` is the number of sampled episodes per run."""
     strategies = (
         "A strategy is the sequence of commands of an episode in one game. Counted: over the episodes played, so at"
         " most their number. Corrected: for unseen strategies (Chao and Shen 2003). From the policy: by the chain"
@@ -101,7 +94,7 @@ def collapse_section(rows: Rows, settings: Sequence[str], episodes: int) -> str:
 
 
 def text_section(rows: Rows, settings: Sequence[str]) -> str:
-    """Return the section "Texts". Every row must have measures of texts. `settings` are the varied settings' names."""
+    """Return the section "Texts"."""
     groups = by_label(rows)
     firsts = [group[0]["collapse"]["texts"]["samples"] for group in groups.values()]
     lines = [[_cell(pairs[0][0]), *(_cell(text) for _, text in pairs)] for pairs in zip(*firsts, strict=False)]

@@ -1,1 +1,1 @@
-"""Test which decoders of the `transformers` library work as the trunk of an agent, and write a table of them."""
+"""Test which decoders of the `transformers` library work as the trunk of an agent."""

@@ -1,10 +1,6 @@
 """Measure which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
 
-For each architecture, an agent plays with a tiny decoder that has random weights (see measure.py). The four cases
-combine the trainable weights (all, or only a LoRA adapter) with the dtype (float32 or bfloat16).
-
-The results are stored in a `.json` file, from which the document is computed. Architectures in this file are not
-measured again, unless the version of the `transformers` library differs.
+Stored results are kept, unless the version of `transformers` differs.
 """
 
 import json
@@ -30,17 +26,14 @@ CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA"
 
 
 class StoredRows(TypedDict, total=False):
-    """The content of the `.json` file: the version of `transformers`, and the result of `row` for each architecture."""
+    """The content of the `.json` file: a version, and the result of `row` by architecture."""
 
     transformers: str
     rows: dict[str, dict[str, Any]]
 
 
 def row(name: str) -> dict[str, Any]:
-    """Measure an architecture. Return for each case of `CASES` an `Agreement` as a dict.
-
-    For a refused decoder, the error message replaces the dict.
-    """
+    """Return for each case an `Agreement` as a dict, or an error message."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         save(name, path := Path(folder) / name)
@@ -49,7 +42,6 @@ def row(name: str) -> dict[str, Any]:
 
 
 def report(rows: Mapping[str, Mapping[str, Any]], version: str) -> str:
-    """Return the Markdown document. `version` is that of the `transformers` library."""
     refused = {name: set(row.values()) for name, row in rows.items() if all(isinstance(x, str) for x in row.values())}
     lines = [
         [

@@ -141,7 +141,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 def tiny_decoder(name: str, vocabulary: int) -> Any:
-    """Build a decoder whose random weights are so large that every token and every layer affects the logits."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = ARCHITECTURES[name]
@@ -154,7 +153,7 @@ def tiny_decoder(name: str, vocabulary: int) -> Any:
         torch.manual_seed(0)
         lm = AutoModelForCausalLM.from_config(config)
         for parameter in lm.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1:  # so large that every token and every layer affects the logits
                 parameter.normal_(std=1.5 * parameter.shape[-1] ** -0.5)
             else:
                 parameter.add_(0.1 * torch.randn_like(parameter))

@@ -1,4 +1,4 @@
-"""Compare a decoder's log-probabilities in the rollout, in the update, and in the `transformers` library alone."""
+"""Compare the log-probabilities of rollout, update and the `transformers` library."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,33 +28,24 @@ LIMITS = {"float32": 1e-4, "bfloat16": 0.03}  # of the differences in `Agreement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How closely three computations of the sampled tokens' log-probabilities agree.
+    """How closely three computations of the log-probabilities agree, in nats."""
 
-    Differences are absolute and in nats. In float32 they are maxima over tokens, and in bfloat16 means over tokens.
-
-    Attributes:
-        update: difference between rollout and update.
-        logits: difference between the update and the `transformers` library alone.
-        tokens: length of the longest token sequence.
-    """
-
-    update: float
-    logits: float
-    tokens: int
+    update: float  # between rollout and update: the maximum over tokens in float32, the mean in bfloat16
+    logits: float  # between update and the `transformers` library, likewise
+    tokens: int  # length of the longest token sequence
 
     def within(self, dtype: str) -> bool:
         return max(self.update, self.logits) < LIMITS[dtype]
 
 
 def save(name: str, folder: Path) -> None:
-    """Save a tiny decoder of the architecture `name` together with a tokenizer, like a pretrained model."""
+    """Save a tiny decoder and a tokenizer, like a pretrained model."""
     tokenizer = byte_tokenizer()
     tiny_decoder(name, len(tokenizer) + 8).save_pretrained(folder)  # some tokenizer classes add tokens when loaded
     tokenizer.save_pretrained(folder)
 
 
 def byte_tokenizer() -> Any:
-    """Build a byte-level BPE tokenizer and train it on `WORDS`."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -64,7 +55,7 @@ def byte_tokenizer() -> Any:
 
 
 def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
-    """Play with the decoder in `folder`. Return the agreement, or the error message if the decoder is refused."""
+    """Measure the decoder in `folder`. Return the error message if it is refused."""
     torch.manual_seed(0)
     try:
         config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})
@@ -83,10 +74,9 @@ def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
 
 @torch.no_grad()
 def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
-    """Play in one mode. Return a tuple (differences, length of the longest token sequence).
+    """Return the differences [2, tokens], and the length of the longest token sequence.
 
-    `differences` [2, choices] has one column per sampled token. Its first row compares the rollout with the update, and
-    its second row compares the update with the `transformers` library.
+    The rows compare the update with the rollout and with the `transformers` library.
     """
     segments = play(model, tokenizer, mode)
     rollout = RolloutBatch(segments, credit="token")
@@ -102,10 +92,7 @@ def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor
 
 
 def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
-    """Return the log-probabilities [N] of N sampled tokens, given the logits [N, vocabulary].
-
-    The softmax runs only over the tokens that were allowed in each choice.
-    """
+    """Return the log-probabilities [N] of the sampled tokens. The softmax is over the allowed tokens."""
     if choices.whole_vocabulary:
         return logits.log_softmax(-1).gather(1, choices.alternatives[:, :1])[:, 0]
     offered = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)

@@ -1,1 +1,1 @@
-"""Measure how closely ACTDE, re-centred ACTDE and MPO approach the policy softmax(log pi_0 + Q^pi / tau)."""
+"""Measure how close learners get to the policy softmax(log pi_0 + Q^pi / tau)."""

@@ -1,8 +1,6 @@
 """Measure how close ACTDE, re-centred ACTDE and MPO get to a limit: `python -m experiments.limits --out docs/limits`.
 
-The limit is the policy softmax(log pi_0 + Q^pi / tau). A cell is the result for one combination of problem, tau, torch
-optimizer and learner. The cells are stored in `results.json`, from which `README.md` is computed. Cells in this file
-are not measured again.
+The limit is the policy softmax(log pi_0 + Q^pi / tau). A cell is one problem, tau, torch optimizer and learner.
 """
 
 import json
@@ -59,13 +57,11 @@ those of re-centred ACTDE.
 def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
     """Train one learner on one problem. `share` is tau divided by `MDP.scale`.
 
-    Return a dict of numbers:
+    Return tau, the numbers of `Curve`, and these distances from the limit in nats:
 
-    * "tau"
-    * "end": the distance from the limit after `ROLLOUTS` rollouts
-    * "worst": the largest distance from then on
-    * "last": the distance after the last rollout
-    * "start" and "spread": see `Curve`
+    * "end": after `ROLLOUTS` rollouts
+    * "worst": the largest from then on
+    * "last": after the last rollout
     """
     import torch
 
@@ -91,7 +87,7 @@ def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> d
 
 
 def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the report. `cells` maps "problem, tau / scale, torch optimizer, learner" to the result of `measure`."""
+    """Return the report. A key of `cells` is "problem, tau / scale, torch optimizer, learner"."""
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, cell in cells.items():
         key, learner = name.rsplit(", ", 1)
@@ -114,7 +110,6 @@ def _cell(cell: Mapping[str, Any], *, later: bool) -> str:
 
 
 def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one sentence per learner. It counts the rows in which the policy reaches the limit and stays there."""
     sentences = []
     for learner in LEARNERS:
         own = [cell for name, cell in cells.items() if name.endswith(f", {learner}")]
@@ -125,7 +120,6 @@ def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _place(item: tuple[str, Any]) -> tuple[int, float]:
-    """Return the sort key of a tuple (name, cell) in the report: the cell's problem, then its tau."""
     problem, share, *_ = item[0].split(", ")
     return list(ROLLOUTS).index(problem), float(share)
 

@@ -1,9 +1,4 @@
-"""Train tables of logits, v and q with an optimizer of `actde`, and measure how close the policy is to its limit.
-
-The tables learn from sampled rollouts with the optimizer's own loss. The step size after t rollouts is the initial step
-size divided by 1 + t / t_0. The sum of all step sizes diverges, so they do not limit how far the tables can move. The
-step sizes decrease to 0, so the noise in the tables vanishes.
-"""
+"""Train tables of logits, v and q, and measure how far the policy is from its limit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +19,7 @@ CHECKS = 20  # measurements that `train` makes in every `rollouts` rollouts
 
 @dataclass(slots=True, kw_only=True)
 class Tables:
-    """Tables of logits [R, S, A], q [R, S, A] and v [R, S] for R problems of S states and A actions, in float64."""
+    """Tables of logits [R, S, A], q [R, S, A] and v [R, S], as in `MDP`."""
 
     logits: Tensor
     q: Tensor
@@ -39,13 +34,12 @@ class Tables:
 class Curve:
     """The distance between the policy and its limit during training, in nats.
 
-    The limit is the policy proportional to pi_0 exp(Q^pi / tau). Each measurement computes the limit from the exact
-    Q^pi of the current policy. A distance is the maximum over states and problems.
+    The limit is proportional to pi_0 exp(Q^pi / tau), with the exact Q^pi of the current policy.
 
     Attributes:
-        distances: the distance at each measurement.
-        start: the distance between the initial policy pi_0 and the limit of the last measurement.
-        spread: the largest difference between the final Q^pi of two actions in the same state, divided by tau.
+        distances: the maximum over states and problems, at each measurement.
+        start: the distance between pi_0 and the last limit.
+        spread: the largest difference between the final Q^pi of two actions in a state, divided by tau.
     """
 
     distances: list[float]
@@ -54,7 +48,7 @@ class Curve:
 
 
 def distances(policy: Tensor, target: Tensor) -> Tensor:
-    """Return the larger of KL(policy || target) and KL(target || policy), in nats, for policies [..., A]."""
+    """Return the larger of the two KL divergences between policies [..., A], in nats."""
     ratio = (policy / target).log()
     return torch.maximum((policy * ratio).sum(-1), -(target * ratio).sum(-1))
 
@@ -69,11 +63,7 @@ def train(
     times: int = 1,
     recentre_q: bool = False,
 ) -> Curve:
-    """Train tables for `rollouts` * `times` rollouts, and return the policy's distances from its limit.
-
-    `make` builds the optimizer from its configuration. After t rollouts, each step size is its initial value divided by
-    1 + t / t_0, where t_0 is `rollouts` / 4.
-    """
+    """Train tables for `rollouts` * `times` rollouts, and return the distances from the limit."""
     rng = torch.Generator().manual_seed(0)
     value = (mdp.start * mdp.q(mdp.start)).sum(-1)
     tables = Tables(logits=mdp.start.log(), q=value.unsqueeze(-1).repeat(1, 1, mdp.start.shape[-1]), v=value)
@@ -91,6 +81,7 @@ def train(
         )
     )
     torch_steps = _torch_optimizer(tables, torch_optimizer, tau, in_nats=optimizer.name == "mpo")
+    # the sum of all step sizes diverges, so they do not limit how far the tables can move
     schedule = torch.optim.lr_scheduler.LambdaLR(torch_steps, lambda t: 1 / (1 + 4 * t / rollouts))
     state = (torch.arange(len(mdp.start)) * mdp.start.shape[1]).repeat_interleave(EPISODES)
     measured = []
@@ -113,10 +104,9 @@ def train(
 
 
 def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) -> torch.optim.Optimizer:
-    """Return the torch optimizer "adamw" or "sgd" for the tables.
+    """Return the torch optimizer. The step size of q is tau times that of the logits.
 
-    The step size of q is tau times that of the logits, as in tabular ACTDE with temperature tau. `in_nats` gives the
-    unit of the policy loss: nats (MPO) if true, and units of reward if false.
+    `in_nats` is whether the policy loss is in nats, not in units of reward.
     """
     step, states = STEP[name], tables.v.numel()
     if name == "adamw":
@@ -128,7 +118,7 @@ def _torch_optimizer(tables: Tables, name: str, tau: float, *, in_nats: bool) ->
 
 
 def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> Outputs:
-    """Look up the outputs for `states` [N, T] and `actions` [N, T]. A state is an index of `rows`."""
+    """Look up the outputs for `states` and `actions` [N, T]. A state is an index of `rows`."""
     logprobs = rows(tables.logits)[states].log_softmax(-1)  # [N, T, A]
     policy, q = logprobs.exp(), rows(tables.q)[states]
     return Outputs(
@@ -147,7 +137,7 @@ def take(table: Tensor, actions: Tensor) -> Tensor:
 
 
 def rows(table: Tensor) -> Tensor:
-    """Merge the first two dimensions of a table [R, S, ...]: R problems, and S states in each problem."""
+    """Merge the first two dimensions of a table [R, S, ...]."""
     return table.flatten(0, 1)
 
 
@@ -155,9 +145,7 @@ def rows(table: Tensor) -> Tensor:
 def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> tuple[Batch, Tensor, Tensor, Tensor]:
     """Play `mdp.turns` turns from the states `state` [N], which are indices of `rows`.
 
-    When an episode ends, a new one begins in the first state of the same problem.
-
-    Return a tuple: the batch, the states [N, T], the actions [N, T], and the states [N] of the next rollout.
+    Return the batch, the states [N, T], the actions [N, T], and the states [N] of the next rollout.
     """
     count = mdp.start.shape[1]
     first = state - state % count  # the first state of each problem
@@ -189,7 +177,6 @@ def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> t
 def _draw(weights: Tensor, rng: torch.Generator) -> Tensor:
     """Sample an index from 0 to K for each row of `weights` [N, K].
 
-    Entry k of a row is the probability of index k < K. Index K has the remaining probability, if the row sums to less
-    than 1.
+    Index K has the rest of the row's probability.
     """
     return (weights.cumsum(-1) <= torch.rand(len(weights), 1, generator=rng, dtype=torch.float64)).sum(-1)

@@ -1,7 +1,4 @@
-"""Define the decision problems of the study, and compute their exact Q^pi.
-
-An `MDP` is a group of problems with the same numbers of states and actions.
-"""
+"""The decision problems of the study, and their exact Q^pi."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +19,10 @@ class MDP:
     Attributes:
         rewards: [R, S, A] mean reward.
         noise: standard deviation of the rewards.
-        transitions: [R, S, A, S] probability of the next state. If they sum to less than 1, the rest is the probability
-            that the episode ends.
+        transitions: [R, S, A, S] probability of the next state. The rest is the probability that the episode ends.
         turns: number of turns in a rollout.
         start: [R, S, A] the initial policy pi_0.
-        scale: order of magnitude of the differences between the Q-values of a state's actions.
+        scale: order of magnitude of the differences between the Q-values of a state.
     """
 
     rewards: Tensor
@@ -47,7 +43,7 @@ class MDP:
 
 
 def _policies(rng: torch.Generator, states: int, actions: int) -> Tensor:
-    """Return random policies [R, S, A] whose probabilities are at least 1 / (2 A)."""
+    """Return random policies [R, S, A] with probabilities of at least 1 / (2 A)."""
     weights = torch.rand(COPIES, states, actions, generator=rng, dtype=torch.float64)
     return 0.5 / actions + 0.5 * weights / weights.sum(-1, keepdim=True)
 
@@ -67,10 +63,7 @@ def bandit(means: list[float], rng: torch.Generator) -> MDP:
 
 
 def acyclic(rng: torch.Generator) -> MDP:
-    """Return random acyclic MDPs with three actions, whose states form layers of one, two and two states.
-
-    An action leads to each state of the next layer with a random probability.
-    """
+    """Return random acyclic MDPs with three actions and layers of one, two and two states."""
     layers = ((0,), (1, 2), (3, 4))
     rewards = torch.rand(COPIES, 5, 3, generator=rng, dtype=torch.float64)
     transitions = torch.zeros(COPIES, 5, 3, 5, dtype=torch.float64)

@@ -1,1 +1,1 @@
-"""Compare learners that use the same recorded play, and learners that play equal numbers of episodes themselves."""
+"""Compare learners of recorded play, and learners of their own play."""

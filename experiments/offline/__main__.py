@@ -1,7 +1,6 @@
 """Compare the learners of recorded play: `python -m experiments.offline --out docs/offline`.
 
-The results are written to `results.json` after each run. `README.md` is computed from this file. Runs that are in the
-file are not repeated, unless their settings have changed. Interrupted runs are resumed.
+Stored runs are not repeated, unless their settings have changed. Interrupted runs are resumed.
 """
 
 from collections.abc import Callable
@@ -44,22 +43,16 @@ MEASURES = {  # the place of each number in the measures of a run (`experiments.
 
 
 class Results(TypedDict):
-    """The content of `results.json`.
+    """The content of `results.json`."""
 
-    Attributes:
-        settings: settings by "TASK, LEARNER".
-        cells: the numbers of each run by "TASK, LEARNER" and seed.
-    """
-
-    settings: dict[str, dict[str, Any]]
-    cells: dict[str, dict[str, dict[str, Any]]]
+    settings: dict[str, dict[str, Any]]  # by "TASK, LEARNER"
+    cells: dict[str, dict[str, dict[str, Any]]]  # the numbers of a run, by "TASK, LEARNER" and by seed
 
 
 def current(results: Results) -> Results:
     """Return the results without those of earlier settings.
 
-    If the settings of a learner have changed, its results are dropped. If the settings of `PRIOR` have changed in a
-    task, the results of all learners of the task are dropped.
+    If the settings of `PRIOR` have changed, all results of the task are dropped.
     """
     settings = {
         f"{task}, {learner}": {key: value for key, value in own.items() if key != "seed"}
@@ -74,7 +67,7 @@ def current(results: Results) -> Results:
 
 
 def complete(results: Results, task: str, seed: int, root: Path, on_run: Callable[[str, dict[str, Any]], None]) -> None:
-    """Train and measure each learner of a task that lacks a result for `seed`. `on_run` is called after each run."""
+    """Train and measure the learners of a task that lack a result for `seed`."""
     cells = results["cells"]
     names = {learner: f"{task}, {learner}" for learner in LEARNERS if learner not in TASKS[task].without}
     missing = [learner for learner, name in names.items() if str(seed) not in cells.get(name, {})]
@@ -86,12 +79,7 @@ def complete(results: Results, task: str, seed: int, root: Path, on_run: Callabl
 
 
 def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
-    """Complete a run in a subfolder of `root`. Return its numbers or, if a learner diverged, its error.
-
-    Raises:
-        AgentError: the folder holds a run with other settings.
-        DivergenceError: the run `PRIOR` diverged.
-    """
+    """Complete a run in a subfolder of `root`. Return its numbers, or its error if it diverged."""
     from agents.training.factory import make_trainer
 
     folder, prior = (root / task / f"{name.replace(' ', '-')}-seed{seed}" for name in (learner, PRIOR))
@@ -117,7 +105,7 @@ def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
 
 
 def wanting_0(folder: Path, config: TrainConfig, tests: str) -> dict[str, Any]:
-    """Evaluate the agent of a `decision` run with a target return of 0 instead of the best return of its data."""
+    """Evaluate a `decision` agent with a target return of 0."""
     agent = make_agent(str(folder), seed=20_000 + config.run.seed, wanted_return=0.0)
     return evaluate(
         agent,

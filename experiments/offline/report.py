@@ -1,4 +1,4 @@
-"""The report of the comparison, computed from its results."""
+"""Write the report of the comparison."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -162,7 +162,6 @@ Numbers = Mapping[str, Mapping[str, Any]]  # the numbers of a learner's runs, by
 
 
 def report(cells: Mapping[str, Numbers]) -> str:
-    """Return the report in Markdown, given the cells of `Results`."""
     by_task = {task: {learner: cells.get(f"{task}, {learner}", {}) for learner in LEARNERS} for task in TASKS}
     p_values = [p for runs in by_task.values() for *_, p in _tested(runs)]
     return TEXT.format(
@@ -199,7 +198,6 @@ def _section(name: str, task: Task, runs: Mapping[str, Numbers]) -> str:
 
 
 def _table(runs: Mapping[str, Numbers]) -> str:
-    """Return the table of the learners. Omit columns without values, and the score if it always equals the reward."""
     everything = [numbers for of_seeds in runs.values() for numbers in of_seeds.values()]
     shown = [name for name in COLUMNS if any(name in numbers for numbers in everything)]
     if "reward" in shown and all(numbers.get("score") == numbers.get("reward") for numbers in everything):
@@ -226,7 +224,7 @@ def _cell(learner: str, of_seeds: Numbers, name: str) -> str:
 
 
 def _tested(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float], float]]:
-    """Return the measure, the differences and the p-value of each contrast that is measured on at least two seeds."""
+    """Return each contrast with its measure, its differences over seeds and its p-value."""
     writes = any("text_kl" in numbers for of_seeds in runs.values() for numbers in of_seeds.values())
     tested: list[tuple[Contrast, str, list[float], float]] = []
     for contrast in CONTRASTS:
@@ -242,7 +240,6 @@ def _tested(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float
 
 
 def _contrasts(runs: Mapping[str, Numbers]) -> str:
-    """Return the table of the contrasts, or "" if there is none."""
     tested = _tested(runs)
     lines = [
         [

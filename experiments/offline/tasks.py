@@ -1,4 +1,4 @@
-"""The tasks of the comparison, and its learners: the settings of every run."""
+"""The settings of every run of the comparison, by task and learner."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,54 +6,30 @@ from typing import Any, Literal, NamedTuple
 
 Settings = Mapping[str, Any]
 PRIOR = "pi_0"
-"""The run from which all others start, except those of kind "scratch".
-
-It imitates the recorded play. If the task has no recorded play, the run plays with an unchanged policy, trains only v
-and q, and thus creates the recorded play.
-"""
+"""The run from which most others start. It imitates the recorded play, or creates it if the task has none."""
 
 
 class Task(NamedTuple):
-    """A game, and the settings of its runs.
-
-    Attributes:
-        title: title of the task in the report.
-        game: the GAME of the training.
-        data: the recorded play, as in `train --data`. If it is empty, the play of the run `PRIOR` is used.
-        common: settings of all runs.
-        prior: further settings of the run `PRIOR`.
-        offline: further settings of all learners of recorded play.
-        own: further settings of all learners of their own play.
-        tests: the GAME of the evaluation. If it is empty, the game of the training is evaluated.
-        best: approximate best discounted return of the game. `LEARNERS` assumes 1. The learners' `guide_beta` is
-            therefore divided by `best`, and their `tau` is multiplied by `best`.
-        without: learners that are omitted, because they do not support the task's settings or to save time.
-        learners: further settings of single learners, which override those of `LEARNERS`.
-    """
+    """A game, and the settings of its runs."""
 
     title: str
-    game: str
-    data: str
-    common: Settings
-    prior: Settings
-    offline: Settings
-    own: Settings
-    tests: str = ""
-    best: float = 1.0
-    without: tuple[str, ...] = ()
-    learners: Mapping[str, Settings] = {}
+    game: str  # of the training
+    data: str  # recorded play, as in `train --data`; if empty, that of the run `PRIOR`
+    common: Settings  # of all runs
+    prior: Settings  # of the run `PRIOR`
+    offline: Settings  # of the learners of recorded play
+    own: Settings  # of the learners of their own play
+    tests: str = ""  # the games of the evaluation, if they differ
+    best: float = 1.0  # approximate best discounted return, to which `guide_beta` and `tau` are scaled
+    without: tuple[str, ...] = ()  # learners that are left out
+    learners: Mapping[str, Settings] = {}  # of single learners
 
 
 class Learner(NamedTuple):
-    """A learner. Its settings override those of the task.
-
-    Attributes:
-        kind: "prior" for the run `PRIOR`, "data" if it learns from recorded play, "own" if it learns from its own play.
-            "scratch" learns from recorded play, but does not start from `PRIOR`. Instead, it trains for additional
-            rollouts, as many as `PRIOR` has.
-    """
+    """A learner. Its settings override those of the task."""
 
     optimizer: str
+    # "prior" is the run `PRIOR`, "data" learns from recorded play, and "scratch" does so without a start from `PRIOR`
     kind: Literal["prior", "data", "scratch", "own"]
     settings: Settings
 
@@ -189,7 +165,7 @@ TASKS: Mapping[str, Task] = {
 
 
 def explicit(task: Task, learner: str, seed: int, prior: Path) -> dict[str, Any]:
-    """Return the explicit settings of a run, which override presets. `prior` is the folder of `PRIOR` of this seed."""
+    """Return the explicit settings of a run. `prior` is the folder of the run `PRIOR`."""
     optimizer, kind, general = LEARNERS[learner]
     own = {**general, **task.learners.get(learner, {})}
     chosen = {"prior": task.prior, "data": task.offline, "scratch": task.offline, "own": task.own}[kind]

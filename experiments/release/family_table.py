@@ -1,8 +1,6 @@
 """Measure the families and levels of games: `python -m experiments.release.family_table --out docs/families.md`.
 
-The games of each level are generated with the seeds 0, 1, 2, and so on. The first game of a level is also compiled, and
-a crawl counts its states. The results are stored in a `.json` file, from which the document is computed. Levels in this
-file are not measured again.
+Levels in the `.json` file beside the document are not measured again.
 """
 
 import contextlib
@@ -32,7 +30,7 @@ from games.worker_pool import WorkerPool
 
 
 class StoredRow(TypedDict):
-    """A row of the table, as `measure` returns it. Only the fields that identify the row are declared here."""
+    """A row of the table. Only the fields that identify it are declared."""
 
     family: str
     level: int
@@ -61,10 +59,7 @@ def levels_of(name: str) -> tuple[int, ...]:
 
 
 def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
-    """Generate the games of one level with the seeds 0 to `candidates` - 1, and return a row of the table.
-
-    For a slow level, only the first fifth of the seeds is used (at least two). "states" is the result of `states`.
-    """
+    """Generate the games of one level with the seeds 0 to `candidates` - 1. Return a row of the table."""
     of_first = states(name, level, candidates)
     if name in SLOW and level >= SLOW[name]:
         candidates = max(candidates // 5, 2)
@@ -82,10 +77,7 @@ def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
 
 
 def states(name: str, level: int, candidates: int) -> int | None:
-    """Return the number of states of the first game of a level that TextWorld can generate and compile.
-
-    The result is None if the number exceeds STATES, or if no seed below `candidates` gives a game.
-    """
+    """Return the number of states of a level's first game, or None if it is above `STATES`."""
     for seed in range(candidates):
         with contextlib.suppress(GameError):
             return _states(make_game(name, {"level": level, "seed": seed}))

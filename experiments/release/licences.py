@@ -1,7 +1,4 @@
-"""Write the licences of the tested set of packages: `python -m experiments.release.licences --out docs/licences.md`.
-
-The set is that of constraints.txt, and the licences are those that the installed packages state in their metadata.
-"""
+"""Write the licences of the packages in constraints.txt."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -37,14 +34,7 @@ Command: `python -m experiments.release.licences --out docs/licences.md  # needs
 
 
 def licence(package: str) -> str:
-    """Return the licence of an installed package.
-
-    Use the licence expression in its metadata. Without one, use the classifiers, and without those, the title of the
-    licence text. If all are missing, return "see its own text".
-
-    Raises:
-        importlib.metadata.PackageNotFoundError: The package is not installed.
-    """
+    """Return the licence that an installed package states, or "see its own text"."""
     found = metadata.metadata(package)
     classifiers = [text.split(" :: ")[-1] for text in found.get_all("Classifier", []) if text.startswith("License ::")]
     stated = found.get_all("License-Expression", []) or [", ".join(classifiers)]
@@ -54,13 +44,11 @@ def licence(package: str) -> str:
 
 
 def _file(package: str, name: str) -> str:
-    """Return the text of a licence file, from either of the two folders in which wheels store it."""
-    distribution = metadata.distribution(package)
+    distribution = metadata.distribution(package)  # wheels store licence files in either of two folders
     return distribution.read_text(f"licenses/{name}") or distribution.read_text(name) or ""
 
 
 def constrained(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the version of each package of a constraints file."""
     for line in text.splitlines():
         name, separator, version = line.partition("#")[0].partition("==")
         if separator:
@@ -68,7 +56,7 @@ def constrained(text: str) -> Iterator[tuple[str, str]]:
 
 
 def needed(package: str, extras: Iterable[str] = ()) -> set[str]:
-    """Return the canonical names of all packages that an installed package needs with these extras."""
+    """Return the canonical names of all packages that an installed package needs."""
     found: set[tuple[str, str]] = set()
     waiting = [(package, extra) for extra in ("", *extras)]
     while waiting:
@@ -89,7 +77,7 @@ def _requires(package: str) -> list[str]:
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Return a tuple (name, version, licence, needed by) for each package of constraints.txt."""
+    """Return (name, version, licence, needed by) for each package of constraints.txt."""
     core, extras = needed("actde"), metadata.metadata("actde").get_all("Provides-Extra", [])
     packages = {"core": core} | {extra: needed("actde", [extra]) - core for extra in extras}
     found = []

@@ -16,7 +16,7 @@ DOORS = {"open": ("white", "white"), "closed": ("yellow", PALETTE[4]), "locked":
 
 
 def draw_map(drawn: Map, title: str, path: Path) -> None:
-    """Draw a map into a file. The suffix of `path`, such as `.svg` or `.png`, sets the format."""
+    """Draw a map. The suffix of `path`, such as `.svg`, sets the format."""
     lines = {key: _lines(room.things) for key, room in drawn.rooms.items()}
     tall = max(map(len, lines.values()))
     width, height = box = (WIDTH if tall else 1.5, 0.5 + (HEIGHT - 0.5) * tall / LINES)

@@ -1,8 +1,6 @@
 """Turn a run into a shipped agent: `python -m experiments.release.ship RUN OUT --game HELD_OUT`.
 
-The weights of the newest checkpoint are stored as float16, without the training state. If the agent has an adapter,
-only the adapter and the heads are stored. Users install the pretrained trunk as a Python package. The agent then plays
-held-out games, and the model card reports the results.
+The weights are stored as float16. If the agent has an adapter, its pretrained trunk is not stored.
 """
 
 import json
@@ -36,11 +34,11 @@ DESCRIPTION = ("name", "prompt", "mode", "context", "guide_beta", "return_text",
 
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
-    """Write the agent of a run into the folder `out`, with a model card that reports its results on the games `game`.
+    """Write the agent of a run and its model card into the folder `out`.
 
     Raises:
         GameError: The agent was trained on one of the games.
-        AgentError: The agent is larger than MAX_BYTES.
+        AgentError: The agent is larger than `MAX_BYTES`.
     """
     about = read_json(newest(run) / AGENT)
     agent, specs, trained_on = load_agent(run), games.resolve(game), training_games(about)
@@ -60,7 +58,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:
-    """If the folder of an agent is larger than `MAX_BYTES` allows, delete the folder and raise AgentError."""
+    """If an agent is larger than `MAX_BYTES`, delete its folder and raise AgentError."""
     size, most = sum(path.stat().st_size for path in folder.iterdir()), MAX_BYTES["adapter" if adapter else "whole"]
     if size > most:
         shutil.rmtree(folder)
@@ -77,14 +75,7 @@ def model_card(
     command: str,
     name: str,
 ) -> str:
-    """Return the model card.
-
-    Args:
-        about: the fields `DESCRIPTION` of `agent.json`.
-        last: metrics of the last training iteration.
-        rows: the results of each player on `game`.
-        command: the command that shipped the agent.
-    """
+    """Return the model card. `about` holds the fields `DESCRIPTION` of `agent.json`."""
     train = {name: value for group in about["made_by"].values() for name, value in group.items()}
     has_q = optimizer_class(train["optimizer"]).needs_q or train["train_q"]
     measures = ("success_rate", "normalized_score", "steps")

@@ -1,7 +1,6 @@
-"""Train and ship a small agent in one command: `python -m experiments.release.small_agent actde` (or `ppo`).
+"""Train and ship a small agent: `python -m experiments.release.small_agent actde` (or `ppo`).
 
-An agent with the small trunk is trained by DAgger on generated games, then by reinforcement learning on other games,
-and shipped. Each command is printed before it runs. After an interruption, run the same command again to continue.
+The agent learns by DAgger, then by reinforcement learning on other games. Run an interrupted command again to continue.
 """
 
 import shlex
@@ -36,10 +35,7 @@ REINFORCEMENT = (
 
 
 def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return a GAME string for the games of all families in `folder`, and the commands that generate these games.
-
-    `share` multiplies the numbers of games in `FAMILIES`.
-    """
+    """Return a GAME string for games in `folder`, and the commands that generate them."""
     commands = [
         ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",
          str(int(count * share)), "--split", "train", "--seed", str(seed)]
@@ -49,7 +45,7 @@ def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, lis
 
 
 def stages(optimizer: str, out: Path) -> list[list[str]]:
-    """Return the `cli.py` commands of all stages before shipping, in order."""
+    """Return the `cli.py` commands of all stages before shipping."""
     to_imitate, make_first = curriculum(out / "games-imitation", seed=5)
     to_reinforce, make_second = curriculum(out / "games-reinforcement", seed=6, share=0.5)
     warm_start, run = str(out / "prior"), str(out / optimizer)
@@ -62,7 +58,7 @@ def stages(optimizer: str, out: Path) -> list[list[str]]:
 
 
 def resumed(stage: Sequence[str]) -> list[str]:
-    """Return the command of a stage. For a training run that has already started, return `train --resume`."""
+    """Return the command of a stage, or `train --resume` if its training has started."""
     started = stage[0] == "train" and (Path(stage[-1]) / SETTINGS).is_file()
     return ["train", "--resume", *stage[-2:]] if started else list(stage)
 

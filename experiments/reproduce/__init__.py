@@ -1,8 +1,6 @@
-"""Reproduce the post by Turner and Einhorn (2023): compare its numbers, figures and claims with our measurements.
+"""Compare the claims of the post by Turner and Einhorn (2023) with our measurements.
 
-Each part of the reproduction is a module with a function `run`. This function runs the experiments, writes the figures
-into `folder` and returns an `Outcome`. `report.py` writes one report for all parts that were run. This file imports no
-large library, so the command line can list the parts quickly.
+Each part of the reproduction is a module with a function `run`.
 """
 
 from __future__ import annotations
@@ -23,19 +21,12 @@ Progress = Callable[[str, float, float], None]  # reports the current activity, 
 
 
 class Outcome(NamedTuple):
-    """The results of a part.
-
-    Attributes:
-        figures: pairs (file name in the report's folder, caption) for each section of the report.
-        notes: Markdown paragraphs for each section. They follow the section's table.
-        seconds: processor time of all trials, including those of earlier commands. If it is None, the report shows the
-            wall time.
-    """
+    """The results of a part."""
 
     findings: Sequence[Finding]
-    figures: Mapping[Section, Sequence[tuple[str, str]]] = {}
-    notes: Mapping[Section, Sequence[str]] = {}
-    seconds: float | None = None
+    figures: Mapping[Section, Sequence[tuple[str, str]]] = {}  # pairs (file name, caption)
+    notes: Mapping[Section, Sequence[str]] = {}  # Markdown paragraphs
+    seconds: float | None = None  # of processor time; if None, the report shows the wall time
 
 
 class Part(Protocol):
@@ -45,7 +36,7 @@ class Part(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """Return the selected parts. Raise AgentError if `name` is neither a part nor "all"."""
+    """Return the parts that `name` selects. Raise AgentError if it is unknown."""
     if name == ALL:
         return list(PARTS)
     if name not in PARTS:
@@ -56,5 +47,4 @@ def part_names(name: str) -> list[str]:
 
 
 def load(name: str) -> Part:
-    """Return the function that runs a part."""
     return cast(Part, import_module(f"experiments.reproduce.{name}").run)

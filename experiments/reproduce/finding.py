@@ -1,8 +1,6 @@
 """Compare claims with measurements, and derive a verdict for each claim.
 
-Most claims come from the post by Turner and Einhorn (2023), and we add some. `claims/PART.toml` holds a part's claims
-in words. The part's module makes the measurements, and `judged` combines claims and measurements into findings.
-`claims/PART_notes.toml` holds conclusions that depend on the verdicts.
+`claims/PART.toml` holds the claims. `claims/PART_notes.toml` holds conclusions from the verdicts.
 """
 
 import math
@@ -64,67 +62,39 @@ Value: TypeAlias = float | str | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Claim:
-    """A claim of the post, or one that we added.
-
-    Attributes:
-        claim: what the post says, with what we measure in parentheses. It may contain placeholders like $name.
-        criterion: the condition for the verdict "reproduced". If it is empty, `CRITERIA` gives the condition.
-        post: the post's number or word. With a `comparison`, it is the number as the post prints it, such as "27%".
-        comparison: how our number is compared with the post's. If it is None, `Measurement.holds` decides.
-        of_post: False if we added the claim. `post` is then None.
-        testable: False if the claim cannot be tested here. `criterion` then gives the reason.
-    """
+    """A claim of the post, or one that we added. It may contain placeholders like $name."""
 
     section: Section
     claim: Text
-    criterion: str = ""
-    post: Value = None
-    comparison: Comparison | None = None
-    of_post: bool = True
-    testable: bool = True
+    criterion: str = ""  # for the verdict "reproduced"; if empty, `CRITERIA` gives it
+    post: Value = None  # the number or word as the post prints it, such as "27%"
+    comparison: Comparison | None = None  # if None, `Measurement.holds` decides
+    of_post: bool = True  # False if we added the claim
+    testable: bool = True  # if False, `criterion` gives the reason
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Measurement:
-    """Our number or word for a claim.
-
-    Attributes:
-        low, high: the confidence or prediction interval of `ours`, or None.
-        holds: whether the claim holds. None if `Claim.comparison` decides, or if the data are inconclusive.
-        rule: the exact result of the rule that the post states. Only the comparison "rule" uses it.
-        floor: the smallest possible value of `ours`. The rounding tolerance is cut off there.
-        words: replacements for placeholders like $name in the claim and its criterion.
-    """
+    """Our number or word for a claim."""
 
     ours: Value
-    low: float | None = None
+    low: float | None = None  # of the confidence or prediction interval
     high: float | None = None
-    holds: bool | None = None
-    rule: float = 0.0
-    floor: float | None = None
-    words: Mapping[str, str] = field(default_factory=dict)
+    holds: bool | None = None  # None if the data cannot decide, or if `Claim.comparison` decides
+    rule: float = 0.0  # the result of the post's own rule, for the comparison "rule"
+    floor: float | None = None  # the smallest possible value of `ours`
+    words: Mapping[str, str] = field(default_factory=dict)  # for the placeholders of the claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Finding:
-    """A claim, our measurement and the verdict.
+    """A claim, our measurement and the verdict."""
 
-    Attributes:
-        id: PART.NAME. It is the same in every report.
-        post: the post's number or word. None if the post gives neither, or if we added the claim.
-        ours: our number or word. None if nothing was measured.
-        low, high: the band: the confidence or prediction interval of `ours`, or the rounding tolerance around `ours`.
-        criterion: the condition for the verdict "reproduced", and the meaning of the band.
-
-    Raises:
-        ValueError: The fields contradict each other.
-    """
-
-    id: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z0-9-]+)+$")]
+    id: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z0-9-]+)+$")]  # PART.NAME
     claim: Text
     post: Value
     ours: Value
-    low: float | None
+    low: float | None  # of the interval, or of the rounding tolerance
     high: float | None
     verdict: Verdict
     section: Section
@@ -145,7 +115,7 @@ class Finding:
 
 
 def parse_printed(text: str) -> tuple[float, float]:
-    """Return a printed number and the unit of its last digit: (0.73, 0.01) for ".73", (0.27, 0.01) for "27%"."""
+    """Return a printed number and the unit of its last digit: (0.27, 0.01) for "27%"."""
     number = Decimal(text.rstrip("%").replace("−", "-").replace(",", ""))
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
     scale = Decimal("0.01") if text.endswith("%") else Decimal(1)
@@ -153,25 +123,20 @@ def parse_printed(text: str) -> tuple[float, float]:
 
 
 def load_claims(part: str) -> dict[str, Claim]:
-    """Return a part's claims by name, in the order of the TOML file."""
+    """Return a part's claims by name, in the order of the file."""
     claims = tomllib.loads((CLAIMS / f"{part}.toml").read_text(encoding="utf-8"))
     return {name: Claim(**fields) for name, fields in claims.items()}
 
 
 def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """Return a finding for each claim of a part. `measurements` maps names of claims to our measurements.
-
-    A claim without a measurement gets the verdict "not run" or "not testable here". The text `band` explains the
-    confidence intervals. It is appended to `Finding.criterion` if the measurement has an interval. Claims with a
-    `comparison` are an exception: nothing is appended.
-    """
+    """Return a finding for each claim of a part. `band` explains the intervals."""
     claims = load_claims(part)
     assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
     return [judge_claim(f"{part}.{name}", one, measurements.get(name), band=band) for name, one in claims.items()]
 
 
 def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
-    """Return the finding for one claim. `name` becomes its id, PART.NAME."""
+    """Judge one claim. `name` becomes the id of the finding."""
     criterion = claim.criterion or CRITERIA[claim.comparison]
     post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
     if measurement is None:
@@ -210,23 +175,17 @@ def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdi
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Note:
-    """A concluding paragraph of the report, which appears only if the listed findings have the required verdicts.
+    """A paragraph of the report that depends on the verdicts of some findings.
 
-    A finding is listed without its part: "actde.fast" means `bandit.actde.fast`.
-
-    Attributes:
-        reproduced: findings that must have the verdict "reproduced".
-        not_reproduced: findings that must have the verdict "not reproduced".
-        number: the finding whose number replaces $number in the text, or "" if the text has no $number.
-        format: the format specification of this number.
+    Findings are listed without their part: "actde.fast" means `bandit.actde.fast`.
     """
 
     section: Section
     text: str
     reproduced: list[str]
     not_reproduced: list[str]
-    number: str = ""
-    format: str = ""
+    number: str = ""  # the finding whose number replaces $number
+    format: str = ""  # of this number
 
 
 def load_notes(part: str) -> list[Note]:
@@ -235,7 +194,7 @@ def load_notes(part: str) -> list[Note]:
 
 
 def supported_notes(part: str, findings: Sequence[Finding]) -> dict[Section, list[str]]:
-    """Return the texts of a part's notes by section. A note is left out if a finding lacks the required verdict."""
+    """Return the texts of the notes whose conditions hold."""
     by_name = {finding.id.partition(".")[2]: finding for finding in findings}
     notes: dict[Section, list[str]] = {}
     for note in load_notes(part):

@@ -1,4 +1,4 @@
-"""Measure the post's claims about language models, from stored results (docs/rlhf and docs/footnote8)."""
+"""Measure the post's claims about language models from our stored results."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ CLOSE = 0.1  # total variation below which two policies are considered equal
 
 
 def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict[str, Measurement]:
-    """Return our measurements by the name of the claim. Claims whose runs are incomplete are left out."""
+    """Return our measurements by claim. Claims with incomplete runs are left out."""
     found = _exact(read_object(results / "exact.json", error=AgentError))
     runs = read_object(footnote_8, error=AgentError)["runs"]
     won = [run["curves"]["recent_success"][-1] for run in runs if run["optimizer"] == FAULTY]
@@ -33,7 +33,7 @@ def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict
 
 
 def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Measure the claims on bandits whose arms are single words (docs/rlhf/exact.md)."""
+    """Measure the claims on bandits with one-word arms (docs/rlhf/exact.md)."""
     cells = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
     late = [c for c in document["contrasts"] if (c["task"], c["measure"]) == ("weddings", "late gain")]
     (shown,) = (contrast for contrast in late if contrast["first"] == "actde")
@@ -64,12 +64,11 @@ def _free_text(rows: Iterable[Mapping[str, Any]]) -> dict[str, Measurement]:
 
 
 def _sign(row: Mapping[str, Any]) -> int:
-    """Return the sign of the difference between two methods, or 0 if the difference is not significant."""
     return 0 if row["p_holm"] >= SIGNIFICANT else 1 if row["difference"]["value"] > 0 else -1
 
 
 def _above_0(estimates: Iterable[Mapping[str, float]]) -> bool | None:
-    """Return True if all intervals lie above 0, False if all lie below 0, and otherwise None."""
+    """Return True if all intervals lie above 0, False if all lie below."""
     sides = {1 if estimate["low"] > 0 else -1 if estimate["high"] < 0 else 0 for estimate in estimates}
     return {frozenset({1}): True, frozenset({-1}): False}.get(frozenset(sides))
 

@@ -1,8 +1,6 @@
-"""Write the report about all parts of the reproduction that were run.
+"""Write the report about all parts that were run.
 
-results.json is a list of findings (finding.py). about.json holds the settings, figures and notes of every part.
-README.md is generated from these two files. All parts share one folder. Writing a part replaces its own findings, and
-those on language models (language_models.py), which come from stored results.
+README.md is generated from results.json and about.json.
 """
 
 import json
@@ -39,30 +37,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RunInfo:
-    """The command, settings, figures and notes of a part's last run.
-
-    Attributes:
-        seconds: processor time, or wall time if `Outcome.seconds` is None.
-        figures, notes: see `Outcome`.
-    """
+    """The command, settings, figures and notes of a part's last run."""
 
     command: str
     seed: int
     quick: bool
-    seconds: float
+    seconds: float  # of processor time, or of wall time if `Outcome.seconds` is None
     versions: Mapping[str, str]
     figures: Mapping[Section, Sequence[tuple[str, str]]] = field(default_factory=dict)
     notes: Mapping[Section, Sequence[str]] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of those packages in `PACKAGES` that are already imported."""
     loaded = {name: str(sys.modules[name].__version__) for name in PACKAGES if name in sys.modules}
     return {"python": platform.python_version()} | loaded
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Replace a part's outcome in the report, and return all findings. `out` already contains the part's figures."""
+    """Replace a part's outcome in the report, and return all findings."""
     before, about = read(out) if (out / RESULTS).exists() else ([], {})
     kept = [finding for finding in before if finding.part not in (part, "other")]
     findings = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part))
@@ -85,7 +77,7 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Return a tuple (findings, `RunInfo` by part). Raise AgentError if a file is damaged."""
+    """Return the findings and the `RunInfo` of each part. Raise AgentError if a file is damaged."""
     findings, about = _read(out / RESULTS, list[Finding]), _read(out / ABOUT, dict[str, RunInfo])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:
@@ -102,7 +94,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Raise AgentError if the report in `out` is damaged, or if a quick run would replace a full run of `parts`."""
+    """Raise AgentError if the report is damaged, or if a quick run would replace a full one."""
     about = read(out)[1] if (out / RESULTS).exists() else {}
     full = [part for part in parts if part in about and not about[part].quick]
     if quick and full:
@@ -110,7 +102,7 @@ def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Return the number of claims for each part and verdict. The last row counts the claims that we added."""
+    """Count the claims by part and verdict. The last row counts those that we added."""
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))
@@ -119,7 +111,6 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
 
 
 def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
-    """Return the text of README.md."""
     blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
     for section in SECTIONS:
         mine = [finding for finding in findings if finding.section == section]
@@ -152,7 +143,7 @@ def _how(about: Mapping[str, RunInfo]) -> str:
 
 
 def show(value: Value) -> str:
-    """Format a value for the report, with about four significant digits. None becomes an empty string."""
+    """Format a value with about four significant digits."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):

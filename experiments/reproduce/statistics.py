@@ -1,14 +1,4 @@
-"""Compute means with 95% confidence intervals, and turn them into measurements of claims.
-
-The bandit experiments have many seeds, and their intervals are bootstrapped. The prisoner's dilemma has at most ten
-trials per recipe, and its intervals use Student's t distribution.
-
-The post by Turner and Einhorn (2023) shows the mean and standard deviation of m trials of the dilemma. We compare them
-with 95% prediction intervals from our n trials, whose standard deviation is s. The interval for the post's mean is our
-mean +- t s sqrt(1/n + 1/m). The interval for its standard deviation is s sqrt(F_low) to s sqrt(F_high). Here t and F
-are quantiles of Student's t and of the F distribution (Hahn and Meeker 1991, sections 4.7 and 4.9). Trials are assumed
-to be normally distributed.
-"""
+"""Compute means with 95% intervals, and turn them into measurements of claims."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +26,7 @@ class Band(TypedDict):
 
 
 def judge(measured: Band | float | str | bool, holds: object, **words: str) -> Measurement:
-    """Return the measurement for a claim. `words` replace the placeholders in the claim's text."""
+    """Return a measurement. `words` replace the placeholders in the claim's text."""
     if isinstance(measured, dict):
         return Measurement(**measured, holds=bool(holds), words=words)
     ours = measured if isinstance(measured, str | bool) else float(measured)
@@ -44,24 +34,17 @@ def judge(measured: Band | float | str | bool, holds: object, **words: str) -> M
 
 
 def above_zero(band: Band) -> Measurement:
-    """Return the measurement for a claim that holds if the whole confidence interval lies above 0."""
+    """Return a measurement that holds if the whole interval lies above 0."""
     return judge(band, band["low"] > 0)
 
 
 def all_zero(values: Sequence[float], **words: str) -> Measurement:
-    """Measure the largest of the nonnegative `values`. The claim holds if it is 0 up to rounding errors."""
+    """Judge whether all of the nonnegative `values` are 0 up to rounding errors."""
     return judge(max(values), max(values) < SAME, **words)
 
 
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
-    """Return the mean over seeds with its bootstrapped interval. If all values are equal, the interval has zero width.
-
-    Set `unit` if the values lie in [0, 1]. If all are 0 or all are 1, the interval is then that of Clopper and Pearson,
-    which has a width above zero.
-
-    Raises:
-        ValueError: There are no values, or a value is not finite.
-    """
+    """Return the mean over seeds with its bootstrapped interval. Set `unit` for values in [0, 1]."""
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not len(sample) or not np.isfinite(sample).all():
         raise ValueError("expected a finite value for each of one or more seeds")
@@ -78,27 +61,23 @@ def slopes(x: Array, y: Array) -> Array:
 
 
 def over_trials(sample: Array) -> Band:
-    """Return the mean over trials with its Student's t interval. For a single trial, the interval has zero width."""
+    """Return the mean over trials with its Student's t interval."""
     mean = float(sample.mean())
     half = half_width(sample) if len(sample) > 1 else 0.0
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_mean(sample: Array, trials: int) -> Band:
-    """Return the mean of `sample`, and a 95% prediction interval for the mean of `trials` new trials.
-
-    The sample must contain at least two trials.
-    """
+    """Return the mean, and its 95% prediction interval for `trials` new trials."""
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
+    # Hahn and Meeker (1991), section 4.7, for normally distributed trials
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
     return Band(ours=mean, low=mean - half, high=mean + half)
 
 
 def next_deviation(sample: Array, trials: int) -> Band:
-    """Return the standard deviation of `sample`, and a 95% prediction interval for that of `trials` new trials.
-
-    Both numbers of trials must be at least two.
-    """
+    """Return the standard deviation, and its 95% prediction interval for `trials` new trials."""
     n, deviation = len(sample), float(sample.std(ddof=1))
+    # Hahn and Meeker (1991), section 4.9
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))
     return Band(ours=deviation, low=deviation * math.sqrt(low), high=deviation * math.sqrt(high))

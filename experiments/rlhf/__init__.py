@@ -1,1 +1,1 @@
-"""Experiments on language models that write freely: which update rules collapse, and what prevents it."""
+"""Experiments on the collapse of language models that write freely."""

@@ -1,9 +1,4 @@
-"""Train two ablations of the confirmation: PPO that trains q as well, and ACTDE with a recentred q.
-
-python -m experiments.rlhf.ablation --out docs/rlhf --runs RUNS --workers 2
-
-The other cells, the seeds and the reward model are those of the confirmation (`experiments.rlhf.confirmation`).
-"""
+"""Train two ablations of the confirmation: PPO that trains q, and ACTDE with a recentred q."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -74,13 +69,11 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
 
 
 def write(out: Path) -> None:
-    """Write `ablation.md` beside `ablation.json` and `confirmation.json`."""
     results, confirmed = (read_object(out / f"{name}.json", error=AgentError) for name in ("ablation", "confirmation"))
     atomic_write(out / "ablation.md", markdown(results, confirmed))
 
 
 def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
-    """Return the text of `ablation.md`. Raise AgentError if runs of one seed have different reward models."""
     about, own = results["about"], results["runs"]
     seeds = about["seeds"]
     others = [run for run in confirmed["runs"] if run["cell"] in CONFIRMED and run["seed"] in seeds]

@@ -1,7 +1,4 @@
-"""Measure the built-in rewards before training, on two texts by SmolLM2 for every prompt.
-
-python -m experiments.rlhf.base_rates --out docs/rlhf
-"""
+"""Measure the built-in rewards on texts by SmolLM2 before training."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +29,6 @@ def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], see
 
 
 def report(seed: int) -> str:
-    """Return the table as Markdown, with an introduction."""
     spec = resolve("completion?reward=length")[0]
     agent, rows = make_agent("smollm2", seed=seed), []
     for name in SETS:

@@ -1,4 +1,4 @@
-"""Train the cells (combinations of settings) that the screening selected, with new seeds and a reward model.
+"""Train the cells that the screening selected, with new seeds and a reward model.
 
 python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
 python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
@@ -33,9 +33,8 @@ COMMON: dict[str, Any] = {
 }
 """Settings of all runs. The true reward is that of `judge`.
 
-Before training, the scores of the reward model have a standard deviation of 1. `reward_scale` reduces it to 0.3, the
-standard deviation of the rewards in the screening. The first reward model was lost after the runs of five seeds. The
-command above then trained a second one, on another processor."""
+`reward_scale` gives the initial rewards a standard deviation of 0.3, as in the screening. The first reward model was
+lost after the runs of five seeds. The command above then trained a second one."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},
@@ -45,10 +44,8 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 """Name of a cell -> its settings, without those in `COMMON`.
 
-The cells were chosen by the measures that they had in the screening when their reward reached 0.75. `actde`, in which a
-text is one action, had the highest entropy and distinct-2 of all cells. `ppo` differs from `actde` in the baseline and
-trains no q. `ppo-kl` had the highest entropy and the lowest KL of all PPO cells with a KL penalty that reached this
-reward. `ppo-slow`, with a third of the learning rate, had the highest entropy of the controls.
+The screening compared the cells at a reward of 0.75. `actde` had the highest entropy of all cells, `ppo-kl` that of the
+PPO cells with a KL penalty, and `ppo-slow` that of the controls. `ppo` differs from `actde` in the baseline.
 """
 FIGURE = "confirmation.svg"
 PANELS = (
@@ -72,7 +69,6 @@ def reward_model() -> dict[str, Any]:
 
 
 def write(out: Path) -> None:
-    """Write `confirmation.md`, `confirmation.svg` and the README's figure beside `confirmation.json`."""
     results = read_object(out / "confirmation.json", error=AgentError)
     atomic_write(out / "confirmation.md", markdown(results))
     pages.draw(results["runs"], out / FIGURE, PANELS, make_figure(2, 3, 13.0, 7.0))
@@ -82,7 +78,6 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the text of `confirmation.md`."""
     about, runs = results["about"], results["runs"]
     seeds = {run["seed"] for run in runs}
     return pages.page(
@@ -128,7 +123,6 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) -> str:
-    """Return a list of the reward models with their seeds and their agreement with the judge on held-out pairs."""
     seeds = {digest: sorted({run["seed"] for run in runs if run["reward_model"] == digest}) for digest in models}
     return "; ".join(
         f"for the seeds {', '.join(map(str, seeds[digest]))}, one trained on {model['pairs']} pairs, which agrees"
@@ -141,7 +135,7 @@ def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) 
 
 
 def stopped(runs: Sequence[Run]) -> str:
-    """Return a table of the measures of `ppo` and `actde` at several times during training, as means over seeds."""
+    """Return a table of `ppo` and `actde` at several times during training."""
     lines = [
         [cell, probes[0]["iteration"], *(interval(estimate([p[name] for p in probes], name)) for name in STOPPED)]
         for cell in ("ppo", "actde")
@@ -151,7 +145,7 @@ def stopped(runs: Sequence[Run]) -> str:
 
 
 def stopped_differences(runs: Sequence[Run]) -> str:
-    """Return a sentence that compares `ppo` after half of its rollouts with `actde` after all of them."""
+    """Return a sentence that compares `ppo` at half time with `actde` at the end."""
     ends = {run["seed"]: run["probes"][-1] for run in runs if run["cell"] == "actde"}
     ppo = {run["seed"]: run["probes"] for run in runs if run["cell"] == "ppo"}
     halves = [(probes[len(probes) // 2], ends[seed]) for seed, probes in ppo.items() if seed in ends]

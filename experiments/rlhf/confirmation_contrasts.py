@@ -1,9 +1,4 @@
-"""The seeds and the contrasts of the confirmation. Both were fixed before its first run.
-
-A contrast compares two cells, seed by seed, at the same level of the proxy reward or of the KL. The level is 90% of the
-way from the initial value to the highest value that both runs reach. Each run is measured where it first reaches the
-level.
-"""
+"""The seeds and contrasts of the confirmation. Both were fixed before its first run."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
@@ -21,7 +16,7 @@ Run = Mapping[str, Any]
 
 
 class Contrast(NamedTuple):
-    """The difference of a measure, at the same level of `axis`: the cell `first` minus the cell `second`."""
+    """A difference at the same level of `axis`: the cell `first` minus the cell `second`."""
 
     axis: str
     measure: str
@@ -35,11 +30,7 @@ CONTRASTS = [
 
 
 def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measure: str) -> float:
-    """Return `measure` where a run first reaches `level` on `axis`, interpolated linearly between its probes.
-
-    Raises:
-        ValueError: the curve does not reach the level.
-    """
+    """Return `measure` where a run first reaches `level` on `axis`, interpolated linearly."""
     if probes[0][axis] >= level:
         return float(probes[0][measure])
     for before, after in pairwise(probes):
@@ -50,7 +41,10 @@ def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measu
 
 
 def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float]:
-    """Return `measure` of two runs with the same seed, at the same level of `axis` (see the module's docstring)."""
+    """Return `measure` of two runs at the same level of `axis`.
+
+    The level is `SHARE` of the way from the initial value to the highest value that both runs reach.
+    """
     start = one["probes"][0][axis]
     highest = min(max(probe[axis] for probe in run["probes"]) for run in (one, other))
     level = start + SHARE * (highest - start)
@@ -60,7 +54,7 @@ def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float
 def contrast_rows(
     runs: Sequence[Run], contrasts: Sequence[Contrast] = CONTRASTS, seeds: Sequence[int] = SEEDS
 ) -> list[dict[str, Any]]:
-    """Return a row (see `contrasts.corrected`) for each contrast whose two cells share at least two finished seeds."""
+    """Return a row (see `corrected`) for each contrast with at least two finished seeds."""
     by_seed = {(run["cell"], run["seed"]): run for run in runs}
     rows = []
     for axis, measure, *cells in contrasts:

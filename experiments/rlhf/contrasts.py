@@ -1,7 +1,4 @@
-"""Statistics of all studies: means over seeds, and contrasts, which are paired differences between two cells.
-
-A cell is a combination of settings. Holm's procedure corrects the p-values for the number of contrasts.
-"""
+"""Means over seeds, and contrasts: paired differences between two cells (combinations of settings)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,27 +23,20 @@ WITHIN = {  # range of the possible values of each quantity
 
 
 def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
-    """Return a dict with the mean of `values`, a 95% t interval, and the number of values as "seeds".
-
-    The interval is clipped to the range of the quantity `name` (see `WITHIN`).
-    """
+    """Return the mean, a 95% t interval within `WITHIN[name]`, and the number of seeds."""
     found = over_runs(values, WITHIN.get(name, ANY))
     assert found is not None
     return {**asdict(found), "seeds": len(values)}
 
 
 def with_bounds(names: Sequence[str], values: Array, bounds: Array) -> dict[str, dict[str, float]]:
-    """Return the values [N] by name, with the lower and upper `bounds` [2, N] of their intervals."""
+    """Return the values [N] by name, with the `bounds` [2, N] of their intervals."""
     rows = zip(names, values.tolist(), *bounds.tolist(), strict=True)
     return {name: {"value": value, "low": a, "high": b} for name, value, a, b in rows}
 
 
 def contrasted(contrast: Mapping[str, Any], pairs: Sequence[tuple[float, float]], name: str = "") -> dict[str, Any]:
-    """Return `contrast` with both means, their difference, and the p-value `p`.
-
-    `pairs` holds a tuple (value of the first cell, value of the second cell) for each seed, for at least two seeds.
-    `name` is the name of the measure, as in `estimate`.
-    """
+    """Return `contrast` with both means, their difference and its p-value. Each pair is from one seed."""
     first, second = np.transpose(pairs)
     difference = (first - second).tolist()
     return {
@@ -58,5 +48,5 @@ def contrasted(contrast: Mapping[str, Any], pairs: Sequence[tuple[float, float]]
 
 
 def corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add `p_holm`, the p-value after Holm's correction, to copies of the results of `contrasted`."""
+    """Add `p_holm`, the p-value after Holm's correction, to copies of the rows."""
     return [{**row, "p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]

@@ -9,11 +9,7 @@ from actde.returns import AllReduce, no_reduce
 
 @register
 class ScaledPPO(PPO):
-    """PPO with its advantages rescaled to the mean magnitude of ACTDE's: a control for the size of the steps.
-
-    In each rollout, PPO's advantages A(v) are multiplied by mean |A(q)| / mean |A(v)|, where A(q) are the advantages
-    of ACTDE. AdamW would cancel a constant factor, but this one differs between rollouts. q is trained as in ACTDE.
-    """
+    """PPO with advantages as large as ACTDE's on average: a control for the size of the steps."""
 
     name = "ppo-scaled"
     needs_q = True
@@ -27,10 +23,9 @@ class ScaledPPO(PPO):
 
 @register
 class PermutedACTDE(ACTDE):
-    """ACTDE with the q of another sampled token as baseline: a control for the noise that q adds.
+    """ACTDE with the q of another token as baseline: a control for the noise that q adds.
 
-    The other token is half of the rollout's tokens away. If a rollout has an even number of texts of equal length, both
-    tokens have the same position in their texts. The baseline then still depends on the position, as q does.
+    The other token may have the same position in its text. The baseline then still depends on the position.
     """
 
     name = "actde-permuted"

@@ -1,9 +1,4 @@
-"""Exact experiments: SmolLM2 on bandits, where every expectation and every KL is a sum over the arms.
-
-python -m experiments.rlhf.exact --out docs/rlhf --runs RUNS --workers 1
-
-The same command continues after an interruption. `--workers 0` only writes the report of earlier runs.
-"""
+"""Exact experiments: SmolLM2 on bandits, where every expectation is a sum over the arms."""
 
 import itertools
 import json
@@ -29,7 +24,6 @@ Curves = dict[str, float | list[Any]]  # the content of a run's file: its curves
 
 
 def train_run(task: str, method: str, seed: int, path: Path) -> None:
-    """Train one run and write its curves to `path`."""
     torch.set_num_threads(1)
     begin = time.process_time()
     curves = train(TASKS[task], METHODS[method], seed=seed, rollouts=ROLLOUTS)

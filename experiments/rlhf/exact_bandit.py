@@ -1,9 +1,4 @@
-"""One run of an exact experiment: train SmolLM2 on a bandit, whose arms are continuations of one prompt.
-
-The policy is SmolLM2's distribution over the arms. An adapter trains the last `LAYERS` layers of the trunk. The output
-of the lower layers is computed only once, because all episodes have the same prompt. For the same reason, the episodes
-of a rollout share one sequence, the tokens of the prompt. Each episode chooses an arm at the end of this sequence.
-"""
+"""Train SmolLM2 on a bandit whose arms are continuations of one prompt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,10 +35,9 @@ class Method:
     """An update rule: one plain gradient step per rollout, or two steps of AdamW.
 
     Attributes:
-        adamw: a tuple (AdamW's learning rate of the policy, that of v and q), or None for plain gradient steps.
-        steady: whether to adjust the policy's learning rate regularly, so that plain steps keep moving the logits by
-            `STEP`.
-        heads: "tied" (`Heads`, tied to the output embedding), "arms" (`ArmHeads`) or "centred" (`CentredHeads`).
+        adamw: learning rates (of the policy, of v and q), or None for plain gradient steps.
+        steady: whether the policy's learning rate is adjusted, so that plain steps keep the size `STEP`.
+        heads: "tied" (`Heads`), "arms" (`ArmHeads`) or "centred" (`CentredHeads`).
     """
 
     optimizer: str
@@ -71,8 +65,6 @@ METHODS = {
 
 
 class _Activations(nn.Module):
-    """Replaces the embedding and the lower layers by their stored output for the prompt."""
-
     def __init__(self, states: Tensor) -> None:
         super().__init__()
         self.states = states
@@ -83,22 +75,20 @@ class _Activations(nn.Module):
 
 @cache
 def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
-    """Return a tuple (SmolLM2 with an adapter in its last `LAYERS` layers, tokenizer, tokens [1, L] of the prompt).
-
-    The lower layers are replaced by their stored output for this prompt, so the model can read no other prompt.
-    """
+    """Return a tuple (model, tokenizer, tokens [1, L] of `PROMPT`). The model reads no other prompt."""
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)
     tokens, trunk = torch.tensor([tokenizer.encode(PROMPT)]), model.base.model
     lower = len(trunk.layers) - LAYERS
     with torch.no_grad():
         states = trunk(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states[lower]
+    # all episodes have the same prompt, so the output of the lower layers is stored
     trunk.embed_tokens, trunk.layers = _Activations(states), trunk.layers[lower:]
     model.base.config.num_hidden_layers = LAYERS
     return model, tokenizer, tokens
 
 
 def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, Tensor, Tensor]:
-    """Return a tuple (model before training, tokens [1, L] of the prompt, tokens [K] of the arms)."""
+    """Return a tuple (model, tokens [1, L] of the prompt, tokens [K] of the arms)."""
     from peft.tuners.lora import LoraLayer
 
     model, tokenizer, tokens = upper_layers()
@@ -118,10 +108,9 @@ def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, T
 
 
 def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the tangent kernel [K, K]: the inner products between the gradients of the arms' centred logits.
+    """Return the tangent kernel [K, K] of the arms' centred logits.
 
-    A gradient step on logit a with learning rate lr moves logit b by lr times the entry (a, b). This holds to first
-    order, and up to a constant that is added to all logits.
+    To first order, a step on logit a with learning rate lr moves the centred logit b by lr times the entry (a, b).
     """
     parameters = [p for p in model.lm.parameters() if p.requires_grad]
     logits = model.hidden_states(tokens, use_cache=False)[0, -1] @ model.base.get_output_embeddings().weight[arms].T
@@ -138,10 +127,7 @@ def logit_rate(model: ActorCritic, tokens: Tensor, arms: Tensor) -> float:
 
 
 def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Method) -> UpdateConfig:
-    """Return the settings of the gradient steps.
-
-    The learning rates of plain steps are chosen so that the first step has the sizes `STEP` and `HEAD_STEP`.
-    """
+    """Return the settings of the steps. The first plain step has the sizes `STEP` and `HEAD_STEP`."""
     if method.adamw:
         lr, head_lr = method.adamw
         return UpdateConfig(epochs=2, lr=lr, value_lr=head_lr, q_lr=head_lr)
@@ -173,9 +159,9 @@ def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, 
     """Train for `rollouts` rollouts, and return curves by name.
 
     * `policy`, `q` and `value`: the results of `arm_outputs` before each rollout and after the last
-    * `reinforcement`: the sum of each arm's advantages in a rollout, divided by the number of episodes
-    * `errors`: the same for the absolute values of the advantages
-    * `kernels`: how far a plain step with learning rate 1 moves the logits on average, before and after training
+    * `reinforcement`: the sum of each arm's advantages, per episode
+    * `errors`: the sum of their absolute values, per episode
+    * `kernels`: how far a plain step with learning rate 1 moves the logits, before and after training
     """
     model, tokens, arms = initial_model(task, method, seed)
     first = STEP / logit_rate(model, tokens, arms)
@@ -212,11 +198,7 @@ def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str
 def rollout_batch(
     tokens: Tensor, arms: Tensor, outputs: Mapping[str, Any], chosen: np.ndarray[Any, Any], rewards: Array
 ) -> RolloutBatch:
-    """Return a rollout of N episodes: one segment, which is the prompt, with N choices of an arm at its end.
-
-    The discount of each choice is 0, so that the returns contain no reward of other episodes. `outputs` is the result
-    of `arm_outputs`. `chosen` [N] holds the indices of the chosen arms.
-    """
+    """Return a rollout of N episodes: one segment, the prompt, with the N `chosen` arms at its end."""
     alternatives, logprobs = tuple(arms.tolist()), np.log(outputs["policy"])
     entropy = float(-(outputs["policy"] * logprobs).sum())
     choices = tuple(
@@ -230,7 +212,7 @@ def rollout_batch(
             q_value=float(outputs["q"][arm]),
             entropy=entropy,
             reward=float(reward),
-            discount=0.0,
+            discount=0.0,  # the returns must not contain the rewards of other episodes
         )
         for turn, (arm, reward) in enumerate(zip(chosen, rewards, strict=True))
     )
@@ -238,21 +220,15 @@ def rollout_batch(
 
 
 def head_speeds() -> dict[str, Any]:
-    """Return how fast gradient steps on the tied Q head change q, per unit of the learning rate, by name of the task.
-
-    Each speed is a Rayleigh quotient of `tied_kernel`. `common` is that of equal changes of q for all arms.
-    `differences` is the mean over orthogonal changes that sum to 0 over the arms. `times` is `common` / `differences`.
-
-    The entry `adamw` belongs to no task. It is the largest change of v in AdamW's first step, per unit of the learning
-    rate: 1 + sum_i |h_i|, where h is the hidden state at the end of the prompt.
-    """
+    """Return how fast gradient steps change q of the tied Q head, per unit of the learning rate."""
     document: dict[str, Any] = {}
     for name, task in TASKS.items():
         model, tokens, arms = initial_model(task, METHODS["actde"], 0)
         kernel, count = tied_kernel(model, tokens, arms), len(arms)
-        common = float(kernel.sum()) / count
-        differences = (float(np.trace(kernel)) - common) / (count - 1)
+        common = float(kernel.sum()) / count  # for equal changes of all arms
+        differences = (float(np.trace(kernel)) - common) / (count - 1)  # for changes that sum to 0
         document[name] = {"common": common, "differences": differences, "times": common / differences}
     with torch.no_grad():
+        # the largest change of v in AdamW's first step
         document["adamw"] = 1 + float(model.hidden_states(tokens, use_cache=False)[0, -1].abs().sum())
     return document

@@ -1,7 +1,4 @@
-"""The measures of the exact experiments, and the contrasts that were fixed before the first run.
-
-A contrast is the difference of a measure between two methods, on the same task and seeds.
-"""
+"""The measures of the exact experiments, and the contrasts fixed before the first run."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -28,14 +25,14 @@ class Contrast(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """A number computed from the curves of one run, and its description in tables."""
+    """A number computed from the curves of one run, with its label in tables."""
 
     compute: Callable[[Task, Curves], float]
     label: str
 
 
 def log_odds(policy: Array, index: list[int]) -> Array:
-    """Return the log odds [...], in nats, that `policy` [..., K] chooses one of the arms `index`."""
+    """Return the log odds [...] that `policy` [..., K] chooses an arm in `index`."""
     others = [arm for arm in range(policy.shape[-1]) if arm not in index]
     return np.asarray(np.log(policy[..., index].sum(-1) / policy[..., others].sum(-1)))
 
@@ -90,16 +87,12 @@ CELLS = [  # all pairs (task, method) that are trained
 
 
 def of_cell(runs: Runs, task: str, method: str) -> dict[int, Curves]:
-    """Return the finished runs of a cell (a task and a method): seed -> curves."""
+    """Return the finished runs of a task and a method: seed -> curves."""
     return {seed: curves for (*cell, seed), curves in runs.items() if cell == [task, method]}
 
 
 def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, float]:
-    """Return a measure of the finished runs of a cell: seed -> value.
-
-    `shift` compares a run on `weddings` with the runs of the same seed on `SHIFTS`, where a constant is added to the
-    rewards. It is the mean total variation distance between their final policies.
-    """
+    """Return a measure of the finished runs of a task and a method: seed -> value."""
     cell = of_cell(runs, task, method)
     if measure != "shift":
         return {seed: MEASURES[measure].compute(TASKS[task], curves) for seed, curves in cell.items()}
@@ -112,7 +105,7 @@ def measured(runs: Runs, task: str, method: str, measure: str) -> dict[int, floa
 
 
 def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
-    """Return a row (see `contrasts.corrected`) for each contrast whose methods share at least two finished seeds."""
+    """Return a row (see `corrected`) for each contrast with at least two finished seeds."""
     rows = []
     for contrast in CONTRASTS:
         first, second = (measured(runs, contrast.task, method, contrast.measure) for method in contrast[2:])
@@ -123,20 +116,17 @@ def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
 
 
 def predicted_at(task: Task, curves: Curves) -> int | None:
-    """Return the first rollout in which q predicts the first arm of the group `focus` (see `CLOSE`), or None."""
+    """Return the first rollout in which q predicts the first arm of `focus`, or None."""
     index = task.index("focus")[0]
     close = np.flatnonzero(np.abs(curves["q"][:, index] - task.means[index]) < CLOSE)
     return int(close[0]) if len(close) else None
 
 
 def summary(task: Task, curves: Curves) -> dict[str, float]:
-    """Return measures of the final policy and of two phases of the training.
+    """Return measures of the final policy, and of the training before and after `predicted_at`.
 
-    The second phase begins when q first predicts the paid word, the first arm of the group `focus`. If q never predicts
-    it, all rollouts belong to the first phase. The suffixes `_before` and `_after` name the two phases.
-
-    * `gain`: change of the group's log odds, in nats
-    * `drawn`: the group's advantages in a rollout, divided by the number of episodes and summed over rollouts
+    * `gain`: change of the log odds of the group `focus`, in nats
+    * `drawn`: the group's advantages per episode, summed over rollouts
     """
     first, last = curves["policy"][0], curves["policy"][-1]
     focus, at = task.index("focus"), predicted_at(task, curves)

@@ -42,7 +42,6 @@ TITLES = {
 
 
 def policy_figure(runs: Runs, path: Path) -> None:
-    """Draw the probability of each task's group `focus` during training, for each method."""
     drawing, axes = make_figure(2, 2, height=6.5)
     for axis, (name, title) in zip(np.ravel(axes), TITLES.items(), strict=True):
         task = TASKS[name]
@@ -59,10 +58,6 @@ def policy_figure(runs: Runs, path: Path) -> None:
 
 
 def drawn_figure(runs: Runs, path: Path) -> None:
-    """Draw the paid word's advantage, log odds and probability during training on the task `weddings`.
-
-    The panel of the probability compares several learning rates of v and q.
-    """
     drawing, (left, middle, right) = make_figure(1, 3, width=13)
     index = TASKS["weddings"].index("focus")
     for method in ("ppo", "actde", "pg", "actde-sgd", "corrected-sgd", "pg-kl"):

@@ -1,4 +1,4 @@
-"""Q heads with separate weights for each arm, and the tangent kernel of the tied Q head."""
+"""Q heads with separate weights for each arm, and the kernel of the tied Q head."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from experiments.rlhf.contrasts import Array
 
 
 class _ArmHead(nn.Module):
-    """A linear layer, initialised to 0, that computes q of all arms. `tokens` must contain all arms."""
+    """A linear layer that computes q of all arms. `tokens` must contain all arms."""
 
     def __init__(self, width: int, arms: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class _ArmHead(nn.Module):
 
 
 class ArmHeads(Heads):
-    """The value head, and a Q head with a row of weights for each of `arms` arms."""
+    """The value head, and a Q head with separate weights for each arm."""
 
     def __init__(self, width: int, arms: int, **options: Any) -> None:
         super().__init__(width, arms, q_heads=0, **options)
@@ -36,11 +36,9 @@ class ArmHeads(Heads):
 
 
 class CentredHeads(ArmHeads):
-    """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), where h is the output of a linear layer.
+    """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), where h is a linear layer.
 
-    The mean of q under the policy is v(s). The gradient of q(s, a) with respect to h equals the gradient of
-    log pi(a | s) with respect to the logits. The changes of the logits therefore stay proportional to those of h, which
-    is ACTDE's invariant (see `actde/expected_update.py`).
+    This keeps ACTDE's invariant (see `actde/expected_update.py`).
     """
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
@@ -52,10 +50,9 @@ class CentredHeads(ArmHeads):
 
 @torch.no_grad()
 def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the inner products [K, K] of the gradients of the arms' q with respect to the parameters of a tied Q head.
+    """Return the inner products [K, K] of the gradients of the arms' q in a tied Q head.
 
-    For the hidden state h [d] and the output embedding e_a [d] of arm a, the entry (a, b) is
-    (|h|^2 + 1) (1 + e_a . e_b / d). The 1 in the second factor belongs to the bias, which all arms share.
+    For the hidden state h [d] and the output embedding e_a [d], the entry (a, b) is (|h|^2 + 1) (1 + e_a . e_b / d).
     """
     hidden = model.hidden_states(tokens, use_cache=False)[0, -1]
     rows = model.base.get_output_embeddings().weight[arms]

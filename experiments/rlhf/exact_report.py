@@ -1,4 +1,4 @@
-"""The results and the report of the exact experiments: tables, contrasts and figures."""
+"""The results and the report of the exact experiments."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -33,7 +33,7 @@ TITLES = {
 
 
 def write(out: Path, runs: plan.Runs, kernels: Mapping[str, Any]) -> None:
-    """Write the results, the figures and the report. `kernels` is the result of `exact_bandit.head_speeds`."""
+    """Write the results, the figures and the report. `kernels` is from `head_speeds`."""
     document = results(runs, kernels)
     atomic_write(out / RESULTS, tables.json_text(document))
     figures.policy_figure(runs, out / figures.POLICY)
@@ -42,7 +42,6 @@ def write(out: Path, runs: plan.Runs, kernels: Mapping[str, Any]) -> None:
 
 
 def results(runs: plan.Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of `exact.json`, from which `report` generates the report."""
     minutes = sum(float(curves["seconds"]) for curves in runs.values()) / 60
     starts = {task: next(c for (name, *_), c in runs.items() if name == task)["policy"][0] for task in SPECIFIC}
     limits = {
@@ -66,10 +65,9 @@ def results(runs: plan.Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Train tables of logits and q instead of SmolLM2, and return a row for each task and each method of `FORMS`.
+    """Train tables of logits and q, and return the probability of `focus` for each task and method.
 
-    A row contains the probability of the group `focus` after `ROLLOUTS` expected gradient steps (`now`), after `LONG`
-    steps (`later`), and in the limit pi_0 exp(Q / tau). `starts` is pi_0 [K] of each task.
+    `now` is after `ROLLOUTS` expected steps, `later` after `LONG`, and `limit` is that of pi_0 exp(Q / tau).
     """
     rows = []
     on_tables = partial(train_bandit, b=STEP, alpha=HEAD_STEP["q"], value_step=HEAD_STEP["value"])
@@ -102,7 +100,6 @@ def _cell(runs: plan.Runs, task: str, method: str) -> dict[str, Any] | None:
 
 
 def report(document: Mapping[str, Any]) -> str:
-    """Return the report in Markdown. `document` is the content of `exact.json`. The prose is in `exact_prose.md`."""
     text = PROSE.read_text(encoding="utf-8")
     parts = {
         "RUN": run_sentence(document),
@@ -150,7 +147,6 @@ def contrast_table(rows: list[Mapping[str, Any]]) -> str:
 
 
 def cell_table(document: Mapping[str, Any], task: str) -> str:
-    """Return the section on a task: its initial policy, the limit that theory predicts, and a table of the methods."""
     policies, own = document["policies"][task], SPECIFIC[task]
     arms = ", ".join(
         f"{arm} {policies['start'][arm]:.4f} → {policies['limit'][arm]:.4f} (reward {reward:g})"
@@ -193,7 +189,6 @@ def shift_table(document: Mapping[str, Any]) -> str:
 
 
 def drawn_table(document: Mapping[str, Any]) -> str:
-    """Return the table for `weddings`: log odds and advantages of the paid word, before and after q predicts it."""
     names = ("gain_before", "gain_after", "drawn_before", "drawn_after")
     cells = [
         [row["method"], row["predicted"], *(tables.interval(row[name]) for name in names)]
@@ -211,7 +206,6 @@ def kernel_table(kernels: Mapping[str, Any]) -> str:
 
 
 def tabular_table(document: Mapping[str, Any]) -> str:
-    """Return the table that compares SmolLM2's probability of the arms in focus with that of tabular learners."""
     by_name = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
     cells = [
         [

@@ -1,7 +1,4 @@
-"""The bandits of the exact experiments, whose arms are one-token continuations of one prompt.
-
-The probabilities in the comments are those of SmolLM2 before training, over the arms of the task.
-"""
+"""The bandits of the exact experiments, whose arms are one-token continuations of one prompt."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +18,7 @@ class Task:
     Attributes:
         rewards: mean reward of each arm.
         lottery: arms that pay their mean times `ODDS` with probability 1 / `ODDS`, and otherwise nothing.
-        groups: name of a group -> its arms. `focus` contains the arms that the main measure of a task uses.
+        groups: arms by name. The main measure of a task uses the group `focus`.
     """
 
     rewards: dict[str, float]
@@ -34,7 +31,7 @@ class Task:
 
     @property
     def means(self) -> Array:
-        """The mean rewards [K] of the arms, which are Q^pi for every policy pi."""
+        """The mean rewards [K], which are Q^pi for every policy pi."""
         return np.array(list(self.rewards.values()))
 
     def index(self, group: str) -> list[int]:
@@ -57,6 +54,7 @@ def _unpaid(arms: str) -> dict[str, float]:
     return dict.fromkeys(arms.split(), 0.0)
 
 
+# in brackets: probabilities of SmolLM2 before training, over the arms of the task
 MANY = ("concert", "race", "ceremony", "tractor", "barbecue", "sheep")
 # one word paid (0.22)
 WEDDINGS = Task(
@@ -86,6 +84,6 @@ TASKS = {
 
 
 def predicted(start: Array, means: Array, tau: float = TAU) -> Array:
-    """Return pi_0 exp(Q / tau), normalised: the limit of tabular ACTDE and of a policy gradient with KL penalty."""
+    """Return the limit of tabular ACTDE: pi_0 exp(Q / tau), normalised."""
     weights = start * np.exp((means - means.max()) / tau)
     return np.asarray(weights / weights.sum())

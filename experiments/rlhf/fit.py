@@ -1,15 +1,4 @@
-"""Measure how well v and q predict the returns of free text while the policy is fixed.
-
-    python -m experiments.rlhf.fit --out docs/rlhf
-
-SmolLM2 writes the texts of some rollouts. Each setting trains v and q online, as `train` does: the heads predict a
-rollout, then learn from it. The explained variance of the predictions is averaged over the last rollouts. Results are
-stored after each step, and a later run measures only what is missing.
-
-In some settings, v and q have upper layers of their own (`OwnLayers`), or learn the mean of several sampled returns
-(`sampled_returns`). The samples also show what a perfect v and a perfect q would explain. A ridge regression on all
-earlier rollouts shows what a linear function of the hidden state can explain.
-"""
+"""Measure how well v and q predict the returns of free text while the policy is fixed."""
 
 import json
 from collections.abc import Callable
@@ -36,14 +25,7 @@ FIELDS = ("choices", "tokens", "returns")  # the fields of `SampledReturns`, whi
 
 
 class StoredFits(TypedDict):
-    """The content of `fit.json`.
-
-    Attributes:
-        settings: `default` and `changes` are `DEFAULT` and `CHANGES`. `sampled` is [TOKENS, SAMPLES].
-        runs: the results of each seed: `seed`, `settings` (name of a setting -> its explained variances), `ridge`, and
-            `moments` (results of `moments_of`). An unfinished seed may also have `sampled`, the sampled returns of
-            each rollout.
-    """
+    """The content of `fit.json`. An unfinished seed may also hold its sampled returns as `sampled`."""
 
     settings: dict[str, Any]
     runs: list[dict[str, Any]]
@@ -64,12 +46,12 @@ DEFAULT: dict[str, Any] = {
     "layers_lr": 1e-5,
     "returns_per_token": 0,
 }
-"""The default setting. Its entries are options of the heads or of the optimizer, and these:
+"""The default setting: options of the heads or of the optimizer, and
 
 own_layers: number of layers that v and q do not share with the policy. `layers_lr` is their learning rate.
-returns_per_token: number of sampled returns that the targets average, or 0 for the recorded texts' lambda-returns.
+returns_per_token: number of sampled returns that the targets average, or 0 for lambda-returns.
 
-Stored results lack the entries that were added later. The default of a new entry must be the earlier behaviour.
+Stored results may lack new entries, so the default of a new entry must be the earlier behaviour.
 """
 CHANGES: dict[str, dict[str, Any]] = {  # name of a setting -> its differences from `DEFAULT`
     "both rates 1e-3": {},
@@ -100,7 +82,6 @@ CHANGES: dict[str, dict[str, Any]] = {  # name of a setting -> its differences f
 
 
 def markdown(results: StoredFits) -> str:
-    """Return the text of `fit.md`."""
     return fit_report.markdown(CHANGES, results["runs"])
 
 
@@ -122,7 +103,7 @@ def main(
 
 
 def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
-    """Return the stored runs without the results of settings that have changed since, or that no longer exist."""
+    """Return the stored runs without the results of changed or removed settings."""
     before, changes = DEFAULT | stored["settings"].get("default", {}), stored["settings"].get("changes", {})
     same = {name for name in CHANGES.keys() & changes.keys() if before | changes[name] == DEFAULT | CHANGES[name]}
     lost: tuple[str, ...] = ()
@@ -137,12 +118,7 @@ def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
 
 
 def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
-    """Compute the missing results of `run`, the run of one seed. `write` stores all results.
-
-    It is called after the samples of each rollout, after each setting, and at the end. Before the last call, the
-    sampled returns are replaced by their moments, which are smaller. If a later `complete` needs the returns, it
-    samples the same returns again.
-    """
+    """Compute the missing results of `run`, the run of one seed. `write` stores all results."""
     seed, measured = run["seed"], run["settings"]
     missing = [name for name in CHANGES if name not in measured]
     if not missing and "ridge" in run and "moments" in run:
@@ -167,7 +143,7 @@ def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
             lower[own] = with_lower_states(rollouts, agent.model, layers) if own else rollouts
         measured[name] = fit(lower[own], embedding, seed, model=agent.model, **setting)
         write()
-    if sampled := run.pop("sampled", None):
+    if sampled := run.pop("sampled", None):  # the moments are smaller, and the same returns can be sampled again
         moments = np.concatenate([moments_of(np.array(part["returns"], dtype=np.float64)) for part in sampled])
         run["moments"] = [[rounded(value, 5) for value in row] for row in moments.tolist()]
     write()

@@ -1,4 +1,4 @@
-"""The text of the page `fit.md`, generated from the results of `experiments.rlhf.fit`."""
+"""The text of the page `fit.md`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Runs = Sequence[Mapping[str, Any]]
 
 
 def markdown(names: Iterable[str], runs: Runs) -> str:
-    """Return the page. `names` are the settings in the order of the table. Settings without a result are left out."""
+    """Return the page. `names` are the settings in the order of the table."""
     found = ((name, [run["settings"][name] for run in runs if name in run["settings"]]) for name in names)
     scores = {name: own for name, own in found if own}
     rows = [
@@ -42,7 +42,6 @@ def markdown(names: Iterable[str], runs: Runs) -> str:
 
 
 def _best(complete: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Return the paragraph on the best setting. The keys of `complete` are the settings that all runs measured."""
     if not complete:
         return ""
     v, advantage = (
@@ -78,7 +77,6 @@ def _about_settings(measured: Iterable[str]) -> Iterator[str]:
 
 
 def _ceiling(runs: Runs) -> list[str]:
-    """Return the section on perfect predictions, or [] if no returns are sampled."""
     by_seed = {str(run["seed"]): np.array(run["moments"], dtype=np.float64) for run in runs if "moments" in run}
     if not by_seed:
         return []

@@ -1,4 +1,4 @@
-"""The rollouts of `experiments.rlhf.fit`: texts of a fixed policy, with the hidden states of each choice."""
+"""Texts of a fixed policy, with the hidden states of each choice."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -29,10 +29,8 @@ class Texts:
     """The B texts of a rollout, with N choices (sampled tokens) in total.
 
     Attributes:
-        prompts: the prompts.
         streams: [B, L] token ids of prompt and text without its last token, padded on the right.
         positions: [N] index in `streams` of the token directly before each choice.
-        max_tokens: maximum number of tokens of a text.
     """
 
     prompts: tuple[str, ...]
@@ -43,10 +41,10 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class SampledReturns:
-    """Returns of sampled texts: S states of a rollout, J sampled next tokens per state, K continuations per token.
+    """Returns of sampled texts: S states of a rollout, J next tokens per state, K continuations per token.
 
     Attributes:
-        choices: [S] index, in the rollout, of the choice that was made in each state.
+        choices: [S] index of the choice that the rollout made in each state.
         tokens: [S, J] token ids.
         returns: [S, J, K] float64.
     """
@@ -64,10 +62,9 @@ class Rollout:
         rows, columns: [N] index of each choice's text, and index of the choice within its text.
         hidden: [N, d] hidden states.
         tokens: [N] the chosen tokens.
-        rewards: [B, T] rewards. Only the last choice of a text has a reward.
+        rewards: [B, T]. Only the last choice of a text has a reward.
         mask: [B, T] True where a choice exists.
-        lower: hidden states of `texts.streams` after the lower layers, for `OwnLayers`.
-        sampled: returns of sampled texts that continue some states of the rollout.
+        lower: output of the lower layers for `texts.streams`.
     """
 
     rows: Tensor
@@ -91,7 +88,7 @@ class Rollout:
 
 @torch.no_grad()
 def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
-    """Let SmolLM2 write all rollouts of a run without training. Return a tuple (rollouts, agent)."""
+    """Let SmolLM2 write all rollouts of a run without training."""
     torch.manual_seed(seed)
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
     agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)
@@ -108,7 +105,6 @@ def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
 
 
 def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: int) -> Rollout:
-    """Return a rollout of the texts that the agent has recorded. `prompts` is in the order of the episodes."""
     batch = RolloutBatch(agent.take_segments(), credit="token")
     part, recorded = batch.micro_batch(range(len(batch))), batch.batch(with_q=False)
     states = agent.model.hidden_states(part.tokens, use_cache=False)
@@ -125,7 +121,7 @@ def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: in
 
 @torch.no_grad()
 def with_lower_states(rollouts: Sequence[Rollout], model: ActorCritic, layers: int) -> list[Rollout]:
-    """Return copies of the rollouts in which `lower` holds the hidden states after the lowest `layers` layers."""
+    """Return copies in which `lower` holds the output of the lowest `layers` layers."""
     with_states = []
     for rollout in rollouts:
         assert rollout.texts is not None

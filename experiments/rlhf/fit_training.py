@@ -1,4 +1,4 @@
-"""Train v and q on the rollouts of a fixed policy, and measure how much of the returns they explain."""
+"""Train v and q on the rollouts of a fixed policy, and measure what they explain."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class Targets:
     """Targets of v and q at M pairs of a state and a token.
 
     Attributes:
-        choices: [M] index, in the rollout, of the choice that was made in the state.
+        choices: [M] index of the choice that the rollout made in the state.
         tokens: [M] token ids.
         v, q: [M] targets, in units of reward.
     """
@@ -33,10 +33,7 @@ class Targets:
 
 
 class OwnLayers(nn.Module):
-    """A trainable copy of the last `count` layers and of the final norm of a model's trunk. The model does not change.
-
-    The trained parameters are float32, like those of an adapter. The forward pass uses the data type of the trunk.
-    """
+    """A trainable copy of the last `count` layers and the final norm of a model's trunk."""
 
     def __init__(self, model: ActorCritic, count: int) -> None:
         super().__init__()
@@ -48,7 +45,7 @@ class OwnLayers(nn.Module):
         self.trained = nn.ModuleList([*layers[-count:], *above]).float().requires_grad_(True)
 
     def forward(self, tokens: Tensor, lower: FrozenStates) -> Tensor:
-        """Return the final hidden states [b, L, d] of tokens [b, L]. `lower` holds the output of the lower layers."""
+        """Return the final hidden states [b, L, d] of tokens [b, L]."""
         with upper_layers_only(self.model, lower):
             return self.model.hidden_states(tokens, use_cache=False)
 
@@ -56,13 +53,7 @@ class OwnLayers(nn.Module):
 class HeadTrainer:
     """The value head and the Q heads of a setting, and the optimizer that trains them.
 
-    The heads read the hidden states of the policy. If the setting's `own_layers` is above 0, they instead read those of
-    `OwnLayers`, and the losses of v and q also train these layers.
-
-    Args:
-        embedding: [V, d] the output embedding of the trunk.
-        setting: a setting of `experiments.rlhf.fit`.
-        model: the model whose layers are copied.
+    If `own_layers` is above 0, the heads read `OwnLayers`. `embedding` [V, d] is the trunk's output embedding.
     """
 
     def __init__(self, embedding: Tensor, setting: Mapping[str, Any], model: ActorCritic | None) -> None:
@@ -94,13 +85,13 @@ class HeadTrainer:
 
     @torch.no_grad()
     def predict(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Return v and q of all choices of a rollout. Each shape is [N]."""
+        """Return v [N] and q [N] of all choices of a rollout."""
         hidden = self.states(rollout, torch.arange(len(rollout.tokens)))
         q = self._q_of(hidden, rollout.tokens, target=self.setting["target_q"]).amin(-1)
         return self.heads.values(hidden), q
 
     def targets(self, rollout: Rollout, values: Tensor | None = None) -> Targets:
-        """Return the targets of v and q for a rollout. `values` [N] is v of the choices, by default the prediction."""
+        """Return the targets for a rollout. `values` [N] is v, by default the prediction."""
         if samples := self.setting["returns_per_token"]:
             return sampled_targets(rollout, samples)
         values = self.predict(rollout)[0] if values is None else values
@@ -108,7 +99,7 @@ class HeadTrainer:
         return Targets(torch.arange(len(returns)), rollout.tokens, returns, returns)
 
     def step(self, rollout: Rollout, targets: Targets) -> None:
-        """Take two gradient steps on the losses of v and q, each on half of the texts."""
+        """Take two gradient steps, each on half of the texts."""
         rows = rollout.rows[targets.choices]
         for half in (rows % 2 == 0, rows % 2 == 1):
             hidden = self.states(rollout, targets.choices[half])
@@ -123,17 +114,14 @@ class HeadTrainer:
             self.heads.sync_targets(0.005)
 
     def _q_of(self, hidden: Tensor, tokens: Tensor, *, target: bool = False) -> Tensor:
-        """Return q [M, H] of one token in each of M states, from H Q heads, or from their target heads if `target`."""
+        """Return q [M, H] of one token in each of M states, from H Q heads."""
         distinct, index = torch.unique(tokens, return_inverse=True)
         q = self.heads.q_values(hidden, distinct, self.embedding[distinct], target=target)
         return q.take_along_dim(index[:, None, None], 1)[:, 0]
 
 
 def sampled_targets(rollout: Rollout, samples: int) -> Targets:
-    """Return targets from the first `samples` sampled returns of each token.
-
-    The target of q is the mean return of a token. The target of v is the mean of the targets of q in the same state.
-    """
+    """Return targets that average the first `samples` sampled returns of each token."""
     sampled = rollout.sampled
     assert sampled is not None and samples <= sampled.returns.shape[2]
     q = sampled.returns[:, :, :samples].mean(2).float()
@@ -145,15 +133,11 @@ def sampled_targets(rollout: Rollout, samples: int) -> Targets:
 def fit(
     rollouts: Sequence[Rollout], embedding: Tensor, seed: int, *, model: ActorCritic | None = None, **setting: Any
 ) -> dict[str, float]:
-    """Train heads online: they predict each rollout before they learn from it.
-
-    Return the explained variances `v`, `q` and `advantage` (see `_explained`), averaged over the last `LAST` rollouts.
-    The arguments `embedding`, `model` and `setting` are those of `HeadTrainer`.
-    """
+    """Train heads online. Return the explained variances `v`, `q` and `advantage` of the last rollouts."""
     torch.manual_seed(seed)
     trainer, scores = HeadTrainer(embedding, setting, model), list[tuple[float, float, float]]()
     for index, rollout in enumerate(rollouts):
-        v, q = trainer.predict(rollout)
+        v, q = trainer.predict(rollout)  # before the rollout is learned
         scores.append(_explained(rollout, v, q))
         replayed = rollouts[max(0, index + 1 - setting["replay"]) : index]
         batches = [(rollout, trainer.targets(rollout, v)), *((each, trainer.targets(each)) for each in replayed)]
@@ -165,25 +149,14 @@ def fit(
 
 
 def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return the explained variances (1) of the returns by v, (2) of the returns by q, (3) of returns - v by q - v.
-
-    The returns are undiscounted Monte Carlo returns. The shape of v and q is [N].
-    """
+    """Return the explained variances (returns by v, returns by q, returns - v by q - v)."""
     returns = rollout.returns(torch.zeros_like(v), 1.0)
     total, by_v, by_q = (float((returns - prediction).var()) for prediction in (torch.zeros_like(v), v, q))
     return 1 - by_v / total, 1 - by_q / total, 1 - by_q / by_v
 
 
 def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dict[str, float]:
-    """Return the explained variances of two ridge regressions of the return.
-
-    The features are the hidden state (`state`), or the hidden state and the token's embedding (`state and token`). The
-    last `LAST` rollouts are for evaluation, and all earlier rollouts are for training.
-
-    Args:
-        embedding: [V, d] the output embedding of the trunk.
-        penalty: weight of the L2 penalty on the coefficients. The features are standardized.
-    """
+    """Return the explained variances of ridge regressions with and without the token's embedding."""
     of_rollouts = {
         "state": [rollout.hidden for rollout in rollouts],
         "state and token": [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts],
@@ -191,6 +164,7 @@ def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dic
     returns = [rollout.returns(torch.zeros(len(rollout.tokens)), 1.0) for rollout in rollouts]
     result = {}
     for name, features in of_rollouts.items():
+        # train on the earlier rollouts, and evaluate on the last ones
         x, test = (torch.cat(part).double() for part in (features[:-LAST], features[-LAST:]))
         y, truth = (torch.cat(part).double() for part in (returns[:-LAST], returns[-LAST:]))
         mean, std, level = x.mean(0), x.std(0) + 1e-6, y.mean()

@@ -1,10 +1,7 @@
-"""Train PPO and ACTDE five times as long as the confirmation: does the collapse of ACTDE stop, or only slow down?
+"""Train PPO and ACTDE five times as long as the confirmation.
 
-python -m experiments.rlhf.long --out docs/rlhf --runs RUNS --workers 2
-
-The reward model is that of the confirmation. In order not to repeat the first 80 rollouts, copy the folders
-DIGEST/ppo-seed2009 and DIGEST/actde-seed2009 from the confirmation's folder of runs to RUNS. DIGEST names the reward
-model. RUNS must be another folder, because the runs in it are continued.
+To skip the first 80 rollouts, copy DIGEST/ppo-seed2009 and DIGEST/actde-seed2009 from the confirmation's runs to RUNS.
+RUNS must be another folder, because the runs in it are continued.
 """
 
 from collections.abc import Mapping
@@ -34,7 +31,6 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
 
 
 def write(out: Path) -> None:
-    """Write `long.md` and `long.svg` beside `long.json`."""
     results = read_object(out / "long.json", error=AgentError)
     atomic_write(out / "long.md", markdown(results))
     panels = [("iteration", name) for name in ("reward", "entropy", "kl")]
@@ -42,7 +38,6 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the text of `long.md`."""
     about, rows = results["about"], results["runs"]
     lines = [
         [row["cell"], end, *(format(probe[name], form) for _, name, form in COLUMNS), *means(row, before)]

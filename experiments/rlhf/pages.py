@@ -1,8 +1,4 @@
-"""Parts of the pages on free text: tables of cells and contrasts, samples, and figures of runs.
-
-A run is a row of a results file (see `experiments.rlhf.runs`). A probe is an evaluation on held-out prompts during
-training.
-"""
+"""Tables, samples and figures of the pages on free text."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,28 +44,24 @@ AXIS_LABELS = LABELS | {"kl": "KL, nats per token", "root_kl": "square root of t
 
 
 def incomplete(results: Mapping[str, Any]) -> str:
-    """Return a sentence on how many runs are finished, with a leading space, or "" if all runs are finished."""
     finished, wanted = len(results["runs"]), len(results["about"]["cells"]) * len(results["about"]["seeds"])
     return "" if finished == wanted else f" **Incomplete: {finished} of {wanted} runs are finished.**"
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """Return settings as options in Markdown, such as "`--lr 0.0001`, `--optimizer ppo`"."""
+    """Return settings as options in Markdown, such as "`--lr 0.0001`"."""
     return ", ".join(f"`{option(name)} {value}`" for name, value in settings.items())
 
 
 def cell_list(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the cells with their settings as a list in Markdown."""
     return "\n".join(f"* `{cell}`: {settings_text(settings)}" for cell, settings in cells.items())
 
 
 def page(*paragraphs: str) -> str:
-    """Return a page in Markdown. Empty paragraphs are left out."""
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
 def samples(runs: Iterable[Run]) -> str:
-    """Return the first `SAMPLES` texts of each run's last probe in Markdown."""
     shown = ((run["cell"], run["probes"][-1]["texts"][:SAMPLES]) for run in runs)
     return "\n\n".join(
         "\n".join([f"**{cell}**", "", *(f"    {' '.join(text.split())}" for text in texts)]) for cell, texts in shown
@@ -77,7 +69,6 @@ def samples(runs: Iterable[Run]) -> str:
 
 
 def contrast_section(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of contrasts at an equal level of an axis, and a list of the significant ones."""
     lines = [
         [
             LABELS[row["axis"]],
@@ -101,10 +92,7 @@ def contrast_section(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cell_table(runs: Sequence[Run]) -> str:
-    """Return the table of the cells, with means over seeds.
-
-    Measures of probes are from the last probe. Metrics of rollouts are averaged over the last `LATE` rollouts.
-    """
+    """Return a table of the cells at the end of training, with means over seeds."""
     lines = []
     for cell in dict.fromkeys(run["cell"] for run in runs):
         own = [run for run in runs if run["cell"] == cell]
@@ -116,22 +104,16 @@ def cell_table(runs: Sequence[Run]) -> str:
 
 
 def mean(run: Run, name: str, rollouts: slice) -> float | None:
-    """Return the mean of a metric over some rollouts of a run, or None if it was not measured in them."""
     values = [value for value in run["curves"].get(name, [])[rollouts] if value is not None]
     return sum(values) / len(values) if values else None
 
 
 def means(run: Run, rollouts: slice) -> list[str]:
-    """Return the means of the metrics in `CURVES` over some rollouts as texts. The text of a missing metric is ""."""
     return ["" if (x := mean(run, name, rollouts)) is None else format(x, form) for _, name, form in CURVES]
 
 
 def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str]], drawing: Any) -> None:
-    """Draw one thin line per run, and the mean over the runs of a cell as a bold line.
-
-    `panels` holds the names of the quantities on the horizontal and on the vertical axis of each panel. `drawing` is a
-    figure and its axes.
-    """
+    """Draw a thin line for each run, and a bold mean for each cell. A panel has a name for each axis."""
     figure, axes = drawing
     for index, cell in enumerate(dict.fromkeys(run["cell"] for run in runs)):
         curves = [_curves(run) for run in runs if run["cell"] == cell]

@@ -1,4 +1,4 @@
-"""Train the cells (combinations of settings) of a study over seeds. Finished runs are not trained again."""
+"""Train the cells (combinations of settings) of a study over seeds."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ class StoredAbout(TypedDict):
 
 
 class StoredRun(TypedDict):
-    """The fields that identify a run, with the digest of its reward model's weights if it has a reward model."""
+    """The fields that identify a run. `reward_model` is the digest of the model's weights."""
 
     cell: str
     seed: int
@@ -63,19 +63,12 @@ def complete(
     on_run: Callable[[], None],
     reward_model: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train the runs that are missing from the results in `path`, and those whose settings have changed since.
+    """Train the runs that `path` lacks, and those whose settings have changed.
 
     Args:
-        path: the JSON file to which the settings and the results of all finished runs are written, after each run.
-        root: folder of the runs. With a reward model, the runs are in a subfolder that is named after its digest.
-        workers: number of parallel runs. With 0, only finished runs are added.
-        on_run: called after each update of `path`, and at the start if `path` exists.
-        reward_model: description of the reward model, with the digests of its files. All runs of a seed must use the
-            same reward model. If the model has changed, every seed with a missing run is therefore completely trained
-            again.
-
-    Raises:
-        AgentError: the results in `path` were made with other settings than `common`. The file is not changed.
+        path: JSON file of the results, written after each run.
+        on_run: called after each update of `path`, and first if `path` holds results.
+        reward_model: its description with the digests of its files. All runs of a seed must share a model.
     """
     about: dict[str, Any] = {"common": common}
     digest = reward_model["files"]["model.safetensors"] if reward_model else ""
@@ -93,7 +86,7 @@ def complete(
             about["reward_models"] = about.get("reward_models", {}) | {digest: reward_model}
             lacking = {config.run.seed for name, config in configs.items() if name not in rows}
             for name, row in list(rows.items()):
-                if row.get("reward_model") != digest and row["seed"] in lacking:
+                if row.get("reward_model") != digest and row["seed"] in lacking:  # train the whole seed again
                     del rows[name]
             root /= digest[:8]  # runs of another reward model are neither adopted nor resumed
 
@@ -114,7 +107,7 @@ def complete(
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
-    """Return a dict: name of a run's folder -> configuration. All runs of a seed come before those of the next seed."""
+    """Return the configuration of each run by folder, seed by seed."""
     import experiments.rlhf.controls  # noqa: F401  # registers its optimizers
 
     return {
@@ -125,7 +118,7 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Register the optimizers of `controls`, then start or resume a run (see `grid.train_run`)."""
+    """Start or resume a run that may use the optimizers of `controls`."""
     import experiments.rlhf.controls  # noqa: F401
 
     grid.train_run(config, folder, threads, on_rollout)
@@ -138,12 +131,7 @@ def train(
     on_run: Callable[[str], None],
     job: Callable[[TrainConfig, Path, int], None] = train_run,
 ) -> None:
-    """Start or resume every run in `workers` processes.
-
-    Args:
-        on_run: called with the name of each finished run.
-        job: top-level function that trains a run, called with its configuration, its folder and a number of threads.
-    """
+    """Start or resume every run in `workers` processes. `job` must be a top-level function."""
     threads = threads_per_process(workers)
     in_processes(job, {name: (config, root / name, threads) for name, config in configs.items()}, workers, on_run)
 
@@ -151,10 +139,7 @@ def train(
 def in_processes(
     job: Callable[..., None], runs: Mapping[str, Sequence[Any]], workers: int, on_run: Callable[[str], None]
 ) -> None:
-    """Call the top-level function `job` for each run. `runs` maps the name of a run to the arguments of its call.
-
-    `on_run` is called with the name of each finished run.
-    """
+    """Call the top-level function `job` in processes. `runs` holds its arguments by name."""
     with WorkerPool(workers) as pool:
         jobs = {pool.submit(job, *arguments): name for name, arguments in runs.items()}
         for done in as_completed(jobs):
@@ -163,19 +148,12 @@ def in_processes(
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
-    """Return whether the folder holds a complete run with this configuration.
-
-    A run is complete if the checkpoint of its last rollout exists, because training writes this checkpoint last.
-    """
-    saved = (int(checkpoint.name) for checkpoint in checkpoints(folder))
+    saved = (int(checkpoint.name) for checkpoint in checkpoints(folder))  # training writes the last one at the very end
     return config.budget.iterations in saved and read_config(folder) == config
 
 
 def results_of(folder: Path) -> dict[str, Any]:
-    """Return the results of a run: the metrics in `CURVES`, and the probes (evaluations on held-out prompts).
-
-    Only the first and the last probe contain their texts.
-    """
+    """Return the curves and the probes of a run. Only the first and last probe keep texts."""
     lines = read_metrics(folder)
     probes = [
         {key: grid.rounded(value, DIGITS) if isinstance(value, float) else value for key, value in probe.items()}

@@ -1,12 +1,4 @@
-"""Sample several returns per token, and estimate the share of their variance that a perfect v and q would explain.
-
-The samples are nested: continuations within tokens, and tokens within states. By a nested analysis of variance, the
-variance of a return is the sum of three components (Searle, Casella and McCulloch 1992, chapter 3):
-
-* Var V^pi(s), between states
-* Var (Q^pi(s, a) - V^pi(s)), between the tokens of a state
-* the variance between the continuations of a token
-"""
+"""Sample several returns per token, and estimate what a perfect v and q would explain."""
 
 from collections.abc import Sequence
 
@@ -27,11 +19,7 @@ CEILINGS = ("v", "q", "advantage")
 
 @torch.no_grad()
 def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, seed: Sequence[int]) -> SampledReturns:
-    """Sample returns at one random state of each text. The state is uniform among the states of the text.
-
-    `agent` samples `TOKENS` next tokens and `SAMPLES` continuations of each. If a token ends the text or is the last
-    that the text may have, all returns of the token are equal. The samples depend on no random state except `seed`.
-    """
+    """Sample returns at one random state of each text. All randomness comes from `seed`."""
     assert rollout.texts is not None
     root, ends = np.random.SeedSequence([*seed, 1]), agent.text_ends[1]  # an agent's seeds have two entries
     rng, reader = np.random.default_rng(root), StreamReader(agent.model)
@@ -63,13 +51,9 @@ def returns_of(
     samples: int,
     seed: np.random.SeedSequence,
 ) -> Array:
-    """Continue each of N streams K = `samples` times, and return the rewards [N, K] of the completed texts.
+    """Continue each of N streams K = `samples` times, and return the rewards [N, K] of the texts.
 
-    Args:
-        streams: token ids of a prompt and the beginning of a text.
-        limits: largest number of sampled tokens of each stream.
-        starts: a tuple (prompt, index in the stream of the text's first token) for each stream.
-        reward: name of the reward.
+    `starts` holds a tuple (prompt, index of the text's first token) for each stream.
     """
     ends, reader = agent.text_ends[1], StreamReader(agent.model)
     # one call per sample, because the cache is copied whenever it gets a row
@@ -91,11 +75,7 @@ def continued(
     ends: frozenset[int],
     seed: np.random.SeedSequence,
 ) -> list[TokenStream]:
-    """Continue each stream by sampled tokens. All streams form one batch.
-
-    A stream ends at one of the tokens `ends`, or when its number of new tokens reaches its limit, which may be 0. Each
-    stream has a random-number generator of its own, spawned from `seed`.
-    """
+    """Continue each stream in one batch, until a token in `ends` or after `limits` new tokens."""
     continuations = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
     unfinished = [
         (EpisodeState(stream=stream, rng=np.random.default_rng(child)), Limits(max_tokens=limit, ends=ends))
@@ -110,10 +90,9 @@ def continued(
 
 
 def ceilings(moments: Array) -> dict[str, dict[str, float]]:
-    """Return the explained variances of perfect predictions, with 95% bootstrap confidence intervals over states.
+    """Return the explained variances of perfect predictions, with 95% bootstrap intervals.
 
-    `v` and `q` are shares of the variance of the return. `advantage` is the share of Var(return - v) that
-    q - v explains. `moments` [S, 3] is the result of `moments_of` for S >= 2 states.
+    `v` and `q` are shares of the variance of the return. `advantage` is the share of Var(return - v).
     """
     rng = np.random.default_rng(0)
     draws = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
@@ -122,20 +101,24 @@ def ceilings(moments: Array) -> dict[str, dict[str, float]]:
 
 
 def moments_of(returns: Array) -> Array:
-    """Return three numbers per state [S, 3] from returns [S, J, K] of S states, J >= 2 tokens, K >= 2 continuations.
+    """Return three numbers per state [S, 3] from returns [S, J, K] of J tokens and K continuations.
 
-    They are (1) the mean of all returns, (2) the unbiased variance of the tokens' mean returns, and (3) the unbiased
-    variance of a token's returns, averaged over the tokens.
+    * the mean of all returns
+    * the unbiased variance of the tokens' mean returns
+    * the unbiased variance of a token's returns, averaged over the tokens
     """
     of_tokens = returns.mean(2)
     return np.stack([of_tokens.mean(1), of_tokens.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
 
 
 def variance_components(moments: Array) -> Array:
-    """Return the components of the variance [3]: (1) states, (2) tokens, (3) continuations.
+    """Return the three components of the variance of a return, from `moments` [S, 3].
 
-    `moments` [S, 3] is the result of `moments_of` for `TOKENS` tokens and `SAMPLES` continuations. The estimates are
-    unbiased, so they can be negative.
+    * Var V^pi(s), between states
+    * Var (Q^pi(s, a) - V^pi(s)), between the tokens of a state
+    * the variance between the continuations of a token
+
+    The estimates are unbiased, so they can be negative (Searle, Casella and McCulloch 1992, chapter 3).
     """
     _, between, within = moments.mean(0)
     token = between - within / SAMPLES
@@ -143,7 +126,7 @@ def variance_components(moments: Array) -> Array:
 
 
 def _explained(components: Array) -> Array:
-    """Return the explained variances [3] of perfect predictions, ordered as `CEILINGS`, from the components [3]."""
+    """Return the shares [3] of `CEILINGS` from the components [3] of the variance."""
     state, token, noise = components
     with np.errstate(invalid="ignore", divide="ignore"):
         shares: Array = np.array([state, state + token, token]) / [components.sum(), components.sum(), token + noise]

@@ -1,7 +1,4 @@
-"""Screening: train each cell once, for 40 rollouts, to choose the cells of the confirmation, which has other seeds.
-
-python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2
-"""
+"""Screening: train each cell once, to choose the cells of the confirmation."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,14 +77,12 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
 
 
 def write(out: Path) -> None:
-    """Write `screening.md` and `screening.svg` beside `screening.json`."""
     results = read_object(out / "screening.json", error=AgentError)
     atomic_write(out / "screening.md", markdown(results))
     frontier(results["runs"], out / "screening.svg")
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the text of `screening.md`."""
     about, rows = results["about"], results["runs"]
     lines = [["before training", *_probed(rows[0]["probes"][0]), ""]]
     lines += [[row["cell"], *_probed(row["probes"][-1]), means(row, slice(-8, None))[0]] for row in rows]
@@ -123,7 +118,6 @@ def _missing(cells: Iterable[str], rows: Sequence[Run]) -> str:
 
 
 def _matched(row: Run) -> list[str]:
-    """Return a run's rollouts, entropy, KL and distinct-2 at the reward `MATCHED`, or blanks if it never reaches it."""
     names = (("iteration", "z.0f"), ("entropy", "z.2f"), ("kl", "z.2f"), ("distinct_2", "z.2f"))
     if max(probe["reward"] for probe in row["probes"]) < MATCHED:
         return [""] * len(names)
@@ -131,7 +125,7 @@ def _matched(row: Run) -> list[str]:
 
 
 def frontier(rows: Sequence[Run], path: Path) -> None:
-    """Draw two panels: the reward against the square root of the KL per token, and the entropy against the reward."""
+    """Draw the reward against the root of the KL, and the entropy against the reward."""
     figure, axes = make_figure(1, 2, 13.0, 4.4)
     for index, row in enumerate(rows):
         style = {"color": PALETTE[index % len(PALETTE)], "ls": DASHES[index // len(PALETTE) % len(DASHES)], "lw": 1.1}

@@ -1,11 +1,4 @@
-"""Test during training whether log pi - log pi_0 is q / tau up to a constant, as the theory of ACTDE predicts.
-
-python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS --workers 2
-
-The command trains ACTDE and, as a control, PPO that trains q for this measurement only. After some rollouts, it
-compares log pi - log pi_0 with q / tau, and q with Q^pi (see `experiments.rlhf.tilt_measures`). After an interruption,
-the same command continues from the last checkpoints and repeats no measurement.
-"""
+"""Test whether log pi - log pi_0 is q / tau up to a constant, as the theory of ACTDE predicts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -47,7 +40,7 @@ RESULTS, FIGURE = "tilt.json", "tilt.svg"  # the output folder and the folder of
 
 
 class StoredRow(TypedDict):
-    """The fields that identify a row of `tilt.json`. A row holds the measures of one checkpoint of a run."""
+    """The fields that identify a row of `tilt.json`."""
 
     run: str
     rollouts: int
@@ -102,7 +95,6 @@ def _is_complete(rows: Sequence[StoredRow]) -> bool:
 
 
 def _measures(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the stored measures of a run: number of rollouts -> measures after these rollouts."""
     path = folder / RESULTS
     return read_json(path, dict[str, dict[str, Any]], error=AgentError) if path.is_file() else {}
 
@@ -115,11 +107,7 @@ def train_and_measure(config: TrainConfig, folder: Path, threads: int) -> None:
 
 
 def measure_checkpoints(config: TrainConfig, folder: Path) -> None:
-    """Measure the checkpoints of a run that are not measured yet, and store the results in the run's folder.
-
-    Raises:
-        AgentError: a checkpoint to measure has been deleted.
-    """
+    """Measure the checkpoints of a run that are not measured yet."""
     measures, saved = _measures(folder), {int(path.name): path for path in checkpoints(folder)}
     for rollouts in MEASURED:
         if f"{rollouts}" in measures or rollouts > max(saved, default=0):
@@ -131,7 +119,7 @@ def measure_checkpoints(config: TrainConfig, folder: Path) -> None:
 
 
 def _storable(measures: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace NaN by None. A correlation is NaN if q, the policy or the reward is the same for all tokens."""
+    """Replace NaN by None. The correlation with a constant is NaN."""
     return {
         name: _storable(value) if isinstance(value, Mapping) else None if value != value else value
         for name, value in measures.items()
@@ -139,14 +127,12 @@ def _storable(measures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(out: Path) -> None:
-    """Write `tilt.md` and `tilt.svg` beside `tilt.json`."""
     results = read_object(out / RESULTS, error=AgentError)
     atomic_write(out / "tilt.md", markdown(results))
     draw(results["rows"], out / FIGURE)
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the text of `tilt.md`."""
     about, rows = results["about"], results["rows"]
     return page(
         "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
@@ -202,7 +188,7 @@ def _interval(estimate: Mapping[str, float | None], measure: str) -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw R2 of the regressions (in the weightings `sampled` and `likeliest`), and the correlation of q with Q^pi."""
+    """Draw R2 of the regressions, and the correlation of q with Q^pi."""
     figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.6)
     names = list(dict.fromkeys(row["run"] for row in rows))
     for index, name in enumerate(names):

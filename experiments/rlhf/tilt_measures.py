@@ -1,17 +1,4 @@
-"""Compare log pi - log pi_0 with q / tau on the policy's own texts, and q with Q^pi.
-
-The theory of ACTDE predicts log pi - log pi_0 = q / tau + c(s) (see `actde/tabular.py`), where a state s is the prefix
-of a text. Both sides are centred in each state that the trained policy visits. Then log pi - log pi_0 is regressed on
-q, with one of three weightings of the tokens:
-
-* `sampled`: the probabilities under pi
-* `initial`: the probabilities under pi_0
-* `likeliest`: equal weights for the 100 likeliest tokens under pi_0. The policy rarely samples most of these tokens.
-
-In some states, the policy also writes many continuations of each of its likeliest next tokens. The mean return of these
-texts is an unbiased estimate of Q^pi(s, a). The variance of these estimates within a state includes the sampling error,
-which is estimated and subtracted.
-"""
+"""Compare log pi - log pi_0 with q / tau (see `actde/tabular.py`), and q with Q^pi."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -38,19 +25,12 @@ STATES = 16  # number of texts that contribute a state to the Monte Carlo estima
 SEED = 0  # seed of the texts and of the Monte Carlo estimates
 LIKELY_TOKENS, TEXTS_PER_TOKEN = 6, 24  # likeliest next tokens per state, and texts that continue each of them
 MEASURES = ("spread", "correlation", "log_ratio")
-WEIGHTINGS = ("sampled", "initial", "likeliest")
+WEIGHTINGS = ("sampled", "initial", "likeliest")  # tokens weighted by pi, by pi_0, or equally if likely under pi_0
 
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """The texts with which a trained agent continued fixed prompts.
-
-    Attributes:
-        trained: the agent that wrote the texts, with the policy pi and with q.
-        initial: the agent before training, with the policy pi_0.
-        segments: the recorded text of each prompt.
-        reward: name of the reward.
-    """
+    """The texts that a trained agent (pi) wrote, and the agent before training (pi_0)."""
 
     trained: LanguageModelAgent
     initial: LanguageModelAgent
@@ -61,17 +41,11 @@ class Visited:
 
 
 def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[str, Any]:
-    """Return the results of `regressions` for a checkpoint, with the results of `summary` under the key `monte_carlo`.
+    """Return the results of `regressions`, with those of `summary` under the key `monte_carlo`.
 
-    The state of PyTorch's random-number generators is restored, so that training in the same process is not affected.
-
-    Args:
-        checkpoint: folder of a trained agent with q, whose policy is not guided by q (`guide_beta` is 0).
-        initial: folder of the agent before training.
-        game: the completion game of the training.
-        prompts: name or file of the prompts that the trained agent continues.
+    `checkpoint` is the folder of an agent with q, whose policy is not guided by q.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng():  # training in the same process must not be affected
         trained, before = load_agent(checkpoint, seed=SEED), load_agent(initial, seed=SEED)
         trained.record = True
         spec, texts = resolve(game)[0], load_prompts(prompts)
@@ -93,12 +67,12 @@ def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[st
 
 @torch.no_grad()
 def regressions(visited: Visited) -> dict[str, Any]:
-    """Return four measures of the regression of log pi - log pi_0 on q, pooled over states, for each of `WEIGHTINGS`.
+    """Regress log pi - log pi_0 on q within states, once for each of `WEIGHTINGS`.
 
     * `slope`: 1 / tau, in nats per unit of reward
     * `r2`: squared correlation
-    * `spread_q`: standard deviation of q within states, in units of reward
-    * `spread_log_ratio`: standard deviation of log pi - log pi_0 within states, in nats
+    * `spread_q`: standard deviation of q, in units of reward
+    * `spread_log_ratio`: standard deviation of log pi - log pi_0, in nats
     """
     trained, initial = visited.trained, visited.initial
     rollout = RolloutBatch(visited.segments, credit="token")
@@ -131,13 +105,11 @@ def regressions(visited: Visited) -> dict[str, Any]:
 
 @torch.no_grad()
 def q_estimates(visited: Visited) -> list[dict[str, Array]]:
-    """Return, for one state of each of the first `STATES` texts, a dict of arrays [K] over K next tokens of the state.
+    """Return arrays [K] over likely next tokens, for a state of each of the first `STATES` texts.
 
-    `monte_carlo` contains the estimates of Q^pi, `error` their standard errors, and `q` the learned q, all in units of
-    the reward. `log_ratio` is log pi - log pi_0 in nats.
-
-    In text i, the state is the prefix before the token at index 4 i, modulo the length of the text. The K tokens are
-    the `LIKELY_TOKENS` likeliest under pi, except those that end the text. States with K < 2 are skipped.
+    * `monte_carlo`, `error`: estimates of Q^pi and their standard errors, in units of reward
+    * `q`: the learned q
+    * `log_ratio`: log pi - log pi_0, in nats
     """
     trained, initial = visited.trained, visited.initial
     ends, embedding = trained.text_ends[1], trained.model.base.get_output_embeddings().weight
@@ -172,13 +144,13 @@ def q_estimates(visited: Visited) -> list[dict[str, Array]]:
 
 
 def summary(states: list[dict[str, Array]]) -> dict[str, dict[str, float]]:
-    """Return three measures, with 95% bootstrap confidence intervals over states. Without states, they are NaN.
+    """Return three measures within states, with 95% bootstrap intervals. Without states, they are NaN.
 
-    Within each state, all quantities are centred, and all tokens have the same weight.
+    * `spread`: standard deviation of Q^pi, without the sampling error
+    * `correlation`: correlation between q and the estimates of Q^pi
+    * `log_ratio`: correlation between log pi - log pi_0 and these estimates
 
-    * `spread`: standard deviation of Q^pi within states, after subtraction of the sampling error
-    * `correlation`: correlation between q and the estimates of Q^pi, attenuated by the sampling error
-    * `log_ratio`: correlation between log pi - log pi_0 and the estimates of Q^pi, also attenuated
+    The sampling error attenuates both correlations.
     """
     if not states:
         return {name: dict.fromkeys(("value", "low", "high"), float("nan")) for name in MEASURES}
@@ -189,7 +161,7 @@ def summary(states: list[dict[str, Array]]) -> dict[str, dict[str, float]]:
 
 
 def _moments(state: dict[str, Array]) -> Array:
-    """Return the sums [7] over a state's tokens that `_measures` needs, in the order in which it unpacks them."""
+    """Return the sums [7] over a state's tokens that `_measures` unpacks."""
     true, q, ratio = (state[name] - state[name].mean() for name in ("monte_carlo", "q", "log_ratio"))
     noise = (1 - 1 / len(true)) * state["error"] @ state["error"]
     return np.array([true @ true, noise, q @ q, true @ q, ratio @ ratio, true @ ratio, len(true) - 1])

@@ -1,7 +1,4 @@
-"""The completion game. The agent continues a prompt with a text, and a reward function scores the text.
-
-The game is the smallest form of reinforcement learning from human feedback: one prompt, one completion, one reward.
-"""
+"""The completion game. A reward function scores the agent's continuation of a prompt."""
 
 from games.completion.env import Completion
 from games.completion.rewards import Scorer, Term, parse_reward, resolve_reward

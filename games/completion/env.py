@@ -1,4 +1,4 @@
-"""The completion game. The observation is a prompt, and a reward function scores the agent's text."""
+"""The completion game."""
 
 import string
 from collections.abc import Sequence
@@ -19,19 +19,13 @@ MAX_CHARACTERS = 10_000  # the largest length of a completion in the action spac
 class Completion(TextGame):
     """A one-turn game: continue a prompt with any text. A reward function scores the text.
 
-    `prompts` names a set or a file of prompts. Each episode draws one of them, unless the reset option `prompt` gives
-    the prompt. `reward` names the reward function (see `games.completion.rewards`). A command is not stripped before it
-    is scored. The game is neither won nor lost.
+    The game is neither won nor lost. It cannot compute the reward of a model (`rm:` or `hf:`). The step then earns 0,
+    and `info["unscored"]` is the name of the reward.
 
-    `max_tokens` is the largest number of tokens in a completion. `newlines` is whether a completion may contain a
-    newline. The game only reports these limits to the agent, in the first `info`, and does not enforce them.
-
-    There are no admissible commands by default. If `choices` is given, these texts are the admissible commands. Any
-    other text remains legal and is scored in the same way.
-
-    `info` contains `prompt`, and `max_score` if the largest reward is known. After the step, it also contains
-    `completion`. The game cannot compute a reward that includes a model (`rm:` or `hf:`). With such a reward, the step
-    earns 0, `info["unscored"]` is the name of the reward, and the agents' episode runner computes the reward.
+    Args:
+        prompts: a set or a file of prompts, of which each episode draws one.
+        max_tokens, newlines: limits of a completion. The first `info` reports them. They are not enforced.
+        choices: the admissible commands. Other texts remain legal.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

@@ -11,14 +11,12 @@ MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")  # of a s
 
 
 def input_files(settings: Mapping[str, Value]) -> list[Path]:
-    """Return the files that a completion game with these settings reads: a user's prompts and the reward models.
-
-    Of a reward model (`rm`), only `agent.json` is returned, because it holds the digests of the other files.
-    """
+    """Return the user's prompts and reward models that a completion game reads."""
     prompts, reward = (str(settings.get(name, "")) for name in ("prompts", "reward"))
     files = [] if prompts in ("", *SETS) else [Path(prompts).expanduser()]
     for term in parse_reward(reward) if reward else ():
         if term.is_model:
+            # `agent.json` holds the digests of the other files of a reward model
             patterns = ("agent.json",) if term.kind == "rm" else MODEL_FILES
             files += sorted(file for pattern in patterns for file in Path(term.argument).expanduser().glob(pattern))
     return files

@@ -1,4 +1,4 @@
-"""Read the prompts of the completion game from a built-in set or a user's file. Prompts are also called openings."""
+"""Prompts of the completion game. They are also called openings."""
 
 from pathlib import Path
 
@@ -12,12 +12,7 @@ SUFFIXES = (".txt", ".jsonl")
 
 
 def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple[str, ...]:
-    """Return the prompts in a built-in set or a file, in order.
-
-    `source` is the name of a set in `SETS`, a `.txt` file with one prompt per line, or a `.jsonl` file whose lines are
-    objects with a field `prompt`. Blanks at both ends of a prompt are removed. Raise GameError if the file cannot be
-    read, or if a prompt is blank or occurs twice. `setting` is the text before `source` in error messages.
-    """
+    """Return the prompts in a built-in set or a file. Raise GameError if one is blank or occurs twice."""
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
     texts = [line for _, line in read_lines(path, error=GameError)]
     if path.suffix == ".jsonl":
@@ -45,7 +40,6 @@ def _file(source: str, setting: str) -> Path:
 
 
 def _prompt(line: str, place: str) -> str:
-    """Return the field `prompt` of one line of a `.jsonl` file. `place` names the line in errors."""
     try:
         record = parse_json(line, place)
     except GameError:

@@ -1,17 +1,4 @@
-"""Reward functions of the completion game, and the grammar that names them.
-
-A reward is a weighted sum of terms, as in `sentiment*1,length*-0.01`. The weight of a term is 1 by default. A term is
-one of these:
-
-* `sentiment`: VADER's compound score of the completion, from -1 to 1
-* `letter` or `letter:e`: the share of words that begin with the letter, in either case. The default is `e`.
-* `length`: the number of words
-* `contains:WORD`: 1 if the completion contains the word, in either case, and 0 otherwise
-* `package.module:function` or `FILE.py:function`: the user's own `Scorer`, which `resolve_reward` imports
-* `rm:FOLDER`, a reward model, or `hf:FOLDER`, a sequence classifier. The caller of `resolve_reward` loads the model.
-
-The argument of a term contains neither a comma nor an asterisk.
-"""
+"""Reward functions of the completion game. docs/how-to/own-reward.md lists them."""
 
 import inspect
 import math
@@ -26,7 +13,7 @@ from games.code_import import code_errors, find_nearby, import_name
 from games.errors import GameError, ScorerError, did_you_mean, nearest
 
 Scorer: TypeAlias = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
-"""Takes a batch of prompts and a batch of completions. Returns one finite number for each completion."""
+"""Takes prompts and their completions. Returns one finite number for each completion."""
 
 Kind = Literal["contains", "function", "hf", "length", "letter", "rm", "sentiment"]
 # built-in term -> its smallest and largest value
@@ -39,7 +26,7 @@ DEFAULT_LETTER = "e"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a reward. `argument` is a letter, a word, a folder, `MODULE:FUNCTION`, `FILE.py:FUNCTION` or ""."""
+    """One term of a reward. `argument` is a letter, a word, a folder, a function or ""."""
 
     kind: Kind
     argument: str = ""
@@ -47,7 +34,7 @@ class Term:
 
     @property
     def name(self) -> str:
-        """The term as it is written in a reward, without the weight, such as `letter:e`."""
+        """The term without its weight, such as `letter:e`."""
         if self.kind == "function":
             return self.argument
         return f"{self.kind}:{self.argument}" if self.argument else self.kind
@@ -58,15 +45,14 @@ class Term:
 
 
 def parse_reward(text: str) -> tuple[Term, ...]:
-    """Return the terms of a reward. Nothing is imported or loaded. Raise GameError if a term is invalid."""
+    """Return the terms of a reward. Nothing is imported or loaded."""
     return tuple(_parse_term(part.strip()) for part in text.split(","))
 
 
 def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None) -> Scorer:
-    """Return the scorer of a reward. Import the user's functions that the reward contains.
+    """Return the scorer of a reward. The scorer raises ScorerError if a term fails.
 
-    The scorer raises ScorerError if a term fails or does not return one finite number for each completion. `load_model`
-    returns the scorer of a `rm` or `hf` term. If it is None, such a term raises GameError.
+    `load_model` returns the scorer of a `rm` or `hf` term.
     """
     terms = parse_reward(text)
     scorers = [_checked(term, _scorer(term, load_model)) for term in terms]
@@ -82,10 +68,7 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
 
 
 def max_reward(terms: Sequence[Term]) -> float | None:
-    """Return the largest possible reward, or None if it is infinite or unknown.
-
-    It is known only for a reward of one built-in term.
-    """
+    """Return the largest possible reward, or None if it is infinite or unknown."""
     if len(terms) != 1 or terms[0].kind not in BOUNDS:
         return None
     weight = terms[0].weight
@@ -138,7 +121,6 @@ def _scorer(term: Term, load_model: Callable[[Term], Scorer] | None) -> Scorer:
 
 
 def _of_completion(term: Term) -> Callable[[str], float]:
-    """Return the function that computes a built-in term from a completion."""
     wanted = term.argument.casefold()
     if term.kind == "letter":
         return lambda text: _share(wanted, WORD.findall(text))
@@ -165,7 +147,6 @@ def _sentiment() -> Callable[[str], float]:
 
 
 def _function(term: Term) -> Scorer:
-    """Import and return a term's user function. Raise ScorerError if it is missing or has the wrong parameters."""
     try:
         function = import_name(term.argument, "function")
     except GameError as error:
@@ -178,7 +159,6 @@ def _function(term: Term) -> Scorer:
 
 
 def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
-    """Return the user's function. Raise `ScorerError` if it cannot be called with (prompts, completions)."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # C code may have no signature
@@ -193,11 +173,6 @@ def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
 
 
 def _checked(term: Term, scorer: Scorer) -> Scorer:
-    """Return a function that calls the scorer of `term` and checks the scores.
-
-    The function raises ScorerError if `scorer` fails or does not return one finite number for each completion.
-    """
-
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
         with code_errors(wanted, ScorerError):

@@ -1,4 +1,4 @@
-"""Serve our games through OpenEnv's interface (package `openenv`). Each session plays its own episode."""
+"""Serve our games through OpenEnv's interface. Each session plays its own episode."""
 
 import itertools
 from functools import partial
@@ -18,7 +18,7 @@ class TextAction(Action):
 
 
 class TextObservation(Observation):
-    """An observation and the result of the last command. `info` is the game's info, reduced to texts and numbers."""
+    """An observation and the result of the last command. `info` is reduced to texts and numbers."""
 
     text: str
     admissible_commands: list[str]
@@ -26,10 +26,7 @@ class TextObservation(Observation):
 
 
 class ServedGame(Environment[TextAction, TextObservation, State]):
-    """The session of one client, which plays the games of `specs`.
-
-    A reset without a seed begins the next game. A reset with a seed begins the game with index `seed % len(specs)`.
-    """
+    """The session of one client. A reset with a seed begins the game `seed % len(specs)`."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
     REQUIRES_SINGLE_THREAD_EXECUTOR = True  # TextWorld's parser is not thread-safe, so all sessions share a thread
@@ -68,7 +65,7 @@ class ServedGame(Environment[TextAction, TextObservation, State]):
 
 
 def make_app(game: str, *, sessions: int, max_turns: int | None = None) -> Any:
-    """Return the ASGI application that serves `game` to at most `sessions` clients at once."""
+    """Return the ASGI application that serves `game` to at most `sessions` clients."""
     return create_fastapi_app(
         partial(ServedGame, resolve(game), max_turns),
         TextAction,

@@ -11,9 +11,7 @@ from games.game_strings import resolve
 class ToolEnvironment:
     """An environment whose only tool, `play`, plays one command of a text game.
 
-    TRL calls `reset` with the columns of a dataset row. The column `seed` selects one of the games in the GAME string
-    `game`, and is also the seed of the episode. All rollouts of a group share the row, so they begin with the same
-    observation. The reward of a rollout is the sum of the rewards of its commands.
+    The column `seed` of a dataset row selects the game, and is also the seed of the episode.
     """
 
     def __init__(self, game: str, *, max_turns: int | None = None) -> None:
@@ -23,7 +21,7 @@ class ToolEnvironment:
         self._reward, self._over = 0.0, True
 
     def reset(self, seed: int = 0, **row: Any) -> str:
-        """Begin an episode and return its first observation, which TRL appends to the prompt."""
+        """Begin an episode and return its first observation."""
         number = seed % len(self._specs)
         if self._env is None or number != self._number:
             self._close()
@@ -59,10 +57,9 @@ class ToolEnvironment:
         return self._reward
 
     def _close(self) -> None:
-        """Close and drop the environment, because many environments cannot be reset after `close`."""
         if self._env is not None:
             self._env.close()
-            self._env = None
+            self._env = None  # many environments cannot be reset after `close`
 
 
 def _shown(observation: str, info: dict[str, Any]) -> str:

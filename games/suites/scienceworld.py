@@ -19,11 +19,8 @@ PARAMETERS = (
 class ScienceWorld(SuiteGame):
     """A task of ScienceWorld. `seed` is the number of the task's variation.
 
-    `simplify` lists the suite's simplifications, such as `easy`. The opening text begins with the task. The reward is
-    the change in score. The largest score is 100, and a mistake that ends the task sets the score to -100. Each live
-    episode has its own Java process, because games in the same process affect each other. If `infos` contains
-    `policy_commands`, the first `info` holds a solution as `extra.walkthrough`. Computing the solution takes up to
-    several seconds.
+    The opening text begins with the task. The largest score is 100. A fatal mistake sets the score to -100.
+    If `infos` contains `policy_commands`, the first `info` holds a solution as `extra.walkthrough`.
     """
 
     @classmethod
@@ -49,12 +46,13 @@ class ScienceWorld(SuiteGame):
         super().__init__(max_turns=max_turns, render_mode=render_mode)
         self._arguments = (name, seed, "easy" if "easy" in simplify else ",".join(simplify))  # easy includes all others
         self._walkthrough: list[str] | None = None if "policy_commands" in infos else []
+        # each live episode has its own JVM, because games in one JVM affect each other
         self._jvm: java.Jvm | None = None
         self._load(simplify)
         self.close()
 
     def close(self) -> None:
-        """End the episode and give its JVM back. A later `reset` begins a new one."""
+        """End the episode and give its JVM back."""
         super().close()
         if self._jvm is not None:
             java.give_back(self._jvm)
@@ -73,7 +71,7 @@ class ScienceWorld(SuiteGame):
         if fault := self._call("load", *self._arguments, self._walkthrough is None):
             raise GameError(f"scienceworld:{self._arguments[0]}: {fault.strip()}")
         if self._walkthrough is None:
-            self._walkthrough = list(self._call("getGoldActionSequence"))
+            self._walkthrough = list(self._call("getGoldActionSequence"))  # takes up to several seconds
         self._task: str = self._call("getTaskDescription").strip()
 
     def _call(self, method: str, *arguments: Any) -> Any:

@@ -25,21 +25,16 @@ _LOCK = threading.Lock()  # held while a game uses Python's global random genera
 
 
 class TextArena(SuiteGame):
-    """A one-player game of TextArena. Its observation consists of the game's messages since the last command.
+    """A one-player game of TextArena. The observation consists of its messages since the last command.
 
-    TextArena lists no admissible commands. If `choices` is given, these texts are the admissible commands. Any other
-    text remains legal. In some games, TextArena itself adds missing brackets around a command.
-
-    The reward is 0 until the game ends. The largest reward, 1, wins the game. Any smaller reward loses it.
+    The reward is 0 until the game ends. A final reward of 1 wins, and a smaller one loses. `choices` are the admissible
+    commands, because TextArena lists none.
     """
 
     @classmethod
     @lru_cache(maxsize=1)
     def names(cls) -> Sequence[str]:
-        """Return the ids of the one-player games, without the variants whose names end in `-raw` or `-train`.
-
-        The variants differ only in the format of the observations.
-        """
+        """Return the ids of the one-player games, without the variants `-raw` and `-train`."""
         with _silence():  # during its import, NLTK chooses the stream of all its later errors
             import textarena
             from textarena.envs.registration import ENV_REGISTRY
@@ -85,10 +80,7 @@ class TextArena(SuiteGame):
 
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Replace the state of Python's global random generator by this game's own state during the block.
-
-        Discard what the game prints. Raise GameError if the game fails or needs data that is not installed.
-        """
+        """In the block, Python's global random generator has this game's own state."""
         with _LOCK, _silence(), _no_downloads():
             before = random.getstate()
             random.setstate(self._random)
@@ -125,7 +117,7 @@ class TextArena(SuiteGame):
         return result
 
     def _messages(self) -> list[str]:
-        """Return the game's messages since the last call. They do not include the player's own commands."""
+        """Return the game's messages since the last call."""
         from textarena import GAME_ID
 
         _, messages = self._inner.get_observation()
@@ -138,7 +130,6 @@ class TextArena(SuiteGame):
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard what is printed inside the `with` block."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 

@@ -1,11 +1,4 @@
-"""TextWorld games and other Z-machine stories as text games. Each environment plays one game file.
-
-A TextWorld game consists of a story, `NAME.z8`, and TextWorld's record of the game, `NAME.json`. A game of ALFWorld is
-one file, `NAME.tw-pddl`. Files are checked before they are loaded (`validation/game_file.py`). A filter checks every
-command (`engines/command_filter.py`), and an engine (`engines/protocol.py`) plays it. The engine of a game that this
-project made runs in the current process until it fails. All others run in a child process
-(`engines/subprocess_engine.py`).
-"""
+"""TextWorld games and other Z-machine stories as text games."""
 
 import hashlib
 import warnings
@@ -44,28 +37,19 @@ class TextWorld(TextGame):
     """Environment that plays the game in one file.
 
     `path` is a TextWorld game (`NAME.z8` with `NAME.json` beside it), any other story (`.z1` to `.z8`), or a `.tw-pddl`
-    game. `engines/jericho.py` and `engines/pddl.py` describe the info values of the last two.
+    game. The default turn limit is 100, or three times the length of the walkthrough if that is more.
 
-    The reward of a command is the change in score. Winning or losing terminates the episode. A story can also end
-    without telling the outcome, with `won` and `lost` both false. The turn limit truncates the episode. The default
-    limit is 100 turns, or three times the length of the walkthrough if that is more.
+    The reward of a command is the change in score. A command that the filter rejects costs a turn, and
+    `info["refused"]` holds the reason.
 
-    Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of all commands, understood or not) and
-    `objective`. The first info also holds `extra.walkthrough`. The argument `infos` names further entries:
+    Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of commands) and `objective`. The first
+    info also holds `extra.walkthrough`. The argument `infos` names further entries:
 
-    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are expensive. In cooking games
-      with the setting `drop`, `policy_commands` is empty, and `intermediate_reward` is 0 until the end.
-    * `feedback` and `last_command`: the text of the last turn, and the command that the game received, or None.
+    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are slow. In cooking games with the
+      setting `drop`, `policy_commands` is empty.
+    * `feedback`: the text of the last turn.
+    * `last_command`: the command that the game received, or None.
     * `command_templates`, `verbs`, `entities` and `typed_entities`, which are constant.
-
-    TextWorld's `facts`, `location`, `last_action` and `game` are not available, because they are objects of TextWorld
-    or have no fixed order.
-
-    A command that the filter rejects costs a turn. The observation then states that the command was not understood or
-    had no effect, and `info["refused"]` holds the reason. Texts are stripped at both ends. The opening text does not
-    contain TextWorld's banner, which would cost hundreds of tokens.
-
-    `engine` is `cached`, `stock`, or None for the value of ACTDE_ENGINE (`games/textworld/upstream/__init__.py`).
     """
 
     def __init__(
@@ -104,20 +88,17 @@ class TextWorld(TextGame):
         super().__init__(max_turns=limit, characters=record or LATIN, render_mode=render_mode)
 
     def close(self) -> None:
-        """Close the engine and its interpreter. The next `reset` opens them again."""
+        """Close the engine until the next `reset`."""
         super().close()
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether the interpreter must play `command`, which takes a thousand times longer than the cache.
-
-        Return False if the response is cached, or if the filter rejects the command.
-        """
+        """Return whether `command` needs the interpreter, which is slow."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Return `function(*args)`. If it raises GameError, later engines for this game file run in a child process."""
+        """Call `function`. After a GameError, later engines for this file run in a child process."""
         try:
             return function(*args)
         except GameError:
@@ -182,7 +163,6 @@ class TextWorld(TextGame):
         )
 
     def _sendable(self, commands: tuple[str, ...]) -> tuple[str, ...]:
-        """Return those of `commands` that can be sent to the interpreter. Warn if any of them cannot."""
         sendable = tuple(filter(can_be_sent, commands))
         if len(sendable) < len(commands):
             other = next(command for command in commands if not can_be_sent(command))
@@ -190,14 +170,13 @@ class TextWorld(TextGame):
         return sendable
 
     def _warn(self, message: str) -> None:
-        """Warn about the game file, unless this process has warned about it before."""
         if self.path not in _WARNED:
             _WARNED.add(self.path)
             warnings.warn(f"{self.path.name}: {message}", RuntimeWarning, stacklevel=6)
 
 
 def _observed(record: str) -> str:
-    """Return the setting `observed` (`full` or `part`) in the record of a `textnav` game, or "" for any other game."""
+    """Return the setting `observed` of a `textnav` game, or "" for any other game."""
     match parse_json(record, "the record")["metadata"].get("actde") if record else None:
         case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
             return str(observed)
@@ -205,7 +184,7 @@ def _observed(record: str) -> str:
 
 
 def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine for `path`. `name` is `cached` or `stock`, and `origin` is the result of `game_file.check`."""
+    """Return an engine for `path`. `origin` is the result of `game_file.check`."""
     if origin in (game_file.PLAIN, game_file.PDDL):
         return SubprocessEngine(path, infos, inner="jericho" if origin == game_file.PLAIN else "pddl")
     story = _with_tw_name(path)
@@ -215,11 +194,7 @@ def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> En
 
 
 def _with_tw_name(story: Path) -> Path:
-    """Return the path of `story`, or of a copy in the cache if the name of `story` does not begin with `tw-`.
-
-    Jericho recognizes TextWorld's games by this prefix. Without it, every text would begin with a status line.
-    """
-    if story.name.startswith("tw-"):
+    if story.name.startswith("tw-"):  # without this prefix, Jericho would begin every text with a status line
         return story
     data, record = story.read_bytes(), story.with_suffix(".json").read_bytes()
     copy = files.cache_folder("copies") / f"tw-{hashlib.sha256(data + record).hexdigest()[:24]}.z8"

@@ -1,4 +1,4 @@
-"""Read the map of a game from TextWorld's record, which is the `.json` file beside the game."""
+"""Read the map of a game from TextWorld's record, the `.json` file beside the game."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,50 +15,37 @@ Exits = Mapping[str, Mapping[str, str]]  # room id -> direction -> id of the roo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """One room at the beginning of the game. `cell` is its (column, row) on the map. No two rooms share a cell.
-
-    `things` describes the things in the room, as in `fridge (closed): milk`, without doors and the player.
-    """
+    """One room at the beginning of the game."""
 
     name: str
-    cell: Cell
-    things: tuple[str, ...]
+    cell: Cell  # (column, row), different for each room
+    things: tuple[str, ...]  # such as `fridge (closed): milk`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A two-way passage. `rooms` are the ids of its two rooms. `direction` leads from the first to the second.
+    """A two-way passage. Without a door, `door` and `state` are ''."""
 
-    `door` is the name of the passage's door, and `state` is one of STATES. Both are '' if there is no door.
-    """
-
-    rooms: tuple[str, str]
-    direction: str
-    door: str = ""
-    state: str = ""
+    rooms: tuple[str, str]  # ids
+    direction: str  # from the first room to the second
+    door: str = ""  # its name
+    state: str = ""  # one of STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """The map of one game at its beginning.
+    """The map of one game at its beginning."""
 
-    `start` is the id of the player's first room. `route` holds the ids of the rooms that the walkthrough passes
-    through, beginning with `start`. `carried` describes the things that the player carries.
-
-    `rooms` maps ids to rooms. The rooms of the route come first. The other rooms follow by their distance from `start`,
-    and unreachable rooms come last.
-    """
-
-    rooms: dict[str, Room]
+    rooms: dict[str, Room]  # id -> room; first those of the route, then the others by distance from `start`
     passages: tuple[Passage, ...]
-    start: str
-    carried: tuple[str, ...]
+    start: str  # the id of the player's first room
+    carried: tuple[str, ...]  # the things that the player carries
     walkthrough: tuple[str, ...]
-    route: tuple[str, ...]
+    route: tuple[str, ...]  # the ids of the rooms of the walkthrough
 
 
 def load_map(story: Path) -> Map:
-    """Return the map of the game `story`, a `.z8` with its `.json` beside it."""
+    """Return the map of `story`, a `.z8` file with its `.json` beside it."""
     return read_map(read_object(story.with_suffix(".json")))
 
 
@@ -110,7 +97,6 @@ def _route(start: str, exits: Exits, commands: Sequence[str]) -> tuple[str, ...]
 
 
 def _reachable(start: str, exits: Exits) -> list[str]:
-    """Return the rooms that can be reached from the start, nearest first."""
     rooms = [start]
     for room in rooms:
         rooms += [to for to in dict.fromkeys(exits.get(room, {}).values()) if to not in rooms]
@@ -118,15 +104,12 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 
 
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
-    """Return a cell for each room. If possible, a passage leads in the same direction on the map as in the game.
-
-    Place each room beside one of its neighbours (`_free_cell`). Then merge rows and columns where possible
-    (`_compact`). Rooms that cannot be reached from the first room are placed below the others.
-    """
+    """Return a cell for each room. If possible, passages keep their direction on the map."""
     cells: dict[str, Cell] = {}
     for first in rooms:
         if first in cells:
             continue
+        # unreachable rooms are placed below the others
         cells[first] = (0, 1 + max((row for _, row in cells.values()), default=-1))
         queue = [first]
         for here in queue:
@@ -140,11 +123,7 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here` in `direction`. If a room or a passage occupies this cell, make space first.
-
-    To make space, move all rooms that lie farther in `direction` than `here` by one cell. This changes `cells`, but not
-    the direction of any passage.
-    """
+    """Return the cell beside `here`. If necessary, move other rooms first, which changes `cells`."""
     (east, south), (column, row) = STEPS[direction], cells[here]
     beside = (column + east, row + south)
     if beside in cells.values() or beside in _crossed(cells, exits):
@@ -155,10 +134,7 @@ def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) 
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Merge neighbouring columns (axis 0) or rows (axis 1) where possible, and return the new cells.
-
-    A merge must not put two rooms, or a room and a passage, into one cell.
-    """
+    """Merge neighbouring columns (axis 0) or rows (axis 1) where no rooms or passages collide."""
     values = [cell[axis] for cell in cells.values()]
     for at in range(max(values) - 1, min(values) - 1, -1):
         moved = {
@@ -172,10 +148,7 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """Return the cells that passages cross: the cells between two connected rooms in the same column or row.
-
-    Ignore rooms without a cell.
-    """
+    """Return the cells between two connected rooms in the same column or row."""
     crossed: set[Cell] = set()
     for room, ways in exits.items():
         for to in ways.values():
@@ -189,11 +162,7 @@ def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
 
 
 def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a text for each thing in `holder`, with its state and its contents, as in `fridge (closed): milk`.
-
-    `holders` maps the id of each thing to the id of the thing or room that holds it. `facts` holds pairs (name, ids of
-    the arguments), and `infos` maps each id to its entry in the record.
-    """
+    """Return a text for each thing in `holder`. `holders` maps the id of each thing to that of its holder."""
     things = []
     for key in sorted(key for key, place in holders.items() if place == holder and key in infos):
         if infos[key]["type"] == "P" or not infos[key].get("name"):

@@ -1,4 +1,4 @@
-"""The terminal application of `watch`, and the list of its keys."""
+"""The terminal application of `watch`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from terminal.watcher.row_list import WIDE, RowList
 
 
 class Watcher(App[AgentError]):
-    """The application. `run` returns the error that ended it, or None. `wanted` is the initial filter."""
+    """The application. `run` returns the error that ended it, or None."""
 
     TITLE = "watch"
     CSS_PATH = "watcher.tcss"

@@ -16,33 +16,24 @@ BATCH = 1000  # maximum number of rows in a batch
 
 
 class Place(NamedTuple):
-    """An episode of a watched run. `run` is the index of the run in `Catalogue.labels`."""
+    """An episode of a watched run. `run` is an index in `Catalogue.labels`."""
 
     run: int
     row: EpisodeRow
 
 
 class Batch(NamedTuple):
-    """Episodes of one run that were read together.
-
-    If `restart` is true, the run's transcript was replaced, so that its earlier episodes are gone. `wanted` is the
-    filter at the time of reading, and `kept` holds the episodes that it matches.
-    """
+    """Episodes of one run that were read together. `kept` holds those that `wanted` accepts."""
 
     run: int
-    restart: bool
+    restart: bool  # the run's transcript was replaced
     places: list[Place]
-    wanted: EpisodeFilter
+    wanted: EpisodeFilter  # at the time of reading
     kept: list[Place]
 
 
 class Catalogue:
-    """The episodes of several transcripts.
-
-    `labels` holds a short name for each run. `columns` tells whether the list has the columns "run" and "iteration".
-    `places` holds all episodes in the order of reading, and `shown` those that the filter `wanted` matches, by run,
-    iteration and number.
-    """
+    """The episodes of several transcripts. `shown` holds those that the filter `wanted` accepts."""
 
     def __init__(self, paths: Sequence[Path], wanted: EpisodeFilter) -> None:
         self.labels = labels(paths)
@@ -53,10 +44,7 @@ class Catalogue:
         self._indices = [TranscriptIndex(path) for path in paths]
 
     def read(self, *, growing: bool) -> Iterator[Batch]:
-        """Yield the episodes that were written since the last call. `growing` is as in `TranscriptIndex.read`.
-
-        This method can run in another thread, because it changes neither `places` nor `shown`.
-        """
+        """Yield new episodes. It may run in another thread: it changes neither `places` nor `shown`."""
         for run, index in enumerate(self._indices):
             if restart := index.is_replaced():
                 index = self._indices[run] = TranscriptIndex(index.path)
@@ -74,7 +62,6 @@ class Catalogue:
         return Batch(run, restart, places, wanted, [place for place in places if wanted.accepts(place.row)])
 
     def add(self, batch: Batch) -> None:
-        """Add the episodes of a batch to `places`, and those that match the filter to `shown`."""
         if batch.restart:
             self.places = [place for place in self.places if place.run != batch.run]
             self.shown = [place for place in self.shown if place.run != batch.run]
@@ -87,10 +74,7 @@ class Catalogue:
         self.shown = sorted(places, key=lambda place: (place.run, place.row.iteration, place.row.index))
 
     def partner(self, place: Place, run: int) -> Place | None:
-        """Return an episode of run number `run` with the game and seed of `place`, or None if there is none.
-
-        If there are several, return the one with the nearest iteration and, among these, the nearest number.
-        """
+        """Return the nearest episode of `run` with the game and seed of `place`."""
         row = place.row
         same = (
             other
@@ -105,11 +89,7 @@ class Catalogue:
 
 
 def transcripts(run: Path) -> list[Path]:
-    """Return the transcripts in the folder `run`, or `run` itself if it is a transcript.
-
-    `run` can be the folder of a run, or a folder with several transcripts that `evaluate --save` or `compare` wrote.
-    Raise `AgentError` if `run` is any other file.
-    """
+    """Return the transcripts in a folder, or `run` itself if it is a transcript."""
     if run.is_dir():
         found = (sorted(run.glob(f"{below}{NAME}")) for below in ("", "*/", "*/*/"))  # `compare`: OUT/runs/RUN
         return next(filter(None, found), [run / NAME])
@@ -119,11 +99,7 @@ def transcripts(run: Path) -> list[Path]:
 
 
 def choose(paths: Sequence[Path], wanted: EpisodeFilter) -> list[EpisodeRow]:
-    """Return the episodes that a filter matches, sorted by transcript, iteration and number.
-
-    If the filter is empty, return the episodes of the newest iteration in each transcript. Raise `AgentError` if a
-    transcript is missing, damaged or empty, or if no episode matches.
-    """
+    """Return the matching episodes. An empty filter selects the newest iteration of each transcript."""
     chosen, ends = list[EpisodeRow](), list[str]()
     for path in paths:
         with console.waiting(f"reading {path}"):
@@ -143,15 +119,12 @@ def choose(paths: Sequence[Path], wanted: EpisodeFilter) -> list[EpisodeRow]:
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """Return for each transcript the name of its folder or file. If several have the same name, return their paths."""
+    """Return a name for each transcript, or its path if the name is not unique."""
     names = [path.absolute().parent.name if path.name == NAME else path.stem for path in paths]
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 
 
 def first_difference(one: Episode, other: Episode) -> int | None:
-    """Return the index of the first turn at which two episodes differ in text or command, or None if there is none.
-
-    If one episode is the beginning of the other, they differ at the end of the shorter one.
-    """
+    """Return the index of the first turn at which two episodes differ, or None."""
     pairs = zip_longest(*([(step.observation, step.decision.command) for step in e.steps] for e in (one, other)))
     return next((turn for turn, (a, b) in enumerate(pairs) if a != b), None)

@@ -27,7 +27,7 @@ NARROW_TITLES = {"iteration": "it", "episode": "ep", "level": "lv", "total": "re
 
 
 def titles(width: int, columns: Mapping[str, bool]) -> Text:
-    """Return the title row of a list. `columns` tells for each optional column whether it is shown."""
+    """Return the title row. `columns` tells which optional columns are shown."""
     names = {name: name for name in COLUMNS if columns.get(name, True)}
     short = WIDE_TITLES if width >= WIDE else NARROW_TITLES
     names |= {name: title for name, title in short.items() if name in names}
@@ -37,7 +37,6 @@ def titles(width: int, columns: Mapping[str, bool]) -> Text:
 
 
 def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *, run: str) -> Text:
-    """Return the row of an episode. `columns` is as in `titles`."""
     result = display.result(episode)
     texts = {
         "run": one_line(run),
@@ -55,7 +54,6 @@ def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *,
 
 
 def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
-    """Return a row of the list. The game fills the width that the other columns leave, and is cut if necessary."""
     wide = width >= WIDE - 1
     cells = {
         name: cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT)
@@ -68,21 +66,18 @@ def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[st
 
 
 def short_game(game: str, width: int) -> str:
-    """Return a GAME string without its prefix `textworld:` and its level.
-
-    If this is too wide, and the game has a seed, drop the other settings and shorten the name.
-    """
+    """Return a short GAME string, without `textworld:` and the level."""
     name, _, query = game.removeprefix("textworld:").partition("?")
     settings = [setting for setting in query.split("&") if setting and not setting.startswith("level=")]
     short = f"{name}?{'&'.join(settings)}" if settings else name
     seed = next((setting for setting in settings if setting.startswith("seed=")), "")
     if cell_len(short) <= width or not seed:
         return short
+    # the seed stays whole
     return f"{set_cell_size(name, max(0, min(cell_len(name), width - len(seed) - 1)))}…{seed}"
 
 
 def describe(wanted: EpisodeFilter) -> list[str]:
-    """Return the conditions of a filter in words."""
     words = {
         "won": "won",
         "lost": "not won",

@@ -1,4 +1,4 @@
-"""Screens that show one episode, or two episodes side by side."""
+"""Screens that show one episode, or two side by side."""
 
 from typing import Any, ClassVar
 
@@ -28,7 +28,6 @@ EXPERT = Text("E", "bold magenta")
 
 
 def open_episode(app: App[Any], catalogue: Catalogue, position: int) -> None:
-    """Show the episode with the index `position` in the list."""
     entries = _read(app, catalogue.shown[position])
     if entries and not entries[0].episode.steps:
         app.notify("this episode has no turns", severity="warning")
@@ -37,9 +36,9 @@ def open_episode(app: App[Any], catalogue: Catalogue, position: int) -> None:
 
 
 def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
-    """Show an episode side by side with an episode of another run that has the same game and seed.
+    """Show an episode beside one of another run with the same game and seed.
 
-    The search starts after run number `after`, by default the run of `place`, and wraps around to the first run.
+    The search starts after run number `after`, and wraps around.
     """
     runs, start = len(catalogue.labels), place.run if after is None else after
     others = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != place.run]
@@ -51,7 +50,6 @@ def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: in
 
 
 def _read(app: App[Any], *places: Place) -> list[Entry]:
-    """Read episodes. If one cannot be read, show the error, and return []."""
     try:
         return [read_episode(place.row) for place in places]
     except AgentError as error:
@@ -60,7 +58,6 @@ def _read(app: App[Any], *places: Place) -> list[Entry]:
 
 
 def _show(app: App[Any], screen: Screen[None]) -> None:
-    """Show a screen. If the current screen has the same class, replace it."""
     if type(app.screen) is type(screen):
         app.switch_screen(screen)
     else:
@@ -68,7 +65,7 @@ def _show(app: App[Any], screen: Screen[None]) -> None:
 
 
 class EpisodeScreen(Screen[None]):
-    """The turns of one episode, and plots of v, q and reward. The episode is `catalogue.shown[position]`."""
+    """The turns of one episode, and plots of v, q and reward."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
@@ -112,10 +109,7 @@ class EpisodeScreen(Screen[None]):
         self.query_one(RowList).cursor += turns
 
     def action_episode(self, episodes: int) -> None:
-        """Show the next episode of the list (1) or the previous one (-1).
-
-        If the list no longer contains the current episode, use the position at which it was opened.
-        """
+        """Show the next episode of the list (1) or the previous one (-1)."""
         shown = self.catalogue.shown
         here = shown.index(self.place) if self.place in shown else self.position
         if 0 <= (position := here + episodes) < len(shown):
@@ -139,7 +133,7 @@ class Plots(Widget):
 
 
 class ComparisonScreen(Screen[None]):
-    """Two episodes side by side, with a list of their turns. The first turn at which they differ is marked."""
+    """Two episodes side by side, with a list of their turns."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
@@ -206,7 +200,7 @@ class ComparisonScreen(Screen[None]):
 
 
 def heading(entry: Entry, *, run: str, short: bool = False) -> Text:
-    """Return the title of an episode. If `short`, it has two lines, without game, return and expert turns."""
+    """Return the title of an episode. If `short`, it has two lines."""
     episode = entry.episode
     place = f"  {entry.place.replace(', ', '  ')}" + ("\n" if short else "  ")
     result = Text(display.summary(episode), f"bold {display.result_style(episode)}")
@@ -219,7 +213,7 @@ def heading(entry: Entry, *, run: str, short: bool = False) -> Text:
 
 
 class TurnView(Vertical):
-    """A turn: the game's text, and below it the commands or tokens, the values and the outcome. Both parts scroll."""
+    """A turn: the game's text, and below it the agent's choice and its outcome."""
 
     DEFAULT_CSS = """
     TurnView > .text { height: auto; max-height: 50%; }
@@ -235,7 +229,7 @@ class TurnView(Vertical):
         yield VerticalScroll(Static(), classes="choice")
 
     def show(self, episode: Episode, number: int) -> None:
-        """Show a turn, counted from 0. If the episode has fewer turns, show that it has ended."""
+        """Show a turn, counted from 0."""
         self._shown = episode, number
         self.on_resize()
 
@@ -258,7 +252,6 @@ class TurnView(Vertical):
 
 
 def _choice(step: Step, score: str, width: int) -> RenderableType:
-    """Return the commands or tokens of a turn, and its outcome."""
     bar = width // 5 if width >= 40 else 0
     return Group(
         display.policy_table(step.decision, commands=COMMANDS, tokens=len(step.decision.tokens), bar=bar),
@@ -268,7 +261,6 @@ def _choice(step: Step, score: str, width: int) -> RenderableType:
 
 
 def turn_cell(episode: Episode, number: int, width: int) -> Text:
-    """Return a cell with the command of a turn, its probability and its reward. After the last turn, it is empty."""
     if number >= len(episode.steps):
         return cell("", width)
     step = episode.steps[number]

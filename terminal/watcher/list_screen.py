@@ -24,10 +24,7 @@ POLL_SECONDS = 1.0
 
 
 class ListScreen(Screen[None]):
-    """The list of episodes that the filter matches.
-
-    When episodes are added, a cursor on the last row moves to the new last row. Any other cursor stays on its episode.
-    """
+    """The list of episodes that the filter matches. A cursor on the last row follows new episodes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", key_display="⏎", tooltip="Open the episode"),
@@ -69,7 +66,6 @@ class ListScreen(Screen[None]):
 
     @work(thread=True)
     def _read(self) -> None:
-        """Read the transcripts. If `follow` is true, continue to read episodes that are added."""
         try:
             while True:
                 for batch in self.catalogue.read(growing=self.follow):
@@ -84,7 +80,6 @@ class ListScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="filter")
     def _filter(self) -> None:
-        """Apply a changed filter to the episodes that have been read so far."""
         worker, wanted, places = get_current_worker(), self.catalogue.wanted, self.catalogue.places
         count, kept = len(places), list[Place]()
         try:
@@ -103,10 +98,7 @@ class ListScreen(Screen[None]):
             self.app.call_from_thread(function, *arguments)
 
     def _show_filtered(self, wanted: EpisodeFilter, places: list[Place], count: int, kept: list[Place]) -> None:
-        """Show the episodes that match the filter `wanted`. If the filter has changed again, do nothing.
-
-        `kept` holds the matches among the first `count` of `places`. Later episodes are filtered here.
-        """
+        """Show the matching episodes. `kept` holds those among the first `count` of `places`."""
         now = self.catalogue
         if now.wanted is not wanted:
             return
@@ -122,7 +114,6 @@ class ListScreen(Screen[None]):
         self._update(place)
 
     def _update(self, place: Place | None) -> None:
-        """Draw the list. Put the cursor on the episode `place`, or at the end if the list does not contain it."""
         rows, shown = self.query_one(RowList), self.catalogue.shown
         rows.count = len(shown)
         rows.placeholder = "no episode matches the filter; x removes it" if self.catalogue.places else ""
@@ -191,11 +182,7 @@ class ListScreen(Screen[None]):
         self._choose(**{name: not getattr(self.catalogue.wanted, name), other: False})
 
     def action_same(self, name: str) -> None:
-        """Show only the episodes with the current episode's game, level or iteration.
-
-        `name` is a condition of the filter: `exact_game`, `level` or `iteration`. If the condition is already set,
-        remove it.
-        """
+        """Filter by the current episode's `exact_game`, `level` or `iteration`, or remove this filter."""
         if getattr(self.catalogue.wanted, name) is not None:
             self._choose(**{name: None})
         elif place := self._current():

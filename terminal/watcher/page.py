@@ -1,7 +1,4 @@
-"""Pages to share: recorded episodes as one HTML or Markdown file without references to other files.
-
-Texts of games and agents are not trusted. Control characters are escaped, and markup has no effect.
-"""
+"""Recorded episodes as one HTML or Markdown file. Their texts are not trusted."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,10 +16,7 @@ BAR = 20  # characters of the longest bar in Markdown
 
 
 class Row(NamedTuple):
-    """A command that the agent considered, or a token that it wrote.
-
-    `numbers` holds q of a command, or v and q of a token, as texts.
-    """
+    """A command with its q, or a token with its v and q."""
 
     text: str
     percent: str
@@ -31,7 +25,7 @@ class Row(NamedTuple):
 
 
 def write_page(path: Path, entries: Iterable[tuple[str, Entry]]) -> None:
-    """Write recorded episodes, each with the name of its run, to an HTML file (suffix .html) or a Markdown file."""
+    """Write recorded episodes, each with its run's name, to an .html or .md file."""
     from games.files import atomic_write, exclusive
 
     episodes = [_episode(run, entry) for run, entry in entries]
@@ -74,12 +68,11 @@ def _table(turn: dict[str, Any]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape a text for a line of Markdown. Characters that are special only at the start of a line are kept."""
+    """Escape Markdown within a line. Characters that are special only at the start of a line are kept."""
     return re.sub(r"([\\`*_~\[\]<>&|$@!])", r"\\\1", text)
 
 
 def _fenced(text: str) -> str:
-    """Return a text as a code block with a fence that is longer than any in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text\n{text}\n{fence}"
 
@@ -142,7 +135,7 @@ def _signed(value: float | None) -> str:
 
 
 def _plots(episode: Episode) -> list[dict[str, str]]:
-    """Return SVG paths of v, q and reward in a square of 100 x 100, with their ranges and the y coordinate of 0."""
+    """Return SVG paths of v, q and reward in a square of 100 x 100."""
     plots = []
     for name, values in series(episode).values.items():
         if not (known := [(index, value) for index, value in enumerate(values) if value is not None]):

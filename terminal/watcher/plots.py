@@ -1,4 +1,4 @@
-"""Plots of v, q and reward over an episode, as bars made of block characters."""
+"""Plots of v, q and reward over an episode, made of block characters."""
 
 import math
 from collections.abc import Sequence
@@ -21,19 +21,13 @@ CURRENT = "yellow"  # colour of the bars of the current turn
 
 
 class Series(NamedTuple):
-    """The points of an episode's plots: one for each turn or, if the agent wrote texts, one for each token.
-
-    `turns` holds the turn of each point. `values` holds the lists `v`, `q` and `reward`, with one value for each point.
-    A value that the agent did not compute is None. The reward of a turn belongs to its last token, and the other tokens
-    have 0.
-    """
+    """The points of an episode's plots. A point is a turn, or a token of a written text."""
 
     turns: list[int]
     values: dict[str, list[float | None]]
 
 
 def series(episode: Episode) -> Series:
-    """Return the points of an episode."""
     turns, values = list[int](), {name: list[float | None]() for name in COLOURS}
     for turn, step in enumerate(episode.steps):
         decision, count = step.decision, max(1, len(step.decision.tokens))
@@ -45,7 +39,7 @@ def series(episode: Episode) -> Series:
 
 
 def plots(points: Series, turn: int, width: int) -> RenderableType:
-    """Return the plots of all values that the agent computed, side by side. Bars of the turn `turn` are highlighted."""
+    """Return the plots side by side, with the bars of `turn` highlighted."""
     known = {name: values for name, values in points.values.items() if any(value is not None for value in values)}
     each = (width - 2 * (len(known) - 1)) // len(known)
     grid = Table.grid(*(Column(width=each, no_wrap=True) for _ in known), padding=(0, 2))
@@ -63,13 +57,10 @@ def _plot(name: str, values: Sequence[float | None], current: Sequence[int], wid
 
 
 def bars(values: Sequence[float | None], current: Sequence[int], width: int, colour: str) -> list[Text]:
-    """Return the lines of a bar chart that is at most `width` columns wide.
-
-    Bars of negative values hang from the zero line. If there are more values than columns, each bar combines several
-    values and shows the one farthest from 0. The bars of the values at the indices `current` are highlighted.
-    """
+    """Return the lines of a bar chart. Bars of the indices `current` are highlighted."""
     step = max(1, math.ceil(len(values) / width))
     bins = [range(start, min(start + step, len(values))) for start in range(0, len(values), step)]
+    # each bar shows the value farthest from 0 in its bin
     shown = [max((values[i] or 0.0 for i in each), key=abs) for each in bins]
     bar = min(MAX_BAR, width // len(bins))
     top, bottom = max(0.0, *shown, 0.0), -min(0.0, *shown, 0.0)
@@ -94,14 +85,10 @@ def bars(values: Sequence[float | None], current: Sequence[int], width: int, col
 
 
 def _cell(height: float, row: int) -> tuple[str, str]:
-    """Return a tuple (block character, style) that draws the part of a bar in one row.
-
-    `height` is the height of the bar in rows, negative below the zero line. Row 0 is right above this line. Block
-    characters fill a cell from below, but a bar below the line fills a cell from above. There, the block character
-    draws the empty part of the cell, in reverse video.
-    """
+    """Return (block character, style) of one row of a bar. Row 0 is right above the zero line."""
     if row >= 0:
         eighths = max(min(round(8 * (height - row)), 8), 1 if row == 0 else 0)
         return BLOCKS[eighths], "" if height else "dim"
     eighths = min(max(round(8 * (row + 1 - height)), 0), 8)
+    # blocks fill a cell from below, so reverse video draws the empty part
     return (BLOCKS[8 - eighths], "reverse") if eighths else (" ", "")

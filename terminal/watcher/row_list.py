@@ -17,7 +17,7 @@ WIDE = 90  # columns from which a terminal counts as wide
 
 
 class RowList(ScrollView, can_focus=True):
-    """A list of one-line rows with a cursor. `draw(index, width)` draws a row. An empty list shows `placeholder`."""
+    """A list of one-line rows with a cursor. `draw(index, width)` draws a row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -100,7 +100,7 @@ class RowList(ScrollView, can_focus=True):
 
 
 def cell(text: str, width: int, style: str = "", *, right: bool = False) -> Text:
-    """Return a text of exactly this width. A text that is too long ends with an ellipsis."""
+    """Return a text of exactly this width, with an ellipsis if it is cut."""
     width = max(width, 0)
     if cell_len(text) > width:
         text = set_cell_size(text, width - 1) + "…" if width else ""
@@ -108,5 +108,4 @@ def cell(text: str, width: int, style: str = "", *, right: bool = False) -> Text
 
 
 def row(*cells: Text) -> Text:
-    """Join cells to a row, with a space between them."""
     return Text(" ", no_wrap=True).join(cells)

@@ -50,7 +50,9 @@ def test_a_crawl_stops_at_its_limit_and_says_so(
     crawled = generation.crawl(tmp_path, GAMES, 11)
     assert [game["complete"] for game in crawled.values()] == [False, True]
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("a.z8: the crawl stopped at the limit of 11 states; --crawl-states sets another limit")
+    assert line.startswith(
+        "a.z8: the crawl stopped after 11 states, whose commands it played; --crawl-states sets another limit"
+    )
 
 
 @pytest.mark.slow
@@ -63,7 +65,7 @@ def test_the_limit_of_a_crawl_is_given_with_it(command: Command, tmp_path: Path)
     )
     status, shown, errors = command(*words, "--levels", "3", "--per-level", "1", "--crawl", "--crawl-states", "2")
     assert status == 0 and "0 of 1 games are known completely" in shown
-    assert "the crawl stopped at the limit of 2 states" in errors
+    assert "the crawl stopped after 2 states" in errors
 
 
 @pytest.mark.parametrize("words", [["goal=none", "goal=brief"], ["a=1", "b=2", "a=1"], ["x=", "x="]])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.storage.run_folder import DIVERGED, SETTINGS
+from agents.training.presets import resolve
 from terminal.runs import short
 from tests.agents.storage.test_run_summary import make, row
 from tests.conftest import Command
@@ -81,6 +82,16 @@ def test_a_folder_without_runs_is_one_line(
 def test_large_numbers_are_short() -> None:
     numbers = (0, 999, 1000, 9_950, 12_345, 3_400_000, 2 * 10**9, 5 * 10**12)
     assert [short(number) for number in numbers] == ["0", "999", "1.0k", "9.9k", "12k", "3.4M", "2.0G", "5.0T"]
+
+
+def test_settings_from_presets_are_left_out(tmp_path: Path, command: Command) -> None:
+    texts, open_game = "completion?reward=sentiment", f"{tmp_path}/none.py:make"
+    for name, game, given in [("a", "bandit", {}), ("b", texts, {"lr": 0.5}), ("c", open_game, {})]:
+        make(tmp_path / name, [row(0)], **resolve({"game": game, **given}).flat())
+    rows = {Path(each["folder"]).name: each for each in json.loads(command("runs", str(tmp_path), "--json")[1])}
+    assert rows["a"]["settings"] == {"game": "bandit", "lr": 1e-3}
+    assert rows["b"]["settings"] == {"game": texts, "lr": 0.5}
+    assert rows["c"]["settings"] == {"game": open_game, "lr": 7e-4}
 
 
 def test_an_empty_setting_is_visible(tmp_path: Path, command: Command) -> None:

@@ -1,7 +1,4 @@
-"""Check the appendix "random notes" of the post by Turner and Einhorn (2023), which is about tabular ACTDE.
-
-The notes are about the step size of q, adding a constant to all rewards, and multiplying all rewards by a factor c.
-"""
+"""Check the post's appendix "random notes", which is about tabular ACTDE."""
 
 import math
 from collections.abc import Mapping
@@ -33,15 +30,11 @@ Bandits = list[tuple[Row, Row]]  # the rewards and the initial logits of each ba
 
 
 def converged(rewards: Row, start: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0) -> Tabular:
-    """Train ACTDE on a bandit until q has converged, taking all arms in turn, and return the learner.
-
-    `start` holds the initial logits (default: 0). `alpha` is the step size of q, and `q_value` the initial q.
-    """
+    """Train ACTDE on a bandit until q has converged. `start` holds the initial logits."""
     return in_turn(TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, start, alpha=alpha, q_value=q_value)
 
 
 def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure all claims of the appendix. `shifts` is the result of `simulate_shifts`."""
     return {
         "appendix.rate": all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES]),
         **invariances(bandits, rng),
@@ -51,7 +44,7 @@ def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generato
 
 
 def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
-    """Return the rewards and the initial logits of a random bandit with two to five arms."""
+    """Return the rewards and the initial logits of a random bandit."""
     arms = range(int(rng.integers(2, 6)))
     return {arm: float(rng.normal(0, 2)) for arm in arms}, {arm: float(rng.normal(0, 1)) for arm in arms}
 
@@ -62,15 +55,12 @@ def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
 
 
 def gained(rate: float) -> Row:
-    """Return how much ACTDE adds to the logits of the post's bandit until q converges. `rate` is the step size of q."""
+    """Return how much ACTDE adds to the logits. `rate` is the step size of q."""
     return converged(REWARDS, alpha=rate).logits[STATE]
 
 
 def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure how ACTDE's final policy changes if a constant is added to all rewards or to the initial q.
-
-    Also measure whether training adds each arm's reward to its logit.
-    """
+    """Measure how a constant added to all rewards or to q changes the final policy."""
     by_reward, by_start, added = [], [], []
     for rewards, start in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
@@ -89,23 +79,20 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measure
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
-    """Simulate ACTDE on the wedding and party bandit, with each constant of `SHIFTS` added to both rewards.
-
-    Return the curves, recorded at every step. Their names are the constants as texts, such as "-3".
-    """
+    """Simulate ACTDE with each constant of `SHIFTS` added to both rewards."""
     learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
     return simulate(learners, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
 
 
 def lowest_entropy(curves: Curves) -> Array:
-    """Return the minimum entropy of each seed's policy over all recorded steps, in nats."""
+    """Return the lowest entropy of each seed's policy, in nats."""
     policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
 
 def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
-    """Measure how lowering or raising both rewards by 3 affects exploration (note 2.1 of the appendix)."""
+    """Measure how shifting both rewards by 3 affects exploration (note 2.1 of the appendix)."""
     curves = [shifts[name] for name in ("-3", "0", "3")]
     lower, plain, higher = (over_seeds(one.converged_at) for one in curves)
     mixed, even, pure = (over_seeds(lowest_entropy(one)) for one in curves)
@@ -117,7 +104,6 @@ def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
 
 
 def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure how multiplying all rewards by a factor c affects the final policy (note 2.2 of the appendix)."""
     count, differences, extremes = str(len(bandits)), powers(bandits, rng), entropy_falls(bandits, rng)
     differences["temperature"] = temperatures(bandits, rng)
     return {
@@ -127,14 +113,13 @@ def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement
 
 
 def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
-    """Multiply the rewards of each bandit by a random factor c, and compare the final policy with three predictions.
+    """Multiply all rewards by c, and compare the final policy with three predictions.
 
-    Return the distances for each prediction. pi_0 is the initial policy, and pi_1 is the final policy for c = 1. Up to
-    normalization, the predictions are:
+    Return the distances by prediction. pi_0 is the initial policy, and pi_1 the final policy for c = 1.
 
-    * "factor": pi_1^c, tested with a uniform pi_0
-    * "factor-any": pi_1^c, tested with a random pi_0
-    * "factor-tilt": pi_0 (pi_1 / pi_0)^c, tested with a random pi_0
+    * "factor": pi_1^c, for a uniform pi_0
+    * "factor-any": pi_1^c, for a random pi_0
+    * "factor-tilt": pi_0 (pi_1 / pi_0)^c, for a random pi_0
     """
     found: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
     for rewards, start in bandits:
@@ -149,21 +134,17 @@ def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]
 
 
 def raised(policy: Row, c: float) -> Row:
-    """Raise a policy's probabilities to the power c, and renormalize them."""
     weights = {arm: math.exp(c * math.log(p)) for arm, p in policy.items()}
     return {arm: weight / sum(weights.values()) for arm, weight in weights.items()}
 
 
 def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
-    """Return ACTDE's final policy if all rewards are multiplied by c. `start`: see `converged`."""
+    """Return ACTDE's final policy if all rewards are multiplied by c."""
     return converged({arm: c * reward for arm, reward in rewards.items()}, start).policy(STATE)
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Test for each bandit whether multiplying all rewards by a factor lowers the entropy of ACTDE's final policy.
-
-    The factor is a random c > 1 for "extremize-above", and 1 / c for "extremize-below".
-    """
+    """Test for each bandit whether multiplying all rewards lowers the final policy's entropy."""
     found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
         c, plain = float(rng.uniform(1.1, 4)), entropy(list(multiplied(rewards, 1).values()))
@@ -173,10 +154,7 @@ def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[
 
 
 def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Compare ACTDE's final policy for rewards times c with the softmax of the rewards at temperature 1 / c.
-
-    Return the distance between the two policies for each bandit. c is random.
-    """
+    """Multiply all rewards by c, and compare the final policy with the softmax at temperature 1 / c."""
     differences = []
     for rewards, _ in bandits:
         tau = 1 / float(rng.uniform(0.2, 4))

@@ -1,21 +1,11 @@
-"""Test a claim of the post by Turner and Einhorn (2023) about Q-functions that satisfy the Bellman equation.
+"""Test the post's claim that consistent Q-functions have zero updates.
 
-The post says that "self-consistent, Bellman-backed-up Q-functions will have zero advantage and zero updates". This
-module calls tables of v and q consistent if they are the exact values of the current policy.
+v and q are consistent if they are the exact values of the policy. In a deterministic MDP, the claim holds for the first
+step. Later, v(s) drifts away from the policy's mean of q(s, .), because v learns from sampled actions.
 
-In a deterministic MDP, the claim holds for the first step, because r + gamma v(s') equals q(s, a). With random rewards,
-only the mean error is zero. After the first step, the claim fails even in a deterministic MDP. The reason is that v
-learns from sampled actions, so v(s) drifts away from the policy's mean of q(s, .). This drift causes TD errors in the
-states that precede s.
-
-These errors disappear if v(s) is set to the policy's mean of q(s, .) after every step. But the consistent tables may
-then be an unstable fixed point. If noise raises q(s, a), the policy takes a more often. This may raise v(s), and the
-higher v(s) may raise q(s, a) further.
-
-To first order, a disturbance dq of q changes at a rate proportional to M (F - I) dq. Here F is the Jacobian of the
-targets of q with respect to q, I is the identity, and M is the diagonal matrix of visit frequencies. Disturbances grow
-if M (F - I) has an eigenvalue with a positive real part. Since the values are bounded, the growth eventually stops, at
-a different policy.
+Even if v(s) is kept at this mean, consistent tables may be unstable. To first order, a disturbance dq of q changes at a
+rate proportional to M (F - I) dq. F is the Jacobian of q's targets with respect to q, and M is the diagonal matrix of
+visit frequencies. Disturbances grow if M (F - I) has an eigenvalue with a positive real part.
 """
 
 from dataclasses import replace
@@ -41,7 +31,7 @@ class ExpectedACTDE(TabularACTDE):
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """Measure the TD errors of learners whose tables are initially consistent, in the first step and later."""
+    """Measure the TD errors of learners that start with consistent tables."""
     count, steps = (6, 300) if quick else (100, 5000)
     first, noisy, later, unstable = [], [], [], []
     for _ in range(count):
@@ -62,13 +52,13 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def later_error(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> float:
-    """Train ACTDE from consistent tables. Return the root mean square TD error of the last half of the steps."""
+    """Return the root mean square TD error of ACTDE in the last half of the steps."""
     errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
 
 def diverges(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> bool:
-    """Disturb q slightly, train `ExpectedACTDE`, and return whether any TD error exceeds `FAR`."""
+    """Return whether a TD error of `ExpectedACTDE` exceeds `FAR` after a small disturbance of q."""
     learner = make_consistent(ExpectedACTDE(logits, alpha=0.1, b=0.1), mdp)
     for row in learner.q_values.values():
         for action in row:
@@ -77,7 +67,7 @@ def diverges(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> b
 
 
 def first_errors(mdp: MDP, logits: Table, rng: np.random.Generator) -> list[float]:
-    """Return the TD error of each action in each state, for a new learner with consistent tables."""
+    """Return the TD error of the first step, for each state and action."""
     return [
         make_consistent(TabularACTDE(logits), mdp).learn(mdp.step(state, action, rng))
         for state, action in np.ndindex(mdp.rewards.shape)
@@ -85,10 +75,9 @@ def first_errors(mdp: MDP, logits: Table, rng: np.random.Generator) -> list[floa
 
 
 def make_consistent(learner: Tabular, mdp: MDP) -> Tabular:
-    """Set the learner's v and q to the exact values of its current policy, and return the learner.
+    """Set v and q to the exact values of the learner's policy, and return the learner.
 
-    v solves v = r_pi + discount P_pi v, with the policy's mean rewards r_pi and transition matrix P_pi. Then
-    q(s, a) = r(s, a) + discount v(next state).
+    v solves v = r_pi + discount P_pi v. Then q(s, a) = r(s, a) + discount v(next state).
     """
     policy = np.array([list(learner.policy(state).values()) for state in learner.logits])
     one = np.eye(len(policy))

@@ -1,12 +1,7 @@
-"""Test whether PPO penalizes exploration, as the post by Turner and Einhorn (2023) says.
+"""Test the post's claim that PPO penalizes exploration.
 
-The first experiment computes the sign of the TD error when an action is tried for the first time. The second turns the
-post's Chuck-E-Cheese example into a game of two turns:
-
-* In the first turn, "We had a" is followed by " wedding" or " party". " wedding" gives reward 1 and ends the episode.
-* In the second turn, " party" is followed by "." with reward 0.5 or by " at Chuck-E-Cheese" with reward 2.
-
-" at Chuck-E-Cheese" has a low initial probability. We chose its value, because the post gives none.
+The post's Chuck-E-Cheese example becomes a game of two turns. In the first, "wedding" gives reward 1 and ends the game.
+After "party", "." gives 0.5, and the improbable "at Chuck-E-Cheese" gives 2.
 """
 
 import math
@@ -19,7 +14,7 @@ from actde.tabular import Tabular, TabularACTDE, TabularPPO, Transition
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, judge, over_seeds
 
-RARE = 0.01  # initial probability of " at Chuck-E-Cheese" after " party"
+RARE = 0.01  # initial probability of " at Chuck-E-Cheese" after " party"; the post gives none
 START: dict[Any, dict[Any, float]] = {
     "We had a": {"wedding": 0.0, "party": 0.0},
     "We had a party": {".": math.log(1 - RARE), "at Chuck-E-Cheese": math.log(RARE)},
@@ -40,10 +35,7 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def punished(kind: type[Tabular], rewards: Array) -> float:
-    """Return the fraction of two-armed bandits in which the first TD error of the worse arm is negative.
-
-    `rewards` [N, 2] holds the rewards of N bandits. The better arm is tried once before the worse arm.
-    """
+    """Return the share of bandits in which the worse arm's first TD error is negative. `rewards` is [N, 2]."""
     errors = []
     for worse, better in np.sort(rewards).tolist():
         learner = kind({0: {"better": 0.0, "worse": 0.0}})
@@ -53,10 +45,7 @@ def punished(kind: type[Tabular], rewards: Array) -> float:
 
 
 def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
-    """Measure the share of seeds in which PPO samples "at Chuck-E-Cheese" at least once.
-
-    The claim holds if ACTDE's share is larger, that is, if the 95% interval of the difference lies above 0.
-    """
+    """Measure the share of seeds in which PPO ever samples "at Chuck-E-Cheese"."""
     starts = [int(seed) for seed in rng.integers(2**32, size=seeds)]
     ppo, actde = (np.array([finds(kind, seed, episodes) for seed in starts]) for kind in (TabularPPO, TabularACTDE))
     share, idle = over_seeds(actde, unit=True)["ours"], 1 - (1 - 0.5 * RARE) ** episodes

@@ -1,31 +1,19 @@
-"""Measure how the logits grow when learners sample their own actions, with fixed and with decaying step sizes.
+"""Measure how the logits grow when learners sample their own actions.
 
-The learners are PPO, vanilla policy gradient and ACTDE. The bandit is that of the post by Turner and Einhorn (2023).
-It has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of the better arm minus that of the worse
-arm, so x = pi(worse) is about e^-g.
+The bandit has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of the better arm minus that of
+the worse arm, so x = pi(worse) is about e^-g. PPO adds b times its error to the logit of the pulled arm, and alpha
+times its error to v. The estimates replace random quantities by their means.
 
-At each step n, PPO pulls an arm. The error of the pull is the reward minus the learned value v. PPO adds b times the
-error to the arm's logit, and alpha times the error to v. The following estimates of PPO's growth replace random
-quantities by their means.
+* **alpha fixed.** v is about r1. A pull of the worse arm raises g by b D. It also lowers v by alpha D. The errors of
+  the next pulls of the better arm sum to D and raise g by another b D. Hence dg/dn = 2 b D e^-g, and g grows like ln n.
+* **alpha = 1/n, b fixed.** v = r1 - M/n, where M is D times the number of pulls of the worse arm. Each pull of the
+  better arm has the error M/n, so g grows like b M ln n. The worse arm is pulled until b M exceeds 1.
+* **alpha = 1/n^2, b fixed.** v stops below r1, so g grows linearly.
+* **alpha = b = 1/n.** Let T be the sum of b, about ln n. If v is the policy's mean reward, dg/dT = 2 D x (1 - x), and g
+  grows like ln ln n. In practice, v lags, and g grows faster.
+* **alpha = b = 1/n^2.** The sum of b is finite, so g is bounded.
 
-* **alpha fixed.** v is about r1 until the worse arm is pulled. This pull has the error -D, which raises g by b D and
-  lowers v by alpha D. The next pulls of the better arm have the errors D alpha (1 - alpha)^k for k = 0, 1, 2 and so on.
-  These errors sum to D, so they raise g by another b D. A pull of the worse arm thus raises g by 2 b D for every alpha.
-  Since the probability of this pull is x, dg/dn = 2 b D e^-g. Hence g grows like ln n for every alpha in (0, 1].
-* **alpha = 1/n, b fixed.** v is the mean of all rewards so far. It equals r1 - M/n, where M is D times the number of
-  pulls of the worse arm. Each pull of the better arm thus has the error M/n, and g grows like b M ln n. At step n, the
-  worse arm then has the probability n^(-b M). If b M <= 1, the sum of these probabilities over n is infinite.
-  Therefore, the worse arm is pulled until b M exceeds 1. From then on, g grows faster than with a fixed alpha.
-* **alpha = 1/n^2, b fixed.** The step sizes of v have a finite sum, so v stops below r1. The error of the better arm
-  then stays positive, and g grows linearly.
-* **alpha = b = 1/n.** Let T be the sum of b over all steps so far, which is about ln n. Suppose that v is the policy's
-  mean reward. Then dg/dT = 2 D x (1 - x), so e^g grows like 2 D T, and g grows like ln ln n. In practice, v lags behind
-  the mean reward, and g grows faster. For any schedule of b with an infinite sum, g grows without bound, but slowly.
-* **alpha = b = 1/n^2.** g changes by at most the sum of b |error|, which is finite, so g is bounded. However, a
-  schedule of b with a finite sum stops every learner early. ACTDE also stops before it reaches the softmax of rewards.
-
-For ACTDE with a constant b / alpha, g = (b / alpha) (q(better) - q(worse)) at every step. If q converges to the
-rewards, g converges to (b / alpha) D.
+For ACTDE with a constant b / alpha, g = (b / alpha) (q(better) - q(worse)) at every step.
 """
 
 from pathlib import Path
@@ -67,11 +55,6 @@ CAPTION = (
 
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure how the gap grows. A quick run omits the claims about decaying step sizes and about the final policy.
-
-    Footnote 2 of the post says that a decaying learning rate probably stops the growth of PPO's logits. ACTDE is
-    measured with the same schedules.
-    """
     ppo = curves["ppo"]
     fixed = {
         "ppo.unbounded": above_zero(over_seeds(late_slope(ppo))),
@@ -102,26 +85,23 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 
 def late_slope(curves: Curves) -> Array:
-    """Return the slope of the gap against ln n for each seed. The first 1% of the steps n is left out."""
+    """Return each seed's slope of the gap against ln n, without the first 1% of the steps."""
     return slopes(np.log(curves.after(0.01, curves.steps)), curves.after(0.01, curves.gap))
 
 
 def slow_pace(both: Curves) -> Array:
-    """Return the slope of e^gap against 1 + 1/2 + ... + 1/n for each seed. The first 1% of the steps n is left out.
-
-    `both` are the curves of a learner whose step sizes alpha and b both decay as 1/n.
-    """
+    """Return each seed's slope of e^gap against 1 + 1/2 + ... + 1/n."""
     sums = np.cumsum(1 / np.arange(1, both.steps[-1] + 1))[both.steps - 1]
     return slopes(both.after(0.01, sums), np.exp(both.after(0.01, both.gap)))
 
 
 def late_power(curves: Curves) -> Array:
-    """Fit gap ~ n^p, and return the exponent p for each seed. The first 1% of the steps n is left out."""
+    """Fit gap ~ n^p, and return the exponent p for each seed."""
     return slopes(np.log(curves.after(0.01, curves.steps)), np.log(np.maximum(curves.after(0.01, curves.gap), 1e-9)))
 
 
 def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
-    """Return paragraphs that compare the estimates in this module's docstring with the measurements."""
+    """Compare the estimates in the module's docstring with the measurements."""
     slope = {name: over_seeds(late_slope(curves[name]))["ours"] for name in ("ppo", "ppo, alpha 0.1", "ppo, v 1/n")}
     pulls = over_seeds(curves["ppo, v 1/n"].pulls[-1])["ours"]
     both = curves["ppo, both 1/n"]

@@ -1,4 +1,4 @@
-"""Measure where on-policy learning converges in the post's examples, and after how many steps."""
+"""Measure where on-policy learning converges in the post's examples, and how fast."""
 
 import math
 
@@ -21,7 +21,6 @@ FAST = 100  # steps within which convergence counts as fast
 
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
-    """Measure all claims. A quick run skips the cookies example, which needs more steps."""
     return {
         **wedding(curves["actde"], curves["actde, gradient"], curves["ppo"]),
         **({} if quick else cookies(curves["cookies, actde"], curves["cookies, ppo"])),
@@ -35,11 +34,7 @@ def after_fast(curves: Curves, values: Array) -> Array:
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Measure ACTDE's final policy and the total movement of its logits on the wedding and party example.
-
-    In `along_gradient`, each error moves both logits along the gradient of log pi. In `actde`, each error moves only
-    the logit of the sampled action.
-    """
+    """Measure ACTDE on the wedding and party example."""
     ends, gradient_ends, total = expit(actde.gap[-1]), expit(along_gradient.gap[-1]), actde.moved[-1]
     later, ppo_later = (over_seeds(after_fast(one, one.moved)) for one in (actde, ppo))
     return {
@@ -57,11 +52,7 @@ def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Mea
 
 
 def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Measure the final policies on the cookies example, which has the rewards 11 and 10.
-
-    The first step raises the probability of the sampled action almost to 1. The other action is then rarely sampled for
-    tens of thousands of steps.
-    """
+    # after the first step, one action is hardly sampled for tens of thousands of steps
     ends, pizza = expit(actde.gap[-1]), expit(-ppo.gap[-1])
     return {
         "cookies.actde": judge(over_seeds(ends), np.abs(ends - 1 / (1 + math.exp(-1))).max() < 0.005),
@@ -71,11 +62,7 @@ def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
 
 
 def wireheading(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Measure the wireheading example, in which the rewards are 100 for wireheading and 10 for pizza.
-
-    If PPO samples wireheading first, pi(pizza) falls to about e^-105. Pizza is then practically never sampled.
-    """
-    log_pizza = -np.logaddexp(0, ppo.gap[-1]) / math.log(10)
+    log_pizza = -np.logaddexp(0, ppo.gap[-1]) / math.log(10)  # pi(pizza) may fall to e^-105
     reached = np.abs(actde.gap[-1] - START - 90) < 1e-6
     return {
         "wireheading.ppo-on-policy": above_zero(over_seeds(after_fast(ppo, ppo.gap))),

@@ -1,4 +1,4 @@
-"""Define small deterministic MDPs, and train on-policy learners on them."""
+"""Small deterministic MDPs, and on-policy training on them."""
 
 import random
 from collections.abc import Iterator
@@ -18,18 +18,12 @@ SIZES = ((3, 2), (2, 3), (4, 3))  # numbers of states and actions of random MDPs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDP:
-    """An MDP of S states and A actions, with deterministic transitions and no terminal states.
+    """An MDP of S states and A actions, without terminal states."""
 
-    Attributes:
-        rewards: the mean rewards [S, A].
-        next_states: the indices of the next states [S, A].
-        noise: standard deviation of the Gaussian noise that is added to each reward.
-    """
-
-    rewards: Array
-    next_states: NDArray[np.int64]
+    rewards: Array  # [S, A], without noise
+    next_states: NDArray[np.int64]  # [S, A]
     discount: float
-    noise: float = 0.0
+    noise: float = 0.0  # standard deviation of the noise of the rewards
 
     def step(self, state: int, action: int, rng: np.random.Generator) -> Transition:
         reward = float(self.rewards[state, action]) + (rng.normal(0, self.noise) if self.noise else 0.0)
@@ -38,26 +32,26 @@ class MDP:
 
 
 def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) -> MDP:
-    """Return a random MDP with rewards from N(0, 1) and uniformly drawn next states."""
+    """Return a random MDP with rewards from N(0, 1)."""
     shape = SIZES[rng.integers(len(SIZES))]
     next_states = rng.integers(shape[0], size=shape)
     return MDP(rewards=rng.normal(0, 1, shape), next_states=next_states, discount=discount, noise=noise)
 
 
 def dilemma() -> MDP:
-    """Return the prisoner's dilemma against the agent's own last action, which is the state."""
+    """Return the prisoner's dilemma. The state is the agent's own last action."""
     # rows are past actions, and columns are present actions
     return MDP(rewards=np.array(PAYOFFS["post"]).T, next_states=np.tile(np.arange(2), (2, 1)), discount=0.5)
 
 
 def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Table:
-    """Return logits from N(0, 1) for all states and actions, or zeros if `rng` is None."""
+    """Return logits from N(0, 1), or zeros without `rng`."""
     logits = np.zeros(mdp.rewards.shape) if rng is None else rng.normal(0, 1, mdp.rewards.shape)
     return {state: dict(enumerate(row)) for state, row in enumerate(logits.tolist())}
 
 
 def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
-    """Train the learner on actions that it samples itself, starting in state 0. Yield the TD error of each step."""
+    """Train a learner on its own actions, starting in state 0. Yield the TD errors."""
     state, draws = 0, random.Random(int(rng.integers(2**32)))
     while True:
         action: Any = learner.sample(state, draws)
@@ -66,5 +60,5 @@ def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Ite
 
 
 def advance(errors: Iterator[float], steps: int) -> Array:
-    """Train for `steps` further steps, and return their TD errors. `errors` is the result of `learn_on_policy`."""
+    """Train for `steps` further steps, and return their TD errors."""
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)

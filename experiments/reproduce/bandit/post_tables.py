@@ -1,7 +1,6 @@
-"""Recompute numbers of the post by Turner and Einhorn (2023): its two tables, and the policies at convergence.
+"""Recompute the post's two tables, and the policies at convergence.
 
-The actions are fixed: either the post's history or all actions in turn. In growth.py and limits.py, by contrast, the
-learners sample actions from their own policies.
+The actions are not sampled. They are the post's history, or all actions in turn.
 """
 
 import math
@@ -31,32 +30,25 @@ def measure() -> dict[str, Measurement]:
 def in_turn(
     kind: type[Tabular], rewards: Row, rounds: int = ROUNDS, start: Row | None = None, **settings: float
 ) -> Tabular:
-    """Take every action of a bandit once in each of `rounds` rounds, and return the trained learner.
-
-    `start` holds the initial logits (default: 0).
-    """
+    """Train on every action of a bandit once per round. `start` holds the initial logits."""
     learner = kind({STATE: start or dict.fromkeys(rewards, 0.0)}, **settings)
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
     return learner
 
 
 def replay_history(kind: type[Tabular], steps: int = len(HISTORY), **settings: float) -> list[StepRow]:
-    """Return the rows of the post's table for the first `steps` actions of its history."""
+    """Return the first `steps` rows of the post's table."""
     learner = kind({STATE: dict.fromkeys(REWARDS, 0.0)}, **settings)
     return replay(learner, bandit_steps(STATE, REWARDS, HISTORY[:steps]))
 
 
 def gap(learner: Tabular) -> float:
-    """Return the logit of the first action minus that of the second action, in nats."""
+    """Return the logit of the first action minus that of the second, in nats."""
     first, second = learner.logits[STATE].values()
     return first - second
 
 
 def tables() -> dict[str, Measurement]:
-    """Measure all entries of the post's two tables.
-
-    In ACTDE's table, the rule for pi(wedding) is a softmax over q. It is applied to the q-values that the post prints.
-    """
     cells = {
         f"ppo-table.t{row.t}.{name}": Measurement(ours)
         for row in replay_history(TabularPPO)
@@ -67,17 +59,14 @@ def tables() -> dict[str, Measurement]:
         name = f"actde-table.t{row.t}"
         printed = {action: parse_printed(str(claims[f"{name}.q-{action}"].post))[0] for action in REWARDS}
         cells[f"{name}.error"] = Measurement(row.error)
+        # the post's rule: the softmax of the q-values that it prints
         cells[f"{name}.pi"] = Measurement(row.policy["wedding"], rule=expit(printed["wedding"] - printed["party"]))
         cells |= {f"{name}.q-{action}": Measurement(row.q_values[action]) for action in REWARDS}
     return cells
 
 
 def bandit_limits() -> dict[str, Measurement]:
-    """Measure ACTDE's policies at convergence, and PPO's policy after its first step.
-
-    The post says that an advantage of 1 makes an action "1 bit more probable". One bit doubles the odds, so PPO's step
-    size b is ln 2.
-    """
+    # the post calls an advantage of 1 "1 bit more probable", and one bit doubles the odds
     (bits,) = replay_history(TabularPPO, 1, b=math.log(2))
     policy = in_turn(TabularACTDE, {"pizza": 10.0, "cookies": 11.0}).policy(STATE)
     wedding = in_turn(TabularACTDE, REWARDS)
@@ -93,16 +82,12 @@ def bandit_limits() -> dict[str, Measurement]:
 
 
 def wireheading() -> dict[str, Measurement]:
-    """Measure the policy that ACTDE converges to on the wireheading example. Initially, pi(pizza) is 1%.
-
-    Also compute which difference of the rewards gives the post's number, pi(pizza) = .02%.
-    """
-
     def share(difference: float) -> float:
         learner = in_turn(TabularACTDE, {"pizza": 10.0, "wirehead": 10.0 + difference}, 2, PIZZA)
         return math.exp(float(gap(learner))) * learner.policy(STATE)["wirehead"]
 
     rule = math.exp(-90) / 99 / (1 + math.exp(-90) / 99)
+    # the difference of the rewards that gives the post's pi(pizza) of .02%
     needed = float(brentq(lambda difference: share(difference) - 0.0002, 0, 90, xtol=1e-12))
     return {
         "wireheading.pizza": Measurement(share(90), rule=rule, floor=0.0),
@@ -112,10 +97,7 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure how fast PPO's two logits move apart when it takes two actions alternately.
-
-    In each of three examples, their difference should grow by 2 (r1 - r2) nats per round, for rewards r1 > r2.
-    """
+    """Measure how fast PPO's two logits move apart, in nats per round of both actions."""
     measurements = {}
     for name, rewards, start in (
         ("cookies-ppo", {"cookies": 11.0, "pizza": 10.0}, None),

@@ -1,8 +1,6 @@
-"""Check whether tabular ACTDE's logits stay bounded in finite MDPs.
+"""Check whether tabular ACTDE's logits stay bounded in finite MDPs (footnote 3 of the post).
 
-Footnote 3 of the post by Turner and Einhorn (2023) leaves this question open. `actde/tabular.py` proves that the logits
-are bounded if the discount is below 1: each logit equals its initial value plus b / alpha times the change of its
-q-value, and q is bounded. If the discount is 1 and episodes never end, neither q nor the logits are bounded.
+`actde/tabular.py` proves that they do if the discount is below 1.
 """
 
 from collections.abc import Iterable
@@ -34,11 +32,7 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Measurement]:
-    """Check the proof in `count` random MDPs, with random step sizes and initial policies.
-
-    "footnote3.invariant" is the largest deviation from the equation for the logits. "footnote3.discounted" is the
-    largest change of a logit divided by its bound, over the MDPs without noise.
-    """
+    """Check the equation and the bound of `actde/tabular.py` in `count` random MDPs."""
     deviations, used = [], []
     for place in range(count):
         mdp = random_mdp(rng, discount=float(rng.choice([0.5, 0.9])), noise=float(place % 2))
@@ -56,7 +50,7 @@ def invariant(rng: np.random.Generator, count: int, steps: int) -> dict[str, Mea
 
 
 def growth(kind: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, steps: int) -> Array:
-    """Return how much the two logits of each state move apart from step `first` to step `steps` [S]."""
+    """Return for each state how much its two logits move apart from step `first` to `steps`."""
     _, logits = tables_at(learner_of(kind, mdp), mdp, (first, steps), rng)
     before, after = np.abs(logits[..., 0] - logits[..., 1])
     return np.asarray(after - before)
@@ -67,11 +61,7 @@ def learner_of(kind: type[Tabular], mdp: MDP) -> Tabular:
 
 
 def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
-    """Measure how fast ACTDE's two logits move apart in an endless MDP with one state, in nats per step.
-
-    The discount is 1, and the rewards are positive. The rate is the mean over `count` learners, in the second half of
-    their steps.
-    """
+    """Measure how fast ACTDE's logits move apart without discount, in nats per step."""
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
     rates = [float(growth(TabularACTDE, mdp, rng, first=half, steps=2 * half)[0]) / half for _ in range(count)]
@@ -79,10 +69,6 @@ def endless(rng: np.random.Generator, count: int, steps: int) -> Measurement:
 
 
 def dilemmas(rng: np.random.Generator, quick: bool) -> dict[str, Measurement]:
-    """Measure how much a state's two logits move apart in the prisoner's dilemma, in the last 90% of the steps.
-
-    Only the state with the larger growth counts.
-    """
     seeds, steps = (5, 1000) if quick else (20, 20_000)
     rows = [
         [float(growth(kind, dilemma(), rng, first=steps // 10, steps=steps).max()) for kind in RULES.values()]
@@ -119,7 +105,7 @@ def figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 
 
 def tables_at(learner: Tabular, mdp: MDP, at: Iterable[int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Train a learner, and return its q-values and its logits, each [T, S, A], at the T steps in `at`."""
+    """Train a learner. Return its q-values and logits [T, S, A] at the T steps in `at`."""
     errors, rows = learn_on_policy(learner, mdp, rng), []
     for before, now in pairwise([0, *at]):
         advance(errors, now - before)

@@ -1,8 +1,7 @@
-"""Simulate many tabular learners on two-armed bandits at once, each with many seeds.
+"""Simulate many tabular learners on two-armed bandits at once.
 
-The learners sample actions from their own policies. The update rules are those of `actde.tabular`, applied to arrays
-[L, S] of L learners and S seeds. A test compares the two implementations. The policy depends only on the difference of
-the two logits, so only this difference is stored. All learners of a seed use the same random numbers to sample actions.
+The update rules are those of `actde.tabular`, applied to arrays [L, S] of L learners and S seeds. All learners of a
+seed use the same random numbers.
 """
 
 from collections.abc import Sequence
@@ -25,57 +24,42 @@ TINY = 1e-12  # smaller TD errors count as rounding errors
 class Learner:
     """One learner on one bandit.
 
-    At step n = 1, 2, ..., the step sizes are alpha / n^alpha_power for v and q, and b / n^b_power for the logits.
-
-    Attributes:
-        rule: the baseline of the error: v ("ppo"), q(a) ("actde") or 0 ("none", which is vanilla policy gradient).
-        gap: the initial logit of the first arm minus that of the second arm, in nats.
-        gradient: if true, an error moves both logits along the gradient of log pi. If false, it moves only the logit of
-            the pulled arm.
+    At step n, the step sizes are alpha / n^alpha_power for v and q, and b / n^b_power for the logits.
     """
 
     name: str
-    rule: Literal["ppo", "actde", "none"]
+    rule: Literal["ppo", "actde", "none"]  # the baseline of the error is v, q(a) or 0
     rewards: tuple[float, float] = (1.0, 0.5)
-    gap: float = 0.0
+    gap: float = 0.0  # the initial logit of the first arm minus that of the second, in nats
     alpha: float = 1.0
     alpha_power: float = 0.0
     b: float = 1.0
     b_power: float = 0.0
-    gradient: bool = False
+    gradient: bool = False  # if false, an error moves only the logit of the pulled arm
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The curves of one learner with S seeds, recorded at T steps. Unless stated otherwise, the shape is [T, S].
+    """The curves [T, S] of one learner with S seeds, recorded at T steps."""
 
-    Attributes:
-        steps: the recorded steps [T].
-        gap: the logit of the first arm minus that of the second arm, in nats.
-        moved: the sum of |b error| so far, in nats.
-        negative: the number of negative errors so far.
-        pulls: the number of pulls of the second arm so far.
-        converged_at: the last step with a nonzero error [S].
-    """
-
-    steps: NDArray[np.int64]
-    gap: Array
-    moved: Array
-    negative: Array
-    pulls: Array
-    converged_at: Array
+    steps: NDArray[np.int64]  # [T]
+    gap: Array  # the logit of the first arm minus that of the second, in nats
+    moved: Array  # the sum of |b error| so far
+    negative: Array  # the number of negative errors so far
+    pulls: Array  # of the second arm so far
+    converged_at: Array  # the last step with a nonzero error [S]
 
     def after(self, share: float, values: NDArray[Any]) -> Array:
-        """Return the rows of `values` [T, ...] from the fraction `share` of all steps on."""
+        """Return the rows of `values` [T, ...] after a fraction `share` of the steps."""
         return np.asarray(values[self.steps >= share * self.steps[-1] * (1 - TINY)])
 
     def last_decade(self, values: Array) -> Array:
-        """Return the change [S] of `values` [T, S] over the last decade of steps."""
+        """Return the change [S] of `values` [T, S] over the last 90% of the steps."""
         return np.asarray(values[-1] - self.after(0.1, values)[0])
 
 
 class Tables:
-    """The logits, v and q of L learners with S seeds each. Arrays have the shape [L, S]."""
+    """The logits, v and q of L learners with S seeds each, as arrays [L, S]."""
 
     def __init__(self, learners: Sequence[Learner], seeds: int) -> None:
         settings = attrgetter("alpha", "alpha_power", "b", "b_power", "gradient", "gap")
@@ -88,10 +72,7 @@ class Tables:
         self.values, self.q_first, self.q_second, self.moved, self.negative, self.pulls, self.converged_at = zeros
 
     def step(self, n: int, uniform: Array) -> None:
-        """Do step n. A learner pulls its first arm if its random number is below pi(first).
-
-        `uniform` [S] holds one random number per seed, which all learners use.
-        """
+        """Do step n. `uniform` [S] holds a random number per seed, which all learners use."""
         alpha, b = self.alpha / n**self.alpha_power, self.b / n**self.b_power
         p = expit(self.gap)
         taken = uniform < p
@@ -110,7 +91,7 @@ class Tables:
 
 
 def log_spaced(steps: int) -> list[int]:
-    """Return about 20 integers per decade from 1 to `steps`. Powers of 10 are included if `steps` is 10^k."""
+    """Return about 20 integers per decade from 1 to `steps`."""
     return sorted(set(map(round, np.geomspace(1, steps, round(np.log10(steps) * 20) + 1))))
 
 
@@ -123,7 +104,7 @@ def simulate(
     at: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curves]:
-    """Simulate all learners, and return their curves by name. `at` lists the recorded steps (default: `log_spaced`)."""
+    """Simulate all learners. Return their curves at the steps `at`, by name."""
     tables, wanted = Tables(learners, seeds), list(log_spaced(steps) if at is None else at)
     recorded: list[Array] = []
     for start in range(0, steps, BLOCK):

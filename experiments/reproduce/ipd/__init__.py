@@ -1,8 +1,4 @@
-"""Part `ipd`: reproduce the iterated prisoner's dilemma of the post by Turner and Einhorn (2023).
-
-The training curves of finished trials are stored in the report's folder. With 0 workers, no trial is run, and the
-report covers the stored trials.
-"""
+"""Part `ipd`: reproduce the prisoner's dilemma of Turner and Einhorn's post."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +17,7 @@ QUICK_STEPS = 80
 def run(
     *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
 ) -> Outcome:
-    """Run the missing trials. A full run takes about an hour on two cores. A quick run takes about a minute."""
+    """Run the part. A full run takes about an hour on two cores."""
     steps = QUICK_STEPS if quick else None
     curves = run_arms(IPD, folder, seed=seed, quick_steps=steps, workers=workers, cluster=cluster, progress=progress)
     rng = np.random.default_rng(np.random.SeedSequence(seed))

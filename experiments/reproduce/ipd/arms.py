@@ -1,10 +1,9 @@
-"""Define the arms of the prisoner's dilemma experiments, and load the training curves of their finished trials.
+"""The arms of the prisoner's dilemma experiments, and the curves of their trials.
 
-A trial is one model that plays and learns with its own seed. An arm is a set of trials with the same recipe: optimizer,
-payoff matrix and training settings.
+A trial is one model with its own seed. An arm is a set of trials with the same recipe.
 
-The agent plays against its own previous action, so a game is a pair of consecutive actions. A game is alternating if
-the two actions differ (cd or dc), cooperating if both cooperate (cc), and defecting if both defect (dd).
+The agent plays against its own previous action, so a game is a pair of consecutive actions. A game is alternating (cd
+or dc), cooperating (cc) or defecting (dd).
 """
 
 from collections.abc import Sequence
@@ -70,14 +69,11 @@ ABLATIONS = [
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The training curves [trials, rollouts, columns] of an arm's finished trials, and their total processor time.
-
-    `ipd_trials.trial.COLUMNS` names the columns.
-    """
+    """The training curves of an arm's finished trials."""
 
     arm: Arm
-    rows: Array
-    seconds: float
+    rows: Array  # [trials, rollouts, columns]; `COLUMNS` names the columns
+    seconds: float  # of processor time, in total
 
     @property
     def trials(self) -> int:
@@ -88,8 +84,7 @@ class Series:
         return str(self.arm.recipe.payoff)
 
     @property
-    def end(self) -> int:
-        """The number of gradient steps per trial."""
+    def end(self) -> int:  # in gradient steps
         return int(self.rows.shape[1]) * EPOCHS
 
     def column(self, name: str) -> Array:
@@ -97,44 +92,40 @@ class Series:
         return self.rows[:, :, COLUMNS.index(name)]
 
     def reaches(self, step: int) -> bool:
-        """Return whether there are at least two trials and they have at least `step` gradient steps."""
+        """Return whether two or more trials have at least `step` gradient steps."""
         return self.trials >= 2 and self.end >= step
 
     def between(self, name: str, first: int, last: int) -> Array:
-        """Return the mean of a column over the gradient steps first <= step < last, for each trial."""
+        """Return each trial's mean of a column over the steps first <= step < last."""
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
         return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
 
     def last(self, name: str, step: int = LONG) -> Array:
-        """Return the mean of a column over the 100 gradient steps before `step`, for each trial."""
+        """Return each trial's mean over the 100 gradient steps before `step`."""
         return self.between(name, step - LAST, step)
 
     def early(self, name: str) -> Array:
-        """Return the mean of a column for each trial over steps 200 to 400, where the post's curve peaks."""
+        """Return each trial's mean over steps 200 to 400, where the post's curve peaks."""
         return self.between(name, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return the shares of alternating, cooperating and defecting games before `step` [3, trials] (see `last`)."""
+        """Return the mean shares [3, trials] of the three kinds of games before `step`."""
         return np.array([self.last(name, step) for name in SHARES])
 
     def trend(self, name: str) -> Array:
-        """Return how much a column rises over the second half of each trial, according to a least-squares line."""
+        """Return how much a column rises over the second half of each trial."""
         late = self.column(name)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """Reduce the curves to about `points` points, which are means over consecutive rollouts.
-
-        Return the gradient step at which each point begins, and the reduced series.
-        """
+        """Average consecutive rollouts, to about `points` points. Return their steps and curves."""
         length = max(1, self.rows.shape[1] // points)
         kept = self.rows.shape[1] // length
         rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)
         return np.arange(kept) * length * EPOCHS, replace(self, rows=rows)
 
     def until(self, step: int) -> "Series":
-        """Return the same trials, cut off at a gradient step."""
         return replace(self, rows=self.rows[:, : step // EPOCHS])
 
 
@@ -148,14 +139,14 @@ def run_arms(
     cluster: str | None = None,
     progress: Progress,
 ) -> dict[str, Series]:
-    """Run the missing trials, and store them in the record of `folder`. Return all finished trials by the arm's name.
+    """Run and store the missing trials. Return all finished trials by arm.
 
-    `quick_steps` selects a quick run: each arm then has two trials with this number of gradient steps. Quick runs have
-    their own record and their own folder of runs. If `workers` is 0, no trial is run, so an arm may have no trials.
-    `cluster`: see `run_trials.run`.
+    Args:
+        quick_steps: gradient steps of a quick run, which has two trials per arm.
+        workers: if 0, only load the stored trials.
 
     Raises:
-        AgentError: The stored trials are damaged or have another seed or recipe, or there are no finished trials.
+        AgentError: The stored trials do not fit, or there are none.
     """
     prefix = ""
     if quick_steps is not None:

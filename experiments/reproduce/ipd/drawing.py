@@ -1,7 +1,4 @@
-"""Draw figures of the prisoner's dilemma in the style of the post by Turner and Einhorn (2023).
-
-The figures show the shares of alternating, cooperating and defecting games against gradient steps.
-"""
+"""Draw the curves of the prisoner's dilemma in the style of the post."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,10 +41,7 @@ def _draw_shares(axis: Any, series: Series, trial: int | None) -> None:
 
 
 def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *, columns: int) -> None:
-    """Draw the shares of games. Each panel is a tuple (title, series, trial).
-
-    If the index `trial` is None, draw the mean over trials and shade one standard deviation around it.
-    """
+    """Draw the shares of games. A panel is (title, series, trial). Without a trial, draw the mean."""
     figure, axes = _axes(len(panels), columns, 4.75, 3.4)
     for axis, (title, series, trial) in zip(axes, panels, strict=True):
         _draw_shares(axis, series, trial)
@@ -60,7 +54,6 @@ def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *,
 
 
 def plot_trials(path: Path, panels: Sequence[tuple[str, Series]], *, columns: int) -> None:
-    """Draw the share of alternating games, one panel per arm. Thin lines are trials, thick lines their means."""
     figure, axes = _axes(len(panels), columns, 3.2, 2.5)
     for axis, (title, series) in zip(axes, panels, strict=True):
         steps, thinned = series.thinned(POINTS)

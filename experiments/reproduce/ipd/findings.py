@@ -1,7 +1,6 @@
-"""Measure the claims about PPO and ACTDE in the iterated prisoner's dilemma of the post by Turner and Einhorn (2023).
+"""Measure the claims about PPO and ACTDE in the prisoner's dilemma.
 
-A claim is left out if its trials are missing or too short. For some claims, we read the post's number off a figure in
-its public code. Shares are the fractions of alternating, cooperating and defecting games (see arms.py).
+A claim is left out if its trials are missing or too short.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,6 @@ SMOOTH = 10  # length of the moving average in rollouts
 
 
 def measure_ppo(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure the post's claims about PPO's first 1,000 gradient steps, and our own claim about step 10,000."""
     ppo = curves["ppo"]
     measurements: dict[str, Measurement] = {}
     if ppo.reaches(SHORT):
@@ -65,7 +63,7 @@ def measure_actde(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """Return a sentence about how many of the post's numbers lie in our intervals, or [] if none was measured."""
+    """Return a sentence about the numbers that we read off the figures."""
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     read = [one for one in findings if one.id in names and one.verdict != NOT_RUN]
     outside = [f"`{one.id}`" for one in read if one.verdict != REPRODUCED]
@@ -75,11 +73,6 @@ def notes(findings: Sequence[Finding]) -> list[str]:
 
 
 def over_time(actde: Series) -> dict[str, Measurement]:
-    """Measure the post's claims about how ACTDE changes during training, and about the spread over trials.
-
-    According to the post, ACTDE alternates at first and then regresses towards the uniform policy or the softmax over
-    returns. It "reliably" alternates more often than it cooperates or defects, but is otherwise inconsistent.
-    """
     first, end, shares = smooth(actde.until(SHORT)).max(axis=1), actde.last("alternate"), actde.shares()
     early_shares = np.array([actde.early(name) for name in SHARES])
     most = alternates_most(shares).mean()
@@ -100,11 +93,7 @@ def over_time(actde: Series) -> dict[str, Measurement]:
 
 
 def read_off(actde: Series) -> dict[str, Measurement]:
-    """Measure the numbers that we read off the figures in the post's public code.
-
-    The share at a step is the mean over 12 gradient steps near it. The peak is read at the rollout with the highest
-    mean over trials. The intervals are prediction intervals for new trials, as many as the figure shows.
-    """
+    """Measure the numbers that we read off the figures in the public code."""
     bands = {}
     if actde.reaches(232):
         bands["trial-225"] = next_mean(actde.between("alternate", 220, 232), 1)
@@ -119,26 +108,21 @@ def read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure the post's claim that ACTDE seems to converge to the uniform policy with another payoff matrix.
-
-    The post does not say which matrix it shows. The claim holds if, for at least one of `OTHER_MATRICES`, all trials
-    end nearer to the uniform policy than to the softmax over returns.
-    """
+    """Measure the claim that ACTDE converges to the uniform policy with another payoff matrix."""
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(one.reaches(LONG) for one in arms):
         return {}
     nearer = [nearer_to_uniform(one) for one in arms]
+    # the post does not name its matrix, so one of them is enough
     return {"actde.other-matrix": judge(np.concatenate(nearer).sum(), any(trials.all() for trials in nearer))}
 
 
 def nearer_to_uniform(one: Series) -> NDArray[np.bool_]:
-    """Return for each trial whether it ends nearer to the uniform policy than to the softmax over returns."""
     shares = one.shares()
     return distance(shares, UNIFORM) < distance(shares, softmax_shares(one.payoff))
 
 
 def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a table of how the trials on `OTHER_MATRICES` end, or [] if none of them reaches step `LONG`."""
     heads = ["matrix", "best plan", "softmax: alternating, cooperate, defect", "trials at the end", "nearer to uniform"]
     rows = []
     for one in (curves[arm.name] for arm in OTHER_MATRICES):
@@ -151,24 +135,24 @@ def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def distance(shares: Array, policy: Mapping[str, float]) -> Array:
-    """Return the L1 distances [trials] between `shares` [3, trials] and a policy's shares."""
+    """Return the L1 distances [trials] of `shares` [3, trials] from a policy's shares."""
     return np.asarray(np.abs(shares - np.array([[policy[name]] for name in SHARES])).sum(axis=0))
 
 
 def alternates_most(shares: Array) -> NDArray[np.bool_]:
-    """Return an array [...] that is True where alternating games have the largest of the three `shares` [3, ...]."""
+    """Return where alternating games have the largest of the `shares` [3, ...]."""
     return np.asarray(shares[0] > shares[1:].max(axis=0))
 
 
 def smooth(one: Series) -> Array:
-    """Return moving averages of the share of alternating games [trials, rollouts - SMOOTH + 1]."""
+    """Return moving averages [trials, rollouts - SMOOTH + 1] of the share of alternating games."""
     return np.stack([np.convolve(row, np.ones(SMOOTH) / SMOOTH, mode="valid") for row in one.column("alternate")])
 
 
 def first_above(one: Series) -> Array:
     """Return each trial's first gradient step with more than 90% alternating games.
 
-    A trial without such a step gets its number of gradient steps.
+    Without such a step, the result is the length of the trial.
     """
     over = one.column("alternate") > LEARNED
     return np.asarray(np.where(over.any(axis=1), over.argmax(axis=1), one.rows.shape[1]) * EPOCHS, np.float64)

@@ -1,7 +1,6 @@
-"""Check what the post by Turner and Einhorn (2023) says about the payoffs of its prisoner's dilemma.
+"""Check what the post says about the payoffs of its prisoner's dilemma.
 
-The reward depends on the agent's past action and its present action. A sequence of actions is written as a word of the
-letters c (cooperate) and d (defect). Its first letter is the past action, which gives no reward.
+A word such as "cdcd" is a sequence of actions: c for cooperate, and d for defect. The first action gives no reward.
 """
 
 import numpy as np
@@ -19,7 +18,7 @@ PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (
 
 
 def played(words: str, payoff: str = "post") -> list[float]:
-    """Play a sequence such as "cdcd" in the game, and return its rewards. `payoff` is the name of the payoff matrix."""
+    """Play a sequence such as "cdcd", and return its rewards."""
     env = PrisonersDilemma(payoff=payoff, max_turns=len(words))
     names = {action[0]: action for action in ACTIONS}
     env.reset(options={"start": names[words[0]]})
@@ -27,49 +26,45 @@ def played(words: str, payoff: str = "post") -> list[float]:
 
 
 def discounted(words: str, payoff: str = "post") -> float:
-    """Return the discounted return of an infinite sequence of actions.
+    """Return the discounted return of an endless sequence.
 
-    "cdcd" and "dcdc" mean that the two actions alternate forever. Any other `words`, such as "cddd", means the first
-    letter and endless repetitions of the last letter.
+    "cdcd" and "dcdc" alternate forever. Any other word means its first letter, then its last letter forever.
     """
     endless = words[:2] * (FAR // 2) if words in ("cdcd", "dcdc") else words[0] + words[-1] * (FAR - 1)
     return float(np.dot(played(endless, payoff), GAMMA ** np.arange(FAR - 1)))
 
 
 def mean_returns(payoff: str = "post") -> dict[str, float]:
-    """Compute each strategy's return, averaged over the two possible past actions (footnote 5 of the post)."""
+    """Return each strategy's return, averaged over both past actions (footnote 5 of the post)."""
     starts = {"alternate": ("cdcd", "dcdc"), "cooperate": ("cccc", "dccc"), "defect": ("cddd", "dddd")}
     return {name: float(np.mean([discounted(words, payoff) for words in pair])) for name, pair in starts.items()}
 
 
 def softmax_shares(payoff: str = "post") -> dict[str, float]:
-    """Return the softmax over the strategies' mean returns. The post's figures show these shares as dashed lines."""
+    """Return the softmax over the strategies' mean returns."""
     returns = mean_returns(payoff)
     weights = np.exp(list(returns.values()))
     return dict(zip(returns, (weights / weights.sum()).tolist(), strict=True))
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """Return the name of the best plan. A plan's score is the sum of its values for the two possible past actions."""
+    """Return the name of the plan with the largest sum of values."""
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
 
 def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the value [2] of a plan for each past action. `plan` holds the action to take after each past action.
-
-    The values solve v = r + gamma P v, with the plan's rewards r and transition matrix P.
-    """
+    """Return the value [2] of a plan for each past action: v = r + gamma P v."""
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
     return np.linalg.solve(np.eye(2) - gamma * np.eye(2)[list(plan)], rewards)
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:
-    """Return the discount factors above which always cooperating beats always defecting, for each past action.
+    """Return the discount factors above which cooperating beats defecting, for each past action.
 
-    Let [[a, c], [b, d]] be payoff[now][before]. At the threshold g, the two strategies have equal returns:
+    With [[a, c], [b, d]] = payoff[now][before], the returns are equal at the threshold g:
 
-    * After cooperate, a / (1 - g) = b + d g / (1 - g), and therefore g = (b - a) / (b - d).
-    * After defect, c + a g / (1 - g) = d / (1 - g), and therefore g = (d - c) / (a - c).
+    * After cooperate, a / (1 - g) = b + d g / (1 - g).
+    * After defect, c + a g / (1 - g) = d / (1 - g).
     """
     (a, c), (b, d) = payoff
     return (b - a) / (b - d), (d - c) / (a - c)

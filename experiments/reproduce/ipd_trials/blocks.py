@@ -1,14 +1,9 @@
-"""Define the parts of the transformer trunk as pure functions, and compile them.
+"""The parts of the transformer trunk as pure functions, compiled by `torch.compile`.
 
-Because the trunk is tiny, most of its time is spent on moving tensors through memory. `torch.compile` reduces this time
-by fusing each part into a few loops. It needs a C++ compiler. All layers share the compiled code of a part.
+`keep` is a dropout mask of 0 and 1, and `scale` multiplies the numbers that it keeps. `w` holds the parameters.
 
-In several functions, `keep` is a dropout mask, which is 0 where dropout removes a number and 1 elsewhere. `scale` is
-the factor by which dropout multiplies the numbers that it keeps. `w` contains the parameters of a layer, or the token
-embedding and the final layer norm.
-
-Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys,
-S streams.
+Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys, S
+streams.
 """
 
 import os
@@ -46,11 +41,10 @@ def before(x: Tensor, w: Weights) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute causal attention of t queries to J keys. The queries belong to the last t of the J positions.
+    """Compute the causal attention of the last t positions to all J positions.
 
-    Return a tuple (summed, total). `summed` [N, H, E, t, S] is the sum of the values, weighted by the unnormalized
-    attention weights after dropout. `total` [N, H, t, S] is the sum of these weights before dropout. `after` divides
-    `summed` by `total`.
+    Return the weighted sum of the values [N, H, E, t, S], and the sum of the weights [N, H, t, S]. `after` divides the
+    first by the second.
 
     Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], keep [N, H, t, J, S] of dtype uint8.
     """
@@ -69,9 +63,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
 
 
 def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """Return a layer's output [N, D, t, S] for its input x [N, D, t, S] and the two results of `attend`.
+    """Return a layer's output [N, D, t, S] for its input x and the results of `attend`.
 
-    `keep` [N, 2, D, t, S] holds the dropout masks of the two residual updates.
+    `keep` [N, 2, D, t, S] holds the masks of the two residual updates.
     """
     y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
     first, second = (keep * scale).unbind(1)
@@ -83,7 +77,7 @@ def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor,
 def attend_and_after(
     x: Tensor, q: Tensor, k: Tensor, v: Tensor, attention_keep: Tensor, keep: Tensor, scale: Tensor, w: Weights
 ) -> Tensor:
-    """Call `attend` and `after` in one compiled function, because call overhead dominates in a rollout."""
+    """Call `attend` and `after` as one part, because call overhead dominates in a rollout."""
     return after(x, *attend(q, k, v, attention_keep), keep, scale, w)
 
 
@@ -103,14 +97,13 @@ def _norm(x: Tensor, name: str, w: Weights) -> Tensor:  # LayerNorm (Ba et al. 2
 
 
 def can_compile() -> bool:
-    """Return whether `torch.compile` can run. It needs a C++ compiler and Python's header file."""
+    """Return whether `torch.compile` finds a C++ compiler and Python's header file."""
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return shutil.which(os.environ.get("CXX", "g++")) is not None and header.exists()
 
 
 @cache
 def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `part` compiled by `torch.compile`: once for each combination of sizes that are not marked as dynamic."""
     # raised thresholds of Inductor, so that `attend` recomputes the [t, J] attention weights instead of storing them
     names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
     return torch.compile(part, options=dict.fromkeys(names, 1000), dynamic=False)

@@ -1,8 +1,6 @@
-"""Store the training curves of finished trials in one small file in the report's folder.
+"""Store the training curves of finished trials in one small file.
 
-The file `trials.safetensors` holds a half-precision tensor [rollouts, columns] for each trial, under a name like
-ARM/trial-03. Its metadata holds the seed, the recipes, the processor times, and a SHA-256 digest of the curves and of
-the other metadata.
+`trials.safetensors` holds a half-precision tensor [rollouts, columns] for each trial, named like ARM/trial-03.
 """
 
 import hashlib
@@ -26,7 +24,7 @@ NAME = "trials.safetensors"
 
 
 class StoredAbout(TypedDict):
-    """The metadata of `trials.safetensors`, with recipes by arm name and processor seconds by trial name."""
+    """The metadata of `trials.safetensors` (see `Record`)."""
 
     seed: int
     columns: list[str]
@@ -45,10 +43,7 @@ class Record:
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)  # curves [rollouts, columns] by the trial's name
 
     def holds(self, job: Job) -> bool:
-        """Return whether the record holds all trials of a batch at their full length.
-
-        Raise AgentError if it holds trials of the same arm with another recipe.
-        """
+        """Return whether all trials of a batch are complete. Raise AgentError if the recipe differs."""
         return all(self._holds(job.arm, trial) for trial in job.trials)
 
     def _holds(self, arm: Arm, trial: int) -> bool:
@@ -69,7 +64,7 @@ class Record:
                 self.seconds |= dict.fromkeys(names, round(seconds / len(rows), 1))
 
     def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """Return the curves [trials, rollouts, columns] of an arm's finished trials, and their total processor time."""
+        """Return an arm's curves [trials, rollouts, columns] and their total processor time."""
         names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
         return np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS))), sum(self.seconds[name] for name in names)
@@ -88,7 +83,6 @@ def _name(arm: Arm, trial: int) -> str:
 
 
 def _digest(about: Mapping[str, Any], rows: Mapping[str, NDArray[np.float16]]) -> str:
-    """Return the SHA-256 of the metadata (without `digest`) and of the curves, in the order of their names."""
     found = hashlib.sha256(json_hash({name: about[name] for name in about if name != "digest"}).encode())
     for name in sorted(rows):
         found.update(rows[name].tobytes())
@@ -96,11 +90,7 @@ def _digest(about: Mapping[str, Any], rows: Mapping[str, NDArray[np.float16]]) -
 
 
 def read(path: Path, *, seed: int) -> Record:
-    """Return the record in a file, or an empty record if the file does not exist.
-
-    Raises:
-        AgentError: The file is damaged, or has other columns than `COLUMNS` or another seed than `seed`.
-    """
+    """Return the stored record, or an empty one. Raise AgentError if it is damaged or its seed differs."""
     from safetensors import SafetensorError, safe_open
 
     if not is_present(path):

@@ -1,10 +1,7 @@
-"""Run trials in batches, with several batches in parallel. An interrupted batch resumes from its last checkpoint.
+"""Run trials in parallel batches. An interrupted batch resumes from its last checkpoint.
 
-A batch is a group of an arm's trials that run in one process. Each batch has a folder like RUNS/ARM/trials-00-04. In
-this folder, `trials.json` describes the batch, and `checkpoint.safetensors` holds its last checkpoint.
-
-Trial i of every arm starts with the same weights. In arms with dropout, trial i also uses the same random numbers. Arms
-can therefore be compared in pairs of trials.
+A batch is a group of trials in one process and one folder, such as RUNS/ARM/trials-00-04. Trial i of every arm starts
+with the same weights, so arms can be compared in pairs of trials.
 """
 
 import json
@@ -36,12 +33,12 @@ COMPILED_FROM = 100  # rollouts per trial; for fewer, compilation (about 45 s on
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A set of trials with the same recipe. Each has `steps` gradient steps, a multiple of `EPOCHS`."""
+    """A set of trials with the same recipe."""
 
     name: str
     recipe: Recipe
     trials: int
-    steps: int
+    steps: int  # gradient steps of each trial, a multiple of `EPOCHS`
 
     @property
     def rollouts(self) -> int:
@@ -50,7 +47,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A batch of trials of one arm. An arm numbers its trials from 0."""
+    """A batch of trials of one arm."""
 
     arm: Arm
     trials: range
@@ -69,7 +66,6 @@ class Job:
 
 
 def jobs_of(arm: Arm, seed: int) -> list[Job]:
-    """Return all trials of an arm, split into batches."""
     trials = range(arm.trials)
     return [Job(arm=arm, trials=trials[start : start + BATCH], seed=seed) for start in trials[::BATCH]]
 
@@ -82,14 +78,11 @@ def run(
     cluster: str | None = None,
     on_progress: Callable[[str, float, float], None],
 ) -> None:
-    """Run all batches to the end, in the given order. At most `workers` batches run at once.
+    """Run all batches to the end, at most `workers` at once.
 
-    If `cluster` is the address of a Ray cluster, the batches run there (see `ClusterPool`). After each checkpoint of a
-    batch, `on_progress` is called with three arguments: the name of the batch, the number of rollouts that `run` has
-    done so far, and the number that it must do in total.
-
-    Raises:
-        AgentError: The folder of a batch holds other trials or is damaged.
+    Args:
+        cluster: the address of a Ray cluster that runs the batches.
+        on_progress: called with the name of a batch, the rollouts done by this call, and their total.
     """
     done = {job: min(_rollouts_of(job, runs), job.arm.rollouts) for job in jobs}
     before, total = sum(done.values()), sum(job.arm.rollouts for job in jobs)
@@ -113,9 +106,7 @@ def run(
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Run at most `rollouts` further rollouts of a batch on one core, and write a checkpoint.
-
-    Return the number of rollouts that the batch has done since its beginning.
+    """Run up to `rollouts` further rollouts of a batch. Return how many it has done in total.
 
     Raises:
         DivergenceError: A number is not finite. The last checkpoint is kept.
@@ -140,11 +131,7 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
 
 
 def load(job: Job, runs: Path) -> Trials:
-    """Return the trials of a batch at their last checkpoint, or new trials in a new folder.
-
-    Raises:
-        AgentError: The folder holds other trials or is damaged.
-    """
+    """Return the trials of a batch at their last checkpoint, or new trials."""
     folder = runs / job.name
     create_folder(folder)
     remove_leftovers(folder)  # the command holds the lock of the folder with all runs
@@ -164,11 +151,7 @@ def load(job: Job, runs: Path) -> Trials:
 
 
 def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """Return a batch's curves [trials, rollouts, columns] and processor seconds, or None if it is unfinished.
-
-    Raises:
-        AgentError: The folder holds other trials or is damaged.
-    """
+    """Return the curves [trials, rollouts, columns] and processor seconds of a finished batch."""
     if _rollouts_of(job, runs) < job.arm.rollouts:
         return None
     _check(job, runs)

@@ -1,9 +1,6 @@
-"""Train several models at once in the prisoner's dilemma of the post by Turner and Einhorn (2023).
+"""Train several models at once in the prisoner's dilemma of the post.
 
-A trial is one model that plays and learns with its own random seed. The update rules and losses are those of `actde`.
-
-The actions are cooperate (0) and defect (1). The model plays against its own previous action, so a game is a pair of
-consecutive actions. Streams are independent sequences of actions that a model plays in parallel.
+The actions are cooperate (0) and defect (1). A model plays against its own previous action, in several streams at once.
 
 Shapes: N trials, T positions, S streams.
 """
@@ -31,12 +28,7 @@ COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_a
 
 
 class Recipe(Config):
-    """The settings that all trials of a batch share.
-
-    The defaults are those of ACTDE in the public code that made the post's figures. If `detach_heads` is true, the
-    gradients of v and q stop at the trunk's output. If the Q head's learning rate `q_lr` is None, it equals `lr`.
-    Weight decay applies only to the weight matrices of linear layers. Dropout applies to rollout and update.
-    """
+    """The settings of all trials of a batch. The defaults are those of the post's public code."""
 
     optimizer: str = "actde"
     payoff: Literal[tuple(PAYOFFS)] = "post"  # type: ignore[valid-type]  # the names of the matrices
@@ -44,20 +36,15 @@ class Recipe(Config):
     gae_lambda: Fraction = 0.95
     whitening: Literal["none", "batch"] = "none"
     value_loss: Literal["ppo", "ilql"] = "ppo"
-    detach_heads: bool = False
+    detach_heads: bool = False  # whether the gradients of v and q stop at the output of the trunk
     lr: Positive = 5e-4
-    q_lr: Positive | None = None
-    weight_decay: NonNegative = 0.1
+    q_lr: Positive | None = None  # of the Q head, `lr` by default
+    weight_decay: NonNegative = 0.1  # of the weight matrices of linear layers
     dropout: BelowOne = 0.1
 
 
 class Trials:
-    """Trials that run at the same time without influencing each other. Each has its own seed.
-
-    Attributes:
-        curves: the quantities named in `COLUMNS` for all rollouts so far [N, rollouts, columns].
-        seconds: the processor time so far. The caller of `step` must update it.
-    """
+    """Independent trials that run at the same time, each with its own seed."""
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
         self.recipe = recipe
@@ -71,7 +58,7 @@ class Trials:
         self.last = (self.random.uniform(S) < 0.5).long()
         self.payoff = torch.tensor(PAYOFFS[recipe.payoff])
         self.curves = torch.zeros(len(seeds), 0, len(COLUMNS), dtype=torch.float64)
-        self.seconds = 0.0
+        self.seconds = 0.0  # of processor time; the caller of `step` must update it
 
     def _groups(self) -> list[dict[str, Any]]:
         recipe, weights = self.recipe, self.model.weights
@@ -85,7 +72,7 @@ class Trials:
         ]
 
     def step(self) -> Tensor:
-        """Play a rollout of 100 games per stream, and train on it. Return the new row of `curves` [N, columns]."""
+        """Play a rollout, and train on it. Return the new row of `curves` [N, columns]."""
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
@@ -115,7 +102,6 @@ class Trials:
         return self.curves[:, -1]
 
     def state(self) -> dict[str, Tensor]:
-        """Return all tensors that are needed to resume the trials exactly."""
         found = {f"weights.{name}": parameter.detach() for name, parameter in self.model.weights.items()}
         for index, moments in self.torch_optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
@@ -123,7 +109,7 @@ class Trials:
         return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from `state`. Raise KeyError, RuntimeError or ValueError if it does not fit these trials."""
+        """Resume from `state`. Raise KeyError, RuntimeError or ValueError if it does not fit."""
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
@@ -136,7 +122,7 @@ class Trials:
         self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
     def _targets(self, batch: Batch) -> Targets:
-        """Return the advantages and the return targets. Whitening uses each trial's own mean and standard deviation."""
+        """Return the targets, whitened within each trial."""
         if self.recipe.whitening == "none":
             return self.optimizer.targets(batch)
         tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
@@ -157,7 +143,7 @@ class Trials:
         )
 
     def _clip_gradients(self) -> None:
-        """Scale each trial's gradient to a norm of at most `CLIP_NORM`, as PyTorch's `clip_grad_norm_` does."""
+        """Clip the norm of each trial's own gradient."""
         gradients = [parameter.grad for parameter in self.model.weights.values() if parameter.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
         factors = (CLIP_NORM / (norms + 1e-6)).clamp(max=1.0)

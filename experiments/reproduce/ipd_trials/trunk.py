@@ -1,10 +1,7 @@
-"""Implement the model of the post by Turner and Einhorn (2023) for several trials at once.
+"""The post's model for several trials at once: a GPT-2 trunk with heads for the policy, v and q.
 
-The model is a GPT-2 trunk with three linear heads for the policy, v and q. Each trial has its own weights, and its own
-generator of the dropout masks and actions (`Random`).
-
-Shapes: N trials, L layers, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, T positions,
-S streams (sequences of actions that each trial plays in parallel).
+Shapes: N trials, L layers, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, T positions, S
+streams (sequences of actions that each trial plays in parallel).
 """
 
 from collections.abc import Callable, Sequence
@@ -37,18 +34,14 @@ Heads = tuple[Tensor, Tensor, Tensor]  # the heads' outputs: log pi [N, 2, T, S]
 
 
 class Random:
-    """One SFC64 generator per trial. A trial's random numbers do not depend on the other trials."""
+    """Random numbers from one generator per trial, so that trials are independent."""
 
     def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         self._generators = [np.random.SFC64(seed) for seed in seeds]
 
     def keep(self, size: int, dropout: float) -> Tensor:
-        """Sample dropout masks [trials, size] of dtype uint8.
-
-        An entry is 0 with probability `dropout`, rounded to a multiple of 1 / 65,536, and otherwise 1. If the rounded
-        probability is 0, no random number is drawn.
-        """
-        threshold = round(dropout * 65536)
+        """Sample masks [trials, size] of dtype uint8, which are 0 with probability `dropout`."""
+        threshold = round(dropout * 65536)  # the probability is rounded
         if not threshold:
             return torch.ones(len(self._generators), size, dtype=torch.uint8)
         kept = np.empty((len(self._generators), size), bool)
@@ -68,18 +61,14 @@ class Random:
         return torch.from_numpy(np.stack([state["state"]["state"] for state in states]).view(np.int64))
 
     def load_state(self, state: Tensor) -> None:
-        """Restore a result of the method `state`. Raise ValueError if its shape is wrong."""
+        """Restore a result of `state`. Raise ValueError if its shape is wrong."""
         for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
             changed: Any = {**generator.state, "state": {"state": words}}
             generator.state = changed
 
 
 class Model(nn.Module):
-    """The trunks and heads of several trials.
-
-    Each trial has its own generator, which initializes the trial's weights as in GPT-2. If `detach_heads` is true, the
-    gradients of v and q stop at the trunk's output. If `compiled` is true, `torch.compile` compiles the trunk.
-    """
+    """The trunks and heads of several trials. Each generator initializes one trial as in GPT-2."""
 
     def __init__(
         self, generators: Sequence[torch.Generator], *, dropout: float, detach_heads: bool, compiled: bool = False
@@ -92,9 +81,9 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def generate(self, first: Tensor, random: Random) -> tuple[Tensor, Heads]:
-        """Sample 100 actions in each stream after the tokens `first` [N, S].
+        """Sample 100 actions per stream after the tokens `first` [N, S].
 
-        Return all tokens [N, T, S] including the first ones, and the outputs of the heads.
+        Return all tokens [N, T, S], and the outputs of the heads.
         """
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
@@ -115,12 +104,9 @@ class Model(nn.Module):
         return tokens, self.heads(hidden)
 
     def _next(self, x: Tensor, cache: Tensor, mask: Tensor, keep: Tensor, w: Weights) -> Tensor:
-        """Return a layer's output for its input `x` [N, D, 1, S] at the next position.
+        """Return a layer's output for `x` [N, D, 1, S], and store the new key and value in `cache`.
 
-        The position's key and value are stored in `cache` [N, 2, H, E, T, S].
-
-        Dropout masks: `mask` [N, H, 1, J, S] for the attention weights of the J positions so far, and `keep`
-        [N, 2, D, 1, S] for the two residual updates.
+        Shapes: cache [N, 2, H, E, T, S], mask [N, H, 1, J, S], keep [N, 2, D, 1, S].
         """
         keys = mask.shape[3]
         qkv = self._run(blocks.before, x, w)
@@ -136,7 +122,7 @@ class Model(nn.Module):
         return out
 
     def forward(self, tokens: Tensor, random: Random) -> Heads:
-        """Return the heads' outputs at every position of `tokens` [N, T, S], with gradients."""
+        """Return the heads' outputs for `tokens` [N, T, S], with gradients."""
         ends, residual = self._ends(), self._residual_masks(random)
         masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
         x = self._run(blocks.embed, tokens, self.weights["wpe"], residual[:, 0], self.scale, ends)
@@ -171,14 +157,11 @@ class Model(nn.Module):
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:
-        """Sample dropout masks [N, 1 + 2 L, D, T, S] for the embedding and for each layer's two residual updates."""
+        """Sample masks [N, 1 + 2 L, D, T, S] for the embedding and the residual updates."""
         return random.keep((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
 
     def _attention_masks(self, sizes: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
-        """Sample the dropout masks of the attention weights, one for each pair (J keys, t queries) in `sizes`.
-
-        Each mask has the shape [N, L, H, t, J, S].
-        """
+        """Sample a mask [N, L, H, t, J, S] for each pair (J keys, t queries) in `sizes`."""
         lengths = [L * H * t * keys * S for keys, t in sizes]
         parts = torch.split(random.keep(sum(lengths), self.dropout), lengths, dim=1)
         return [part.view(-1, L, H, t, keys, S) for part, (keys, t) in zip(parts, sizes, strict=True)]

@@ -1,7 +1,4 @@
-"""Part `sensitivity`: measure which training settings change ACTDE's results in the iterated prisoner's dilemma.
-
-The post by Turner and Einhorn (2023) says that the results are sensitive to variations but shows no figures of them.
-"""
+"""Part `sensitivity`: measure how training settings affect ACTDE in the prisoner's dilemma."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +15,7 @@ QUICK_STEPS = 20
 def run(
     *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
 ) -> Outcome:
-    """Run the missing trials. A full run takes several hours on two cores. A quick run takes half a minute."""
+    """Run the part. A full run takes several hours on two cores."""
     arms, steps = [ACTDE, PPO, *GRID, *ABLATIONS], QUICK_STEPS if quick else None
     curves = run_arms(arms, folder, seed=seed, quick_steps=steps, workers=workers, cluster=cluster, progress=progress)
     judgements = judged("sensitivity", findings.measure_grid(curves) | findings.measure_ablations(curves))

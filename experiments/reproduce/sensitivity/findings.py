@@ -1,10 +1,6 @@
-"""Measure how changes of the training recipe affect ACTDE in the iterated prisoner's dilemma.
+"""Measure how changes of the training recipe affect ACTDE in the prisoner's dilemma.
 
-The grid tests all eight combinations of three switches: whitened advantages, detached heads and ILQL's value loss.
-Each combination is trained for 4,000 gradient steps.
-
-The ablations change one or two settings in the recipe of the post by Turner and Einhorn (2023), and train for 10,000
-steps. They test what causes the drift from alternating to the uniform policy: ACTDE or the recipe.
+The grid combines three switches. The ablations change one or two settings.
 """
 
 import math
@@ -32,22 +28,17 @@ LABELS = {ACTDE.name: "the post's recipe", **WHAT, PPO.name: "PPO, the same reci
 
 
 def cell_name(*switches: str) -> str:
-    """Return the name of the arm with these switches, given in the order of `SWITCHES`."""
     return "-".join([ACTDE.name, *switches])
 
 
 def effect(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return the shares of alternating games without any switch, and those with only `switch`.
-
-    Entries with the same index are a pair of trials with the same initial weights.
-    """
+    """Return the shares of alternating games in pairs of trials, without and with `switch`."""
     plain, other = curves[cell_name()].last("alternate", MIDDLE), curves[cell_name(switch)].last("alternate", MIDDLE)
     pairs = min(len(plain), len(other))
     return plain[:pairs], other[:pairs]
 
 
 def measure_grid(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure the claims about the grid. Return {} if a combination has too few or too short trials."""
     cells = [curves[cell_name(*switches)] for switches in CELLS]
     if not all(cell.reaches(MIDDLE) for cell in cells):
         return {}
@@ -62,18 +53,15 @@ def measure_grid(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def change(curves: Mapping[str, Series], switch: str) -> Measurement:
-    """Test whether a switch changes the share of alternating games: its mean, or its spread over trials.
-
-    The tests are the paired t-test for the mean, and the test of Brown and Forsythe (1974) for the spread.
-    """
+    """Test whether a switch changes the mean or the spread of the alternating share."""
     plain, other = effect(curves, switch)
     moved = stats.ttest_rel(other, plain).pvalue < LEVEL
+    # with the median, this is the test of Brown and Forsythe (1974)
     spread = stats.levene(curves[cell_name()].last("alternate", MIDDLE), other, center="median").pvalue < LEVEL
     return judge(over_trials(other - plain), moved or spread)
 
 
 def grid_notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a paragraph and a table of the combinations that were run, or [] if none was run."""
     heads = ("whitening", "heads", "value loss", "trials", "alternating", "st. dev.", "cooperate", "defect",
              "entropy (nats)", "below .1 nats")  # fmt: skip
     rows = []
@@ -90,24 +78,23 @@ def grid_notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def interval(sample: Array, *, low: float = -math.inf, high: float = math.inf) -> str:
-    """Format the mean over trials and its 95% interval, clipped to a range, such as "0.74 (0.61 to 0.87)"."""
+    """Format the mean and its 95% interval, such as "0.74 (0.61 to 0.87)"."""
     band = over_trials(sample)
     return f"{band['ours']:.2f} ({max(low, band['low']):.2f} to {min(high, band['high']):.2f})"
 
 
 def drift(one: Series) -> Array:
-    """Return each trial's share of alternating games at steps 200 to 400 minus the share at the end."""
+    """Return each trial's early share of alternating games minus its last share."""
     return one.early("alternate") - one.last("alternate")
 
 
 def less_drift(base: Series, other: Series) -> Array:
-    """Return the drift of `base` minus the drift of `other`, for each pair of trials with the same number."""
+    """Return the drift of `base` minus that of `other`, for each pair of trials."""
     pairs = min(base.trials, other.trials)
     return drift(base)[:pairs] - drift(other)[:pairs]
 
 
 def measure_ablations(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure whether ACTDE drifts with each changed recipe, and whether it drifts less than with the post's recipe."""
     base, measurements = curves[ACTDE.name], {}
     for name in WHAT:
         if base.reaches(LONG) and curves[name].reaches(LONG):
@@ -118,10 +105,6 @@ def measure_ablations(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def ablation_notes(curves: Mapping[str, Series]) -> list[str]:
-    """Return a table of the arms, and a conclusion.
-
-    The result is [] if the post's recipe, or every other arm, has too few or too short trials.
-    """
     names = [name for name in LABELS if curves[name].reaches(LONG)]
     if ACTDE.name not in names or len(names) < 2:
         return []

@@ -1,26 +1,7 @@
-"""An engine that plays any Z-machine story with Jericho's interpreter. The story needs no `.json` from TextWorld.
+"""An engine that plays any Z-machine story with Jericho's interpreter.
 
-Jericho computes a score and detects the end only for the stories that it supports: some well-known stories, and
-TextWorld's games. The engine therefore obtains the values of a response as follows:
-
-    score                For supported stories, Jericho's score. For other stories of versions 1 to 3 that keep a score,
-                         the second global variable, as in the Z-machine standard. Otherwise 0.
-    max_score            For supported stories, Jericho's maximum. Otherwise 0.
-    won, lost            For supported stories, as detected by Jericho. In every story, a closing line such as
-                         `*** You have won ***` also ends the game. An offer to RESTART must follow the line, or the
-                         interpreter must halt. The line counts as a win if it contains "won", "win", "victory" or "the
-                         end". Otherwise it counts as a loss.
-    ended                True if the story halts the interpreter, or asks whether to RESTART or QUIT, without a closing
-                         line. It is then unknown whether the player has won.
-    walkthrough          Jericho's walkthrough if there is one. Otherwise an empty tuple.
-    admissible_commands  The common commands (`USUAL`) that are in the story's dictionary, and all commands of the
-                         walkthrough. Agents that choose among commands can thus play the walkthrough.
-
-Every episode draws the same random numbers. Their seed is the one that Jericho lists for its walkthrough, or `SEED` if
-there is none.
-
-Jericho's search for valid actions is not used. It supports only 57 stories, needs a spaCy language model and a pool of
-processes, and tries hundreds of commands at every turn.
+Jericho detects the score and the end of the stories that it supports. In other stories, a closing line such as `*** You
+have won ***` ends the game. Every episode draws the same random numbers.
 """
 
 import re
@@ -36,18 +17,19 @@ from games.textworld.upstream import opcodes
 from games.textworld.upstream.start import prepare_jericho
 
 SEED = 1
+# Jericho's own search for valid actions supports only 57 stories, and is slow
 USUAL = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest",
          "up", "down", "in", "out", "look", "inventory", "wait")  # fmt: skip
 STATUS = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")  # at the end of an output, perhaps with a status line
 CLOSING = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
 OFFER = re.compile(r"\brestart\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I)
-"""Matches an offer to RESTART or QUIT in the last paragraph of an output. Stories print such offers at their end."""
+"""Matches an offer to RESTART or QUIT in the last paragraph of an output."""
 WINNING = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
 class JerichoEngine(Engine):
-    """Plays `story`. Use this engine in a child process, because a story can crash the process."""
+    """Plays `story`. Use it in a child process, because a story can crash the process."""
 
     _env: Any = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
@@ -86,15 +68,11 @@ class JerichoEngine(Engine):
     __del__ = close
 
     def _load(self) -> str:
-        """Load the story and return its opening text.
-
-        The interpreter derives the kind of game from the file's name, so the story is copied under a suitable name. The
-        interpreter opens the copy at every reset, and exits the process if the copy is missing.
-        """
         from jericho import FrotzEnv
 
         self.close()
         self._folder = tempfile.TemporaryDirectory(prefix="story-", dir=scratch_folder())
+        # the interpreter reads the kind of game from the file's name, and reopens the file at every reset
         copy = Path(self._folder.name) / f"{self._name}.z{self._data[0]}"
         copy.write_bytes(self._data)
         prepare_jericho()
@@ -131,11 +109,8 @@ class JerichoEngine(Engine):
         )
 
     def _header_score(self) -> int:
-        """Return the second global variable, which holds the score in versions 1 to 3 of the Z-machine.
-
-        Return 0 for later versions, and for stories that show the time of day in place of a score.
-        """
-        if self._data[0] > 3 or self._data[1] & 2:
+        """Return the second global variable, the score in versions 1 to 3 of the Z-machine. Otherwise return 0."""
+        if self._data[0] > 3 or self._data[1] & 2:  # the flag means that the story shows the time of day
             return 0
         memory, at = self._env.get_state()[0], int.from_bytes(self._data[12:14], "big") + 2
         return int.from_bytes(bytes(memory[at : at + 2]), "big", signed=True)

@@ -1,9 +1,6 @@
-"""An engine that plays `.tw-pddl` games, such as those of ALFWorld, with TextWorld's environment for PDDL.
+"""An engine for `.tw-pddl` games, such as those of ALFWorld.
 
-A game has one goal, so the score is 1 after a win and otherwise 0. There is no way to lose.
-
-A planner searches for the commands that win. In large games, a search may take hours, so it is limited to
-`SEARCH_SECONDS`. No search is necessary while the player follows the walkthrough or a plan.
+The score is 1 after a win, and otherwise 0. There is no way to lose.
 """
 
 import contextlib
@@ -16,15 +13,13 @@ from games.textworld import pddl_file
 from games.textworld.engines.protocol import Engine, EngineResponse, GameInfo, intermediate_reward
 from games.textworld.upstream import pddl_start
 
-SEARCH_SECONDS = 10
+SEARCH_SECONDS = 10  # the planner may take hours in large games
 
 
 class PddlEngine(Engine):
-    """Plays the game in the file `story`. Use this engine in a child process, because a game can crash the planner.
+    """Plays the game in the file `story`. Use it in a child process, because a game can crash the planner.
 
-    `infos` may name `policy_commands` and `intermediate_reward`. If one of them is requested and the file has no
-    walkthrough, the planner computes a walkthrough. If a search fails, `policy_commands` stays empty until the next
-    episode.
+    `infos` may name `policy_commands` and `intermediate_reward`.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
@@ -57,7 +52,7 @@ class PddlEngine(Engine):
         elif before[1:] and command == before[0]:
             self._policy = before[1:]
         elif before and self._infos:
-            self._policy = pddl_start.plan(self._env, SEARCH_SECONDS)
+            self._policy = pddl_start.plan(self._env, SEARCH_SECONDS)  # empty after a failure, until the next episode
         return self._response(state, before=before or None)
 
     def close(self) -> None:
@@ -65,7 +60,6 @@ class PddlEngine(Engine):
 
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Convert the exceptions that a malformed game causes to GameError. The message contains "TextWorld {what}"."""
         try:
             yield
         except pddl_start.file_errors() as error:
@@ -86,9 +80,5 @@ class PddlEngine(Engine):
 
 
 def _is_playable(command: str) -> bool:
-    """Return whether a command that the game lists can be played.
-
-    TextWorld strips the player's command before it searches the list. A listed command that begins or ends with a blank
-    is therefore never found. Empty and unprintable commands cannot be played either.
-    """
+    # TextWorld strips a command before it searches the list
     return command != "" and command == command.strip() and command.isprintable()

@@ -1,4 +1,4 @@
-"""The interface of engines and the types that engines return. An engine plays the episodes of one text game."""
+"""The interface of engines, which play the episodes of one text game."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,22 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineResponse:
-    """The response of a game at the start of an episode or after one command.
+    """The response of a game. The last four fields are None unless they were requested."""
 
-    All texts are stripped at both ends. `score` is the running score, in game points. `ended` is true if a story has
-    ended without telling whether the player has won or lost. `admissible_commands` is sorted. It may contain commands
-    even after the end of the game, because TextWorld lists some. `policy_commands` are commands that win from this
-    state, according to TextWorld. `policy_commands`, `intermediate_reward`, `description` and `inventory` are None
-    unless they were requested.
-    """
-
-    text: str
-    score: int
+    text: str  # texts are stripped at both ends
+    score: int  # the total of the episode, in game points
     won: bool = False
     lost: bool = False
-    ended: bool = False
-    admissible_commands: tuple[str, ...] = ()
-    policy_commands: tuple[str, ...] | None = None
+    ended: bool = False  # the story has ended without telling whether the player has won
+    admissible_commands: tuple[str, ...] = ()  # sorted; TextWorld lists some even after the end
+    policy_commands: tuple[str, ...] | None = None  # commands that win from here
     intermediate_reward: int | None = None
     description: str | None = None
     inventory: str | None = None
@@ -32,21 +25,15 @@ class EngineResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameInfo:
-    """The properties of a game that are constant during play.
+    """The constant properties of a game."""
 
-    `max_score` is 0 if the maximum is unknown or if a repeatable quest makes the score unlimited.
-    `command_templates` are the templates of the game's rules, such as `go east` or `take {o} from {c}`. `entities` are
-    the names of all doors, objects, rooms and directions. `typed_entities` pairs each name with the letter of its type
-    in the templates, as in `("antique trunk", "c")`.
-    """
-
-    max_score: int
+    max_score: int  # 0 if it is unknown or unlimited
     objective: str = ""
     walkthrough: tuple[str, ...] = ()
-    command_templates: tuple[str, ...] = ()
+    command_templates: tuple[str, ...] = ()  # such as `go east` or `take {o} from {c}`
     verbs: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
-    typed_entities: tuple[tuple[str, str], ...] = ()
+    entities: tuple[str, ...] = ()  # the names of all doors, objects, rooms and directions
+    typed_entities: tuple[tuple[str, str], ...] = ()  # name and letter of the type, such as ("antique trunk", "c")
 
 
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"  # the last line of the banner that every game of TextWorld prints at its start
@@ -56,29 +43,29 @@ INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 
 
 class Engine(ABC):
-    """Plays one game, one episode at a time. Commands must have passed a filter (`command_filter.py`)."""
+    """Plays one game, one episode at a time. Commands must have passed a filter."""
 
     game_info: GameInfo
 
     @abstractmethod
     def reset(self) -> EngineResponse:
-        """Begin an episode and return the opening response. Raise GameError if the game cannot be played."""
+        """Begin an episode. Raise GameError if the game cannot be played."""
 
     @abstractmethod
     def step(self, command: str) -> EngineResponse:
-        """Play one command of an unfinished game and return the response. Raise GameError if the game fails."""
+        """Play one command of an unfinished game. Raise GameError if the game fails."""
 
     def is_cached(self, command: str) -> bool:
-        """Return whether the response to `command` is cached. Such a command needs no filter and no interpreter."""
+        """Return whether the response to `command` is cached."""
         return False
 
     @abstractmethod
     def close(self) -> None:
-        """Free all resources. A second call does nothing. `reset` allocates the resources again."""
+        """Free all resources until the next `reset`."""
 
 
 def game_info(game: Any) -> GameInfo:
-    """Return the constant properties of `game`, which is a TextWorld `Game`."""
+    """Return the constant properties of a TextWorld `Game`."""
     return GameInfo(
         max_score=int(game.max_score) if math.isfinite(game.max_score) else 0,
         objective=game.objective,
@@ -93,16 +80,12 @@ def game_info(game: Any) -> GameInfo:
 def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
     """Return the intermediate reward of a command: 1, 0 or -1.
 
-    `before` and `after` are sequences of actions that win from the states before and after the command. Each is None if
-    TextWorld knows no such sequence. The first rule that applies decides:
-
-    1. A command that wins the game earns 1, and a command that loses it earns -1.
-    2. If `before` is None, the reward is 0.
-    3. If `after` is None, the reward is -1. (TextWorld itself raises TypeError.)
-    4. The reward is 1 if `after` is shorter than `before`, 0 if both have the same length, and -1 if `after` is longer.
+    `before` and `after` are known ways to win, before and after the command. Winning earns 1, and losing -1. Otherwise,
+    a way that becomes shorter earns 1, and a way that becomes longer or unknown earns -1.
     """
     if won or lost:
         return 1 if won else -1
     if before is None:
         return 0
+    # if `after` is None, TextWorld itself raises TypeError
     return -1 if after is None else (len(before) > len(after)) - (len(before) < len(after))

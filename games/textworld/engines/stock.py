@@ -1,4 +1,4 @@
-"""An engine that uses TextWorld's own environment without a cache. The cached engine must give the same responses."""
+"""An engine that uses TextWorld's own environment without a cache."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,9 @@ from games.textworld.upstream.start import prepare_jericho, start, winning_polic
 
 
 class StockEngine(Engine):
-    """Plays `story`, a `.z8` file whose name begins with `tw-` and whose record (`.json`) lies beside it.
+    """Plays `story`, a `.z8` file whose name begins with `tw-`, with its `.json` beside it.
 
-    `infos` are names from `protocol.INFOS`. `fast` skips the work that TextWorld repeats needlessly
-    (`upstream/start.py`). Raise GameError if TextWorld cannot read the two files.
+    `fast` skips TextWorld's repeated work. Raise GameError if TextWorld cannot read the files.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:
@@ -50,10 +49,6 @@ class StockEngine(Engine):
 
     @contextlib.contextmanager
     def _game_errors(self, what: str) -> Iterator[None]:
-        """Convert the exceptions that TextWorld raises for malformed files to GameError.
-
-        The message contains "TextWorld {what}".
-        """
         prepare_jericho()
         try:
             yield

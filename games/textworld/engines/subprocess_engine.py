@@ -1,11 +1,6 @@
 """An engine that runs another engine in a child process, so that a broken game file cannot harm this process.
 
-Parent and child exchange JSON messages over a pipe. If the child crashes, hangs or sends invalid JSON, it is killed and
-the call raises a one-line GameError. If the child ends with an exception in our code, the call raises a RuntimeError
-with the child's traceback. In both cases, the next `reset` starts a new child.
-
-The child works in an empty temporary folder and cannot write large files. This is not a sandbox against malicious code,
-because the child has the rights of the user.
+This is no sandbox, because the child has the rights of the user.
 """
 
 import contextlib
@@ -42,16 +37,16 @@ MAX_FILE = 32_000_000  # the interpreter writes a copy of its own library, 3 MB
 
 
 def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
-    """Create an engine for `story` in this process. `name` is a key of `INNER`."""
+    """Create an engine in this process. `name` is a key of `INNER`."""
     engine: Engine = resolve_name(INNER[name])(story, infos)
     return engine
 
 
 class SubprocessEngine(Engine):
-    """Plays `story` with the engine `inner` in a child process.
+    """Plays `story` with the engine `inner` in a child process. After a failure, the next `reset` starts a new child.
 
-    `loading` is the time limit for loading the game and for each reset. `seconds` is the time limit for each command.
-    Both are in seconds. Raise GameError if a limit is exceeded.
+    * `seconds`: the time limit for each command.
+    * `loading`: the time limit in seconds for loading the game and for each reset.
     """
 
     _child: Child | None = None
@@ -94,10 +89,7 @@ class SubprocessEngine(Engine):
         return self._request(self._job, "while it is loaded", self._loading)
 
     def _request(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
-        """Send `job` to the child process and return the result. Kill the child after a failure or an interrupt.
-
-        Error messages end with `when`, such as `while it is loaded`. `seconds` is the time limit.
-        """
+        """Send `job` to the child and return the result. Errors end with `when`."""
         assert self._child is not None
         connection, reply, failure = self._child.connection, None, "sends invalid data"
         with contextlib.ExitStack() as unless_it_succeeds:
@@ -126,10 +118,7 @@ class SubprocessEngine(Engine):
 
 
 def serve(connection: Connection) -> None:
-    """Answer the parent's messages until the pipe closes. The first message names the game to load.
-
-    This function runs in the child process.
-    """
+    """Answer the parent's messages in the child. The first message names the game."""
     _limit_resources()
     tempfile.tempdir = str(Path.cwd())  # the parent removes this folder
     sys.excepthook = partial(_send_bug, connection)
@@ -152,7 +141,6 @@ def serve(connection: Connection) -> None:
 
 
 def _send_bug(connection: Connection, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Send the traceback of an uncaught exception to the parent. It is a bug, because `serve` catches GameError."""
     text = "".join(traceback.format_exception(kind, error, trace))
     connection.send_bytes(json.dumps({"bug": text}).encode())
 
@@ -166,5 +154,5 @@ def _limit_resources() -> None:
 
 
 def _tuples(value: Any) -> Any:
-    """Convert all lists in `value` to tuples, because JSON turns tuples into lists."""
+    """Convert lists back to tuples, which JSON does not have."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,14 +1,6 @@
 """Generate curricula, which are folders of games with a manifest.
 
-Several processes make the games. Each level has a fixed sequence of seeds, and each seed gives one candidate. A
-candidate is accepted if three conditions are met:
-
-* TextWorld can make its game.
-* The game belongs to the requested split (`manifest.split_of`).
-* No earlier game has the same canonical hash.
-
-The contents of a folder therefore depend on the request alone, not on the number of processes or on interruptions.
-Until the curriculum is complete, `journal.jsonl` stores the verdicts.
+Each level has a fixed sequence of candidates. The contents of a folder depend on the request alone.
 """
 
 import json
@@ -39,17 +31,13 @@ ADVICE = "free some space or choose another folder; the same command resumes whe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate`. `level` is the current level. All other numbers are totals over all levels.
+    """The progress of `generate`, in totals over all levels."""
 
-    `done` of `total` games are accepted. `candidates` counts the candidates that were judged. `passed` maps each reason
-    for a rejection (`duplicates`, `of another split`, `impossible`) to the number of candidates rejected for it.
-    """
-
-    done: int
+    done: int  # accepted games
     total: int
-    level: int
-    candidates: int
-    passed: dict[str, int]
+    level: int  # the current level
+    candidates: int  # accepted and rejected candidates
+    passed: dict[str, int]  # reason for a rejection -> number of candidates
 
 
 def generate(
@@ -65,15 +53,13 @@ def generate(
     cluster: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[ManifestEntry]:
-    """Make a curriculum in the folder `out` and return its games in the order of the manifest.
+    """Make a curriculum in the folder `out` and return its games. The same call resumes an interrupted run.
 
-    The same call resumes an interrupted run. After a finished run, it only verifies and returns the games. `settings`
-    maps further parameters of the family to their values as strings, as in `{"goal": "none"}`. `workers` is the number
-    of processes, by default the number of CPUs that this process may use, but at most 32. `cluster` is the address of a
-    Ray cluster that makes the games instead (see `ClusterPool`).
+    * `settings`: further parameters of the family, such as `{"goal": "none"}`.
+    * `workers`: the number of processes, by default the number of usable CPUs, but at most 32.
+    * `cluster`: the address of a Ray cluster that makes the games instead.
 
-    Raise GameError if the request is invalid, `out` holds other files, a level has too few different games, or the disk
-    is full or read-only.
+    Raise GameError if the request is invalid, `out` holds other files, or a level has too few games.
     """
     request = _request(family, levels, per_level, split, seed, settings or {})
     folder = Path(out).expanduser().absolute()
@@ -92,7 +78,7 @@ def generate(
 
 
 def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed: int, words: Mapping[str, str]) -> Any:
-    """Check the arguments of `generate` and return them as JSON data. `words` is the argument `settings`."""
+    """Check the arguments of `generate` and return them as JSON data."""
     chosen = family(name)
     if split not in manifest.SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, manifest.SPLITS)}")
@@ -119,10 +105,7 @@ def _request(name: str, levels: Sequence[int], per_level: int, split: str, seed:
 
 
 def _claim(folder: Path, request: Any) -> None:
-    """Write the request into `folder`, unless the folder holds the same request already.
-
-    Raise GameError if the folder holds another request, or if it holds files but no request.
-    """
+    """Write the request into `folder`. Raise GameError if the folder holds other files."""
     mark = folder / REQUEST
     if mark.exists():
         if read_json(mark) != request:
@@ -136,7 +119,6 @@ def _claim(folder: Path, request: Any) -> None:
 def _make(
     folder: Path, request: Any, pool: WorkerPool | ClusterPool, report: Callable[[Progress], None]
 ) -> list[ManifestEntry]:
-    """Make all games of the request, level by level, and return their manifest entries."""
     journal = _read_journal(folder / JOURNAL)
     entries: list[ManifestEntry] = []
     passed: Counter[str] = Counter()
@@ -168,17 +150,12 @@ def _make(
 def _candidates(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool | ClusterPool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the verdict on each candidate of a level, endlessly.
-
-    The pool judges the candidates whose verdict is not in `journal`. Each yielded verdict also has an entry `work`, the
-    path of the story. The pool has twice as many jobs as processes, so that no process waits for a slow candidate.
-    Closing the generator cancels the jobs that have not begun.
-    """
+    """Yield the verdict on each candidate of a level, endlessly. The entry `work` is the path of the story."""
     ahead: deque[tuple[str, Path, Any]] = deque()
     number = 0
     try:
         while True:
-            while len(ahead) < 2 * pool.size:
+            while len(ahead) < 2 * pool.size:  # so that no process waits for a slow candidate
                 values = {"level": level, "seed": _seed(request, level, number), **request["settings"]}
                 key = f"{level}-{number}"
                 work = folder / WORK / f"tw-{key}.z8"
@@ -198,14 +175,7 @@ def _candidates(
 
 
 def _judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
-    """Make one game of the family `name` in a worker process, and write it to `path` if it belongs to `split`.
-
-    Return a dict. Its entry `verdict` is one of:
-
-    * `made`: the dict also holds values for the manifest.
-    * `other split`
-    * `impossible`: TextWorld cannot make the game. The entry `why` holds the reason.
-    """
+    """Make one game, and write it if it belongs to `split`. The result's `verdict` is a key of `PASSED`."""
     from games.textworld.generation import make_game
 
     settings = family(name).complete(values)
@@ -228,7 +198,6 @@ def _judge(name: str, values: Values, split: str, path: Path) -> dict[str, Any]:
 
 
 def _is_verdict(verdict: dict[str, Any]) -> bool:
-    """Return whether an object from the journal has all entries of a verdict, with the right types."""
     if verdict.get("verdict") != "made":
         return "key" in verdict and verdict.get("verdict") in PASSED
     kinds = {"key": str, "hash": str, "settings": dict, "max_score": int, "walkthrough_length": int, "sha256": str}
@@ -236,23 +205,18 @@ def _is_verdict(verdict: dict[str, Any]) -> bool:
 
 
 def _seed(request: Any, level: int, number: int) -> int:
-    """Return the seed of candidate `number` of a level. It is a hash of the arguments and never a reserved seed."""
     digest = files.json_hash([request["family"], request["split"], request["seed"], level, number])
     seed = int(digest[:16], 16) % (MAX_SEED + 1)
     return seed - len(RESERVED) if seed in RESERVED else seed
 
 
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> ManifestEntry:
-    """Move an accepted candidate's files into the curriculum and return the manifest entry.
-
-    `at` is the number of games accepted before this one. Files that an interrupted run has already moved stay in place.
-    Raise GameError if a file has changed since it was made.
-    """
+    """Move an accepted candidate into the curriculum. `at` is the number of games accepted before."""
     settings = verdict["settings"]
     path = folder / f"tw-{request['family']}-level{settings['level']}-{at % request['per_level'] + 1:04}.z8"
     for suffix in (".json", ".z8"):
         source = verdict["work"].with_suffix(suffix)
-        if source.exists():
+        if source.exists():  # otherwise, an interrupted run has moved it
             source.replace(path.with_suffix(suffix))
     if manifest.files_hash(path) != verdict["sha256"]:
         raise GameError(f"{folder}: {path.name} was changed since it was made; delete the folder and start again")
@@ -261,10 +225,7 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], at: int) -> Man
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an interrupted run. The keys are `LEVEL-NUMBER`, the level and the candidate's number.
-
-    Delete the first damaged line of the journal and all lines after it.
-    """
+    """Return the verdicts of an interrupted run. The keys are `LEVEL-NUMBER`."""
     journal: dict[str, Any] = {}
     for where, line in read_lines(path) if is_present(path) else ():
         try:

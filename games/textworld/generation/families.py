@@ -1,8 +1,4 @@
-"""The six families of TextWorld games, with their parameters, their levels and the functions that make their games.
-
-A family is a kind of generated game, such as `cooking`. Its levels are presets for its other parameters. If the user
-sets a parameter, the user's value replaces that of the preset.
-"""
+"""The families of TextWorld games: their parameters, their levels and the functions that make their games."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,25 +23,20 @@ OBSERVED = ("full", "part")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family of games. Its levels are the numbers from 1 to `levels`, without those in `excluded`.
-
-    `own_parameters` are the parameters other than `level` and `seed`. `preset(level)` returns their values.
-    `make(settings, options)` returns TextWorld's game before compilation. `brief(game)` returns the objective for the
-    setting `goal=brief`. If `brief` is None, `make` sets this objective itself.
-    """
+    """One family of games, such as `cooking`. Its levels are presets of its parameters."""
 
     name: str
     description: str
-    levels: int
-    own_parameters: tuple[Parameter, ...]
+    levels: int  # the highest level
+    own_parameters: tuple[Parameter, ...]  # without `level` and `seed`
     preset: Callable[[int], dict[str, Value]]
-    make: Callable[[Values, "GameOptions"], "Game"]
-    brief: Callable[["Game"], str] | None = None
-    excluded: range = range(0)
+    make: Callable[[Values, "GameOptions"], "Game"]  # returns the game before compilation
+    brief: Callable[["Game"], str] | None = None  # the objective for `goal=brief`, unless `make` sets it
+    excluded: range = range(0)  # levels that do not exist
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """All parameters, in the order in which a GAME string such as `textworld:coin?level=3&seed=1` lists them."""
+        """All parameters, in the order of a GAME string such as `textworld:coin?level=3&seed=1`."""
         return (
             Parameter(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
             Parameter(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
@@ -53,10 +44,7 @@ class Family:
         )
 
     def complete(self, given: Values) -> dict[str, Value]:
-        """Return all settings of a game: those in `given`, and defaults for the others.
-
-        The defaults are level 1, seed 0 and the values of the level's preset. Raise GameError if the level is excluded.
-        """
+        """Return `given` with defaults for all other settings. Raise GameError if the level is excluded."""
         level = int(str(given.get("level", 1)))
         if level in self.excluded:
             raise GameError(

@@ -1,8 +1,4 @@
-"""Generate one game from its settings and cache its two files, `tw-NAME.z8` and `tw-NAME.json`.
-
-The same settings always give the same bytes. TextWorld takes some values from the iteration order of sets, from the
-clock or from its installation path. This module replaces these values.
-"""
+"""Generate one game from its settings and cache its files. The same settings always give the same bytes."""
 
 import hashlib
 import json
@@ -34,15 +30,13 @@ ADVICE = f"free some space, or name a writable folder in the environment variabl
 
 
 class FaultyGameError(GameError):
-    """TextWorld made a faulty game, such as one that its own walkthrough does not win. Another seed may work."""
+    """TextWorld made a faulty game. Another seed may work."""
 
 
 def cached_game(name: str, values: Values) -> Path:
     """Return the path of the `.z8` of the game with these settings. `name` is the game's family.
 
-    If the game is missing or damaged in the cache, one process makes it while the others wait. If TextWorld makes a
-    faulty game, try again with a seed derived from the first, for up to `ATTEMPTS` games in total. Raise GameError if
-    the settings allow no game, if all attempts give faulty games, or if the cache cannot be written.
+    Make the game if it is missing, with up to `ATTEMPTS` seeds. Raise GameError if none of them works.
     """
     settings = family(name).complete(values)
     stem = f"tw-{name}-{files.json_hash([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
@@ -65,7 +59,7 @@ def cached_game(name: str, values: Values) -> Path:
 def make_game(name: str, values: Values, *, attempt: int = 0) -> "Game":
     """Return TextWorld's game for these settings, with a walkthrough, before compilation.
 
-    Attempt 0 uses the seed in `values`. Later attempts use seeds that are derived from it.
+    Attempt 0 uses the seed in `values`. Later attempts use other seeds.
     """
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
@@ -110,9 +104,9 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> "Game":
 
 
 def write_game(game: "Game", path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write its `.json` beside it. Each file is written atomically.
+    """Compile `game` to `path` (`.z8`) and write its `.json` beside it.
 
-    Raise FaultyGameError if the walkthrough does not win, and GameError if the game is too large.
+    Raise FaultyGameError if the walkthrough fails, and GameError if the game is too large.
     """
     from textworld.generator.inform7 import generate_inform7_source
 
@@ -125,7 +119,7 @@ def write_game(game: "Game", path: Path) -> None:
 
 
 def _record(game: "Game", story: str) -> bytes:
-    """Return the content of the game's `.json`. It includes `story`, the hash of the `.z8`, and a hash of the rest."""
+    """Return the content of the game's `.json`. `story` is the hash of the `.z8`."""
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
@@ -135,10 +129,7 @@ def _record(game: "Game", story: str) -> bytes:
 
 
 def canonical_hash(game: "Game") -> str:
-    """Return a hash of a game's facts, names and quests. Two games with the same hash play alike.
-
-    Prose, the wording of the objective, ids, seeds and the order of facts and quests do not affect the hash.
-    """
+    """Return a hash of a game's facts, names and quests. Two games with the same hash play alike."""
     names = {key: info.name or key for key, info in game.infos.items()}
 
     def spell(facts: Any) -> list[list[str]]:
@@ -153,15 +144,11 @@ def canonical_hash(game: "Game") -> str:
 
 
 def _without_redundant_opens(game: "Game") -> list[str]:
-    """Return the walkthrough without commands that open something that is already open.
-
-    The walkthroughs of cooking games contain such commands, which are not admissible.
-    """
     is_open = {game.infos[fact.arguments[0].name].name for fact in game.world.facts if fact.name == "open"}
     commands = []
     for command in game.metadata["walkthrough"]:
         verb, _, thing = command.partition(" ")
-        if verb == "open" and thing in is_open:
+        if verb == "open" and thing in is_open:  # not admissible; cooking games contain such commands
             continue
         if verb in ("open", "close"):
             (is_open.add if verb == "open" else is_open.discard)(thing)

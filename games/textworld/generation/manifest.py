@@ -17,24 +17,19 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestEntry:
-    """One game of a curriculum, stored as one line of its manifest.
+    """One game of a curriculum, stored as one line of its manifest."""
 
-    `file` is the name of the `.z8`. `path`, its full path, is not stored. `settings` includes the values of the level's
-    preset. `max_score` is in game points, and `walkthrough_length` is a number of commands. `hash` is the canonical
-    hash (`make_game.canonical_hash`). `sha256` is the result of `files_hash`.
-    """
-
-    file: str
+    file: str  # the name of the `.z8`
     family: str
     level: int
     seed: int
     split: str
     settings: dict[str, Any]
-    max_score: int
-    walkthrough_length: int
-    hash: str
-    sha256: str
-    path: Path = field(default=Path(), compare=False)
+    max_score: int  # in game points
+    walkthrough_length: int  # in commands
+    hash: str  # the canonical hash
+    sha256: str  # the result of `files_hash`
+    path: Path = field(default=Path(), compare=False)  # not stored
 
 
 KEYS = tuple(item.name for item in fields(ManifestEntry) if item.name != "path")
@@ -42,21 +37,19 @@ TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int,
 
 
 def split_of(canonical: str) -> str:
-    """Return the split of the game that has the canonical hash `canonical`.
+    """Return the split of a game by its canonical hash: 60 % are `train`, 20 % `valid` and 20 % `test`.
 
-    Three fifths of all hashes belong to `train`, one fifth to `valid` and one fifth to `test`. Do not use this function
-    for cooking games: TextWorld itself has separate foods and recipes for each split.
+    Do not use this function for cooking games, because TextWorld itself splits them.
     """
     return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
 
 
 def files_hash(story: Path) -> str:
-    """Return the SHA-256 of the bytes of a story (`.z8`) followed by the bytes of its record (`.json`)."""
+    """Return the SHA-256 of a story (`.z8`) followed by its record (`.json`)."""
     return hashlib.sha256(read_bytes(story) + read_bytes(story.with_suffix(".json"))).hexdigest()
 
 
 def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> None:
-    """Write the manifest of `folder` atomically."""
     lines = (json.dumps({key: getattr(entry, key) for key in KEYS}) + "\n" for entry in entries)
     files.atomic_write(folder / NAME, lines)
 
@@ -64,7 +57,7 @@ def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> None:
 def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry]:
     """Return the games of a manifest in its order, or only those of `split`.
 
-    Raise GameError if a line is malformed, a file is missing, or a file's hash differs from the recorded hash.
+    Raise GameError if a line is malformed, or if a file is missing or has changed.
     """
     if split is not None and split not in SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")

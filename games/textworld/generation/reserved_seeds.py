@@ -1,7 +1,6 @@
-"""Seeds that training must not use, because they are reserved for the evaluation card.
+"""Seeds that are reserved for the evaluation card (`evaluate --card`). Training must not use them.
 
-The evaluation card (`evaluate --card`) is a benchmark of fixed tasks. In a family with few games, a training seed may
-give the same game as a reserved seed. Most tasks therefore use only games whose hash assigns them to the test split.
+Another seed may give the same game, so most tasks of the card use only games of the test split.
 """
 
 import re
@@ -17,14 +16,14 @@ RESERVED = range(2_000_000_000, 2_000_100_000)
 
 
 def reject_reserved_seeds(specs: Iterable["GameSpec"]) -> None:
-    """Raise GameError if any game's seed is reserved for evaluation."""
+    """Raise GameError if any game's seed is reserved."""
     for spec in specs:
         if dict(spec.settings).get("seed") in RESERVED:
             raise _error(spec.name)
 
 
 def reject_reserved_name(name: str) -> None:
-    """Raise GameError if the seed in a game's canonical name, as in `textworld:coin?level=1&seed=5`, is reserved."""
+    """Raise GameError if the seed in a name such as `textworld:coin?level=1&seed=5` is reserved."""
     seed = re.search(r"[?&]seed=([0-9]{1,20})(?![0-9])", name)
     if seed and int(seed[1]) in RESERVED:
         raise _error(name)

@@ -1,22 +1,7 @@
 """Text-Nav, rebuilt from its description in the LMRL-Gym paper (Abdulhai et al. 2023, arXiv 2311.18232, C.2).
 
-The paper fixes the following points:
-
-* The game is a TextWorld house of 10 named rooms. It contains things that can be opened, closed, picked up and placed.
-* The player begins in a random room and must put the stale food from the living room into the fridge in the kitchen.
-* The reward is 1 for completing this task and 0 otherwise.
-* A state is a text of four parts: the room, the inventory, the things in the room, and the exits. If the game is fully
-  observed, every turn shows all four parts. If the game is partly observed, every turn shows the last two.
-
-We chose the map, eight of the room names, the furniture, the other things, the turn limit, and the following points:
-
-* The fridge is closed at the beginning. The player wins as soon as the food is in it, without closing the fridge.
-* The opening text states the objective (`goal=brief`) or omits it (`goal=none`).
-* The last turn shows the game's own response instead of a state.
-* The paper has one house. With `house=drawn` (level 2), the seed determines the arrangement of the rooms, so that some
-  houses can be held out for tests.
-
-The word tokenizer for TextWorld lacks `stale`, so small trunks with this tokenizer read `[UNK] food`.
+* From the paper: 10 named rooms, a random first room, the task, its reward of 1, and the texts of the turns.
+* Ours: the map, eight of the names, the furniture, other things, the turn limit, drawn houses, and the last text.
 """
 
 from __future__ import annotations
@@ -35,14 +20,10 @@ if TYPE_CHECKING:
 
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
-"""The rooms of the fixed house. A drawn house shuffles the names.
-
-A room's index is its position. Positions 0-4 form a row from west to east. Positions 5-9 form a second row, south of
-the first.
-"""
+"""The rooms of the fixed house by position. Positions 0-4 form a row from west to east, and 5-9 a row south of it."""
 PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
          (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
-"""The passages as tuples (a, direction, b). Position b lies in this direction from position a."""
+"""The passages (a, direction, b). Position b lies in this direction from position a."""
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 WAYS = (*PATHS, *((other, OPPOSITE[direction], one) for one, direction, other in PATHS))
 FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
@@ -56,7 +37,7 @@ FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "office": ("desk", "s", ("book", "pen")),
     "bathroom": ("sink", "s", ("soap bar",)),
 }
-FOOD, FROM, INTO = "stale food", "living room", "kitchen"
+FOOD, FROM, INTO = "stale food", "living room", "kitchen"  # the word tokenizer reads `stale` as [UNK]
 OBJECTIVE = f"Take the {FOOD} from the {FROM} and put it into the fridge in the {INTO}."
 PARTS = ("description", "inventory")  # the infos from which `state` makes the text of a turn
 # descriptions in Inform 7, which has no nested conditions
@@ -74,7 +55,7 @@ CONTAINER = (
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
     """Return TextWorld's game before compilation.
 
-    The seed of `options` determines the player's first room and, for `house=drawn`, the positions of the rooms.
+    The seed of `options` determines the first room and, for `house=drawn`, the positions of the rooms.
     """
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
@@ -102,10 +83,9 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
 
 
 def state(response: EngineResponse, observed: Value) -> str:
-    """Return the text of a turn: the visible parts of the state or, after the end, the game's own response.
+    """Return the text of a turn or, after the end, the game's own response.
 
-    If `observed` is `part`, the visible parts are the things in the room and the exits. If `observed` is `full`, the
-    room and the inventory are visible too.
+    `observed` is `full`, or `part` for a text without the room's name and the inventory.
     """
     if response.won or response.lost:
         return response.text
@@ -116,11 +96,6 @@ def state(response: EngineResponse, observed: Value) -> str:
 
 
 def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
-    """Put a piece of furniture and its contents into `room`, and set the room's description.
-
-    `piece` is an entry of FURNITURE, or None. `things` maps names to entities, and the new entities are added to it.
-    The description does not contain the room's name.
-    """
     exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
     furniture = ""
     if piece is not None:
@@ -137,7 +112,7 @@ def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | No
 
 
 def _walkthrough(names: Sequence[str], start: int) -> list[str]:
-    """Return the shortest solution from position `start`. `names` holds the name of the room at each position."""
+    """Return the shortest solution from position `start`. `names` are the rooms by position."""
     source, goal = names.index(FROM), names.index(INTO)
     holder, into = FURNITURE[FROM][0], FURNITURE[INTO][0]
     fetch = [*_way(start, source), f"take {FOOD} from {holder}"]
@@ -145,7 +120,6 @@ def _walkthrough(names: Sequence[str], start: int) -> list[str]:
 
 
 def _way(start: int, end: int) -> list[str]:
-    """Return a shortest sequence of `go` commands from position `start` to position `end`."""
     ways: dict[int, list[str]] = {start: []}
     queue = [start]
     for place in queue:

@@ -1,15 +1,6 @@
-"""The transition cache, which stores the responses of games.
+"""The transition cache, which stores the responses of games for all episodes of a process.
 
-All episodes in an operating-system process share it. The cache holds one transition graph (`graph.py`) for each game
-and set of requested infos (`protocol.INFOS`), and limits the total memory of the graphs.
-
-Options are environment variables, so that child processes inherit them:
-
-    ACTDE_MEMORY   The memory budget in MB (default 1024). Least recently used entries are evicted first.
-    ACTDE_AUDIT    The fraction of episodes that TextWorld's own environment also plays, for comparison (default 0).
-    ACTDE_STATES   If `read` (default), opening a game loads the transitions that `generate --crawl` wrote beside the
-                   game, and those in the cache folder. If `share`, the process also writes its transitions to the
-                   cache folder when it ends. If `off`, transitions are neither loaded nor written.
+`docs/reference/environment.md` describes its options, which are environment variables.
 """
 
 import atexit
@@ -35,7 +26,7 @@ EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
 
 
 class TransitionCache:
-    """Holds the transition graphs of all games that this operating-system process plays."""
+    """Holds the transition graphs of all games that this process plays."""
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[str, tuple[str, ...]], TransitionGraph] = {}
@@ -43,10 +34,9 @@ class TransitionCache:
         self._episodes = 0
 
     def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
-        """Return an engine that plays `story` and reports the `infos`, which are names from `protocol.INFOS`.
+        """Return an engine for `story`. Engines with the same files and infos share one graph.
 
-        All engines with the same game files and infos share one transition graph. Raise GameError if ACTDE_MEMORY,
-        ACTDE_AUDIT or ACTDE_STATES has an invalid value.
+        Raise GameError if an environment variable is invalid.
         """
         budget_bytes(), audit_share()  # report an invalid value at the start, not after many turns
         digest = files_hash(story)
@@ -71,11 +61,7 @@ class TransitionCache:
             persistence.save(graph, digest, persistence.in_cache(digest, infos))
 
     def _is_audited(self) -> bool:
-        """Return whether to audit the next episode.
-
-        Episodes are counted over all games. If ACTDE_AUDIT is f, about every (1/f)-th episode is audited. The first
-        one is episode number 1/(2f), rounded up.
-        """
+        """Return whether to audit the next episode. Audits are evenly spaced."""
         share = audit_share()
         with self._lock:
             self._episodes += 1
@@ -93,16 +79,12 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        """Shrink the cache to about `EVICTION_TARGET * budget`. `budget` and the current size, `used`, are in bytes.
-
-        Evict the least recently used nodes. Then evict every graph that has only its root left and that no engine uses.
-        """
         fixed = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
         # the fraction of the evictable bytes that nodes occupy without their edges, which are evicted with them
         node_share = sum(size for _, size in stamps) / max(1, used - fixed)
         left, stamp = max(0, EVICTION_TARGET * budget - fixed) * node_share, 0
-        for stamp, size in stamps:  # noqa: B007
+        for stamp, size in stamps:  # noqa: B007  # the least recently used nodes come last
             left -= size
             if left < 0:
                 break
@@ -119,7 +101,7 @@ atexit.register(PROCESS_CACHE.save)
 
 
 def budget_bytes() -> int:
-    """Return the memory budget in bytes. Raise GameError if ACTDE_MEMORY is not a valid number of MB."""
+    """Return the memory budget in bytes. Raise GameError if ACTDE_MEMORY is invalid."""
     text = os.environ.get(BUDGET, "") or str(DEFAULT_MB)
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise GameError(f"{BUDGET}={text}: expected a whole number of MB from 1 to 1000000")
@@ -127,7 +109,7 @@ def budget_bytes() -> int:
 
 
 def states_choice() -> str:
-    """Return the value of ACTDE_STATES. Raise GameError if it is not in `CHOICES`."""
+    """Return the value of ACTDE_STATES. Raise GameError if it is invalid."""
     text = os.environ.get(STATES, "") or CHOICES[0]
     if text not in CHOICES:
         raise GameError(f"{STATES}={text}: expected one of {', '.join(CHOICES)}")
@@ -135,7 +117,7 @@ def states_choice() -> str:
 
 
 def audit_share() -> float:
-    """Return the fraction of episodes to audit. Raise GameError if ACTDE_AUDIT is not a number from 0 to 1."""
+    """Return the fraction of episodes to audit. Raise GameError if ACTDE_AUDIT is invalid."""
     text = os.environ.get(AUDIT, "") or "0"
     try:
         share = float(text)

@@ -1,4 +1,4 @@
-"""Fill the transition graph of a small game ahead of time, by a breadth-first search over all admissible commands."""
+"""Fill the transition graph of a small game in advance, by a breadth-first search."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,19 +14,15 @@ STATES = 5_000  # the default maximum number of states, at which a crawl stops
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crawled:
-    """The result of a crawl.
+    """The result of a crawl."""
 
-    `states` counts the states that were found, without those in which the game is over. `answers` counts the stored
-    responses. `complete` is true if the responses to all admissible commands of all states are stored.
-    """
-
-    states: int
-    answers: int
-    complete: bool
+    states: int  # the number of states found in which the game goes on
+    answers: int  # the number of stored responses
+    complete: bool  # whether all responses in these states are stored
 
 
 def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
-    """Crawl a game with `crawl` and write its transitions to a file beside the game. Every process loads this file."""
+    """Crawl a game and write its transitions to a file beside it."""
     graph = TransitionGraph(story, ())
     graph.acquire()
     try:
@@ -40,16 +36,14 @@ def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], 
 def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
     """Play every admissible command in every reachable state. Stop after `limit` states.
 
-    After all commands of a state, call `on_state(states found, states finished)`. `graph` must not contain nodes that
-    were loaded from a file. If the graph cannot store a response, for example because the parser asks a question, skip
-    the command. The crawl is then incomplete.
+    `on_state` is called with the numbers of states found and finished. `graph` must not contain nodes from a file.
     """
     found, keys, answers = [graph.root], {graph.root.key}, 0
     for number, node in enumerate(islice(found, limit), 1):
         for command in node.admissible_commands:
             assert node.state is not None  # only nodes that were loaded from a file have no state
             edge = graph.expand(node, node.state, command)
-            if edge is None:
+            if edge is None:  # for example, the parser asks a question
                 continue
             answers += 1
             if edge.node is not None and edge.node.key not in keys:

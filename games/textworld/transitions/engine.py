@@ -1,17 +1,7 @@
-"""An engine that caches every response of a game in a transition graph.
+"""An engine that caches the responses of a game in a transition graph.
 
-An exact state is everything that determines the rest of an episode, such as the interpreter's memory and the progress
-of the quests. A node of the graph represents all exact states in which every plain command has the same response, and
-stores one of these states. If the current node has no edge for a command, the interpreter plays the command from the
-stored state. The response becomes a new edge.
-
-A command is plain if it is admissible, or if it contains neither a pronoun nor `score` (`graph.is_plain`). The answer
-to a question of the parser is never plain. The response to a command that is not plain may differ between the states of
-a node, so the graph does not store it. The interpreter plays such a command from the exact state of the episode. To
-obtain this state, the engine replays all commands since the last known exact state.
-
-In an audited episode, TextWorld's own environment plays the same commands. If any response differs, the graph is
-invalidated, and TextWorld's own environment plays this game from then on.
+* An exact state determines the rest of an episode. It includes the interpreter's memory.
+* A node stands for many exact states. A plain command has the same response in all of them.
 """
 
 import warnings
@@ -26,15 +16,8 @@ from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 class CachedEngine(Engine):
     """Plays one episode at a time with `graph`, which many engines may share.
 
-    `make_stock()` creates the engine for TextWorld's own environment. `is_audited()`, called at each reset, returns
-    whether to audit the new episode. `on_miss()` is called for every command without an edge.
-
-    `counts` holds four numbers:
-
-    * `hits`: steps whose response was in the graph.
-    * `misses`: steps whose response was not in the graph.
-    * `replayed`: commands that were played again to obtain an exact state.
-    * `audited`: responses that were compared with those of TextWorld's own environment.
+    * `is_audited`: returns whether TextWorld's own environment must play the new episode too.
+    * `on_miss`: called for every command without an edge.
     """
 
     def __init__(
@@ -47,6 +30,7 @@ class CachedEngine(Engine):
     ) -> None:
         self._graph, self._make_stock, self._is_audited, self._on_miss = graph, make_stock, is_audited, on_miss
         self.game_info = graph.game_info
+        # steps with and without a cached response, commands played again, responses compared with TextWorld's
         self.counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
         self._node: Node | None = None
         self._exact, self._exact_at = graph.start, 0  # the exact state after this number of commands
@@ -99,7 +83,7 @@ class CachedEngine(Engine):
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command for which the current node has no edge, and add the edge if possible."""
+        """Play a command without an edge. Add the edge if possible."""
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
@@ -133,7 +117,7 @@ class CachedEngine(Engine):
         return response
 
     def _replay(self) -> EngineState:
-        """Return the exact state of this episode. Obtain it by replaying the commands since the last known one."""
+        """Return the exact state of this episode."""
         state = self._exact
         for command in self._commands[self._exact_at :]:
             _, state = self._graph.play(state, command)
@@ -144,7 +128,7 @@ class CachedEngine(Engine):
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in the stock engine. In an audited episode, also compare the response with the graph's."""
+        """Play a command in the stock engine and, in an audited episode, also in the graph."""
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()
@@ -161,7 +145,6 @@ class CachedEngine(Engine):
         return self._audit(ours, self._stock.step(command))
 
     def _audit(self, ours: EngineResponse, theirs: EngineResponse) -> EngineResponse:
-        """Return TextWorld's response, `theirs`. If `ours` differs from it, invalidate the graph."""
         if self._stock_only:
             return theirs
         self.counts["audited"] += 1

@@ -1,18 +1,6 @@
 """The transition graph of one game. A node is a state of the game, and an edge is a command with its response.
 
-TextWorld games are deterministic: the state and the command determine the response, which can therefore be cached. The
-interpreter's whole memory cannot identify a state, because it includes a turn counter and leftovers of the last
-command. A node is therefore identified by
-
-* the facts and the progress of each quest, as TextWorld's record (the `.json` file of a game) defines them;
-* the score;
-* the interpreter's object tree, because texts list things in the order in which the tree stores them;
-* the interpreter's stack.
-
-Only states in which the interpreter waits for a command are nodes. The states of one node can differ in the number of
-turns and in the objects that pronouns refer to. A command is called plain if its response depends on neither
-(`is_plain`). The last text of a game can also contain the number of turns. `Edge.response_after` inserts this number.
-`benchmarks/textworld_exact.py` and audits (`engine.py`) compare the responses with those of TextWorld.
+The states of a node can differ in the number of turns and in the objects that pronouns refer to.
 """
 
 import hashlib
@@ -38,31 +26,24 @@ GRAPH_BYTES = 1_100_000  # the approximate size of an empty graph
 def is_plain(command: str) -> bool:
     """Return whether `command` contains neither a pronoun nor `score`.
 
-    `CachedEngine` treats admissible commands as plain even if they contain such a word.
+    Its response is then the same in all states of a node.
     """
     return NOT_PLAIN.isdisjoint(command.split())
 
 
 class TransitionGraph:
-    """The graph of one game for one set of `infos`, with the interpreter that extends the graph. It is thread-safe.
-
-    `bytes` is the approximate size of the graph. `invalid_reason` is None, or the reason why the graph must not be used
-    any more. `users` counts the open engines that use the graph.
-
-    `looks` is true if `infos` names `description` or `inventory`. TextWorld then runs `look` or `inventory` after every
-    turn, which changes what "it" refers to. The graph runs them only once per node, so "it" may refer to something
-    else. Commands that are not plain are therefore passed to TextWorld's own environment.
-    """
+    """The graph of one game for one set of `infos`. It is thread-safe."""
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
         self.story, self.infos = story, tuple(infos)
         self._extras = tuple(name for name in ("inventory", "description") if name in infos)
+        # with extras, TextWorld looks after every turn, which changes what "it" means; the graph looks once per node
         self.looks = bool(self._extras)
         self.lock = threading.RLock()
         self.nodes: dict[bytes, Node] = {}
-        self.bytes = GRAPH_BYTES
+        self.bytes = GRAPH_BYTES  # the approximate size of the graph
         self.invalid_reason: str | None = None
-        self.users = 0
+        self.users = 0  # the number of open engines
         self._interpreter: Interpreter | None = None
         try:
             game = load_record(story)
@@ -78,10 +59,9 @@ class TransitionGraph:
         self.opening = self.response_in(root, interpreter.opening, 0)
 
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
-        """Play a plain command in `state`, an exact state of `node`. Add the edge to the node and return it.
+        """Play a plain command in `state`, an exact state of `node`. Add the edge and return it.
 
-        Return None if the graph cannot store the outcome. This happens if the interpreter asks a question or shows a
-        menu, or if `_last_edge` rejects the last text of the game.
+        Return None if the graph cannot store the response.
         """
         with self.lock:
             node = self._restore(node)
@@ -101,7 +81,7 @@ class TransitionGraph:
             return edge
 
     def play(self, state: EngineState, command: str) -> tuple[Output, EngineState]:
-        """Play a command in an exact state. Return the interpreter's output and the next exact state."""
+        """Play a command in an exact state. Return the output and the next exact state."""
         with self.lock:
             interpreter = self._open()
             interpreter.load(state.snapshot)
@@ -113,10 +93,7 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state, and add it if missing.
-
-        Return None if the interpreter waits for the answer to a question or a menu, not for a command.
-        """
+        """Return the node of a state, or None if the interpreter does not wait for a command."""
         with self.lock:
             interpreter = self._open()
             if not interpreter.at_prompt(state.snapshot):
@@ -143,17 +120,18 @@ class TransitionGraph:
                 self.bytes += state.snapshot.size
 
     def state_key(self, state: EngineState) -> bytes:
-        """Return a hash of the parts of `state` that identify its node (see the docstring of the module)."""
+        """Return the key of the state's node, a hash of 16 bytes."""
         interpreter = self._open()
+        # not the whole memory, which has a turn counter; texts list things in the order of the object tree
         parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
         return hashlib.blake2b(b"%d " % state.score + b" ".join(parts), digest_size=16).digest()
 
     def response_to(
         self, before: EngineState, command: str, output: Output, after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """Compute the response to `command`, which leads from `before` to `after`, without adding it to the graph.
+        """Compute the response to `command`, which leads from `before` to `after`, without storing it.
 
-        Return a tuple (response, `after` with its `extras`).
+        Return (response, `after` with its `extras`).
         """
         with self.lock:
             if after.extras is None:  # after the end, and before an answer to the parser, these texts cannot be printed
@@ -170,7 +148,7 @@ class TransitionGraph:
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return a response with these values. Take all other values, such as the score, from `node`."""
+        """Return a response with these values. All others come from `node`."""
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -184,7 +162,7 @@ class TransitionGraph:
         )
 
     def merge(self, nodes: Mapping[bytes, Node]) -> None:
-        """Add copies of the given nodes and of their edges, except those that this graph already has."""
+        """Add copies of the given nodes and edges that this graph lacks."""
         with self.lock:
             for key, node in nodes.items():
                 if key not in self.nodes:
@@ -203,7 +181,7 @@ class TransitionGraph:
             self.users += 1
 
     def release(self) -> None:
-        """Decrement the number of users. At 0, close the interpreter. `_open` starts a new one when needed."""
+        """Remove one user. The interpreter is closed when none is left."""
         with self.lock:
             self.users -= 1
             if self.users == 0 and self._interpreter is not None:
@@ -211,7 +189,7 @@ class TransitionGraph:
                 self._interpreter = None
 
     def evict(self, stamp: int) -> None:
-        """Remove all nodes whose stamp is lower than `stamp`, and all edges to them. Keep the root."""
+        """Remove all nodes with a lower stamp, and all edges to them. Keep the root."""
         with self.lock:
             evicted = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
             for key in evicted:
@@ -222,14 +200,14 @@ class TransitionGraph:
             self.bytes = GRAPH_BYTES + sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
 
     def invalidate(self, reason: str) -> None:
-        """Mark this graph as unusable and delete its edges. Call this after a wrong response."""
+        """Mark this graph as unusable and delete its edges."""
         with self.lock:
             self.invalid_reason = reason
             for node in self.nodes.values():
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return the graph's node with the key of `node`. If the graph no longer has one, add `node` again."""
+        """Return the graph's node with the key of `node`. Add `node` again if it was evicted."""
         known = self.nodes.get(node.key)
         if known is None:
             known = self.nodes[node.key] = node
@@ -247,14 +225,8 @@ class TransitionGraph:
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """Return the edge of a command that ends the game, or None if the graph cannot store it.
-
-    `moves` is the episode's number of moves, including this command. The last text may state the number of turns, which
-    differs between episodes. The edge can be stored in two cases:
-
-    * The text contains exactly one phrase `in N turns`, and N is `moves` + 1. `Edge.response_after` replaces N.
-    * The text contains neither such a phrase nor the number `moves` + 1.
-    """
+    """Return the edge of a command that ends the game, or None if the graph cannot store it."""
+    # the last text may state the number of turns, which differs between episodes; one `in N turns` can be replaced
     text, counts = response.text, list(TURNS.finditer(response.text))
     if not counts and not re.search(rf"\b{moves + 1}\b", text):
         return Edge(response, None, turns)

@@ -10,42 +10,34 @@ NODE_BYTES, EDGE_BYTES = 900, 400  # approximate sizes, without texts and snapsh
 
 
 class Clock:
-    """Counts the cache misses of all games. The nodes with the lowest count at their last use are evicted first."""
+    """Counts the cache misses of all games."""
 
     now = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The exact state of an episode, which determines all later responses.
-
-    `extras` holds the texts of `description` and `inventory`, if they were requested. It is None until the interpreter
-    has printed them.
-    """
+    """The exact state of an episode, which determines all later responses."""
 
     snapshot: Snapshot
     game_state: GameState
     score: int
     moves: int
-    extras: dict[str, str] | None
+    extras: dict[str, str] | None  # the requested `description` and `inventory`, or None until they are known
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A node of the transition graph. It stands for all exact states that have the same key.
-
-    `state` is one of these states, or None for a node that was loaded from a file and has no snapshot yet. `stamp` is
-    the value of `Clock.now` at the node's last use.
-    """
+    """A node of the transition graph. It stands for all exact states with the same key."""
 
     key: bytes
     score: int
     admissible_commands: tuple[str, ...]
     policy_commands: tuple[str, ...] | None
     extras: dict[str, str]
-    state: EngineState | None
+    state: EngineState | None  # one of these states, or None if the node was loaded from a file
     edges: dict[str, "Edge"] = field(default_factory=dict)
-    stamp: int = 0
+    stamp: int = 0  # the value of `Clock.now` at the last use
 
     @property
     def size(self) -> int:
@@ -56,26 +48,18 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Edge:
-    """The response to one command in one node.
-
-    `node` is the next node, or None if the game ends. `turns` is the number of turns that the command takes, 0 or 1.
-
-    The last text of a game may contain `in N turns`. (Older versions of TextWorld print `turn(s)`.) `text_around_turns`
-    is then a tuple (text before N, `turns` or `turn(s)`, text after this word).
-    """
+    """The response to one command in one node."""
 
     response: EngineResponse
-    node: Node | None
-    turns: int
+    node: Node | None  # the next node, or None if the game ends
+    turns: int  # the number of turns that the command takes, 0 or 1
+    # if the last text contains `in N turns`: the text before N, the unit, and the text after the unit
     text_around_turns: tuple[str, str, str] | None = None
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the last response, with `moves` + 1 as the number of turns in its text.
-
-        `moves` is the episode's number of moves, including the last command.
-        """
+        """Return the last response, with `moves` + 1 as the number of turns in its text."""
         assert self.text_around_turns is not None
-        before, unit, after = self.text_around_turns
+        before, unit, after = self.text_around_turns  # older versions of TextWorld print the unit `turn(s)`
         unit = "turn" if (moves, unit) == (0, "turns") else unit
         return replace(self.response, text=f"{before}{moves + 1} {unit}{after}")
 

@@ -1,15 +1,7 @@
-"""Store the transition graphs of games in files that processes share.
+"""Store transition graphs in files that processes share.
 
-The file of a game that was crawled (`generate --crawl`) is beside the game, as `NAME.states`. All other files are in
-the folder `states` of the cache folder. Their names are hashes of the game's files and the infos (`protocol.INFOS`).
-
-Each file is compressed with gzip and consists of two JSON texts. The first text, one line, identifies the game, the
-infos, the format and the versions of TextWorld and Jericho. It also holds the SHA-256 of the second text, a `_Content`.
-A file is ignored if it is damaged, its first line does not match, or it holds a command that the filter would stop. The
-next process that saves the game overwrites an ignored file.
-
-Snapshots of the interpreter are not stored. If a loaded node has no edge for a command, the episode's commands are
-replayed once to obtain a snapshot.
+A file is compressed with gzip. Its first line is a JSON object with the SHA-256 of the rest, which is a `_Content`.
+Snapshots of the interpreter are not stored.
 """
 
 import gzip
@@ -41,7 +33,7 @@ ADVICE = f"free some space, or name a writable folder in the environment variabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending(EngineResponse):
-    """The last response of a game, with one more field: `counted` holds `Edge.text_around_turns`."""
+    """The last response of a game. `counted` holds `Edge.text_around_turns`."""
 
     counted: tuple[str, str, str] | None
 
@@ -54,11 +46,7 @@ _Node = tuple[str, int, list[int], list[int] | None, dict[str, int], list[_Edge]
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The second JSON text of a file.
-
-    The nodes are sorted by key. Commands, texts and the values of `extras` are stored as indices into `texts`. The next
-    node is stored as an index into `nodes`.
-    """
+    """The transitions of one game. Commands, texts and nodes are referred to by their indices."""
 
     texts: list[str]
     nodes: list[_Node]
@@ -72,21 +60,18 @@ def _content() -> "TypeAdapter[_Content]":
 
 
 def beside(story: Path) -> Path:
-    """Return the path of the file with a crawled game's transitions, which is beside `story`."""
+    """Return the path of a crawled game's file."""
     return story.with_suffix(SUFFIX)
 
 
 def in_cache(digest: str, infos: Sequence[str]) -> Path:
-    """Return the path of a game's file in the cache folder. `digest` is the result of `files_hash`."""
+    """Return the path of a game's file in the cache folder. `digest` comes from `files_hash`."""
     name = hashlib.sha256(json.dumps([digest, *infos]).encode()).hexdigest()
     return files.cache_folder("states") / f"{name[:32]}{SUFFIX}"
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Load the transitions in the file at `path` into `graph`, then write the whole graph to this file.
-
-    Do nothing if the graph is invalid.
-    """
+    """Load the file at `path` into `graph`, then replace the file by the whole graph."""
     if graph.invalid_reason is not None:
         return
     with files.disk_errors("write the cached transitions of the game", ADVICE), files.building(path):
@@ -95,7 +80,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Write the transitions of `graph` to the file at `path`, atomically."""
+    """Write the transitions of `graph` to a file, atomically."""
     with graph.lock:
         rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
     head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
@@ -104,11 +89,7 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
-    """Add the transitions in the file at `path` to `graph`, and return whether this was possible.
-
-    Return False if the file is missing or damaged, or if it belongs to another game, other infos or other versions of
-    TextWorld or Jericho.
-    """
+    """Add the transitions in a file to `graph`. Return False if the file is missing or does not fit."""
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -125,13 +106,11 @@ def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
 
 
 def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
-    """Return the first line of the graph's file as a dict, without the SHA-256. `load` rejects other first lines."""
     versions = [version("textworld"), version("jericho")]
     return {"format": FORMAT, "game": digest, "infos": list(graph.infos), "versions": versions}
 
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
-    """Convert the graph to the JSON object that `_Content` describes."""
     texts: dict[str, int] = {}
     order = {key: i for i, key in enumerate(sorted(graph.nodes))}
 
@@ -155,11 +134,7 @@ def _pack(graph: TransitionGraph) -> dict[str, Any]:
 
 
 def _unpack(graph: TransitionGraph, data: bytes) -> dict[bytes, Node]:
-    """Parse `data`, which is the JSON of a `_Content`. Return a dict: key of a node -> node.
-
-    If the format is wrong, or if the command filter would stop one of the commands, raise an exception that `load`
-    catches.
-    """
+    """Return the nodes by key. Raise an exception that `load` catches if `data` is no valid `_Content`."""
     content = _content().validate_json(data, strict=True)
     texts = [*map(sys.intern, content.texts)]
     command_filter = CommandFilter(graph.game_info.command_templates)

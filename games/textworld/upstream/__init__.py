@@ -1,34 +1,10 @@
-"""All code that patches, bypasses or replaces parts of TextWorld and Jericho.
+"""All code that patches, bypasses or replaces parts of TextWorld 1.7.0 and Jericho 3.3.1.
 
-No code outside this folder uses private names of TextWorld or Jericho. "Record" means the `.json` file in which
-TextWorld describes a game: its rules, facts and quests. A "trace" is a line in which the interpreter reports an action.
+Only this folder uses private names of these packages. No replacement changes a result. ACTDE_ENGINE=stock turns off
+most patches that only save time.
 
-    module            replaces                                               because
-    ----------------  -----------------------------------------------------  -----------------------------------------
-    start             parsing the rules at every load                        it takes most of the time of loading a game
-                      playing `look` and `inventory` at every step           it takes most of the time of a step
-                      the order in which rule files are read                 the order differs between machines
-    compile           Inform 7's index and access to the home folder         indexing takes longer than compiling
-    fast_chaining     the inner loops of the search for quests               they take minutes in a world of 20 rooms
-    rule_simulation   compiling and playing a game for its walkthrough       it costs as much as the final compilation
-    opcodes           two opcodes of Jericho's interpreter                   one does not halt, the other crashes
-    interpreter       Jericho's step                                         it computes a score that nobody reads
-    rule_matching     State.all_assignments                                  it takes most of the time of a step
-    quest_progress    QuestProgression, EventProgression                     they change in place and cannot be stored
-    game_state        GameProgression, Inform7Game.detect_action             they change in place and cannot be stored
-    pddl_start        Python's `eval` in the texts of `.tw-pddl` games       a game file could run any code
-                      parsing and copying such texts at every step           it takes most of the time of a step
-
-No replacement changes a result of TextWorld 1.7.0 and Jericho 3.3.1. The tests in `tests/games/textworld/upstream/`
-compare the results with those of the replaced code, and fail if its source changes.
-
-The environment variable ACTDE_ENGINE, or the keyword argument `engine` of our environment, selects the engine:
-
-    cached   The transition cache, which is built with the code of this folder (default).
-    stock    TextWorld's own environment. If the variable selects it, most patches of loading, generating and compiling
-             are off too. Some stay on. Rule files are still read in a fixed order, because a generated game must have
-             the same bytes on every machine. The check of a new game still simulates the game's rules. Opcodes are
-             still repaired, and texts of `.tw-pddl` games are never passed to `eval`.
+* A record is the `.json` file in which TextWorld describes a game.
+* A trace is a line in which the interpreter reports an action.
 """
 
 import os
@@ -43,7 +19,7 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine` if given, else the value of ACTDE_ENGINE, else `cached`. Raise GameError for an unknown name."""
+    """Return `engine`, by default the value of ACTDE_ENGINE or `cached`. Raise GameError for an unknown name."""
     name = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
@@ -52,7 +28,7 @@ def engine_choice(engine: str | None = None) -> str:
 
 
 def patches_enabled() -> bool:
-    """Return whether the optional patches of this folder apply. They do unless ACTDE_ENGINE is `stock`."""
+    """Return whether ACTDE_ENGINE allows the optional patches of this folder."""
     return engine_choice() != "stock"
 
 

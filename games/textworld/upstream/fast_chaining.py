@@ -1,11 +1,6 @@
-"""Speed up TextWorld's search for quests (`textworld.generator.chaining`) without changing its results.
+"""Speed up TextWorld's search for quests.
 
-The search builds chains of actions. In a world of twenty rooms, two operations take nearly all of the search's time:
-
-* After each candidate action, TextWorld tests all facts against all constraints. This module tests only the new facts,
-  because no other fact can break a constraint.
-* TextWorld builds actions from all combinations of things, and rejects nearly all of these actions because they need a
-  fact that does not hold. This module skips such combinations.
+This replaces the inner loops of `textworld.generator.chaining` (TextWorld 1.7.0), which are slow in large worlds.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -18,7 +13,7 @@ from games.textworld.upstream.rule_matching import fact_signatures
 
 @contextmanager
 def quicker_chaining() -> Iterator[None]:
-    """Make TextWorld search for quests with the functions of this module inside the `with` block."""
+    """Speed up TextWorld's search for quests inside the `with` block."""
     if not patches_enabled():
         yield
         return
@@ -37,22 +32,14 @@ def quicker_chaining() -> Iterator[None]:
 
 
 def _sortable(self: Any, node: Any, rule: Any, mapping: Any) -> None:
-    """Initialise TextWorld's `_PartialAction` with a faster sort key.
-
-    The key consists of strings. It gives the same order as TextWorld's key, which consists of objects.
-    """
     self.node, self.rule, self.mapping = node, rule, mapping
     absent = sorted((ph.name, ph.type) for ph, var in mapping.items() if var is None)
     present = sorted((ph.name, ph.type, var.name, var.type) for ph, var in mapping.items() if var is not None)
-    self._sort_key = (rule.name, absent, present)
+    self._sort_key = (rule.name, absent, present)  # strings sort as TextWorld's objects do, but faster
 
 
 def _impossible(self: Any, state: Any, partial: Any) -> bool:
-    """Return whether TextWorld's `ChainingOptions.check_action` is certain to reject the action `partial`.
-
-    `check_action` rejects an action if one of its preconditions does not hold, although all things in this precondition
-    exist.
-    """
+    """Return whether TextWorld's `check_action` is certain to reject `partial`."""
     from textworld.generator.chaining import ChainingOptions
 
     if type(self.options).check_action is not ChainingOptions.check_action:
@@ -71,11 +58,7 @@ def _impossible(self: Any, state: Any, partial: Any) -> bool:
 
 
 def _apply(self: Any, node: Any, action: Any) -> Any:
-    """Return the state after `action`, or None if that state breaks a constraint or has occurred before.
-
-    `node` is the last node of a chain. The earlier states are obtained by undoing the chain's actions one by one, as in
-    TextWorld's `_Chainer.apply`.
-    """
+    """Return the next state, or None if it breaks a constraint or has occurred before."""
     if not hasattr(self, "_constraints"):
         self._constraints = _Constraints(self)
     new_state = node.state.copy()
@@ -88,7 +71,7 @@ def _apply(self: Any, node: Any, action: Any) -> Any:
         return None
     facts = set(new_state.facts)
     earlier = facts - action.added | action.removed
-    while node.action:
+    while node.action:  # undo the actions of the chain
         if earlier.issuperset(node.action.postconditions):
             earlier = earlier - node.action.added | node.action.removed
         if earlier == facts:
@@ -98,11 +81,7 @@ def _apply(self: Any, node: Any, action: Any) -> Any:
 
 
 class _Constraints:
-    """The constraints of one search, indexed by the signatures of the facts that can break them.
-
-    The preconditions of a TextWorld constraint describe a forbidden situation. A state breaks the constraint if all
-    preconditions hold, with a different thing for each placeholder.
-    """
+    """The constraints of one search. A constraint is a list of facts that must not hold together."""
 
     def __init__(self, chainer: Any) -> None:
         self._begins_clean = bool(chainer.check_state(chainer.state))
@@ -117,13 +96,10 @@ class _Constraints:
                     self._by_signature.setdefault(signature, []).append((predicate, others))
 
     def broken(self, node: Any, state: Any, new: Collection[Any]) -> bool:
-        """Return whether `state` breaks a constraint. `new` contains all facts of `state` that `node.state` lacks.
-
-        Only the new facts are checked. `_apply` has already checked `node.state`, and `__init__` the first state.
-        """
+        """Return whether `state` breaks a constraint. `new` includes the facts that `node.state` lacks."""
         if node.parent is None and not self._begins_clean:
             return True
-        return any(
+        return any(  # no other fact can break a constraint
             self._holds(state, others, mapping)
             for fact in new
             for predicate, others in self._by_signature.get(fact.signature, ())
@@ -131,10 +107,7 @@ class _Constraints:
         )
 
     def _holds(self, state: Any, predicates: Sequence[Any], mapping: dict[Any, Any]) -> bool:
-        """Return whether all `predicates` match facts of `state` at once.
-
-        `mapping` assigns things to placeholders. Each other placeholder may stand for any of the remaining things.
-        """
+        """Return whether `mapping` (placeholder -> thing) can be extended so that all `predicates` hold."""
         if not predicates:
             return True
         first = max(predicates, key=lambda predicate: sum(ph in mapping for ph in predicate.parameters))
@@ -148,13 +121,10 @@ class _Constraints:
 
 
 def _matched(predicate: Any, fact: Any, mapping: dict[Any, Any]) -> dict[Any, Any] | None:
-    """Return `mapping`, extended by the pairs (parameter of `predicate`, argument of `fact`).
-
-    Return None if that would give one placeholder two things, or one thing two placeholders.
-    """
+    """Extend `mapping` (placeholder -> thing) so that `predicate` matches `fact`, or return None."""
     for placeholder, thing in zip(predicate.parameters, fact.arguments, strict=True):
         known = mapping.get(placeholder)
-        if known is None and thing not in mapping.values():
+        if known is None and thing not in mapping.values():  # each placeholder is a different thing
             mapping = {**mapping, placeholder: thing}
         elif known != thing:
             return None

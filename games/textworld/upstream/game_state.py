@@ -1,10 +1,7 @@
-"""Track the facts, applicable actions and quests of a game as an immutable value.
+"""Track the facts, actions and quests of a game as an immutable value.
 
-TextWorld computes these values from the game's `.json`, which holds the rules, facts and quests, and from the traces. A
-trace is a line in which the interpreter reports an action.
-
-TextWorld's `GameProgression` (`textworld.generator.game`) changes in place. Our `GameState` follows the same rules, but
-is immutable and shares its unchanged parts with the previous state.
+This replaces `GameProgression` and `Inform7Game.detect_action` of TextWorld 1.7.0. TextWorld's objects change in place
+and cannot be stored.
 """
 
 from __future__ import annotations
@@ -28,22 +25,17 @@ MODULUS = 1 << 128
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """The facts, applicable actions and quests of a game.
-
-    `facts_hash` is the sum, modulo 2^128, of the hashes of all facts, so their order does not matter. `actions` holds
-    the applicable actions of each rule, in the order of the rules. `key` is a hash of everything that affects later
-    states.
-    """
+    """The facts, applicable actions and quests of a game."""
 
     facts_by_signature: FactsBySignature
-    facts_hash: int
-    actions: tuple[tuple[Action, ...], ...]
+    facts_hash: int  # the sum of the hashes of all facts, modulo 2^128
+    actions: tuple[tuple[Action, ...], ...]  # for each rule, in the order of the rules
     quests: tuple[QuestProgress, ...]
-    key: bytes
+    key: bytes  # a hash of everything that affects later states
 
 
 class Tracker:
-    """Tracks the state of one game. If `policies` is true, it also computes the commands that win the game."""
+    """Tracks the state of one game. With `policies`, it also computes the commands that win."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -63,7 +55,7 @@ class Tracker:
         self.start = self._state(facts, total, self._applicable(facts, None, ()), quests)
 
     def advance(self, state: GameState, events: Iterable[str]) -> GameState:
-        """Return the state after the interpreter has reported actions. `events` are the names of the actions."""
+        """Return the state after the actions in `events`, which the interpreter has reported."""
         for event in events:
             action = self._detect(event, state.actions)
             if action is not None:
@@ -79,15 +71,14 @@ class Tracker:
             rule.clear_cache()
 
     def admissible_commands(self, state: GameState) -> tuple[str, ...]:
-        """Return the admissible commands of a state in alphabetical order."""
         return tuple(sorted({self._command(action) for actions in state.actions for action in actions}))
 
     def policy_commands(self, state: GameState) -> tuple[str, ...] | None:
-        """Return the commands that win from this state, or None if the game is over or TextWorld knows none."""
+        """Return the commands that win, or None if the game is over or none are known."""
         return self._quests.policy_commands(state.quests)
 
     def _apply(self, state: GameState, action: Action) -> GameState:
-        """Return the state after one action, as TextWorld's `GameProgression.update` computes it."""
+        """Reimplement TextWorld's `GameProgression.update`."""
         facts, total = dict(state.facts_by_signature), state.facts_hash
         changed = {fact.signature for fact in action.removed}
         for fact in action.added:
@@ -112,11 +103,7 @@ class Tracker:
     def _applicable(
         self, facts: FactsBySignature, changed: set[Any] | None, before: Sequence[tuple[Action, ...]]
     ) -> tuple[tuple[Action, ...], ...]:
-        """Return the applicable actions of each rule.
-
-        `changed` holds the signatures of the facts that have changed. A rule whose preconditions have none of these
-        signatures keeps its actions of the previous state, `before`. If `changed` is None, all rules are evaluated.
-        """
+        """Return the actions of each rule. A rule without `changed` signatures keeps its actions in `before`."""
         logic = self._kb.logic
         return tuple(
             rule.actions(logic, facts) if changed is None or rule.signatures & changed or rule.unbound else before[i]
@@ -134,11 +121,7 @@ class Tracker:
         return self._traces[id(action)][0]
 
     def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
-        """Return the applicable action whose trace is `event`, or None if there is none.
-
-        If there are several, choose one with the most preconditions, and the first one in case of a tie. TextWorld's
-        `Inform7Game.detect_action` returns the same action.
-        """
+        """Reimplement TextWorld's `Inform7Game.detect_action`."""
         fitting = (a for actions in actions_by_rule for a in actions if self._trace(a) == event.lower())
         return max(fitting, key=lambda action: len(action.preconditions), default=None)
 

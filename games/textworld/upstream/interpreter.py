@@ -1,11 +1,6 @@
-"""The interpreter of one TextWorld game, which can save snapshots of its state and restore them.
+"""The interpreter of one TextWorld game, with snapshots of its state.
 
-`Interpreter` calls Jericho's C library directly. Jericho's own `step` spends a twelfth of its time on a score and a
-victory flag, which are meaningless for TextWorld's games.
-
-As in TextWorld's environment (`textworld.envs.wrappers.tw_inform7`), the game prints further values after every turn:
-the score, the number of moves, and the names of the actions that succeeded (the traces). TextWorld's own functions
-parse this output and remove it from the text.
+This replaces `FrotzEnv.step` of Jericho 3.3.1, which also computes an unused score.
 """
 
 from dataclasses import dataclass
@@ -26,18 +21,13 @@ TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, range(6, 12)
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The parsed output of the interpreter for one command.
+    """The interpreter's output for one command."""
 
-    `text` excludes traces, score and moves, and is not stripped. `events` names the actions that succeeded, in order.
-    `score` and `moves` are the values after the command, or None if the command took no turn. `extras` holds the
-    `description` and `inventory`, if they were printed.
-    """
-
-    text: str
-    events: tuple[str, ...]
-    score: int | None
+    text: str  # without traces, score and moves; not stripped
+    events: tuple[str, ...]  # the names of the actions that succeeded
+    score: int | None  # None if the command took no turn
     moves: int | None
-    extras: dict[str, str]
+    extras: dict[str, str]  # the `description` and the `inventory`, if they were printed
 
     @property
     def won(self) -> bool:
@@ -54,25 +44,21 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A state of the interpreter, stored as the difference from its state at the start of the game.
+    """A state of the interpreter, stored as the difference from the start of the game."""
 
-    `addresses` and `values` describe the bytes of the dynamic memory (at most 64 KB) that differ from the start.
-    `registers` is a tuple (stack, program counter, stack pointer, frame pointer, frame count, opcode, state of the
-    random numbers, last text). A register that is equal to its value at the start is stored once for all snapshots.
-    """
-
-    addresses: np.ndarray[Any, np.dtype[np.uint16]]
+    addresses: np.ndarray[Any, np.dtype[np.uint16]]  # of the changed bytes of the dynamic memory
     values: np.ndarray[Any, np.dtype[np.uint8]]
+    # stack, program counter, stack pointer, frame pointer, frame count, opcode, random state, last text
     registers: tuple[Any, ...]
 
     @property
     def size(self) -> int:
-        """The approximate size in bytes, without shared values."""
+        """The approximate size in bytes."""
         return 3 * len(self.addresses) + 400
 
 
 class Interpreter:
-    """Interprets one story, a `.z8` file whose name begins with `tw-`. The class is not thread-safe."""
+    """Interprets one story, a `.z8` file whose name begins with `tw-`. Not thread-safe."""
 
     def __init__(self, story: Path) -> None:
         import jericho
@@ -81,6 +67,7 @@ class Interpreter:
         self._frotz: Any = jericho.FrotzEnv(str(story))
         self.opening, _ = self._frotz.reset()
         self._current: Snapshot | None = None  # None if a command was sent since the last `save` or `load`
+        # from now on, the game prints these values after every turn
         for command in (*map(EXTRA.format, NUMBERS), "tw-trace-actions"):
             output = _parse(self._send(command), NUMBERS)
         if output.score is None or output.moves is None:
@@ -96,10 +83,7 @@ class Interpreter:
         return _parse(self._send(command), (*extras, *NUMBERS))
 
     def describe(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Return the texts that `names` lists: `description`, `inventory` or both.
-
-        From then on, the game prints these texts at every turn until the next `load`.
-        """
+        """Return the `description`, the `inventory` or both. The game prints them at every turn until `load`."""
         texts: dict[str, str] = {}
         for name in names:
             texts |= _parse(self._send(EXTRA.format(name)), (name,)).extras
@@ -113,7 +97,7 @@ class Interpreter:
         return self._current
 
     def load(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot of this interpreter or of another interpreter of the same story."""
+        """Restore a snapshot from any interpreter of the same story."""
         if snapshot is not self._current:
             self._frotz.set_state((self._ram_of(snapshot), *snapshot.registers))
             self._current = snapshot
@@ -122,22 +106,16 @@ class Interpreter:
         self._frotz.close()
 
     def at_prompt(self, snapshot: Snapshot) -> bool:
-        """Return whether the interpreter waits for a command. Otherwise it waits for an answer to a question or a menu.
-
-        The story asks a question in nested calls, so some registers then differ from those at the first prompt.
-        """
-        return bool(snapshot.registers[1:5] == self._registers[1:5])
+        """Return whether the interpreter waits for a command, not for an answer or a menu choice."""
+        return bool(snapshot.registers[1:5] == self._registers[1:5])  # a question is asked in nested calls
 
     def stack(self, snapshot: Snapshot) -> bytes:
-        """Return the contents of the stack, or b"" if they are the same as at the start of the game.
-
-        They can differ even at a prompt, because some errors change local variables.
-        """
-        stack = snapshot.registers[0]
+        """Return the contents of the stack, or b"" if they are the same as at the start."""
+        stack = snapshot.registers[0]  # differs at some prompts, because some errors change local variables
         return b"" if stack is self._registers[0] else stack[2 * snapshot.registers[2] :].tobytes()
 
     def object_tree(self, snapshot: Snapshot) -> bytes:
-        """Return the parent, sibling and child of every object. They determine the order of each object's contents."""
+        """Return the parent, sibling and child of every object."""
         return bytes(self._ram_of(snapshot)[self._links].tobytes())
 
     def _ram_of(self, snapshot: Snapshot) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -151,7 +129,6 @@ class Interpreter:
 
 
 def _parse(text: str, names: tuple[str, ...]) -> Output:
-    """Parse an output with TextWorld's functions. `names` lists the values that the game prints after every turn."""
     from textworld.envs.wrappers.tw_inform7 import _detect_extra_infos
 
     entries, text = _detect_extra_infos(text, list(names))
@@ -166,21 +143,16 @@ def _number(text: str | None) -> int | None:
 
 
 def _share(new: Any, old: Any) -> Any:
-    """Return `old` if both are equal, and `new` otherwise, so that equal values are stored only once."""
     same = np.array_equal(new, old) if isinstance(new, np.ndarray) else new == old
     return old if same else new
 
 
 def _link_addresses(ram: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the addresses of the bytes that hold the parent, sibling and child of every object.
-
-    The object table ends where the first property list begins.
-    """
     first = int(ram[TABLE_AT]) * 256 + int(ram[TABLE_AT + 1]) + DEFAULTS
     end, count = len(ram), 0
     while first + (count + 1) * ENTRY <= end:
         at = first + count * ENTRY
-        end = min(end, int(ram[at + 12]) * 256 + int(ram[at + 13]))
+        end = min(end, int(ram[at + 12]) * 256 + int(ram[at + 13]))  # the first property list ends the table
         count += 1
     starts = first + ENTRY * np.arange(count)[:, None]
     return (starts + np.arange(LINKS.start, LINKS.stop)).ravel()

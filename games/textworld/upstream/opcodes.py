@@ -1,9 +1,6 @@
-"""Repair two opcodes of Jericho's interpreter, so that stories can end and cannot crash it.
+"""Repair two opcodes in the interpreter of Jericho 3.3.1.
 
-opcode          Jericho 3.3.1                                    repaired
---------------  -----------------------------------------------  ---------------------------------
-quit            continues with the bytes that follow the opcode  halts the interpreter
-restore_undo    crashes: no memory is allocated for undo         fails, as `save_undo` always does
+`quit` does not halt the interpreter, and `restore_undo` crashes it.
 """
 
 import ctypes
@@ -13,7 +10,7 @@ QUIT, RESTORE_UNDO = 10, 10  # indices into the tables of opcodes without operan
 
 
 def repair(frotz: Any) -> None:
-    """Repair the opcodes of `frotz`, a `jericho.FrotzEnv`. Every `FrotzEnv` has its own copy of the interpreter."""
+    """Repair the opcodes of one `jericho.FrotzEnv`, which has its own copy of the interpreter."""
     library = frotz.frotz_lib
     state = ctypes.c_int.in_dll(library, "emulator_halted")
 
@@ -28,5 +25,5 @@ def repair(frotz: Any) -> None:
 
 
 def is_halted(frotz: Any) -> bool:
-    """Return whether the story has ended with `quit`, or the interpreter has stopped at an error in the story."""
+    """Return whether the story has ended with `quit` or with an error."""
     return bool(frotz.frotz_lib.halted() > 0)

@@ -1,17 +1,9 @@
 """Start TextWorld's environment for a `.tw-pddl` game without `eval` and without repeated work.
 
-* The texts of a game contain expressions, such as `{o.indefinite + ' ' + o.name}`, which TextWorld passes to Python's
-  `eval`. A game file from someone else could therefore run any code. `evaluate` replaces `eval`.
-* The planner's interface copies names into buffers of 1,024 bytes without checking their length. `_translated` raises
-  GameError for longer names.
-* If no commands can reach the goal, the planner's interface returns a dummy game without actions. `_translated` raises
-  GameError instead.
-* TextWorld copies the planner's library, 34 MB, for each environment. A link replaces the copy.
-* At every step, TextWorld parses the templates of all commands again. At every reset, it translates the game again.
-  This module caches the parsed templates and the translated game.
-* At every step, TextWorld copies the things of the game many times. This module shares them instead.
+With TextWorld 1.7.0, a game file can run any code, because `eval` computes its texts. The planner's interface overflows
+at long names, and hides that a goal is unreachable. Each step parses the same texts again.
 
-The patches stay in place, so start such games in a process of their own.
+The patches last until the process ends.
 """
 
 import ast
@@ -42,7 +34,7 @@ EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
 def start(game: PddlGame) -> Any:
-    """Return TextWorld's environment for a `.tw-pddl` game. The things of the game are named by `display_names`."""
+    """Return TextWorld's environment for `game`. Its things get the names of `display_names`."""
     import textworld
     from textworld.envs.pddl import PddlEnv
 
@@ -55,7 +47,7 @@ def start(game: PddlGame) -> Any:
 
 
 def game_text(env: Any, symbol: str) -> str:
-    """Return the text that the grammar derives from a symbol, such as `task`, or "" if it has no such symbol."""
+    """Return the text of a symbol of the grammar, such as `task`, or "" if there is none."""
     grammar = env._logic.grammar
     if symbol not in grammar._rules:
         return ""
@@ -67,12 +59,9 @@ def game_text(env: Any, symbol: str) -> str:
 
 
 def plan(env: Any, seconds: int) -> tuple[str, ...]:
-    """Return commands that win from the current state, or an empty tuple if none are found within the time limit.
-
-    The planner's search cannot be interrupted, so it runs in a forked process, which SIGALRM ends.
-    """
+    """Return commands that win from the current state, or () if none are found in time."""
     receiver, sender = Pipe(duplex=False)
-    if (child := os.fork()) == 0:
+    if (child := os.fork()) == 0:  # only a signal can interrupt the search
         try:
             signal.alarm(seconds)
             sender.send_bytes(json.dumps(env._pddl_state.replan(env._entity_infos)).encode())
@@ -90,7 +79,7 @@ def plan(env: Any, seconds: int) -> tuple[str, ...]:
 
 
 def file_errors() -> tuple[type[BaseException], ...]:
-    """Return the exceptions that TextWorld, its parsers and the planner's translator raise for malformed games."""
+    """Return the exceptions that malformed games cause in TextWorld and the planner."""
     from fast_downward.translate.pddl_parser.lisp_parser import ParseError
     from tatsu.exceptions import ParseException
     from textworld.envs.pddl.textgen import CSGUnknownSymbolError
@@ -101,13 +90,12 @@ def file_errors() -> tuple[type[BaseException], ...]:
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """Return the names that ALFWorld shows for the ids of its things: id -> name.
+    """Return the names that ALFWorld shows for the ids of things, such as `mug 1` for `mug_bar_3_bar_4`.
 
-    The id `mug_bar_3_bar_4` consists of a kind and coordinates. Its name is the kind and a number, such as `mug 1`. The
-    ids of a kind are numbered from 1 in reverse alphabetical order. An id without `_bar_` is not from ALFWorld and is
-    omitted.
+    Ids without `_bar_` are omitted.
     """
     names, count = {}, Counter[str]()
+    # ALFWorld numbers the things of a kind in reverse alphabetical order
     for name in sorted((name for name in ids if "_bar_" in name), reverse=True):
         kind = name.split("_bar_")[0] + ("basin" if "basin" in name else "")
         count[kind] += 1
@@ -116,10 +104,9 @@ def display_names(ids: Iterable[str]) -> dict[str, str]:
 
 
 def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
-    """Return the value of an expression in a game's text: a string, a thing of the game, or None.
+    """Return the value of an expression in a game's text: a string, a thing or None.
 
-    Raise SyntaxError if the expression contains anything but names, attributes, string literals, `+`, `and` and `or`.
-    The error is not a ValueError, which TextWorld would catch and treat as an inadmissible command.
+    Raise SyntaxError for anything but names, attributes, strings, `+`, `and` and `or`.
     """
     return _value(ast.parse(expression.strip(), mode="eval").body, expression, variables)
 
@@ -138,18 +125,18 @@ def _value(node: ast.expr, expression: str, variables: Mapping[str, Any]) -> Any
             values = [_value(each, expression, variables) for each in nodes]
             wanted = isinstance(operator, ast.Or)
             return next((value for value in values if bool(value) == wanted), values[-1])
+    # not a ValueError, which TextWorld would take for an inadmissible command
     raise SyntaxError(f"the expression {expression[:80]!r} in a text: {EXPECTED}")
 
 
 @lru_cache(maxsize=1)
 def _patch() -> None:
-    """Replace functions of TextWorld and of the planner's interface in this process."""
     import fast_downward
     from textworld import logic
     from textworld.envs.pddl import textgen
 
     sys.argv = ["translate", "domain", "task"]  # the planner's translator parses the command line as it is imported
-    fast_downward.interface.shutil = SimpleNamespace(copyfile=os.symlink)
+    fast_downward.interface.shutil = SimpleNamespace(copyfile=os.symlink)  # the library has 34 MB
 
     def derive(self: Any, context: Any = None) -> list[Any]:
         return [textgen.TerminalSymbol(evaluate(self.expression, (context or self.context)["variables"]))]
@@ -167,8 +154,6 @@ def _patch() -> None:
 
 
 def _translated(translate: Any) -> Any:
-    """Wrap the planner's translator so that it raises GameError for long names and for unreachable goals."""
-
     def translate_and_check(
         domain: str, problem: str, verbose: bool = False, optimize: bool = False
     ) -> tuple[Any, str]:

@@ -1,10 +1,6 @@
-"""Track the progress of a game's quests, and the commands that win the game, as immutable values.
+"""Track the quests of a game, and the commands that win, as immutable values.
 
-This module follows TextWorld's `QuestProgression`, `EventProgression` and `GameProgression.winning_policy`
-(`textworld.generator.game`). TextWorld's objects change in place and therefore cannot store earlier states.
-
-A quest consists of events. The policy of an event is a sequence of actions that triggers the event. TextWorld keeps
-these actions in a tree, and updates the tree as the game proceeds. This module updates a copy, and caches all results.
+This replaces `QuestProgression` and `EventProgression` of TextWorld 1.7.0, which change in place and cannot be stored.
 """
 
 from __future__ import annotations
@@ -24,24 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """A tree of the actions of a policy.
+    """The actions of a policy as a tree."""
 
-    `tree` is a TextWorld `ActionDependencyTree`, which must not be changed. `order` is the result of `tree.flatten()`,
-    and `key` a hash of the tree.
-    """
-
-    tree: Any
-    order: tuple[Action, ...]
-    key: bytes
+    tree: Any  # TextWorld's `ActionDependencyTree`, which must not be changed
+    order: tuple[Action, ...]  # the result of `tree.flatten()`
+    key: bytes  # a hash of the tree
 
 
 @dataclass(frozen=True, slots=True)
 class EventProgress:
-    """The progress of one event of a quest, the counterpart of TextWorld's `EventProgression`."""
+    """The progress of one event of a quest."""
 
     condition: Action
     tree: ActionTree
-    policy: tuple[Action, ...]
+    policy: tuple[Action, ...]  # triggers the event
     triggered: bool = False
     untriggerable: bool = False
 
@@ -51,13 +43,13 @@ class EventProgress:
 
     @property
     def triggering_policy(self) -> tuple[Action, ...]:
-        """The actions that trigger the event, or () if the event has been triggered or can no longer be triggered."""
+        """The actions that trigger the event, or () if the event is done."""
         return () if self.done else tuple(action for action in self.policy if action.name != "trigger")
 
 
 @dataclass(frozen=True, slots=True)
 class QuestProgress:
-    """The progress of a quest, the counterpart of TextWorld's `QuestProgression`."""
+    """The progress of one quest, which consists of events."""
 
     wins: tuple[EventProgress, ...]
     fails: tuple[EventProgress, ...]
@@ -75,7 +67,7 @@ class QuestProgress:
 
     @property
     def key(self) -> bytes:
-        """Bytes that identify everything on which the quest's later progress depends."""
+        """Identifies everything that affects the quest's later progress."""
         parts = [b"q%d" % self.completions]
         for event in (*self.wins, *self.fails):
             parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _hashes(event.policy))
@@ -83,13 +75,13 @@ class QuestProgress:
 
     @property
     def tree(self) -> ActionTree | None:
-        """The action tree of the winning event that needs the fewest actions, or None if none has a policy."""
+        """The tree of the winning event that needs the fewest actions, or None."""
         events = [event for event in self.wins if event.triggering_policy]
         return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
 
 
 class QuestTracker:
-    """Tracks the quests of one game. If `policies` is true, it also computes the commands that win the game."""
+    """Tracks the quests of one game. With `policies`, it also computes the commands that win."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
@@ -106,14 +98,11 @@ class QuestTracker:
     def advance(
         self, quests: Sequence[QuestProgress], action: Action | None, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return the progress of all quests after `action`. `facts` are the facts after the action.
-
-        If `action` is None, return the progress at the start of the game.
-        """
+        """Return all quests after `action`. At the start, it is None. `facts` are the facts after `action`."""
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win the game, or None if the game is over or TextWorld knows none."""
+        """Return the commands that win, or None if the game is over or none are known."""
         if not self._policies or not quests or _over(quests):
             return None
         unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
@@ -125,7 +114,7 @@ class QuestTracker:
             cache.clear()
 
     def _merged_commands(self, trees: Sequence[ActionTree]) -> tuple[str, ...]:
-        """Return the commands of the merged trees, as TextWorld's `GameProgression.winning_policy` does."""
+        """Reimplement TextWorld's `GameProgression.winning_policy`."""
         key = tuple(tree.key for tree in trees)
         if key not in self._commands:
             merged = self._new_tree(trees=[tree.tree for tree in trees])
@@ -142,7 +131,6 @@ class QuestTracker:
         return EventProgress(event.condition, self._tree(policy), policy)
 
     def _tree(self, policy: tuple[Action, ...]) -> ActionTree:
-        """Return the tree that TextWorld builds from a policy. The last action is added first."""
         if policy not in self._trees:
             tree = self._new_tree()
             for action in policy[::-1]:
@@ -151,7 +139,7 @@ class QuestTracker:
         return self._trees[policy]
 
     def _advance(self, quest: QuestProgress, action: Action | None, facts: FactsBySignature) -> QuestProgress:
-        """Return a quest's progress after an action, as TextWorld's `QuestProgression.update` computes it."""
+        """Reimplement TextWorld's `QuestProgression.update`."""
         if quest.completed or quest.failed:
             return quest
         wins, fails = (
@@ -164,7 +152,7 @@ class QuestTracker:
         return replace(quest, wins=wins, fails=fails, completions=quest.completions + 1)
 
     def _advance_event(self, event: EventProgress, action: Action | None, facts: FactsBySignature) -> EventProgress:
-        """Return an event's progress after an action, as TextWorld's `EventProgression.update` computes it."""
+        """Reimplement TextWorld's `EventProgression.update`."""
         if event.done:
             return event
         if all(fact in facts.get(fact.signature, ()) for fact in event.condition.preconditions):
@@ -182,7 +170,7 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Return (whether `action` changes the tree, whether the change is reversible, the tree afterwards)."""
+        """Return (whether `action` changes the tree, whether that is reversible, the new tree)."""
         key = (tree.key, action)
         if key not in self._played:
             copy = tree.tree.copy()
@@ -191,10 +179,7 @@ class QuestTracker:
         return self._played[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Return the policy without the actions that `facts` make unnecessary, or None if no action is unnecessary.
-
-        TextWorld's `EventProgression.compress_policy` computes the same policy.
-        """
+        """Reimplement TextWorld's `EventProgression.compress_policy`. Return None if nothing changes."""
         key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
             shortest = None
@@ -215,10 +200,7 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without its first unnecessary run of consecutive actions, or None if there is no such run.
-
-    A run is unnecessary if the other actions can be played without it.
-    """
+    """Return the policy without its first unnecessary run of actions, or None."""
     for start in range(len(policy)):
         if not _playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either
@@ -230,10 +212,7 @@ def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Actio
 
 
 def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
-    """Return whether the actions can be played in this order, starting from `facts`.
-
-    TextWorld's `State.is_sequence_applicable` computes the same.
-    """
+    """Reimplement TextWorld's `State.is_sequence_applicable`."""
     changed: dict[Any, bool] = {}  # fact that the actions have changed -> whether it holds
     for action in actions:
         needed = action._pre_set
@@ -248,7 +227,7 @@ def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
 
 
 def _freeze(tree: Any) -> ActionTree:
-    """Wrap one of TextWorld's trees. The caller must not change the tree afterwards."""
+    """Wrap one of TextWorld's trees, which must not change afterwards."""
     key = hashlib.blake2b(digest_size=16)
     for part in _walk(tree.roots):
         key.update(part)
@@ -256,7 +235,6 @@ def _freeze(tree: Any) -> ActionTree:
 
 
 def _walk(nodes: Iterable[Any]) -> Iterator[bytes]:
-    """Yield bytes that together identify the trees below `nodes`."""
     for node in nodes:
         parents = []  # TextWorld sorts elements by their parents
         element = node.element

@@ -1,8 +1,7 @@
-"""Find the action of each command of a walkthrough by simulating TextWorld's rules, without compiling the game.
+"""Find the actions of a walkthrough by simulating TextWorld's rules.
 
-TextWorld's `GameMaker.set_walkthrough` writes the actions of a walkthrough into the quests of a game. To find them,
-TextWorld compiles the game and plays it. `without_compiling` finds the same actions by simulating the rules, or calls
-TextWorld's own method if the rules are ambiguous.
+This replaces `GameMaker.set_walkthrough` of TextWorld 1.7.0, which compiles the game and plays it. That takes as long
+as the final compilation.
 """
 
 import re
@@ -20,11 +19,7 @@ class AmbiguousRulesError(Exception):
 
 
 class RuleSimulation:
-    """Simulates one game with TextWorld's rules, from the start of the game.
-
-    Several actions can have the same trace (the name that the interpreter prints). As in TextWorld, one with the most
-    preconditions is played, and the first one in case of a tie.
-    """
+    """Plays one game by TextWorld's rules, without an interpreter."""
 
     def __init__(self, game: Any) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -33,9 +28,9 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command`. Return a tuple (action, its trace), or (None, "") if no action fits.
+        """Play `command`. Return (action, its trace), or (None, "") if no action fits.
 
-        Raise AmbiguousRulesError if the command fits actions with different traces.
+        Raise AmbiguousRulesError if several traces fit.
         """
         actions = [
             action
@@ -53,31 +48,23 @@ class RuleSimulation:
         return action, event
 
     def is_open(self, name: str) -> bool:
-        """Return whether all entities with this name are open. Return False if no entity has this name."""
+        """Return whether things with this name exist and all of them are open."""
         keys = {key for key, info in self._inform7.entity_infos.items() if info.name == name}
         is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
         return bool(keys) and keys <= is_open
 
     def _applicable(self, templates: Mapping[str, str], text: str) -> list[Any]:
-        """Return the applicable actions of all rules whose template matches `text`, in the order of the rules.
-
-        `text` is a command or a trace. `templates` maps each rule's name to the template of its commands or traces.
-        """
         rules = [rule for rule in self._kb.rules.values() if _pattern(templates[rule.name]).fullmatch(text)]
         return list(self.state.all_applicable_actions(rules, self._kb.types.constants_mapping))
 
 
 @lru_cache(maxsize=1024)
 def _pattern(template: str) -> re.Pattern[str]:
-    """Return a pattern for a template such as `take {o} from {c}`. Each placeholder matches any words."""
     return re.compile(".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", template)), re.IGNORECASE)
 
 
 def without_compiling() -> AbstractContextManager[None]:
-    """Return a context manager in which TextWorld's `GameMaker.set_walkthrough` does not compile the game.
-
-    The method simulates the rules instead, or compiles the game after all if the rules are ambiguous.
-    """
+    """Make `GameMaker.set_walkthrough` compile only ambiguous games inside the `with` block."""
     if not patches_enabled():
         return nullcontext()
     from textworld import GameMaker
@@ -103,14 +90,10 @@ def without_compiling() -> AbstractContextManager[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Simulate the walkthrough. Return a tuple (event, actions) for each winning event that it triggers.
-
-    `actions` are all actions up to the one that triggers the event. As in TextWorld, only the first of several equal
-    events is listed. Raise AmbiguousRulesError if the rules do not determine the actions.
-    """
+    """Return (event, all actions up to its trigger) for each winning event."""
     from textworld.generator.game import QuestProgression
 
-    firsts: dict[Any, Any] = {event: event for quest in game.quests for event in quest.win_events}
+    firsts = dict.fromkeys(event for quest in game.quests for event in quest.win_events)
     if any(event.actions for event in firsts):
         raise AmbiguousRulesError("a quest has actions already")
     simulation, actions, actions_of = RuleSimulation(game), [], {}
@@ -131,7 +114,7 @@ def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]
         else:
             raise AmbiguousRulesError(f"{command!r} is no action")
         actions_of.update({event.event: list(actions) for event in waiting if event.triggered})
-    return [(first, actions_of[first]) for first in firsts.values() if first in actions_of]
+    return [(first, actions_of[first]) for first in firsts if first in actions_of]
 
 
 def _over(quests: Sequence[Any]) -> bool:

@@ -1,12 +1,7 @@
-"""Start TextWorld's own environment without repeated work, and wrap TextWorld's private functions.
+"""Start TextWorld's environment without repeated work, and wrap TextWorld's private functions.
 
-* TextWorld parses the same rules whenever it loads a game. Parsing takes most of the loading time.
-  `rules_parsed_once` caches the results.
-* The innermost layer of TextWorld's environment (`JerichoEnv`) plays `look` and `inventory` at every step, and searches
-  for valid actions but finds none. All of this is useless, because the outer layers obtain these values from the text.
-  `start` therefore requests no infos from the innermost layer.
-* TextWorld reads rule files in the order of the file system. `rule_files_sorted` fixes the order, so that the same
-  settings generate the same game on every machine.
+In TextWorld 1.7.0, parsing rules takes most of the loading time, `JerichoEnv` plays extra commands at every step, and
+`GameLogic.load` reads files in an order that differs between machines. This module repairs all three.
 """
 
 import tempfile
@@ -25,7 +20,7 @@ from games.textworld.upstream import patched, patches_enabled
 def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
     """Return TextWorld's environment for `story`, a `.z8` file whose name begins with `tw-`.
 
-    `infos` are names of fields of TextWorld's `EnvInfos`. `fast` skips TextWorld's repeated work.
+    `infos` are fields of TextWorld's `EnvInfos`. `fast` skips TextWorld's repeated work.
     """
     import textworld
 
@@ -38,15 +33,12 @@ def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
     while isinstance(layer, textworld.core.Wrapper):
         layer.__dict__["request_infos"] = wanted
         layer = layer.__dict__["_wrapped_env"]
-    layer.request_infos = textworld.EnvInfos()
+    layer.request_infos = textworld.EnvInfos()  # the outer layers read these values from the text
     return env
 
 
 def start_untracked(story: Path) -> tuple[Any, Any]:
-    """Start TextWorld's environment without its slow state tracking. Return the environment and its first state.
-
-    The text of later steps contains traces. A trace is a line in which the interpreter reports an action.
-    """
+    """Return TextWorld's environment with traces but without state tracking, and its first state."""
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
 
@@ -59,7 +51,7 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Remove the traces from `text`. Return a tuple (names of the actions in the traces, text without traces)."""
+    """Return the names of the traced actions in `text`, and the text without its traces."""
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
     events, text = _detect_i7_events_debug_tags(text)
@@ -67,35 +59,28 @@ def traced_events(text: str) -> tuple[list[str], str]:
 
 
 def trace_name(inform7: Any, events: Any, action: Any) -> str:
-    """Return the name that the interpreter prints for `action` in a trace, in lower case.
-
-    `inform7` is the game's `Inform7Game`. `events` maps the name of each rule to the template of its trace.
-    """
+    """Return the name of `action` in a trace, in lower case. `events` maps rules to templates of traces."""
     return str(events[action.name].format(**inform7._get_name_mapping(action))).lower()
 
 
 def winning_policy(state: Any) -> Any:
-    """Return the actions that win from a state of TextWorld's environment, or None if TextWorld knows none."""
+    """Return the actions that win from a state, or None if TextWorld knows none."""
     return state.get("_winning_policy")
 
 
 def prepare_jericho() -> None:
-    """Silence Jericho's warning about unsupported games, and make Jericho use this process's scratch folder.
-
-    Importing TextWorld silences the warning too, but other code may have reset the warning filters since. Jericho
-    copies its library into the scratch folder for every game. If this process is killed, a later process removes the
-    folder.
-    """
+    """Silence Jericho's warning about unsupported games, and set the folder of its temporary files."""
     import jericho.jericho
 
-    # not `warnings.catch_warnings`, which is not thread-safe
+    # importing TextWorld does this too, but other code may reset it; `warnings.catch_warnings` is not thread-safe
     warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
+    # Jericho copies its library for every game; later processes clear the folder of a killed process
     in_scratch_folder = partial(tempfile.TemporaryDirectory, dir=scratch_folder())
     jericho.jericho.tempfile = SimpleNamespace(TemporaryDirectory=in_scratch_folder)
 
 
 def load_record(story: Path) -> Any:
-    """Return TextWorld's `Game` object from the record of a game, the `.json` file beside `story`."""
+    """Return TextWorld's `Game` from the `.json` beside `story`."""
     from textworld.generator import Game
 
     with rules_parsed_once():
@@ -117,7 +102,7 @@ def rules_parsed_once() -> Iterator[None]:
 
 
 def rule_files_sorted() -> AbstractContextManager[None]:
-    """Make TextWorld read its rule files in the order of their names, inside the `with` block."""
+    """Make TextWorld read rule files in the order of their names inside the `with` block."""
     from textworld import logic
 
     load = logic.GameLogic.__dict__["load"]

@@ -1,15 +1,7 @@
 """Check a game file before it is loaded, because Jericho's C library exits the process on invalid data.
 
-A TextWorld game consists of two files: the story `NAME.z8` (Z-machine, version 8) and TextWorld's record of the game,
-`NAME.json`. The header, length and checksum of the story are always checked. The other checks depend on the origin:
-
-* If this project made the game, the record stores the hashes of both files, which are compared with the files.
-* Any other TextWorld game is called foreign. A child process plays its walkthrough once, compiles its record again, and
-  compares the result with the story (`record_check.py`). A game that passes is marked in the cache and not checked
-  again.
-* A story without a record gets no further checks. Such a story is a `.z1` to `.z7` file, or a `.z8` file that has no
-  `.json` and whose name does not begin with `tw-`.
-* A `.tw-pddl` file is a game without a story. `pddl_file.py` checks its JSON keys.
+The record of a game of this project stores the hashes of both files. For other TextWorld games, a child process plays
+the walkthrough and compiles the record again.
 """
 
 import hashlib
@@ -33,8 +25,7 @@ from games.untrusted_files import parse_json, read_bytes
 HEADER = 64  # bytes
 MAX_RECORD, MAX_STORY = 200_000_000, 1_000_000  # bytes; the Z-machine allows stories of up to 512 KiB
 OURS, FOREIGN, PLAIN, PDDL = "ours", "foreign", "plain", "pddl"
-"""The possible origins of a game file: a game made by this project, any other TextWorld game, a story that has no
-`.json` from TextWorld, and a `.tw-pddl` game."""
+"""Origins of a game file: this project, another TextWorld game, a story without a record, a `.tw-pddl` game."""
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}  # version -> unit of the length in the header, in bytes
 STORIES = tuple(f".z{version}" for version in UNIT)
 SUFFIXES = (*STORIES, ".json", pddl_file.SUFFIX)
@@ -56,17 +47,14 @@ def pair(path: Path) -> tuple[Path, Path]:
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether `path` names a story that is played without a `.json` from TextWorld."""
+    """Return whether `path` names a story that is played without a record."""
     if path.suffix == ".z8":
         return not path.name.startswith("tw-") and not path.with_suffix(".json").exists()
     return path.suffix in STORIES
 
 
 def check(path: Path) -> str:
-    """Check a game file and return its origin: OURS, FOREIGN, PLAIN or PDDL. Raise GameError if a check fails.
-
-    If `path` is the story or the `.json` of a TextWorld game, both are checked.
-    """
+    """Check a game file and return its origin: OURS, FOREIGN, PLAIN or PDDL. Raise GameError if a check fails."""
     if path.suffix == pddl_file.SUFFIX:
         pddl_file.read(path)
         return PDDL
@@ -114,14 +102,14 @@ def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> No
 
 
 def record_hash(content: dict[str, Any]) -> str:
-    """Return the hash of a record without its entry `metadata.actde.record`, in which the hash itself is stored."""
+    """Return the hash of a record without the entry that stores the hash itself."""
     mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
     return files.json_hash({**content, "metadata": {**content["metadata"], "actde": mark}})
 
 
 def without_date(data: bytes) -> bytes:
-    """Return the story `data` with its compilation date set to zeros. The story's checksum does not cover the date."""
-    return data[:18] + b"000000" + data[24:]
+    """Return the story `data` with zeros as its compilation date."""
+    return data[:18] + b"000000" + data[24:]  # the checksum does not cover the date
 
 
 def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
@@ -143,10 +131,6 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
-    """Check a TextWorld game that this project did not make, unless it is marked in the cache as checked.
-
-    `data` is the content of the story, and `text` is that of its record. Raise GameError if the check fails.
-    """
     digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
     trusting = os.environ.get(VARIABLE) == "1"
     marker = files.cache_folder("checked" if trusting else "verified") / digest
@@ -164,11 +148,7 @@ def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` in a child process, because Jericho's C library may exit or hang.
-
-    Return the printed (verdict, reason), or ("", "") if the check passes. Raise GameError if the game hangs or the
-    interpreter ends the process, and RuntimeError if the check has a bug.
-    """
+    """Run `playthrough_check` in a child process. Return its (verdict, reason), or ("", "") if it passes."""
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
     temporary = tempfile.TemporaryDirectory(prefix="check-", dir=files.scratch_folder(), ignore_cleanup_errors=True)
     with temporary as folder:

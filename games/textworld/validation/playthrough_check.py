@@ -1,9 +1,4 @@
-"""Play a game's opening and walkthrough to check that the game loads and matches its record.
-
-For a game that this project did not make, `main` runs in a child process and also compares the record with the story
-(`record_check.py`). A game that this project has just made is checked in the current process (`find_own_problem`),
-without TextWorld's slow state tracking.
-"""
+"""Play a game's opening and walkthrough to check that the game loads and matches its record."""
 
 import contextlib
 import json
@@ -26,10 +21,9 @@ if TYPE_CHECKING:
 
 
 def main(story: str) -> int:
-    """Return 0 if the story and its record (`.json`) belong together.
+    """Return 0 if a story and its record belong together. Otherwise print the reason and return 1.
 
-    Otherwise return 1. Print `problem: REASON` if playing the game shows a fault, and `unverified: REASON` if only the
-    check of the record (`record_check.py`) finds one.
+    The line begins with `problem`, or with `unverified` if only the check of the record fails.
     """
     from games.textworld.validation.record_check import find_damage
 
@@ -42,7 +36,7 @@ def main(story: str) -> int:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the traceback of an uncaught exception if our code raised it. Otherwise print it as a game's `problem`."""
+    """Print the exception as a `problem` of the game, unless our own code raised it."""
     *_, (innermost, _) = traceback.walk_tb(trace)
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
         sys.__excepthook__(kind, error, trace)
@@ -51,7 +45,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 
 def find_problem(story: Path) -> str:
-    """Play a game's walkthrough. Return why the game does not match its record, or '' if it matches."""
+    """Play a game's walkthrough. Return why the game does not match its record, or ''."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -71,14 +65,7 @@ def find_problem(story: Path) -> str:
 
 
 def find_own_problem(story: bytes, record: bytes) -> str:
-    """Return the fault of a game that this project has just made, or '' if the game is sound.
-
-    A sound game meets three conditions:
-
-    * The opening text contains the objective.
-    * Each command of the walkthrough performs exactly what the rules predict: one action, or none.
-    * The last command of the walkthrough wins with the maximum score.
-    """
+    """Return the fault of a game that this project has just made, or '' if the game is sound."""
     from textworld.generator.game import Game
 
     with rules_parsed_once(), tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
@@ -91,7 +78,6 @@ def find_own_problem(story: bytes, record: bytes) -> str:
 
 
 def _problem_of_play(game: "Game", env: Any, state: Any) -> str:
-    """Play the walkthrough. Return the first fault, or '' if there is none. `state` is the state at the start."""
     simulation = RuleSimulation(game)
     if _normalize(game.objective) not in _normalize(state.feedback):
         return "the objective is not in the opening text"
@@ -109,5 +95,5 @@ def _problem_of_play(game: "Game", env: Any, state: Any) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Return `text` in lower case, with single spaces and single quotes. Inform, the compiler, changes these."""
+    """Remove what Inform changes in a text: case, spaces and double quotes."""
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

@@ -1,8 +1,6 @@
-"""Check that TextWorld's record of a game (`.json`) agrees with the compiled game (`.z8`) and with TextWorld's rules.
+"""Check that TextWorld's record of a game agrees with the compiled game and with TextWorld's rules.
 
-This check is for games that this project did not make, because their records store no hashes. The record is compiled
-again, and the result must equal the story in every byte except for the date. This comparison does not cover the rules,
-the actions of quests and a few kinds of facts. They are checked separately.
+The record is compiled again, which must give the same story.
 """
 
 from collections.abc import Iterable
@@ -28,7 +26,6 @@ def find_damage(story: Path) -> str:
 
 
 def _check_rules(game: "Game") -> str:
-    """Return '' if the record has the rules of the installed TextWorld, in any order. Otherwise return the fault."""
     import textworld
 
     def lines(texts: Iterable[str]) -> list[str]:
@@ -42,7 +39,6 @@ def _check_rules(game: "Game") -> str:
 
 
 def _check_actions(game: "Game") -> str:
-    """Return '' if all actions of quests follow rules and refer to things of the game. Otherwise return the fault."""
     types = {key: info.type for key, info in game.infos.items()}
     known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
     for quest in game.quests:
@@ -61,10 +57,7 @@ def _check_actions(game: "Game") -> str:
 
 
 def _check_facts(game: "Game") -> str:
-    """Check the facts that the compiled story does not contain: free exits, slots and ingredients.
-
-    Return '' if they follow from the other facts. Otherwise return the fault.
-    """
+    """Check the facts that the compiled story does not contain: free exits, slots and ingredients."""
     facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
         return "which ways are free does not follow from its doors"
@@ -79,7 +72,7 @@ def _check_facts(game: "Game") -> str:
 
 
 def _free_ways(facts: set[Fact]) -> set[Fact]:
-    """Return the pairs of neighbouring rooms that no closed or locked door separates, in both orders."""
+    """Return all pairs of neighbouring rooms, in both orders, without a closed door between them."""
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
     opened = {fact[1] for fact in facts if fact[0] == "open"}
@@ -88,7 +81,6 @@ def _free_ways(facts: set[Fact]) -> set[Fact]:
 
 
 def _check_story(game: "Game", story: Path) -> str:
-    """Return '' if compiling the game gives `story` again, except for the date. Otherwise return the fault."""
     from textworld.generator.inform7 import generate_inform7_source
 
     try:

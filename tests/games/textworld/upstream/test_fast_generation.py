@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from games.errors import GameError
 from games.textworld.generation import make_game as making
 from games.textworld.generation.make_game import canonical_hash, make_game
 from games.textworld.upstream.compile import compile_story
-from games.textworld.upstream.rule_simulation import RuleSimulation
+from games.textworld.upstream.rule_simulation import RuleSimulation, without_compiling
 from games.textworld.validation import playthrough_check
 from games.worker_pool import WorkerPool
 
@@ -66,6 +67,24 @@ def test_a_walkthrough_that_the_rules_do_not_decide_is_compiled_and_played(monke
     monkeypatch.undo()
     assert len(compiled) == 1
     assert slow == serialized("coin", 2, 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*is not fully supported")
+@pytest.mark.parametrize("how", [without_compiling, contextlib.nullcontext])
+def test_only_the_first_of_equal_events_gets_the_walkthrough(how: Callable[[], Any]) -> None:
+    from textworld import GameMaker
+    from textworld.generator.game import Event, Quest
+
+    maker = GameMaker()
+    room, coin = maker.new_room("cell"), maker.new(type="o", name="coin")
+    maker.set_player(room)
+    room.add(coin)
+    taken = maker.new_fact("in", coin, maker.inventory)
+    maker.quests = [Quest(win_events=[Event(conditions={taken})], reward=reward) for reward in (1, 2)]
+    with how():
+        maker.set_walkthrough(["take coin"])
+    first, second = (event for quest in maker.quests for event in quest.win_events)
+    assert (list(first.commands), list(second.commands)) == (["take coin"], [])
 
 
 def test_the_story_equals_textworlds(tmp_path: Any) -> None:
