@@ -27,8 +27,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         console.show([f"actde {version('actde')}"])
@@ -53,7 +53,7 @@ def play(
     game: arg.Game = None,
     code: arg.Imports = None,
     seed: arg.Seed = 0,
-    episodes: Annotated[int, Option(min=1, max=arg.MOST, help="Episodes to play.")] = 1,
+    episodes: Annotated[int, Option(min=1, max=arg.MAX, help="Episodes to play.")] = 1,
     max_turns: arg.MaxTurns = None,
     step_seconds: arg.StepSeconds = None,
     greedy: arg.Greedy = False,
@@ -102,7 +102,7 @@ def evaluate(
     seed: arg.Seed = 0,
     episodes: Annotated[
         int | None,
-        Option(min=1, max=arg.MOST, help="Episodes of each agent.", show_default="20; with --card 100 of each task"),
+        Option(min=1, max=arg.MAX, help="Episodes of each agent.", show_default="20; with --card 100 of each task"),
     ] = None,
     max_turns: arg.MaxTurns = None,
     step_seconds: arg.StepSeconds = None,
@@ -112,7 +112,7 @@ def evaluate(
     guide_beta: arg.GuideBeta = None,
     wanted_return: arg.WantedReturns = None,
     parallel: Annotated[
-        int | None, Option(min=1, max=arg.MOST, help="Episodes played at the same time.", show_default="8")
+        int | None, Option(min=1, max=arg.MAX, help="Episodes played at the same time.", show_default="8")
     ] = None,
     bonus_command: Annotated[
         str, Option(metavar="START", help="Report the share of commands that begin with these words, such as look.")
@@ -136,9 +136,9 @@ def evaluate(
     from terminal import evaluation
 
     if card:
-        usual = (None, 0, None, None, False, 1.0, 1.0, None, None, None, "", None)
+        defaults = (None, 0, None, None, False, 1.0, 1.0, None, None, None, "", None)
         sampling = (seed, max_turns, step_seconds, greedy, temperature, top_p, guide_beta, wanted_return)
-        if (game, *sampling, parallel, bonus_command, save) != usual:
+        if (game, *sampling, parallel, bonus_command, save) != defaults:
             raise typer.BadParameter("--card has its own games, seeds and limits: leave out the other options")
         evaluation.play_card(out or Path("docs/card.md"), agent, tasks, episodes or 100, cluster, as_json=as_json)
         return
@@ -166,7 +166,7 @@ def generate(
     folder: Annotated[Path, Argument(metavar="OUT", help="New folder of the games and manifest.jsonl.")],
     family: Annotated[str, Option(metavar="NAME", help="simple, coin, treasure, cooking, quest or textnav.")],
     levels: Annotated[str, Option(metavar="LEVELS", help="Levels, as in 1-3,7.")] = "1",
-    per_level: Annotated[int, Option(min=1, max=arg.MOST, help="Games per level.")] = 10,
+    per_level: Annotated[int, Option(min=1, max=arg.MAX, help="Games per level.")] = 10,
     split: Annotated[str, Option(metavar="NAME", help="train, valid or test. These are disjoint.")] = "train",
     seed: arg.Seed = 0,
     setting: Annotated[
@@ -231,26 +231,26 @@ def train(
     threads: arg.Threads = None,
     as_json: arg.AsJson = False,
     *,
-    given: dict[str, Any],
+    settings: dict[str, Any],
 ) -> None:
     """Train an agent on a game."""
     from agents.training import presets
     from terminal import training as view
 
-    place = folder and folder.absolute()  # a game may change the current folder
-    own = {"folder": place, "resume": resume, "config": config, "code": code}
-    layers = presets.with_presets(explicit_layers(given, own))
-    settings = presets.from_layers(layers)
+    run_folder = folder and folder.absolute()  # a game may change the current folder
+    options = {"folder": run_folder, "resume": resume, "config": config, "code": code}
+    layers = presets.with_presets(explicit_layers(settings, options))
+    resolved = presets.from_layers(layers)
     if dry_run:
-        show_configuration(settings, presets.origins(layers), as_json=as_json)
+        show_configuration(resolved, presets.origins(layers), as_json=as_json)
         return
-    if folder is None or place is None:
+    if folder is None or run_folder is None:
         raise typer.BadParameter("--out is missing: expected the folder of the run")
-    trainer, latest = view.run(settings, place, resume=resume, origins=presets.origins(layers), quiet=as_json)
+    trainer, latest = view.run(resolved, run_folder, resume=resume, origins=presets.origins(layers), quiet=as_json)
     if trainer.failures.count:
         console.note(trainer.failures.summary)
     if as_json:
-        console.document({"run": str(folder), "settings": settings.model_dump(), "metrics": latest})
+        console.document({"run": str(folder), "settings": resolved.model_dump(), "metrics": latest})
     else:
         view.show_end(trainer, folder)
     raise typer.Exit(130 if trainer.stopped else 0)
@@ -271,10 +271,10 @@ def compare(
         Option(metavar="NAME=VALUES", help="Vary a setting: lr=1,3,10 or, with --samples, lr=1..10. Repeatable."),
     ] = None,
     samples: Annotated[
-        int | None, Option(min=1, max=arg.MOST, help="Random combinations of --vary.", show_default="all combinations")
+        int | None, Option(min=1, max=arg.MAX, help="Random combinations of --vary.", show_default="all combinations")
     ] = None,
     runs: Annotated[Path | None, Option(metavar="FOLDER", help="Folder of the runs.", show_default="OUT/runs")] = None,
-    evaluations: Annotated[int, Option(min=1, max=arg.MOST, help="Evaluation episodes per trained agent.")] = 50,
+    evaluations: Annotated[int, Option(min=1, max=arg.MAX, help="Evaluation episodes per trained agent.")] = 50,
     tests: Annotated[
         str, Option(metavar=GAME, help="Held-out games of the evaluation.", show_default="the games of the training")
     ] = "",
@@ -287,7 +287,7 @@ def compare(
     threads: arg.Threads = None,
     as_json: arg.AsJson = False,
     *,
-    given: dict[str, Any],
+    settings: dict[str, Any],
 ) -> None:
     """Compare optimizers over seeds on one game: learning curves, scores and collapse.
 
@@ -300,23 +300,23 @@ def compare(
     from terminal import comparison
 
     out = folder.absolute()  # a game may change the current folder
-    root = runs.absolute() if runs else out / "runs"
-    comparison.check_folders(out, root)
-    if config and (taken := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
-        raise typer.BadParameter(f"{config} sets {', '.join(sorted(taken))}: use --optimizers and --seeds instead")
-    names, given = with_optimizers(optimizers.split(","), given)
-    explicit = explicit_layers(given, {"config": config, "code": code})
+    runs_folder = runs.absolute() if runs else out / "runs"
+    comparison.check_folders(out, runs_folder)
+    if config and (fixed := {"optimizer", "seed"} & set(presets.read_toml(config).values)):
+        raise typer.BadParameter(f"{config} sets {', '.join(sorted(fixed))}: use --optimizers and --seeds instead")
+    names, settings = with_optimizers(optimizers.split(","), settings)
+    layers = explicit_layers(settings, {"config": config, "code": code})
     if quick:
-        explicit = [presets.Layer("--quick", presets.QUICK), *explicit]
-        seeds, tests = seeds or "0", tests or presets.held_out(presets.merged(explicit)["game"])
-    presets.from_layers(presets.with_presets(explicit))  # checks the values, because an error here names the file
-    given = presets.merged(explicit)
-    wanted = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), combinations(vary or (), samples), given)
-    configs = grid.check(wanted, given, tests)
-    with comparison.progress(len(wanted)) as on_progress, console.resumable(out):
+        layers = [presets.Layer("--quick", presets.QUICK), *layers]
+        seeds, tests = seeds or "0", tests or presets.with_held_out_prompts(presets.merged(layers)["game"])
+    presets.from_layers(presets.with_presets(layers))  # checks the values, because an error here names the file
+    settings = presets.merged(layers)
+    planned = grid_runs(names, parse_levels(seeds or "0-2", "--seeds"), combinations(vary or (), samples), settings)
+    configs = grid.check(planned, settings, tests)
+    with comparison.progress(len(planned)) as on_progress, console.resumable(out):
         rows, diverged = grid.run_grid(
             configs,
-            root,
+            runs_folder,
             episodes=evaluations,
             tests=tests,
             workers=workers or (2 if quick and not cluster else None),
@@ -324,8 +324,9 @@ def compare(
             on_run=lambda row: console.show([] if as_json else [report.headline(row)]),
             on_progress=on_progress,
         )
-        about = {"command": console.typed(), "game": presets.resolve(given).run.game, "tests": tests}
-        results = report.write(out, about | {"episodes": evaluations}, rows, diverged)
+        command_line, trained_game = console.typed_command_line(), presets.resolve(settings).run.game
+        metadata = {"command": command_line, "game": trained_game, "tests": tests}
+        results = report.write(out, metadata | {"episodes": evaluations}, rows, diverged)
     comparison.conclude(folder, results, as_json=as_json)
 
 

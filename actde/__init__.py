@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actde.ppo import PPO
     from actde.registry import make_optimizer, optimizer_class, optimizer_names, register
 
-_HOME = {  # imported on first use, so that settings are available without torch
+_MODULE_OF = {  # imported on first use, so that settings are available without torch
     "ACTDE": "actde.actde",
     "Batch": "actde.batch",
     "GRPO": "actde.grpo",
@@ -58,9 +58,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'actde' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -27,12 +27,13 @@ class ACTDE(Optimizer):
         b_t = v(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t) - KL(pi || pi_ref))
 
     The Q head is then trained but not used. The expected gradient equals that of PPO with the penalty tau KL in the
-    loss (`actde/expected_update.py`). With a table of logits, it is 0 only at softmax(log pi_ref + Q^pi / tau).
+    loss (`actde/expected_update.py`). With a table of logits, this gradient is 0 only at the policy
+    softmax(log pi_ref + Q^pi / tau).
 
-    Some settings change where ACTDE ends:
+    Some settings change the policy to which ACTDE converges:
 
     * An entropy bonus, or a KL penalty in the loss, still acts after the TD errors have vanished.
-    * q learns a KL penalty in the reward (`kl_place`) like any other reward.
+    * A KL penalty in the reward (`kl_place`) becomes part of q, like any other reward.
     * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
     """
 
@@ -49,7 +50,7 @@ class ACTDE(Optimizer):
             )
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return q of the chosen actions, [B, T]. With `recentre_q`, return b_t without the KL."""
+        """Return q of the chosen actions, [B, T]. With `recentre_q`, return b_t without its KL term."""
         if self.config.recentre_q:  # a batch has no exact KL, so `policy_loss` subtracts it
             return batch.values + self._tilt(batch, batch.logprobs)
         assert batch.q_values is not None  # checked by `targets`

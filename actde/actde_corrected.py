@@ -17,7 +17,8 @@ class CorrectedACTDE(ACTDE):
         E[(G - q(s, a)) grad log pi(a | s)] + sum_a q(s, a) grad pi(a | s) = E[G grad log pi(a | s)]
 
     G is the return. In expectation, the first gradient step on a rollout equals PPO's, even if q is wrong. The equation
-    needs gae_lambda = 0 or advantage = "return". The second term is not clipped.
+    needs an advantage that does not contain the q of later actions: gae_lambda = 0 or advantage = "return". The second
+    term is not clipped.
     """
 
     name = "actde-corrected"

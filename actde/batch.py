@@ -34,29 +34,31 @@ class Record:
                 raise TypeError(f"{type(self).__name__}.{name} must be a tensor, got {type(value).__name__}")
         return {name: value for name, value in values.items() if value is not None}
 
-    def _check(self, like: str, *, per_head: tuple[str, ...] = (), per_segment: tuple[str, ...] = ()) -> None:
+    def _check(self, template: str, *, per_head: tuple[str, ...] = (), per_segment: tuple[str, ...] = ()) -> None:
         """Raise `ValueError` if a tensor has a wrong shape, data type or device.
 
         Args:
-            like: name of the tensor that sets the shape [B, T] and the device.
-            per_head: names of the tensors of shape [B, T, H].
+            template: name of the tensor whose shape [B, T] and device the other tensors must have.
+            per_head: names of the tensors of shape [B, T, H], for H Q heads.
             per_segment: names of the int64 tensors of shape [B].
         """
-        kind, tensors = type(self).__name__, self.tensors()
-        first = tensors[like]
-        if first.ndim != 2 or 0 in first.shape:
-            raise ValueError(f"{kind}.{like} must be [B, T] with B, T >= 1, got {list(first.shape)}")
+        class_name, tensors = type(self).__name__, self.tensors()
+        template_tensor = tensors[template]
+        if template_tensor.ndim != 2 or 0 in template_tensor.shape:
+            raise ValueError(
+                f"{class_name}.{template} must be [B, T] with B, T >= 1, got {list(template_tensor.shape)}"
+            )
         for name, tensor in tensors.items():
             dimensions = 3 if name in per_head else 1 if name in per_segment else 2
-            shape = [*first.shape, "H"][:dimensions]
-            if tensor.ndim != dimensions or tensor.shape[:2] != first.shape[:dimensions] or 0 in tensor.shape:
-                raise ValueError(f"{kind}.{name} must be {shape} like {like}, got {list(tensor.shape)}")
+            shape = [*template_tensor.shape, "H"][:dimensions]
+            if tensor.ndim != dimensions or tensor.shape[:2] != template_tensor.shape[:dimensions] or 0 in tensor.shape:
+                raise ValueError(f"{class_name}.{name} must be {shape} like {template}, got {list(tensor.shape)}")
             if name in per_segment and tensor.dtype != torch.int64:
-                raise ValueError(f"{kind}.{name} must be int64, got {tensor.dtype}")
+                raise ValueError(f"{class_name}.{name} must be int64, got {tensor.dtype}")
             if name not in ("mask", *per_segment) and tensor.dtype not in (torch.float32, torch.float64):
-                raise ValueError(f"{kind}.{name} must be float32 or float64, got {tensor.dtype}")
-            if tensor.device != first.device:
-                raise ValueError(f"{kind}.{name} is on {tensor.device}, {like} on {first.device}")
+                raise ValueError(f"{class_name}.{name} must be float32 or float64, got {tensor.dtype}")
+            if tensor.device != template_tensor.device:
+                raise ValueError(f"{class_name}.{name} is on {tensor.device}, {template} on {template_tensor.device}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""Settings of an optimizer, and the base class of all settings.
+"""The settings of an optimizer, and the base class of all classes of settings.
 
 The docstring below a field is its help text. This module does not import torch.
 """
@@ -19,7 +19,7 @@ BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(BaseModel):
-    """An immutable pydantic model. A wrong name or value raises a one-line `ConfigError`."""
+    """An immutable pydantic model. A wrong name or value of a setting raises a one-line `ConfigError`."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
@@ -29,7 +29,7 @@ class Config(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise _one_line(type(self), error) from None
+            raise _one_line_error(type(self), error) from None
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed. The new values are checked."""
@@ -102,15 +102,15 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def written(value: object) -> str:
-    """Return a value as options and TOML files write it, such as "none" or "true"."""
+def format_value(value: object) -> str:
+    """Return the text of a value in options and TOML files, such as "none" or "true"."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """Return the words that a `Literal` field allows. Other fields have none."""
+    """Return the words that a `Literal` field allows, and () for a field of another type."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
@@ -119,27 +119,27 @@ def is_optional(field: FieldInfo) -> bool:
 
 
 def value_type(field: FieldInfo) -> type:
-    """Return the type of a field's values other than None."""
-    kind: Any = _without_none(field).annotation
-    return str if choices(field) else kind
+    """Return the type of a field's values, such as int for `int | None`."""
+    annotation: Any = _without_none(field).annotation
+    return str if choices(field) else annotation
 
 
-def expected(field: FieldInfo) -> str:
+def describe_values(field: FieldInfo) -> str:
     """Describe the values of a field, such as "a number from 0 to 1 or none"."""
-    kind = value_type(field)
-    if kind in (bool, str):
-        return "true or false" if kind is bool else "text"
-    what = "a whole number" if kind is int else "a number"
-    return f"{what}{_bounds(_without_none(field))}{' or none' if is_optional(field) else ''}"
+    python_type = value_type(field)
+    if python_type in (bool, str):
+        return "true or false" if python_type is bool else "text"
+    number = "a whole number" if python_type is int else "a number"
+    return f"{number}{_bounds(_without_none(field))}{' or none' if is_optional(field) else ''}"
 
 
 def _bounds(field: FieldInfo) -> str:
     match field.metadata:
         case [Ge(low), Le(high)]:
             return f" from {low:,} to {high:,}"
-    words: dict[type, str] = {Gt: "above", Ge: "at least", Lt: "below", Le: "at most"}
-    rules = [f"{words[type(rule)]} {getattr(rule, type(rule).__name__.lower()):g}" for rule in field.metadata]
-    bounds = " and ".join(rules)
+    relations: dict[type, str] = {Gt: "above", Ge: "at least", Lt: "below", Le: "at most"}
+    texts = [f"{relations[type(bound)]} {getattr(bound, type(bound).__name__.lower()):g}" for bound in field.metadata]
+    bounds = " and ".join(texts)
     return f" of {bounds}" if bounds.startswith("at") else f" {bounds}" if bounds else ""
 
 
@@ -147,20 +147,22 @@ def _without_none(field: FieldInfo) -> FieldInfo:
     return FieldInfo.from_annotation(get_args(field.annotation)[0]) if is_optional(field) else field
 
 
-def _one_line(model: type[Config], error: ValidationError) -> ConfigError:
-    first = error.errors(include_url=False)[0]
-    name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
-    if first["type"] == "value_error":  # raised by a validator or by a nested model
-        cause = first["ctx"]["error"]
+def _one_line_error(model: type[Config], error: ValidationError) -> ConfigError:
+    details = error.errors(include_url=False)[0]
+    name, value = str(details["loc"][0]) if details["loc"] else "", details["input"]
+    if details["type"] == "value_error":  # raised by a validator or by a nested model
+        cause = details["ctx"]["error"]
         return cause if isinstance(cause, ConfigError) else ConfigError(str(cause))
-    if first["type"] == "extra_forbidden":
+    if details["type"] == "extra_forbidden":
         return unknown("setting", name, model.model_fields)
     field = model.model_fields[name]
     if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
         return ConfigError(f"{name} must be a table of settings, got {value!r}")
-    if first["type"] == "literal_error":
-        wrong = unknown(name, value, choices(field))
+    if details["type"] == "literal_error":
+        config_error = unknown(name, value, choices(field))
     else:
-        wrong = ConfigError(f"{name} must be {expected(field)}, got {'none' if value is None else repr(value)}")
-    wrong.setting = name
-    return wrong
+        config_error = ConfigError(
+            f"{name} must be {describe_values(field)}, got {'none' if value is None else repr(value)}"
+        )
+    config_error.setting = name
+    return config_error

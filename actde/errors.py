@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from actde.synonyms import synonyms
 
-LISTED = 20
-"""If more names are known, an error with a suggestion does not list them."""
+MAX_LISTED_NAMES = 20
+"""The largest number of known names that an error message lists in addition to a suggestion."""
 
 
 class OptimizerError(ValueError):
@@ -30,19 +30,22 @@ class ResultError(OptimizerError):
         self.method = method
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name, with a suggestion. `kind` is what the name stands for."""
-    names = sorted(known)
-    near = " or ".join(map(repr, closest(str(name), names)))
-    listed = "" if near and len(names) > LISTED else f", expected one of {', '.join(names)}"
-    return ConfigError(f"unknown {kind} {name!r}{listed}{f'; did you mean {near}?' if near else ''}")
+def unknown(noun: str, name: object, known_names: Iterable[str]) -> ConfigError:
+    """Return the error for an unknown name, with a suggestion.
+
+    `noun` says what the name denotes, such as "optimizer".
+    """
+    names = sorted(known_names)
+    suggestions = " or ".join(map(repr, closest(str(name), names)))
+    expected = "" if suggestions and len(names) > MAX_LISTED_NAMES else f", expected one of {', '.join(names)}"
+    return ConfigError(f"unknown {noun} {name!r}{expected}{f'; did you mean {suggestions}?' if suggestions else ''}")
 
 
-def closest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that `name` probably means: its synonyms, or the most similar name."""
-    names, word = sorted(known), name.lower().replace("-", "_")
-    if same := synonyms(word, set(names)):
-        return same
+def closest(name: str, known_names: Iterable[str]) -> list[str]:
+    """Return the known names that mean the same as `name`, or else the most similar known name."""
+    names, word = sorted(known_names), name.lower().replace("-", "_")
+    if same_meaning := synonyms(word, set(names)):
+        return same_meaning
     # "kl" means "kl_coef": a name that contains the word is preferred
-    longer = [each for each in names if word in each.replace("-", "_").split("_")]
-    return difflib.get_close_matches(word, longer or names, n=1, cutoff=0.0 if longer else 0.5)
+    containing = [candidate for candidate in names if word in candidate.replace("-", "_").split("_")]
+    return difflib.get_close_matches(word, containing or names, n=1, cutoff=0.0 if containing else 0.5)

@@ -1,7 +1,7 @@
 """Expected updates of ACTDE on tables of logits and q. The logits follow the gradient of log pi.
 
-pi is the softmax of the logits of a state, Q = Q^pi the mean return of its actions, and A = Q - q the expected error.
-<x> = sum_a pi(a) x(a) is the mean of x under pi.
+pi is the softmax of the logits of a state, Q = Q^pi the expected return of its K actions, and A = Q - q the expected
+error. <x> = sum_a pi(a) x(a) is the mean of x under pi. alpha and b are the step sizes of q and of the logits.
 """
 
 from typing import Literal
@@ -13,14 +13,14 @@ QForm = Literal["none", "table", "dueling", "centred"]
 
 
 def policy_step(policy: Tensor, advantages: Tensor) -> Tensor:
-    """Return the policy gradient with respect to the logits, [..., A] for A actions.
+    """Return the policy gradient with respect to the logits, [..., K].
 
         E[advantage(a) grad log pi(a)] = pi (advantage - <advantage>)
 
-    For the advantages log(pi / pi_ref), it is the gradient of KL(pi || pi_ref).
+    For the advantages log(pi / pi_ref), this is the gradient of KL(pi || pi_ref).
 
     **Rest points.** The step is 0 if the advantages of all actions are equal. So every pair (pi, q = Q^pi) is a rest
-    point of ACTDE. The rule of `actde/tabular.py` has the expected step pi A, and rests only at A = 0.
+    point of ACTDE. The rule of `actde/tabular.py` has the expected step pi A, which is 0 only at A = 0.
 
     **Link to PPO with a KL penalty.** If q = c(s) + tau log(pi / pi_ref) for any c, then
 
@@ -32,17 +32,17 @@ def policy_step(policy: Tensor, advantages: Tensor) -> Tensor:
     return policy * centred(policy, advantages)
 
 
-def limit(reference: Tensor, q: Tensor, tau: float) -> Tensor:
-    """Return the policy pi_ref exp(q / tau) / Z, [..., A] for A actions.
+def limit_policy(reference: Tensor, q: Tensor, tau: float) -> Tensor:
+    """Return the policy pi_ref exp(q / tau) / Z, [..., K], where Z normalises it.
 
-    With the penalty tau KL(pi || pi_ref), the policy gradient is pi (A - <A>) with A = Q - tau log(pi / pi_ref). It is
-    0 only if A is constant over the actions, that is, at pi = pi_ref exp(Q / tau) / Z.
+    With the penalty tau KL(pi || pi_ref), the policy gradient is pi (x - <x>) with x = Q - tau log(pi / pi_ref). The
+    gradient is 0 only if x is the same for all actions, that is, at pi = pi_ref exp(Q / tau) / Z.
     """
     return (reference.log() + q / tau).softmax(-1)
 
 
 def centred(policy: Tensor, h: Tensor) -> Tensor:
-    """Return h minus the mean of h under the policy, [..., A] for A actions.
+    """Return h minus the mean of h under the policy, [..., K].
 
     The gradient of log pi breaks the invariant of `actde/tabular.py`. In expectation,
 
@@ -61,18 +61,25 @@ def centred(policy: Tensor, h: Tensor) -> Tensor:
 
 
 def train_bandit(
-    start: Tensor, means: Tensor, *, b: float, alpha: float, steps: int, value_step: float = 1.0, form: QForm = "table"
+    initial_policy: Tensor,
+    means: Tensor,
+    *,
+    b: float,
+    alpha: float,
+    steps: int,
+    value_step: float = 1.0,
+    form: QForm = "table",
 ) -> Tensor:
-    """Return the policy [A] over the arms of a bandit after `steps` expected steps of ACTDE.
+    """Return the policy [K] over the K arms of a bandit after `steps` expected updates of ACTDE.
 
     Args:
-        start: [A] the initial policy.
-        means: [A] the mean reward of each arm.
-        b, alpha, value_step: step sizes of the logits, of q and of v.
+        initial_policy: [K] the initial policy.
+        means: [K] the mean reward of each arm.
+        b, alpha, value_step: the step sizes of the logits, of q and of v.
         form: how q is computed. "table": an entry per action. "dueling": v + h. "centred": v + h minus the mean of h.
             "none": q = 0, which is the plain policy gradient.
     """
-    logits, h, value = start.log(), torch.zeros_like(start), torch.zeros_like(start[0])
+    logits, h, value = initial_policy.log(), torch.zeros_like(initial_policy), torch.zeros_like(initial_policy[0])
     for _ in range(steps):
         policy = logits.softmax(-1)
         q = {"none": 0 * h, "table": h, "dueling": value + h, "centred": value + centred(policy, h)}[form]

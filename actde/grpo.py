@@ -15,8 +15,8 @@ class GRPO(Optimizer):
 
         A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group
 
-    With `group_std` off, it is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). `gae_lambda` has no effect, and v is
-    not trained. The loss is the mean over all choices, so longer episodes have a larger weight.
+    With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). `gae_lambda` has no effect,
+    and v is not trained. The loss is the mean over all choices, so longer episodes have a larger weight.
     """
 
     name = "grpo"
@@ -27,9 +27,9 @@ class GRPO(Optimizer):
         return baselines.unsqueeze(1).expand_as(batch.rewards)
 
     def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
-        """Return the baseline of each segment, here the mean reward of its group.
+        """Return the baseline of each segment: the mean reward of the episodes of its group.
 
-        All tensors are [B]. `rewards` holds the reward sum of each segment's whole episode.
+        All tensors are [B]. `rewards` holds the sum of the rewards of each segment's whole episode.
         """
         return _group_means(rewards, episodes, groups)
 
@@ -53,10 +53,10 @@ class GRPO(Optimizer):
         return terms
 
     def _reward_sums(self, batch: Batch) -> Tensor:
-        """Return the reward sum of each segment's episode, [B]."""
-        segments = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
-        episodes, index = torch.unique(self._episodes_and_groups(batch)[0], return_inverse=True)
-        return segments.new_zeros(len(episodes)).index_add(0, index, segments)[index]
+        """Return the sum of the rewards of each segment's whole episode, [B]."""
+        segment_rewards = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
+        episodes, episode_index = torch.unique(self._episodes_and_groups(batch)[0], return_inverse=True)
+        return segment_rewards.new_zeros(len(episodes)).index_add(0, episode_index, segment_rewards)[episode_index]
 
     def _episodes_and_groups(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if batch.episodes is None or batch.groups is None:
@@ -67,10 +67,10 @@ class GRPO(Optimizer):
 def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
     """Return the mean of x over the episodes of each segment's group, [B].
 
-    An episode counts once, and x must be equal in all its segments.
+    Each episode counts once. The entries of x [B] for the segments of an episode must be equal.
     """
-    _, per_episode, segments = torch.unique(episodes, return_inverse=True, return_counts=True)
-    weights = 1.0 / segments[per_episode].to(x.dtype)
-    names, index = torch.unique(groups, return_inverse=True)
-    totals, counts = (x.new_zeros(len(names)).index_add(0, index, y) for y in (x * weights, weights))
-    return (totals / counts)[index]
+    _, episode_index, segment_counts = torch.unique(episodes, return_inverse=True, return_counts=True)
+    weights = 1.0 / segment_counts[episode_index].to(x.dtype)
+    group_numbers, group_index = torch.unique(groups, return_inverse=True)
+    totals, counts = (x.new_zeros(len(group_numbers)).index_add(0, group_index, y) for y in (x * weights, weights))
+    return (totals / counts)[group_index]

@@ -13,17 +13,17 @@ from actde.optimizer import Labels
 class ILQL(Imitation):
     """Implicit language Q-learning, Snell et al. (2022), after implicit Q-learning, Kostrikov et al. (2021).
 
-    The choices are tokens in recorded play of any policy. Their losses are
+    The batch holds recorded play of any policy. The losses of each choice are
 
-        policy loss = -log pi(a | s),                        at recorded choices (behaviour cloning)
+        policy loss = -log pi(a | s),                        behaviour cloning
         q loss      = sum_h (q_h(s, a) - r - gamma v(s'))^2
         value loss  = |tau - 1(q' < v)| (q' - v(s))^2,       q' = min_h q'_h(s, a), tau = `expectile`
-        cql loss    = -sum_h log softmax(q_h(s, .))(a)       over all tokens that could be chosen
+        cql loss    = -sum_h log softmax(q_h(s, .))(a)       softmax over all tokens that could be chosen
 
-    s' is the state of the next choice. q'_h are the target heads, which follow the heads q_h by Polyak averaging.
+    s' is the state of the next choice, and q_h are the Q heads. The target heads q'_h follow them by Polyak averaging.
 
-    As tau tends to 1, v tends to the maximum of q over the recorded actions. The cql loss lowers q of actions that do
-    not occur in the data. In play, q guides the policy with the weight beta = `guide_beta`:
+    As tau tends to 1, v tends to the maximum of q over the recorded actions. The cql loss lowers the q of actions
+    that do not occur in the data. In play, the agent samples from pi_beta with beta = `guide_beta`:
 
         pi_beta(a | s) proportional to pi(a | s) exp(beta (q(s, a) - v(s)))
 

@@ -1,6 +1,6 @@
 """Keeps the current folder off the import path of our programs.
 
-`python -m` puts the current folder first, where a file such as `json.py` would replace the standard module. Each
+`python -m` puts the current folder first on the path. A file such as `json.py` would replace the standard module. Each
 package in `PROGRAMS` must import `actde` before any other module, and `actde` must import this module first.
 """
 
@@ -12,7 +12,7 @@ PROGRAMS = ("actde", "agents", "benchmarks", "experiments")  # packages with mod
 
 
 def protect_imports() -> None:
-    """Set PYTHONSAFEPATH and HF_HUB_OFFLINE, which child processes inherit."""
+    """Set the environment variables PYTHONSAFEPATH and HF_HUB_OFFLINE, which child processes inherit."""
     os.environ |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
 
 

@@ -6,7 +6,7 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """The coefficient of the KL penalty. It can follow a target KL.
+    """The coefficient of the KL penalty, adapted to a target KL.
 
         coef <- coef (1 + 0.1 clip(kl / target - 1, -0.2, 0.2))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 def masked_mean(x: Tensor, mask: Tensor, count: float | Tensor | None = None) -> Tensor:
     """Return the sum of x where `mask` is True, divided by `count` > 0.
 
-    `count` is by default the number of these entries.
+    By default, `count` is the number of True entries.
     """
     count = mask.sum() if count is None else count
     if not count > 0:
@@ -65,7 +65,7 @@ def q_loss(q_values: Tensor, returns: Tensor) -> Tensor:
 
 
 def sampled_kl(log_ratio: Tensor) -> Tensor:
-    """Return an unbiased estimate of KL(pi_old || pi) in nats, from one sample of pi_old.
+    """Return an unbiased estimate of KL(pi_old || pi) in nats, from one action that pi_old sampled.
 
         (ratio - 1) - log ratio,   log ratio = log pi - log pi_old
 

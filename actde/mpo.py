@@ -13,12 +13,12 @@ class MPO(Optimizer):
 
         sum_a pi(a | s) q(s, a) - tau KL(pi || pi_ref).      The maximum is at pi = softmax(log pi_ref + q / tau).
 
-    The network itself maximises this expression, so no M-step is needed. The policy loss, in nats, is
+    The network is trained on this expression directly, so no M-step is needed. The policy loss, in nats, is
 
         KL(pi || pi_ref) - sum_a pi(a | s) q(s, a) / tau = KL(pi || softmax(log pi_ref + q / tau)) + constant
 
-    without a gradient through q. It does not use the advantage. v and q are trained as in ACTDE. If q = Q^pi, the loss
-    is minimal at pi_ref exp(Q^pi / tau), normalised. Q^pi has no KL term.
+    without a gradient through q. The advantage is not used. v and q are trained as in ACTDE. If q = Q^pi, the loss is
+    minimal at the normalised pi_ref exp(Q^pi / tau). Q^pi does not include the KL.
 
     A KL penalty in the loss raises the temperature to tau (1 + kl_coef).
     """

@@ -29,12 +29,12 @@ class Optimizer(ABC):
     Attributes:
         name: name in the registry and on the command line.
         needs_q: whether the algorithm needs Q heads.
-        baseline_is_q: whether the baseline is q. An untrained q should then equal v.
+        baseline_is_q: whether the baseline is q. If so, q should equal v before training.
         needs_expected_q, needs_q_logprobs, needs_kl: whether the algorithm uses this field of `Outputs`.
         needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
         learns_off_policy: whether the algorithm may learn from the episodes of another policy.
         labels: what the policy imitates. "expert": an expert. "best": the policy's own best episodes. "recorded":
-            recorded play. "return": all episodes, whose text states the return.
+            recorded play. "return": all episodes. Their texts state the return.
         kl: controller of `kl.coef`, the coefficient of the KL penalty.
 
     Raises:
@@ -59,12 +59,12 @@ class Optimizer(ABC):
 
     @property
     def trains_q(self) -> bool:
-        """Whether the network needs Q heads, and the batch q values."""
+        """Whether the network must have Q heads, and the batch must have `q_values`."""
         return self.needs_q or self.config.train_q
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the reference policy is needed."""
+        """Whether training needs the reference policy."""
         return self.needs_kl or self.config.needs_reference
 
     # Once per rollout
@@ -95,7 +95,7 @@ class Optimizer(ABC):
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
-        """Return the rewards [B, T]. If `kl_place` is "reward", subtract kl_coef (log pi_old - log pi_ref)."""
+        """Return the rewards, [B, T]. If `kl_place` is "reward", they include -kl_coef (log pi_old - log pi_ref)."""
         if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
@@ -107,7 +107,7 @@ class Optimizer(ABC):
         return lambda_advantages(errors, batch.discounts, self.config.gae_lambda)
 
     def summary(self, batch: Batch, targets: Targets, *, all_reduce: AllReduce = no_reduce) -> dict[str, Tensor]:
-        """Return scalar metrics of a rollout, over all processes."""
+        """Return scalar metrics of a rollout, computed over all processes."""
         mask = batch.mask
         count = all_reduce(mask.sum().to(targets.returns.dtype)).clamp(min=1.0)
         metrics = {
@@ -127,8 +127,9 @@ class Optimizer(ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar to minimise, and detached scalar metrics.
 
-        The loss is a sum over choices, divided by `count`, which is their number by default. For a micro-batch, `count`
-        must be the number of choices of the whole batch. The metrics are means, except for the number `choices`.
+        The loss is a sum over choices, divided by `count`, by default their number. For a micro-batch, `count` must be
+        the number of choices of the whole batch. The metrics are means over the choices, except for "choices", which is
+        their number.
         """
         self._check_outputs(batch, targets, outputs)
         # 0 on padding, so that the gradient there is 0 and never NaN
@@ -144,7 +145,7 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """Return the weight and the values [B, T] of each loss term, by name.
+        """Return a dict: name of a loss term -> its weight and its values [B, T].
 
         The loss is the weighted sum of the values (Schulman et al., 2017, eq. 9).
         """
@@ -176,7 +177,7 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return metrics [B, T] of how far the policy has moved since the rollout."""
+        """Return metrics [B, T] of the change of the policy since the rollout."""
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
         metrics = {
@@ -202,7 +203,7 @@ class Optimizer(ABC):
         """Restore a state that `state_dict` returned.
 
         Raises:
-            OptimizerError: `state` has another form.
+            OptimizerError: `state` does not have the form that `state_dict` returns.
         """
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
@@ -215,18 +216,18 @@ class Optimizer(ABC):
 
     def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
         """Raise `ResultError` if `result` is not a float tensor with the shape and device of `mask`."""
-        wanted = f"{method} to return a float tensor of shape {list(mask.shape)} on {mask.device}"
+        expected = f"{method} to return a float tensor of shape {list(mask.shape)} on {mask.device}"
         if not isinstance(result, Tensor):
             got = "None" if result is None else type(result).__name__
         elif result.shape != mask.shape or result.device != mask.device or not result.is_floating_point():
             got = f"{result.dtype} of shape {list(result.shape)} on {result.device}"
-        elif finite and bool((bad := mask & ~torch.isfinite(result)).any()):
-            row, choice = bad.nonzero()[0].tolist()
-            wanted = f"finite numbers from {method}"
+        elif finite and bool((invalid := mask & ~torch.isfinite(result)).any()):
+            row, choice = invalid.nonzero()[0].tolist()
+            expected = f"finite numbers from {method}"
             got = f"{result[row, choice].item()} at segment {row}, choice {choice}"
         else:
             return
-        raise ResultError(f"class {type(self).__name__}: expected {wanted}, got {got}", method=method)
+        raise ResultError(f"class {type(self).__name__}: expected {expected}, got {got}", method=method)
 
     # Argument checks: a failure is a bug in the caller
 

@@ -11,6 +11,9 @@ class PPO(Optimizer):
 
         delta_t = r_t + gamma_t v(s_{t+1}) - v(s_t)                                        (their eq. 12)
 
+    v is the mean value of the policy's actions. While the policy still tries worse actions, the best action has a
+    positive advantage. Its logit can therefore grow without bound.
+
     `ACTDE` differs only in the method `baseline`.
     """
 

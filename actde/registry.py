@@ -1,4 +1,4 @@
-"""Registry of optimizers. An installed package can provide one as an entry point:
+"""Registry of optimizers. An installed package can provide an optimizer as an entry point:
 
 [project.entry-points."actde.optimizers"]
 mine = "my_package:Mine"
@@ -35,18 +35,18 @@ _registered: dict[str, type[Optimizer]] = {}
 
 
 def register(cls: Class) -> Class:
-    """Register an optimizer class under its `name`, also as a decorator.
+    """Register an optimizer class under its `name`. This is also a class decorator.
 
     Raises:
         OptimizerError: the name is in use, or the class is not an optimizer.
     """
     name = str(getattr(cls, "name", None) or getattr(cls, "__name__", cls))
-    _check(name, cls)
+    _check_class(name, cls)
     paths = {entry.value for entry in _entries().values() if entry.name == name}
-    paths |= {_path(other) for other in _registered.values() if other.name == name}
-    if paths - {_path(cls)}:
-        choose = "choose another name" if "name" in vars(cls) else f"set `name` in class {cls.__name__}"
-        raise OptimizerError(f"an optimizer {name!r} already exists; {choose}")
+    paths |= {_class_path(registered) for registered in _registered.values() if registered.name == name}
+    if paths - {_class_path(cls)}:
+        remedy = "choose another name" if "name" in vars(cls) else f"set `name` in class {cls.__name__}"
+        raise OptimizerError(f"an optimizer {name!r} already exists; {remedy}")
     _registered[name] = cls
     return cls
 
@@ -60,17 +60,17 @@ def optimizer_class(name: str) -> type[Optimizer]:
     """Return the optimizer class with this name.
 
     Raises:
-        OptimizerError: there is none.
+        OptimizerError: no such optimizer is registered.
     """
     if name in _registered:
         return _registered[name]
     if name not in (entries := _entries()):
         raise unknown("optimizer", name, optimizer_names())
-    return _check(name, entries[name].load())
+    return _check_class(name, entries[name].load())
 
 
 def module_of(name: str) -> str | None:
-    """Return the module of an optimizer from an installed package, or None."""
+    """Return the module of an optimizer that an installed package provides, or None for another optimizer."""
     entry = None if name in _registered else _entries().get(name)
     return None if entry is None or entry in _BUILT_IN else entry.module
 
@@ -85,11 +85,11 @@ def _entries() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in (*entry_points(group=GROUP), *_BUILT_IN)}
 
 
-def _path(cls: type) -> str:
+def _class_path(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _check(name: str, cls: object) -> type[Optimizer]:
+def _check_class(name: str, cls: object) -> type[Optimizer]:
     from actde.optimizer import Optimizer
 
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
@@ -97,8 +97,8 @@ def _check(name: str, cls: object) -> type[Optimizer]:
         raise OptimizerError(f"optimizer {name!r} must be a subclass of actde.Optimizer, got {got}")
     if cls.__abstractmethods__:
         raise OptimizerError(f"class {cls.__name__} must define {', '.join(sorted(cls.__abstractmethods__))}")
-    if (own := getattr(cls, "name", None)) is None:
+    if (name_attribute := getattr(cls, "name", None)) is None:
         raise OptimizerError(f"set `name` in class {cls.__name__}")
-    if own != name:
-        raise OptimizerError(f"optimizer {name!r} has name={own!r}; the two names must agree")
+    if name_attribute != name:
+        raise OptimizerError(f"optimizer {name!r} has name={name_attribute!r}; the two names must agree")
     return cls

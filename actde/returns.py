@@ -12,7 +12,7 @@ AllReduce = Callable[[Tensor], Tensor]  # sums a tensor over all processes
 
 
 def no_reduce(tensor: Tensor) -> Tensor:
-    """Return the tensor, which is the sum over one process."""
+    """Return the tensor itself, which is the sum over a single process."""
     return tensor
 
 
@@ -57,7 +57,7 @@ def whiten(x: Tensor, mask: Tensor, all_reduce: AllReduce = no_reduce) -> Tensor
 
         (x - mean) / sqrt(variance + 1e-8),   variance = mean of (x - mean)^2
 
-    Hazard: the TD errors of ACTDE do not vanish if they are whitened.
+    Hazard: the whitened TD errors of ACTDE do not vanish.
     """
     mean, variance = _moments(x, mask, all_reduce)
     return torch.where(mask, (x - mean) * torch.rsqrt(variance + 1e-8), 0.0)
@@ -68,7 +68,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
         1 - Var(G - prediction) / Var(G)
 
-    The share is 0 if the returns do not vary.
+    G is the return. The share is 0 if the returns do not vary.
     """
     _, total = _moments(returns, mask, all_reduce)
     _, residual = _moments(returns - predictions, mask, all_reduce)
@@ -76,7 +76,7 @@ def explained_variance(predictions: Tensor, returns: Tensor, mask: Tensor, all_r
 
 
 def _moments(x: Tensor, mask: Tensor, all_reduce: AllReduce) -> tuple[Tensor, Tensor]:
-    """Return the mean and the biased variance over the choices of all processes."""
+    """Return the mean and the biased variance of x over the choices of all processes."""
     # two passes, so that a large mean costs no precision
     count = all_reduce(mask.sum().to(x.dtype)).clamp(min=1.0)
     mean = all_reduce(torch.where(mask, x, 0.0).sum()) / count

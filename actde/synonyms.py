@@ -1,6 +1,6 @@
 """Names of settings in libraries such as TRL and Stable-Baselines3, and our names for them."""
 
-_TABLE = {  # names in other libraries: names in this project
+_OUR_NAMES = {  # names in other libraries: names in this project
     # game, model, optimizer
     "env env_id env_name environment task task_name dataset": "game",
     "reward reward_fn reward_func reward_funcs reward_model reward_model_path": "game",
@@ -59,11 +59,17 @@ _TABLE = {  # names in other libraries: names in this project
     "top_k nucleus": "top_p",
     "wait sleep speed": "delay",
 }
-SYNONYMS = {other: names.split() for others, names in _TABLE.items() for other in others.split()}
-"""Maps a name in another library to our names for it, best first."""
-MOST = 2  # maximum number of names in a hint
+SYNONYMS = {
+    library_name: our_names.split()
+    for library_names, our_names in _OUR_NAMES.items()
+    for library_name in library_names.split()
+}
+"""Maps the name of a setting in another library to its names in this project, best first."""
+MAX_SYNONYMS = 2  # maximum number of names in a hint
 
 
-def synonyms(word: str, known: set[str]) -> list[str]:
-    """Return up to `MOST` names from `known` that mean the same as `word`."""
-    return [name for name in SYNONYMS.get(word, ()) if name in known and name != word][:MOST]
+def synonyms(name: str, known_names: set[str]) -> list[str]:
+    """Return up to `MAX_SYNONYMS` of the `known_names` that mean the same as `name`."""
+    return [our_name for our_name in SYNONYMS.get(name, ()) if our_name in known_names and our_name != name][
+        :MAX_SYNONYMS
+    ]

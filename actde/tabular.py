@@ -1,7 +1,7 @@
 """The tabular learners of the post by Turner and Einhorn (2023), for a bandit or any finite MDP.
 
-They are plain Python, with lambda = 0 and without clipping. With `fractions.Fraction`, the tables are exact.
-`actde/expected_update.py` treats the gradient of log pi, which moves all logits of a state.
+They are plain Python, use one-step TD errors and clip nothing. With numbers of type `fractions.Fraction`, the tables
+are exact. `actde/expected_update.py` treats the gradient of log pi, which changes all logits of a state.
 """
 
 import math
@@ -31,7 +31,7 @@ class Transition:
 class Row:
     """One row of the tables in the post: a step t >= 1, its action and its error.
 
-    `policy`, `value` and `q_values` are those of the step's state, after the update.
+    `policy`, `value` and `q_values` describe the step's state after the update.
     """
 
     t: int
@@ -46,10 +46,10 @@ class Tabular(ABC):
     """Tables of logits, v and q that learn from one transition at a time.
 
     Args:
-        logits: the initial logit of each action, in each state. Log-probabilities are logits, too.
+        logits: the initial logit of each action in each state, such as its log-probability.
         alpha: step size of v and q, in (0, 1].
         b: step size of the logits, above 0.
-        value, q_value: initial entries of v and of q.
+        value, q_value: the initial value of all entries of v, and of q.
     """
 
     def __init__(
@@ -74,10 +74,12 @@ class Tabular(ABC):
     def baseline(self, state: State, action: Action) -> float:
         """Return the baseline of an action, in units of reward."""
 
-    def learn(self, step: Transition) -> float:
+    def learn(self, transition: Transition) -> float:
         """Update the tables. Return the error r + gamma v(s') - baseline."""
-        state, action = step.state, step.action
-        target = step.reward + (0 if step.next_state is None else step.discount * self.values[step.next_state])
+        state, action = transition.state, transition.action
+        target = transition.reward + (
+            0 if transition.next_state is None else transition.discount * self.values[transition.next_state]
+        )
         error = target - self.baseline(state, action)
         self.logits[state][action] += self.b * error
         self.q_values[state][action] += self.alpha * (target - self.q_values[state][action])
@@ -86,9 +88,9 @@ class Tabular(ABC):
 
     def policy(self, state: State) -> dict[Action, float]:
         """Return pi(. | state), the softmax of the logits."""
-        row = {action: float(logit) for action, logit in self.logits[state].items()}
-        top = max(row.values())
-        weights = {action: math.exp(logit - top) for action, logit in row.items()}
+        logits = {action: float(logit) for action, logit in self.logits[state].items()}
+        largest = max(logits.values())
+        weights = {action: math.exp(logit - largest) for action, logit in logits.items()}
         total = sum(weights.values())
         return {action: weight / total for action, weight in weights.items()}
 
@@ -100,7 +102,8 @@ class Tabular(ABC):
 class TabularPPO(Tabular):
     """The learner of the first table in the post. Its baseline is v(s).
 
-    Each error moves one logit of the state with step size b, and v(s) with step size alpha. Hence
+    Each error changes one logit of the state with step size b, and v(s) with step size alpha. With the initial tables
+    logit_0 and v_0, this gives
 
         sum over a of (logit(s, a) - logit_0(s, a)) = (b / alpha) (v(s) - v_0(s))
 
@@ -114,11 +117,12 @@ class TabularPPO(Tabular):
 class TabularACTDE(Tabular):
     """The learner of the second table in the post. Its baseline is q(s, a).
 
-    The same error moves a logit with step size b and q with step size alpha:
+    The same error changes a logit with step size b, and q with step size alpha:
 
         logit(s, a) <- logit(s, a) + b error        q(s, a) <- q(s, a) + alpha error
 
-    So this invariant holds after every step, for every s and a of any MDP and for any v:
+    With the initial tables logit_0 and q_0, this invariant holds after every step, for every s and a of any MDP and for
+    any v:
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
@@ -138,21 +142,21 @@ class TabularACTDE(Tabular):
         return self.q_values[state][action]
 
 
-def replay(learner: Tabular, steps: Iterable[Transition]) -> list[Row]:
-    """Train the learner on the transitions `steps`. Return one row for each."""
+def replay(learner: Tabular, transitions: Iterable[Transition]) -> list[Row]:
+    """Train the learner on the transitions in order. Return one row per transition."""
     return [
         Row(
             t=t,
-            action=step.action,
-            error=learner.learn(step),  # evaluated before the entries below
-            policy=learner.policy(step.state),
-            value=learner.values[step.state],
-            q_values=dict(learner.q_values[step.state]),
+            action=transition.action,
+            error=learner.learn(transition),  # evaluated before the entries below
+            policy=learner.policy(transition.state),
+            value=learner.values[transition.state],
+            q_values=dict(learner.q_values[transition.state]),
         )
-        for t, step in enumerate(steps, start=1)
+        for t, transition in enumerate(transitions, start=1)
     ]
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Return one transition of a bandit for each of `actions`."""
+    """Return the transitions of a bandit on which the `actions` are taken in order."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

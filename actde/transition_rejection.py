@@ -1,4 +1,4 @@
-"""Rejection sampling by transition: imitation of the best single actions of a rollout."""
+"""Rejection sampling of single actions: imitation of the actions with the highest scores in a rollout."""
 
 import torch
 from torch import Tensor
@@ -15,14 +15,14 @@ class TransitionRejection(Optimizer):
 
         score_t = G_t - kl_coef (log pi_old(a_t | s_t) - log pi_ref(a_t | s_t)),   G_t = r_t + gamma_t G_(t+1)
 
-    The score contains the KL only if `kl_place` is "reward". G_t is bootstrapped with v where an episode was cut. The
-    `top_actions` actions with the highest scores are imitated:
+    The KL term is absent unless `kl_place` is "reward". At the last choice of a truncated episode, v(s_(t+1)) replaces
+    G_(t+1). The `top_actions` actions with the highest scores are imitated:
 
         policy loss = -log pi(a_t | s_t), averaged over the imitated actions
 
-    With `--credit command`, an action is a whole turn, as in the code of Turner and Einhorn. Each process imitates the
-    best actions of its own play. A caller that adds episodes of earlier rollouts must replace their log pi_old by the
-    current log-probabilities.
+    With `--credit command`, an action is a whole command, as in the code of Turner and Einhorn. Each process imitates
+    the best actions of its own episodes. A caller that adds episodes of earlier rollouts must replace their log pi_old
+    by the log-probabilities of the current policy.
 
     With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
 
@@ -38,10 +38,10 @@ class TransitionRejection(Optimizer):
         return batch.values
 
     def scores(self, batch: Batch) -> Tensor:
-        """Return the scores [B, T] in units of reward."""
+        """Return the score of each action, [B, T], in units of reward."""
         # v enters at the last choice only, because the rounding of v_t - v_t would decide between equal returns
-        last = batch.mask & ~torch.nn.functional.pad(batch.mask[:, 1:], (0, 1))
-        final_values = torch.where(last, batch.next_values, 0.0)
+        is_last = batch.mask & ~torch.nn.functional.pad(batch.mask[:, 1:], (0, 1))
+        final_values = torch.where(is_last, batch.next_values, 0.0)
         rewards = td_errors(batch.rewards, batch.discounts, final_values, torch.zeros_like(final_values), batch.mask)
         kl_penalties = self.shaped_rewards(batch) - batch.rewards
         return lambda_advantages(rewards, batch.discounts, 1.0) + kl_penalties
@@ -49,15 +49,17 @@ class TransitionRejection(Optimizer):
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         """Return targets whose advantages are the weights of the actions in the policy loss.
 
-        Imitated actions have equal weights, others 0. The mean weight over all processes is 1.
+        Imitated actions have equal weights, and other actions the weight 0. The mean weight over all processes is 1.
         """
         returns, mask = super().targets(batch, all_reduce=all_reduce).returns, batch.mask
         # of actions with equal scores, the earlier ones are taken
         order = torch.where(mask, self.scores(batch), -torch.inf).flatten().argsort(descending=True, stable=True)
         weights = torch.zeros_like(order, dtype=returns.dtype)
         weights[order[: min(self.config.top_actions, int(mask.sum()))]] = 1.0
-        imitated, actions = all_reduce(weights.sum()), all_reduce(mask.sum().to(returns.dtype))
-        return Targets(advantages=weights.view_as(returns) * actions / imitated.clamp(min=1.0), returns=returns)
+        imitated_count, action_count = all_reduce(weights.sum()), all_reduce(mask.sum().to(returns.dtype))
+        return Targets(
+            advantages=weights.view_as(returns) * action_count / imitated_count.clamp(min=1.0), returns=returns
+        )
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
         return -targets.advantages * outputs.logprobs

@@ -1,4 +1,4 @@
-"""Formats warnings and errors as one line. It is fast to import."""
+"""Format warnings and errors as one line. This module is fast to import."""
 
 import os
 
@@ -14,5 +14,5 @@ def shortened(text: str) -> str:
 def warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: object = None
 ) -> str:
-    """Return a warning as one line, in place of `warnings.formatwarning`."""
+    """Return a warning as one line, or "" on a rank other than 0. This replaces `warnings.formatwarning`."""
     return f"warning: {shortened(' '.join(str(message).split()))}\n" if os.environ.get("RANK", "0") == "0" else ""

@@ -1,4 +1,4 @@
-"""Rewards of the completion game."""
+"""Loads the reward functions of the game `completion`."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,12 +10,12 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the function that computes a reward, such as "rm:FOLDER". Raise GameError if this fails."""
+    """Return the function that computes a reward, such as "rm:FOLDER". Raise GameError if the reward cannot be used."""
     return resolve_reward(reward, load_scorer)
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Load the reward model of a term, `rm:FOLDER` or `hf:FOLDER`. Raise GameError if this fails."""
+    """Load the model of a term `rm:FOLDER` or `hf:FOLDER`. Raise GameError if the model cannot be loaded."""
     folder = Path(term.argument).expanduser()
     if not folder.is_dir():
         raise GameError(f"reward {term.name}: {'this is a file; expected a' if folder.exists() else 'no such'} folder")
@@ -26,15 +26,15 @@ def load_scorer(term: Term) -> Scorer:
 
 
 def load_models(specs: Iterable[GameSpec]) -> None:
-    """Load the models of the games' rewards. Raise GameError if one is damaged."""
+    """Load the models of the games' rewards. Raise GameError if a model is damaged."""
     for spec in specs:
         reward = str(dict(spec.settings).get("reward", "")) if spec.kind == "completion" else ""
         if reward and any(term.is_model for term in parse_reward(reward)):
             scorer(reward)
 
 
-@lru_cache(maxsize=8)  # a changed folder has a new `modified`, and is loaded again
-def _load(kind: str, folder: Path, modified: int) -> Scorer:
+@lru_cache(maxsize=8)  # a changed folder has a new time, and is loaded again
+def _load(kind: str, folder: Path, modification_time: int) -> Scorer:
     if kind == "rm":
         from agents.training.reward_model import load_reward_model
 

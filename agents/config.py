@@ -40,7 +40,7 @@ class RunConfig(Config):
     init: str = ""
     """Run or checkpoint whose weights are loaded before training. The KL's reference policy has these weights."""
     reset_q: bool = False
-    """Start the Q heads untrained instead of from --init. The preset then starts q as v (--dueling)."""
+    """Do not load the Q heads of --init. The preset then adds --dueling, so that q starts as v."""
     tracker: TrackerNames = "tensorboard"
     """Trackers that show the metrics: tensorboard, wandb, trackio, several joined by commas, or none."""
 
@@ -59,7 +59,7 @@ class ModelConfig(Config):
     lora: Annotated[int, Field(ge=0, le=4096)] = 0
     """Rank of a LoRA adapter on a pretrained trunk; 0 trains the whole trunk."""
     lora_layers: PositiveInt | None = None
-    """Number of upper layers that the adapter adapts; updates compute the others once, if they can. none: all."""
+    """Number of upper layers that get an adapter; updates compute lower layers once, if possible. none: all layers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Data type of the trunk. The heads, and the master weights of a trunk trained in full, are always float32."""
     dropout: BelowOne = 0.0
@@ -79,7 +79,7 @@ class ModelConfig(Config):
 
     @field_validator("trunk")
     @classmethod
-    def _absolute(cls, trunk: str) -> str:
+    def _absolute_path(cls, trunk: str) -> str:
         return trunk if trunk in (*SCRATCH, SMOLLM2) or not Path(trunk).is_dir() else str(Path(trunk).absolute())
 
     @model_validator(mode="after")
@@ -181,7 +181,7 @@ class BudgetConfig(Config):
     """Rollouts between checkpoints."""
 
     def reached(self, **values: float) -> str | None:
-        """Return the name of the first value that has reached its limit, or None."""
+        """Return the name of the first argument that has reached its limit, or None."""
         limits = {name: getattr(self, name) for name in values}
         return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
@@ -211,7 +211,7 @@ class TrainConfig(Config):
         return cls(**groups)
 
     def flat(self) -> dict[str, Any]:
-        """Return the values of all fields by name."""
+        """Return a dict: name of a field -> value."""
         return {name: value for group in GROUPS for name, value in getattr(self, group)}
 
     def replace(self, **changes: Any) -> Self:
@@ -235,13 +235,13 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the tables of a settings file. Raise ConfigError if a name is unknown or misplaced."""
+    """Merge the tables of a settings file into a dict. Raise ConfigError if a name is unknown or misplaced."""
 
-    def check(kind: str, name: str, known: Iterable[str]) -> None:
-        if name not in known:
+    def check(kind: str, name: str, allowed: Iterable[str]) -> None:
+        if name not in allowed:
             if name in GROUP_OF:
                 raise ConfigError(f"the setting {name} is in the wrong place; it belongs in [{GROUP_OF[name]}]")
-            raise ConfigError(unknown(kind, name, known))
+            raise ConfigError(unknown(kind, name, allowed))
 
     values: dict[str, Any] = {}
     for group, table in groups.items():
@@ -255,14 +255,14 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert a word to a value of a setting, without checks. Raise ConfigError if there is no such setting."""
+    """Convert `word` to the type of a setting, without checks. Raise ConfigError if there is no such setting."""
     if name not in FIELDS:
         raise unknown("setting", name, FIELDS)
-    if (kind := value_type(FIELDS[name])) is str:
+    if (python_type := value_type(FIELDS[name])) is str:
         return word
-    if kind is bool:
+    if python_type is bool:
         return {"true": True, "false": False}.get(word, word)
-    for number in (int, float):
+    for number_type in (int, float):
         with suppress(ValueError):
-            return number(word)
+            return number_type(word)
     return None if word == NONE else word

@@ -23,7 +23,7 @@ def tracker_names(text: str) -> tuple[str, ...]:
     return () if text == NO_TRACKER else tuple(dict.fromkeys(text.split(",")))
 
 
-def _check(text: str) -> str:
+def _check_trackers(text: str) -> str:
     for name in tracker_names(text):
         if name == NO_TRACKER:
             raise ConfigError(f"tracker must be none or names without none, got {text!r}")
@@ -32,7 +32,7 @@ def _check(text: str) -> str:
     return text
 
 
-TrackerNames: TypeAlias = Annotated[str, AfterValidator(_check)]
+TrackerNames: TypeAlias = Annotated[str, AfterValidator(_check_trackers)]
 
 
 def source_names(text: str) -> tuple[str, ...]:
@@ -40,14 +40,14 @@ def source_names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, text.split(","))))
 
 
-def _absolute(text: str) -> str:
+def _absolute_sources(text: str) -> str:
     for name in source_names(text):
         if name.partition(":")[0] in ("random", "expert") and not (GENERATED.fullmatch(name) or Path(name).exists()):
             raise ConfigError(f"--data expects a path, or episodes as in random:20 or expert:20, got {name!r}")
     return ",".join(name if GENERATED.fullmatch(name) else str(Path(name).absolute()) for name in source_names(text))
 
 
-SourceNames: TypeAlias = Annotated[str, AfterValidator(_absolute)]
+SourceNames: TypeAlias = Annotated[str, AfterValidator(_absolute_sources)]
 
 
 class RolloutConfig(Config):
@@ -82,25 +82,26 @@ class RolloutConfig(Config):
     data_share: PositiveFraction = 1.0
     """Fraction of a rollout's episodes that is taken from --data; the model plays the others."""
     buffer_episodes: Count = 0
-    """Own episodes of earlier rollouts that each process keeps and trains on again, in a replay buffer."""
+    """Size of the replay buffer in each process: number of own episodes of earlier rollouts that updates use again."""
     buffer_keep: Literal["best", "latest"] = "best"
-    """Episodes that the buffer keeps. best: highest returns, the best of each game first; latest: the last ones."""
+    """Episodes that the buffer keeps. best: highest returns, the best of each game first; latest: newest episodes."""
     return_text: Literal["turn", "prefix"] = "turn"
-    """How decision states a return. turn: at each turn, what follows; prefix: once, as Turner and Einhorn (2023) do."""
+    """Where the optimizer decision states a return. turn: at each turn, the return from this turn on; prefix: once, as
+    Turner and Einhorn (2023) do."""
     sharded_play: Literal["auto", "whole", "layers"] = "auto"
-    """How a sharded trunk plays. whole: gathered once for each rollout; layers: layer by layer in each pass, so that no
-    device holds it all; auto: whole if it fits."""
+    """How a sharded trunk plays. whole: gathered once for each rollout; layers: layer by layer in each forward
+    pass, so that no device holds it all; auto: whole if it fits."""
     wanted_return: float | None = None
-    """Return that decision wants in its own play and in evaluations. none: the best return in --data."""
+    """Target return of the optimizer decision, in play and evaluations. none: the best return in --data."""
 
     @property
     def recorded_episodes(self) -> int:
-        """Episodes of a rollout that come from recorded play."""
+        """Number of episodes of a rollout that come from recorded play."""
         return max(1, round(self.data_share * self.episodes)) if self.data else 0
 
     @property
     def own_episodes(self) -> int:
-        """Episodes of a rollout that do not come from recorded play."""
+        """Number of episodes of a rollout that do not come from recorded play."""
         return self.episodes - self.recorded_episodes
 
 
@@ -123,7 +124,7 @@ class ImitationConfig(Config):
         return self.beta * self.beta_decay < 1
 
     def beta_at(self, iteration: int) -> float:
-        """Return beta in an iteration, counted from 0."""
+        """Return beta in an iteration. Iterations count from 0."""
         return float(self.beta * self.beta_decay**iteration)
 
     @property
@@ -155,6 +156,6 @@ class EvaluationConfig(Config):
     eval_game: str = ""
     """Held-out GAME that the model plays alone during training; the best agent is kept. Empty evaluates nothing."""
     eval_every: PositiveInt = 10
-    """Rollouts between evaluations. The first one is before the training, and the last one at its end."""
+    """Rollouts between evaluations. There is also one evaluation before the training and one at its end."""
     eval_episodes: Size = 20
     """Episodes of each evaluation."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from games.code_import import CODE, canonical, import_code, import_name
 from games.errors import GameError
-from games.external_games import ask_for_class
+from games.external_games import missing_class_message
 
 BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual bases of a user's optimizer
 
@@ -23,35 +23,35 @@ def load_imports(entries: str) -> None:
 
 
 def optimizer_name(text: str) -> str:
-    """Return the name of an optimizer. Register it first if `text` names a class."""
+    """Return the name of an optimizer. If `text` names a class, register the class first."""
     if text.endswith(".py") and Path(text).expanduser().is_file():
-        raise GameError(ask_for_class(text, BASES))
+        raise GameError(missing_class_message(text, BASES))
     from actde import OptimizerError, optimizer_names, register
 
     if ":" not in text:
         with suppress(OSError):  # the name is too long
             if Path(f"{text}.py").is_file() and text not in optimizer_names():
-                raise GameError(f"no optimizer is called {text!r}; {ask_for_class(f'{text}.py', BASES)}")
+                raise GameError(f"no optimizer is called {text!r}; {missing_class_message(f'{text}.py', BASES)}")
         return text
 
-    found = import_name(text, "class")
+    imported_class = import_name(text, "class")
     try:
-        return str(register(found).name)
+        return str(register(imported_class).name)
     except OptimizerError as error:
         raise OptimizerError(f"{error} ({Path(source_of(text)).name})") from error
 
 
 def source_of(entry: str) -> str:
-    """Return the module or file of an entry, such as "mine.py" for "mine.py:Mine"."""
-    named = CODE.fullmatch(entry)
-    return named["source"] if named else entry
+    """Return the module or file in an entry of `--import`, such as "mine.py" for "mine.py:Mine"."""
+    match = CODE.fullmatch(entry)
+    return match["source"] if match else entry
 
 
 def merge_imports(*lists: str) -> str:
     """Merge comma-separated lists of imports. Paths become absolute."""
-    return ",".join(dict.fromkeys(_absolute(entry) for part in lists for entry in part.split(",") if entry))
+    return ",".join(dict.fromkeys(_absolute_entry(entry) for text in lists for entry in text.split(",") if entry))
 
 
-def _absolute(entry: str) -> str:
-    named = CODE.fullmatch(entry)
-    return f"{canonical(named['source'])}:{named['name']}" if named else canonical(entry)
+def _absolute_entry(entry: str) -> str:
+    match = CODE.fullmatch(entry)
+    return f"{canonical(match['source'])}:{match['name']}" if match else canonical(entry)

@@ -26,9 +26,9 @@ class Turn:
         episode: number of the episode, unique in a run.
         game: name of the game, as in `games.GameSpec.name`.
         observation: the game's response to the last command, or its opening text.
-        info: the game's info, such as the sorted list `admissible_commands`.
+        info: the Gymnasium info of the game. `info["admissible_commands"]` is a sorted list.
         reward: shaped reward of the last command, or 0 on the first turn.
-        prompt, terminator: the game's text before and after a command.
+        prompt, terminator: the game's texts before and after each command.
     """
 
     episode: int
@@ -42,7 +42,7 @@ class Turn:
 
 
 class GeneratedToken(NamedTuple):
-    """A generated token. `logprob` is in nats. v and q are in units of shaped reward."""
+    """A generated token. `logprob` is in nats. `value` and `q_value` are in units of shaped reward."""
 
     text: str
     logprob: float
@@ -59,10 +59,10 @@ class Decision:
     """The agent's command for one turn. Fields that the agent does not compute are empty or None.
 
     Attributes:
-        probabilities: pi(command | history) of every admissible command.
+        probabilities: probability of each admissible command under the policy.
         value, q_values: v(s) and q(s, command), in units of shaped reward.
-        entropy: entropy of pi over the admissible commands, in nats. In free generation, the sum over the tokens.
-        by_expert: whether an expert chose the command. The other fields are still the agent's.
+        entropy: entropy over the admissible commands, in nats. In free generation, the sum over the tokens.
+        by_expert: whether an expert chose the command. The agent computes the other fields anyway.
     """
 
     command: str
@@ -76,7 +76,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEnd:
-    """The end of an episode. It is truncated if a turn limit or an error ended it."""
+    """The end of an episode. `truncated` is True if a turn limit or an error ended the episode."""
 
     episode: int
     observation: str

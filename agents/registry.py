@@ -36,13 +36,13 @@ def make_agent(
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
-    """Build the agent of this name, or load it from the folder of a run or checkpoint.
+    """Build an agent by its name, or load it from the folder of a run or checkpoint.
 
     Args:
-        guide_beta: weight of q in the agent's play, per unit of reward. None: as in training.
-        wanted_return: return at which an agent of the optimizer `decision` aims. None: as in training.
-        ask: returns a person's command. Only the human agent needs it.
-        notify: receives a message if a smaller model replaces the agent.
+        guide_beta: weight of q in the guided policy, per unit of reward. None: the weight in training.
+        wanted_return: target return of an agent of the optimizer `decision`. None: the target in training.
+        ask: function that returns a person's command. Only the human agent needs it.
+        notify: function that receives a message if a smaller model replaces the agent.
 
     Raises:
         AgentError: the agent is unknown or damaged, or cannot use an argument.
@@ -60,8 +60,8 @@ def make_agent(
             advice = "leave out --wanted-return, or name a run of decision"
             raise AgentError(f"{name_or_folder} plays for no wanted return: {advice}")
     elif wanted_return is not None:
-        returns.wanted = wanted_return
-    elif returns.wanted is None:
+        returns.target = wanted_return
+    elif returns.target is None:
         raise AgentError(f"{name_or_folder} does not know which return to want: give --wanted-return X")
     return agent
 
@@ -104,9 +104,9 @@ def _check_settings(run: Path) -> None:
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return how many of the games the agent was trained on, or None if this is unknown.
+    """Return the number of games in `specs` that the agent was trained on, or None if it is unknown.
 
-    Raise AgentError if there is no checkpoint.
+    Raise AgentError if the agent has no checkpoint.
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
@@ -114,12 +114,15 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
     from games.game_hash import game_hash
 
     folder = agent_folder(name_or_folder, lambda line: None)
-    known = read_json(newest(folder) / AGENT).get("trained_on")
-    return None if known is None else len({spec.name for spec in specs if game_hash(spec) in set(known)})
+    hashes = read_json(newest(folder) / AGENT).get("trained_on")
+    return None if hashes is None else len({spec.name for spec in specs if game_hash(spec) in set(hashes)})
 
 
-def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, known: Sequence[str] = NAMES) -> Path:
-    """Return the folder of an agent or of its fallback. Raise AgentError if there is none."""
+def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, names: Sequence[str] = NAMES) -> Path:
+    """Return the folder of an agent, or of its fallback if the agent cannot be played.
+
+    Raise AgentError if there is no such folder.
+    """
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
         folder = SHIPPED / name
@@ -132,21 +135,21 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, 
     if (folder.parent / "settings.json").is_file():
         from agents.storage.checkpoint import named_checkpoints
 
-        held = ", ".join(named_checkpoints(folder.parent)) or "none yet"
-        raise AgentError(f"the run {folder.parent} has no checkpoint {folder.name!r}; it has {held}")
+        saved = ", ".join(named_checkpoints(folder.parent)) or "none yet"
+        raise AgentError(f"the run {folder.parent} has no checkpoint {folder.name!r}; it has {saved}")
     from games.errors import did_you_mean
 
-    expected = f"expected {', '.join(known)} or the folder of a run"
+    expected = f"expected {', '.join(names)} or the folder of a run"
     if folder.exists():
         raise AgentError(f"{name} is a file and no agent: {expected}")
-    raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, known)}")
+    raise AgentError(f"unknown agent {name!r}: {expected}{did_you_mean(name, names)}")
 
 
 def trained_folder(name: str) -> Path:
-    """Return the folder of a trained agent, without fallback. Raise AgentError if there is none."""
+    """Return the folder of a trained agent, never of its fallback. Raise AgentError if there is none."""
     if name in NAMES and name not in TRAINED:
         raise AgentError(f"{name} has no trained weights; expected {', '.join(TRAINED)} or the folder of a run")
-    return SHIPPED / name if name in TRAINED else agent_folder(name, known=TRAINED)
+    return SHIPPED / name if name in TRAINED else agent_folder(name, names=TRAINED)
 
 
 def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
@@ -154,6 +157,6 @@ def _is_playable(name: str, notify: Callable[[str], None]) -> bool:
         return False
     from agents.model.pretrained import missing_packages
 
-    if lacking := missing_packages():
-        notify(f"{name} plays as {FALLBACKS[name]}: {lacking}")
-    return lacking is None
+    if missing := missing_packages():
+        notify(f"{name} plays as {FALLBACKS[name]}: {missing}")
+    return missing is None

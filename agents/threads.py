@@ -1,4 +1,4 @@
-"""The number of PyTorch threads."""
+"""Sets the number of PyTorch threads."""
 
 import os
 import sys
@@ -16,10 +16,10 @@ def set_threads(threads: int) -> None:
 
 
 def threads_per_process(processes: int) -> int:
-    """Return OMP_NUM_THREADS or, if it is unset, the physical cores per process."""
+    """Return OMP_NUM_THREADS. If it is not set, return the number of physical cores per process."""
     import psutil
 
-    if (given := os.environ.get(VARIABLE, "")).isdigit() and int(given):
-        return int(given)
+    if (value := os.environ.get(VARIABLE, "")).isdigit() and int(value):
+        return int(value)
     cores = min(psutil.cpu_count(logical=False) or available_cpus(), available_cpus())
     return max(1, cores // processes)

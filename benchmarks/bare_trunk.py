@@ -23,7 +23,7 @@ import torch
 
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.training.rollout_batch import MicroBatch, RolloutBatch, micro_batches
+from agents.training.rollout_batch import MicroBatch, RolloutBatch, micro_batch_rows
 from benchmarks import harness
 from benchmarks.players import Player, choices_in, tokens_in
 from benchmarks.recorded_episodes import recorded_episodes
@@ -34,7 +34,7 @@ NO_LEARNING = {"lr": 0.0, "value_lr": 0.0, "q_lr": 0.0}
 @torch.no_grad()
 def forward(model: ActorCritic, rollout: RolloutBatch, budget: int) -> None:
     """Run the trunk once over the rollout's tokens, in micro-batches of at most `budget` tokens."""
-    for rows in micro_batches(rollout, range(len(rollout)), budget):
+    for rows in micro_batch_rows(rollout, range(len(rollout)), budget):
         model.hidden_states(rollout.micro_batch(rows).tokens, use_cache=False)
 
 
@@ -54,7 +54,7 @@ def in_steps(
     """Call `run` with every micro-batch of the update, and delete the gradients after every minibatch."""
     for _ in range(config.epochs):
         for share in np.array_split(np.arange(len(rollout)), min(config.minibatches, len(rollout))):
-            for rows in micro_batches(rollout, share.tolist(), config.micro_batch_tokens):
+            for rows in micro_batch_rows(rollout, share.tolist(), config.micro_batch_tokens):
                 run(rollout.micro_batch(rows))
             model.zero_grad(set_to_none=True)
 

@@ -24,7 +24,7 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from agents.model.build import from_config
+from agents.model.build import new_trunk
 from agents.training.processes import sum_gradients
 from benchmarks.harness import alternate, begin, parser, ratios, report, shown, summary
 
@@ -61,7 +61,7 @@ def messages(peer: Callable[[], object], kinds: Sequence[str] = (REDUCED,)) -> d
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the seconds and the messages of all four kinds of passes, and the speed-ups compared with DDP."""
     begin(options.threads)
-    model = from_config("small", VOCABULARY[name], 0.0)
+    model = new_trunk("small", VOCABULARY[name], 0.0)
     replicated = DistributedDataParallel(model)
     tokens = torch.randint(0, VOCABULARY[name], (options.rows, options.length))
     peers: dict[str, Callable[[], None]] = {

@@ -32,7 +32,7 @@ from transformers.distributed import DistributedConfig
 
 from agents.model.actor_critic import ActorCritic
 from agents.model.heads import Heads
-from agents.model.sharding import gather_trunk, in_step, shard, sharding_plugin
+from agents.model.sharding import gather_trunk, shard, sharding_plugin, uneven_passes
 from benchmarks.communication import REDUCED, in_two_processes, messages
 from benchmarks.harness import alternate, begin, parser, ratios, report, shown, summary
 
@@ -54,7 +54,7 @@ def stored(model: torch.nn.Module) -> int:
 
 def by_layer(model: ActorCritic, tokens: Tensor) -> Tensor:
     """Compute the hidden states of this process's own streams. The trunk's layers are gathered one after the other."""
-    with in_step(model):
+    with uneven_passes(model):
         return model.hidden_states(tokens, use_cache=False)
 
 

@@ -76,7 +76,7 @@ def play(player: Player, tape: EpisodeSpec, episode: int) -> list[dict[str, Any]
         again.end([ended(whole.episode)])
         assert theirs[1].tree is not None and ours[1].tree is not None
         probabilities = np.array([list(each[2].probabilities.values()) for each in (ours, theirs)])
-        new, inner = ours[1].tree.length, len(ours[1].trie.inner)
+        new, inner = ours[1].tree.length, len(ours[1].trie.input_nodes)
         rows.append(
             {
                 "turn": number + 1,

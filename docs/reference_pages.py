@@ -10,13 +10,13 @@ from typing import Any
 import typer
 
 import cli
-from actde.config import choices, expected, written
+from actde.config import choices, describe_values, format_value
 from agents.config import GROUPS
 from agents.training import presets
 from agents.training.presets import ADVENTURES
 from games.game_spec import BUILT_IN
 from terminal.help_page import GAMES, option_row, paragraphs
-from terminal.options import usage
+from terminal.options import option_usage
 
 WITH_SETTINGS = ("train", "compare")
 OWN = {"imports": "--import CODE"}  # options that the commands define themselves
@@ -82,14 +82,14 @@ def _default(remark: str) -> str:
 
 def _fields(fields: Mapping[str, Any]) -> str:
     rows = [
-        [_code(OWN.get(name, usage(name))), field.description, _values(field), _code(_word(field.default))]
+        [_code(OWN.get(name, option_usage(name))), field.description, _values(field), _code(_word(field.default))]
         for name, field in fields.items()
     ]
     return _table(["option", "meaning", "values", "default"], rows)
 
 
 def _values(field: Any) -> str:
-    return ", ".join(map(_code, choices(field))) or expected(field)
+    return ", ".join(map(_code, choices(field))) or describe_values(field)
 
 
 def _assignments(values: Mapping[str, Any]) -> str:
@@ -98,7 +98,7 @@ def _assignments(values: Mapping[str, Any]) -> str:
 
 def _word(value: object) -> str:
     """Return a value as it is written on the command line."""
-    return value if isinstance(value, str) else written(value)
+    return value if isinstance(value, str) else format_value(value)
 
 
 def _code(text: str) -> str:

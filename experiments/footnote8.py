@@ -1,6 +1,6 @@
-"""Optimizers with a fault of `trl-textworld`, the post's text-adventure code (footnote 8 of the post).
+"""PPO and ACTDE with a fault of `trl-textworld`, the code of Turner and Einhorn (2023, footnote 8).
 
-Only one of eight samples had a gradient. Each micro-batch must contain a single segment:
+In that code, only one of eight samples had a gradient. Here, each micro-batch must contain a single segment:
 
     python cli.py compare --optimizers ppo,experiments.footnote8:OneOfEightPPO --episodes 16 --minibatches 2 \\
         --micro-batch-tokens 1 --prefix-sharing off
@@ -18,16 +18,16 @@ SAMPLES = 8  # segments of a gradient step
 
 
 class OneOfEight(Optimizer):
-    """Base class that learns from only one random segment of every eight."""
+    """Base class of optimizers that learn from only one random segment of every eight."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._calls = self._kept = 0
+        self._calls = self._selected_call = 0
 
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and the metrics of one segment. Seven of eight losses are 0.
+        """Return the loss and the metrics of one segment. In eight calls, the loss is 0 seven times.
 
         Raises:
             OptimizerError: the batch has several segments.
@@ -36,10 +36,10 @@ class OneOfEight(Optimizer):
             raise OptimizerError("one segment of eight counts only with --micro-batch-tokens 1 --prefix-sharing off")
         # `trl-textworld` took eight samples in random order, and returned the last loss instead of the sum
         if self._calls % SAMPLES == 0:
-            self._kept = self._calls + int(torch.randint(SAMPLES, ()))
+            self._selected_call = self._calls + int(torch.randint(SAMPLES, ()))
         loss, metrics = super().loss(batch, targets, outputs)
         self._calls += 1
-        return loss * (self._calls - 1 == self._kept), metrics
+        return loss * (self._calls - 1 == self._selected_call), metrics
 
 
 class OneOfEightPPO(OneOfEight, PPO):

@@ -20,20 +20,22 @@ from experiments.tables import table
 from games.files import atomic_write
 
 
-def llama(width: int, inner: int, layers: int, heads: int, groups: int, **more: Any) -> dict[str, Any]:
-    """Return the configuration of a Llama with `groups` key/value heads."""
+def llama(
+    hidden_size: int, intermediate_size: int, layers: int, heads: int, kv_heads: int, **changes: Any
+) -> dict[str, Any]:
+    """Return the configuration of a Llama model, as in its `config.json`."""
     return {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
         "vocab_size": 128256,
-        "hidden_size": width,
-        "intermediate_size": inner,
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
-        "num_key_value_heads": groups,
+        "num_key_value_heads": kv_heads,
         "max_position_embeddings": 8192,
         "tie_word_embeddings": False,
-        **more,
+        **changes,
     }
 
 
@@ -63,7 +65,7 @@ class Method(NamedTuple):
     Attributes:
         lora: rank of the LoRA adapter, or 0 to train all weights.
         shards: number of devices that share the trunk.
-        by_layer: whether play gathers one layer at a time.
+        by_layer: whether the devices gather one layer's weights at a time in play.
     """
 
     lora: int
@@ -91,8 +93,10 @@ SETTINGS = {
 }
 
 
-def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS) -> Iterator[tuple[float, float]]:
-    """Yield the predicted peak of each method in GB, and the trunk's parameters in billions."""
+def peaks_and_parameters(
+    decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS
+) -> Iterator[tuple[float, float]]:
+    """Yield the predicted peak memory of each method in GB, and the trunk's parameters in billions."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(decoder))
         for method in methods.values():
@@ -103,19 +107,19 @@ def memories(decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS
 
 
 def cell(gigabytes: float) -> str:
-    """Format a peak in GB, with the smallest fitting device in brackets."""
+    """Format a peak memory in GB, with the memory of the smallest sufficient device in brackets."""
     fitting = [device for device in DEVICES if gigabytes <= USABLE * device]
     return f"{gigabytes:,.3g} ({fitting[0]})" if fitting else f"{gigabytes:,.0f}"
 
 
-def row(name: str) -> list[str]:
-    found = list(memories(DECODERS[name]))
-    return [name, f"{found[0][1]:.3g}", *(cell(peak) for peak, _ in found)]
+def row(decoder: str) -> list[str]:
+    predictions = list(peaks_and_parameters(DECODERS[decoder]))
+    return [decoder, f"{predictions[0][1]:.3g}", *(cell(peak) for peak, _ in predictions)]
 
 
 def document(command: str) -> str:
-    """Return the page as Markdown. It shows `command`."""
-    words = " ".join(
+    """Return the page as Markdown. `command` is the command line that the page shows."""
+    options = " ".join(
         option(name) + ("" if value is True else f" {value}") for name, value in SETTINGS.items() if name != "game"
     )
     rows = table(["decoder", "10^9 parameters", *METHODS], map(row, DECODERS))
@@ -133,7 +137,7 @@ Command: `{command}  # 2 min`.
   AdamW.
 * Each shard is on a GPU of its own. "By layer" is `--sharded-play layers`. Otherwise, every GPU holds the whole trunk
   in play.
-* Settings of every run: `{words}`, the optimizer `actde` and no KL. Each GPU plays 8 episodes.
+* Settings of every run: `{options}`, the optimizer `actde` and no KL. Each GPU plays 8 episodes.
 * From 8 billion parameters on, "all weights" peaks in the gradient step, where torch's AdamW on a GPU needs as much
   memory again as the weights in float32. From 3 billion on, "8 shards" peaks in play, where every GPU holds the whole
   trunk.

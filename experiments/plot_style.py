@@ -14,17 +14,17 @@ from games.files import atomic_write
 # The colour-blind-safe palette by Okabe and Ito. Vary the dashes too: lines must differ in black-and-white print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 COLORS = {"ppo": PALETTE[0], "actde": PALETTE[1]}
-_OF_A_PATH = re.compile(r'^(?:.* d=")?[MLQC] .*$', re.MULTILINE)
-_LONG = re.compile(r"-?\d+\.\d{3,}")
+_PATH_DATA = re.compile(r'^(?:.* d=")?[MLQC] .*$', re.MULTILINE)
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 def color_of(optimizer: str) -> Any:
-    """Return the colour of an optimizer, or None. A variant such as "ppo+kl_coef=0.1" is paler."""
+    """Return the colour of an optimizer, or None. A variant such as "ppo+kl_coef=0.1" has a paler colour."""
     from matplotlib.colors import to_rgb
 
-    name, *own = optimizer.split("+")
+    name, *settings = optimizer.split("+")
     color = COLORS.get(name)
-    return color if color is None or not own else tuple(0.5 + 0.5 * part for part in to_rgb(color))
+    return color if color is None or not settings else tuple(0.5 + 0.5 * channel for channel in to_rgb(color))
 
 
 def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: float = 3.6) -> Any:
@@ -47,13 +47,13 @@ def plot_runs(
 ) -> None:
     """Plot runs as thin lines and their mean as a bold line."""
     for run_x, run_y in zip(x, y, strict=True):
-        axis.plot(*_measured(run_x, run_y), color=color, ls=style, lw=0.6, alpha=alpha)
+        axis.plot(*_without_nan(run_x, run_y), color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
     mean = np.mean([np.asarray(run[:length], dtype=float) for run in y], axis=0)
-    axis.plot(*_measured(x[0][:length], mean), label=label, color=color, ls=style, lw=1.8)
+    axis.plot(*_without_nan(x[0][:length], mean), label=label, color=color, ls=style, lw=1.8)
 
 
-def _measured(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
+def _without_nan(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
     values = np.asarray(y, dtype=float)
     measured = ~np.isnan(values)
     return np.asarray(x)[measured], values[measured]
@@ -61,7 +61,7 @@ def _measured(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
 
 def with_short_numbers(svg: str) -> str:
     """Round the coordinates of an SVG's paths to hundredths of a point."""
-    return _OF_A_PATH.sub(lambda line: _LONG.sub(lambda number: f"{float(number[0]):.2f}", line[0]), svg)
+    return _PATH_DATA.sub(lambda path: _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", path[0]), svg)
 
 
 def save_figure(figure: Any, path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from actde.errors import OptimizerError
 from actde.warning_lines import shortened, warning_line
 from agents.protocol import AgentError, DivergenceError
-from games.errors import GameError, is_users, reason
+from games.errors import GameError, is_user_error, reason
 
 
 def run(main: Callable[..., None]) -> NoReturn:
@@ -27,17 +27,17 @@ def one_line_errors() -> Iterator[None]:
 
     The exit status is 2 for a user error, and 1 for divergence or an `OSError`.
     """
-    before, warnings.formatwarning = warnings.formatwarning, warning_line
+    previous_format, warnings.formatwarning = warnings.formatwarning, warning_line
     try:
         yield
     except (AgentError, GameError, OptimizerError) as error:
         _fail(str(error), 1 if isinstance(error, DivergenceError) else 2)
     except OSError as error:
-        if not is_users(error):
+        if not is_user_error(error):
             raise
         _fail(reason(error) + (f": {error.filename}" if error.filename else ""), 1)
     finally:
-        warnings.formatwarning = before
+        warnings.formatwarning = previous_format
 
 
 def _fail(message: str, status: int) -> NoReturn:

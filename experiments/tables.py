@@ -1,4 +1,4 @@
-"""Results as JSON, tables as Markdown, and estimates as text."""
+"""Format results as JSON, tables as Markdown, and estimates as text."""
 
 import json
 import re
@@ -16,18 +16,22 @@ def json_text(results: Mapping[str, Any]) -> str:
     return _NUMBERS.sub(lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     # cells are not padded, so a changed number changes only one line
-    return tabulate(cells, heads, tablefmt="github", disable_numparse=True, stralign=None)
+    return tabulate(cells, headers, tablefmt="github", disable_numparse=True, stralign=None)
 
 
-def interval(estimate: Mapping[str, float | None] | None, form: str = "z.2f") -> str:
-    """Return an estimate as text, such as "0.95 (0.83 to 1.00)"."""
+def interval(estimate: Mapping[str, float | None] | None, format_spec: str = "z.2f") -> str:
+    """Return an estimate and its interval as text, such as "0.95 (0.83 to 1.00)"."""
     if estimate is None:
         return ""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    return f"{value:{form}}" if low is None else f"{value:{form}} ({low:{form}} to {high:{form}})"
+    return (
+        f"{value:{format_spec}}"
+        if low is None
+        else f"{value:{format_spec}} ({low:{format_spec}} to {high:{format_spec}})"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ Every game follows these rules:
 * Any `str` is a legal action. An action of another type raises TypeError.
 * `reward` is the change in score, in game points.
 * `terminated` means that the game has ended.
-* `truncated` means that the turn limit has stopped the episode. The two are never both true.
+* `truncated` means that the turn limit has stopped the episode. `terminated` and `truncated` are never both true.
 * The same seed and commands give the same episode.
 * A user error raises `GameError` with a one-line message.
 
@@ -20,13 +20,13 @@ Every game follows these rules:
 * `admissible_commands`: a sorted list. It is empty after the end, and in games of free text.
 * `score`: the sum of the rewards so far
 * `moves`: the number of commands so far
-* `won`, `lost`: whether the game is won or lost. `won` is None if a game of another project does not report it.
+* `won`, `lost`: whether the game is won or lost. `won` is None if the game does not report it.
 
 These entries are optional:
 
 * `max_score`: the largest possible score
 * `objective`: the task
-* `strategy`: the strategy that the last command followed, one of the class's `strategies`
+* `strategy`: the player's current strategy, one of the game's `strategies`
 * `continuation`: reset options that continue a truncated game
 
 In a transcript, a command stands between the texts `metadata["prompt"]` and `metadata["terminator"]`.

@@ -21,8 +21,8 @@ CASES = {
 class Bandit(TextGame):
     """A one-turn game: continue the prompt with one of the arms and earn its reward.
 
-    An arm with the largest reward wins. A command that is not an arm earns the smallest reward. The other arguments
-    replace the values of `case`. `policy` is only reported, as `info["initial_policy"]`.
+    An arm with the largest reward wins. A command that is not an arm earns the smallest reward. `case` names one of the
+    `CASES`, and the other arguments replace its values. The game only reports the policy, as `info["initial_policy"]`.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012

@@ -23,10 +23,10 @@ class StepResult:
     """What a game returns at its start and after each command.
 
     Attributes:
-        text: the observation, without blanks at its ends.
+        text: the observation, without leading and trailing whitespace.
         reward: the change in score.
         terminated: whether the game has ended by its own rules, not by the turn limit.
-        info: entries that extend or replace those of `TextGame`.
+        info: entries that extend or replace the entries of `TextGame`.
     """
 
     # The class is not frozen, because freezing it would double the cost of a step.
@@ -42,10 +42,10 @@ class StepResult:
 class TextGame(gymnasium.Env[str, str]):
     """A text game that follows the rules of the package `games`.
 
-    A subclass implements `_start` and `_play`. They draw random numbers from `self.np_random`.
+    A subclass implements `_start` and `_play`. These methods draw random numbers from `self.np_random`.
 
     Args:
-        characters: what observations may contain besides printable ASCII.
+        characters: the characters that observations may contain besides printable ASCII.
 
     Attributes:
         parameters: constructor arguments that a GAME string can set.
@@ -74,8 +74,8 @@ class TextGame(gymnasium.Env[str, str]):
         if render_mode not in (None, "ansi"):
             raise GameError(f"render_mode={render_mode!r}: expected 'ansi' or None")
         self.max_turns, self.render_mode = max_turns, render_mode
-        texts = frozenset(string.printable + characters)
-        self.observation_space = gymnasium.spaces.Text(1_000_000, min_length=0, charset=texts)
+        charset = frozenset(string.printable + characters)
+        self.observation_space = gymnasium.spaces.Text(1_000_000, min_length=0, charset=charset)
         self.action_space = gymnasium.spaces.Text(100, min_length=1, charset=frozenset(string.printable))
         self._turns, self._score, self._running, self._rendered = 0, 0.0, False, ""
 
@@ -114,7 +114,7 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
-        """Return the last command and observation as text, or None without a render mode."""
+        """Return the last command and observation as text, or None if `render_mode` is None."""
         return None if self.render_mode is None else self._rendered
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class TextGame(gymnasium.Env[str, str]):
         }
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        """Begin an episode with these reset options."""
+        """Begin an episode. `options` are the reset options."""
         raise NotImplementedError
 
     def _play(self, command: str) -> StepResult:
@@ -151,5 +151,5 @@ class TextGame(gymnasium.Env[str, str]):
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Return `{"continuation": options}` if reset options can continue the game, or else {}."""
+        """Return `{"continuation": options}` if a reset with `options` continues the game. By default, return {}."""
         return {}

@@ -11,31 +11,31 @@ MANIFEST = "manifest.json"
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Fill `folder` with `build`, unless `is_intact()`. Other processes wait meanwhile."""
+    """Call `build` to fill `folder`, unless `is_intact` returns True. Other processes wait."""
     if not is_intact():
         with building(folder):
             if not is_intact():  # another process may have built it meanwhile
-                with atomic_folder(folder) as work:
-                    build(work)
+                with atomic_folder(folder) as temporary:
+                    build(temporary)
 
 
-def build_from(folder: Path, origin: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Fill `folder` with `build`, unless it is up to date. `origin` holds the hashes of its sources."""
+def build_from(folder: Path, source_hashes: Mapping[str, str], build: Callable[[Path], None]) -> Path:
+    """Call `build` to fill `folder`, unless the folder is up to date."""
 
-    def build_with_manifest(work: Path) -> None:
-        build(work)
-        manifest = {"origin": dict(origin), "files": _hashes(work)}
-        (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    def build_with_manifest(temporary: Path) -> None:
+        build(temporary)
+        manifest = {"origin": dict(source_hashes), "files": _hashes(temporary)}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
     with disk_errors(f"write the cache {folder.parent}", f"set {VARIABLE} to a writable folder with enough space"):
-        build_once(folder, lambda: is_built_from(folder, origin), build_with_manifest)
+        build_once(folder, lambda: is_built_from(folder, source_hashes), build_with_manifest)
     return folder
 
 
-def is_built_from(folder: Path, origin: Mapping[str, str]) -> bool:
-    """Return whether the manifest holds this `origin` and the hash of every file."""
+def is_built_from(folder: Path, source_hashes: Mapping[str, str]) -> bool:
+    """Return whether the manifest contains `source_hashes` and the hash of every file."""
     try:
-        return bool(read_json(folder / MANIFEST) == {"origin": dict(origin), "files": _hashes(folder)})
+        return bool(read_json(folder / MANIFEST) == {"origin": dict(source_hashes), "files": _hashes(folder)})
     except (OSError, ValueError):
         return False
 

@@ -1,4 +1,4 @@
-"""Child processes that run our code and end with this process."""
+"""Child processes that run our code and end when this process ends."""
 
 import contextlib
 import os
@@ -23,32 +23,32 @@ GRACE = 2.0  # seconds that a terminated child has to remove its temporary files
 
 
 def python_environment() -> dict[str, str]:
-    """Return environment variables for a Python child that imports nothing from the user's folders."""
+    """Return environment variables for a child process that imports no module from the user's folders."""
     # a file there, such as `random.py`, could hide a module of Python
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
-    users = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
-    paths = [path for path in (Path(name).absolute() for name in sys.path) if path not in users]
+    user_folders = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
+    paths = [path for path in (Path(name).absolute() for name in sys.path) if path not in user_folders]
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 
 class Child:
-    """A child process that calls `serve(connection)`, a top-level function of ours.
+    """A child process that calls `serve(connection)`. `serve` is a top-level function of our packages.
 
     The attribute `connection` is the parent's end of the pipe. SIGTERM raises SystemExit in the child. Ctrl-C does not
-    reach it. The child also ends when the parent dies or closes the child's standard input.
+    interrupt the child. The child ends when the parent dies or closes the child's standard input.
     """
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
-        self.connection, theirs = Pipe()
-        names = f"{serve.__module__}:{serve.__name__}", _warning_format()
-        code = f"from {__name__} import run; run({theirs.fileno()}, *{names!r})"
+        self.connection, child_end = Pipe()
+        arguments = f"{serve.__module__}:{serve.__name__}", _warning_format()
+        code = f"from {__name__} import run; run({child_end.fileno()}, *{arguments!r})"
         self._oom_kills = oom_kills()
-        with theirs:
+        with child_end:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
             try:
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", code],
-                    stdin=subprocess.PIPE, pass_fds=[theirs.fileno()], env=python_environment(), **options,
+                    stdin=subprocess.PIPE, pass_fds=[child_end.fileno()], env=python_environment(), **options,
                 )  # fmt: skip
             except BlockingIOError:
                 expected = "the user or the machine has too many processes; end some, or use fewer workers"
@@ -57,12 +57,12 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """Return the signal or exit status of a child that closed its connection."""
+        """Return the signal or the exit status of a child that closed its pipe."""
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
             return "it closed its pipe"
-        return why_ended(status, self._oom_kills)
+        return exit_reason(status, self._oom_kills)
 
     def end(self, seconds: float = 0.0) -> None:
         """Wait up to `seconds` for the child to end, and then kill it."""
@@ -77,16 +77,16 @@ class Child:
         self.connection.close()
 
 
-def why_ended(status: int, oom_kills_before: int) -> str:
-    """Describe a return code of `subprocess` in words."""
-    known = -status in {signal.value for signal in signal.Signals}
+def exit_reason(status: int, oom_kills_before: int) -> str:
+    """Return a text for a return code of `subprocess`, such as "SIGTERM"."""
+    is_signal = -status in {signal.value for signal in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
-    return signal.Signals(-status).name if known else f"exit status {status}"
+    return signal.Signals(-status).name if is_signal else f"exit status {status}"
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed because the memory was full."""
+    """Return the number of processes that the kernel has killed because the memory was full."""
     with contextlib.suppress(OSError):
         return int(dict(line.split() for line in VMSTAT.read_text().splitlines()).get("oom_kill", 0))
     return 0
@@ -97,14 +97,14 @@ def _warning_format() -> str:
     return f"{module}:{name}" if module == "actde.warning_lines" else "warnings:formatwarning"
 
 
-def run(descriptor: int, serve: str, warning_format: str) -> None:
-    """In the child, call `serve`. Both functions are given as `module:name`."""
+def run(pipe_descriptor: int, serve_path: str, warning_format: str) -> None:
+    """Call the function `serve_path` in the child. Functions are given as `module:name`."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     # a thread, because C code may block the main thread
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.formatwarning = resolve_name(warning_format)
     try:
-        resolve_name(serve)(Connection(descriptor))
+        resolve_name(serve_path)(Connection(pipe_descriptor))
     except SystemExit:
         remove_scratch_folder()
         os._exit(128 + signal.SIGTERM)  # exit at once, because tearing down the modules takes a second

@@ -1,6 +1,6 @@
 """Import code that the user names as `package.module:Name` or `path/file.py:Name`.
 
-The stored settings of a run alone never cause an import (docs/concepts/security.md).
+Code is imported only if the user names it. The stored settings of a run do not suffice (docs/concepts/security.md).
 """
 
 import hashlib
@@ -43,25 +43,28 @@ def import_code(source: str) -> ModuleType:
     raise unusable
 
 
-def import_name(text: str, kind: str) -> Any:
-    """Return the function or class that `text` names. Raise GameError if it cannot be imported."""
-    source, _, name = text.rpartition(":")
+def import_name(reference: str, noun: str) -> Any:
+    """Return the function or class that `reference` names. Raise GameError if it cannot be imported.
+
+    `noun`, such as "class", describes it in error messages.
+    """
+    source, _, name = reference.rpartition(":")
     module = import_code(source)
-    found = getattr(module, name, None)
-    if not callable(found):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise GameError(f"{source} has no {kind} {name!r}{did_you_mean(name, known)}")
-    return found
+    definition = getattr(module, name, None)
+    if not callable(definition):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise GameError(f"{source} has no {noun} {name!r}{did_you_mean(name, names)}")
+    return definition
 
 
 def _import_advice(file: Path, error: ImportError) -> str | None:
-    """Return advice if `file` failed because it imports a file in the same folder."""
+    """Return advice if `file` cannot import another file of its folder."""
     package = file.with_name("__init__.py")
     if "attempted relative import" in str(error):
         return f"code in several files is a package; import the class in {package}, and name {package}:Class"
     name = (error.name or "").partition(".")[0]
-    beside = file.expanduser().parent / name
-    if not (name and (beside.with_suffix(".py").is_file() or (beside / "__init__.py").is_file())):
+    imported_path = file.expanduser().parent / name
+    if not (name and (imported_path.with_suffix(".py").is_file() or (imported_path / "__init__.py").is_file())):
         return None
     if file == package:
         return f"it imports {name!r}, which is beside it; write `from . import {name}`, or install {name!r}"
@@ -71,9 +74,9 @@ def _import_advice(file: Path, error: ImportError) -> str | None:
     )
 
 
-def find_nearby(head: str) -> str | None:
-    """Return `package/module.py:Name` for `package.module:Name`, if that file exists."""
-    source, _, name = head.partition(":")
+def find_nearby(reference: str) -> str | None:
+    """Convert `package.module:Name` to `package/module.py:Name`, if this file exists."""
+    source, _, name = reference.partition(":")
     path = source.replace(".", "/")
     with suppress(OSError):  # the name is too long
         files = [file for file in (f"{path}/__init__.py", f"{path}.py") if Path(file).is_file()]
@@ -97,8 +100,8 @@ def canonical(source: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _execute(path: Path, modified: int) -> ModuleType:
-    name = f"actde_file_{hashlib.sha256(f'{path}:{modified}'.encode()).hexdigest()[:16]}"
+def _execute(path: Path, modified_ns: int) -> ModuleType:
+    name = f"actde_file_{hashlib.sha256(f'{path}:{modified_ns}'.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
@@ -108,13 +111,13 @@ def _execute(path: Path, modified: int) -> ModuleType:
 
 
 @contextmanager
-def code_errors(what: str, kind: type[GameError] = GameError) -> Iterator[None]:
-    """Convert exceptions of the user's code in the block to the error class `kind`.
+def code_errors(expectation: str, error_class: type[GameError] = GameError) -> Iterator[None]:
+    """Convert exceptions of the user's code in the block to `error_class`.
 
-    KeyboardInterrupt is not converted. In the main thread, standard output goes to standard error. A process that the
-    code forks exits at the end of the block.
+    The message begins with `expectation`. KeyboardInterrupt is not converted. In the main thread, standard output goes
+    to standard error. A process that the code forks exits at the end of the block.
     """
-    process = os.getpid()
+    process_id = os.getpid()
     # `redirect_stdout` applies to the whole process, so threads that overlap could restore the wrong stream
     in_main_thread = threading.current_thread() is threading.main_thread()
     try:
@@ -123,11 +126,11 @@ def code_errors(what: str, kind: type[GameError] = GameError) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the user's code may raise anything, also by calling exit()
-        if os.getpid() == process:
-            *_, last = traceback.extract_tb(error.__traceback__)
-            own = last.filename.startswith("<") or Path(last.filename).parent == Path(__file__).parent
-            place = "" if own else f" ({Path(last.filename).name}, line {last.lineno or '?'})"
-            raise kind(f"{what} got {described(error, all_lines=True)}{place}") from error
+        if os.getpid() == process_id:
+            *_, frame = traceback.extract_tb(error.__traceback__)
+            is_ours = frame.filename.startswith("<") or Path(frame.filename).parent == Path(__file__).parent
+            location = "" if is_ours else f" ({Path(frame.filename).name}, line {frame.lineno or '?'})"
+            raise error_class(f"{expectation} got {described(error, all_lines=True)}{location}") from error
     finally:
-        if os.getpid() != process:
+        if os.getpid() != process_id:
             os._exit(1)

@@ -15,7 +15,7 @@ OUT_OF_MEMORY = (
     *("failed to map segment", "can't start new thread", "resource temporarily unavailable"),
 )
 MAX_MESSAGE = 500  # maximum number of characters that `described` quotes from an exception's message
-OF_PATHS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+PATH_ERRNOS = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
@@ -24,7 +24,7 @@ class GameError(ValueError):
 
 
 class FatalGameError(GameError):
-    """An error that every later episode would raise again."""
+    """A user error that would occur again in every later episode."""
 
 
 class ScorerError(FatalGameError):
@@ -36,7 +36,7 @@ class FilesError(GameError):
 
 
 class PathError(OSError):
-    """An output path is unusable, such as a file in place of a folder."""
+    """An output path is unusable, for example a file in place of a folder."""
 
 
 class EpisodeError(GameError):
@@ -48,9 +48,9 @@ class EpisodeError(GameError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, or the name of its class."""
-    first, *others = str(error).strip().splitlines() or [type(error).__name__]
-    return " ".join([first, *map(str.strip, others)]).removesuffix(":") if first.endswith(":") else first
+    """Return the first line of an error's message, or the name of the error's class."""
+    first, *further_lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join([first, *map(str.strip, further_lines)]).removesuffix(":") if first.endswith(":") else first
 
 
 def described(error: BaseException, *, all_lines: bool = False) -> str:
@@ -66,13 +66,13 @@ def described(error: BaseException, *, all_lines: bool = False) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file cannot be read or written."""
+    """Return the reason of an OSError, such as "No space left on device"."""
     return error.strerror or str(error) or type(error).__name__
 
 
-def is_users(error: OSError) -> bool:
-    """Return whether the user can solve an error, such as a full disk. Otherwise, it is a bug."""
-    return isinstance(error, PathError) or error.errno not in OF_PATHS
+def is_user_error(error: OSError) -> bool:
+    """Return whether the user can resolve an error, such as a full disk."""
+    return isinstance(error, PathError) or error.errno not in PATH_ERRNOS
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def noticing_changes(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in OF_PATHS:
+        if error.errno not in PATH_ERRNOS:
             raise
         if not folder.is_dir():
             raise PathError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
@@ -91,8 +91,8 @@ def noticing_changes(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError in the block that names no file. Errors of Rust libraries become OSErrors."""
+def add_path_to_errors(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError in the block that names no file. Convert errors of Rust libraries to OSError."""
     try:
         yield
     except OSError as error:
@@ -102,10 +102,10 @@ def naming(path: Path) -> Iterator[None]:
     except ValueError:  # a user's mistake, whose message may quote such an exception
         raise
     except Exception as error:  # the class depends on the library
-        if (found := RUST_ERROR.search(str(error))) is None:
+        if (match := RUST_ERROR.search(str(error))) is None:
             raise
-        number = int(found["errno"])
-        raise OSError(number, os.strerror(number), str(path)) from error
+        error_number = int(match["errno"])
+        raise OSError(error_number, os.strerror(error_number), str(path)) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -115,13 +115,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return not isinstance(error, OSError) and any(text in str(error).lower() for text in OUT_OF_MEMORY)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion such as "; did you mean 'treasure'?", or "" if no name is close."""
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return a suggestion such as "; did you mean 'treasure'?", or "" if no candidate is similar to `word`."""
+    matches = difflib.get_close_matches(word, sorted(candidates), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the nearest known name as a hint, or all known names."""
-    names = sorted(known)
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return a hint that names the candidate nearest to `word`, or all candidates."""
+    names = sorted(candidates)
     return did_you_mean(word, names).removeprefix("; ") or f"known are: {', '.join(names)}"

@@ -31,13 +31,13 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
     * `score`: the sum of the rewards
     * `moves`: the number of commands
     * `lost`: False
-    * `won`: its last value in the episode. Without one, it is False after a loss and otherwise None.
+    * `won`: its last value in the episode. By default, it is False after a loss and otherwise None.
 
     `seed` replaces the seed of every `reset`.
 
     Raises:
         GameError: the environment lacks `reset` or `step`, or its actions are not texts.
-        EpisodeError: a reset or a step fails or returns an unusable value. The episode is over.
+        EpisodeError: a reset or a step fails or returns an unusable value. This ends the episode.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None) -> None:

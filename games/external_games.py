@@ -35,97 +35,100 @@ VERSION = re.compile(r"-v[0-9]+$")  # the end of a Gymnasium id
 # matches a `/` or a version such as `-v0`. Every Gymnasium id contains one of them, and no class name does.
 ID = re.compile(r"/|-v[0-9]+$")
 MAX_SOURCE = 10_000_000  # the maximum size of a Python file, in bytes
-OURS = ("max_turns", "render_mode")  # constructor arguments that `make` itself passes. A GAME string cannot set them.
+# constructor arguments that `make` itself passes. A GAME string cannot set them.
+MAKE_ARGUMENTS = ("max_turns", "render_mode")
 TYPES: dict[type, Kind] = {int: "int", float: "float", bool: "bool", str: "text"}
 LITERALS: dict[type, Kind] = {int: "int", str: "choice"}  # the same for the choices of a `Literal`
 Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
 
-def find(head: str) -> str | None:
-    """Return the canonical name of an open game, or None. The code that `head` names is imported."""
-    if head in gymnasium.registry or entry_points(group=GROUP, name=head):
-        return head
-    if not (named := CODE.fullmatch(head)):
+def find(game: str) -> str | None:
+    """Return the canonical name of an open game, or None. The code that `game` names is imported."""
+    if game in gymnasium.registry or entry_points(group=GROUP, name=game):
+        return game
+    if not (match := CODE.fullmatch(game)):
         return None
-    source, name = named["source"], named["name"]
+    source, name = match["source"], match["name"]
     if ID.search(name):
         import_code(source)
         if name not in gymnasium.registry:
             raise GameError(f"{source} registers no environment {name!r} with Gymnasium")
     elif source.endswith(".py") or find_spec(source.partition(".")[0]):
-        import_name(head, "class")
+        import_name(game, "class")
     else:
         return None
     return f"{canonical(source)}:{name}"
 
 
-def source_of(head: str) -> str | None:
-    """Return the module or file that must be imported for `head`, or None."""
-    if (registered := gymnasium.registry.get(head)) is not None:
-        module = str(registered.entry_point).partition(":")[0]
+def source_of(game: str) -> str | None:
+    """Return the module or file that must be imported for `game`, or None."""
+    if (env_spec := gymnasium.registry.get(game)) is not None:
+        module = str(env_spec.entry_point).partition(":")[0]
         return module if module.startswith("gymnasium.") else None
-    for entry in entry_points(group=GROUP, name=head):
-        return entry.module
-    return canonical(named["source"]) if (named := CODE.fullmatch(head)) else None
+    for entry_point in entry_points(group=GROUP, name=game):
+        return entry_point.module
+    return canonical(match["source"]) if (match := CODE.fullmatch(game)) else None
 
 
 def parameters(game: str) -> tuple[Parameter, ...]:
-    """Return the settings of a game: `seed`, and arguments of its constructor."""
-    constructor, registered = _constructor(game), _registered(game)
-    defaults = {} if registered is None else registered.kwargs
-    own = getattr(constructor, "parameters", ())
-    if isinstance(own, tuple) and own:
-        table = [replace(parameter, default=defaults.get(parameter.name, parameter.default)) for parameter in own]
+    """Return the settings of a game: `seed` and the arguments of its constructor."""
+    constructor, env_spec = _constructor(game), _env_spec(game)
+    defaults = {} if env_spec is None else env_spec.kwargs
+    declared = getattr(constructor, "parameters", ())
+    if isinstance(declared, tuple) and declared:
+        settings = [
+            replace(parameter, default=defaults.get(parameter.name, parameter.default)) for parameter in declared
+        ]
     else:
         with code_errors(f"{game}: the arguments cannot be read,"):
-            parsed = [_parameter(argument, defaults) for argument in _arguments(constructor).values()]
-        table = [parameter for parameter in parsed if parameter is not None]
+            converted = [_parameter(argument, defaults) for argument in _arguments(constructor).values()]
+        settings = [parameter for parameter in converted if parameter is not None]
     seed = Parameter(name="seed", kind="int", low=0, help="seed of every episode")
-    return tuple(table) if any(parameter.name == "seed" for parameter in table) else (seed, *table)
+    return tuple(settings) if any(parameter.name == "seed" for parameter in settings) else (seed, *settings)
 
 
 def make(
     game: str, settings: Mapping[str, Value], *, max_turns: int | None = None, render_mode: str | None = None
 ) -> gymnasium.Env[str, str]:
-    """Make the game that `find` has named. Raise GameError if its constructor fails."""
-    registered = _registered(game)
+    """Make a game by its canonical name. Raise GameError if its constructor fails."""
+    env_spec = _env_spec(game)
     arguments = _arguments(_constructor(game))
-    words: dict[str, Any] = dict(settings)
-    seed = None if "seed" in arguments else words.pop("seed", None)
-    passed = {"max_turns": max_turns, "render_mode": render_mode}
-    words |= {name: value for name, value in passed.items() if name in arguments and value is not None}
-    limit = max_turns if "max_turns" not in arguments else None
+    keywords: dict[str, Any] = dict(settings)
+    seed = None if "seed" in arguments else keywords.pop("seed", None)
+    standard_arguments = {"max_turns": max_turns, "render_mode": render_mode}
+    keywords |= {name: value for name, value in standard_arguments.items() if name in arguments and value is not None}
+    turn_limit = max_turns if "max_turns" not in arguments else None
     with code_errors(f"{game}: expected an environment from the constructor,"):
-        if registered is not None:
-            env = gymnasium.make(registered.id, max_episode_steps=limit, disable_env_checker=True, **words)
+        if env_spec is not None:
+            env = gymnasium.make(env_spec.id, max_episode_steps=turn_limit, disable_env_checker=True, **keywords)
         else:
-            env = _constructor(game)(**words)
-        own = isinstance(env, gymnasium.Env) and type(env.unwrapped).__module__.startswith("games.")
+            env = _constructor(game)(**keywords)
+        is_ours = isinstance(env, gymnasium.Env) and type(env.unwrapped).__module__.startswith("games.")
     if not isinstance(env, gymnasium.Env):
         raise GameError(f"{game}: expected an environment from the constructor, got {type(env).__name__}")
-    if limit is not None and registered is None:
-        env = gymnasium.wrappers.TimeLimit(env, limit)
-    if own and seed is None:
+    if turn_limit is not None and env_spec is None:
+        env = gymnasium.wrappers.TimeLimit(env, turn_limit)
+    if is_ours and seed is None:
         return env  # one of our games, which follows the rules
     return ExternalEnv(env, game, seed=seed)
 
 
-def _registered(game: str) -> EnvSpec | None:
+def _env_spec(game: str) -> EnvSpec | None:
     name = game.rpartition(":")[2]
     return gymnasium.registry.get(name if ID.search(name) else game)
 
 
 def _constructor(game: str) -> Constructor:
-    if (registered := _registered(game)) is not None:
+    if (env_spec := _env_spec(game)) is not None:
         with code_errors(f"{game}: the entry point of the environment cannot be imported,"):
-            creator = registered.entry_point
-            found: Any = load_env_creator(creator) if isinstance(creator, str) else creator
-        if found is None:
+            entry_point = env_spec.entry_point
+            creator: Any = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+        if creator is None:
             raise GameError(f"{game}: the environment is registered without an entry point")
-        return cast("Constructor", found)
-    for entry in entry_points(group=GROUP, name=game):
-        with code_errors(f"{game}: the entry point {entry.value} cannot be imported,"):
-            return cast("Constructor", entry.load())
+        return cast("Constructor", creator)
+    for plugin in entry_points(group=GROUP, name=game):
+        with code_errors(f"{game}: the entry point {plugin.value} cannot be imported,"):
+            return cast("Constructor", plugin.load())
     return cast("Constructor", import_name(game, "class"))
 
 
@@ -137,37 +140,40 @@ def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
 
 
 def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Parameter | None:
-    """Return a constructor argument as a setting, or None if a GAME string cannot set it."""
-    hint: Any = argument.annotation
-    if isinstance(hint, str):
-        hint = {kind.__name__: kind for kind in TYPES}.get(hint, inspect.Parameter.empty)
-    own_default = None if argument.default is inspect.Parameter.empty else argument.default
-    default = defaults.get(argument.name, own_default)
-    if argument.name in OURS or argument.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+    """Convert a constructor argument to a setting. Return None if a GAME string cannot set it."""
+    annotation: Any = argument.annotation
+    if isinstance(annotation, str):
+        annotation = {kind.__name__: kind for kind in TYPES}.get(annotation, inspect.Parameter.empty)
+    signature_default = None if argument.default is inspect.Parameter.empty else argument.default
+    default = defaults.get(argument.name, signature_default)
+    if argument.name in MAKE_ARGUMENTS or argument.kind in (
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    ):
         return None
-    if get_origin(hint) in (Union, types.UnionType):
-        (hint, *others) = [part for part in get_args(hint) if part is not type(None)]
-        hint = None if others else hint
-    if hint is inspect.Parameter.empty and default is not None:
-        hint = type(default)
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
-    kind = LITERALS.get(type(choices[0])) if choices else TYPES.get(hint)
+    if get_origin(annotation) in (Union, types.UnionType):
+        (annotation, *further_types) = [member for member in get_args(annotation) if member is not type(None)]
+        annotation = None if further_types else annotation
+    if annotation is inspect.Parameter.empty and default is not None:
+        annotation = type(default)
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    kind = LITERALS.get(type(choices[0])) if choices else TYPES.get(annotation)
     if kind is None or len({*map(type, choices)}) > 1:
         return None
     return Parameter(name=argument.name, kind=kind, default=default, choices=choices, help="")
 
 
-def ask_for_class(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
-    """Return the error message for a GAME that names a Python file but no class."""
+def missing_class_message(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
+    """Return the error message for a GAME string that names a Python file but no class."""
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
     except (SyntaxError, ValueError):  # the import reports the error
         body = []
-    found: list[str] = []
+    class_names: list[str] = []
     for node in body:
         if isinstance(node, ast.ClassDef):
-            own = [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
-            if any(base in found or base.endswith(bases) for base in own):
-                found.append(node.name)
-    names = " or ".join(f"{source}:{name}" for name in found or ["Class"])
+            base_names = [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
+            if any(base in class_names or base.endswith(bases) for base in base_names):
+                class_names.append(node.name)
+    names = " or ".join(f"{source}:{name}" for name in class_names or ["Class"])
     return f"{source} is Python code; name the class: {names}"

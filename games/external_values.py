@@ -17,7 +17,7 @@ AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
 
 
 class UnusableValueError(Exception):
-    """An environment returned an unusable value of this `kind`, such as `reward` or `info`."""
+    """An environment returned an unusable value. `kind` names the value, such as "reward" or "info"."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -25,15 +25,15 @@ class UnusableValueError(Exception):
 
 
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Check an info and return a copy with `defaults` for missing entries."""
+    """Check an `info`. Return a copy with `defaults` for missing entries."""
     if not isinstance(info, Mapping):
         raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
     for name, (expected, is_valid) in ENTRIES.items():
         if name in info and not is_valid(info[name]):
             raise UnusableValueError("info", f"{name} in the info is {short(info[name])}, not {expected}")
-    kept = {name: value for name, value in info.items() if name not in AGENTS_OWN}
-    kept |= {name: bool(kept[name]) for name in ("won", "lost") if kept.get(name) is not None}
-    return {**defaults, **kept, "admissible_commands": checked_commands(info.get("admissible_commands"))}
+    entries = {name: value for name, value in info.items() if name not in AGENTS_OWN}
+    entries |= {name: bool(entries[name]) for name in ("won", "lost") if entries.get(name) is not None}
+    return {**defaults, **entries, "admissible_commands": checked_commands(info.get("admissible_commands"))}
 
 
 def checked_commands(commands: object) -> list[str]:
@@ -42,14 +42,14 @@ def checked_commands(commands: object) -> list[str]:
     if isinstance(commands, str) or not isinstance(commands, Sequence | np.ndarray | set | frozenset):
         raise UnusableValueError("commands", f"admissible_commands are {short(commands)}, not a list of texts")
     checked = [str(command) for command in commands if isinstance(command, str)]
-    bad = [command for command in checked if not is_command(command)]
-    if len(checked) < len(commands) or bad:
-        wrong = bad[0] if bad else next(c for c in commands if not isinstance(c, str))
+    invalid_commands = [command for command in checked if not is_command(command)]
+    if len(checked) < len(commands) or invalid_commands:
+        invalid = invalid_commands[0] if invalid_commands else next(c for c in commands if not isinstance(c, str))
         expected = f"texts of 1 to {MAX_COMMAND} characters in one line"
-        raise UnusableValueError("commands", f"admissible_commands hold {short(wrong)}; expected {expected}")
+        raise UnusableValueError("commands", f"admissible_commands hold {short(invalid)}; expected {expected}")
     if len(set(checked)) < len(checked):
-        twice = next(command for command in checked if checked.count(command) > 1)
-        raise UnusableValueError("commands", f"admissible_commands hold {short(twice)} twice")
+        duplicate = next(command for command in checked if checked.count(command) > 1)
+        raise UnusableValueError("commands", f"admissible_commands hold {short(duplicate)} twice")
     return sorted(checked)
 
 
@@ -93,29 +93,32 @@ def checked_actions(space: object) -> gymnasium.spaces.Text:
     return space
 
 
-def as_text(observation: object, *, inside: bool = False) -> str | None:
-    """Return an observation as text, or None. Only an entry `inside` a collection may be a number."""
+def as_text(observation: object, *, in_collection: bool = False) -> str | None:
+    """Convert an observation to text. Return None if this is impossible.
+
+    Numbers are converted only if `in_collection` is true.
+    """
     match observation:
         case str():
             return str(observation)
         case np.ndarray() if observation.ndim == 0:
-            return as_text(observation.item(), inside=inside)
-        case np.ndarray() if not inside and observation.dtype.kind not in "UO":
+            return as_text(observation.item(), in_collection=in_collection)
+        case np.ndarray() if not in_collection and observation.dtype.kind not in "UO":
             return None
         case Mapping():
-            lines = [(f"{name}: ", as_text(value, inside=True)) for name, value in observation.items()]
+            lines = [(f"{name}: ", as_text(value, in_collection=True)) for name, value in observation.items()]
         case tuple() | list() | np.ndarray():
-            lines = [("", as_text(value, inside=True)) for value in observation]
-        case int() | float() | np.number() | np.bool_() if inside:
+            lines = [("", as_text(value, in_collection=True)) for value in observation]
+        case int() | float() | np.number() | np.bool_() if in_collection:
             return str(observation)
         case _:
             return None
-    texts = [head + text for head, text in lines if text is not None]
+    texts = [label + text for label, text in lines if text is not None]
     return "\n".join(texts) if texts and len(texts) == len(lines) else None
 
 
 def number(value: object) -> float:
-    """Return a number as a float. Any other value, even the text "1", gives NaN."""
+    """Convert a number to a float. Return NaN for any other value, even for the text "1"."""
     if isinstance(value, str | bytes | bytearray):
         return math.nan
     try:

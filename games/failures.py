@@ -6,35 +6,35 @@ from typing import Self
 from games.errors import EpisodeError, FatalGameError, GameError
 from games.parameters import readable
 
-# Play stops after so many consecutive failures of the same kind (`error_kind`) or of any kind. If `live` episodes are
-# played at a time, both limits are raised by `live - 1`: when the first episode of a flaky game fails, the others are
-# already running and may fail, too. The limits for failed starts are not raised.
+# Play stops after so many consecutive failures of the same kind (`error_kind`) or of any kind. If `parallel` episodes
+# are played at a time, both limits are raised by `parallel - 1`: when the first episode of a flaky game fails, the
+# others are already running and may fail, too. The limits for failed starts are not raised.
 ALIKE, IN_A_ROW = 3, 10
 ADVICE = "correct the game, or choose another"
 
 
 class Failures:
-    """Counts failed episodes. `live` episodes are played at the same time.
+    """Counts failed episodes. `parallel` episodes are played at the same time.
 
     Attributes:
         episodes: number of episodes that have ended or could not start.
         count: number of these episodes that failed.
-        last: game and reason of the last failure.
+        last: game and error message of the last failure.
     """
 
-    def __init__(self, live: int = 1) -> None:
-        self.live = live
+    def __init__(self, parallel: int = 1) -> None:
+        self.parallel = parallel
         self.episodes, self.count, self.last = 0, 0, ""
         self._failed_starts: list[str] = []  # kinds of the failed starts since an episode last started
         self._failed_ends: list[str] = []  # kinds of the other failures since the last episode without an error
 
     @classmethod
-    def total(cls, parts: Sequence[Self]) -> Self:
-        """Return the sum over several processes."""
+    def total(cls, counters: Sequence[Self]) -> Self:
+        """Return the sum of the counters of several processes."""
         total = cls()
-        for part in parts:
-            total.episodes, total.count = total.episodes + part.episodes, total.count + part.count
-            total.last = part.last or total.last
+        for counter in counters:
+            total.episodes, total.count = total.episodes + counter.episodes, total.count + counter.count
+            total.last = counter.last or total.last
         return total
 
     def started(self) -> None:
@@ -42,9 +42,9 @@ class Failures:
         self._failed_starts = []
 
     def record(self, game: str, error: str | None, kind: str, *, at_start: bool = False) -> None:
-        """Count an episode that has ended or could not start. `error` is None if it succeeded.
+        """Count an episode that has ended or could not start. `error` is None if the episode succeeded.
 
-        Raise FatalGameError if too many have failed in a row.
+        Raise FatalGameError if too many episodes have failed in a row.
         """
         self.episodes += 1
         if error is None:
@@ -53,13 +53,13 @@ class Failures:
         self.count += 1
         kinds = self._failed_starts if at_start else self._failed_ends
         kinds.append(kind)
-        what = "starts" if at_start else "episodes"
+        noun = "starts" if at_start else "episodes"
         self.last = error if game.partition("?")[0] in error else f"{readable(game)}: {error}"
-        alike, in_a_row = (number + (0 if at_start else self.live - 1) for number in (ALIKE, IN_A_ROW))
-        if len(kinds) >= alike and len(set(kinds[-alike:])) == 1:
-            raise FatalGameError(f"{alike} {what} in a row failed alike; the last: {self.last}; {ADVICE}")
-        if len(kinds) == in_a_row:
-            raise FatalGameError(f"{in_a_row} {what} in a row failed; the last: {self.last}; {ADVICE}")
+        alike_limit, row_limit = (limit + (0 if at_start else self.parallel - 1) for limit in (ALIKE, IN_A_ROW))
+        if len(kinds) >= alike_limit and len(set(kinds[-alike_limit:])) == 1:
+            raise FatalGameError(f"{alike_limit} {noun} in a row failed alike; the last: {self.last}; {ADVICE}")
+        if len(kinds) == row_limit:
+            raise FatalGameError(f"{row_limit} {noun} in a row failed; the last: {self.last}; {ADVICE}")
 
     def check(self) -> None:
         """Raise FatalGameError if all episodes failed."""

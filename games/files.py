@@ -1,6 +1,6 @@
 """Locks, atomic writes, JSON Lines, temporary folders and hashes of files.
 
-Later processes remove the temporary files of a killed process.
+If a process is killed, later processes remove its temporary files.
 """
 
 import atexit
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from games.errors import OF_PATHS, FilesError, PathError, is_users, naming, noticing_changes, reason
+from games.errors import PATH_ERRNOS, FilesError, PathError, add_path_to_errors, is_user_error, noticing_changes, reason
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VARIABLE = "ACTDE_CACHE"
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)-\d+-[0-9a-f]{8}(?P<old>\.old)?")
-SCRATCH = "actde-"
+SCRATCH_PREFIX = "actde-"
 # process id -> (scratch folder, its lock). A forked process also has a copy of its parent's entry.
 _SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
 
@@ -40,15 +40,18 @@ def cache_folder(name: str) -> Path:
 
 
 @contextmanager
-def disk_errors(doing: str, advice: str) -> Iterator[None]:
-    """Convert an OSError that the user can solve to FilesError."""
+def disk_errors(action: str, advice: str) -> Iterator[None]:
+    """Convert an OSError in the block to FilesError, unless it is a bug.
+
+    The message is "cannot ACTION: REASON; ADVICE".
+    """
     try:
         yield
     except OSError as error:
-        if not is_users(error):
+        if not is_user_error(error):
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        raise FilesError(f"cannot {doing}: {reason(error)}{where}; {advice}") from error
+        location = f" ({error.filename})" if error.filename else ""
+        raise FilesError(f"cannot {action}: {reason(error)}{location}; {advice}") from error
 
 
 def create_folder(folder: Path) -> None:
@@ -56,7 +59,7 @@ def create_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno not in OF_PATHS:
+        if error.errno not in PATH_ERRNOS:
             raise
         if error.errno == errno.ENOENT:
             raise FilesError(f"{folder} cannot be created: {reason(error)}; choose another folder") from None
@@ -64,7 +67,7 @@ def create_folder(folder: Path) -> None:
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
-    """Return a lock that excludes other processes and, unless `process_wide`, other threads."""
+    """Return a lock that excludes other processes. By default, it also excludes other threads."""
     from filelock import FileLock
 
     # no fallback to a soft lock, which would outlive a killed process
@@ -92,9 +95,9 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
-    """Lock an output folder, or some files in it, until the block ends.
+    """Lock an output folder, or only the files `names` in it, until the block ends.
 
-    The first of the files `names` names the lock. Raise FilesError if it is taken, unless `wait` is true.
+    The first name identifies the lock. Raise FilesError if another process holds it and `wait` is false.
     """
     is_new = not folder.exists()
     create_folder(folder)
@@ -128,18 +131,18 @@ def building(path: Path) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a path is temporary, by its name."""
+    """Return whether a path has the name of a temporary file."""
     return TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove the temporary files of the outputs `names`, or of all. The caller must hold the lock."""
+    """Remove the temporary files of the outputs `names`, or of all outputs. The caller must hold the lock."""
     for path in list(folder.iterdir()) if folder.is_dir() else ():
-        found = TEMPORARY.fullmatch(path.name)
-        if found is None or (names and found["name"] not in names):
+        match = TEMPORARY.fullmatch(path.name)
+        if match is None or (names and match["name"] not in names):
             continue
-        if found["old"] and not (folder / found["name"]).exists():
-            path.rename(folder / found["name"])  # `atomic_folder` was killed between its two renames
+        if match["old"] and not (folder / match["name"]).exists():
+            path.rename(folder / match["name"])  # `atomic_folder` was killed between its two renames
         elif path.is_dir():
             shutil.rmtree(path)
         else:
@@ -147,7 +150,7 @@ def remove_leftovers(folder: Path, *names: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder with its content, to the disk."""
+    """Flush a file to the disk, or a folder and all files in it."""
     for entry in path.iterdir() if path.is_dir() else ():
         sync(entry)
     _sync_one(path)
@@ -156,7 +159,7 @@ def sync(path: Path) -> None:
 def _sync_one(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with naming(path):
+        with add_path_to_errors(path):
             os.fsync(descriptor)
     except OSError as error:
         if error.errno != errno.EINVAL:  # some network drives cannot flush folders
@@ -166,47 +169,47 @@ def _sync_one(path: Path) -> None:
 
 
 def atomic_write(path: Path, content: bytes | str | Iterable[str]) -> None:
-    """Write a file atomically. After a crash, it has either the old content or all of the new."""
+    """Write a file atomically. After a crash, the file has either the old or the new content."""
     if path.is_dir():
         raise PathError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    with _replacing(path) as work, work.open("xb") as file:
-        for part in [content] if isinstance(content, bytes | str) else content:
-            file.write(part.encode() if isinstance(part, str) else part)
+    with _replacing(path) as temporary, temporary.open("xb") as file:
+        for chunk in [content] if isinstance(content, bytes | str) else content:
+            file.write(chunk.encode() if isinstance(chunk, str) else chunk)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill. It replaces `path` if the block succeeds."""
-    with _replacing(path) as work:
-        work.mkdir(parents=True)
-        yield work
+    """Yield an empty folder. It replaces `path` if the block succeeds."""
+    with _replacing(path) as temporary:
+        temporary.mkdir(parents=True)
+        yield temporary
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden path. What the block creates there replaces `path` if the block succeeds."""
-    work = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    """Yield a temporary path. Its file or folder replaces `path` if the block succeeds."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with naming(path):
-            yield work
-            sync(work)
-            if work.is_dir() and path.exists():
-                _replace_folder(path, work)
+        with add_path_to_errors(path):
+            yield temporary
+            sync(temporary)
+            if temporary.is_dir() and path.exists():
+                _replace_folder(path, temporary)
             else:
-                work.replace(path)
+                temporary.replace(path)
             _sync_one(path.parent)
     finally:
-        if work.is_dir():
-            shutil.rmtree(work, ignore_errors=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
         else:
-            work.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def _replace_folder(path: Path, work: Path) -> None:
-    old = work.with_name(f"{work.name}.old")
+def _replace_folder(path: Path, new: Path) -> None:
+    old = new.with_name(f"{new.name}.old")
     path.rename(old)
     try:
-        work.rename(path)
+        new.rename(path)
     except BaseException:
         old.rename(path)
         raise
@@ -215,20 +218,20 @@ def _replace_folder(path: Path, work: Path) -> None:
 
 def scratch_folder() -> Path:
     """Return the folder for this process's temporary files."""
-    if (process := os.getpid()) not in _SCRATCH_FOLDERS:
+    if (process_id := os.getpid()) not in _SCRATCH_FOLDERS:
         remove_dead_scratch_folders()
-        folder = Path(tempfile.gettempdir()) / f"{SCRATCH}{secrets.token_hex(8)}"
+        folder = Path(tempfile.gettempdir()) / f"{SCRATCH_PREFIX}{secrets.token_hex(8)}"
         lock = file_lock(folder.with_suffix(LOCK), process_wide=True)
         lock.acquire()
         folder.mkdir(mode=0o700)
         atexit.register(remove_scratch_folder)
-        _SCRATCH_FOLDERS[process] = folder, lock
-    return _SCRATCH_FOLDERS[process][0]
+        _SCRATCH_FOLDERS[process_id] = folder, lock
+    return _SCRATCH_FOLDERS[process_id][0]
 
 
 def remove_dead_scratch_folders() -> None:
     with suppress(OSError):  # there is no temporary folder, for example because the disk is full
-        for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*{LOCK}"):
+        for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*{LOCK}"):
             with suppress(OSError):  # TimeoutError: the process is running
                 if path.stat().st_uid == os.getuid():
                     with file_lock(path).acquire(blocking=False):
@@ -237,9 +240,9 @@ def remove_dead_scratch_folders() -> None:
 
 
 def remove_scratch_folder() -> None:
-    if found := _SCRATCH_FOLDERS.pop(os.getpid(), None):
-        shutil.rmtree(found[0], ignore_errors=True)
-        found[0].with_suffix(LOCK).unlink(missing_ok=True)
+    if entry := _SCRATCH_FOLDERS.pop(os.getpid(), None):
+        shutil.rmtree(entry[0], ignore_errors=True)
+        entry[0].with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
@@ -259,11 +262,11 @@ def json_lines(rows: Iterable[object]) -> str:
 def append_rows(path: Path, rows: Iterable[object]) -> None:
     """Append rows to a file of JSON Lines. If writing fails, the file is unchanged."""
     text = json_lines(rows)
-    with naming(path), path.open("ab", buffering=0) as file:
-        before, rest = file.tell(), memoryview(text.encode())
+    with add_path_to_errors(path), path.open("ab", buffering=0) as file:
+        size_before, unwritten = file.tell(), memoryview(text.encode())
         try:
-            while rest:
-                rest = rest[file.write(rest) :]
+            while unwritten:
+                unwritten = unwritten[file.write(unwritten) :]
         except OSError:
-            file.truncate(before)
+            file.truncate(size_before)
             raise

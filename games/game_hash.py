@@ -17,7 +17,8 @@ from games.untrusted_files import read_json
 def game_hash(spec: GameSpec) -> str:
     """Return the hash of a game. Games with equal hashes behave identically.
 
-    It covers the facts, names and quests of a TextWorld game. Other games have the hash of their file or GAME string.
+    The hash of a TextWorld game covers its facts, names and quests. Other games have the hash of their file or GAME
+    string.
     """
     if spec.hash is not None:
         return spec.hash
@@ -26,29 +27,29 @@ def game_hash(spec: GameSpec) -> str:
     story = spec.story()
     if story.suffix == pddl_file.SUFFIX or game_file.is_plain(story):
         return sha256(story)
-    record = game_file.pair(story)[1]
+    record = game_file.story_and_record(story)[1]
     return _record_hash(record, record.stat().st_mtime_ns)
 
 
 def input_digests(specs: Iterable[GameSpec]) -> dict[str, str]:
-    """Return the SHA-256 of each file of the games, their prompts and their reward models, by path."""
+    """Return a dict: path -> SHA-256, for game files, prompts and reward models."""
     paths: set[Path] = set()
     for spec in specs:
         if spec.kind == "file":
             paths |= {Path(spec.target), Path(spec.target).with_suffix(".json")}
         elif spec.kind == "completion":  # code is not included, because a user may correct it
             paths |= set(input_files(dict(spec.settings)))
-    found = {path: path.stat() for path in sorted(paths) if path.is_file()}
-    return {str(path): _digest(path.absolute(), stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
+    stats = {path: path.stat() for path in sorted(paths) if path.is_file()}
+    return {str(path): _digest(path.absolute(), stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
 
 
 @lru_cache(maxsize=4096)
-def _digest(path: Path, modified: int, size: int) -> str:
+def _digest(path: Path, modified_ns: int, size: int) -> str:
     return sha256(path)
 
 
 @lru_cache(maxsize=4096)
-def _record_hash(record: Path, modified: int) -> str:
+def _record_hash(record: Path, modified_ns: int) -> str:
     from textworld.generator.game import Game
 
     from games.textworld.generation.make_game import canonical_hash

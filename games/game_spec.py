@@ -31,10 +31,10 @@ class GameSpec:
     """The specification from which `make` creates one game.
 
     Attributes:
-        name: the canonical GAME string. `resolve(name)` returns this spec.
-        target: what the game is made from, such as a family, a path, or a game of a suite.
+        name: the canonical GAME string. `resolve(name)` returns `[spec]`.
+        target: the family, path, class or game of a suite from which the game is made.
         level: level of a `textworld` game or of a game from a manifest.
-        hash: hash in the manifest (see `games.game_hash`).
+        hash: the game's hash in its manifest (see `games.game_hash`).
         step_seconds: time limit of each reset and each step. A game with a limit runs in a child process.
     """
 
@@ -49,9 +49,9 @@ class GameSpec:
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> "gymnasium.Env[str, str]":
-        """Make the game. `max_turns` replaces its own turn limit.
+        """Make the game. `max_turns` replaces the game's own turn limit.
 
-        `infos` names further entries of the info. Most games ignore those that they cannot provide.
+        `infos` names further entries of `info`. Most games ignore entries that they cannot provide.
         """
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.step_seconds is not None:
@@ -90,7 +90,7 @@ class GameSpec:
 
 
 def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers commands at its start. This may make the game."""
+    """Return whether a game offers admissible commands at its start. This may make the game."""
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
     with closing(spec.make()) as env:

@@ -34,14 +34,14 @@ ENTRY_POINTS = {
 }
 
 
-def code_in(game: str, judge: str = "") -> set[str]:
-    """Return the modules and files of user code in a GAME string and in the reward `judge`."""
+def code_in(game: str, judge_reward: str = "") -> set[str]:
+    """Return the modules and files of user code in a GAME string and in the reward `judge_reward`."""
     from games.completion.rewards import parse_reward
 
-    sources, rewards = set[str](), [judge]
+    sources, rewards = set[str](), [judge_reward]
     for part in game.split(AND):
         head, _, query = part.strip().partition("?")
-        if (head := our_name(head)) == "completion":
+        if (head := built_in_name(head)) == "completion":
             rewards.append(split_query(query, head).get("reward", ""))
         elif not head.startswith(PREFIXES) and (source := external_games.source_of(head)):
             sources.add(source)
@@ -49,21 +49,24 @@ def code_in(game: str, judge: str = "") -> set[str]:
     return sources | {canonical(term.argument.rpartition(":")[0]) for term in terms if term.kind == "function"}
 
 
-def resolve_stored(game: str, where: str) -> list[GameSpec]:
-    """Resolve a stored GAME string. Raise GameError if it needs code that the user has not named."""
+def resolve_stored(game: str, subject: str) -> list[GameSpec]:
+    """Resolve a stored GAME string. Raise GameError if it needs code that the user has not named.
+
+    `subject` begins the error message.
+    """
     if unnamed := sorted(code_in(game) - set(named_code())):
-        raise GameError(f"{where} needs code that is imported only if you name it: {', '.join(unnamed)}")
+        raise GameError(f"{subject} needs code that is imported only if you name it: {', '.join(unnamed)}")
     return resolve(game)
 
 
 def make_textworld(game: str, **keywords: Any) -> "TextWorld":
-    """Make the one TextWorld game that a GAME string names."""
+    """Make the TextWorld game that a GAME string names."""
     from games.textworld.env import TextWorld
 
-    spec, *others = resolve(game)
-    if others or spec.kind not in ("textworld", "file"):
-        what = f"{1 + len(others)} games" if others else f"a {spec.kind} game"
-        raise GameError(f"game={game!r}: expected one TextWorld game, got {what}")
+    spec, *further_specs = resolve(game)
+    if further_specs or spec.kind not in ("textworld", "file"):
+        description = f"{1 + len(further_specs)} games" if further_specs else f"a {spec.kind} game"
+        raise GameError(f"game={game!r}: expected one TextWorld game, got {description}")
     return TextWorld(spec.story(), **keywords)
 
 
@@ -80,11 +83,11 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     * the path of a game file, of a `manifest.jsonl`, or of a folder that contains them
     * the path of an ALFWorld data folder, such as `train`
     * `textworld:FAMILY?level=1&seed=7`. `level` and `seed` may be ranges, such as `100..119`.
-    * `SUITE:NAME?seed=3`, a game of another suite (see `games.suites`)
+    * `SUITE:NAME?seed=3`, a game of a third-party suite (see `games.suites`)
     * any other environment whose actions are texts (see `games.external_games`)
-    * several of these, as in `bandit + ipd`. Their games are interleaved evenly.
+    * several GAME strings, as in `bandit + ipd`. Their games are interleaved evenly.
 
-    `split` selects games of each manifest. Raise GameError if the string names no game.
+    `split` selects the games of one split from each manifest. Raise GameError if the string names no game.
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
@@ -95,17 +98,17 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
     head, _, query = game.partition("?")
     if game.startswith("textworld:"):
         return _resolve_family(head, query)
-    if (head := our_name(head)) in BUILT_IN:
+    if (head := built_in_name(head)) in BUILT_IN:
         return _with_seeds(head, head, resolve_name(BUILT_IN[head]).parameters, query)
     if is_suite_game(game):
         return _with_seeds(head, "suite", suite_class(head).parameters_of(head.partition(":")[2]), query)
     if head.endswith(".py") and Path(head).expanduser().is_file():
-        raise GameError(external_games.ask_for_class(head))
+        raise GameError(external_games.missing_class_message(head))
     path = Path(game).expanduser()
     if game.strip() and "\0" not in game and path.exists():
         return _resolve_path(path.absolute(), split)
-    if not head.startswith(PREFIXES) and (found := external_games.find(head)):
-        return _with_seeds(found, "open", external_games.parameters(found), query)
+    if not head.startswith(PREFIXES) and (open_game := external_games.find(head)):
+        return _with_seeds(open_game, "open", external_games.parameters(open_game), query)
     if external_games.VERSION.search(head) and not Path(head).exists():
         raise GameError(f"{head} is not registered with Gymnasium: name the module or file that does, with --import")
     if head in FAMILIES:
@@ -115,80 +118,91 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
         raise GameError(f"{head}: the folder {folder} is no package; import {name} in {folder}/__init__.py")
     if "/" in game or path.suffix in (*SUFFIXES, ".jsonl"):
         raise GameError(f"{game}: no such file or folder")
-    known = (*BUILT_IN, "textworld", *(f"{suite}:NAME" for suite in SUITES), *(f"textworld:{x}" for x in FAMILIES))
+    candidates = (*BUILT_IN, "textworld", *(f"{suite}:NAME" for suite in SUITES), *(f"textworld:{x}" for x in FAMILIES))
     missing = f"{head}: there is no module {head.partition(':')[0]!r}"
     if CODE.fullmatch(head) and (nearby := find_nearby(head)):
         raise GameError(f"{missing}; name the file: {nearby}")
-    if CODE.fullmatch(head) and not did_you_mean(head, known):
+    if CODE.fullmatch(head) and not did_you_mean(head, candidates):
         raise GameError(f"{missing}; a file is named as path/file.py:Class")
-    hint = external_games.ask_for_class(f"{head}.py") if Path(f"{head}.py").is_file() else nearest(head, known)
+    hint = (
+        external_games.missing_class_message(f"{head}.py")
+        if Path(f"{head}.py").is_file()
+        else nearest(head, candidates)
+    )
     raise GameError(f"no game is called {game!r}; {hint}")
 
 
 def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
     """Merge lists of games evenly. The games of each list keep their order."""
     placed = [((i + 0.5) / len(specs), n, spec) for n, specs in enumerate(lists) for i, spec in enumerate(specs)]
-    return [spec for *_, spec in sorted(placed, key=lambda place: place[:2])]
+    return [spec for *_, spec in sorted(placed, key=lambda entry: entry[:2])]
 
 
-def our_name(head: str) -> str:
-    """Return the short name of a game of ours, such as `bandit`, for its Gymnasium id or its class.
+def built_in_name(name: str) -> str:
+    """Return the short name of a built-in game, such as `bandit`, for its Gymnasium id or its class.
 
-    In other names, `path/package:Name` becomes `path/package/__init__.py:Name`.
+    Return other names unchanged, but convert `path/package:Name` to `path/package/__init__.py:Name`.
     """
-    folder, _, name = head.rpartition(":")
+    folder, _, class_name = name.rpartition(":")
     file = Path(folder) / "__init__.py"
     if "/" in folder and file.expanduser().is_file():
-        head = f"{file}:{name}"
-    path = ENTRY_POINTS.get(head.rpartition(":")[2], head)
-    for short, own in BUILT_IN.items():
-        if path == own:
+        name = f"{file}:{class_name}"
+    path = ENTRY_POINTS.get(name.rpartition(":")[2], name)
+    for short, class_path in BUILT_IN.items():
+        if path == class_path:
             return short
     if path.startswith("games.") and not CODE.sub(r"\g<source>", path).endswith(".py"):
-        raise GameError(f"{head}: our games are called {', '.join(BUILT_IN)} and textworld:FAMILY")
-    return head
+        raise GameError(f"{name}: our games are called {', '.join(BUILT_IN)} and textworld:FAMILY")
+    return name
 
 
-def _with_seeds(game: str, kind: str, table: Sequence[Parameter], query: str) -> list[GameSpec]:
-    """Return a spec for each seed in `query`, the part of a GAME string after `?`."""
-    words = split_query(query, game)
-    seed = next((p for p in table if p.name == "seed" and p.kind == "int"), None)
+def _with_seeds(game: str, kind: str, parameters: Sequence[Parameter], query: str) -> list[GameSpec]:
+    """Return one spec per seed in `query`, the part of a GAME string after `?`."""
+    texts = split_query(query, game)
+    seed = next((p for p in parameters if p.name == "seed" and p.kind == "int"), None)
     seeds: Sequence[int | None] = [None]
-    if seed is not None and ("seed" in words or seed.default is not None):
-        seeds = _range(seed, words, game)
-        words = {name: text for name, text in words.items() if name != "seed"}
-    given = parse_settings(table, words, game)
-    kept = {p.name: given[p.name] for p in table if given.get(p.name, p.default) != p.default}
+    if seed is not None and ("seed" in texts or seed.default is not None):
+        seeds = _range(seed, texts, game)
+        texts = {name: text for name, text in texts.items() if name != "seed"}
+    values = parse_settings(parameters, texts, game)
+    changed = {p.name: values[p.name] for p in parameters if values.get(p.name, p.default) != p.default}
     specs = []
-    for number in seeds:
-        settings = kept if number is None else {"seed": number, **kept}
-        name = f"{game}?{format_settings(table, settings)}".rstrip("?")
+    for seed_value in seeds:
+        settings = changed if seed_value is None else {"seed": seed_value, **changed}
+        name = f"{game}?{format_settings(parameters, settings)}".rstrip("?")
         target = "" if kind in BUILT_IN else game
         specs.append(GameSpec(name, cast("Any", kind), target, tuple(settings.items())))
     return specs
 
 
 def _resolve_family(head: str, query: str) -> list[GameSpec]:
-    chosen = family(head.removeprefix("textworld:"))
-    words = split_query(query, head)
-    levels, seeds = (_range(parameter, words, head) for parameter in chosen.parameters[: len(RANGED)])
+    game_family = family(head.removeprefix("textworld:"))
+    texts = split_query(query, head)
+    levels, seeds = (_range(parameter, texts, head) for parameter in game_family.parameters[: len(RANGED)])
     if (count := len(levels) * len(seeds)) > MAX_GAMES:
         raise GameError(f"{head}?{query}: {count} games are too many at once (at most {MAX_GAMES})")
-    given = parse_settings(chosen.parameters, {k: v for k, v in words.items() if k not in RANGED}, head)
-    return [_one(chosen, level, {"seed": seed, **given}) for level, seed in itertools.product(levels, seeds)]
+    values = parse_settings(
+        game_family.parameters, {name: text for name, text in texts.items() if name not in RANGED}, head
+    )
+    return [
+        _family_spec(game_family, level, {"seed": seed, **values}) for level, seed in itertools.product(levels, seeds)
+    ]
 
 
-def _one(chosen: Family, level: int, given: Mapping[str, Value]) -> GameSpec:
-    preset = chosen.complete({"level": level})
-    kept = {"level": level, **{k: v for k, v in given.items() if k == "seed" or preset[k] != v}}
-    ordered = {p.name: kept[p.name] for p in chosen.parameters if p.name in kept}
-    name = f"textworld:{chosen.name}?{format_settings(chosen.parameters, ordered)}"
-    return GameSpec(name, "textworld", chosen.name, tuple(ordered.items()), level=level)
+def _family_spec(game_family: Family, level: int, values: Mapping[str, Value]) -> GameSpec:
+    preset = game_family.complete({"level": level})
+    settings = {
+        "level": level,
+        **{name: value for name, value in values.items() if name == "seed" or preset[name] != value},
+    }
+    ordered = {p.name: settings[p.name] for p in game_family.parameters if p.name in settings}
+    name = f"textworld:{game_family.name}?{format_settings(game_family.parameters, ordered)}"
+    return GameSpec(name, "textworld", game_family.name, tuple(ordered.items()), level=level)
 
 
-def _range(parameter: Parameter, words: Mapping[str, str], game: str) -> Sequence[int]:
+def _range(parameter: Parameter, texts: Mapping[str, str], game: str) -> Sequence[int]:
     name = parameter.name
-    text = words.get(name, str(parameter.default))
+    text = texts.get(name, str(parameter.default))
     match = RANGE.fullmatch(text.strip())
     ends = match.groups() if match else (text, text)
     if ".." in text and match is None:
@@ -208,14 +222,14 @@ def _resolve_path(path: Path, split: str | None) -> list[GameSpec]:
         entries = load_manifest(path, split=split)
         return [GameSpec(str(e.path), "file", str(e.path), level=e.level, hash=e.hash) for e in entries]
     if path.is_file() and path.suffix not in SUFFIXES:
-        kinds = "a game file (.z1 to .z8, .json or .tw-pddl)"
-        raise GameError(f"{path}: expected {kinds}, a folder of them or a manifest.jsonl")
+        expected = "a game file (.z1 to .z8, .json or .tw-pddl)"
+        raise GameError(f"{path}: expected {expected}, a folder of them or a manifest.jsonl")
     if path.is_file():
         stories = [path.with_suffix(".z8") if path.suffix == ".json" else path]
     else:  # in an ALFWorld data folder, the files are TASK/TRIAL/game.tw-pddl
         stories = sorted([*path.glob("*.z[1-8]"), *path.glob("*.tw-pddl")]) or sorted(path.glob("*/*/*.tw-pddl"))
     if not stories and (path / "__init__.py").is_file():
-        raise GameError(external_games.ask_for_class(str(path / "__init__.py")))
+        raise GameError(external_games.missing_class_message(str(path / "__init__.py")))
     if not stories:
         raise GameError(f"{path}: the folder holds no game files (.z1 to .z8 or .tw-pddl) and no manifest.jsonl")
     return [GameSpec(str(story), "file", str(story)) for story in stories]

@@ -22,19 +22,19 @@ PAYOFFS: Mapping[str, Payoff] = {
 }
 """Name -> payoff[current action][previous action], in game points per turn. Action 0 is cooperate.
 
-`post` is the matrix behind the post's figures. The post's public code also tries the others.
+`post` is the matrix of the post's figures. The post's public code also tries the other matrices.
 """
 
 
 class PrisonersDilemma(TextGame):
     """The iterated prisoner's dilemma. The opponent repeats the player's previous action.
 
-    At turn t, the reward is payoff[action at t][action at t-1]. Any other command earns the smallest payoff.
-    `info["strategy"]` names what the last two actions follow: cooperate (cc), defect (dd) or alternate (cd or dc).
+    At turn t, the reward is payoff[action at t][action at t-1]. A command that is not an action earns the smallest
+    payoff. `info["strategy"]` classifies the last two actions: cooperate (cc), defect (dd) or alternate (cd or dc).
 
     Args:
         start: the action before the first turn, which is also the first observation.
-        discount: for the learner. The game ignores it.
+        discount: discount factor for the learner. The game ignores it.
     """
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
@@ -65,23 +65,23 @@ class PrisonersDilemma(TextGame):
         if matrix is not None and len(matrix) != 4:
             raise GameError(f"ipd: expected a matrix of four numbers, got {len(matrix)}")
         self.payoff = PAYOFFS[payoff] if matrix is None else ((matrix[0], matrix[1]), (matrix[2], matrix[3]))
-        self.discount, self.start, self._last = discount, _check_start(start), 0
+        self.discount, self.start, self._last_action = discount, _check_start(start), 0
 
     def _start(self, options: dict[str, Any]) -> StepResult:
         start = _check_start(options.get("start", self.start))
-        self._last = int(self.np_random.integers(2)) if start == "coin" else ACTIONS.index(start)
-        return StepResult(text=ACTIONS[self._last], commands=ACTIONS)
+        self._last_action = int(self.np_random.integers(2)) if start == "coin" else ACTIONS.index(start)
+        return StepResult(text=ACTIONS[self._last_action], commands=ACTIONS)
 
     def _play(self, command: str) -> StepResult:
         word = command.strip()
         if word not in ACTIONS:
             return StepResult(text="", reward=min(map(min, self.payoff)), commands=ACTIONS)
-        before, self._last = self._last, ACTIONS.index(word)
-        info = {"strategy": word if self._last == before else "alternate"}
-        return StepResult(text="", reward=self.payoff[self._last][before], commands=ACTIONS, info=info)
+        previous, self._last_action = self._last_action, ACTIONS.index(word)
+        info = {"strategy": word if self._last_action == previous else "alternate"}
+        return StepResult(text="", reward=self.payoff[self._last_action][previous], commands=ACTIONS, info=info)
 
     def _continuation(self) -> Info:
-        return {"continuation": {"start": ACTIONS[self._last]}}
+        return {"continuation": {"start": ACTIONS[self._last_action]}}
 
 
 def _check_start(start: object) -> str:

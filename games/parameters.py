@@ -19,7 +19,7 @@ SAFE = " ,.'!-"  # besides letters and digits, the characters that a GAME string
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a game. A default of None depends on the other settings."""
+    """One parameter of a game. If `default` is None, the default value depends on the other settings."""
 
     name: str
     kind: Kind
@@ -30,7 +30,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
-        """Convert a text to a value. Raise GameError if it is invalid."""
+        """Convert a text to a value. Raise GameError if the text is invalid."""
         value: Value = text.strip()
         match self.kind:
             case "text":
@@ -64,43 +64,43 @@ class Parameter:
                 return _number(value)
         return str(value)
 
-    def _bounded(self, number: float, text: str, what: str = "number") -> float:
+    def _bounded(self, number: float, text: str, noun: str = "number") -> float:
         if not self.low <= number <= self.high or math.isinf(number):
             low, high = (_number(end) if math.isfinite(end) else "" for end in (self.low, self.high))
             bounds = f" from {low} to {high}" if low and high else f" of at least {low}" if low else ""
-            raise GameError(f"{self.name}={text}: expected a {what}{bounds}")
+            raise GameError(f"{self.name}={text}: expected a {noun}{bounds}")
         return number
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
     """Return the settings in `a=1&b=two%20words` as {"a": "1", "b": "two words"}."""
-    words: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for part in query.split("&") if query else ():
         name, equals, text = part.partition("=")
         name = unquote(name).strip()
         if not equals or not name:
             raise GameError(f"{game}: expected settings as name=value joined by '&', got {part!r}")
-        if name in words:
+        if name in texts:
             raise GameError(f"{game}: the setting {name!r} is given twice")
-        words[name] = unquote(text)
-    return words
+        texts[name] = unquote(text)
+    return texts
 
 
-def parse_settings(table: Sequence[Parameter], words: Mapping[str, str], game: str) -> dict[str, Value]:
-    """Convert the texts of settings to values. Raise GameError if one is unknown or invalid."""
-    known = {parameter.name: parameter for parameter in table}
-    for name in words:
-        if name not in known:
-            raise GameError(f"{game} has no setting {name!r}; {nearest(name, known)}")
+def parse_settings(parameters: Sequence[Parameter], texts: Mapping[str, str], game: str) -> dict[str, Value]:
+    """Convert the texts of settings to values. Raise GameError if a setting is unknown or its text is invalid."""
+    by_name = {parameter.name: parameter for parameter in parameters}
+    for name in texts:
+        if name not in by_name:
+            raise GameError(f"{game} has no setting {name!r}; {nearest(name, by_name)}")
     try:
-        return {name: known[name].parse(words[name]) for name in known if name in words}
+        return {name: by_name[name].parse(texts[name]) for name in by_name if name in texts}
     except GameError as error:
         raise GameError(f"{game}: {error}") from None
 
 
-def format_settings(table: Sequence[Parameter], values: Mapping[str, Value]) -> str:
+def format_settings(parameters: Sequence[Parameter], values: Mapping[str, Value]) -> str:
     """Return the settings as the part of a GAME string after `?`."""
-    return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in table if p.name in values)
+    return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in parameters if p.name in values)
 
 
 def readable(game: str) -> str:
@@ -115,12 +115,12 @@ def readable(game: str) -> str:
 
 def level_of(game: str) -> int | None:
     """Return the level in a canonical GAME string, or None."""
-    found = re.search(r"[?&]level=([0-9]{1,9})(?:&|$)", game)
-    return int(found[1]) if found else None
+    match = re.search(r"[?&]level=([0-9]{1,9})(?:&|$)", game)
+    return int(match[1]) if match else None
 
 
 def parse_levels(text: str, option: str = "--levels") -> list[int]:
-    """Return the numbers in a list: `1-3,7` gives [1, 2, 3, 7]."""
+    """Return the numbers in a list of numbers and ranges. For example, `1-3,7` gives [1, 2, 3, 7]."""
     levels: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")

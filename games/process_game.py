@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # time limit for starting the child, importing the code of the game, and constructing the environment
 START_SECONDS = 120.0
-MORE = "finished work is kept; give it more memory"
-DEPTH = 20  # maximum depth of nested collections in an info
+MEMORY_ADVICE = "finished work is kept; give it more memory"
+MAX_DEPTH = 20  # maximum depth of nested collections in an info
 PLAIN = (type(None), bool, int, float, str, bytes)
 COLLECTIONS = (list, tuple, set, frozenset)
 # replaces the action space or observation space of a game if the space is not Gymnasium's `Text`
@@ -39,8 +39,8 @@ ANY_TEXT = Text(1_000_000, min_length=0, charset=string.printable)
 class ProcessGame(gymnasium.Env[str, str]):
     """Plays a game in a child process. After an error, the next reset starts a new process.
 
-    Info entries are dropped unless they are plain data: None, numbers, texts, bytes, NumPy arrays, or collections of
-    these.
+    Entries of `info` are dropped unless they are None, numbers, texts, bytes, NumPy arrays, or collections of such
+    values.
 
     Raises:
         GameError: the game cannot be made.
@@ -81,13 +81,13 @@ class ProcessGame(gymnasium.Env[str, str]):
     def _start(self) -> None:
         self._child = Child(serve, stdout=2)
         try:
-            made = self._request("constructor", START_SECONDS, *self._arguments)
+            attributes = self._request("constructor", START_SECONDS, *self._arguments)
         except (ValueError, BrokenExecutor):
             self._kill()
             raise
-        self.metadata = made["metadata"]
-        self.action_space, self.observation_space = made["spaces"]
-        self.vocabulary, self.strategies = made["vocabulary"], made["strategies"]
+        self.metadata = attributes["metadata"]
+        self.action_space, self.observation_space = attributes["spaces"]
+        self.vocabulary, self.strategies = attributes["vocabulary"], attributes["strategies"]
 
     def _kill(self) -> None:
         child, self._child = self._child, None
@@ -97,7 +97,7 @@ class ProcessGame(gymnasium.Env[str, str]):
     __del__ = _kill
 
     def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the child. Kill the child unless it answers in time."""
+        """Call a method in the child. Kill the child if it does not answer within `seconds`."""
         assert self._child is not None
         connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
         with contextlib.ExitStack() as unless_it_answers:
@@ -107,18 +107,18 @@ class ProcessGame(gymnasium.Env[str, str]):
                 if not connection.poll(seconds):
                     hint = "a slow game needs a larger --step-seconds"
                     raise EpisodeError(f"{expected} within {seconds:g} s, got none; {hint}", kind="time")
-                done, result = connection.recv()
+                succeeded, result = connection.recv()
             except (EOFError, ConnectionError):
                 ended = f"its process ended ({self._child.why_it_ended()})"
                 raise EpisodeError(f"{expected}, but {ended}", kind="process ended") from None
             unless_it_answers.pop_all()
-        if done:
+        if succeeded:
             return result
         raise result
 
 
 def serve(connection: Connection) -> None:
-    """In the child, make the game that the first message describes, and call its methods."""
+    """In the child, make the game that the first message describes, and call the methods that later messages name."""
     env: gymnasium.Env[str, str] | None = None
     while True:
         try:
@@ -131,7 +131,7 @@ def serve(connection: Connection) -> None:
                 for source in sources:
                     import_code(source)
                 env = spec.make(**keywords)
-                result: Any = _described(env)
+                result: Any = _env_attributes(env)
             else:
                 result = _sendable(getattr(env, method)(*args, **kwargs))
         except (ValueError, TypeError, gymnasium.error.Error) as error:
@@ -140,12 +140,14 @@ def serve(connection: Connection) -> None:
         except (MemoryError, RuntimeError, ImportError) as error:
             if not is_out_of_memory(error):
                 raise
-            connection.send((False, BrokenExecutor(f"the process of a game ran out of memory in {method}; {MORE}")))
+            connection.send(
+                (False, BrokenExecutor(f"the process of a game ran out of memory in {method}; {MEMORY_ADVICE}"))
+            )
         else:
             connection.send((True, result))
 
 
-def _described(env: gymnasium.Env[str, str]) -> dict[str, Any]:
+def _env_attributes(env: gymnasium.Env[str, str]) -> dict[str, Any]:
     with code_errors("expected attributes of the environment,"):
         spaces = [space if type(space) is Text else ANY_TEXT for space in (env.action_space, env.observation_space)]
         vocabulary, strategies = (getattr(env.unwrapped, name, None) for name in ("vocabulary", "strategies"))
@@ -165,9 +167,9 @@ def _sendable(result: Any) -> Any:
 
 def _is_plain(value: object, depth: int = 0) -> bool:
     if type(value) is dict:
-        return depth < DEPTH and all(_is_plain(each, depth + 1) for pair in value.items() for each in pair)
+        return depth < MAX_DEPTH and all(_is_plain(item, depth + 1) for pair in value.items() for item in pair)
     if type(value) in COLLECTIONS:
-        return depth < DEPTH and all(_is_plain(each, depth + 1) for each in value)  # type: ignore[attr-defined]
+        return depth < MAX_DEPTH and all(_is_plain(item, depth + 1) for item in value)  # type: ignore[attr-defined]
     if type(value) is np.ndarray:
         return not value.dtype.hasobject
     return type(value) in PLAIN or isinstance(value, np.generic)

@@ -1,6 +1,6 @@
 """Read files that may be damaged or malicious. They must be regular files of limited size, with strict JSON.
 
-A failed check raises the class `error` with a one-line message. `where` names the data in the message.
+A failed check raises the class `error` with a one-line message, in which `location` names the data.
 """
 
 from __future__ import annotations
@@ -44,47 +44,47 @@ def read_bytes(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = 
 
 
 def read_text(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> str:
-    """Return the text of a UTF-8 file without its byte order mark."""
+    """Return the text of a UTF-8 file, without a byte order mark."""
     return decode(read_bytes(path, limit=limit, error=error), str(path), error)
 
 
 def read_lines(
     path: Path, *, complete: bool = False, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, str]]:
-    """Yield (where, text) for each line. `where` is, for example, "metrics.jsonl, line 3".
+    """Yield (location, text) for each line. A location is, for example, "metrics.jsonl, line 3".
 
-    With `complete`, the last line must end with a newline. `limit` is the maximum length of a line in bytes.
+    If `complete` is true, the last line must end with a newline. `limit` is the maximum length of a line in bytes.
     """
-    for where, line in read_raw_lines(path, limit=limit, error=error):
-        text = decode(line, where, error)
+    for location, line in read_raw_lines(path, limit=limit, error=error):
+        text = decode(line, location, error)
         if complete and not text.endswith("\n"):
-            raise error(f"{where} is damaged: expected a complete line")
-        yield where, text
+            raise error(f"{location} is damaged: expected a complete line")
+        yield location, text
 
 
 def read_raw_lines(
     path: Path, *, offset: int = 0, number: int = 1, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (where, bytes) for each line from the byte `offset`, at which line `number` begins."""
+    """Yield (location, bytes) for each line from the byte `offset`, at which line `number` begins."""
     with os.fdopen(_open(path, error), "rb") as file:
         file.seek(offset)
         while line := file.readline(limit + 1):
-            where = f"{path}, line {number}"
+            location = f"{path}, line {number}"
             if len(line) > limit:
-                raise error(f"{where} is too long: expected at most {limit:,} bytes")
-            yield where, line
+                raise error(f"{location} is too long: expected at most {limit:,} bytes")
+            yield location, line
             number += 1
 
 
-def decode(data: bytes, where: str, error: type[ValueError] = FilesError) -> str:
+def decode(data: bytes, location: str, error: type[ValueError] = FilesError) -> str:
     """Decode UTF-8 and remove a byte order mark."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
-        raise error(f"{where} is damaged: not UTF-8 at byte {failure.start}") from None
+        raise error(f"{location} is damaged: not UTF-8 at byte {failure.start}") from None
 
 
-def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesError) -> Any:
+def parse_json(data: bytes | str, location: str, error: type[ValueError] = FilesError) -> Any:
     from pydantic_core import from_json
 
     try:
@@ -92,17 +92,17 @@ def parse_json(data: bytes | str, where: str, error: type[ValueError] = FilesErr
     except ValueError as failure:
         text = data if isinstance(data, str) else data.decode(errors="replace")
         problem = str(failure) if "\n" in text.strip() else _in_one_line(str(failure))
-        raise error(f"{where} is damaged: no valid JSON, {problem}") from None
+        raise error(f"{location} is damaged: no valid JSON, {problem}") from None
     if not _is_finite(value):
-        raise error(f"{where} is damaged: a number is too large")
+        raise error(f"{location} is damaged: a number is too large")
     return value
 
 
-def read_json(path: Path, kind: Any = None, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> Any:
-    """Return the JSON value in a file. Validate it as the type `kind`, if this is given."""
+def read_json(path: Path, schema: Any = None, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> Any:
+    """Return the JSON value in a file. If `schema` is given, check that the value has this type."""
     value = parse_json(read_bytes(path, limit=limit, error=error), str(path), error)
-    if kind is not None:
-        validated(kind, value, str(path), error)
+    if schema is not None:
+        validated(schema, value, str(path), error)
     return value
 
 
@@ -111,33 +111,33 @@ def read_object(path: Path, *, error: type[ValueError] = FilesError) -> dict[str
     return as_object(read_json(path, error=error), str(path), error)
 
 
-def as_object(value: Any, where: str, error: type[ValueError] = FilesError) -> dict[str, Any]:
+def as_object(value: Any, location: str, error: type[ValueError] = FilesError) -> dict[str, Any]:
     """Return `value` if it is a JSON object. Otherwise, raise `error`."""
     if not isinstance(value, dict):
-        raise error(f"{where} is damaged: expected a JSON object, got {type(value).__name__}")
+        raise error(f"{location} is damaged: expected a JSON object, got {type(value).__name__}")
     return value
 
 
-def validated(kind: type[T], value: Any, where: str, error: type[ValueError] = FilesError) -> T:
-    """Return a JSON value as an object of the pydantic type `kind`. Lists are accepted as tuples."""
+def validated(schema: type[T], value: Any, location: str, error: type[ValueError] = FilesError) -> T:
+    """Convert a JSON value to the type `schema` with pydantic. A JSON list is accepted as a tuple."""
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import to_json
 
     try:
-        return TypeAdapter(kind).validate_json(to_json(value), strict=True)
+        return TypeAdapter(schema).validate_json(to_json(value), strict=True)
     except ValidationError as failure:
-        raise error(f"{where} is damaged: {first_error(failure)}") from None
+        raise error(f"{location} is damaged: {first_error(failure)}") from None
     except ValueError as failure:  # from a validator of the model
-        raise error(f"{where} is damaged: {failure}") from None
+        raise error(f"{location} is damaged: {failure}") from None
 
 
 def first_error(failure: ValidationError) -> str:
     """Return the first error of a pydantic validation as one line."""
-    first = failure.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        return _in_one_line(first["msg"].replace("Invalid JSON", "no valid JSON"))
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}, got {first['input']!r:.60}".removeprefix(": ")
+    details = failure.errors(include_url=False)[0]
+    if details["type"] == "json_invalid":
+        return _in_one_line(details["msg"].replace("Invalid JSON", "no valid JSON"))
+    field = ".".join(map(str, details["loc"]))
+    return f"{field}: {details['msg']}, got {details['input']!r:.60}".removeprefix(": ")
 
 
 def _in_one_line(problem: str) -> str:

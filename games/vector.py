@@ -1,6 +1,6 @@
 """A Gymnasium vector environment for text games.
 
-Gymnasium's `AsyncVectorEnv` needs `shared_memory=False` for text, because of a fault up to version 1.4.
+Gymnasium's `AsyncVectorEnv` needs `shared_memory=False` for text, because its versions up to 1.4 have a bug.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 
     It returns what Gymnasium's `SyncVectorEnv` returns, but the games may differ. `workers` threads play slow games.
 
-    If a step raises GameError, the episode is truncated, the observation is "", and `infos["error"]` holds the reason.
-    After a failed reset, the next step truncates the episode. FatalGameError is raised if too many fail in a row.
+    If a step of a game raises GameError, the episode of this game is truncated, its observation is "", and
+    `infos["error"]` holds the reason. After a failed reset, the next step truncates the episode. FatalGameError is
+    raised if too many episodes fail in a row.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError:
-            known = [mode.value for mode in AutoresetMode]
-            raise GameError(f"autoreset_mode={autoreset_mode!r}; {nearest(str(autoreset_mode), known)}") from None
+            modes = [mode.value for mode in AutoresetMode]
+            raise GameError(f"autoreset_mode={autoreset_mode!r}; {nearest(str(autoreset_mode), modes)}") from None
         specs = resolve(games) if isinstance(games, str) else list(games)
         if not specs:
             raise GameError("a vector environment needs at least one game")
@@ -68,8 +69,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self.single_action_space = self.envs[0].action_space
         texts: list[Any] = [env.observation_space for env in self.envs]
         characters = frozenset().union(*(space.character_set for space in texts))
-        longest = max(space.max_length for space in texts)
-        self.single_observation_space = gymnasium.spaces.Text(longest, min_length=0, charset=characters)
+        max_length = max(space.max_length for space in texts)
+        self.single_observation_space = gymnasium.spaces.Text(max_length, min_length=0, charset=characters)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._texts = [""] * self.num_envs
@@ -83,14 +84,14 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], Info]:
-        """Begin an episode in every environment, or where `options["reset_mask"]` is true."""
+        """Reset every environment, or only those with a true entry in `options["reset_mask"]`."""
         seeds, options = self._seeds(seed), dict(options or {})
         mask = self._mask(options.pop("reset_mask", None))
         infos: list[Info] = [{} for _ in self.envs]
         for index in np.flatnonzero(mask).tolist():
-            if (given := seeds[index]) is not None and given >= 0:
-                self._sequences[index] = np.random.SeedSequence(given)
-            infos[index] = self._reset_one(index, given, options)
+            if (env_seed := seeds[index]) is not None and env_seed >= 0:
+                self._sequences[index] = np.random.SeedSequence(env_seed)
+            infos[index] = self._reset_one(index, env_seed, options)
         self._ended[mask] = False
         return tuple(self._texts), stack_infos(infos)
 
@@ -102,9 +103,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         resetting = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(self._ended)
         futures = {}
         if self._pool is not None:
-            slow = [i for i, command in enumerate(actions) if not resetting[i] and self._is_slow(i, command)]
+            slow_indices = [i for i, command in enumerate(actions) if not resetting[i] and self._is_slow(i, command)]
             # the calling thread plays the first slow game itself
-            futures = {i: self._pool.submit(self._step_one, i, actions[i]) for i in slow[1:]}
+            futures = {i: self._pool.submit(self._step_one, i, actions[i]) for i in slow_indices[1:]}
         steps: list[Step] = []
         for i, command in enumerate(actions):
             if resetting[i]:
@@ -118,7 +119,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return None if self.render_mode is None else tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call a method of each environment, or return the values of an attribute."""
+        """Call the method `name` of each environment, or return the values of the attribute `name`."""
         values = self.get_attr(name)
         return tuple(value(*args, **kwargs) if callable(value) else value for value in values)
 
@@ -220,9 +221,9 @@ def stack_infos(infos: Sequence[Info]) -> Info:
         if types == {dict}:
             stacked[key] = stack_infos([info.get(key, {}) for info in infos])
         else:
-            number = next(iter(types)) if len(types) == 1 else float
+            number_type = next(iter(types)) if len(types) == 1 else float
             # numbers of different types become floats
-            dtype = number if types <= {int, float} or types == {bool} else object
+            dtype = number_type if types <= {int, float} or types == {bool} else object
             array = np.full(len(infos), None, dtype=object) if dtype is object else np.zeros(len(infos), dtype=dtype)
             array[mask] = np.fromiter(values, dtype=dtype, count=len(values))
             stacked[key] = array

@@ -1,4 +1,4 @@
-"""A pool of worker processes. They do not run the user's script again."""
+"""A pool of worker processes. Unlike those of `multiprocessing`, they do not import the user's script."""
 
 import importlib
 import os
@@ -23,7 +23,7 @@ KEPT = "finished work is kept, and the same command continues"
 
 
 class WorkerPool:
-    """A pool of worker processes, by default one for each CPU. Leaving the context ends them."""
+    """A pool of worker processes, by default one for each CPU. Leaving the context ends the processes."""
 
     restarts = False  # whether a job runs again if its process is lost
 
@@ -61,16 +61,16 @@ class WorkerPool:
         worker = self._idle.get()
         try:
             worker.connection.send(job)
-            done, result = worker.connection.recv()
-            while done is None:
+            succeeded, result = worker.connection.recv()
+            while succeeded is None:
                 with suppress(BrokenPipeError):  # nobody reads standard error
                     sys.stderr.write(result)
-                done, result = worker.connection.recv()
+                succeeded, result = worker.connection.recv()
         except (EOFError, ConnectionError):
             raise BrokenExecutor(f"a worker process died in {job[1]} ({worker.why_it_ended()}); {KEPT}") from None
         finally:
             self._idle.put(worker)
-        if done:
+        if succeeded:
             return result
         raise result
 
@@ -89,7 +89,7 @@ def note(line: str) -> None:
 
 
 def send_notes(send: Callable[[str], None]) -> None:
-    """Pass the lines of `note` to `send`, instead of printing them."""
+    """Make `note` pass its lines to `send` instead of printing them."""
     global _send
     _send = send
 

@@ -30,7 +30,7 @@ class ShapedReward(gymnasium.Wrapper[str, str, str, str]):
 
     def step(self, action: str) -> Step:
         text, reward, terminated, truncated, info = self.env.step(action)
-        before, self._last_info, terms = self._last_info, info, self._terms
+        previous_info, self._last_info, terms = self._last_info, info, self._terms
         reward = float(reward)
         if terminated and info.get("won", False):
             reward += terms["win_bonus"]
@@ -38,7 +38,7 @@ class ShapedReward(gymnasium.Wrapper[str, str, str, str]):
             reward -= terms["loss_penalty"]
         reward -= terms["step_cost"]
         if terms["invalid_penalty"]:
-            admissible = {command.strip() for command in before.get("admissible_commands", ())}
+            admissible = {command.strip() for command in previous_info.get("admissible_commands", ())}
             reward -= terms["invalid_penalty"] if admissible and action.strip() not in admissible else 0.0
         if starts_with_words(action, self._bonus_command):
             reward += terms["bonus"]
@@ -62,7 +62,7 @@ def shape(
                  + bonus [the command begins with bonus_command])
 
     A term is 0 if its condition in brackets is false. `won` and `lost` count only in the step that terminates the
-    episode. A command is invalid if the game lists admissible commands and it is not one of them.
+    episode. If the game lists admissible commands, all other commands are invalid.
 
     An agent can exploit `bonus`. Choose a harmless and repeatable command, such as `look`.
     """
@@ -73,7 +73,7 @@ def shape(
     return ShapedReward(env, bonus_command=bonus_command, scale=scale, **terms)
 
 
-def starts_with_words(command: str, act: str) -> bool:
-    """Return whether `command` begins with the words of `act`."""
-    words = act.split()
+def starts_with_words(command: str, prefix: str) -> bool:
+    """Return whether `command` begins with the words of `prefix`."""
+    words = prefix.split()
     return bool(words) and command.split()[: len(words)] == words

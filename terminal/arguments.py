@@ -21,19 +21,19 @@ CONFIG = "TOML file of settings. Options override it. Its paths start in the cur
 STEP_SECONDS = "Time limit of a game's step in seconds. Each game then runs in a child process, which is killed."
 CLUSTER = "Run on the Ray cluster whose head is HOST:PORT; local starts Ray on this machine. It replaces --workers."
 THREADS = "PyTorch's threads in each process. Set 1 if other processes use the cores."
-WANTED = "Return that an agent of the optimizer decision is to obtain in an episode."
+TARGET_RETURN_HELP = "Return that an agent of the optimizer decision is to obtain in an episode."
 BEST_RETURN = "the best return of its data"
-MOST = 1_000_000  # the largest number of episodes, turns and other repetitions
+MAX = 1_000_000  # the largest number of episodes, turns and other repetitions
 AUDIT = "Fraction of TextWorld episodes that are replayed in TextWorld's own environment and compared."
 
 
-def _audit(share: float | None) -> float | None:
-    if share is not None:
-        os.environ["ACTDE_AUDIT"] = str(share)
-    return share
+def _set_audit(fraction: float | None) -> float | None:
+    if fraction is not None:
+        os.environ["ACTDE_AUDIT"] = str(fraction)
+    return fraction
 
 
-def _threads(threads: int | None) -> int | None:
+def _set_threads(threads: int | None) -> int | None:
     if threads is not None:
         from agents.threads import set_threads
 
@@ -41,7 +41,7 @@ def _threads(threads: int | None) -> int | None:
     return threads
 
 
-def _import(sources: list[str] | None) -> list[str] | None:
+def _import_code(sources: list[str] | None) -> list[str] | None:
     if sources:
         from agents.imports import load_imports
 
@@ -80,7 +80,7 @@ Optimizers = Annotated[
     ),
 ]
 Seed = Annotated[int, Option(min=0, max=2**63 - 1, help="Random seed.")]
-MaxTurns = Annotated[int | None, Option(min=1, max=MOST, help="Turn limit.", show_default="the game's own")]
+MaxTurns = Annotated[int | None, Option(min=1, max=MAX, help="Turn limit.", show_default="the game's own")]
 StepSeconds = Annotated[float | None, Option(min=1e-3, metavar="X", help=STEP_SECONDS, show_default="no limit")]
 Greedy = Annotated[bool, Option("--greedy", help="Play the likeliest command instead of sampling.")]
 Temperature = Annotated[float, Option(min=1e-3, help="Temperature of a language model's sampling.")]
@@ -88,13 +88,15 @@ TopP = Annotated[
     float,
     Option(min=1e-6, max=1, metavar="SHARE", help="Share of the probability from which a language model samples."),
 ]
-WantedReturn = Annotated[float | None, Option("--wanted-return", metavar="X", help=WANTED, show_default=BEST_RETURN)]
+WantedReturn = Annotated[
+    float | None, Option("--wanted-return", metavar="X", help=TARGET_RETURN_HELP, show_default=BEST_RETURN)
+]
 WantedReturns = Annotated[
     list[float] | None,
     Option(
         "--wanted-return",
         metavar="X",
-        help=f"{WANTED} Repeatable: several give a curve of obtained against wanted return.",
+        help=f"{TARGET_RETURN_HELP} Repeatable: several give a curve of obtained against wanted return.",
         show_default=BEST_RETURN,
     ),
 ]
@@ -102,10 +104,12 @@ GuideBeta = Annotated[
     float | None,
     Option(min=0, metavar="X", help="Weight of q in a language model's policy.", show_default="that of its training"),
 ]
-Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_audit)]
+Audit = Annotated[float | None, Option("--audit", min=0, max=1, metavar="SHARE", help=AUDIT, callback=_set_audit)]
 Threads = Annotated[
     int | None,
-    Option("--threads", min=1, max=1024, help=THREADS, show_default="OMP_NUM_THREADS, or all cores", callback=_threads),
+    Option(
+        "--threads", min=1, max=1024, help=THREADS, show_default="OMP_NUM_THREADS, or all cores", callback=_set_threads
+    ),
 ]
 Cluster = Annotated[str | None, Option("--cluster", metavar="ADDRESS", help=CLUSTER)]
 CardCluster = Annotated[str | None, card_option("--cluster", metavar="ADDRESS", help=CLUSTER)]
@@ -120,12 +124,12 @@ CrawlStates = Annotated[
     Option(
         "--crawl-states",
         min=1,
-        max=MOST,
+        max=MAX,
         help="Maximum number of states of a game in which --crawl plays all commands.",
         show_default="5000",
     ),
 ]
-Imports = Annotated[list[str] | None, Option("--import", metavar="CODE", help=CODE, callback=_import)]
+Imports = Annotated[list[str] | None, Option("--import", metavar="CODE", help=CODE, callback=_import_code)]
 Save = Annotated[Path | None, Option("--save", metavar="FOLDER", help="Save the episodes in this folder, for watch.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON document to standard output.")]
 ConfigFile = Annotated[Path | None, Option("--config", metavar="FILE", help=CONFIG)]

@@ -22,7 +22,7 @@ from terminal import completion, console
 if TYPE_CHECKING:
     from agents.training.reward_training import Accuracy
 
-PATIENCE = 5  # seconds that a stopped server waits for its sessions
+SHUTDOWN_SECONDS = 5  # seconds that a stopped server waits for its sessions
 PAIRS_FILE = "JSONL file with the texts prompt, chosen and rejected in each line."
 
 
@@ -43,18 +43,22 @@ def reproduce(
     """Reproduce the numbers, figures and claims of the post by Turner and Einhorn (2023), each with a verdict."""
     from experiments.reproduce import report
 
-    count = workers if cluster or workers is not None else 1
-    names = parts.part_names(part)
+    processes = workers if cluster or workers is not None else 1
+    part_names = parts.part_names(part)
     with console.resumable(folder):
-        report.check(folder, names, quick=quick)
-        for name in names:
+        report.check(folder, part_names, quick=quick)
+        for name in part_names:
             begin = time.monotonic()
             with console.reporting(name) as progress:
                 run = parts.load(name)
-                outcome = run(seed=seed, quick=quick, folder=folder, workers=count, cluster=cluster, progress=progress)
+                outcome = run(
+                    seed=seed, quick=quick, folder=folder, workers=processes, cluster=cluster, progress=progress
+                )
             seconds = round(time.monotonic() - begin if outcome.seconds is None else outcome.seconds, 1)
             versions = report.versions()
-            info = report.RunInfo(command=console.typed(), seed=seed, quick=quick, seconds=seconds, versions=versions)
+            info = report.RunInfo(
+                command=console.typed_command_line(), seed=seed, quick=quick, seconds=seconds, versions=versions
+            )
             findings = report.write(folder, name, info, outcome)
     counts = report.counts(findings)
     console.output(
@@ -66,11 +70,11 @@ def reproduce(
 
 def verdict_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
     verdicts = list(next(iter(counts.values())))
-    heads = (Column(part, justify="right", min_width=max(map(len, part.split()))) for part in counts)
-    first = Column("verdict", min_width=max(len(word) for verdict in verdicts for word in verdict.split()))
-    table = Table(first, *heads, box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
+    part_columns = (Column(part, justify="right", min_width=max(map(len, part.split()))) for part in counts)
+    verdict_column = Column("verdict", min_width=max(len(word) for verdict in verdicts for word in verdict.split()))
+    table = Table(verdict_column, *part_columns, box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     for verdict in verdicts:
-        table.add_row(verdict, *(str(numbers[verdict]) for numbers in counts.values()))
+        table.add_row(verdict, *(str(part_counts[verdict]) for part_counts in counts.values()))
     return table
 
 
@@ -94,11 +98,12 @@ def serve(
         except ModuleNotFoundError as error:
             raise games.GameError(f"serve needs the package {error.name}: pip install -e '.[serve]'") from error
         app = make_app(game, sessions=sessions, max_turns=max_turns)
-        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again after it has closed the sessions
-            signal.signal(number, lambda *_: sys.exit())
-        name = f"[{host}]" if ":" in host else host
-        console.note(f"serving {game} on http://{name}:{listener.getsockname()[1]}; stop with Ctrl-C")
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
+        # uvicorn raises these signals again after it has closed the sessions
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signal_number, lambda *_: sys.exit())
+        url_host = f"[{host}]" if ":" in host else host
+        console.note(f"serving {game} on http://{url_host}:{listener.getsockname()[1]}; stop with Ctrl-C")
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -134,9 +139,9 @@ def export(
     from agents.storage.export import export_agent  # imports torch
 
     with console.waiting(f"exporting {run}"):
-        about = export_agent(folder, to, adapter=adapter)
-    load = f"transformers loads it: AutoModelForCausalLM.from_pretrained({str(to)!r}); its README.md shows how"
-    console.output(about, [f"the model of {run} is in {to}; {load}"], as_json=as_json)
+        metadata = export_agent(folder, to, adapter=adapter)
+    hint = f"transformers loads it: AutoModelForCausalLM.from_pretrained({str(to)!r}); its README.md shows how"
+    console.output(metadata, [f"the model of {run} is in {to}; {hint}"], as_json=as_json)
 
 
 def make_pairs(
@@ -145,7 +150,7 @@ def make_pairs(
         str, Option(metavar="REWARD", help="Reward that says which completion is better, such as sentiment.")
     ],
     out: Annotated[Path, Option(metavar="FILE", help=PAIRS_FILE)],
-    pairs: Annotated[int, Option(min=1, max=arg.MOST, help="Pairs to sample, without ties.")] = 500,
+    pairs: Annotated[int, Option(min=1, max=arg.MAX, help="Pairs to sample, without ties.")] = 500,
     agent: Annotated[
         str, Option(metavar="AGENT", help="Agent that writes the texts: smollm2, or the folder of a run.")
     ] = "smollm2",
@@ -180,10 +185,10 @@ def make_pairs(
             )
         write_preferences(out, sampled.preferences)
         unfinished.remove()
-    train = console.command_line("train-reward", "--pairs", str(out), "--out", "RM")
+    train_command = console.command_line("train-reward", "--pairs", str(out), "--out", "RM")
     console.output(
         {"out": str(out), **settings, "pairs": pairs, "ties": sampled.ties},
-        [f"{pairs} pairs in {out}, ties dropped: {sampled.ties}; train a reward model on them: {train}"],
+        [f"{pairs} pairs in {out}, ties dropped: {sampled.ties}; train a reward model on them: {train_command}"],
         as_json=as_json,
     )
 
@@ -195,7 +200,7 @@ def train_reward(
         str, Option(metavar="TRUNK", help="smollm2, or the folder of a decoder of the transformers library.")
     ] = "smollm2",
     lora: Annotated[int, Option(min=0, max=4096, help="Rank of the LoRA adapter. 0 trains the whole trunk.")] = 16,
-    epochs: Annotated[int, Option(min=1, max=arg.MOST, help="Passes over the pairs.")] = 2,
+    epochs: Annotated[int, Option(min=1, max=arg.MAX, help="Passes over the pairs.")] = 2,
     lr: Annotated[float, Option(min=0, help="Learning rate of the trunk.")] = 3e-4,
     held_out: Annotated[
         float, Option(min=0, max=0.9, metavar="SHARE", help="Share of the prompts whose pairs are held out.")
@@ -207,27 +212,27 @@ def train_reward(
     """Train a reward model on pairs of completions. Games can use it as the reward rm:FOLDER."""
     from agents.config import ModelConfig
     from agents.text.preferences import read_preferences
-    from agents.training.presets import of_trunk
+    from agents.training.presets import trunk_preset
     from agents.training.reward_model import check_folder, save_reward_model
     from agents.training.reward_training import RewardCheckpoint, train_reward_model
     from games.files import sha256
 
-    config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=of_trunk(trunk).get("dtype", "float32"))
+    config = ModelConfig(trunk=trunk, lora=lora, q_heads=0, dtype=trunk_preset(trunk).get("dtype", "float32"))
     settings: dict[str, Any] = {"epochs": epochs, "lr": lr, "held_out": held_out, "seed": seed}
     with console.resumable(out.parent, out.name), console.reporting("train-reward") as report:
         preferences = read_preferences(pairs)
         checkpoint = RewardCheckpoint(out, config, settings | {"pairs": sha256(pairs), "model": config.model_dump()})
-        check_folder(out, unfinished=checkpoint.is_present())
+        check_folder(out, allow_unfinished=checkpoint.is_present())
         trained = train_reward_model(preferences, config, **settings, progress=report, checkpoint=checkpoint)
-        about = {"pairs": len(preferences), "training": settings, **trained.to_json()}
-        save_reward_model(out, trained.reward_model, config, about)
+        metadata = {"pairs": len(preferences), "training": settings, **trained.to_json()}
+        save_reward_model(out, trained.reward_model, config, metadata)
         checkpoint.remove()
     lines = [f"accuracy on the pairs of the training: {_accuracy(trained.trained)}"]
     if trained.held_out is not None:
         lines.append(f"accuracy on the held-out pairs: {_accuracy(trained.held_out)}")
-    train = console.command_line("train", "--game", f"completion?reward=rm:{out}", "--out", "RUN")
-    lines.append(f"the reward model is in {out}; train an agent on it: {train}")
-    console.output({"out": str(out), "model": config.model_dump(), **about}, lines, as_json=as_json)
+    train_command = console.command_line("train", "--game", f"completion?reward=rm:{out}", "--out", "RUN")
+    lines.append(f"the reward model is in {out}; train an agent on it: {train_command}")
+    console.output({"out": str(out), "model": config.model_dump(), **metadata}, lines, as_json=as_json)
 
 
 def _accuracy(accuracy: "Accuracy") -> str:

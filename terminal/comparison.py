@@ -13,7 +13,7 @@ from rich.text import Text
 
 from agents.protocol import AgentError
 from agents.storage.run_folder import SETTINGS
-from experiments.compare.intervals import ABOVE_0, RATE, Range, over_runs
+from experiments.compare.intervals import ABOVE_0, RATE, Range, mean_over_runs
 from experiments.compare.results import by_label, can_be_won, number_at, values_of, write_texts
 from terminal import console, error_lines
 from terminal.evaluation import estimate_cell
@@ -35,15 +35,17 @@ Rows = Sequence[Mapping[str, Any]]
 
 @contextmanager
 def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
-    """Show a progress bar. Yield a callback for `run_grid`."""
+    """Show a progress bar. Yield the callback `on_progress` for `run_grid`."""
     with console.reporting("compare") as report:
-        yield lambda finished, done, total: report(
-            f"{finished} of {runs} runs, {done:,} of {total:,} iterations", done, total
+        yield lambda finished, done_iterations, all_iterations: report(
+            f"{finished} of {runs} runs, {done_iterations:,} of {all_iterations:,} iterations",
+            done_iterations,
+            all_iterations,
         )
 
 
 def check_folders(out: Path, runs: Path) -> None:
-    """Raise `AgentError` if one of the folders is itself a run."""
+    """Raise `AgentError` if one of the folders is the folder of a run."""
     for name, folder in (("--out", out), ("--runs", runs)):
         if (folder / SETTINGS).is_file():
             raise AgentError(f"{folder} holds a run; choose another {name}")
@@ -52,14 +54,14 @@ def check_folders(out: Path, runs: Path) -> None:
 def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the results of a comparison. If runs diverged, exit with status 1."""
     rows, diverged = results["runs"], results.get("diverged", ())
-    where = f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"
+    locations = f"the report is in {folder / 'README.md'}, the learning curves in {folder / 'curves.svg'}"
     if as_json:
         console.document({"out": str(folder), **results})
     else:
-        console.show([*(text_tables(rows) if write_texts(rows) else [results_table(rows)]), where])
-    found = {path.parent.name for path in (folder / "runs").glob("*/settings.json")}
-    if others := sorted(found - {row["name"] for row in (*rows, *diverged)}):
-        console.note(f"{folder / 'runs'} also holds runs that this report leaves out: {', '.join(others)}")
+        console.show([*(text_tables(rows) if write_texts(rows) else [results_table(rows)]), locations])
+    run_names = {path.parent.name for path in (folder / "runs").glob("*/settings.json")}
+    if omitted_runs := sorted(run_names - {row["name"] for row in (*rows, *diverged)}):
+        console.note(f"{folder / 'runs'} also holds runs that this report leaves out: {', '.join(omitted_runs)}")
     if diverged:
         names = ", ".join(row["name"] for row in diverged)
         error_lines.fail(f"{len(diverged)} of {len(rows) + len(diverged)} runs diverged, see the report: {names}", 1)
@@ -76,7 +78,10 @@ def results_table(rows: Rows) -> Table:
     measures = [*(rates if can_be_won(rows) else returns), ("entropy", "sampled", "entropy", ABOVE_0, "z.2f")]
     table = Table(
         Column("agent", overflow="fold", min_width=6),
-        *(Column(head, justify="right", no_wrap=True) for head in ("runs", *(measure[0] for measure in measures))),
+        *(
+            Column(heading, justify="right", no_wrap=True)
+            for heading in ("runs", *(measure[0] for measure in measures))
+        ),
         box=box.SIMPLE_HEAD,
         header_style="bold",
         padding=0,
@@ -86,20 +91,20 @@ def results_table(rows: Rows) -> Table:
     )
     for label, group in by_label(rows).items():
         cells = []
-        for _, how, name, within, form in measures:
-            values = values_of(group, number_at("evaluation", how, name, "value"))
-            cells.append(estimate_cell(over_runs(values, within, ends=within == RATE), form))
+        for _, sampling, name, value_range, form in measures:
+            values = values_of(group, number_at("evaluation", sampling, name, "value"))
+            cells.append(estimate_cell(mean_over_runs(values, value_range, clopper_pearson=value_range == RATE), form))
         breakable = label.replace("+", " +") if console.out.width < NARROW else label
         table.add_row(Text(breakable), str(len(group)), *cells)
     return table
 
 
-def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
-    """Return a table of the runs' measures, and a table of sample texts."""
-    heads = ("seed", "reward", *(head for head, _, _ in MEASURES))
+def text_tables(rows: Rows, max_samples: int = 6) -> list[RenderableType]:
+    """Return a table of the runs' measures, and a table of at most `max_samples` sample texts."""
+    headings = ("seed", "reward", *(heading for heading, _, _ in MEASURES))
     measures = Table(
         Column("optimizer", overflow="ellipsis"),
-        *(Column(head, justify="right", no_wrap=True) for head in heads),
+        *(Column(heading, justify="right", no_wrap=True) for heading in headings),
         caption=CAPTION,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -110,11 +115,11 @@ def text_tables(rows: Rows, samples: int = 6) -> list[RenderableType]:
         texts, reward = row["collapse"]["texts"], row["evaluation"]["sampled"]["texts"]["reward"]["value"]
         cells = (format(texts[name], form) for _, name, form in MEASURES)
         measures.add_row(Text(row["optimizer"]), str(row["seed"]), f"{reward:+z.2f}", *cells)
-    firsts = [row for row in rows if row["seed"] == rows[0]["seed"]]
-    columns = (Column(row["optimizer"], ratio=3, overflow="fold") for row in firsts)
+    first_seed_rows = [row for row in rows if row["seed"] == rows[0]["seed"]]
+    columns = (Column(row["optimizer"], ratio=3, overflow="fold") for row in first_seed_rows)
     side_by_side = Table(Column("prompt", ratio=2), *columns, box=box.SIMPLE_HEAD, header_style="bold", expand=True)
-    for index in range(min(samples, *(len(row["collapse"]["texts"]["samples"]) for row in firsts))):
-        texts = [row["collapse"]["texts"]["samples"][index] for row in firsts]
+    for index in range(min(max_samples, *(len(row["collapse"]["texts"]["samples"]) for row in first_seed_rows))):
+        texts = [row["collapse"]["texts"]["samples"][index] for row in first_seed_rows]
         prompt = Text(printable(texts[0][0]), style="dim")
         side_by_side.add_row(prompt, *(Text(printable(" ".join(text.split()))) for _, text in texts))
     return [measures, side_by_side]

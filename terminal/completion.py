@@ -20,7 +20,7 @@ def whole_words() -> Iterator[None]:
     if os.environ.get(VARIABLE) != "complete_bash":
         yield
         return
-    words, start = joined(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
+    words, start = join_words(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
     os.environ |= {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
     printed = StringIO()
     try:
@@ -31,11 +31,11 @@ def whole_words() -> Iterator[None]:
             sys.stdout.write(line.removeprefix(start) + "\n")
 
 
-def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
-    """Join the parts of a command line that bash has split at `BREAKS`.
+def join_words(parts: Sequence[str], current: int) -> tuple[list[str], str]:
+    """Join the words of a command line that bash has split at `BREAKS`, up to `parts[current]`.
 
-    Return a tuple (words, start). The last word is the one to complete, and bash keeps its beginning `start`. For
-    `--game=textworld:co`, `start` is "textworld:".
+    Return a tuple (words, start). The user completes the last word. Bash keeps its beginning `start`: "textworld:" for
+    `--game=textworld:co`.
     """
     words, start, after_break = list[str](), "", False
     for part in [*parts[:current], *(parts[current : current + 1] or [""])]:
@@ -50,8 +50,8 @@ def joined(parts: Sequence[str], current: int) -> tuple[list[str], str]:
     return words, start.partition("=")[2] if start.startswith("--") else start
 
 
-def among(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Return a function that completes one of these names."""
+def completer(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a function that returns the names which begin with its argument."""
 
     def complete(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete)]
@@ -59,8 +59,8 @@ def among(names: Iterable[str]) -> Callable[[str], list[str]]:
     return complete
 
 
-agents = among(NAMES)
-shipped_agents = among(TRAINED)
+agents = completer(NAMES)
+shipped_agents = completer(TRAINED)
 
 
 def typed_command() -> list[str]:
@@ -75,17 +75,17 @@ def games(incomplete: str) -> list[str]:
     from games.game_spec import BUILT_IN
     from games.textworld.generation.families import FAMILIES
 
-    return among([*BUILT_IN, *(f"textworld:{name}" for name in FAMILIES)])(incomplete)
+    return completer([*BUILT_IN, *(f"textworld:{name}" for name in FAMILIES)])(incomplete)
 
 
 def optimizers(incomplete: str) -> list[str]:
     from actde.registry import optimizer_names
 
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in among(optimizer_names())(last)]
+    return [f"{before}{comma}{name}" for name in completer(optimizer_names())(last)]
 
 
 def trunks(incomplete: str) -> list[str]:
     from agents.config import SCRATCH, SMOLLM2
 
-    return among([*SCRATCH, SMOLLM2])(incomplete)
+    return completer([*SCRATCH, SMOLLM2])(incomplete)

@@ -44,20 +44,20 @@ class _Console(Console):
 # without markup and emoji codes, because most texts contain words of the user or of a game
 out = _Console(highlight=False, emoji=False, markup=False, quiet=not MAIN)
 err = _Console(stderr=True, highlight=False, emoji=False, markup=False, quiet=not MAIN)
-_drawing: list[Console] = []  # the terminals on which a bar, panel or spinner is drawn now, innermost last
+_drawing_consoles: list[Console] = []  # the terminals on which a bar, panel or spinner is drawn now, innermost last
 
 
-def show(things: Iterable[RenderableType], pause: float = 0.0) -> None:
-    """Print things, and wait `pause` seconds after each. Plain strings are not wrapped."""
-    for thing in things:
-        _above(out).print(thing, soft_wrap=isinstance(thing, str))
+def show(renderables: Iterable[RenderableType], pause: float = 0.0) -> None:
+    """Print renderables, and wait `pause` seconds after each one. Plain strings are not wrapped."""
+    for renderable in renderables:
+        _console_for(out).print(renderable, soft_wrap=isinstance(renderable, str))
         if pause:
             time.sleep(pause)
 
 
 def note(line: str) -> None:
     """Print one line to standard error."""
-    _above(err).print(line, soft_wrap=True)
+    _console_for(err).print(line, soft_wrap=True)
 
 
 def note_after_interrupt(line: str) -> None:
@@ -66,28 +66,28 @@ def note_after_interrupt(line: str) -> None:
     note(f"\n{line}" if err.is_terminal and mode is not None and mode[3] & termios.ECHOCTL else line)
 
 
-def _above(console: Console) -> Console:
-    return _drawing[-1] if _drawing and console.is_terminal else console
+def _console_for(console: Console) -> Console:
+    return _drawing_consoles[-1] if _drawing_consoles and console.is_terminal else console
 
 
 @contextmanager
 def drawing(view: AbstractContextManager[object], console: Console) -> Iterator[None]:
-    """Draw a bar, panel or spinner while the block runs. `show` and `note` then print above it."""
+    """Draw `view`, such as a progress bar, while the block runs. `show` and `note` then print above it."""
     if not console.is_terminal:
         with view:
             yield
         return
-    _drawing.append(console)
+    _drawing_consoles.append(console)
     try:
         with without_control_echo(), view:
             yield
     finally:
-        _drawing.pop()
+        _drawing_consoles.pop()
 
 
 @contextmanager
 def without_control_echo() -> Iterator[None]:
-    """Stop the terminal from echoing control keys. An echoed ^C would damage a drawn bar."""
+    """While the block runs, stop the terminal's echo of control keys. An echoed ^C would damage a drawn bar."""
     mode = _terminal_mode() if MAIN else None
     if mode is None or not mode[3] & termios.ECHOCTL:
         yield
@@ -107,7 +107,7 @@ def _set_control_echo(*, on: bool) -> None:
 
 
 def _terminal_mode() -> list[Any] | None:
-    """Return the terminal's mode (`termios.tcgetattr`), or None if it cannot be changed."""
+    """Return the terminal's mode (`termios.tcgetattr`), or None if the mode cannot be changed."""
     with suppress(termios.error, OSError, ValueError):
         mode = termios.tcgetattr(sys.stdin.fileno())
         if os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():  # a change in the background would suspend the process
@@ -120,15 +120,14 @@ def document(data: object) -> None:
         print(json.dumps(data, allow_nan=False, ensure_ascii=False, indent=1))  # noqa: T201
 
 
-def output(data: object, things: Iterable[RenderableType], *, as_json: bool) -> None:
+def output(data: object, renderables: Iterable[RenderableType], *, as_json: bool) -> None:
     if as_json:
         document(data)
     else:
-        show(things)
+        show(renderables)
 
 
-def typed() -> str:
-    """Return the command line that the user typed."""
+def typed_command_line() -> str:
     program = [PROGRAM] if Path(sys.argv[0]).name == PROGRAM else ["python", "cli.py"]
     return shlex.join([*program, *sys.argv[1:]])
 
@@ -144,66 +143,69 @@ def command_line(*words: str) -> str:
         launch = ["accelerate", "launch", "--use_fsdp", "--fsdp_version", "2", "--num_processes"]
         program = [*(launch if sharded else ["torchrun", "--standalone", "--nproc-per-node"]), processes, script]
     else:
-        found = shutil.which("python")
-        same = found is not None and Path(found).parent == Path(sys.executable).parent
-        program = ["python" if same else sys.executable, *(["-m", "actde"] if name == "__main__.py" else [script])]
+        python = shutil.which("python")
+        is_this_python = python is not None and Path(python).parent == Path(sys.executable).parent
+        program = [
+            "python" if is_this_python else sys.executable,
+            *(["-m", "actde"] if name == "__main__.py" else [script]),
+        ]
     return shlex.join([*program, *words])
 
 
 def note_saved(folder: Path | None) -> None:
-    """Print the folder of saved episodes, and how to watch them."""
+    """Print the folder of the saved episodes, and the command that shows them."""
     if folder is not None:
         note(f"the episodes are in {folder}; watch them: {command_line('watch', str(folder))}")
 
 
 @contextmanager
-def waiting(what: str, *, lines: bool = False) -> Iterator[None]:
-    """Show a spinner while the block runs. Without a terminal, `lines` prints the elapsed time instead."""
+def waiting(description: str, *, lines: bool = False) -> Iterator[None]:
+    """Show a spinner while the block runs. Without a terminal, print the elapsed time if `lines` is true."""
     start = time.monotonic()
     view: AbstractContextManager[object] = nullcontext()
     if err.is_terminal:
-        view = drawing(err.status(Text(what), spinner="dots"), err)
+        view = drawing(err.status(Text(description), spinner="dots"), err)
     elif lines:
-        view = ticking(lambda: f"{what}, {time.monotonic() - start:z.0f} s")
+        view = ticking(lambda: f"{description}, {time.monotonic() - start:z.0f} s")
     with view:
         yield
 
 
 @contextmanager
-def _bar(what: str, total: float | None, *, percent: bool) -> Iterator[Callable[..., None]]:
+def _progress_bar(task: str, total: float | None, *, percent: bool) -> Iterator[Callable[..., None]]:
     """Yield rich's `Progress.update` for a progress bar."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), *([TaskProgressColumn()] if percent else []), TimeRemainingColumn())
     description = TextColumn("{task.description}", markup=False)
-    bar = Progress(description, *columns, console=err, transient=True, disable=not err.is_terminal)
-    with drawing(bar, err):
-        yield partial(bar.update, bar.add_task(what, total=total))
+    progress_bar = Progress(description, *columns, console=err, transient=True, disable=not err.is_terminal)
+    with drawing(progress_bar, err):
+        yield partial(progress_bar.update, progress_bar.add_task(task, total=total))
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[object], None]]:
-    """Show a progress bar. Yield a function to call after each unit of work."""
-    with _bar(what, total, percent=True) as update:
+def progress(task: str, total: int) -> Iterator[Callable[[object], None]]:
+    """Show a progress bar. Yield a function to call after each of `total` units of work."""
+    with _progress_bar(task, total, percent=True) as update:
         yield lambda unit: update(advance=1)
 
 
 @contextmanager
-def reporting(what: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show progress. Yield a function of (text, finished work, total work)."""
+def reporting(task: str) -> Iterator[Callable[[str, float, float], None]]:
+    """Show the progress of a task. Yield a function of (text, finished work, total work)."""
     start = time.monotonic()
     printed = start - 29
-    with _bar(what, None, percent=False) as update:
+    with _progress_bar(task, None, percent=False) as update:
 
-        def report(text: str, done: float, total: float) -> None:
+        def report(text: str, finished: float, total: float) -> None:
             nonlocal printed
             now = time.monotonic()
             if err.is_terminal:
-                update(description=f"{what}: {text}", completed=done, total=total)
+                update(description=f"{task}: {text}", completed=finished, total=total)
             elif now - printed > 30:
                 printed = now
-                left = f", {(now - start) * (total - done) / done / 60:z.0f} min left" if done else ""
-                note(f"{what}: {text}, {done / total:z.0%}{left}")
+                remaining = f", {(now - start) * (total - finished) / finished / 60:z.0f} min left" if finished else ""
+                note(f"{task}: {text}, {finished / total:z.0%}{remaining}")
 
         yield report
 
@@ -215,7 +217,7 @@ def resumable(
     message: str = "stopped; what is finished is kept, and the same command continues",
     wait: bool = False,
 ) -> Iterator[None]:
-    """Hold the lock `games.files.exclusive`. On Ctrl-C, print `message` and exit with status 130."""
+    """Hold the lock of `games.files.exclusive`. On Ctrl-C, print `message` and exit with status 130."""
     from games.files import exclusive
 
     try:
@@ -228,35 +230,35 @@ def resumable(
 
 @contextmanager
 def ticking(describe: Callable[[], str | None]) -> Iterator[None]:
-    """Print the line `describe()` after one second, then every 15 seconds. Another thread calls it."""
-    done = threading.Event()
+    """In another thread, call `describe` after one second and then every 15 seconds, and print its result."""
+    finished = threading.Event()
 
     def tick() -> None:
-        wait = 1.0
-        while not done.wait(wait):
+        seconds = 1.0
+        while not finished.wait(seconds):
             if (line := describe()) is not None:
                 note(line)
-            wait = 15.0
+            seconds = 15.0
 
     thread = threading.Thread(target=tick, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        done.set()
+        finished.set()
         thread.join()
 
 
 @contextmanager
 def on_first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C in the block calls `stop`. The second one raises KeyboardInterrupt."""
+    """Call `stop` at the first Ctrl-C in the block. The second Ctrl-C raises KeyboardInterrupt."""
 
-    def first(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
+    def handle_first(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, previous_handler)
         stop()
 
-    before = signal.signal(signal.SIGINT, first)
+    previous_handler = signal.signal(signal.SIGINT, handle_first)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)

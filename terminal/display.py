@@ -24,20 +24,20 @@ from terminal.texts import one_line, printable
 if TYPE_CHECKING:
     from agents.play.transcript_index import EpisodeRow
 
-Ended: TypeAlias = "Episode | EpisodeRow"
-TOKENS = 64  # the number of tokens that a table of a text shows
-BAR = 26  # the maximum width of a bar of `policy_table`
-RARE = 0.01  # the probability below which q of a command is in brackets
-RARE_NOTE = f"(q): p below {RARE:z.0%}, hardly trained"
-CANDIDATES = 6  # the number of commands that `policy_table` shows
+EndedEpisode: TypeAlias = "Episode | EpisodeRow"
+MAX_TOKENS = 64  # the number of tokens that a table of a text shows
+BAR_WIDTH = 26  # the maximum width of a bar of `policy_table`
+RARE_PROBABILITY = 0.01  # the probability below which q of a command is in brackets
+RARE_NOTE = f"(q): p below {RARE_PROBABILITY:z.0%}, hardly trained"
+MAX_COMMANDS = 6  # the number of commands that `policy_table` shows
 MENU = "\n\nWould you like to RESTART"  # the start of the interpreter's menu at the end of a game
-GOOD, BAD, QUIET = "bold green", "bold red", "dim"
+GOOD, BAD, DIM = "bold green", "bold red", "dim"
 
 
 def tidy(text: str) -> str:
     """Make a game's text printable and compact, without the interpreter's closing menu."""
-    shown = re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
-    return re.sub(r"(?m)^ {20,}", "    ", shown)  # centred lines must fit into a narrow terminal
+    tidied = re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
+    return re.sub(r"(?m)^ {20,}", "    ", tidied)  # centred lines must fit into a narrow terminal
 
 
 def game_name(game: str) -> str:
@@ -55,15 +55,13 @@ def points(score: float, max_score: float | None) -> str:
 
 
 def heading(*, agent: str, game: str, episode: int) -> RenderableType:
-    title = Text.assemble(
-        (agent, "bold"), (" plays ", QUIET), (game_name(game), "bold"), (f"  episode {episode}", QUIET)
-    )
+    title = Text.assemble((agent, "bold"), (" plays ", DIM), (game_name(game), "bold"), (f"  episode {episode}", DIM))
     return Padding(_Title(title), (1, 0, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Title:
-    """A title on a horizontal rule, or without it if the title is too long."""
+    """A title on a horizontal rule, or without the rule if the title is too long."""
 
     text: Text
 
@@ -75,10 +73,10 @@ class _Title:
 def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
     """Return a panel with the game's text. `turn` counts from 1."""
     return Panel(
-        Text(tidy(text) or "(no text)", style="" if text.strip() else QUIET),
-        title=Text.assemble(("turn ", QUIET), (str(turn), "bold")),
+        Text(tidy(text) or "(no text)", style="" if text.strip() else DIM),
+        title=Text.assemble(("turn ", DIM), (str(turn), "bold")),
         title_align="left",
-        subtitle=Text(score, style=QUIET),
+        subtitle=Text(score, style=DIM),
         subtitle_align="right",
         box=box.ROUNDED,
         border_style="cyan",
@@ -88,70 +86,75 @@ def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
 
 def command_columns(commands: Sequence[str]) -> RenderableType:
     names = (
-        Text.assemble((f"{number:2d} ", QUIET), (printable(name.strip()), "cyan"))
+        Text.assemble((f"{number:2d} ", DIM), (printable(name.strip()), "cyan"))
         for number, name in enumerate(commands, 1)
     )
     return Padding(Columns(names, padding=(0, 3)), (0, 2))
 
 
 def policy_table(
-    decision: Decision, *, commands: int = CANDIDATES, tokens: int = TOKENS, bar: int = BAR
+    decision: Decision, *, max_commands: int = MAX_COMMANDS, max_tokens: int = MAX_TOKENS, bar_width: int = BAR_WIDTH
 ) -> RenderableType:
-    """Return a table of the likeliest commands or of the written tokens. If `bar` is 0, it has no bars."""
+    """Return a table of the likeliest commands, or of a text's tokens. If `bar_width` is 0, it has no bars."""
     if decision.tokens:
-        return _token_table(decision, tokens, bar)
+        return _token_table(decision, max_tokens, bar_width)
     if not decision.probabilities:
         return Text()
     q_column = [("q", 8)] if decision.q_values else []
-    table = _bar_table("  command", 40, bar, *q_column)
+    table = _bar_table("  command", 40, bar_width, *q_column)
     ranked = sorted(decision.probabilities, key=lambda name: (-decision.probabilities[name], name))
-    shown = ranked[:commands]
-    if decision.command in ranked[commands:]:
-        shown[-1] = decision.command
-    for name in shown:
+    shown_names = ranked[:max_commands]
+    if decision.command in ranked[max_commands:]:
+        shown_names[-1] = decision.command
+    for name in shown_names:
         chosen, probability, q = name == decision.command, decision.probabilities[name], decision.q_values.get(name)
         table.add_row(
-            _cut(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
-            *([_bar(probability, "green" if chosen else "blue")] if bar else []),
-            Text(_percent(probability, bar), style=GOOD if chosen else ""),
-            *([Text(q_text(q, probability), style=GOOD if chosen else QUIET)] if q_column else []),
+            _truncated(("▶ " if chosen else "  ") + printable(name), style=GOOD if chosen else ""),
+            *([_bar(probability, "green" if chosen else "blue")] if bar_width else []),
+            Text(_percent(probability, bar_width), style=GOOD if chosen else ""),
+            *([Text(q_text(q, probability), style=GOOD if chosen else DIM)] if q_column else []),
         )
-    if rest := [decision.probabilities[name] for name in ranked if name not in shown]:
+    if hidden := [decision.probabilities[name] for name in ranked if name not in shown_names]:
         table.add_row(
-            Text(f"  {len(rest)} more", style=QUIET),
-            *([""] if bar else []),
-            Text(_percent(sum(rest), bar), style=QUIET),
+            Text(f"  {len(hidden)} more", style=DIM),
+            *([""] if bar_width else []),
+            Text(_percent(sum(hidden), bar_width), style=DIM),
         )
     outputs = ("v {:+z.2f}", decision.value), ("entropy {:z.2f} nats", decision.entropy)
-    state = [form.format(number) for form, number in outputs if number is not None]
-    if q_column and any(decision.probabilities[name] < RARE for name in shown):
-        state.append(RARE_NOTE)
-    return Group(table, Padding(Text("   ".join(state), style=QUIET), (0, 0, 0, 2), expand=False))
+    notes = [form.format(number) for form, number in outputs if number is not None]
+    if q_column and any(decision.probabilities[name] < RARE_PROBABILITY for name in shown_names):
+        notes.append(RARE_NOTE)
+    return Group(table, Padding(Text("   ".join(notes), style=DIM), (0, 0, 0, 2), expand=False))
 
 
 def q_text(q: float | None, probability: float) -> str:
     if q is None:
         return ""
-    return f"({q:+z.2f})" if probability < RARE else f"{q:+z.2f} "
+    return f"({q:+z.2f})" if probability < RARE_PROBABILITY else f"{q:+z.2f} "
 
 
-def _token_table(decision: Decision, shown: int, bar: int) -> RenderableType:
-    width = 8 if bar else 7
+def _token_table(decision: Decision, max_tokens: int, bar_width: int) -> RenderableType:
+    width = 8 if bar_width else 7
     q_column = [] if decision.tokens[0].q_value is None else [("q", width)]
-    table = _bar_table("  token", 26, min(bar, 20), ("v", width), *q_column)
-    for token in decision.tokens[:shown]:
+    table = _bar_table("  token", 26, min(bar_width, 20), ("v", width), *q_column)
+    for token in decision.tokens[:max_tokens]:
         p = token.probability
         values = (token.value, token.q_value) if q_column else (token.value,)
-        numbers = (Text("" if x is None else f"{x:+z.2f}", style=QUIET) for x in values)
-        table.add_row(_cut(f"  {token_text(token)}"), *([_bar(p, "blue")] if bar else []), _percent(p, bar), *numbers)
-    more = len(decision.tokens) - shown
-    state = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
-    state = f"{more} more tokens   {state}" if more > 0 else state
-    return Group(table, Padding(Text(state, style=QUIET), (0, 0, 0, 2), expand=False))
+        numbers = (Text("" if x is None else f"{x:+z.2f}", style=DIM) for x in values)
+        table.add_row(
+            _truncated(f"  {token_text(token)}"),
+            *([_bar(p, "blue")] if bar_width else []),
+            _percent(p, bar_width),
+            *numbers,
+        )
+    hidden_count = len(decision.tokens) - max_tokens
+    note = f"entropy {(decision.entropy or 0.0) / len(decision.tokens):z.2f} nats per token"
+    note = f"{hidden_count} more tokens   {note}" if hidden_count > 0 else note
+    return Group(table, Padding(Text(note, style=DIM), (0, 0, 0, 2), expand=False))
 
 
-def _percent(probability: float, bar: int) -> str:
-    return f"{probability:z.1%}" if bar else f"{probability:z.0%}"
+def _percent(probability: float, bar_width: int) -> str:
+    return f"{probability:z.1%}" if bar_width else f"{probability:z.0%}"
 
 
 def _bar(probability: float, colour: str) -> Bar:
@@ -160,21 +163,21 @@ def _bar(probability: float, colour: str) -> Bar:
     return bar
 
 
-def _bar_table(head: str, text: int, bar: int, *numbers: tuple[str, int]) -> Table:
-    """Return an empty table. `numbers` holds the (title, width) of each further column."""
+def _bar_table(title: str, text_width: int, bar_width: int, *number_columns: tuple[str, int]) -> Table:
+    """Return an empty table. `number_columns` holds a tuple (title, width) for each further column."""
     return Table(
-        Column(Text(head.ljust(text), no_wrap=True, overflow="crop"), max_width=text),
-        *([Column("probability" if bar > 10 else "p", max_width=bar)] if bar else []),
-        Column("" if bar else "p", justify="right", width=7 if bar else 5, no_wrap=True),
-        *(Column(name, justify="right", width=width, no_wrap=True) for name, width in numbers),
+        Column(Text(title.ljust(text_width), no_wrap=True, overflow="crop"), max_width=text_width),
+        *([Column("probability" if bar_width > 10 else "p", max_width=bar_width)] if bar_width else []),
+        Column("" if bar_width else "p", justify="right", width=7 if bar_width else 5, no_wrap=True),
+        *(Column(name, justify="right", width=width, no_wrap=True) for name, width in number_columns),
         box=None,
-        padding=(0, 1 if bar else 0),
+        padding=(0, 1 if bar_width else 0),
         pad_edge=False,
-        header_style=QUIET,
+        header_style=DIM,
     )
 
 
-def _cut(text: str, style: str = "") -> Text:
+def _truncated(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -183,11 +186,11 @@ def token_text(token: GeneratedToken) -> str:
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return a line about a command. `command` is None if a person has just typed it."""
+    """Return a line with a command and its reward. `command` is None if a person has just typed it."""
     line = Text() if command is None else Text.assemble((printable(command), "bold"), "   ")
-    style = GOOD if reward > 0 else BAD if reward < 0 else QUIET
+    style = GOOD if reward > 0 else BAD if reward < 0 else DIM
     line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+z.4g}", style=style)
-    line.append(f"   {score}", style=QUIET)
+    line.append(f"   {score}", style=DIM)
     if advantage is not None:
         line.append(f"   advantage {advantage:+z.3f}", style="magenta")
     table = Table.grid()
@@ -195,11 +198,11 @@ def outcome_line(command: str | None, *, reward: float, score: str, advantage: f
     return Padding(table, (0, 0, 1, 0))
 
 
-def result_style(episode: Ended) -> str:
+def result_style(episode: EndedEpisode) -> str:
     return "green" if episode.won else "red" if episode.lost or episode.error else "yellow"
 
 
-def result(episode: Ended) -> str:
+def result(episode: EndedEpisode) -> str:
     if episode.error is not None:
         return "failed"
     if episode.won or episode.lost:
@@ -220,11 +223,11 @@ def end_panel(episode: Episode) -> RenderableType:
 
 
 def episode_table(episodes: Sequence[Episode]) -> RenderableType:
-    count, won = len(episodes), wins(episodes)
+    count, outcomes = len(episodes), wins(episodes)
     table = Table(
         Column("episode", justify="right", footer="mean"),
         Column("game", overflow="fold"),
-        Column("result", footer=f"{sum(won)} of {len(won)} won" if won else ""),
+        Column("result", footer=f"{sum(outcomes)} of {len(outcomes)} won" if outcomes else ""),
         Column("score", justify="right", footer=number(sum(episode.score for episode in episodes) / count)),
         Column("turns", justify="right", footer=number(sum(len(episode.steps) for episode in episodes) / count)),
         box=box.SIMPLE_HEAD,

@@ -49,8 +49,9 @@ DISK = {
     errno.ELOOP: "the path is a loop of links",
     errno.ESTALE: "the network drive is gone",
 }
-_replaced: list[Any] = []  # keeps the first `sys.stdout` alive, because its deletion could close file descriptor 1
-GRACE = 2.0  # seconds in which threads may end by themselves
+# Keeps the first `sys.stdout` alive, because its deletion could close file descriptor 1
+_replaced_streams: list[Any] = []
+GRACE_SECONDS = 2.0  # seconds in which threads may end by themselves
 
 
 def run(app: Callable[..., object]) -> NoReturn:
@@ -58,11 +59,11 @@ def run(app: Callable[..., object]) -> NoReturn:
     try:
         _run(app)
     except BrokenPipeError:
-        if not _discard_unread():
+        if not _discard_broken_pipes():
             raise
         sys.exit(1)
     finally:
-        _discard_unread()
+        _discard_broken_pipes()
 
 
 def _run(app: Callable[..., object]) -> NoReturn:
@@ -112,48 +113,48 @@ def _game_error() -> type[ValueError]:
     return getattr(sys.modules.get("games.errors"), "GameError", AgentError)
 
 
-def leave(status: int, *, at_once: bool = False) -> NoReturn:
-    """Exit, and kill threads that still run after `GRACE` seconds.
+def leave(status: int, *, skip_teardown: bool = False) -> NoReturn:
+    """Exit, and kill threads that still run after `GRACE_SECONDS`.
 
-    `at_once` skips Python's own teardown, which needs memory.
+    If `skip_teardown` is true, skip Python's own teardown, which needs memory.
     """
     running: list[threading.Thread] = []
     try:
-        running = _threads_after(GRACE)
+        running = _join_threads(GRACE_SECONDS)
     except KeyboardInterrupt:
-        status, at_once = 130, True
+        status, skip_teardown = 130, True
     if running:
         with suppress(SystemExit):  # standard error is closed
             console.note(f"a thread of the game is still running and ends now: {running[0].name}")
-    if running or at_once:
+    if running or skip_teardown:
         if "games.files" in sys.modules:
             sys.modules["games.files"].remove_scratch_folder()
-        _discard_unread()
+        _discard_broken_pipes()
         os._exit(status)
     sys.exit(status)
 
 
-def _threads_after(seconds: float) -> list[threading.Thread]:
-    """Wait for the threads that Python joins at exit. Return those that still run."""
+def _join_threads(seconds: float) -> list[threading.Thread]:
+    """Wait for the threads that Python joins at exit. Return the threads that still run after `seconds`."""
     deadline = time.monotonic() + seconds
-    others = [
+    threads = [
         thread
         for thread in threading.enumerate()
         if thread is not threading.main_thread() and not thread.daemon and not _is_idle_worker(thread)
     ]
-    for thread in others:
+    for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return [thread for thread in others if thread.is_alive()]
+    return [thread for thread in threads if thread.is_alive()]
 
 
 def _is_idle_worker(thread: threading.Thread) -> bool:
-    """Return whether a thread is an idle worker of an executor. Python ends it at exit."""
+    """Return whether a thread is an idle worker of an executor. Python ends such threads at exit."""
     frame = sys._current_frames().get(thread.ident or 0)  # a thread with work is in another function
-    where = frame and (frame.f_globals.get("__name__"), frame.f_code.co_name)
-    return where == ("concurrent.futures.thread", "_worker")
+    function = frame and (frame.f_globals.get("__name__"), frame.f_code.co_name)
+    return function == ("concurrent.futures.thread", "_worker")
 
 
-def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: bool = False) -> NoReturn:
+def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), skip_teardown: bool = False) -> NoReturn:
     """Print an error in one line, and exit. Only processes with a local rank in `ranks` print."""
     line = f"error: {shortened(one_line(message))}"
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # torchrun finds the first failure in these files
@@ -165,35 +166,35 @@ def fail(message: str, status: int, *, ranks: Sequence[str] = ("0",), at_once: b
             console.note(line)
     except MemoryError:  # drawing needs memory
         os.write(2, f"error: {MEMORY_FULL}\n".encode())
-    leave(status, at_once=at_once)
+    leave(status, skip_teardown=skip_teardown)
 
 
 def _fail_without_memory(error: BaseException) -> NoReturn:
     error.__traceback__ = None  # its frames hold memory
     message = ", or ".join([MEMORY_FULL, *getattr(error, "__notes__", ())])
-    fail(message, 1, ranks=(os.environ.get("LOCAL_RANK", "0"),), at_once=True)
+    fail(message, 1, ranks=(os.environ.get("LOCAL_RANK", "0"),), skip_teardown=True)
 
 
 def _disk_problem(error: OSError) -> str | None:
-    """Return the message for an error of the user's disk or path, or None for a bug."""
-    from games.errors import is_users
+    """Return the message for an error that the user's disk or path causes, or None for a bug."""
+    from games.errors import is_user_error
 
     if error.errno == errno.ENOENT and error.filename is None:  # from `os.getcwd` or `tempfile`
         return "the current folder was removed" if error.strerror == os.strerror(error.errno) else error.strerror
-    if error.errno not in DISK or not is_users(error):
+    if error.errno not in DISK or not is_user_error(error):
         return None
     return DISK[error.errno] + (f": {error.filename}" if error.filename else "")
 
 
-def _discard_unread() -> bool:
-    """Flush standard output and standard error. Return whether one is a broken pipe."""
-    unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
-    for stream in unread:
+def _discard_broken_pipes() -> bool:
+    """Flush standard output and standard error, and discard broken pipes. Return whether there was one."""
+    broken_pipes = [stream for stream in (sys.stdout, sys.stderr) if _is_broken_pipe(stream)]
+    for stream in broken_pipes:
         console.discard(stream)  # otherwise, Python's own flush at exit would report an error
-    return bool(unread)
+    return bool(broken_pipes)
 
 
-def _is_unread(stream: TextIO) -> bool:
+def _is_broken_pipe(stream: TextIO) -> bool:
     """Flush a stream, and return whether it is a broken pipe."""
     with suppress(OSError, ValueError):
         stream.flush()
@@ -217,12 +218,12 @@ def _reserve_standard_output() -> None:
             sys.stdout.flush()
             reserved = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
             os.dup2(2, 1)  # for C code, child processes and `os.write(1, ...)`
-            _replaced.append(sys.stdout)
+            _replaced_streams.append(sys.stdout)
             sys.stdout = reserved
 
 
 def _end_with_launcher() -> None:
-    """Let the kernel end this process when torchrun is killed."""
+    """Let Linux end this process when torchrun is killed."""
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         import ctypes
 
@@ -236,11 +237,11 @@ def _command_line_error(error: typer.TyperException) -> str:
         return _unknown_option(error.option_name, getattr(error, "ctx", None))
     message, cause = error.format_message(), error.__cause__
     if message.startswith("Got unexpected extra argument") and (context := getattr(error, "ctx", None)):
-        return f"{message}; list the options: {help_page.typed(context)} --help"
-    refused = re.fullmatch(r"Invalid value for '(.+)': Input should be (.+?)(, unable to parse .+)?", message)
-    if refused is None or not isinstance(cause, ValidationError):
+        return f"{message}; list the options: {help_page.shell_command(context)} --help"
+    match = re.fullmatch(r"Invalid value for '(.+)': Input should be (.+?)(, unable to parse .+)?", message)
+    if match is None or not isinstance(cause, ValidationError):
         return message.removeprefix("Invalid value: ")
-    name, expected, not_a_number = refused.groups()
+    name, expected, not_a_number = match.groups()
     value = cause.errors()[0]["input"]
     return f"{name} must be {expected}, got {repr(value) if not_a_number else value}"
 
@@ -249,22 +250,23 @@ def _unknown_option(option: str, context: Any) -> str:
     from agents.config import FIELDS
     from terminal.options import ConfigCommand
 
-    message, word = f"No such option: {one_line(option)}", option.lstrip("-").replace("-", "_")
+    message, setting = f"No such option: {one_line(option)}", option.lstrip("-").replace("-", "_")
     if context is None:
         return message
     group = getattr(context.parent, "command", context.command)
-    others = [
+    other_commands = [
         name
-        for name, each in getattr(group, "commands", {}).items()
-        if option in _options(each) or (word in FIELDS and isinstance(each, ConfigCommand))
+        for name, command in getattr(group, "commands", {}).items()
+        if option in _options(command) or (setting in FIELDS and isinstance(command, ConfigCommand))
     ]
-    known = {name.lstrip("-").replace("-", "_"): name for name in _options(context.command) if name.startswith("--")}
-    same = synonyms(word, set(known)) or difflib.get_close_matches(word, known, n=1, cutoff=0.9)
-    if others and not same:
-        return f"{message}; it is an option of {', '.join(others)}"
-    near = " or ".join(known[name] for name in same or closest(word, known))
-    advice = f"did you mean {near}?" if near else f"list the options: {help_page.typed(context)} --help"
-    return f"{message}; {advice}"
+    options = {name.lstrip("-").replace("-", "_"): name for name in _options(context.command) if name.startswith("--")}
+    similar = synonyms(setting, set(options)) or difflib.get_close_matches(setting, options, n=1, cutoff=0.9)
+    if other_commands and not similar:
+        return f"{message}; it is an option of {', '.join(other_commands)}"
+    suggestion = " or ".join(options[name] for name in similar or closest(setting, options))
+    if suggestion:
+        return f"{message}; did you mean {suggestion}?"
+    return f"{message}; list the options: {help_page.shell_command(context)} --help"
 
 
 def _options(command: Any) -> list[str]:

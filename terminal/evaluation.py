@@ -44,7 +44,7 @@ TEXT_MEASURES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The results for one wanted return. `obtained` is the mean undiscounted return."""
+    """The results at one target return (`wanted_return`). `obtained` is the mean undiscounted return."""
 
     wanted_return: float
     obtained: Estimate
@@ -52,17 +52,24 @@ class Point:
 
 
 def run(
-    agent: str, game: str, wanted: Sequence[float], *, episodes: int, save: Path | None, as_json: bool, **settings: Any
+    agent: str,
+    game: str,
+    target_returns: Sequence[float],
+    *,
+    episodes: int,
+    save: Path | None,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
-    """Print the results of an agent and baselines, or of an agent at several `wanted` returns."""
+    """Evaluate an agent beside baselines, or at several target returns. Print the results."""
     settings |= {"episodes": episodes, "save": save and save.absolute()}
-    if len(wanted) > 1:
-        points = measure_returns(agent, game, wanted, **settings)
-        about = {"agent": agent, "game": game, "episodes": episodes, "curve": [asdict(point) for point in points]}
+    if len(target_returns) > 1:
+        points = measure_returns(agent, game, target_returns, **settings)
+        document = {"agent": agent, "game": game, "episodes": episodes, "curve": [asdict(point) for point in points]}
         title = f"{agent} on {game}, {episodes} episodes for each wanted return"
-        console.output(about, [title, *return_table(points)], as_json=as_json)
+        console.output(document, [title, *return_table(points)], as_json=as_json)
     else:
-        rows = evaluate_beside_baselines(agent, game, wanted_return=next(iter(wanted), None), **settings)
+        rows = evaluate_beside_baselines(agent, game, wanted_return=next(iter(target_returns), None), **settings)
         console.output([row.to_json() for row in rows], report(rows), as_json=as_json)
     console.note_saved(save)
 
@@ -79,20 +86,20 @@ def evaluate_beside_baselines(
 ) -> list[Evaluation]:
     """Evaluate an agent and baselines on the same games and seeds.
 
-    A baseline that cannot play these games is left out. `wanted_return` applies to the agent only.
+    A baseline that cannot play these games is left out. `wanted_return` is the target return of the agent.
     """
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
-    played = defaultdict[str, list[Episode]](list)
+    played_episodes = defaultdict[str, list[Episode]](list)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
     settings |= {"game": game, "seed": sampling["seed"]}
     players = dict.fromkeys((agent, *baselines))
-    record = {name: recorder(save / folder_name(name)) for name in players} if save else {}
+    recorders = {name: recorder(save / folder_name(name)) for name in players} if save else {}
     for name in players:
         try:
             with console.waiting(f"loading {name}"):
-                own: dict[str, Any] = {"wanted_return": wanted_return} if name == agent else {"guide_beta": None}
-                player = agents.make_agent(name, **{**sampling, **own}, notify=console.note)
-            row = _play(player, specs, f"{name} plays", played[name], record.get(name), **settings)
+                options: dict[str, Any] = {"wanted_return": wanted_return} if name == agent else {"guide_beta": None}
+                player = agents.make_agent(name, **{**sampling, **options}, notify=console.note)
+            row = _play(player, specs, f"{name} plays", played_episodes[name], recorders.get(name), **settings)
             note_unknown_words(player)
         except agents.AgentError as error:
             if name == agent:
@@ -102,11 +109,12 @@ def evaluate_beside_baselines(
             rows.append(replace(row, agent=name, trained_on=agents.games_trained_on(name, specs)))
     for reason, names in left_out.items():
         console.note(f"left out {' and '.join(names)}: {reason}")
-    everything = [episode for each in played.values() for episode in each]
+    all_episodes = [episode for player_episodes in played_episodes.values() for episode in player_episodes]
     for index, row in enumerate(rows):  # a game may report `won` on wins only, and only one agent may have won
-        in_order = sorted(played[row.agent], key=lambda episode: episode.index)  # the bootstrap depends on the order
-        success = estimate(wins(in_order, everything), unit=True, seed=sampling["seed"])
-        levels = by_level(in_order, {spec.name: spec.level for spec in specs}, everything, seed=sampling["seed"])
+        # the bootstrap depends on the order
+        episodes = sorted(played_episodes[row.agent], key=lambda episode: episode.index)
+        success = estimate(wins(episodes, all_episodes), unit=True, seed=sampling["seed"])
+        levels = by_level(episodes, {spec.name: spec.level for spec in specs}, all_episodes, seed=sampling["seed"])
         rows[index] = replace(row, success_rate=success, levels=levels)
     return rows
 
@@ -114,47 +122,47 @@ def evaluate_beside_baselines(
 def measure_returns(
     agent: str,
     game: str,
-    wanted: Sequence[float],
+    target_returns: Sequence[float],
     *,
     sampling: Mapping[str, Any],
     step_seconds: float | None = None,
     save: Path | None = None,
     **settings: Any,
 ) -> list[Point]:
-    """Play the same games and seeds with each wanted return, in increasing order."""
+    """Evaluate an agent at each target return, in increasing order, on the same games and seeds."""
     points, specs = [], games.resolve(game, step_seconds=step_seconds)
     settings |= {"game": game, "seed": sampling["seed"]}
-    for value in sorted(set(wanted)):
-        player = agents.make_agent(agent, **sampling, wanted_return=value, notify=console.note)
-        played, record = list[Episode](), recorder(save / folder_name(f"wanted {value:g}")) if save else None
-        row = _play(player, specs, f"wanted return {value:g}", played, record, **settings)
-        played.sort(key=lambda episode: episode.index)  # the bootstrap depends on the order
-        obtained = estimate([episode.reward for episode in played], seed=sampling["seed"])
+    for target_return in sorted(set(target_returns)):
+        player = agents.make_agent(agent, **sampling, wanted_return=target_return, notify=console.note)
+        episodes, record = list[Episode](), recorder(save / folder_name(f"wanted {target_return:g}")) if save else None
+        row = _play(player, specs, f"wanted return {target_return:g}", episodes, record, **settings)
+        episodes.sort(key=lambda episode: episode.index)  # the bootstrap depends on the order
+        obtained = estimate([episode.reward for episode in episodes], seed=sampling["seed"])
         assert obtained is not None
-        points.append(Point(wanted_return=value, obtained=obtained, success_rate=row.success_rate))
+        points.append(Point(wanted_return=target_return, obtained=obtained, success_rate=row.success_rate))
     return points
 
 
 def _play(
     player: agents.Agent,
     specs: Sequence[games.GameSpec],
-    what: str,
-    played: list[Episode],
+    description: str,
+    played_episodes: list[Episode],
     record: Callable[[Episode], None] | None,
     *,
     episodes: int,
     **settings: Any,
 ) -> Evaluation:
-    """Evaluate an agent, and append its episodes to `played`."""
-    with console.progress(what, episodes) as advance:
+    """Evaluate an agent, and append its episodes to `played_episodes`."""
+    with console.progress(description, episodes) as advance:
 
-        def keep(episode: Episode) -> None:
-            played.append(episode)
+        def on_episode(episode: Episode) -> None:
+            played_episodes.append(episode)
             advance(episode)
             if record:
                 record(episode)
 
-        return evaluate(player, specs, episodes=episodes, on_episode=keep, **settings)
+        return evaluate(player, specs, episodes=episodes, on_episode=on_episode, **settings)
 
 
 def folder_name(agent: str) -> str:
@@ -174,37 +182,37 @@ def play_card(
 
     if document.suffix != ".md":
         raise typer.BadParameter(f"--out expects NAME.md, got {document}")
-    path, played, wanted = document.with_suffix(".json"), select_tasks(tasks), rows.players(names, console.note)
+    path, card_tasks, players = document.with_suffix(".json"), select_tasks(tasks), rows.players(names, console.note)
     cpus = threads_per_process(available_cpus())
     with (
         console.reporting("card") as report,
         console.resumable(document.parent, document.name, path.name),
         ClusterPool(cluster, document.parent, cpus=cpus, gpus=True) if cluster else nullcontext() as pool,
     ):
-        for results in rows.play(path, played, wanted, episodes=episodes, progress=report, pool=pool):
+        for results in rows.play(path, card_tasks, players, episodes=episodes, progress=report, pool=pool):
             atomic_write(document, markdown(results))
     console.output(results, [f"the card is in {document}"], as_json=as_json)
 
 
 def report(evaluations: Sequence[Evaluation]) -> list[RenderableType]:
-    first, texts = evaluations[0], all(row.texts is not None for row in evaluations)
-    per = "token; the last three rows have no interval; the top word is the commonest" if texts else "turn"
+    first, is_text = evaluations[0], all(row.texts is not None for row in evaluations)
+    unit = "token; the last three rows have no interval; the top word is the commonest" if is_text else "turn"
     trained = [f"{row.agent} was trained on {row.trained_on} of the games" for row in evaluations if row.trained_on]
     return [  # a narrow table would wrap a title and notes of its own
         f"{first.agent} on {first.game}, {first.episodes} episodes each",
         evaluation_table(evaluations),
         *([level_table(evaluations)] if first.levels else []),
-        f"below each mean its 95% interval; entropy in nats per {per}",
+        f"below each mean its 95% interval; entropy in nats per {unit}",
         *(["; ".join(trained)] if trained else []),
     ]
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
-    texts = all(row.texts is not None for row in evaluations)
+    is_text = all(row.texts is not None for row in evaluations)
     undefined = [name for name in ("reward", "bonus_share") if not any(getattr(row, name) for row in evaluations)]
     table = _table(Column("", no_wrap=True), *_columns(evaluations))
-    for name, field, form in TEXT_MEASURES if texts else MEASURES:
-        if texts or field not in undefined:
+    for name, field, form in TEXT_MEASURES if is_text else MEASURES:
+        if is_text or field not in undefined:
             values = ((row.texts or {}).get(field) or getattr(row, field) for row in evaluations)
             table.add_row(name, *(estimate_cell(value, form) for value in values))
     table.add_row("failed", *(str(row.errors) for row in evaluations))
@@ -213,12 +221,14 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
 
 def level_table(evaluations: Sequence[Evaluation]) -> Table:
     name, field, form = next(measure for measure in MEASURES if any(getattr(row, measure[1]) for row in evaluations))
-    heads = (Column("level", no_wrap=True), Column("episodes", justify="right"), *_columns(evaluations))
-    table = _table(*heads, title=f"{name} by level")
-    for first in evaluations[0].levels:
-        here = [next((result for result in row.levels if result.level == first.level), None) for row in evaluations]
-        cells = (estimate_cell(getattr(result, field) if result else None, form) for result in here)
-        table.add_row(str(first.level), str(first.episodes), *cells)
+    headings = (Column("level", no_wrap=True), Column("episodes", justify="right"), *_columns(evaluations))
+    table = _table(*headings, title=f"{name} by level")
+    for level in evaluations[0].levels:
+        level_results = [
+            next((result for result in row.levels if result.level == level.level), None) for row in evaluations
+        ]
+        cells = (estimate_cell(getattr(result, field) if result else None, form) for result in level_results)
+        table.add_row(str(level.level), str(level.episodes), *cells)
     table.add_section()
     totals = (estimate_cell(getattr(row, field), form) for row in evaluations)
     table.add_row("all", str(evaluations[0].episodes), *totals)

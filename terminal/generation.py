@@ -16,15 +16,15 @@ from terminal import console
 def generate(
     folder: Path, *, family: str, levels: Sequence[int], per_level: int, **request: Any
 ) -> tuple[list[ManifestEntry], dict[str, int]]:
-    """Generate games. Return their manifest entries, and the number of rejections by reason."""
-    done, rejected = 0, dict[str, int]()
+    """Generate games. Return a tuple (manifest entries, dict: reason -> number of rejected games)."""
+    generated, rejected = 0, dict[str, int]()
     with console.progress(f"{family} games", per_level * len(levels)) as advance:
 
         def on_progress(progress: dataset.Progress) -> None:
-            nonlocal done, rejected
-            for _ in range(progress.done - done):
+            nonlocal generated, rejected
+            for _ in range(progress.done - generated):
                 advance(progress)
-            done, rejected = progress.done, progress.passed
+            generated, rejected = progress.done, progress.rejected
 
         entries = dataset.generate(
             folder, family=family, levels=levels, per_level=per_level, on_progress=on_progress, **request
@@ -46,15 +46,15 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[str, Any]:
-    """Crawl up to `limit` states of each game. Return the fields of each `Crawled` by file name."""
+    """Crawl up to `limit` states of each game. Return a dict: name of a game's file -> fields of its `Crawled`."""
     crawled: dict[str, Any] = {}
-    stopped = "stopped; the games are kept, and the same command crawls them again"
-    with console.reporting("crawl") as report, console.resumable(folder, message=stopped, wait=True):
-        for number, entry in enumerate(entries):
+    message = "stopped; the games are kept, and the same command crawls them again"
+    with console.reporting("crawl") as report, console.resumable(folder, message=message, wait=True):
+        for index, entry in enumerate(entries):
 
-            def count(states: int, finished: int, number: int = number) -> None:
-                place = f"game {number + 1} of {len(entries)}, {states:,} states"
-                report(place, number + finished / min(states, limit), len(entries))
+            def count(states: int, finished: int, index: int = index) -> None:
+                position = f"game {index + 1} of {len(entries)}, {states:,} states"
+                report(position, index + finished / min(states, limit), len(entries))
 
             result = crawl_file(entry.path, limit, on_state=count)
             crawled[entry.file] = asdict(result)
@@ -67,7 +67,6 @@ def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[st
 
 
 def summary(folder: Path, games: int, rejected: Mapping[str, int], crawled: Mapping[str, Any]) -> list[str]:
-    """Return the lines to print after generation."""
     play = console.command_line("play", "--game", str(folder))
     lines = [f"{games} {'game' if games == 1 else 'games'} in {folder}; play one of them: {play}"]
     if rejected:

@@ -36,9 +36,9 @@ class HelpCommand(TyperCommand):
         for option, count in Counter(self.make_parser(ctx).parse_args(args=list(args))[2]).items():
             if count > 1 and not (option.multiple or option.is_eager or ctx.resilient_parsing):
                 name = "/".join([*option.opts, *option.secondary_opts])
-                times = "twice" if count == 2 else f"{count} times"
-                expected = "it once" if getattr(option, "is_flag", False) else "one value"
-                ctx.fail(f"{name} was given {times}; expected {expected}")
+                repetitions = "twice" if count == 2 else f"{count} times"
+                limit = "it once" if getattr(option, "is_flag", False) else "one value"
+                ctx.fail(f"{name} was given {repetitions}; expected {limit}")
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -57,37 +57,37 @@ class HelpGroup(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         rows = [(name, paragraphs(command)[0], "") for name, command in self.commands.items()]
-        console.show(page(ctx, {"Commands": rows}, note=f"Explain a command: {typed(ctx)} COMMAND --help"))
+        console.show(page(ctx, {"Commands": rows}, note=f"Explain a command: {shell_command(ctx)} COMMAND --help"))
 
 
-def typed(ctx: Any) -> str:
+def shell_command(ctx: Any) -> str:
     """Return the command of a click context as a user can type it."""
     return console.command_line(*ctx.command_path.split()[1:])
 
 
-def default(value: object) -> str:
+def default_remark(value: object) -> str:
     return f"default: {value}" if value != "" else ""
 
 
 def page(
     ctx: Any, panels: Mapping[str, Sequence[Row]] | None = None, *, skip: Collection[str] = (), note: str = ""
 ) -> list[RenderableType]:
-    """Return a help page. `panels` holds further rows, and parameters in `skip` get no row."""
-    drawn: dict[str, list[Row]] = {}
+    """Return a help page. `panels` holds further rows by title. Parameters in `skip` get no row."""
+    rows_by_panel: dict[str, list[Row]] = {}
     for parameter in ctx.command.get_params(ctx):
         if parameter.name not in skip:
-            drawn.setdefault(parameter.rich_help_panel or "Options", []).append(option_row(parameter))
+            rows_by_panel.setdefault(parameter.rich_help_panel or "Options", []).append(option_row(parameter))
     for title, rows in (panels or {}).items():
-        drawn.setdefault(title, []).extend(rows)
-    width = max(len(usage) for rows in drawn.values() for usage, _, _ in rows)
+        rows_by_panel.setdefault(title, []).extend(rows)
+    width = max(len(usage) for rows in rows_by_panel.values() for usage, _, _ in rows)
     pieces = [piece.translate({ord("{"): None, ord("}"): None}) for piece in ctx.command.collect_usage_pieces(ctx)]
-    things: list[RenderableType] = [
-        Text("\n\n".join([" ".join(["Usage:", typed(ctx), *pieces]), *paragraphs(ctx.command)]) + "\n")
+    renderables: list[RenderableType] = [
+        Text("\n\n".join([" ".join(["Usage:", shell_command(ctx), *pieces]), *paragraphs(ctx.command)]) + "\n")
     ]
-    things += [_panel(title, rows, width) for title, rows in drawn.items()]
-    if any(usage.endswith(f" {GAME}") for rows in drawn.values() for usage, _, _ in rows):
-        things.append(_panel(GAME, [(*game, "") for game in GAMES], max(len(name) for name, _ in GAMES)))
-    return [*things, Text(note)] if note else things
+    renderables += [_panel(title, rows, width) for title, rows in rows_by_panel.items()]
+    if any(usage.endswith(f" {GAME}") for rows in rows_by_panel.values() for usage, _, _ in rows):
+        renderables.append(_panel(GAME, [(*game, "") for game in GAMES], max(len(name) for name, _ in GAMES)))
+    return [*renderables, Text(note)] if note else renderables
 
 
 def paragraphs(command: Any) -> list[str]:
@@ -95,13 +95,13 @@ def paragraphs(command: Any) -> list[str]:
 
 
 def option_row(parameter: Any) -> Row:
-    kind = parameter.type_descriptor.annotation
-    argument = "" if kind is bool else parameter.metavar or METAVARS.get(kind, "TEXT")
+    value_type = parameter.type_descriptor.annotation
+    argument = "" if value_type is bool else parameter.metavar or METAVARS.get(value_type, "TEXT")
     names = sorted(parameter.opts, key=len) if parameter.param_type_name == "option" else ()
-    value = "" if kind is bool or parameter.default is None else parameter.default
+    value = "" if value_type is bool or parameter.default is None else parameter.default
     if isinstance(parameter.show_default, str):
         value = parameter.show_default
-    remark = "required" if parameter.required else default(value)
+    remark = "required" if parameter.required else default_remark(value)
     return " ".join([", ".join(names), argument]).strip(), parameter.help or "", remark
 
 

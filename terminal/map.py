@@ -15,16 +15,16 @@ from terminal.texts import printable
 
 HEIGHT = 4  # text lines per row of rooms: three for the boxes, and one for the passages below
 DOORS = {"open": "□", "closed": "■", "locked": "╳"}
-WAY, QUIET, DOOR = "bold green", "dim", "bold yellow"
+ROUTE, DIM, DOOR = "bold green", "dim", "bold yellow"
 Canvas = list[list[tuple[str, str]]]  # lines of characters, each with its style
 
 
 class MapView:
     """A map whose rooms are boxes with names, or with numbers in a narrow terminal."""
 
-    def __init__(self, drawn: Map, title: str) -> None:
-        self._map, self._title = drawn, title
-        self._numbers = {key: str(at) for at, key in enumerate(drawn.rooms, 1)}
+    def __init__(self, game_map: Map, title: str) -> None:
+        self._map, self._title = game_map, title
+        self._numbers = {key: str(number) for number, key in enumerate(game_map.rooms, 1)}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(printable(self._title), style="bold")
@@ -35,7 +35,7 @@ class MapView:
         if width < min(longest, 12):
             gap, width, names = 1, 4 + max(map(len, self._numbers.values())), self._numbers
         if columns * (width + gap) - gap > options.max_width:
-            yield Text(f"(a map {columns} rooms wide does not fit into this terminal)", style=QUIET)
+            yield Text(f"(a map {columns} rooms wide does not fit into this terminal)", style=DIM)
         else:
             yield from self._drawing(columns, width, gap, names)
         yield from self._legend()
@@ -48,7 +48,7 @@ class MapView:
                 self._draw_passage(canvas, passage, width, gap)
         for key, room in self._map.rooms.items():
             left, top = room.cell[0] * (width + gap), room.cell[1] * HEIGHT
-            style = WAY if key in self._map.route else QUIET
+            style = ROUTE if key in self._map.route else DIM
             horizontal, (a, b, c, d, side) = ("═", "╔╗╚╝║") if key == self._map.start else ("─", "┌┐└┘│")
             name = names[key] if len(names[key]) <= width - 4 else names[key][: width - 5] + "…"
             _write(canvas, left, top, a + horizontal * (width - 2) + b, style)
@@ -58,18 +58,18 @@ class MapView:
 
     def _draw_passage(self, canvas: Canvas, passage: Passage, width: int, gap: int) -> None:
         (x, y), (u, v) = (self._map.rooms[key].cell for key in passage.rooms)
-        style = WAY if any(set(pair) == set(passage.rooms) for pair in pairwise(self._map.route)) else QUIET
+        style = ROUTE if any(set(pair) == set(passage.rooms) for pair in pairwise(self._map.route)) else DIM
         if y == v:
             left, right, line = min(x, u) * (width + gap) + width, max(x, u) * (width + gap), y * HEIGHT + 1
             _write(canvas, left, line, "─" * (right - left), style)
-            at = ((left + right) // 2, line)
+            door_position = ((left + right) // 2, line)
         else:
             column, top, bottom = x * (width + gap) + width // 2, min(y, v) * HEIGHT + 3, max(y, v) * HEIGHT
             for line in range(top, bottom):
                 _write(canvas, column, line, "│", style)
-            at = (column, (top + bottom) // 2)
+            door_position = (column, (top + bottom) // 2)
         if passage.door:
-            _write(canvas, *at, DOORS[passage.state], DOOR)
+            _write(canvas, *door_position, DOORS[passage.state], DOOR)
 
     def _legend(self) -> Iterator[RenderableType]:
         for key, room in self._map.rooms.items():
@@ -80,14 +80,14 @@ class MapView:
         if self._map.carried:
             yield _indented("  ", f"carried: {'; '.join(self._map.carried)}")
         for passage in self._map.passages:
-            one, other = (f"{self._numbers[key]} {self._map.rooms[key].name}" for key in passage.rooms)
+            first, second = (f"{self._numbers[key]} {self._map.rooms[key].name}" for key in passage.rooms)
             if passage.door:
-                door = f"{passage.door} ({passage.state}): {one} - {other}"
+                door = f"{passage.door} ({passage.state}): {first} - {second}"
                 yield _indented(f"  {DOORS[passage.state]} ", door, DOOR)
             if _is_bent(self._map, passage):
-                yield _indented("  ", f"{passage.direction} of {one}: {other}")
+                yield _indented("  ", f"{passage.direction} of {first}: {second}")
         if self._map.walkthrough:
-            yield _indented("  ", " > ".join(self._map.walkthrough), WAY)
+            yield _indented("  ", " > ".join(self._map.walkthrough), ROUTE)
 
 
 def _indented(mark: str, text: str, style: str = "") -> RenderableType:
@@ -96,9 +96,9 @@ def _indented(mark: str, text: str, style: str = "") -> RenderableType:
     return grid
 
 
-def _is_bent(drawn: Map, passage: Passage) -> bool:
+def _is_bent(game_map: Map, passage: Passage) -> bool:
     """Return whether the rooms' cells contradict the passage's direction."""
-    (x, y), (u, v) = (drawn.rooms[key].cell for key in passage.rooms)
+    (x, y), (u, v) = (game_map.rooms[key].cell for key in passage.rooms)
     return ((u > x) - (u < x), (v > y) - (v < y)) != STEPS[passage.direction]
 
 
@@ -107,14 +107,14 @@ def _write(canvas: Canvas, column: int, line: int, text: str, style: str) -> Non
 
 
 def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, MapView]:
-    """Draw the map of each level's first game. Return the maps by picture file."""
+    """Draw the map of each level's first game to a file. Return a dict: file -> map."""
     from experiments.release.map_picture import draw_map
 
-    firsts, previews = {entry.level: entry for entry in reversed(entries)}, {}
+    first_entries, previews = {entry.level: entry for entry in reversed(entries)}, {}
     with exclusive(folder / "preview", wait=True):
-        for level, entry in sorted(firsts.items()):
-            drawn, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"
+        for level, entry in sorted(first_entries.items()):
+            game_map, picture = load_map(entry.path), folder / "preview" / f"{entry.path.stem}.svg"
             title = f"{entry.file}: {entry.family} level {level}, {entry.max_score} points"
-            draw_map(drawn, title, picture)
-            previews[picture] = MapView(drawn, title)
+            draw_map(game_map, title, picture)
+            previews[picture] = MapView(game_map, title)
     return previews

@@ -12,7 +12,7 @@ from typer import Option
 
 from agents.protocol import AgentError
 from terminal import completion, console
-from terminal.help_page import GAME, METAVARS, HelpCommand, Row, default, page
+from terminal.help_page import GAME, METAVARS, HelpCommand, Row, default_remark, page
 
 if TYPE_CHECKING:
     from agents.config import TrainConfig
@@ -49,16 +49,21 @@ Values = dict[str, Any]
 
 
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the settings as options. `given` receives their values by name."""
+    """Return a decorator that adds the settings as options. The argument `settings` holds their values."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+        command_parameters = [
+            p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"
+        ]
 
-        def wrapped(**words: Any) -> None:
-            command(**{parameter.name: words.pop(parameter.name) for parameter in own}, given=parsed(words))
+        def wrapped(**options: Any) -> None:
+            command(
+                **{parameter.name: options.pop(parameter.name) for parameter in command_parameters},
+                settings=parsed(options),
+            )
 
         # the other commands get no options, because importing Pydantic and building them takes 0.1 s
-        parameters = own + (_parameters(skip) if command.__name__ in completion.typed_command() else [])
+        parameters = command_parameters + (_parameters(skip) if command.__name__ in completion.typed_command() else [])
         wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
         wrapped.__dict__["__signature__"] = inspect.Signature(parameters)
         wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -73,79 +78,86 @@ class ConfigCommand(HelpCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from agents.training.presets import merged, with_presets
 
-        asked = [word for word in args if word in HELP]
-        ctx.resilient_parsing |= bool(asked)  # required options may be missing, as they may in a completion
-        rest = super().parse_args(ctx, [word for word in args if word not in HELP])
-        if asked:
+        help_words = [word for word in args if word in HELP]
+        ctx.resilient_parsing |= bool(help_words)  # required options may be missing, as they may in a completion
+        remaining = super().parse_args(ctx, [word for word in args if word not in HELP])
+        if help_words:
             values = merged(with_presets(explicit_layers(parsed(ctx.params), ctx.params)))
-            own = {name: value for name, value in values.items() if name in ctx.params}
-            rows = {"Options": [("--help-all", "Show all options.", "")]} | _rows(own, everything="--help-all" in asked)
+            own_values = {name: value for name, value in values.items() if name in ctx.params}
+            rows = {"Options": [("--help-all", "Show all options.", "")]} | _rows(
+                own_values, everything="--help-all" in help_words
+            )
             origins = console.command_line("train", "--dry-run")
             note = f"The defaults include the presets of this game, trunk and optimizer. Show their origins: {origins}"
-            console.show(page(ctx, rows, skip=own, note=note))
+            console.show(page(ctx, rows, skip=own_values, note=note))
             ctx.exit()
-        return rest
+        return remaining
 
 
-def parsed(words: Mapping[str, Any]) -> Values:
+def parsed(options: Mapping[str, Any]) -> Values:
     """Select the settings among a command's options, and parse their values."""
     from agents.config import FIELDS, parse
 
-    joined = {name: ",".join(word) or None if isinstance(word, list | tuple) else word for name, word in words.items()}
-    given = {name: word for name, word in joined.items() if name in FIELDS and word is not None}
-    return {name: word if isinstance(word, bool) else parse(name, word) for name, word in given.items()}
+    joined = {
+        name: ",".join(value) or None if isinstance(value, list | tuple) else value for name, value in options.items()
+    }
+    settings = {name: value for name, value in joined.items() if name in FIELDS and value is not None}
+    return {name: value if isinstance(value, bool) else parse(name, value) for name, value in settings.items()}
 
 
-def explicit_layers(given: Values, own: Values) -> "list[Layer]":
+def explicit_layers(settings: Values, options: Values) -> "list[Layer]":
     """Return the settings of the resumed run, the --config file and the options, in this order.
 
-    The code that they name is imported.
+    Import the code that these settings name.
     """
     from agents.imports import load_imports, merge_imports, source_of
     from agents.training import presets
 
-    if own.get("code"):
-        given = {**given, "imports": ",".join([given.get("imports", ""), *own["code"]])}
-    named = [presets.Layer(presets.GIVEN, _with_code(given))]
-    if own.get("config"):
-        layer = presets.read_toml(Path(own["config"]))
-        named.insert(0, layer._replace(values=_with_code(layer.values)))
-        if imports := merge_imports(*(str(layer.values.get("imports", "")) for layer in named)):
-            named[-1] = named[-1]._replace(values={**named[-1].values, "imports": imports})
-    if own.get("resume") and own.get("folder"):
+    if options.get("code"):
+        settings = {**settings, "imports": ",".join([settings.get("imports", ""), *options["code"]])}
+    layers = [presets.Layer(presets.GIVEN, _with_code(settings))]
+    if options.get("config"):
+        layer = presets.read_toml(Path(options["config"]))
+        layers.insert(0, layer._replace(values=_with_code(layer.values)))
+        if imports := merge_imports(*(str(layer.values.get("imports", "")) for layer in layers)):
+            layers[-1] = layers[-1]._replace(values={**layers[-1].values, "imports": imports})
+    if options.get("resume") and options.get("folder"):
         from agents.storage.run_folder import SETTINGS, read_config
 
-        folder = Path(own["folder"])
-        stored, given = read_config(folder).flat(), presets.merged(named)
-        sources, needed = set(map(source_of, _code_in(given))), _code_in(stored)  # naming the file of a class is enough
-        if missing := sorted(entry for entry in needed if source_of(entry) not in sources):
-            again = shlex.join(_import_options(missing))
-            raise AgentError(f"{folder} needs code that is imported only if you name it: add {again}")
-        known = set(map(source_of, needed))  # naming known code again changes nothing
-        new = [entry for entry in str(given.get("imports", "")).split(",") if source_of(entry) not in known]
-        imports = merge_imports(str(stored.get("imports", "")), *new)
+        folder = Path(options["folder"])
+        stored, settings = read_config(folder).flat(), presets.merged(layers)
+        # naming the file of a class is enough
+        given_sources, stored_code = set(map(source_of, _code_in(settings))), _code_in(stored)
+        if missing := sorted(entry for entry in stored_code if source_of(entry) not in given_sources):
+            import_options = shlex.join(_import_options(missing))
+            raise AgentError(f"{folder} needs code that is imported only if you name it: add {import_options}")
+        stored_sources = set(map(source_of, stored_code))  # naming known code again changes nothing
+        new_entries = [
+            entry for entry in str(settings.get("imports", "")).split(",") if source_of(entry) not in stored_sources
+        ]
+        imports = merge_imports(str(stored.get("imports", "")), *new_entries)
         load_imports(imports)  # a stored entry may also name a class of a file that the user named
-        if "imports" in given:
-            named[-1] = named[-1]._replace(values={**named[-1].values, "imports": imports})
-        named.insert(0, presets.Layer(str(folder / SETTINGS), stored))
-    return named
+        if "imports" in settings:
+            layers[-1] = layers[-1]._replace(values={**layers[-1].values, "imports": imports})
+        layers.insert(0, presets.Layer(str(folder / SETTINGS), stored))
+    return layers
 
 
-def with_optimizers(optimizers: Sequence[str], given: Values) -> tuple[list[str], Values]:
-    """Import the optimizers that are given as FILE.py:Class.
+def with_optimizers(optimizers: Sequence[str], settings: Values) -> tuple[list[str], Values]:
+    """Import optimizers of the form FILE.py:Class.
 
-    Return all optimizers by name, and the settings with this code in `imports`.
+    Return a tuple (names of all optimizers, settings whose `imports` include these files).
     """
     from agents.imports import optimizer_name
 
     parts = [optimizer.partition("+") for optimizer in optimizers]
-    names = [f"{optimizer_name(name)}{plus}{own}" for name, plus, own in parts]
-    code = [given.get("imports", ""), *(name for name, _, _ in parts if ":" in name)]
-    return names, {**given, "imports": ",".join(code)} if any(code) else given
+    names = [f"{optimizer_name(name)}{plus}{suffix}" for name, plus, suffix in parts]
+    code = [settings.get("imports", ""), *(name for name, _, _ in parts if ":" in name)]
+    return names, {**settings, "imports": ",".join(code)} if any(code) else settings
 
 
 def _with_code(values: Mapping[str, Any]) -> Values:
-    """Import the code that the settings name. Replace an optimizer FILE.py:Class by its name."""
+    """Import the code that the settings name. In the returned copy, the optimizer is a registered name."""
     from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
@@ -156,17 +168,16 @@ def _with_code(values: Mapping[str, Any]) -> Values:
 
 
 def resume_command(folder: Path, values: Values) -> str:
-    """Return the command that resumes a run and imports its code."""
     return console.command_line("train", "--resume", "--out", str(folder), *_import_options(sorted(_code_in(values))))
 
 
 def play_command(folder: Path, values: Values) -> str:
-    """Return the command that plays the game of a run with its agent."""
+    """Return the command that plays the game of a run with the run's agent."""
     from games.code_import import CODE
     from games.game_strings import code_in
 
-    imports, named = filter(None, values["imports"].split(",")), code_in(values["game"])
-    code = [entry for entry in imports if not CODE.fullmatch(entry) and entry not in named]
+    imports, game_code = filter(None, values["imports"].split(",")), code_in(values["game"])
+    code = [entry for entry in imports if not CODE.fullmatch(entry) and entry not in game_code]
     return console.command_line("play", "--agent", str(folder), "--game", values["game"], *_import_options(code))
 
 
@@ -192,9 +203,9 @@ def _parameters(skip: tuple[str, ...]) -> list[inspect.Parameter]:
     parameters, keyword = list[inspect.Parameter](), inspect.Parameter.KEYWORD_ONLY
     for name, field in FIELDS.items():
         if name not in (*skip, "imports"):  # the command defines --import
-            kind: Any = list[str] if name in REPEATABLE else bool if value_type(field) is bool else str
-            option = Option(autocompletion=completions.get(name, completion.among(choices(field))))
-            annotation = Annotated[kind | None, option]
+            option_type: Any = list[str] if name in REPEATABLE else bool if value_type(field) is bool else str
+            option = Option(autocompletion=completions.get(name, completion.completer(choices(field))))
+            annotation = Annotated[option_type | None, option]
             parameters.append(inspect.Parameter(name, keyword, default=None, annotation=annotation))
     return parameters
 
@@ -205,12 +216,13 @@ def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {}
     for name, field in FIELDS.items():
         if name in values and (everything or name in BASIC):
-            row = usage(name), field.description or "", default(NONE if values[name] is None else values[name])
+            value = NONE if values[name] is None else values[name]
+            row = option_usage(name), field.description or "", default_remark(value)
             rows.setdefault(GROUP_OF[name].capitalize(), []).append(row)
     return rows
 
 
-def usage(name: str) -> str:
+def option_usage(name: str) -> str:
     """Return the option for a setting, such as "--kl-target X|none"."""
     from actde.config import choices, is_optional, value_type
     from agents.config import FIELDS, NONE
@@ -232,7 +244,7 @@ def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_
     optimizer_class(config.run.optimizer)
     rows: dict[str, Any] = {name: {"value": value, "origin": origins[name]} for name, value in config.flat().items()}
     memory, lines = _memory(config)
-    console.output(rows | {"memory": memory}, [*configuration(config, origins), "", *lines], as_json=as_json)
+    console.output(rows | {"memory": memory}, [*config_lines(config, origins), "", *lines], as_json=as_json)
 
 
 def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
@@ -241,14 +253,14 @@ def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
     from agents.training.memory_simulation import UnpredictableError
 
     try:
-        predicted, sizes = launched_forecast(config)
+        prediction, sizes = launched_forecast(config)
     except UnpredictableError as error:
         return {"error": str(error)}, [f"# The memory cannot be predicted: {' '.join(str(error).split())}"]
-    numbers = {"peak": predicted.peak, "phases": predicted.phases, "components": asdict(predicted)}
-    return {"sizes": sizes, **numbers}, prediction_lines(predicted, sizes)
+    numbers = {"peak": prediction.peak, "phases": prediction.phases, "components": asdict(prediction)}
+    return {"sizes": sizes, **numbers}, prediction_lines(prediction, sizes)
 
 
-def configuration(config: "TrainConfig", origins: Mapping[str, str]) -> list[str]:
+def config_lines(config: "TrainConfig", origins: Mapping[str, str]) -> list[str]:
     """Return the lines of a --config file, with the values' origins as comments."""
     from agents.config import NONE
 

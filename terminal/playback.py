@@ -20,7 +20,7 @@ FREE_HELP = "type a text; Ctrl-D ends the game"
 
 
 class PanelView:
-    """A view with panels and bars, for a terminal. Its methods return what to print."""
+    """A view with panels and bars, for a terminal. Its methods return renderables."""
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -139,18 +139,17 @@ def play(
 
 
 def note_unknown_words(agent: Agent) -> None:
-    """Print a note on words that the agent's tokenizer does not know."""
     tokenizer = getattr(agent, "stream_tokenizer", None)
-    if tokenizer is not None and tokenizer.unknown:
-        words = ", ".join(sorted(tokenizer.unknown)[:3])
+    if tokenizer is not None and tokenizer.unknown_words:
+        words = ", ".join(sorted(tokenizer.unknown_words)[:3])
         console.note(f"the agent does not know some words of the game, such as {words}, and reads them all alike")
 
 
 def episode_lines(entry: Entry, *, run: str = "") -> list[str]:
-    """Return a recorded episode as plain lines. `run` is the name of its run."""
+    """Return a recorded episode as plain lines. `run` is the name of the episode's run."""
     episode = entry.episode
-    place = ", ".join(filter(None, (run, entry.place, display.game_name(episode.game))))
-    lines = [f"{place}: {display.summary(episode)}"]
+    title = ", ".join(filter(None, (run, entry.location, display.game_name(episode.game))))
+    lines = [f"{title}: {display.summary(episode)}"]
     for number, step in enumerate(episode.steps, 1):
         lines += _text_lines(step.observation)
         score = display.points(step.score, episode.max_score)

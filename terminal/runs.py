@@ -24,7 +24,7 @@ BEST = {"eval_success": "held-out {:z.0%}", "success": "won {:z.0%}", "eval_rewa
     "reward": "return {:+z.2f}"
 }
 NARROW = 80  # columns of a console below which the table stacks the costs of a run in one cell
-LONGEST = 60  # characters of a setting's value in the table
+MAX_VALUE_LENGTH = 60  # characters of a setting's value in the table
 CAPTION = "best: share of the last 100 episodes won, or return; held-out: on --eval-game"
 WIDE_CAPTION, NARROW_CAPTION = "done: iterations", "below the state: iterations; cost: time, tokens, memory"
 
@@ -43,43 +43,50 @@ def runs(
     """
     from agents.storage.run_summary import find_runs, ranked, summarize
 
-    searched = folders or [DEFAULT]
-    found = list(dict.fromkeys(run for folder in searched for run in find_runs(folder)))
-    if not found:
-        raise AgentError(f"no runs in {', '.join(map(str, searched))}: expected folders that `train --out` has written")
+    roots = folders or [DEFAULT]
+    run_folders = list(dict.fromkeys(run for folder in roots for run in find_runs(folder)))
+    if not run_folders:
+        raise AgentError(f"no runs in {', '.join(map(str, roots))}: expected folders that `train --out` has written")
     with console.waiting("reading runs"):
-        listed = ranked(map(summarize, found))
-    differ = _chosen([run.settings for run in listed if run.settings])
+        summaries = ranked(map(summarize, run_folders))
+    setting_names = _differing_names([run.settings for run in summaries if run.settings])
     if as_json:
-        about = [(run, {name: run.settings[name] for name in differ} if run.settings else None) for run in listed]
-        console.document([asdict(run) | {"folder": str(run.folder), "settings": own} for run, own in about])
+        rows = [
+            (run, {name: run.settings[name] for name in setting_names} if run.settings else None) for run in summaries
+        ]
+        console.document([asdict(run) | {"folder": str(run.folder), "settings": settings} for run, settings in rows])
     else:
-        problems = [one_line(run.problem) for run in listed if run.problem]
-        console.show([table(listed, differ, searched[0] if len(searched) == 1 else None), *problems])
+        problems = [one_line(run.problem) for run in summaries if run.problem]
+        console.show([table(summaries, setting_names, roots[0] if len(roots) == 1 else None), *problems])
 
 
-def _chosen(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the settings whose values differ, except those that all runs have from their presets."""
-    from agents.storage.run_summary import differing
+def _differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings that differ between runs. Leave out those that every run has from its presets."""
+    from agents.storage.run_summary import differing_settings
     from agents.training.presets import Layer, merged, with_presets
 
-    presets = [merged(with_presets([Layer("run", each)])[:-1]) for each in settings]
-    own = {name for each, preset in zip(settings, presets, strict=True) for name in each if each[name] != preset[name]}
-    return [name for name in differing(settings) if name in own]
+    presets = [merged(with_presets([Layer("run", values)])[:-1]) for values in settings]
+    changed_names = {
+        name
+        for values, preset in zip(settings, presets, strict=True)
+        for name in values
+        if values[name] != preset[name]
+    }
+    return [name for name in differing_settings(settings) if name in changed_names]
 
 
-def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | None = None) -> Table:
-    """Return a table of runs, with the values of the settings in `differ`."""
-    from agents.storage.run_summary import usual
+def table(summaries: Sequence["RunSummary"], setting_names: Sequence[str], root: Path | None = None) -> Table:
+    """Return a table of runs, with the values of the settings in `setting_names`."""
+    from agents.storage.run_summary import most_common_settings
 
     narrow = console.out.width < NARROW
-    shared = usual([run.settings for run in listed if run.settings], differ)
+    shared = most_common_settings([run.settings for run in summaries if run.settings], setting_names)
     captions = [f"{NARROW_CAPTION if narrow else WIDE_CAPTION}; {CAPTION}"]
     captions += [f"most runs: {_settings(shared)}"] if shared else []
-    heads = ("best", "cost") if narrow else ("done", "best", "time", "tokens", "memory")
-    shown = Table(
+    headings = ("best", "cost") if narrow else ("done", "best", "time", "tokens", "memory")
+    run_table = Table(
         Column("state", no_wrap=True),
-        *(Column(head, justify="right", no_wrap=True) for head in heads),
+        *(Column(heading, justify="right", no_wrap=True) for heading in headings),
         Column(f"run{f' in {one_line(str(root))}' if root else ''}", overflow="fold"),
         box=box.SIMPLE_HEAD,
         caption=Text("\n".join(captions), style="table.caption"),
@@ -88,30 +95,32 @@ def table(listed: Sequence["RunSummary"], differ: Sequence[str], root: Path | No
         pad_edge=False,
         header_style="bold",
     )
-    for run in listed:
+    for run in summaries:
         name = run.folder.relative_to(root) if root and run.folder != root else run.folder
-        values = {name: run.settings[name] for name in differ} if run.settings else {}
-        own = {name: value for name, value in values.items() if name not in shared or value != shared[name]}
-        described = Text(one_line(str(name))).append(f"\n{_settings(own)}" if own else "", "dim")
-        state, (done, best, *costs) = Text(run.state, style=STYLES[run.state]), _cells(run)
+        values = {name: run.settings[name] for name in setting_names} if run.settings else {}
+        unusual_values = {name: value for name, value in values.items() if name not in shared or value != shared[name]}
+        name_cell = Text(one_line(str(name))).append(f"\n{_settings(unusual_values)}" if unusual_values else "", "dim")
+        state, (iterations, best, *costs) = Text(run.state, style=STYLES[run.state]), _cells(run)
         if narrow:
-            shown.add_row(state + f"\n{done}", best, "\n".join(filter(None, costs)), described)
+            run_table.add_row(state + f"\n{iterations}", best, "\n".join(filter(None, costs)), name_cell)
         else:
-            shown.add_row(state, done, best, *costs, described)
-    return shown
+            run_table.add_row(state, iterations, best, *costs, name_cell)
+    return run_table
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    from actde.config import written
+    from actde.config import format_value
 
-    texts = {name: cut(value) if value and isinstance(value, str) else written(value) for name, value in values.items()}
-    return one_line(", ".join(f"{name} {text}" for name, text in texts.items()))
+    def text(value: Any) -> str:
+        return shorten(value) if value and isinstance(value, str) else format_value(value)
+
+    return one_line(", ".join(f"{name} {text(value)}" for name, value in values.items()))
 
 
-def cut(value: str) -> str:
+def shorten(value: str) -> str:
     """Replace the middle of a long value by an ellipsis."""
-    half = LONGEST // 2
-    return value if len(value) <= LONGEST else f"{value[:half]}…{value[-half + 1 :]}"
+    half = MAX_VALUE_LENGTH // 2
+    return value if len(value) <= MAX_VALUE_LENGTH else f"{value[:half]}…{value[-half + 1 :]}"
 
 
 def _cells(run: "RunSummary") -> list[str]:
@@ -122,13 +131,13 @@ def _cells(run: "RunSummary") -> list[str]:
         "" if run.iterations is None else f"{run.iterations}/{run.planned_iterations}",
         "" if run.best is None or run.best_of is None else BEST[run.best_of].format(run.best),
         "" if run.seconds is None else clock(run.seconds),
-        "" if run.tokens is None else short(run.tokens),
-        "" if run.peak_memory is None else f"{short(run.peak_memory)}B",
+        "" if run.tokens is None else short_number(run.tokens),
+        "" if run.peak_memory is None else f"{short_number(run.peak_memory)}B",
     ]
 
 
-def short(number: int) -> str:
-    """Return a number with at most three digits, such as 999, 1.2k or 34M."""
+def short_number(number: int) -> str:
+    """Format a number with at most three digits, such as 999, 1.2k or 34M."""
     for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= size:
             scaled = number / size

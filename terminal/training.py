@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
 # the metrics in the panel: name, label and format
-SHOWN = (
+PANEL_METRICS = (
     ("eval_success", "held-out win rate", "{:z.2f}"),
     ("eval_reward", "held-out reward", "{:z.2f}"),
     ("success", "win rate of this rollout", "{:z.2f}"),
@@ -47,36 +47,36 @@ SHOWN = (
     ("kl_ref", "KL to the reference", "{:z.4f}"),
     ("steps_per_second", "commands per second", "{:z.0f}"),
 )
-IN_LINE = (
+LINE_METRICS = (
     *("initial_eval_success", "initial_eval_reward", "eval_success", "eval_reward"),
     *("recent_success", "success_with_expert", "level", "agreement", "data_agreement", "kept"),
     *("reward", "steps", "errors", "bonus_share"),
     *("turn_entropy", "entropy", "value", "q_value", "approx_kl", "kl_ref"),
 )
-OF_TEXTS = frozenset({"entropy"})
-OF_OTHER_GAMES = frozenset({"success", "recent_success", "normalized_score", "steps", "turn_entropy"})
-OF_WINS = frozenset({"success", "recent_success"})
-OF_SEVERAL_STEPS = frozenset({"approx_kl"})  # measured before each gradient step
+TEXT_METRICS = frozenset({"entropy"})
+TURN_GAME_METRICS = frozenset({"success", "recent_success", "normalized_score", "steps", "turn_entropy"})
+WIN_METRICS = frozenset({"success", "recent_success"})
+SEVERAL_STEP_METRICS = frozenset({"approx_kl"})  # measured before each gradient step
 BARS = "▁▂▃▄▅▆▇█"
-BESIDE = 48  # the width of the panel without the bars
+TEXT_WIDTH = 48  # the width of the panel without the bars
 
 
 def clock(seconds: float) -> str:
     """Format a time as 2:03, or as 1:02:03 from one hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{remainder:02d}" if minutes >= 60 else f"{minutes}:{remainder:02d}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
     """Return a bar for each of the last `width` values."""
-    shown = values[-max(1, width) :]
-    low, high = min(shown), max(shown)
+    last_values = values[-max(1, width) :]
+    low, high = min(last_values), max(last_values)
     if high <= low:
-        return BARS[0] * len(shown)
-    return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
+        return BARS[0] * len(last_values)
+    return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in last_values)
 
 
-def shown(
+def displayed_metrics(
     metrics: Mapping[str, float], *, texts: bool, one_step: bool = False, history: Sequence[Mapping[str, float]] = ()
 ) -> dict[str, float]:
     """Return the metrics to display.
@@ -84,44 +84,45 @@ def shown(
     Args:
         texts: whether an episode is one written text.
         one_step: whether an update is one gradient step.
+        history: the displayed metrics of earlier iterations.
     """
-    winnable = "normalized_score" in metrics or any(metrics.get(name) for name in OF_WINS)
-    winnable = winnable or any(not OF_WINS.isdisjoint(row) for row in history)
-    hidden = (OF_OTHER_GAMES if texts else OF_TEXTS) | (frozenset() if winnable else OF_WINS)
-    hidden |= OF_SEVERAL_STEPS if one_step else frozenset()
+    winnable = "normalized_score" in metrics or any(metrics.get(name) for name in WIN_METRICS)
+    winnable = winnable or any(not WIN_METRICS.isdisjoint(row) for row in history)
+    hidden = (TURN_GAME_METRICS if texts else TEXT_METRICS) | (frozenset() if winnable else WIN_METRICS)
+    hidden |= SEVERAL_STEP_METRICS if one_step else frozenset()
     return {name: value for name, value in metrics.items() if name not in hidden}
 
 
 def panel(
-    title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int, foot: Sequence[str] = ()
+    title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int, foot_lines: Sequence[str] = ()
 ) -> RenderableType:
     """Return a panel with a run's progress and the history of its metrics."""
-    below = [Text(line, style="dim" if line is foot[-1] else "bold yellow") for line in foot]
+    foot_texts = [Text(line, style="dim" if line is foot_lines[-1] else "bold yellow") for line in foot_lines]
     if not history:
-        return Panel(Group(*below), title=Text(title), title_align="left", border_style="cyan")
+        return Panel(Group(*foot_texts), title=Text(title), title_align="left", border_style="cyan")
     latest = history[-1]
     by_steps = 0.0 if budget.env_steps is None else latest["env_steps"] / budget.env_steps
     by_time = 0.0 if budget.minutes is None else latest["seconds"] / (60 * budget.minutes)
-    done = min(1.0, max((latest["iteration"] + 1) / budget.iterations, by_steps, by_time))
-    left = latest["seconds"] * (1 - done) / done
-    head = Table.grid(Column(max_width=40), Column(no_wrap=True), padding=(0, 2))
-    bar = ProgressBar(total=1.0, completed=done, complete_style="cyan")
-    head.add_row(bar, f"iteration {latest['iteration'] + 1} of {budget.iterations}")
-    times = Text(f"{clock(latest['seconds'])} elapsed, at most {clock(left)} left", style="dim")
+    progress = min(1.0, max((latest["iteration"] + 1) / budget.iterations, by_steps, by_time))
+    remaining = latest["seconds"] * (1 - progress) / progress
+    header = Table.grid(Column(max_width=40), Column(no_wrap=True), padding=(0, 2))
+    bar = ProgressBar(total=1.0, completed=progress, complete_style="cyan")
+    header.add_row(bar, f"iteration {latest['iteration'] + 1} of {budget.iterations}")
+    times = Text(f"{clock(latest['seconds'])} elapsed, at most {clock(remaining)} left", style="dim")
     columns = (Column(style="dim"), Column(justify="right", style="bold"), Column(style="cyan"))
     table = Table(*columns, box=None, show_header=False, padding=(0, 2), pad_edge=False)
-    for name, label, form in SHOWN:
+    for name, label, form in PANEL_METRICS:
         if measured := [metrics for metrics in history if name in metrics]:
-            bars = sparkline([metrics[name] for metrics in measured], min(40, width - BESIDE))
+            bars = sparkline([metrics[name] for metrics in measured], min(40, width - TEXT_WIDTH))
             table.add_row(label, with_interval(measured[-1], name, form), bars)
-    parts = Group(head, times, Text(), table, *below)
-    return Panel(parts, title=Text(title), title_align="left", border_style="cyan")
+    content = Group(header, times, Text(), table, *foot_texts)
+    return Panel(content, title=Text(title), title_align="left", border_style="cyan")
 
 
 def line(metrics: Mapping[str, float], iterations: int) -> str:
     """Format the metrics of one iteration as a line."""
-    forms = {name: form for name, _, form in SHOWN}
-    parts = {name: with_interval(metrics, name, forms[name.removeprefix("initial_")]) for name in IN_LINE}
+    forms = {name: form for name, _, form in PANEL_METRICS}
+    parts = {name: with_interval(metrics, name, forms[name.removeprefix("initial_")]) for name in LINE_METRICS}
     numbers = "  ".join(f"{name} {part}" for name, part in parts.items() if part)
     return f"{metrics['iteration'] + 1}/{iterations}  {clock(metrics['seconds'])}  {numbers}"
 
@@ -142,14 +143,14 @@ def run(
     """Build the trainer and run it. Return a tuple (trainer, result of `follow`)."""
     from agents.training.factory import make_trainer
 
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    several_processes = int(os.environ.get("WORLD_SIZE", "1")) > 1
     trainer: Trainer | None = None
     interrupted = False
 
     def stop() -> None:
         nonlocal interrupted
         # several processes must stop at the same point, so they finish the setup
-        if trainer.stopping if trainer else not several:
+        if trainer.stopping if trainer else not several_processes:
             raise KeyboardInterrupt
         interrupted = True
         if trainer:
@@ -178,15 +179,15 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
     texts = all(spec.kind == "completion" for spec in trainer.schedule.specs)
     one_step = trainer.config.update.epochs * trainer.config.update.minibatches == 1
     latest: dict[str, float] | None = None
-    running, seen = True, trainer.iteration
+    running, seen_iteration = True, trainer.iteration
 
-    def picture() -> RenderableType:
-        foot = [*([stop_line(trainer)] if trainer.stopping else []), status(trainer)] if running else []
-        return panel(title, history, budget, console.out.width, foot)
+    def render() -> RenderableType:
+        foot_lines = [*([stop_line(trainer)] if trainer.stopping else []), status(trainer)] if running else []
+        return panel(title, history, budget, console.out.width, foot_lines)
 
-    def current() -> str | None:
-        nonlocal seen
-        unchanged, seen = seen == trainer.iteration, trainer.iteration
+    def new_status() -> str | None:
+        nonlocal seen_iteration
+        unchanged, seen_iteration = seen_iteration == trainer.iteration, trainer.iteration
         return status(trainer) if unchanged else None  # the line of an iteration was just printed
 
     def stop() -> None:
@@ -194,13 +195,13 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
         if not drawn:  # else the panel, which would overwrite a line, shows it
             console.note_after_interrupt(stop_line(trainer))
 
-    live = Live(get_renderable=picture, console=console.out)
-    printed = nullcontext() if quiet else console.ticking(current)
-    view = console.drawing(live, console.out) if drawn else printed
+    live = Live(get_renderable=render, console=console.out)
+    line_view = nullcontext() if quiet else console.ticking(new_status)
+    view = console.drawing(live, console.out) if drawn else line_view
     with console.on_first_interrupt(stop), view:
         try:
             for latest in trainer.run():
-                history.append(shown(latest, texts=texts, one_step=one_step, history=history))
+                history.append(displayed_metrics(latest, texts=texts, one_step=one_step, history=history))
                 if drawn:
                     live.refresh()
                 elif not quiet:
@@ -212,30 +213,30 @@ def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] |
 
 def status(trainer: "Trainer") -> str:
     iteration, progress = trainer.iteration, trainer.progress
-    if not progress.part:
+    if not progress.phase:
         return "starting"
-    place = f"after iteration {iteration}" if progress.part == "evaluation" else f"iteration {iteration + 1}"
-    return f"{place}, {progress}"
+    position = f"after iteration {iteration}" if progress.phase == "evaluation" else f"iteration {iteration + 1}"
+    return f"{position}, {progress}"
 
 
 def stop_line(trainer: "Trainer") -> str:
-    lost = f"what is newer than iteration {trainer.saved}" if trainer.saved else "the run so far"
-    return f"stopping after this iteration; press Ctrl-C again to stop now and lose {lost}"
+    lost_part = f"what is newer than iteration {trainer.saved}" if trainer.saved else "the run so far"
+    return f"stopping after this iteration; press Ctrl-C again to stop now and lose {lost_part}"
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
-    """Return the trainer's notes. Add one if the user's `context` exceeds the model's."""
+    """Return the trainer's notes. Add a note if the user's setting `context` exceeds the model's length."""
     from agents.storage.run_folder import SETTINGS
 
-    wanted, limit, origin = trainer.config.rollout.context, trainer.agent.model.context, origins["context"]
-    given = not (origin.startswith(("default", "preset", "checkpoint")) or Path(origin).name == SETTINGS)
-    if wanted is None or wanted <= limit or not given:
+    context, limit, origin = trainer.config.rollout.context, trainer.agent.model.context, origins["context"]
+    is_explicit = not (origin.startswith(("default", "preset", "checkpoint")) or Path(origin).name == SETTINGS)
+    if context is None or context <= limit or not is_explicit:
         return trainer.notes
-    return [*trainer.notes, f"--context {wanted} exceeds the model's length; {limit} tokens are used"]
+    return [*trainer.notes, f"--context {context} exceeds the model's length; {limit} tokens are used"]
 
 
 def show_end(trainer: "Trainer", folder: Path) -> None:
-    """Print where the agent is, and commands that play and watch it."""
+    """Print the agent's folder, and commands to play with it and to watch its episodes."""
     from agents.storage.checkpoint import BEST
 
     if trainer.stopped:
@@ -243,8 +244,8 @@ def show_end(trainer: "Trainer", folder: Path) -> None:
         return
     lines = [f"the agent is in {folder}"]
     if best := trainer.held_out and trainer.held_out.best:
-        when = f"after iteration {best.iteration}" if best.iteration else "before training"
-        lines.append(f"the best agent, {when} ({best.value:z.2f} on held-out games), is in {folder / BEST}")
+        moment = f"after iteration {best.iteration}" if best.iteration else "before training"
+        lines.append(f"the best agent, {moment} ({best.value:z.2f} on held-out games), is in {folder / BEST}")
     lines.append(f"play a game with it: {play_command(folder, trainer.config.flat())}")
     if trainer.config.rollout.own_episodes:
         lines.append(f"watch its episodes:  {console.command_line('watch', str(folder))}")
@@ -252,12 +253,12 @@ def show_end(trainer: "Trainer", folder: Path) -> None:
 
 
 def stopped_line(settings: TrainConfig, folder: Path) -> str:
-    """Return a message on what is kept of a stopped run, and how to continue it."""
+    """Return a message with the last saved iteration of a run, and the command that continues it."""
     from agents.storage.checkpoint import checkpoints
     from agents.storage.run_folder import SETTINGS
 
     if not (folder / SETTINGS).is_file():
         return "stopped; no iteration was complete: nothing is kept"
     saved = checkpoints(folder)
-    kept = f"the run is kept up to iteration {int(saved[-1].name)}" if saved else "no iteration is saved yet"
-    return f"stopped; {kept}; continue with: {resume_command(folder, settings.flat())}"
+    progress = f"the run is kept up to iteration {int(saved[-1].name)}" if saved else "no iteration is saved yet"
+    return f"stopped; {progress}; continue with: {resume_command(folder, settings.flat())}"

@@ -54,7 +54,7 @@ def leaves_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a command that this process runs exit as usual, even if threads of other tests are alive."""
     from terminal import error_lines
 
-    def leave(status: int, *, at_once: bool = False) -> None:
+    def leave(status: int, *, skip_teardown: bool = False) -> None:
         sys.exit(status)
 
     monkeypatch.setattr(error_lines, "leave", leave)

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.compare.report import RESULTS, markdown
 from experiments.reproduce import language_models, report
-from experiments.reproduce.finding import judged
+from experiments.reproduce.finding import judge_claims
 from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.servers import server
@@ -59,7 +59,7 @@ def test_the_report_of_the_post_matches_its_results(folder: Path) -> None:
     findings, about = report.read(folder)
     assert (folder / report.README).read_text() == report.markdown(findings, about)
     assert {finding.part for finding in findings} == {*about, "other"}
-    current = judged("other", language_models.measurements())
+    current = judge_claims("other", language_models.measurements())
     assert [finding for finding in findings if finding.part == "other"] == current
     for name, _ in (pair for made in about.values() for pairs in made.figures.values() for pair in pairs):
         assert (folder / name).is_file(), name

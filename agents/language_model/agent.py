@@ -25,12 +25,12 @@ class LanguageModelAgent:
     """Plays any number of episodes with the policy of an `ActorCritic`.
 
     Args:
-        seed: seeds a generator for each episode.
-        temperature, top_p: parameters of the sampling. With `record`, keep both at 1.
+        seed: seeds the random generator of each episode.
+        temperature, top_p: parameters of the sampling. If `record` is True, leave both at 1.
         mode: `trie` chooses among the admissible commands, `free` generates any text.
-        context: maximum length of a stream, in tokens. The trunk's limit is the default.
+        context: maximum length of a stream, in tokens. The default is the trunk's limit.
         gamma: discount per turn.
-        record: store finished segments for `take_segments`.
+        record: whether to store finished segments for `take_segments`.
         max_command_tokens: default length limit of a text in `free` mode.
         random_share: probability of a random command in `trie` mode.
         guide_beta: weight of q in the policy, in units of 1 / reward (see `guided_logprobs`).
@@ -86,27 +86,27 @@ class LanguageModelAgent:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens of all streams so far."""
+        """Number of tokens that all streams have received so far."""
         return self._writer.tokens
 
     @property
     def writes_freely(self) -> bool:
-        """Whether the agent can play a turn without admissible commands."""
+        """Whether the agent can play a turn that has no admissible commands."""
         return self.mode == "free" or not self.record  # all choices of an update must have the same mode
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         """Return one decision for each turn."""
         free = [turn for turn in turns if self.mode == "free" or not turn.info["admissible_commands"]]
         decisions = {turn.episode: decision for turn, decision in zip(free, self._generate(free), strict=True)}
-        if choosing := [turn for turn in turns if turn.episode not in decisions]:
-            outputs = self.evaluate(choosing)
-            sampled = self.sample(choosing, outputs)
-            self.commit(choosing, outputs, [command for _, command in sampled])
-            decisions |= {turn.episode: decision for turn, (decision, _) in zip(choosing, sampled, strict=True)}
+        if trie_turns := [turn for turn in turns if turn.episode not in decisions]:
+            outputs = self.evaluate(trie_turns)
+            sampled = self.sample(trie_turns, outputs)
+            self.commit(trie_turns, outputs, [command for _, command in sampled])
+            decisions |= {turn.episode: decision for turn, (decision, _) in zip(trie_turns, sampled, strict=True)}
         return [decisions[turn.episode] for turn in turns]
 
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Return the head outputs of each turn in `trie` mode. The caller must then call `commit`."""
+        """Evaluate the heads for each turn in `trie` mode. The caller must then call `commit`."""
         tries = [self._writer.trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
         return [guided(output, self.guide_beta) for output in self.reader.evaluate(states, tries)]
@@ -132,9 +132,9 @@ class LanguageModelAgent:
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Append the commands to their streams, and record their choices.
+        """Append the played commands to their streams, and record the choices.
 
-        `commands` are the indices of the played commands, `labels` those of the commands to imitate.
+        `commands` holds the index of each played command, `labels` holds the index of each command to imitate.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -144,8 +144,10 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Close episodes. With `record`, store their segments."""
-        bootstraps = self._bootstrap([e for e in endings if self.record and e.truncated and not e.terminated])
+        """Close episodes. If `record` is True, store their segments."""
+        bootstraps = self._final_values(
+            [end for end in endings if self.record and end.truncated and not end.terminated]
+        )
         for ending in endings:
             state = self._live.pop(ending.episode)
             if self.record:
@@ -159,7 +161,7 @@ class LanguageModelAgent:
     def forget(self) -> None:
         """Abandon the live episodes and free the cache. Finished segments are kept.
 
-        Call this after the last episode, and after changes of the model that `StreamReader` does not notice.
+        Call this after the last episode, and after changes of the model that `StreamReader` does not detect.
         """
         self._live.clear()
         self.reader.forget()
@@ -174,10 +176,9 @@ class LanguageModelAgent:
         return text_ends(self.tokenizer)
 
     def _observe(self, turn: Turn, reserve: int) -> EpisodeState:
-        """Append an observation to its stream, and leave room for `reserve` more tokens."""
         if turn.episode not in self._live:
-            wanted = (self.prompt.returns and self.prompt.returns.wanted) or 0.0
-            stream = TokenStream(episode=turn.episode, gamma=self.gamma, prompt=turn.prompt, remaining=wanted)
+            target_return = (self.prompt.returns and self.prompt.returns.target) or 0.0
+            stream = TokenStream(episode=turn.episode, gamma=self.gamma, prompt=turn.prompt, return_to_go=target_return)
             self._live[turn.episode] = EpisodeState(stream, np.random.default_rng([self.seed, turn.episode]))
             self.reader.begin(len(self._live))
         state = self._live[turn.episode]
@@ -186,13 +187,13 @@ class LanguageModelAgent:
             self.reader.release(state)
         return state
 
-    def _bootstrap(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
-        """Return v of each final state, by episode number."""
+    def _final_values(self, endings: Sequence[EpisodeEnd]) -> dict[int, float]:
+        """Return a dict: episode number -> v of the final state."""
         if not endings:
             return {}
         states = [self._live[ending.episode] for ending in endings]
         for state, ending in zip(states, endings, strict=True):
-            state.stream.remaining -= ending.reward
+            state.stream.return_to_go -= ending.reward
             if self._writer.append(state.stream, ending.observation, first=False, reserve=0):
                 self.reader.release(state)
         return dict(zip([ending.episode for ending in endings], self.reader.last_values(states), strict=True))
@@ -202,7 +203,7 @@ class LanguageModelAgent:
         limits = [
             Limits(
                 max_tokens=turn.info.get("max_tokens", self.max_command_tokens),
-                ends=self.text_ends[0 if turn.info.get("newlines") else 1],
+                end_tokens=self.text_ends[0 if turn.info.get("newlines") else 1],
             )
             for turn in turns
         ]
@@ -218,17 +219,19 @@ class LanguageModelAgent:
             guide_beta=self.guide_beta,
         )
         return [
-            self._generated(turn, state.stream, first, limit.ends)
+            self._decision(turn, state.stream, first, limit.end_tokens)
             for turn, state, first, limit in zip(turns, states, first_choices, limits, strict=True)
         ]
 
-    def _generated(self, turn: Turn, stream: TokenStream, first_choice: int, ends: frozenset[int]) -> Decision:
+    def _decision(self, turn: Turn, stream: TokenStream, first_choice: int, end_tokens: frozenset[int]) -> Decision:
         choices = stream.choices[first_choice:]
         chosen = [choice.alternatives[0] for choice in choices]
         self._writer.tokens += len(chosen)
-        if chosen[-1] not in ends:
-            stream.tokens += self._writer.end_of_command(turn)
-        text = self.stream_tokenizer.decode([token for token in chosen if token not in ends], skip_special_tokens=True)
+        if chosen[-1] not in end_tokens:
+            stream.tokens += self._writer.terminator_tokens(turn)
+        text = self.stream_tokenizer.decode(
+            [token for token in chosen if token not in end_tokens], skip_special_tokens=True
+        )
         texts = [self.stream_tokenizer.decode([token]) for token in chosen]
         has_q = len(self.model.heads.q) > 0
         tokens = [

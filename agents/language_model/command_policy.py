@@ -20,7 +20,7 @@ NOT_FINITE = "the outputs of the model are not finite"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOutputs:
-    """Head outputs of one turn at the n branching nodes of its trie.
+    """Outputs of the heads in one turn, at the n branching nodes of the trie.
 
     Attributes:
         tree: input of the forward pass, or None if no pass was needed.
@@ -37,7 +37,7 @@ class TurnOutputs:
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
-    """Split head outputs by turn. Raise `DivergenceError` if an output is not finite."""
+    """Split the outputs of the heads by turn. Raise `DivergenceError` if an output is not finite."""
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
     if np.isnan(logprobs).any() or not all(np.isfinite(x).all() for x in (values, q_values) if x is not None):
@@ -56,13 +56,13 @@ def guided_logprobs(logprobs: Tensor, q_values: Tensor, beta: float) -> Tensor:
 
         pi_beta(a | s) = pi(a | s) exp(beta q(s, a)) / Z(s)
 
-    `logprobs` and `q_values` are [..., K]. The unit of `beta` is 1 / reward.
+    Z(s) normalizes the probabilities. `logprobs` and `q_values` are [..., K]. The unit of `beta` is 1 / reward.
     """
     return (logprobs + beta * q_values).log_softmax(-1)
 
 
 def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
-    """Return the outputs of a turn under the guided policy."""
+    """Return the outputs of a turn with the log-probabilities of the guided policy."""
     if beta == 0 or outputs.q_values is None:
         return outputs
     logprobs, q_values = torch.from_numpy(outputs.logprobs), torch.from_numpy(outputs.q_values)
@@ -70,7 +70,7 @@ def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
 
 
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return the probability of each command. Later commands with the same tokens get 0."""
+    """Return the probability of each command. If two commands have the same tokens, the later one gets 0."""
     summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
     duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
     probabilities = np.where(duplicate, 0.0, np.exp(summed))
@@ -79,7 +79,7 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return the probability that a sampled command passes each branching node."""
+    """Return, for each branching node, the probability that a sampled command passes through it."""
     reach = np.zeros(len(trie.branching))
     for path in trie.paths:
         summed = 0.0
@@ -97,58 +97,58 @@ def sampling_probabilities(probabilities: Floats, temperature: float, top_p: flo
     if top_p < 1.0:
         order = np.argsort(-probabilities, axis=-1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, -1)
-        kept = np.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)  # if likelier ones sum to less than top_p
+        nucleus = np.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)  # if likelier ones sum to less than top_p
         probabilities = np.zeros_like(probabilities)
-        np.put_along_axis(probabilities, order, kept / kept.sum(-1, keepdims=True), -1)
+        np.put_along_axis(probabilities, order, nucleus / nucleus.sum(-1, keepdims=True), -1)
     return probabilities
 
 
 def sample_command(
     outputs: TurnOutputs,
-    names: Sequence[str],
+    commands: Sequence[str],
     rng: np.random.Generator | None,
     *,
     temperature: float = 1.0,
     top_p: float = 1.0,
     random_share: float = 0.0,
 ) -> tuple[Decision, int]:
-    """Sample a command, and return the decision and the command's index in `names`.
+    """Sample a command. Return the decision, and the command's index in `commands`.
 
-    If `rng` is None, take the most probable command. The decision's probabilities are those before `temperature`,
-    `top_p` and `random_share`.
+    If `rng` is None, take the most probable command. `random_share` is the probability of a random command. The
+    decision's probabilities are those before `temperature`, `top_p` and `random_share` are applied.
     """
     trie, q = outputs.trie, outputs.q_values
     probabilities = command_probabilities(trie, outputs.logprobs)
     if rng is None:
-        command = int(probabilities.argmax())
+        index = int(probabilities.argmax())
     elif random_share and rng.random() < random_share:
-        command = int(rng.integers(len(names)))
+        index = int(rng.integers(len(commands)))
     else:
-        command = int(rng.choice(len(names), p=sampling_probabilities(probabilities, temperature, top_p)))
+        index = int(rng.choice(len(commands), p=sampling_probabilities(probabilities, temperature, top_p)))
     q_values: dict[str, float] = {}
     if q is not None:  # q(s, command) is q of the command's last choice
-        q_values = {name: float(q[path[-1]]) for name, path in zip(names, trie.paths, strict=True) if path}
+        q_values = {command: float(q[path[-1]]) for command, path in zip(commands, trie.paths, strict=True) if path}
     positive = probabilities[probabilities > 0]
-    by_name = dict.fromkeys(names, 0.0)  # a game may list a command twice
-    for name, probability in zip(names, probabilities.tolist(), strict=True):
-        by_name[name] += probability
+    by_command = dict.fromkeys(commands, 0.0)  # a game may list a command twice
+    for command, probability in zip(commands, probabilities.tolist(), strict=True):
+        by_command[command] += probability
     decision = Decision(
-        command=names[command],
-        probabilities=by_name,
+        command=commands[index],
+        probabilities=by_command,
         value=float(outputs.values[0]) if trie.branching else None,
         q_values=q_values,
         entropy=float(-(positive * np.log(positive)).sum()),
     )
-    return decision, command
+    return decision, index
 
 
 def record_command(stream: TokenStream, outputs: TurnOutputs, command: int, label: int | None) -> None:
     """Record the choices of a command. Call this before the command's tokens are appended.
 
-    `command` and `label` are the indices of the played command and of the one to imitate.
+    `command` is the index of the played command, `label` is the index of the command to imitate.
     """
     trie, q = outputs.trie, outputs.q_values
-    expert = {} if label is None else dict(trie.paths[label])
+    expert_choices = {} if label is None else dict(trie.paths[label])
     end = len(stream.tokens) - 1
     for index, child in trie.paths[command]:
         tokens = trie.alternatives[index]
@@ -163,6 +163,6 @@ def record_command(stream: TokenStream, outputs: TurnOutputs, command: int, labe
                 value=float(outputs.values[index]),
                 q_value=0.0 if q is None else float(q[index, child]),
                 entropy=float(-(np.exp(logprobs) * logprobs).sum()),
-                label=expert.get(index),
+                label=expert_choices.get(index),
             )
         )

@@ -16,10 +16,10 @@ from agents.protocol import DivergenceError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The maximum number of tokens of a text, and the tokens that end it."""
+    """The maximum number of tokens of a text, and the tokens that end the text."""
 
     max_tokens: int
-    ends: frozenset[int]
+    end_tokens: frozenset[int]
 
 
 def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
@@ -42,33 +42,36 @@ def generate(
     top_p: float = 1.0,
     guide_beta: float = 0.0,
 ) -> None:
-    """Append a generated text to each stream, and record its tokens as choices.
+    """Append a generated text to each stream, and record the tokens of the text as choices.
 
-    The recorded log-probabilities and entropies are those before `temperature` and `top_p`.
+    The recorded log-probabilities and entropies are those before `temperature` and `top_p` are applied. `guide_beta` is
+    the weight of q (see `guided_logprobs`).
     """
-    model, writing, written = reader.model, list(zip(states, limits, strict=True)), 0
-    while writing:
-        hidden, index = reader.last_states([state for state, _ in writing])
+    model, unfinished, length = reader.model, list(zip(states, limits, strict=True)), 0
+    while unfinished:
+        hidden, rows = reader.last_states([state for state, _ in unfinished])
         logprobs = model.all_logprobs(hidden)  # [n, V]
         if guide_beta:
             logprobs = guided_logprobs(logprobs, model.all_q(hidden), guide_beta)
-        if len(hidden) < len(index):
-            hidden, logprobs = hidden[index], logprobs[index]  # [N, V]
+        if len(hidden) < len(rows):
+            hidden, logprobs = hidden[rows], logprobs[rows]  # [N, V]
         if logprobs[:, 0].isnan().any():  # a row is normalised, so one NaN makes all its entries NaN
             raise DivergenceError(NOT_FINITE)
         if greedy:
             chosen = logprobs.argmax(1, keepdim=True)
         else:
             p = sampling_probabilities(logprobs.exp().cpu().numpy(), temperature, top_p)
-            mass = p.cumsum(1, dtype=np.float64)
-            drawn = (state.rng.random() for state, _ in writing)
-            tokens = [int(row.searchsorted(u * row[-1], side="right")) for row, u in zip(mass, drawn, strict=True)]
+            cumulative = p.cumsum(1, dtype=np.float64)
+            uniforms = (state.rng.random() for state, _ in unfinished)
+            tokens = [
+                int(row.searchsorted(u * row[-1], side="right")) for row, u in zip(cumulative, uniforms, strict=True)
+            ]
             chosen = torch.tensor(tokens, device=model.device)[:, None]
         heads = model.evaluate_heads(hidden, chosen)
         q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q[:, 0]
-        numbers = torch.stack([logprobs.gather(1, chosen)[:, 0], heads.values, q, entropy(logprobs)], dim=1)
-        for (state, _), token, row in zip(writing, chosen[:, 0].tolist(), numbers.tolist(), strict=True):
-            logprob, value, q_value, spread = row
+        statistics = torch.stack([logprobs.gather(1, chosen)[:, 0], heads.values, q, entropy(logprobs)], dim=1)
+        for (state, _), token, row in zip(unfinished, chosen[:, 0].tolist(), statistics.tolist(), strict=True):
+            logprob, value, q_value, choice_entropy = row
             state.stream.record(
                 Choice(
                     position=len(state.stream.tokens) - 1,
@@ -78,9 +81,13 @@ def generate(
                     logprob=logprob,
                     value=value,
                     q_value=q_value,
-                    entropy=spread,
+                    entropy=choice_entropy,
                 )
             )
             state.stream.tokens.append(token)
-        written += 1
-        writing = [(s, e) for s, e in writing if s.stream.tokens[-1] not in e.ends and written < e.max_tokens]
+        length += 1
+        unfinished = [
+            (state, limit)
+            for state, limit in unfinished
+            if state.stream.tokens[-1] not in limit.end_tokens and length < limit.max_tokens
+        ]

@@ -16,7 +16,7 @@ from agents.text.prompt import PromptFormat
 
 
 class StreamRecorder:
-    """Converts recorded episodes to segments, in which all outputs of the model are 0.
+    """Converts recorded episodes to segments, in which all outputs of the heads are 0.
 
     In `trie` mode, an inadmissible command has no choices. In `free` mode, each token of a command and the first token
     of its terminator are choices.
@@ -29,17 +29,17 @@ class StreamRecorder:
     def record(
         self, turns: Sequence[Turn], commands: Sequence[str], imitated: Sequence[bool], end: EpisodeEnd
     ) -> list[Segment]:
-        """Return the segments of an episode, in order of time. `imitated` says which commands get labels.
+        """Return the segments of an episode, in order of time. `imitated` tells which commands get labels.
 
         A truncated episode has an additional last choice for its final state.
         """
         total = sum(turn.reward for turn in turns) + end.reward
         prompt = turns[0].prompt if turns else ""
-        stream = TokenStream(episode=end.episode, gamma=self.gamma, prompt=prompt, remaining=total)
-        write = self._free if self.mode == "free" else self._admissible
-        for turn, command, label in zip(turns, commands, imitated, strict=True):
+        stream = TokenStream(episode=end.episode, gamma=self.gamma, prompt=prompt, return_to_go=total)
+        write_command = self._write_free if self.mode == "free" else self._write_admissible
+        for turn, command, labelled in zip(turns, commands, imitated, strict=True):
             stream.begin_turn(turn.reward)
-            write(stream, turn, command, label=label)
+            write_command(stream, turn, command, labelled=labelled)
         truncated = end.truncated and not end.terminated
         if truncated:
             stream.begin_turn(end.reward)
@@ -48,39 +48,42 @@ class StreamRecorder:
         reward = 0.0 if truncated else end.reward
         return stream.finish(reward, bootstrap=None, whole_vocabulary=self.mode == "free")
 
-    def _admissible(self, stream: TokenStream, turn: Turn, command: str, *, label: bool) -> None:
+    def _write_admissible(self, stream: TokenStream, turn: Turn, command: str, *, labelled: bool) -> None:
         names = list(turn.info["admissible_commands"])
         if command not in names:
-            tokens = self._writer.command(command, turn) + self._writer.end_of_command(turn)
+            tokens = self._writer.command_tokens(command, turn) + self._writer.terminator_tokens(turn)
             self._writer.append(stream, turn.observation, first=turn.first, reserve=len(tokens))
             self._writer.extend(stream, tokens)
             return
         trie, index = self._writer.trie(turn), names.index(command)
         self._writer.append(stream, turn.observation, first=turn.first, reserve=max(map(len, trie.commands)))
-        record_command(stream, _zeros(trie), index, index if label else None)
+        record_command(stream, _zero_outputs(trie), index, index if labelled else None)
         self._writer.extend(stream, trie.commands[index])
 
-    def _free(self, stream: TokenStream, turn: Turn, command: str, *, label: bool) -> None:
-        tokens, end = self._writer.command(command, turn), self._writer.end_of_command(turn)
-        reserve = max(len(tokens) + len(end), MAX_COMMAND_TOKENS + 1)  # as for a text that the agent generates
+    def _write_free(self, stream: TokenStream, turn: Turn, command: str, *, labelled: bool) -> None:
+        tokens, terminator = self._writer.command_tokens(command, turn), self._writer.terminator_tokens(turn)
+        reserve = max(len(tokens) + len(terminator), MAX_COMMAND_TOKENS + 1)  # as for a text that the agent generates
         self._writer.append(stream, turn.observation, first=turn.first, reserve=reserve)
-        for token in [*tokens, *end[:1]]:
-            stream.record(_choice(stream, token, 0 if label else None))
+        for token in [*tokens, *terminator[:1]]:
+            stream.record(_choice(stream, token, 0 if labelled else None))
             self._writer.extend(stream, [token])
-        self._writer.extend(stream, end[1:])
+        self._writer.extend(stream, terminator[1:])
 
 
-def evaluated(segments: Sequence[Segment], numbers: Sequence[Choice], *, truncated: bool) -> list[Segment]:
-    """Replace the choices of segments by `numbers`. If `truncated`, remove the additional last one."""
-    following = [*(choice.value for choice in numbers[1:]), 0.0]
-    remaining = (replace(choice, next_value=v) for choice, v in zip(numbers, following, strict=True))
-    filled = [tuple(next(remaining) for _ in segment.choices) for segment in segments]
+def replace_choices(segments: Sequence[Segment], choices: Sequence[Choice], *, truncated: bool) -> list[Segment]:
+    """Return the segments with `choices` in place of their own.
+
+    If `truncated` is True, the additional last choice is removed.
+    """
+    next_values = [*(choice.value for choice in choices[1:]), 0.0]
+    new_choices = (replace(choice, next_value=v) for choice, v in zip(choices, next_values, strict=True))
+    segment_choices = [tuple(next(new_choices) for _ in segment.choices) for segment in segments]
     if truncated:
-        filled[-1] = filled[-1][:-1]
+        segment_choices[-1] = segment_choices[-1][:-1]
     return [
-        replace(segment, choices=own, tokens=segment.tokens[: own[-1].position + 1])
-        for segment, own in zip(segments, filled, strict=True)
-        if own
+        replace(segment, choices=choices_left, tokens=segment.tokens[: choices_left[-1].position + 1])
+        for segment, choices_left in zip(segments, segment_choices, strict=True)
+        if choices_left
     ]
 
 
@@ -88,6 +91,6 @@ def _choice(stream: TokenStream, token: int, label: int | None) -> Choice:
     return Choice(position=len(stream.tokens) - 1, turn=stream.turn, alternatives=(token,), chosen=0, label=label)
 
 
-def _zeros(trie: Trie) -> TurnOutputs:
+def _zero_outputs(trie: Trie) -> TurnOutputs:
     rows, columns = len(trie.branching), max(map(len, trie.alternatives), default=1)
     return TurnOutputs(trie=trie, logprobs=np.zeros((rows, columns)), values=np.zeros(rows))

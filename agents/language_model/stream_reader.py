@@ -1,4 +1,4 @@
-"""Reads the token streams of live episodes. Tokens that several streams share are read once."""
+"""Runs the trunk on the token streams of live episodes. Prefixes that several streams share are computed once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,18 +15,18 @@ from agents.model.kv_cache import RaggedCache
 from agents.model.tree_decoder import TreeInput, commit_branches, forward_trees
 
 MAX_OUTPUTS = 2048
-"""Maximum number of stored head outputs and of stored values. A full store is emptied."""
+"""Maximum number of stored `TurnOutputs`, and of stored values. A full store is emptied."""
 
 
 class StreamReader:
-    """Reads streams through a key/value cache.
+    """Runs the trunk on streams with a key/value cache.
 
-    Gradient steps and changes of the training mode are noticed when an episode begins. After any other change of the
-    model, such as switching off an adapter, call `forget`.
+    `begin` detects gradient steps and changes of the training mode. After any other change of the model, such as
+    switching off an adapter, call `forget`.
 
     Attributes:
-        tokens: number of tokens that would have been read without sharing.
-        computed: number of tokens that the model has read.
+        tokens: number of tokens that the trunk would have processed without shared prefixes.
+        computed: number of tokens that the trunk has processed.
     """
 
     def __init__(self, model: ActorCritic, *, share: bool = True) -> None:
@@ -35,100 +35,102 @@ class StreamReader:
         self.forget()
 
     def forget(self) -> None:
-        """Free the cache and all stored outputs. No episode may be live."""
-        self._cache, self._rows = RaggedCache(self.model.layers), 0
+        """Free the cache and all stored outputs. Call this only while no episode is live."""
+        self._cache, self._min_rows = RaggedCache(self.model.layers), 0
         # The key is (tokens, id of the trie). The stored output refers to its trie, so no other trie has this id.
         self._outputs: dict[tuple[tuple[int, ...], int], TurnOutputs] = {}
         self._values: dict[tuple[int, ...], float] = {}
         self._version = self._model_version()
 
-    def begin(self, live: int) -> None:
-        """Prepare for a new episode. `live` is the number of live episodes, including the new one."""
+    def begin(self, live_episodes: int) -> None:
+        """Prepare for a new episode. `live_episodes` is the number of live episodes, with the new one."""
         if self._version != (version := self._model_version()):
             self._version = version
             self._outputs, self._values = {}, {}
-            self._cache.hide()
-        self._rows = max(self._rows, live)
+            self._cache.mark_stale()
+        self._min_rows = max(self._min_rows, live_episodes)
 
     @torch.no_grad()
     def evaluate(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
-        """Return each episode's head outputs at the branching nodes of its trie."""
+        """Return, for each episode, the outputs of the heads at the branching nodes of its trie."""
         keys = [(tuple(state.stream.tokens), id(trie)) for state, trie in zip(states, tries, strict=True)]
-        choosing = [place for place, trie in enumerate(tries) if trie.branching]
-        for place in choosing:
-            self._count(states[place])
-        new = [place for place in choosing if keys[place] not in self._outputs]
-        index, different = self._distinct([keys[place] for place in new])
-        read = self._read([states[new[one]] for one in different], [tries[new[one]] for one in different])
-        outputs = {place: self._outputs[keys[place]] for place in choosing if keys[place] in self._outputs}
-        outputs |= {place: replace(read[one], tree=None) for place, one in zip(new, index, strict=True)}
-        if self._shares:
-            if len(self._outputs) + len(read) > MAX_OUTPUTS:
+        choosing = [index for index, trie in enumerate(tries) if trie.branching]
+        for index in choosing:
+            self._count_tokens(states[index])
+        missing = [index for index in choosing if keys[index] not in self._outputs]
+        key_numbers, first_indices = self._distinct([keys[index] for index in missing])
+        new_outputs = self._read(
+            [states[missing[i]] for i in first_indices], [tries[missing[i]] for i in first_indices]
+        )
+        outputs = {index: self._outputs[keys[index]] for index in choosing if keys[index] in self._outputs}
+        outputs |= {index: replace(new_outputs[n], tree=None) for index, n in zip(missing, key_numbers, strict=True)}
+        if self._is_sharing:
+            if len(self._outputs) + len(new_outputs) > MAX_OUTPUTS:
                 self._outputs.clear()
-            self._outputs |= {keys[place]: outputs[place] for place in new}
-        outputs |= {new[one]: output for one, output in zip(different, read, strict=True)}
-        return [outputs.get(place, TurnOutputs(trie=trie)) for place, trie in enumerate(tries)]
+            self._outputs |= {keys[index]: outputs[index] for index in missing}
+        outputs |= {missing[i]: output for i, output in zip(first_indices, new_outputs, strict=True)}
+        return [outputs.get(index, TurnOutputs(trie=trie)) for index, trie in enumerate(tries)]
 
     def _read(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
         if not states:
             return []
-        trees = [self._unread(state, trie) for state, trie in zip(states, tries, strict=True)]
+        trees = [self._tree_input(state, trie) for state, trie in zip(states, tries, strict=True)]
         hidden = forward_trees(self.model, self._cache, trees)
         alternatives = pad_alternatives([tokens for trie in tries for tokens in trie.alternatives])
         return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
 
     def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
-        """Keep the commands with the indices `commands` in the cache."""
+        """Append the played commands, whose indices are `commands`, to the cache."""
         chosen = zip(outputs, commands, strict=True)
         commit_branches(self._cache, [(output.tree, command) for output, command in chosen if output.tree])
         for state, output, command in zip(states, outputs, commands, strict=True):
             if output.trie.branching:
                 branch = output.trie.commands[command]
-                length = sum(branch[: len(prefix)] == prefix for prefix in output.trie.inner)
-                state.seen += length
+                length = sum(branch[: len(prefix)] == prefix for prefix in output.trie.input_nodes)
+                state.counted += length
                 self.tokens += length
                 self.computed += length if output.tree else 0
 
     @torch.no_grad()
     def last_states(self, states: Sequence[EpisodeState]) -> tuple[Tensor, list[int]]:
-        """Read each stream to its end.
+        """Return the last hidden states [n, d] at the ends of n different streams.
 
-        Return the last hidden states [n, d] of n different streams, and the row of each episode.
+        Also return, for each episode, the row of its stream in these states.
         """
         for state in states:
-            self._count(state)
-        index, different = self._distinct([tuple(state.stream.tokens) for state in states])
-        trees = [self._unread(states[place]) for place in different]
-        return forward_trees(self.model, self._cache, trees), index
+            self._count_tokens(state)
+        rows, first_indices = self._distinct([tuple(state.stream.tokens) for state in states])
+        trees = [self._tree_input(states[index]) for index in first_indices]
+        return forward_trees(self.model, self._cache, trees), rows
 
     @torch.no_grad()
     def last_values(self, states: Sequence[EpisodeState]) -> list[float]:
         """Return v at the end of each stream."""
         streams = [tuple(state.stream.tokens) for state in states]
-        values = {place: self._values[stream] for place, stream in enumerate(streams) if stream in self._values}
-        if new := [place for place in range(len(states)) if place not in values]:
-            hidden, index = self.last_states([states[place] for place in new])
-            values |= zip(new, self.model.heads.values(hidden)[index].tolist(), strict=True)
-        if self._shares:
-            if len(self._values) + len(new) > MAX_OUTPUTS:
+        values = {index: self._values[stream] for index, stream in enumerate(streams) if stream in self._values}
+        if missing := [index for index in range(len(states)) if index not in values]:
+            hidden, rows = self.last_states([states[index] for index in missing])
+            values |= zip(missing, self.model.heads.values(hidden)[rows].tolist(), strict=True)
+        if self._is_sharing:
+            if len(self._values) + len(missing) > MAX_OUTPUTS:
                 self._values.clear()
-            self._values |= {streams[place]: values[place] for place in new}
-        return [values[place] for place in range(len(states))]
+            self._values |= {streams[index]: values[index] for index in missing}
+        return [values[index] for index in range(len(states))]
 
     def release(self, state: EpisodeState) -> None:
         if state.row is not None:
             self._cache.free_row(state.row)
             state.row = None
-        state.seen = 0
+        state.counted = 0
 
     @property
-    def _shares(self) -> bool:
+    def _is_sharing(self) -> bool:
         return self.share and not self.model.training  # dropout gives equal streams different outputs
 
-    def _unread(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
+    def _tree_input(self, state: EpisodeState, trie: Trie | None = None) -> TreeInput:
         tokens = state.stream.tokens
-        if self._shares:
-            state.row = self._cache.extend(state.row, tokens, rows=self._rows)
+        if self._is_sharing:
+            state.row = self._cache.extend(state.row, tokens, min_rows=self._min_rows)
         elif state.row is None:
             state.row = self._cache.add_row()
         unread = tokens[self._cache.lengths[state.row] :]
@@ -136,19 +138,18 @@ class StreamReader:
         return TreeInput(row=state.row, tokens=unread, trie=trie)
 
     def _distinct(self, keys: Sequence[object]) -> tuple[list[int], list[int]]:
-        """Number the distinct keys. Return each key's number, and the first place of each number."""
-        keys = keys if self._shares else range(len(keys))
-        places: dict[object, int] = {}
-        for place, key in enumerate(keys):
-            places.setdefault(key, place)
-        number = {key: index for index, key in enumerate(places)}
-        return [number[key] for key in keys], list(places.values())
+        """Number the distinct keys. Return the number of each key, and the index of each number's first key."""
+        keys = keys if self._is_sharing else range(len(keys))
+        first_index: dict[object, int] = {}
+        for index, key in enumerate(keys):
+            first_index.setdefault(key, index)
+        number = {key: index for index, key in enumerate(first_index)}
+        return [number[key] for key in keys], list(first_index.values())
 
-    def _count(self, state: EpisodeState) -> None:
-        self.tokens += len(state.stream.tokens) - state.seen
-        state.seen = len(state.stream.tokens)
+    def _count_tokens(self, state: EpisodeState) -> None:
+        self.tokens += len(state.stream.tokens) - state.counted
+        state.counted = len(state.stream.tokens)
 
     def _model_version(self) -> tuple[object, ...]:
-        """Return a value that changes with gradient steps, the training mode and the logit transform."""
         versions = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.model.parameters())
         return self.model.training, self.model.logit_transform, hash(versions)

@@ -21,32 +21,35 @@ class StreamWriter:
         self._tries: dict[tuple[str, ...], Trie] = {}
 
     def append(self, stream: TokenStream, observation: str, *, first: bool, reserve: int) -> bool:
-        """Append an observation, with room for `reserve` more tokens. Return whether the stream was cut."""
-        prompt, remaining = stream.prompt, stream.remaining
-        text = self.prompt.before_command(observation, game_prompt=prompt, first=first, remaining=remaining)
+        """Append an observation, and leave room for `reserve` more tokens. Return whether the stream was cut.
+
+        `first` tells whether the observation opens the episode.
+        """
+        prompt, return_to_go = stream.prompt, stream.return_to_go
+        text = self.prompt.before_command(observation, game_prompt=prompt, first=first, return_to_go=return_to_go)
         self.extend(stream, self.tokenizer.begin(text) if first else self.tokenizer.encode(text))
         if not stream.tokens:
             raise AgentError("the game opens without any text; a language model needs at least one token to read")
         if first:
-            stream.opening = min(len(stream.tokens), self.context // 4)
+            stream.opening_length = min(len(stream.tokens), self.context // 4)
         if len(stream.tokens) + reserve <= self.context:
             return False
         room = self.context - reserve
         if room < 1:
             raise AgentError(f"a command of {reserve} tokens does not fit into a context of {self.context} tokens")
-        stream.opening = min(stream.opening, room // 2)
-        stream.cut(max(1, min(self.context // 2, room) - stream.opening))
+        stream.opening_length = min(stream.opening_length, room // 2)
+        stream.cut(max(1, min(self.context // 2, room) - stream.opening_length))
         return True
 
     def extend(self, stream: TokenStream, tokens: tuple[int, ...] | list[int]) -> None:
         stream.tokens += tokens
         self.tokens += len(tokens)
 
-    def command(self, text: str, turn: Turn) -> list[int]:
+    def command_tokens(self, text: str, turn: Turn) -> list[int]:
         """Return the tokens of a command, without its terminator."""
         return self.tokenizer.encode(self.prompt.command(text, game_prompt=turn.prompt))
 
-    def end_of_command(self, turn: Turn) -> list[int]:
+    def terminator_tokens(self, turn: Turn) -> list[int]:
         return self.tokenizer.encode(self.prompt.after_command(game_terminator=turn.terminator))
 
     def trie(self, turn: Turn) -> Trie:
@@ -54,8 +57,8 @@ class StreamWriter:
         if key not in self._tries:
             if len(self._tries) >= MAX_TRIES:
                 self._tries.clear()
-            end = self.end_of_command(turn)
-            commands = [self.command(command, turn) + end for command in key[2:]]
+            terminator = self.terminator_tokens(turn)
+            commands = [self.command_tokens(command, turn) + terminator for command in key[2:]]
             try:
                 self._tries[key] = build_trie(commands)
             except ValueError as error:

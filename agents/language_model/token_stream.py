@@ -1,6 +1,7 @@
 """Token streams: the texts of a game and the agent's commands.
 
-Tokens that the agent sampled among several are choices. A stream that outgrows the context is cut into segments.
+Choices are the tokens that the agent sampled from several alternatives. A stream that outgrows the context is cut
+into segments.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A token that the agent sampled among several.
+    """A token that the agent sampled from several alternatives.
 
     Attributes:
         position: index of the token before the choice, at which the heads are evaluated.
-        alternatives: ids of the possible tokens. Free generation lists only the chosen one.
+        alternatives: ids of the possible tokens. Free generation lists only the chosen token.
         chosen: index of the chosen token among the alternatives.
         logprob: log pi(chosen token | stream), nats.
         value: v(s), units of reward.
@@ -24,7 +25,7 @@ class Choice:
         reward: discounted sum of the rewards until the next choice.
         discount: gamma^k for k turns until the next choice, or 0 if the episode terminates first.
         next_value: v at the next choice, or at the end of a truncated episode.
-        label: index of the token to imitate, if any.
+        label: index of the token to imitate among the alternatives, if any.
     """
 
     position: int
@@ -45,7 +46,7 @@ class Choice:
 class Segment:
     """A finished part of a stream, with L tokens and T >= 1 choices.
 
-    `tokens` [L] ends at the last choice. `choices` [T] are in order of time.
+    `tokens` [L] ends with the token before the last choice. `choices` [T] are in order of time.
     """
 
     episode: int
@@ -68,21 +69,21 @@ class TokenStream:
 
     Attributes:
         gamma: discount per turn.
-        remaining: return-to-go at the current turn. In play, it starts at the wanted return.
+        return_to_go: sum of the rewards from the current turn on. In play, it starts at the target return.
         tokens: tokens of the current segment.
         choices: choices of the whole episode.
-        opening: number of opening tokens, which every segment repeats.
-        _cuts: for each cut, the number of choices before it, and the tokens of the segment that ended.
+        opening_length: number of opening tokens, which every segment repeats.
     """
 
     episode: int
     gamma: float
     prompt: str = ""
-    remaining: float = 0.0
+    return_to_go: float = 0.0
     tokens: list[int] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
-    opening: int = 0
+    opening_length: int = 0
     turn: int = -1
+    # for each cut, the number of choices before it, and the tokens of the segment that ended
     _cuts: list[tuple[int, list[int]]] = field(default_factory=list)
 
     def record(self, choice: Choice) -> None:
@@ -92,23 +93,23 @@ class TokenStream:
         self.choices.append(choice)
 
     def begin_turn(self, reward: float) -> None:
-        """Begin a turn. `reward` is the reward of the last command."""
+        """Begin a turn. `reward` is the reward of the previous command."""
         self.turn += 1
-        self.remaining -= reward
+        self.return_to_go -= reward
         self._add_reward(reward, self.gamma)
 
-    def cut(self, keep: int) -> None:
-        """End the segment. The next one begins with the opening and the last `keep` >= 1 tokens.
+    def cut(self, tail: int) -> None:
+        """End the segment. The next segment begins with the opening and the last `tail` >= 1 tokens.
 
         The caller must release the cache row, because the positions change.
         """
         self._cuts.append((len(self.choices), self.tokens))
-        self.tokens = self.tokens[: self.opening] + self.tokens[-keep:]
+        self.tokens = self.tokens[: self.opening_length] + self.tokens[-tail:]
 
     def finish(self, reward: float, *, bootstrap: float | None, whole_vocabulary: bool = False) -> list[Segment]:
         """Close the episode. Return the segments that contain choices, in order of time.
 
-        `bootstrap` is v of the final state if the episode was truncated.
+        `bootstrap` is v of the final state if the episode was truncated, or else None.
         """
         self._add_reward(reward, 0.0 if bootstrap is None else self.gamma)
         if self.choices and bootstrap is not None:
@@ -116,26 +117,26 @@ class TokenStream:
         segments, start = [], 0
         for end, tokens in [*self._cuts, (len(self.choices), self.tokens)]:
             if choices := tuple(self.choices[start:end]):
-                used = np.asarray(tokens[: choices[-1].position + 1], dtype=np.int64)
+                token_ids = np.asarray(tokens[: choices[-1].position + 1], dtype=np.int64)
                 segments.append(
-                    Segment(episode=self.episode, tokens=used, choices=choices, whole_vocabulary=whole_vocabulary)
+                    Segment(episode=self.episode, tokens=token_ids, choices=choices, whole_vocabulary=whole_vocabulary)
                 )
             start = end
         return segments
 
     def _add_reward(self, reward: float, discount: float) -> None:
         if self.choices:  # rewards before the first choice are not caused by a choice
-            last = self.choices[-1]
+            choice = self.choices[-1]
             self.choices[-1] = replace(
-                last, reward=last.reward + last.discount * reward, discount=last.discount * discount
+                choice, reward=choice.reward + choice.discount * reward, discount=choice.discount * discount
             )
 
 
 @dataclass(slots=True)
 class EpisodeState:
-    """A live episode. `row` is its cache row, and `seen` the number of tokens that the reader has counted."""
+    """A live episode. `row` is its cache row, and `counted` is the number of tokens that the reader has counted."""
 
     stream: TokenStream
     rng: np.random.Generator
     row: int | None = None
-    seen: int = 0
+    counted: int = 0

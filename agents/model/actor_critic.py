@@ -1,6 +1,6 @@
-"""A causal language model with a policy head, a value head and Q heads.
+"""A causal language model with value and Q heads. Its lm_head is the policy.
 
-The heads are evaluated only at choices, the tokens that the agent samples among several.
+The heads are evaluated only at choices, the tokens that the agent samples from several alternatives.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from agents.model.head_outputs import Choices, HeadOutputs, entropy
 from agents.model.heads import Heads
 from agents.model.logit_transform import LogitTransform, measure_transform
-from agents.model.vocabulary_terms import Rows, VocabularyTerms, bfloat16_factors
+from agents.model.vocabulary_terms import RowFunction, VocabularyTerms, bfloat16_factors
 
 
 class ActorCritic(nn.Module):
-    """A causal language model of the `transformers` library and its heads.
+    """A causal language model of the `transformers` library (the trunk) and its heads.
 
-    With `noisy_trunk`, training mode turns on the trunk's own noise, such as dropout.
+    If `noisy_trunk` is True, training mode turns on the trunk's own noise, such as dropout.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
@@ -30,17 +30,17 @@ class ActorCritic(nn.Module):
         # by name; `parameters()` returns whole parameters while the trunk is gathered
         self.shards: dict[str, nn.Parameter] = {}
         self.logit_transform = LogitTransform()
-        self._converted: tuple[tuple[int, int] | None, Tensor]
+        self._float32_weight: tuple[tuple[int, int] | None, Tensor]
         self.forget_conversions()
 
     @property
     def base(self) -> Any:
-        """The language model without the adapter."""
+        """The language model without the wrapper of an adapter."""
         return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
 
     @property
     def decoder(self) -> Any:
-        """The module that computes the hidden states."""
+        """The module that computes the hidden states of token ids."""
         decoder = self.base.get_decoder()
         return self.base.model if decoder is self.base else decoder  # Llama 4 misnames its decoder
 
@@ -51,7 +51,7 @@ class ActorCritic(nn.Module):
 
     @property
     def context(self) -> int:
-        """Maximum number of tokens of a stream."""
+        """Maximum length of a stream, in tokens."""
         names = ("max_position_embeddings", "window_size")  # GPT-Neo has a window
         return min(int(limit) for name in names if (limit := getattr(self.config, name, None)) is not None)
 
@@ -83,7 +83,7 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def mode(self, *, training: bool) -> Iterator[None]:
-        """Set training or evaluation mode within the context."""
+        """Within the context, set training or evaluation mode."""
         before = self.training
         self.train(training)
         try:
@@ -93,12 +93,11 @@ class ActorCritic(nn.Module):
 
     def enable_gradient_checkpointing(self) -> None:
         """Turn on gradient checkpointing, which has no effect in evaluation mode."""
-        newer = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
-        enable = getattr(self.base, "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable")
+        renamed = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
+        enable = getattr(self.base, "activation_checkpointing_enable" if renamed else "gradient_checkpointing_enable")
         enable({"use_reentrant": False})  # otherwise, an input without gradient would leave a layer without gradients
 
     def without_adapter(self) -> AbstractContextManager[Any]:
-        """Disable the adapter, if any, within the context."""
         return self.lm.disable_adapter() if hasattr(self.lm, "disable_adapter") else nullcontext()
 
     def hidden_states(self, tokens: Tensor, **kwargs: Any) -> Tensor:
@@ -108,40 +107,40 @@ class ActorCritic(nn.Module):
         return states
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
-        """Return log pi [N, V] of all tokens at hidden states [N, d]."""
+        """Return log pi [N, V] of all tokens, given hidden states [N, d]."""
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             z = nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias())
             return self.logit_transform(z).log_softmax(-1)
 
     @torch.no_grad()
     def all_q(self, hidden: Tensor) -> Tensor:
-        """Return q [N, V] of all tokens at hidden states [N, d]."""
+        """Return q [N, V] of all tokens, given hidden states [N, d]."""
         weight = self._vocabulary_weight()
         tokens = torch.arange(len(weight), device=weight.device)
         return self.heads.q_values(hidden, tokens, weight, target=True).amin(-1)
 
     def evaluate_heads(
-        self, hidden: Tensor, alternatives: Tensor, distinct: tuple[Tensor, Tensor] | None = None
+        self, hidden: Tensor, alternatives: Tensor, distinct_tokens: tuple[Tensor, Tensor] | None = None
     ) -> HeadOutputs:
-        """Evaluate all heads at hidden states [N, d], for alternatives [N, K] padded with -1.
+        """Evaluate all heads at N choices, given hidden states [N, d] and alternatives [N, K], padded with -1.
 
-        `distinct` holds the distinct tokens [U], and the index [N, K] of each alternative among them.
+        `distinct_tokens` holds the distinct alternatives [U], and the index [N, K] of each alternative among them.
         """
-        tokens, index = distinct or torch.unique(alternatives.clamp_min(0), return_inverse=True)
+        tokens, index = distinct_tokens or torch.unique(alternatives.clamp_min(0), return_inverse=True)
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
         z = nn.functional.linear(hidden.float(), weight.float(), self._bias(tokens)).gather(1, index)
         logprobs = self.logit_transform(z).masked_fill(alternatives < 0, -torch.inf).log_softmax(-1)
-        q = target = None
+        q = target_q = None
         if len(self.heads.q):
             q = self.heads.q_values(hidden, tokens, weight).take_along_dim(index[:, :, None], 1)
             if self.heads.target_q is not None:
-                target = self.heads.q_values(hidden, tokens, weight, target=True).take_along_dim(index[:, :, None], 1)
+                target_q = self.heads.q_values(hidden, tokens, weight, target=True).take_along_dim(index[:, :, None], 1)
         return HeadOutputs(
             logprobs=logprobs,
             entropy=entropy(logprobs),
             values=self.heads.values(hidden),
             q_values=q,
-            target_q_values=target,
+            target_q_values=target_q,
         )
 
     def evaluate_choices(
@@ -149,26 +148,26 @@ class ActorCritic(nn.Module):
         hidden: Tensor,
         choices: Choices,
         *,
-        reference: Rows | None = None,
+        reference: RowFunction | None = None,
         with_expected_q: bool = False,
         with_q_logprobs: bool = False,
-        distinct: tuple[Tensor, Tensor] | None = None,
+        distinct_tokens: tuple[Tensor, Tensor] | None = None,
     ) -> HeadOutputs:
-        """Evaluate the heads at choices. `hidden` [B, L, d] holds the last hidden states.
+        """Evaluate the heads at choices, given the last hidden states [B, L, d].
 
-        `reference` maps a slice of n choices to log pi_ref [n, K], or to [n, V] for the whole vocabulary.
+        `reference` maps a slice of n choices to log pi_ref: [n, K] of the alternatives, or [n, V] of all tokens.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]
-        heads = self.evaluate_heads(states, choices.alternatives, distinct)
+        heads = self.evaluate_heads(states, choices.alternatives, distinct_tokens)
         if with_q_logprobs:
             heads = replace(heads, q_logprobs=self._q_logprobs(states, choices, heads))
         if choices.whole_vocabulary:
-            return self._over_vocabulary(states, choices.alternatives[:, 0], heads, reference, with_expected_q)
+            return self._with_vocabulary_terms(states, choices.alternatives[:, 0], heads, reference, with_expected_q)
         p = heads.logprobs.exp()
         if reference is not None:
-            logprobs = reference(slice(None))
-            ratio = torch.where(logprobs == -torch.inf, 0.0, heads.logprobs - logprobs)
-            heads = replace(heads, kl=(p * ratio).sum(-1))
+            reference_logprobs = reference(slice(None))
+            log_ratio = torch.where(reference_logprobs == -torch.inf, 0.0, heads.logprobs - reference_logprobs)
+            heads = replace(heads, kl=(p * log_ratio).sum(-1))
         if with_expected_q:
             assert heads.recorded_q is not None
             heads = replace(heads, expected_q=(p * heads.recorded_q.detach()).sum(-1))
@@ -183,12 +182,11 @@ class ActorCritic(nn.Module):
         logprobs = heads.q_values.masked_fill(padding, -torch.inf).log_softmax(1)
         return logprobs.take_along_dim(choices.chosen[:, None, None], 1).squeeze(1)
 
-    def _over_vocabulary(
-        self, states: Tensor, chosen: Tensor, heads: HeadOutputs, reference: Rows | None, with_expected_q: bool
+    def _with_vocabulary_terms(
+        self, states: Tensor, chosen: Tensor, heads: HeadOutputs, reference: RowFunction | None, with_expected_q: bool
     ) -> HeadOutputs:
-        """Add the terms over the whole vocabulary to `heads`. `states` is [N, d], `chosen` [N]."""
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
-            logprobs, spread, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
+            logprobs, entropies, kl, expected_q = VocabularyTerms.apply(  # type: ignore[no-untyped-call]
                 states.float() if torch.is_grad_enabled() else states.detach().float(),
                 self._vocabulary_weight(),
                 self._bias(),
@@ -200,27 +198,28 @@ class ActorCritic(nn.Module):
         return replace(
             heads,
             logprobs=logprobs[:, None],
-            entropy=spread,
+            entropy=entropies,
             kl=None if reference is None else kl,
             expected_q=expected_q if with_expected_q else None,
         )
 
     def forward(self, tokens: Tensor, choices: Choices) -> HeadOutputs:
-        """Run the trunk on streams [B, L], and evaluate the heads at the choices."""
+        """Run the trunk on token ids [B, L], and evaluate the heads at the choices."""
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
     def measure_logit_transform(self) -> None:
-        """Measure and set `logit_transform`. Raise `AgentError` if none fits the model."""
+        """Measure and set `logit_transform`. Raise `AgentError` if no transform fits the model."""
         tolerance = 1e-4 if self.dtype == torch.float32 else 0.02  # bfloat16 gives 0.002
         with self.mode(training=False), self.in_trunk_dtype():
-            head = self.base.get_output_embeddings()
-            self.logit_transform = measure_transform(self.lm, self.decoder, head, tolerance=tolerance)
+            lm_head = self.base.get_output_embeddings()
+            self.logit_transform = measure_transform(self.lm, self.decoder, lm_head, tolerance=tolerance)
 
     def in_trunk_dtype(self) -> torch.autocast:
-        """Let the trunk and the adapter compute in the trunk's data type."""
+        """Return a context in which the trunk and the adapter compute in the trunk's data type."""
         # this also casts the adapter's weights, which are float32 so that rounding does not cancel small update steps
-        kind = "cpu" if self.device.type == "meta" else self.device.type  # a model without memory has no own autocast
-        return torch.autocast(kind, self.dtype, enabled=self.dtype != torch.float32)
+        # a model without memory has no autocast of its own
+        device_type = "cpu" if self.device.type == "meta" else self.device.type
+        return torch.autocast(device_type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _vocabulary_weight(self) -> Tensor:
         """Return the lm_head's weight [V, d] in float32."""
@@ -230,14 +229,14 @@ class ActorCritic(nn.Module):
         if weight.dtype == torch.float32:
             return weight.detach()  # so that `VocabularyTerms` stores nothing for a backward pass
         key = (weight.data_ptr(), weight._version)
-        if key != self._converted[0]:  # generation needs the weight for every token, so it is converted only once
-            self._converted = (key, weight.detach().float())
-        return self._converted[1]
+        if key != self._float32_weight[0]:  # generation needs the weight for every token, so it is converted only once
+            self._float32_weight = (key, weight.detach().float())
+        return self._float32_weight[1]
 
     def forget_conversions(self) -> None:
         """Free the float32 copy of the lm_head's weight. Call this after gathering a trunk."""
         # gathering keeps the weight's address and version, so `_vocabulary_weight` does not notice it
-        self._converted = (None, torch.empty(0))
+        self._float32_weight = (None, torch.empty(0))
 
     def _bias(self, tokens: Tensor | None = None) -> Tensor | None:
         bias = getattr(self.base.get_output_embeddings(), "bias", None)

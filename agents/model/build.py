@@ -21,13 +21,13 @@ LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 
 
 def assemble(
-    config: ModelConfig, vocabulary: Sequence[str] | None, further: Sequence[str] = ()
+    config: ModelConfig, vocabulary: Sequence[str] | None, extra_texts: Sequence[str] = ()
 ) -> tuple[ActorCritic, Any]:
-    """Build an untrained model and its tokenizer.
+    """Build a model with untrained heads, and its tokenizer.
 
     Args:
         vocabulary: all words of the games, for a new trunk. If None, TextWorld's words are used.
-        further: texts whose words are added to TextWorld's.
+        extra_texts: texts whose words are added to TextWorld's words.
     """
     if config.trunk not in SCRATCH:
         lm, tokenizer = _load_trunk(config)
@@ -36,30 +36,30 @@ def assemble(
         raise AgentError(f"--lora adapts a pretrained trunk, but {config.trunk!r} starts from random weights")
     from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
 
-    words = [*textworld_vocabulary(), *further] if vocabulary is None else vocabulary
+    words = [*textworld_vocabulary(), *extra_texts] if vocabulary is None else vocabulary
     tokenizer = word_tokenizer(words, specials=vocabulary is None)
-    return _with_heads(from_config(config.trunk, len(tokenizer), config.dropout), config), tokenizer
+    return _with_heads(new_trunk(config.trunk, len(tokenizer), config.dropout), config), tokenizer
 
 
 def build_model(
-    config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int, sizes: Sequence[int]
+    config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int, tensor_sizes: Sequence[int]
 ) -> ActorCritic:
-    """Build the model of a checkpoint. The caller loads the checkpoint's weights.
+    """Build the model of a checkpoint. The caller must load the checkpoint's weights.
 
     Args:
         trunk_config: the trunk's configuration. If None, the pretrained trunk is loaded.
         vocabulary: number of tokens of the checkpoint's tokenizer.
-        sizes: bytes of each weight tensor. A far larger trunk is rejected.
+        tensor_sizes: size of each weight tensor in bytes. A far larger trunk is rejected.
     """
     if trunk_config is None:
         return _with_heads(_load_trunk(config)[0], config)
     from transformers import AutoModelForCausalLM
 
-    known = trunk_config_of(trunk_config, "the checkpoint's config", ours=True)
-    if config.trunk in SCRATCH and known.vocab_size != vocabulary:
-        raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {known.vocab_size}")
-    check_size(AutoModelForCausalLM, known, "the checkpoint's config", len(sizes), sum(sizes))
-    return _with_heads(AutoModelForCausalLM.from_config(known).to(getattr(torch, config.dtype)), config)
+    lm_config = trunk_config_of(trunk_config, "the checkpoint's config", from_checkpoint=True)
+    if config.trunk in SCRATCH and lm_config.vocab_size != vocabulary:
+        raise AgentError(f"the checkpoint's tokenizer has {vocabulary} tokens, its config {lm_config.vocab_size}")
+    check_size(AutoModelForCausalLM, lm_config, "the checkpoint's config", len(tensor_sizes), sum(tensor_sizes))
+    return _with_heads(AutoModelForCausalLM.from_config(lm_config).to(getattr(torch, config.dtype)), config)
 
 
 def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
@@ -67,12 +67,15 @@ def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
 
 
 def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cpu: bool = True) -> ActorCritic:
-    """Build a model on torch's meta device, where tensors have no memory."""
+    """Build a model on torch's meta device, where tensors have no memory.
+
+    `vocabulary` is the number of tokens of a new trunk. `on_cpu` selects the attention for a CPU.
+    """
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         if config.trunk in SCRATCH:
-            lm = from_config(config.trunk, vocabulary, config.dropout)
+            lm = new_trunk(config.trunk, vocabulary, config.dropout)
         else:
             lm = AutoModelForCausalLM.from_config(trunk_config, dtype=getattr(torch, config.dtype)).eval()
         return _with_heads(lm, config, verify=False, on_cpu=on_cpu)
@@ -107,11 +110,11 @@ def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bo
     return model
 
 
-def from_config(trunk: str, vocabulary: int, dropout: float) -> Any:
-    """Build a new trunk: a GPT-2 as in the post by Turner and Einhorn (2023), or a small Llama."""
+def new_trunk(name: str, vocabulary: int, dropout: float) -> Any:
+    """Build a new trunk: `pico`, the GPT-2 of the post by Turner and Einhorn (2023), or `small`, a small Llama."""
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-    if trunk == "pico":
+    if name == "pico":
         sizes = {"vocab_size": vocabulary, "n_positions": 128, "n_embd": 12, "n_layer": 3, "n_head": 3}
         rates = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), dropout)
         pico = GPT2Config(**sizes, **rates, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None)
@@ -149,7 +152,7 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
         lora_alpha=2 * config.lora,
         lora_dropout=config.dropout,
         target_modules="all-linear",
-        exclude_modules=_not_adapted(model, (nn.Linear, Conv1D), config.lora_layers),
+        exclude_modules=_excluded_modules(model, (nn.Linear, Conv1D), config.lora_layers),
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.lm.modules()),
         task_type="CAUSAL_LM",
     )
@@ -163,24 +166,27 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
 
 
 @torch.no_grad()
-def _not_adapted(model: ActorCritic, linear: tuple[type[nn.Module], ...], upper: int | None) -> list[str]:
-    """Return the names of the modules without an adapter: routers, lower layers, and all outside the decoder."""
+def _excluded_modules(
+    model: ActorCritic, linear_types: tuple[type[nn.Module], ...], upper_count: int | None
+) -> list[str]:
+    """Return the names of linear modules without an adapter: routers, lower layers, those outside the decoder."""
     layers = decoder_layers(model)
-    if upper and not layers:
+    if upper_count and not layers:
         raise AgentError(f"--lora-layers cannot be used: {type(model.base).__name__} has no list of layers")
-    if upper and upper > len(layers):
-        raise AgentError(f"--lora-layers {upper} is more than the trunk's {len(layers)} layers; choose fewer")
-    adapted = {module for layer in layers[-upper:] for module in layer.modules()} if upper else {*model.lm.modules()}
+    if upper_count and upper_count > len(layers):
+        raise AgentError(f"--lora-layers {upper_count} is more than the trunk's {len(layers)} layers; choose fewer")
+    adaptable = layers[-upper_count:] if upper_count else [model.lm]
+    adapted = {module for layer in adaptable for module in layer.modules()}
     routers, decoder = set[nn.Module](), set(model.decoder.modules())
 
-    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+    def record_router(module: nn.Module, inputs: Any, output: Any) -> None:
         if not isinstance(output, torch.Tensor):
             routers.add(module)  # of a mixture of experts; peft cannot adapt modules that return several tensors
 
-    hooks = [module.register_forward_hook(note) for module in decoder if isinstance(module, linear)]
+    hooks = [module.register_forward_hook(record_router) for module in decoder if isinstance(module, linear_types)]
     if model.device.type != "meta":  # without numbers, routers remain unknown; an adapter of theirs is small
         model.hidden_states(torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
     for hook in hooks:
         hook.remove()
-    named = ((name, module) for name, module in model.lm.named_modules() if isinstance(module, linear))
-    return [name for name, module in named if module in routers or module not in decoder & adapted]
+    named_linear = ((name, module) for name, module in model.lm.named_modules() if isinstance(module, linear_types))
+    return [name for name, module in named_linear if module in routers or module not in decoder & adapted]

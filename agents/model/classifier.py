@@ -14,7 +14,10 @@ MAX_TOKENS = 512
 
 
 class Classifier:
-    """Scores completions by a classifier's only output, or by the probability of its last label."""
+    """Scores each completion with a sequence classifier.
+
+    The score is the only output or, if there are several labels, the probability of the last label.
+    """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer

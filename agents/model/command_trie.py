@@ -1,4 +1,4 @@
-"""A trie over the tokens of the admissible commands."""
+"""A trie of commands, which are sequences of tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """The trie of a set of commands, built by `build_trie`.
+    """A trie of commands, built by `build_trie`. Its nodes are prefixes of commands.
 
-    `following` maps each proper prefix of a command to its next tokens. A prefix precedes its extensions.
+    `next_tokens` maps each proper prefix of a command to its next tokens. A prefix precedes its extensions.
     """
 
     commands: tuple[Tokens, ...]
-    following: dict[Tokens, Tokens]
+    next_tokens: dict[Tokens, Tokens]
 
     @cached_property
     def branching(self) -> tuple[Tokens, ...]:
-        """The prefixes with several next tokens, at which the policy chooses."""
-        return tuple(prefix for prefix, tokens in self.following.items() if len(tokens) > 1)
+        """The nodes with several next tokens, at which the policy chooses."""
+        return tuple(prefix for prefix, tokens in self.next_tokens.items() if len(tokens) > 1)
 
     @cached_property
     def alternatives(self) -> tuple[Tokens, ...]:
         """The next tokens of each node in `branching`."""
-        return tuple(self.following[prefix] for prefix in self.branching)
+        return tuple(self.next_tokens[prefix] for prefix in self.branching)
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """The choices of each command. Choice (i, j) is the token `alternatives[i][j]`."""
+        """The choices of each command. Choice (i, j) is the token `alternatives[i][j]` at the node `branching[i]`."""
         index = {prefix: number for number, prefix in enumerate(self.branching)}
         return tuple(
             tuple(
-                (index[prefix], self.following[prefix].index(token))
+                (index[prefix], self.next_tokens[prefix].index(token))
                 for depth, token in enumerate(command)
                 if (prefix := command[:depth]) in index
             )
@@ -45,39 +45,42 @@ class Trie:
 
     @cached_property
     def first_with_same_tokens(self) -> tuple[int, ...]:
-        """For each command, the index of the first command with equal tokens."""
+        """For each command, the index of the first command with the same tokens."""
         first: dict[Tokens, int] = {}
         return tuple(first.setdefault(tokens, command) for command, tokens in enumerate(self.commands))
 
     @cached_property
-    def inner(self) -> tuple[Tokens, ...]:
+    def input_nodes(self) -> tuple[Tokens, ...]:
         """The branching nodes and their ancestors, without the empty prefix."""
-        needed = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
-        return tuple(prefix for prefix in self.following if prefix in needed)
+        prefixes = {prefix[:depth] for prefix in self.branching for depth in range(1, len(prefix) + 1)}
+        return tuple(prefix for prefix in self.next_tokens if prefix in prefixes)
 
     @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
-        """Square matrix over `inner`. Entry [i, j] is True if node j is node i or its ancestor."""
-        index = {prefix: number for number, prefix in enumerate(self.inner)}
-        sees = np.eye(len(index), dtype=np.bool_)
+        """Square matrix over `input_nodes`. Entry [i, j] is True if node j is node i or an ancestor of node i."""
+        index = {prefix: row for row, prefix in enumerate(self.input_nodes)}
+        matrix = np.eye(len(index), dtype=np.bool_)
         for prefix, row in index.items():
             if len(prefix) > 1:
-                sees[row] |= sees[index[prefix[:-1]]]
-        return sees
+                matrix[row] |= matrix[index[prefix[:-1]]]
+        return matrix
 
 
 def build_trie(commands: Sequence[Sequence[int]]) -> Trie:
-    """Build the trie of commands. Raise ValueError if one is empty or a proper prefix of another."""
+    """Build the trie of commands.
+
+    Raise ValueError if a command is empty or a proper prefix of another command.
+    """
     if not commands:
         raise ValueError("a trie needs at least one command")
-    following: dict[Tokens, dict[int, None]] = {}
+    next_tokens: dict[Tokens, dict[int, None]] = {}
     sequences = tuple(map(tuple, commands))
     for command in sequences:
         if not command:
             raise ValueError("a command has no tokens: expected at least one (is the terminator missing?)")
         for depth, token in enumerate(command):
-            following.setdefault(command[:depth], {})[token] = None
+            next_tokens.setdefault(command[:depth], {})[token] = None
     for index, command in enumerate(sequences):
-        if command in following:
+        if command in next_tokens:
             raise ValueError(f"command {index} {list(command)} is a prefix of another: end commands with a terminator")
-    return Trie(sequences, {prefix: tuple(tokens) for prefix, tokens in following.items()})
+    return Trie(sequences, {prefix: tuple(tokens) for prefix, tokens in next_tokens.items()})

@@ -1,6 +1,6 @@
-"""Attention in blocks for a bfloat16 trunk on a CPU.
+"""Attention in blocks of queries, for a bfloat16 trunk on a CPU.
 
-Unlike torch's own kernel, `matmul` uses the processor's bfloat16 instructions.
+`matmul` uses the processor's bfloat16 instructions, and torch's `sdpa` attention does not.
 """
 
 from collections.abc import Iterator, MutableMapping
@@ -14,27 +14,26 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "sdpa_in_blocks"  # in the registry of the `transformers` library
+ATTENTION_NAME = "sdpa_in_blocks"  # in the registry of the `transformers` library
 BLOCK = 256  # queries: few enough to skip most future positions, enough for efficient matrix products
 
 
 def use_blockwise_attention(lm: Any) -> None:
-    """Replace the `sdpa` attention of a language model by `attend`."""
-    AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)  # omits the mask if it would be causal
+    """Replace a language model's `sdpa` attention by `attend`."""
+    AttentionInterface.register(ATTENTION_NAME, attend)
+    AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)  # omits the mask if it would be causal
     if lm.config._attn_implementation == "sdpa":
-        lm.set_attn_implementation(NAME)
+        lm.set_attn_implementation(ATTENTION_NAME)
 
 
 @contextmanager
-def replaced(registry: MutableMapping[str, Any], name: str, function: Any) -> Iterator[None]:
-    """Replace an entry of a registry within the context."""
-    before = registry[name]
+def replaced_entry(registry: MutableMapping[str, Any], name: str, function: Any) -> Iterator[None]:
+    original = registry[name]
     registry[name] = function
     try:
         yield
     finally:
-        registry[name] = before
+        registry[name] = original
 
 
 def attend(
@@ -42,7 +41,7 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Compute attention through the interface of the `transformers` library.
 
-    Without a mask, attention is causal. The output is [B, L, heads, e].
+    If `attention_mask` is None, attention is causal. The output is [B, L, heads, e].
 
     Args:
         query: [B, heads, L, d].
@@ -58,49 +57,49 @@ def attend(
     if not supported:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0], None
     query = query * (kwargs.get("scaling") or query.shape[3] ** -0.5)
-    rows, groups = key.shape[:2]
-    query = query.reshape(rows, groups, -1, *query.shape[2:])
+    batch, groups = key.shape[:2]
+    query = query.reshape(batch, groups, -1, *query.shape[2:])
     mask = None if attention_mask is None else attention_mask[:, :, None]
     if mask is None or mask.dtype == torch.bool:
-        attended = blockwise(query, key, value, mask)
+        attended = blockwise_attention(query, key, value, mask)
     else:
-        attended = masked(query, key, value, mask)
+        attended = masked_attention(query, key, value, mask)
     return attended.flatten(1, 2).transpose(1, 2).contiguous(), None
 
 
-def blockwise(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
-    """Compute the attention [B, groups, h, L, e] of scaled queries in blocks.
+def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
+    """Return the attention output [B, groups, h, L, e], computed in blocks of queries.
 
     Args:
-        query: [B, groups, h, L, d].
+        query: [B, groups, h, L, d], already scaled, for h heads in each group.
         key: [B, groups, S, d].
         value: [B, groups, S, e].
         visible: [B, 1, 1, L, S], True where a query attends to a key. If None, attention is causal.
     """
     blocks = []
     for start in range(0, query.shape[3], BLOCK):
-        rows, seen = slice(start, start + BLOCK), slice(start + BLOCK if visible is None else None)
-        own = None if visible is None else visible[:, :, :, rows]
-        inputs = (query[:, :, :, rows], key[:, :, seen], value[:, :, seen], own)
-        blocks.append(checkpoint(_block, *inputs, use_reentrant=False, preserve_rng_state=False))
+        rows, key_positions = slice(start, start + BLOCK), slice(start + BLOCK if visible is None else None)
+        block_visible = None if visible is None else visible[:, :, :, rows]
+        inputs = (query[:, :, :, rows], key[:, :, key_positions], value[:, :, key_positions], block_visible)
+        blocks.append(checkpoint(_block_attention, *inputs, use_reentrant=False, preserve_rng_state=False))
     return torch.cat(blocks, dim=3)
 
 
-def _block(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
+def _block_attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
     if visible is not None:
-        return masked(query, key, value, additive(visible, query.dtype))
-    rows, seen = query.shape[3], key.shape[2]  # the queries are at the positions of the last keys
-    future = torch.full((rows, seen), -torch.inf, dtype=query.dtype).triu(seen - rows + 1)
-    return masked(query, key, value, future)
+        return masked_attention(query, key, value, additive_mask(visible, query.dtype))
+    queries, keys = query.shape[3], key.shape[2]  # the queries are at the positions of the last keys
+    future = torch.full((queries, keys), -torch.inf, dtype=query.dtype).triu(keys - queries + 1)
+    return masked_attention(query, key, value, future)
 
 
-def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the additive mask that hides the keys at which `visible` is False."""
+def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the additive mask that hides the keys where `visible` is False."""
     return torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
 
 
-def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Return softmax(Q K^T + mask) V for scaled queries. The mask broadcasts to [B, groups, h, T, S]."""
+def masked_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Return softmax(Q K^T + mask) V for T scaled queries. The mask broadcasts to [B, groups, h, T, S]."""
     # A new tensor of this size is slow to allocate, so the steps work in place. Adding a mask takes a tenth of the time
     # of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)

@@ -13,10 +13,10 @@ class HeadOutputs:
     """Outputs of the heads at N choices with up to K alternatives.
 
     Attributes:
-        logprobs: [N, K] log pi(token | stream), nats. Padding is -inf.
+        logprobs: [N, K] log pi(token | s) of each alternative, nats. Padding is -inf.
         entropy: [N] entropy of the policy, nats.
         values: [N] v(s), units of reward.
-        q_values, target_q_values: [N, K, H] q(s, token) of each head, units of reward.
+        q_values, target_q_values: [N, K, H] q(s, token) of H Q heads and of their target heads, units of reward.
         kl: [N] KL(pi || pi_ref), nats.
         expected_q: [N] sum_a pi(a | s) q(s, a). No gradient flows to q.
         q_logprobs: [N, H] log softmax(q) of the chosen token, nats.
@@ -33,7 +33,7 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """The minimum q [N, K] of the target heads or, without them, of the Q heads."""
+        """The minimum q [N, K] of the target heads or, if there are none, of the Q heads."""
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 
@@ -43,11 +43,11 @@ class Choices:
     """N choices in a batch of streams.
 
     Attributes:
-        rows: [N] row of the batch.
+        rows: [N] index of the stream.
         positions: [N] position of the token before the choice.
-        alternatives: [N, K] token ids, padded with -1.
+        alternatives: [N, K] ids of the possible tokens, padded with -1.
         chosen: [N] index of the chosen token among the alternatives.
-        whole_vocabulary: if True, the policy chose among all tokens, and `alternatives` has only the chosen one.
+        whole_vocabulary: if True, the policy chose among all tokens, and `alternatives` has only the chosen token.
     """
 
     rows: Tensor

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-ROWS = 64  # choices per chunk of `Heads.chosen_q_logprobs`
+CHUNK = 64  # choices per chunk of `Heads.chosen_q_logprobs`
 
 
 def _body(width: int, layers: int) -> nn.Module:
@@ -14,7 +14,7 @@ def _body(width: int, layers: int) -> nn.Module:
 
 
 class ValueHead(nn.Module):
-    """Computes v(s) from the hidden state of s."""
+    """Computes v(s) from the hidden state of the state s."""
 
     def __init__(self, width: int, *, layers: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class ValueHead(nn.Module):
 
 
 class QHead(nn.Module):
-    """Computes q(s, token) from the hidden state of s. If `tied`, it uses the trunk's output embedding."""
+    """Computes q(s, token) from the hidden state of the state s and, if `tied`, the token's output embedding."""
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:
         super().__init__()
@@ -39,9 +39,9 @@ class QHead(nn.Module):
             self.out = nn.Linear(width, vocabulary)
 
     def forward(self, hidden: Tensor, tokens: Tensor, embedding: Tensor) -> Tensor:
-        """Return q [N, U], in units of reward, at hidden states [N, d].
+        """Return q [N, U], in units of reward, of distinct `tokens` [U] at hidden states [N, d].
 
-        `embedding` [U, d] is the output embedding of the distinct `tokens` [U]. It gets no gradient.
+        `embedding` [U, d] is the output embedding of the tokens. It gets no gradient.
         """
         features = self.body(hidden)
         if not self.tied:
@@ -51,11 +51,10 @@ class QHead(nn.Module):
 
 
 class Heads(nn.Module):
-    """The value head, the Q heads and their target copies.
+    """The value head, the Q heads and their target heads.
 
-    Two Q heads are combined by their minimum (Fujimoto et al. 2018). Target heads follow the Q heads by Polyak
-    averaging (Lillicrap et al. 2016). With `dueling` (after Wang et al. 2016), q is v plus a Q head's output, which
-    starts at 0.
+    Of two Q heads, the minimum is used (Fujimoto et al. 2018). Target heads follow the Q heads by Polyak averaging
+    (Lillicrap et al. 2016). With `dueling` (after Wang et al. 2016), q is v plus a Q head's output, which starts at 0.
     """
 
     def __init__(
@@ -93,26 +92,31 @@ class Heads(nn.Module):
         return values
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
-        """Return q [N, U, H] at hidden states [N, d] for distinct tokens [U]."""
+        """Return q [N, U, H] of distinct tokens [U] at hidden states [N, d]. `target` selects the target heads."""
         heads = self.target_q if target and self.target_q is not None else self.q
-        source = (hidden.detach() if self.detach_q else hidden).float()
-        q = torch.stack([head(source, tokens, embedding.float()) for head in heads], dim=-1)
+        states = (hidden.detach() if self.detach_q else hidden).float()
+        q = torch.stack([head(states, tokens, embedding.float()) for head in heads], dim=-1)
         return q + self.values(hidden).detach()[:, None, None] if self.dueling else q
 
     def chosen_q_logprobs(self, hidden: Tensor, chosen: Tensor, embedding: Tensor) -> Tensor:
-        """Return log softmax(q) [N, H] of `chosen` [N] over the whole vocabulary. `embedding` is [V, d]."""
+        """Return log softmax(q) [N, H] of the `chosen` tokens [N].
+
+        The softmax is over the whole vocabulary. `embedding` is [V, d].
+        """
         tokens = torch.arange(len(embedding), device=hidden.device)
 
-        def of(states: Tensor, own: Tensor) -> Tensor:
+        def chunk_logprobs(states: Tensor, chosen_tokens: Tensor) -> Tensor:
             logprobs = self.q_values(states, tokens, embedding).log_softmax(1)  # [n, V, H]
-            return logprobs.take_along_dim(own[:, None, None], 1).squeeze(1)
+            return logprobs.take_along_dim(chosen_tokens[:, None, None], 1).squeeze(1)
 
-        slices = (slice(start, start + ROWS) for start in range(0, len(hidden), ROWS))
-        return torch.cat([checkpoint(of, hidden[own], chosen[own], use_reentrant=False) for own in slices])
+        slices = (slice(start, start + CHUNK) for start in range(0, len(hidden), CHUNK))
+        return torch.cat(
+            [checkpoint(chunk_logprobs, hidden[rows], chosen[rows], use_reentrant=False) for rows in slices]
+        )
 
     @torch.no_grad()
     def sync_targets(self, rate: float) -> None:
-        """Move the target heads towards the Q heads: target <- target + rate (q - target)."""
+        """Move the weights of the target heads towards those of the Q heads, by the fraction `rate`."""
         if self.target_q is not None:
             for target, source in zip(self.target_q.parameters(), self.q.parameters(), strict=True):
                 target.lerp_(source, rate)

@@ -12,30 +12,30 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 NO_TOKEN = -1
 
 
-class Plan:
-    """Where the next forward pass writes in the cache.
+class PassPlan:
+    """The cache entries that the next forward pass writes and reads.
 
     Attributes:
-        rows: [R] cache row of each row of the pass.
-        slots: [R, T] cache position of each new token.
-        visible: number of leading positions that the pass may attend to.
-        block: `rows` as a slice, or None if they are not consecutive.
+        rows: [R] cache row of each stream.
+        cache_positions: [R, T] position of each new token in its cache row.
+        visible_length: number of leading positions that the pass reads.
+        row_slice: `rows` as a slice, or None if the rows are not consecutive.
         capacity: minimum numbers of rows and positions of the cache.
     """
 
     rows: Tensor
-    slots: Tensor
-    visible: int = 0
-    block: slice | None = None
+    cache_positions: Tensor
+    visible_length: int = 0
+    row_slice: slice | None = None
     capacity: tuple[int, int] = (0, 0)
 
 
 class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transformers
-    """Keys and values [rows, heads, capacity, head_dim] of one layer."""
+    """Cached keys and values [rows, heads, capacity, head_dim] of one decoder layer."""
 
     is_sliding = False
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PassPlan) -> None:
         super().__init__()
         self.plan = plan
 
@@ -44,7 +44,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the states [R, heads, T, head_dim] of a pass. Return the keys and values to attend to."""
+        """Store new keys and values [R, heads, T, head_dim]. Return all to which the forward pass attends."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.keys, keys = self._write(self.keys, key_states)
@@ -53,8 +53,8 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
 
     def _write(self, stored: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         plan, stored = self.plan, self._with_capacity(stored)
-        stored[plan.rows[:, None], :, plan.slots] = states.transpose(1, 2)
-        return stored, stored[plan.rows if plan.block is None else plan.block, :, : plan.visible]
+        stored[plan.rows[:, None], :, plan.cache_positions] = states.transpose(1, 2)
+        return stored, stored[plan.rows if plan.row_slice is None else plan.row_slice, :, : plan.visible_length]
 
     def _with_capacity(self, stored: Tensor) -> Tensor:
         rows, positions = self.plan.capacity
@@ -65,51 +65,51 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         return larger
 
     def copy(self, source: int, target: int, positions: slice) -> None:
-        """Copy entries from one cache row to the same positions of another."""
+        """Copy the entries at `positions` from the row `source` to the row `target`."""
         self.keys, self.values = (self._with_capacity(stored) for stored in (self.keys, self.values))
         for stored in (self.keys, self.values):
             stored[target, :, positions] = stored[source, :, positions]
 
-    def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
-        """In row `rows[i]`, copy the entry at `source[i]` to `target[i]`."""
+    def move(self, rows: Tensor, sources: Tensor, targets: Tensor) -> None:
+        """For each i, copy the entry at `sources[i]` to `targets[i]` within the row `rows[i]`."""
         for stored in (self.keys, self.values):
-            stored[rows, :, target] = stored[rows, :, source]
+            stored[rows, :, targets] = stored[rows, :, sources]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.plan.visible, 0
+        return self.plan.visible_length, 0
 
     def get_seq_length(self) -> int:
-        return self.plan.visible if self.is_initialized else 0
+        return self.plan.visible_length if self.is_initialized else 0
 
     def get_max_length(self) -> int:
         return -1
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """A cache whose rows have different lengths. A free row keeps its entries until it is reused."""
+    """The keys and values of all layers. A free row keeps its entries until it is reused."""
 
     def __init__(self, layers: int) -> None:
-        self.plan = Plan()
+        self.plan = PassPlan()
         super().__init__(layers=[RaggedLayer(self.plan) for _ in range(layers)])
         self.lengths: list[int] = []  # number of valid entries of each row
         self._tokens = np.zeros((0, 0), dtype=np.int32)  # [rows, positions]; NO_TOKEN after the end of a row
-        self._free: list[int] = []  # from the least to the most recently used
+        self._free_rows: list[int] = []  # from the least to the most recently used
 
-    def add_row(self, rows: int = 0) -> int:
-        """Return an empty row. Free rows are reused only if there are at least `rows` rows."""
-        if not self._free or len(self.lengths) < rows:
-            self._free.insert(0, len(self.lengths))
+    def add_row(self, min_rows: int = 0) -> int:
+        """Return an empty row. A free row is reused only if the cache has at least `min_rows` rows."""
+        if not self._free_rows or len(self.lengths) < min_rows:
+            self._free_rows.insert(0, len(self.lengths))
             self.lengths.append(0)
-        row = self._free.pop(0)
+        row = self._free_rows.pop(0)
         self.lengths[row] = 0
         self._tokens[row : row + 1] = NO_TOKEN  # a row without entries is perhaps not in the array yet
         return row
 
     def free_row(self, row: int) -> None:
-        self._free.append(row)
+        self._free_rows.append(row)
 
     def append(self, row: int, tokens: Sequence[int]) -> None:
-        """Mark the next entries of a row as valid. They belong to `tokens`."""
+        """Mark the next entries of a row, which hold the keys and values of `tokens`, as valid."""
         start, end = self.lengths[row], self.lengths[row] + len(tokens)
         if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
             rows, positions = self._tokens.shape
@@ -119,25 +119,25 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._tokens[row, start:end] = tokens
         self.lengths[row] = end
 
-    def extend(self, row: int | None, tokens: Sequence[int], *, rows: int) -> int:
-        """Copy the longest cached prefix of a stream into its row, and return the row."""
+    def extend(self, row: int | None, tokens: Sequence[int], *, min_rows: int) -> int:
+        """Copy the longest cached prefix of `tokens` into `row` or, if it is None, into a new row. Return the row."""
         start = 0 if row is None else self.lengths[row]
         # the next pass must compute the hidden state of the last token, so this token is never copied
         source, length = self._longest_prefix(np.asarray(tokens[:-1]), start)
         if row is None:  # it may be the source itself, whose entries are still there
-            row = self.add_row(rows)
+            row = self.add_row(min_rows)
         if length > start:
-            if source in self._free:
-                self._free.remove(source)
-                self._free.append(source)
+            if source in self._free_rows:
+                self._free_rows.remove(source)
+                self._free_rows.append(source)
             self.plan.capacity = (max(len(self.lengths), self.plan.capacity[0]), self.plan.capacity[1])
             for layer in self.written:
                 layer.copy(source, row, slice(start, length))
             self.append(row, tokens[start:length])
         return row
 
-    def hide(self) -> None:
-        """Exclude the present entries from `extend`. Call this after the model has changed."""
+    def mark_stale(self) -> None:
+        """Prevent `extend` from copying the present entries. Call this after the model has changed."""
         self._tokens[:] = NO_TOKEN
 
     def _longest_prefix(self, tokens: NDArray[np.int64], start: int) -> tuple[int, int]:
@@ -148,19 +148,19 @@ class RaggedCache(Cache):  # type: ignore[misc]
             return -1, 0
         differs = self._tokens[rows, :width] != tokens[:width]
         lengths = np.where(differs.any(1), differs.argmax(1), width)
-        best = int(lengths.argmax())
-        return int(rows[best]), int(lengths[best])
+        longest = int(lengths.argmax())
+        return int(rows[longest]), int(lengths[longest])
 
-    def plan_pass(self, rows: Sequence[int], tokens: int, device: torch.device) -> None:
-        """Plan a pass whose row i appends up to `tokens` entries to `rows[i]`."""
+    def plan_pass(self, rows: Sequence[int], length: int, device: torch.device) -> None:
+        """Plan a forward pass that appends up to `length` entries to each row."""
         plan = self.plan
         starts = torch.tensor([self.lengths[row] for row in rows], device=device)
         plan.rows = torch.tensor(rows, device=device)
-        plan.slots = starts[:, None] + torch.arange(tokens, device=device)
-        plan.visible = max(self.lengths[row] for row in rows) + tokens
-        plan.capacity = (max(len(self.lengths), plan.capacity[0]), room_for(plan.visible, plan.capacity[1]))
+        plan.cache_positions = starts[:, None] + torch.arange(length, device=device)
+        plan.visible_length = max(self.lengths[row] for row in rows) + length
+        plan.capacity = (max(len(self.lengths), plan.capacity[0]), room_for(plan.visible_length, plan.capacity[1]))
         first, end = rows[0], rows[0] + len(rows)
-        plan.block = slice(first, end) if list(rows) == list(range(first, end)) else None
+        plan.row_slice = slice(first, end) if list(rows) == list(range(first, end)) else None
 
     def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
         """Copy entries within rows. A move is (row, source position, target position)."""
@@ -176,6 +176,6 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return [layer for layer in self.layers if layer.is_initialized]  # some of Gemma 3n's layers store none
 
 
-def room_for(visible: int, capacity: int) -> int:
-    """Return `capacity` if it suffices, or else at least 5/4 of `visible`."""
-    return capacity if visible <= capacity else -(-max(visible * 5 // 4, 256) // 256) * 256
+def room_for(length: int, capacity: int) -> int:
+    """Return `capacity` if it is at least `length`, or else a capacity of at least 5/4 of `length`."""
+    return capacity if length <= capacity else -(-max(length * 5 // 4, 256) // 256) * 256

@@ -17,7 +17,7 @@ MAGNITUDES = (SMALL, 1.0, 10.0, 50.0, LARGE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogitTransform:
-    """Maps an lm_head's output z to cap * tanh(scale * z / cap), or to scale * z without a cap."""
+    """Maps an lm_head's output z to cap * tanh(scale * z / cap) or, if `cap` is None, to scale * z."""
 
     scale: float = 1.0
     cap: float | None = None
@@ -32,33 +32,33 @@ class LogitTransform:
 
 
 @torch.no_grad()
-def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> LogitTransform:
+def measure_transform(lm: Any, decoder: Any, lm_head: Any, *, tolerance: float) -> LogitTransform:
     """Measure how a language model transforms the output of its lm_head.
 
-    Raise `AgentError` if the relative error of the logits exceeds `tolerance`.
+    Raise `AgentError` if the relative error of the fitted logits exceeds `tolerance`.
     """
-    weight = head.weight
+    weight = lm_head.weight
     wave = torch.sin(torch.arange(weight.shape[1], dtype=torch.float32, device=weight.device))
     unit = wave / linear(wave, weight.float()).abs().max()
     states = (torch.tensor(MAGNITUDES, device=weight.device)[:, None] * unit).to(weight.dtype)
 
-    def replace(module: Any, arguments: Any, output: Any) -> Any:
+    def replace_states(module: Any, arguments: Any, output: Any) -> Any:
         output.last_hidden_state = states[None]
         return output
 
-    hook = decoder.register_forward_hook(replace)
+    hook = decoder.register_forward_hook(replace_states)
     tokens = torch.zeros(1, len(MAGNITUDES), dtype=torch.int64, device=weight.device)
     try:
         logits = lm(input_ids=tokens, use_cache=False).logits[0].float()
     finally:
         hook.remove()
-    z = linear(states.float(), weight.float(), None if head.bias is None else head.bias.float())
+    z = linear(states.float(), weight.float(), None if lm_head.bias is None else lm_head.bias.float())
     # logits in bfloat16 are imprecise, so a close number of the configuration replaces a measured one
-    numbers = [value for value in vars(lm.config.get_text_config()).values() if isinstance(value, int | float)]
-    scale = _nearest(float((logits[0] @ z[0]) / (z[0] @ z[0])), [1.0, *numbers], tolerance)
+    config_numbers = [value for value in vars(lm.config.get_text_config()).values() if isinstance(value, int | float)]
+    scale = _nearest(float((logits[0] @ z[0]) / (z[0] @ z[0])), [1.0, *config_numbers], tolerance)
     cap = None
     if float(logits[-1].abs().max()) < 0.9 * abs(scale) * float(z[-1].abs().max()):
-        cap = _nearest(float(logits[-1].abs().max()), numbers, tolerance)
+        cap = _nearest(float(logits[-1].abs().max()), config_numbers, tolerance)
     transform = LogitTransform(scale=scale, cap=cap)
     error = ((transform(z) - logits).norm(dim=1) / logits.norm(dim=1)).max()
     if not float(error) < tolerance:
@@ -70,7 +70,7 @@ def measure_transform(lm: Any, decoder: Any, head: Any, *, tolerance: float) -> 
 
 
 def _nearest(value: float, numbers: Iterable[float], tolerance: float) -> float:
-    """Return the nearest number or reciprocal, or `value` if none is close."""
-    candidates = [candidate for x in numbers if x for candidate in (float(x), 1 / x)]
+    """Return the nearest of `numbers` and their reciprocals, or `value` if none of them is close to it."""
+    candidates = [candidate for number in numbers if number for candidate in (float(number), 1 / number)]
     nearest = min(candidates, key=lambda candidate: abs(candidate - value))
     return nearest if abs(nearest - value) <= tolerance * abs(value) else value

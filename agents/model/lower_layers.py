@@ -1,4 +1,4 @@
-"""Runs the lower and the upper layers of a decoder in separate passes.
+"""Runs the lower and the upper layers of a decoder in separate forward passes.
 
 If only upper layers are trained, the hidden states after the lower layers are computed once.
 """
@@ -19,14 +19,14 @@ _verified: WeakKeyDictionary[ActorCritic, dict[int, bool]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class FrozenStates:
-    """Hidden states [B, L, d] after the lowest `layers` layers, or the last ones if `layers` is None."""
+    """Hidden states [B, L, d] after the lowest `layers` layers, or after all layers if `layers` is None."""
 
     layers: int | None
     states: Tensor
 
 
 def layer_list(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the module list that holds the decoder's layers, if it can be identified."""
+    """Return the module list that holds the decoder's layers, or None if it cannot be identified."""
     children = model.decoder.children() if isinstance(model.decoder, nn.Module) else ()
     lists = [m for m in children if isinstance(m, nn.ModuleList) and len(m) == model.layers > 0]
     return lists[0] if len(lists) == 1 else None
@@ -38,50 +38,50 @@ def decoder_layers(model: ActorCritic) -> list[nn.Module]:
 
 
 def frozen_layers(model: ActorCritic) -> int:
-    """Return how many lower layers can be skipped because training does not change their outputs."""
+    """Return the number of lower layers that can be skipped because training does not change their outputs."""
     layers = decoder_layers(model)
     trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}
-    above = [index for index, layer in enumerate(layers) if not trained.isdisjoint(layer.parameters())]
+    trained_layers = [index for index, layer in enumerate(layers) if not trained.isdisjoint(layer.parameters())]
     in_layers = {parameter for layer in layers for parameter in layer.parameters()}
-    if not above or not above[0] or model.noisy_trunk or not trained <= in_layers:
+    if not trained_layers or not trained_layers[0] or model.noisy_trunk or not trained <= in_layers:
         return 0
-    known = _verified.setdefault(model, {})
-    if above[0] not in known:
-        known[above[0]] = _verify(model, above[0])
-    return above[0] if known[above[0]] else 0
+    verified = _verified.setdefault(model, {})
+    if trained_layers[0] not in verified:
+        verified[trained_layers[0]] = _verify(model, trained_layers[0])
+    return trained_layers[0] if verified[trained_layers[0]] else 0
 
 
 @contextmanager
 def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Tensor]]:
-    """Run only the lowest `count` layers within the context. If `count` is None, run all layers.
+    """Within the context, run only the lowest `count` layers. If `count` is None, run all layers.
 
-    The context yields a list. Each pass appends the hidden states [B, L, d] after layer `count`.
+    The context yields a list, to which each forward pass appends the hidden states [B, L, d] after these layers.
     """
-    layers, found = decoder_layers(model), list[Tensor]()
+    layers, layer_states = decoder_layers(model), list[Tensor]()
     if count is None:
-        yield found
+        yield layer_states
         return
-    hook = layers[count - 1].register_forward_hook(lambda module, inputs, output: found.append(output))
+    hook = layers[count - 1].register_forward_hook(lambda module, inputs, output: layer_states.append(output))
     try:
-        with _returning(found, layers[count:]):
-            yield found
+        with _bypass_layers(layer_states, layers[count:]):
+            yield layer_states
     finally:
         hook.remove()
 
 
 @contextmanager
 def upper_layers_only(model: ActorCritic, lower: FrozenStates | None) -> Iterator[None]:
-    """Skip the lowest layers within the context, and use `lower.states` instead.
+    """Within the context, use `lower.states` instead of running the lowest layers.
 
     With gradient checkpointing, the backward pass must also run within the context.
     """
-    with _returning([lower.states], decoder_layers(model)[: lower.layers]) if lower else nullcontext():
+    with _bypass_layers([lower.states], decoder_layers(model)[: lower.layers]) if lower else nullcontext():
         yield
 
 
 @contextmanager
-def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Make each layer return `outputs[-1]` within the context."""
+def _bypass_layers(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Within the context, make each layer return `outputs[-1]`."""
     # a skipped layer stays in the decoder, because some decoders choose a layer's attention by its index
     for layer in layers:
         layer.forward = lambda *inputs, **kwargs: outputs[-1]
@@ -94,16 +94,16 @@ def _returning(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterator[N
 
 @torch.no_grad()
 def _verify(model: ActorCritic, count: int) -> bool:
-    """Return whether separate passes over lower and upper layers equal a full pass."""
+    """Return whether separate passes of lower and upper layers give the states of a full pass."""
     tokens = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]], device=model.device)  # every vocabulary has two tokens
     try:
         with model.mode(training=False):
             plain = model.hidden_states(tokens, use_cache=False)
-            with lower_layers_only(model, count) as found:
+            with lower_layers_only(model, count) as lower:
                 model.hidden_states(tokens, use_cache=False)
-            if not isinstance(found[0], Tensor) or found[0].shape[:2] != tokens.shape or found[0].dim() != 3:
+            if not isinstance(lower[0], Tensor) or lower[0].shape[:2] != tokens.shape or lower[0].dim() != 3:
                 return False  # some decoders return tuples, or several states per token
-            with upper_layers_only(model, FrozenStates(count, found[0])):
+            with upper_layers_only(model, FrozenStates(count, lower[0])):
                 states = model.hidden_states(tokens, use_cache=False)
     except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
         if is_out_of_memory(error):

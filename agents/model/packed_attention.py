@@ -1,4 +1,4 @@
-"""Runs the trunk on a prefix tree that is packed into one row.
+"""Runs the trunk on a prefix tree, whose nodes are packed into one row.
 
 The nodes are in depth-first order. Each node attends only to itself and to its ancestors.
 """
@@ -17,7 +17,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from agents.model.actor_critic import ActorCritic
-from agents.model.cpu_attention import NAME, additive, replaced
+from agents.model.cpu_attention import ATTENTION_NAME, additive_mask, replaced_entry
 from agents.model.prefix_tree import PrefixTree
 from games.errors import is_out_of_memory
 
@@ -27,52 +27,52 @@ _verified: WeakKeyDictionary[ActorCritic, dict[bool, bool]] = WeakKeyDictionary(
 
 
 class Block:
-    """A block of T queries and the S keys that they see.
+    """A block of T queries and the S keys to which they attend.
 
     `keys` [S] are indices of nodes. `visible` [T, S] is True where a query attends to a key.
     """
 
     def __init__(self, queries: slice, keys: Tensor, visible: Tensor) -> None:
-        seen = visible.any(0)
-        self.queries, self.keys, self.visible = queries, keys[seen], visible[:, seen]
+        used_keys = visible.any(0)
+        self.queries, self.keys, self.visible = queries, keys[used_keys], visible[:, used_keys]
         self._mask = visible.new_empty(0, dtype=torch.float32)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """Return the additive mask [1, 1, 1, T, S]."""
         if self._mask.dtype != dtype or not len(self._mask):
-            self._mask = additive(self.visible, dtype)[None, None, None]
+            self._mask = additive_mask(self.visible, dtype)[None, None, None]
         return self._mask
 
 
 class PackedAttention:
-    """Attention among the P nodes of a `PrefixTree`. `depths` [P] and `ends` [P] are the tree's."""
+    """Attention among P nodes. `depths` [P] and `ends` [P] are fields of their `PrefixTree`."""
 
     def __init__(self, depths: Tensor, ends: Tensor) -> None:
         self.depths, self.ends, self.calls = depths, ends, 0
         self._blocks: list[tuple[Tensor, list[Block]]] = []
 
-    def mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
-        """Compute the blocks for one kind of layer. Return a mask by which `attend` finds them."""
+    def placeholder_mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
+        """Compute the blocks for layers with this mask function. Return a mask by which `attend` finds the blocks."""
         size = len(self.depths)
         placeholder = torch.ones((), dtype=torch.bool, device=self.depths.device).expand(1, 1, size, size)
-        blocks = [self.block(start, min(start + BLOCK, size), mask_function) for start in range(0, size, BLOCK)]
+        blocks = [self.make_block(start, min(start + BLOCK, size), mask_function) for start in range(0, size, BLOCK)]
         self._blocks.append((placeholder, blocks))
         return placeholder
 
-    def block(self, start: int, stop: int, mask_function: Callable[..., Tensor]) -> Block:
-        own = torch.arange(start, stop, device=self.ends.device)
-        keys = torch.cat([(self.ends[:start] > start).nonzero()[:, 0], own])
-        visible = (keys <= own[:, None]) & (own[:, None] < self.ends[keys])
+    def make_block(self, start: int, stop: int, mask_function: Callable[..., Tensor]) -> Block:
+        queries = torch.arange(start, stop, device=self.ends.device)
+        keys = torch.cat([(self.ends[:start] > start).nonzero()[:, 0], queries])
+        visible = (keys <= queries[:, None]) & (queries[:, None] < self.ends[keys])
         if mask_function is not causal_mask_function:
-            row = head = own.new_zeros(1)
-            depths = self.depths[own][:, None], self.depths[keys]
+            row = head = queries.new_zeros(1)
+            depths = self.depths[queries][:, None], self.depths[keys]
             visible &= mask_function(row[:, None, None, None], head, *(depth[None, None] for depth in depths))[0, 0]
         return Block(slice(start, stop), keys, visible)
 
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> tuple[Tensor, None]:
-        """Compute attention for one row of P nodes. `attention_mask` must come from `mask`."""
+        """Compute attention for one row of P nodes. `attention_mask` must come from `placeholder_mask`."""
         blocks = next((blocks for mask, blocks in self._blocks if mask is attention_mask), None)
         if blocks is None or kwargs.get("dropout") or any(kwargs.get(name) is not None for name in UNSUPPORTED):
             raise NotImplementedError("attention that cannot be packed")
@@ -83,26 +83,24 @@ class PackedAttention:
         return attended.flatten(1, 2).transpose(1, 2).contiguous(), None
 
     @contextmanager
-    def used_by(self, attention: str) -> Iterator[None]:
-        """Replace the attention named `attention` within the context."""
+    def replacing(self, attention: str) -> Iterator[None]:
+        """Within the context, replace the attention that `transformers` registers as `attention`."""
         masks, functions = ALL_MASK_ATTENTION_FUNCTIONS, ALL_ATTENTION_FUNCTIONS
-        with replaced(masks, attention, self.mask), replaced(functions, attention, self.attend):
+        with replaced_entry(masks, attention, self.placeholder_mask), replaced_entry(functions, attention, self.attend):
             yield
 
 
 class _BlockwiseAttention(torch.autograd.Function):
-    """softmax(Q K^T + mask) V in blocks, for scaled queries.
-
-    `query` is [1, groups, h, P, d], `key` [1, groups, P, d] and `value` [1, groups, P, e].
-    """
+    """softmax(Q K^T + mask) V, computed in blocks for scaled queries."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: list[Block]) -> Tensor:
-        shape, parts = query.shape[:3], []
+        # [1, groups, h, P, d], [1, groups, P, d], [1, groups, P, e]
+        shape, outputs = query.shape[:3], []
         for block in blocks:
             p = _probabilities(query, key.index_select(2, block.keys), block)
-            parts.append((p @ value.index_select(2, block.keys)).view(*shape, -1, value.shape[3]))
-        attended, ctx.blocks = torch.cat(parts, dim=3), blocks
+            outputs.append((p @ value.index_select(2, block.keys)).view(*shape, -1, value.shape[3]))
+        attended, ctx.blocks = torch.cat(outputs, dim=3), blocks
         ctx.save_for_backward(query, key, value, attended)
         return attended
 
@@ -110,20 +108,20 @@ class _BlockwiseAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value, attended = ctx.saved_tensors
-        exact = torch.promote_types(key.dtype, torch.float32)  # many blocks may add to a key
-        of_key, of_value = (torch.zeros_like(tensor, dtype=exact) for tensor in (key, value))
-        of_query = torch.empty_like(query)
-        means = (gradient * attended).sum(-1)  # of the gradient of the probabilities, weighted by them
+        sum_dtype = torch.promote_types(key.dtype, torch.float32)  # many blocks may add to a key
+        key_grad, value_grad = (torch.zeros_like(tensor, dtype=sum_dtype) for tensor in (key, value))
+        query_grad = torch.empty_like(query)
+        mean_grad = (gradient * attended).sum(-1)  # of the gradient of the probabilities, weighted by them
         for block in ctx.blocks:
             k, v = (tensor.index_select(2, block.keys) for tensor in (key, value))
             p = _probabilities(query, k, block)  # [1, groups, h T, S]
-            q, outer = (tensor[:, :, :, block.queries].flatten(2, 3) for tensor in (query, gradient))
-            of_value.index_add_(2, block.keys, (p.transpose(2, 3) @ outer).to(exact))
-            of_scores = outer @ v.transpose(2, 3)
-            of_scores.sub_(means[:, :, :, block.queries].flatten(2, 3)[..., None]).mul_(p)  # a new tensor is slow
-            of_key.index_add_(2, block.keys, (of_scores.transpose(2, 3) @ q).to(exact))
-            of_query[:, :, :, block.queries] = (of_scores @ k).view(*query.shape[:3], -1, query.shape[4])
-        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None
+            q, out_grad = (tensor[:, :, :, block.queries].flatten(2, 3) for tensor in (query, gradient))
+            value_grad.index_add_(2, block.keys, (p.transpose(2, 3) @ out_grad).to(sum_dtype))
+            score_grad = out_grad @ v.transpose(2, 3)
+            score_grad.sub_(mean_grad[:, :, :, block.queries].flatten(2, 3)[..., None]).mul_(p)  # a new tensor is slow
+            key_grad.index_add_(2, block.keys, (score_grad.transpose(2, 3) @ q).to(sum_dtype))
+            query_grad[:, :, :, block.queries] = (score_grad @ k).view(*query.shape[:3], -1, query.shape[4])
+        return query_grad, key_grad.to(key.dtype), value_grad.to(value.dtype), None
 
 
 def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
@@ -140,40 +138,40 @@ def packed_states(model: ActorCritic, tree: PrefixTree) -> Iterator[Tensor]:
     With gradient checkpointing, the backward pass must also run within the context.
     """
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))
-    with PackedAttention(depths, ends).used_by(model.config._attn_implementation):
+    with PackedAttention(depths, ends).replacing(model.config._attn_implementation):
         yield _states(model, tokens, depths)
 
 
 def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
     # without an attention mask, some decoders begin a new stream where positions do not increase by 1
-    everything = torch.ones_like(tokens)[None]
-    return model.hidden_states(tokens[None], position_ids=depths[None], attention_mask=everything, use_cache=False)
+    attention_mask = torch.ones_like(tokens)[None]
+    return model.hidden_states(tokens[None], position_ids=depths[None], attention_mask=attention_mask, use_cache=False)
 
 
 def can_pack(model: ActorCritic) -> bool:
     """Return whether packing leaves the hidden states unchanged in the model's current mode."""
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False
-    known = _verified.setdefault(model, {})
-    if model.training not in known:
-        known[model.training] = _verify(model)
-    return known[model.training]
+    verified = _verified.setdefault(model, {})
+    if model.training not in verified:
+        verified[model.training] = _verify(model)
+    return verified[model.training]
 
 
 @torch.no_grad()
 def _verify(model: ActorCritic) -> bool:
     """Return whether packed and separate test streams have the same hidden states."""
-    streams = [np.array([0, 1, 1, *end], dtype=np.int64) for end in product((0, 1), repeat=4)]
+    streams = [np.array([0, 1, 1, *suffix], dtype=np.int64) for suffix in product((0, 1), repeat=4)]
     tree = PrefixTree.of(streams)
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))
     attention, packed = model.config._attn_implementation, PackedAttention(depths, ends)
-    if attention not in ("sdpa", NAME):
+    if attention not in ("sdpa", ATTENTION_NAME):
         return False
     devices = [model.device] if model.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):
             plain = model.hidden_states(torch.from_numpy(np.stack(streams)).to(model.device), use_cache=False)
-            with packed.used_by(attention):
+            with packed.replacing(attention):
                 states = _states(model, tokens, depths)[0, torch.from_numpy(tree.nodes)]
     except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):

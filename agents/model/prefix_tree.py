@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Indices: TypeAlias = NDArray[np.int64]
 LEAST_SHARING = 1.25
-"""Minimum number of tokens per node at which streams are packed. Packed attention is slower."""
+"""Streams are packed if they have this number of tokens per node of their tree. Packed attention is slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class PrefixTree:
         tokens: [P] token ids.
         depths: [P] number of ancestors, which equals the position in a stream.
         ends: [P] index of the first node after the node's descendants.
-        nodes: [n, L] the node at each position of each stream, padded with -1.
+        nodes: [n, L] index of the node at each position of each stream, padded with -1.
     """
 
     tokens: Indices
@@ -39,53 +39,54 @@ class PrefixTree:
         for row, shared in lexicographic_order(streams):
             stream = streams[row]
             ends[path[shared:]] = size  # no later stream passes through these nodes
-            new = np.arange(size, size + len(stream) - shared)
-            tokens[new], depths[new] = stream[shared:], np.arange(shared, len(stream))
-            nodes[row, : len(stream)] = path = np.concatenate([path[:shared], new])
-            size += len(new)
+            new_nodes = np.arange(size, size + len(stream) - shared)
+            tokens[new_nodes], depths[new_nodes] = stream[shared:], np.arange(shared, len(stream))
+            nodes[row, : len(stream)] = path = np.concatenate([path[:shared], new_nodes])
+            size += len(new_nodes)
         ends[path] = size
         return cls(tokens=tokens[:size], depths=depths[:size], ends=ends[:size], nodes=nodes)
 
 
 def locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
-    """Convert rows and positions [n] in streams to those in the batch.
+    """Convert stream indices `rows` [n] and `positions` [n] to rows and columns of the trunk's input.
 
-    With a `tree`, the batch is a single row of its nodes.
+    With a `tree`, the input is a single row of its nodes.
     """
     return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 
 
 def lexicographic_order(streams: Sequence[Indices]) -> Iterator[tuple[int, int]]:
-    """Yield the index of each stream in lexicographic order.
+    """Yield pairs (stream index, prefix length), in lexicographic order of the streams.
 
-    The second item is the length of the prefix that the stream shares with the previous one.
+    The prefix is the longest one that the stream shares with the previous stream.
     """
-    last = np.empty(0, dtype=np.int64)
+    previous = np.empty(0, dtype=np.int64)
     # the order of big-endian bytes is that of non-negative integers
     for row in sorted(range(len(streams)), key=lambda index: streams[index].astype(">i8").tobytes()):
-        length = min(len(last), len(streams[row]))
-        different = last[:length] != streams[row][:length]
-        yield row, int(different.argmax()) if different.any() else length
-        last = streams[row]
+        length = min(len(previous), len(streams[row]))
+        differs = previous[:length] != streams[row][:length]
+        yield row, int(differs.argmax()) if differs.any() else length
+        previous = streams[row]
 
 
 def sharing_pays(streams: Sequence[Indices], nodes: int) -> bool:
-    """Return whether a tree of `nodes` nodes saves enough tokens to pack the streams."""
+    """Return whether packing the streams into a tree of `nodes` nodes saves enough tokens."""
     return sum(map(len, streams)) >= LEAST_SHARING * nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixGroup:
-    """Streams that share a prefix tree of `nodes` nodes. `rows` holds their indices."""
+    """Streams whose prefix tree has `nodes` nodes. `rows` holds their indices."""
 
     rows: list[int]
     nodes: int
 
 
 def group_by_prefix(streams: Sequence[Indices], weights: Sequence[int], *, budget: int) -> list[PrefixGroup]:
-    """Partition streams into groups that share a prefix tree.
+    """Partition streams into groups, each of which has a prefix tree.
 
-    A group has at most `budget` nodes, and its weights sum to at most `budget`. A single stream may exceed both.
+    A tree has at most `budget` nodes, and the weights of its streams sum to at most `budget`. A single stream can
+    exceed both limits.
     """
     groups, weight = list[PrefixGroup](), 0
     for row, shared in lexicographic_order(streams):

@@ -41,33 +41,34 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
 
 
 def trunk_source(name_or_path: str) -> str:
-    """Return the folder of SmolLM2 for `smollm2`, and any other name unchanged."""
+    """Return the folder of SmolLM2 if the name is `smollm2`, or else the name itself."""
     return str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
 
 
 def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
-    """Return the configuration of a pretrained trunk from its `config.json`."""
-    path = _folder_of(trunk_source(name), name) / "config.json"
-    config = trunk_config_of(as_object(read_json(path, error=AgentError), str(path), AgentError), str(path), ours=False)
+    """Return the configuration of a pretrained trunk. `dropout` replaces all dropout rates."""
+    path = _model_folder(trunk_source(name), name) / "config.json"
+    stored = as_object(read_json(path, error=AgentError), str(path), AgentError)
+    config = trunk_config_of(stored, str(path), from_checkpoint=False)
     _set_dropout(config, dropout)
     return config
 
 
 def smollm2_folder() -> Path:
-    """Return the folder of SmolLM2 in float32. The first call converts the model file (half a minute)."""
+    """Return the folder of SmolLM2 in float32. The first call converts the GGUF file (half a minute)."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
-    return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda to: _convert(source, to))
+    return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda folder: _convert(source, folder))
 
 
 def missing_packages() -> str | None:
-    """Return what to install for an adapter of SmolLM2, or None."""
+    """Return what to install for an adapter of SmolLM2, or None if nothing is missing."""
     try:
         _smollm2_gguf()
     except AgentError as error:
         return str(error)
-    absent = [name for name in ("gguf", "peft") if find_spec(name) is None]
-    return f"{SMOLLM2} with an adapter needs {' and '.join(absent)}; run: {INSTALL} peft" if absent else None
+    missing = [name for name in ("gguf", "peft") if find_spec(name) is None]
+    return f"{SMOLLM2} with an adapter needs {' and '.join(missing)}; run: {INSTALL} peft" if missing else None
 
 
 def _smollm2_gguf() -> Path:
@@ -86,9 +87,9 @@ def _convert(source: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with without_bars(), redirect_stderr(io.StringIO()):  # the dequantizer always draws a progress bar
-        place = {"gguf_file": source.name, "local_files_only": True}
-        model = AutoModelForCausalLM.from_pretrained(source.parent, dtype="float32", **place)
-        tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
+        file_arguments = {"gguf_file": source.name, "local_files_only": True}
+        model = AutoModelForCausalLM.from_pretrained(source.parent, dtype="float32", **file_arguments)
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **file_arguments)
         model.hf_quantizer = None  # otherwise save_pretrained treats the model as quantized
         model.is_quantized = False
         del model.config.quantization_config
@@ -101,35 +102,35 @@ def load_folder(
 ) -> tuple[Any, Any]:
     """Load a model in evaluation mode, and its tokenizer.
 
-    `source` is a folder or a name in the local Hugging Face cache. `auto_class` is the model's class, such as
+    `source` is a folder or a name in the local Hugging Face cache. `auto_class` loads the model, and is a class such as
     AutoModelForCausalLM. `dropout` replaces all dropout rates.
     """
     from transformers import AutoTokenizer
 
     name = name or source
-    folder = _folder_of(source, name)
-    local = {"local_files_only": True, "trust_remote_code": False}
-    what = f"cannot load the pretrained model {name!r}"
+    folder = _model_folder(source, name)
+    local_only = {"local_files_only": True, "trust_remote_code": False}
+    failure = f"cannot load the pretrained model {name!r}"
     try:
         stored = check_files(folder)
         with library_errors("it is damaged or no model of this kind"), without_bars():
-            config = trunk_config_of(stored, "config.json", ours=False)
-            check_size(auto_class, config, "config.json", *_weights(folder))
-            tokenizer = AutoTokenizer.from_pretrained(folder, config=config, **local)
+            config = trunk_config_of(stored, "config.json", from_checkpoint=False)
+            check_size(auto_class, config, "config.json", *_weight_totals(folder))
+            tokenizer = AutoTokenizer.from_pretrained(folder, config=config, **local_only)
             if getattr(tokenizer, "backend_tokenizer", None) is not None:
                 tokenizer.decode([*tokenizer.encode(""), 0])  # raises if a setting has a wrong type
             _set_dropout(config, dropout)
             model, report = auto_class.from_pretrained(
-                folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
+                folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local_only
             )
     except AgentError as error:
-        raise AgentError(f"{what}: {error}") from error
+        raise AgentError(f"{failure}: {error}") from error
     if missing := sorted(report["missing_keys"]):
         raise AgentError(f"the weights of {name!r} are incomplete: {missing[0]} and {len(missing) - 1} more missing")
     return model.eval(), tokenizer
 
 
-def _folder_of(source: str, name: str) -> Path:
+def _model_folder(source: str, name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     if Path(source).exists():
@@ -145,7 +146,7 @@ def _folder_of(source: str, name: str) -> Path:
 
 
 def check_files(folder: Path) -> dict[str, Any]:
-    """Check a model's folder, and return the content of its `config.json`."""
+    """Check the files of a model's folder, and return the content of its `config.json`."""
     if not (folder / "config.json").exists():
         raise AgentError("config.json is missing")
     if not list(folder.glob("*.safetensors")):
@@ -171,16 +172,16 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 
 def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-    tokenizer, settings, roles = (found if isinstance(found := documents.get(name), dict) else {} for name in files)
-    listed, by_id = tokenizer.get("added_tokens"), settings.get("added_tokens_decoder")
-    values = [*(listed if isinstance(listed, list) else ()), *settings.values(), *roles.values()]
-    values += by_id.values() if isinstance(by_id, dict) else ()
+    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+    tokenizer, settings, roles = (value if isinstance(value := documents.get(name), dict) else {} for name in names)
+    token_list, tokens_by_id = tokenizer.get("added_tokens"), settings.get("added_tokens_decoder")
+    values = [*(token_list if isinstance(token_list, list) else ()), *settings.values(), *roles.values()]
+    values += tokens_by_id.values() if isinstance(tokens_by_id, dict) else ()
     yield from (value for value in values if isinstance(value, dict) and "content" in value)
 
 
-def _weights(folder: Path) -> tuple[int, int]:
-    """Return the number of tensors, and the total size of their files in bytes."""
+def _weight_totals(folder: Path) -> tuple[int, int]:
+    """Return the number of weight tensors, and the total size of their files in bytes."""
     from safetensors import safe_open
 
     tensors = size = 0
@@ -199,13 +200,13 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
     if model.config.is_encoder_decoder:
         raise AgentError(f"{name!r} is an encoder-decoder; expected a decoder (a causal language model)")
     with torch.no_grad():
-        first, second = (model(torch.tensor([[0, end, end, end]])).logits[0, 0].float() for end in (1, 2))
+        first, second = (model(torch.tensor([[0, later, later, later]])).logits[0, 0].float() for later in (1, 2))
     if not torch.allclose(first, second, rtol=0, atol=1e-4 * float(first.abs().max())):
         raise AgentError(f"{name!r} attends to later tokens; expected a decoder (a causal language model)")
 
 
 def _set_dropout(config: Any, rate: float) -> None:
-    """Set all dropout rates to `rate`, and other training noise to 0."""
+    """Set all dropout rates of a configuration to `rate`, and other training noise to 0."""
     from transformers import PreTrainedConfig
 
     for name, value in list(vars(config).items()):
@@ -213,9 +214,9 @@ def _set_dropout(config: Any, rate: float) -> None:
             _set_dropout(value, rate)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             noise = "jitter" in name or "layerdrop" in name
-            wanted = 0.0 if noise else rate
-            if (noise or "dropout" in name or "pdrop" in name) and value != wanted:  # an unchanged rate may be an int
-                setattr(config, name, wanted)
+            new_rate = 0.0 if noise else rate
+            if (noise or "dropout" in name or "pdrop" in name) and value != new_rate:  # an unchanged rate may be an int
+                setattr(config, name, new_rate)
 
 
 def _check_dropout(model: Any, rate: float, name: str) -> None:
@@ -229,7 +230,7 @@ def _check_dropout(model: Any, rate: float, name: str) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Hide progress bars and warnings of the transformers library within the context."""
+    """Within the context, hide the progress bars and warnings of the transformers library."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,7 +1,7 @@
 """Sharded training with torch's FSDP2: each process stores a part of the trunk.
 
 Each decoder layer is a unit. The embeddings, the last norm and the lm_head form the root unit. Outside of gradient
-steps, the trunk is gathered as a whole, or layer by layer in each pass.
+steps, the trunk is gathered as a whole, or layer by layer in each forward pass.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from agents.protocol import AgentError
 
 
 def sharding_plugin() -> Any:
-    """Return the FSDP settings of `accelerate launch`, or None without sharding."""
+    """Return the FSDP settings of `accelerate launch`, or None if the run is not sharded."""
     if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return None
     from torch.distributed.fsdp import FSDPModule
@@ -42,14 +42,14 @@ def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
 
 
 def unit_bytes(model: ActorCritic) -> tuple[int, int]:
-    """Return the sizes of the root unit and of the largest layer, in bytes."""
+    """Return the size of the root unit and that of the largest layer, in bytes."""
     trunk = trunk_parameters(model)
     layers = [sum(p.nbytes for p in layer.parameters() if p in trunk) for layer in _layers(model)]
     return sum(p.nbytes for p in trunk) - sum(layers), max(layers, default=0)
 
 
 def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
-    """Return the parameters that are sharded, with their names."""
+    """Return a dict: parameter -> name, for the parameters that are sharded."""
     named = model.named_parameters()
     return {p: name for name, p in named if not name.startswith("heads.") and "lora_" not in name}
 
@@ -57,7 +57,7 @@ def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
 def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bool = False) -> None:
     """Shard the trunk of a model in place. All processes must have equal weights.
 
-    `device` is that of the heads and the adapter. If `by_layer`, the trunk is gathered layer by layer outside of
+    The heads and the adapter are moved to `device`. If `by_layer`, the trunk is gathered layer by layer outside of
     gradient steps.
     """
     # accelerate's own preparation refuses CPUs and needs a torch optimizer, whose parameters it replaces
@@ -72,11 +72,11 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
     for parameter in replicated:
         parameter.data = parameter.data.to(device)
     for unit in (*_layers(model), model):
-        unsharded = [parameter for parameter in unit.parameters() if parameter in trunk] if with_masters else []
-        for parameter in unsharded:
+        to_cast = [parameter for parameter in unit.parameters() if parameter in trunk] if with_masters else []
+        for parameter in to_cast:
             parameter.data = parameter.data.float()
         fully_shard(unit, **settings)
-        for parameter in unsharded:  # the model has shards instead; so only one unit at a time has float32 weights
+        for parameter in to_cast:  # the model has shards instead; so only one unit at a time has float32 weights
             parameter.data = parameter.data.new_empty(0)
     model.gathered_by_layer = by_layer
     # `forward` calls it, too, but must not be called itself: nested calls free the gathered weights
@@ -95,8 +95,8 @@ def is_sharded(model: nn.Module) -> bool:
     return bool(_units(model))
 
 
-def shard_again(*models: nn.Module) -> None:
-    """Free the gathered weights. All models but the first keep their root units."""
+def reshard(*models: nn.Module) -> None:
+    """Free the gathered weights. All models but the first keep the weights of their root units."""
     for model in models:
         for unit in _units(model):
             if unit is models[0] or unit is not model:  # gradient steps need the reference policy's lm_head
@@ -105,7 +105,7 @@ def shard_again(*models: nn.Module) -> None:
 
 
 def gather_trunk(*models: ActorCritic) -> None:
-    """Gather the trunks until `shard_again`. All processes must call this together."""
+    """Gather the trunks until `reshard` is called. All processes must call this together."""
     for model in models:
         units = _units(model)
         for unit in units[:1] if model.gathered_by_layer else units:  # the first one is the root unit
@@ -115,11 +115,11 @@ def gather_trunk(*models: ActorCritic) -> None:
 
 
 @contextmanager
-def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
-    """Let the processes run different numbers of forward passes of `models`.
+def uneven_passes(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
+    """Within the context, the processes can run different numbers of forward passes of `models`.
 
-    All processes must enter the context together. Where a trunk is gathered by layer, each process joins the passes of
-    the others with a single token.
+    All processes must enter the context together. If a trunk is gathered by layer, each process joins the passes of the
+    other processes with an input of one token.
 
     The context yields a function that returns True after a failed pass. The process must then no longer communicate.
     """
@@ -127,29 +127,31 @@ def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
     passes = [model.hidden_states for model in layered]
     failed = False
 
-    def wait_for_turn(own: int | None) -> None:
-        while (due := _due(layered, own)) != own:
-            assert due is not None
-            with torch.no_grad(), layered[due].mode(training=False):
-                passes[due](torch.zeros(1, 1, dtype=torch.int64, device=layered[due].device), use_cache=False)
+    def wait_for_turn(model_index: int | None) -> None:
+        while (next_index := _next_index(layered, model_index)) != model_index:
+            assert next_index is not None
+            with torch.no_grad(), layered[next_index].mode(training=False):
+                passes[next_index](
+                    torch.zeros(1, 1, dtype=torch.int64, device=layered[next_index].device), use_cache=False
+                )
 
-    def waiting(own: int) -> Callable[..., Tensor]:
+    def waiting_pass(model_index: int) -> Callable[..., Tensor]:
         def hidden_states(*arguments: Any, **settings: Any) -> Tensor:
             nonlocal failed
             failed = True  # until the pass has succeeded
-            wait_for_turn(own)
-            states, failed = passes[own](*arguments, **settings), False
+            wait_for_turn(model_index)
+            states, failed = passes[model_index](*arguments, **settings), False
             return states
 
         return hidden_states
 
-    for own, model in enumerate(layered):
-        model.hidden_states = waiting(own)  # type: ignore[method-assign]
+    for model_index, model in enumerate(layered):
+        model.hidden_states = waiting_pass(model_index)  # type: ignore[method-assign]
     try:
         yield lambda: failed
     finally:
-        for model, own_pass in zip(layered, passes, strict=True):
-            model.hidden_states = own_pass  # type: ignore[method-assign]
+        for model, original_pass in zip(layered, passes, strict=True):
+            model.hidden_states = original_pass  # type: ignore[method-assign]
         if layered and not failed:
             failed = True
             wait_for_turn(None)
@@ -158,12 +160,12 @@ def in_step(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sharded(*models: ActorCritic) -> Iterator[None]:
-    """Shard the trunks again for gradient steps within the context.
+    """Within the context, shard the trunks again for gradient steps.
 
     All processes must run the same number of passes of the trained model, `models[0]`. Call `gather_trunk` afterwards,
-    but not after an error: other processes may have ended.
+    but not after an error, because other processes have perhaps ended.
     """
-    shard_again(*models)
+    reshard(*models)
     with warnings.catch_warnings():
         # some decoders return a view of their last hidden states, which no caller changes in place
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
@@ -171,12 +173,12 @@ def sharded(*models: ActorCritic) -> Iterator[None]:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Return this process's part of a sharded tensor, or any other tensor unchanged."""
+    """Return this process's part of a sharded tensor. Return any other tensor unchanged."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return the whole of a sharded tensor on the CPU, or any other tensor unchanged.
+    """Return the whole of a sharded tensor on the CPU. Return any other tensor unchanged.
 
     For a sharded tensor, all processes must call this together.
     """
@@ -184,7 +186,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
-    """Clip gradients, some of which may be sharded, and return their norm."""
+    """Clip the norm of all gradients, sharded or not, and return the norm before clipping."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     shards = [gradient for gradient in gradients if isinstance(gradient, DTensor)]
     if not shards:
@@ -197,18 +199,18 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
     return norm
 
 
-def _due(models: Sequence[ActorCritic], own: int | None) -> int | None:
-    """Return the smallest `own` of all processes. They must call this together."""
-    wanted = torch.zeros(len(models), device=models[0].device)
-    if own is not None:
-        wanted[own] = 1
-    torch.distributed.all_reduce(wanted)
-    return next((index for index, number in enumerate(wanted.tolist()) if number), None)
+def _next_index(models: Sequence[ActorCritic], requested: int | None) -> int | None:
+    """Return the smallest index that a process has requested. All processes must call this together."""
+    requests = torch.zeros(len(models), device=models[0].device)
+    if requested is not None:
+        requests[requested] = 1
+    torch.distributed.all_reduce(requests)
+    return next((index for index, number in enumerate(requests.tolist()) if number), None)
 
 
 def _layers(model: ActorCritic) -> list[nn.Module]:
-    kinds = model.base._no_split_modules or ()
-    return [module for module in model.lm.modules() if type(module).__name__ in kinds]
+    class_names = model.base._no_split_modules or ()
+    return [module for module in model.lm.modules() if type(module).__name__ in class_names]
 
 
 def _units(model: nn.Module) -> list[Any]:

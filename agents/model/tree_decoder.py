@@ -1,6 +1,6 @@
-"""Computes the probability of each command in many episodes with few forward passes.
+"""Runs the trunk on the command tries of many episodes, in few forward passes.
 
-A row of a pass holds the new tokens of a stream, and then the inner nodes of the command trie. A node attends only to
+A row of a pass holds the new tokens of a stream, and then the input nodes of its command trie. A node attends only to
 the stream, to its ancestors and to itself (tree attention).
 """
 
@@ -17,7 +17,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask
 
 from agents.model.actor_critic import ActorCritic
 from agents.model.command_trie import Trie, build_trie
-from agents.model.cpu_attention import additive, replaced
+from agents.model.cpu_attention import additive_mask, replaced_entry
 from agents.model.kv_cache import RaggedCache
 from agents.protocol import AgentError
 from games.errors import is_out_of_memory
@@ -29,7 +29,7 @@ PASS_OVERHEAD, GPU_PASS_OVERHEAD = 64, 16384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeInput:
-    """One row of a pass: `tokens` that are not in the cache yet, then the inner nodes of `trie`."""
+    """One row of a pass: `tokens` that are not in the cache yet, then the input nodes of `trie`."""
 
     row: int
     tokens: Sequence[int]
@@ -37,14 +37,14 @@ class TreeInput:
 
     @property
     def length(self) -> int:
-        return len(self.tokens) + (len(self.trie.inner) if self.trie else 0)
+        return len(self.tokens) + (len(self.trie.input_nodes) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Return the position of each branching node or, without a trie, of the last token."""
+        """Return the position of each branching node, or of the last token if there is no trie."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
-        position = {prefix: root + 1 + index for index, prefix in enumerate(self.trie.inner)}
+        position = {prefix: root + 1 + index for index, prefix in enumerate(self.trie.input_nodes)}
         return [position.get(prefix, root) for prefix in self.trie.branching]
 
 
@@ -72,19 +72,19 @@ def group_by_length(
 ) -> list[list[int]]:
     """Partition the indices of `lengths` into groups of minimum total cost.
 
-    The cost of a group is its number of tokens with padding, plus `overhead`. The number is at most `budget`, except in
-    a group of one.
+    The cost of a group is its number of tokens, including padding, plus `overhead`. A group has at most `budget`
+    tokens, or a single member.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-    best: list[tuple[int, int]] = [(0, 0)]  # n -> (cost of the n shortest, start of their last group)
+    cheapest: list[tuple[int, int]] = [(0, 0)]  # n -> (cost of the n shortest, start of their last group)
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
-        fit = end if budget is None else min(end, max(1, budget // longest))
-        starts = range(end - fit, end)
-        best.append(min((best[start][0] + (end - start) * longest + overhead, start) for start in starts))
+        max_size = end if budget is None else min(end, max(1, budget // longest))
+        starts = range(end - max_size, end)
+        cheapest.append(min((cheapest[start][0] + (end - start) * longest + overhead, start) for start in starts))
     groups, end = [], len(order)
     while end:
-        start = best[end][1]
+        start = cheapest[end][1]
         groups.append(sorted(order[start:end]))
         end = start
     return groups[::-1]
@@ -95,27 +95,28 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
     starts = [cache.lengths[tree.row] for tree in inputs]
     cache.plan_pass([tree.row for tree in inputs], width, model.device)
     tokens, positions = np.zeros((2, len(inputs), width), dtype=np.int64)
-    slots = np.asarray(starts)[:, None] + np.arange(width)  # [R, T]
-    mask = slots[:, :, None] >= np.arange(cache.plan.visible)  # [R, T, visible], causal; padding is never visible
+    cache_positions = np.asarray(starts)[:, None] + np.arange(width)  # [R, T]
+    # [R, T, visible_length], causal; padding is never visible
+    mask = cache_positions[:, :, None] >= np.arange(cache.plan.visible_length)
     rows, columns = list[int](), list[int]()
     for index, (tree, start) in enumerate(zip(inputs, starts, strict=True)):
-        own = len(tree.tokens)
-        tokens[index, :own] = tree.tokens
-        positions[index, :own] = np.arange(start, start + own)
-        if tree.trie is not None and tree.trie.inner:
+        count = len(tree.tokens)
+        tokens[index, :count] = tree.tokens
+        positions[index, :count] = np.arange(start, start + count)
+        if tree.trie is not None and tree.trie.input_nodes:
             end = tree.length
-            tokens[index, own:end] = [prefix[-1] for prefix in tree.trie.inner]
-            positions[index, own:end] = [start + own + len(prefix) - 1 for prefix in tree.trie.inner]
-            mask[index, own:end, start + own : start + end] = tree.trie.ancestors
+            tokens[index, count:end] = [prefix[-1] for prefix in tree.trie.input_nodes]
+            positions[index, count:end] = [start + count + len(prefix) - 1 for prefix in tree.trie.input_nodes]
+            mask[index, count:end, start + count : start + end] = tree.trie.ancestors
         columns += tree.choice_positions()
         rows += [index] * (len(columns) - len(rows))
-    ids, places, visible = (torch.from_numpy(array).to(model.device) for array in (tokens, positions, mask))
+    ids, position_ids, visible = (torch.from_numpy(array).to(model.device) for array in (tokens, positions, mask))
     attention = model.config._attn_implementation
     # torch's `sdpa` attention gets a bool mask, `eager` attention and `cpu_attention` an additive one
     mask_dtype = None if attention == "sdpa" else model.dtype
-    masks = partial(tree_mask, visible[:, None], places, cache.plan.slots, mask_dtype)
-    with replaced(ALL_MASK_ATTENTION_FUNCTIONS, attention, masks):
-        hidden = model.hidden_states(ids, position_ids=places, past_key_values=cache, use_cache=True)
+    masks = partial(tree_mask, visible[:, None], position_ids, cache.plan.cache_positions, mask_dtype)
+    with replaced_entry(ALL_MASK_ATTENTION_FUNCTIONS, attention, masks):
+        hidden = model.hidden_states(ids, position_ids=position_ids, past_key_values=cache, use_cache=True)
     for tree in inputs:  # after the pass, which may fail
         cache.append(tree.row, tree.tokens)
     return hidden[rows, columns]
@@ -124,7 +125,7 @@ def _forward_group(model: ActorCritic, cache: RaggedCache, inputs: Sequence[Tree
 def tree_mask(
     visible: Tensor,
     positions: Tensor,
-    slots: Tensor,
+    cache_positions: Tensor,
     mask_dtype: torch.dtype | None,
     *,
     mask_function: Callable[..., Tensor],
@@ -133,28 +134,28 @@ def tree_mask(
     """Return the attention mask [R, 1, T, S] for R rows, T queries and S cache positions.
 
     Args:
-        visible: [R, 1, T, S] bool, whether a query may attend to a cache position.
+        visible: [R, 1, T, S] bool, True where a query may attend to a cache position.
         positions: [R, T] position of each query in the stream.
-        slots: [R, T] cache position of each query.
+        cache_positions: [R, T] cache position of each query.
         mask_dtype: data type of an additive mask. If None, the mask is bool.
-        mask_function: hides further positions, for example outside of a sliding window.
+        mask_function: hides further positions, such as those outside of a sliding window.
     """
     if mask_function is not causal_mask_function:  # it needs positions in the stream, not those in the cache
         device, (rows, _, _, length) = visible.device, visible.shape
-        keys = torch.arange(length, device=device).repeat(rows, 1).scatter_(1, slots, positions)
+        keys = torch.arange(length, device=device).repeat(rows, 1).scatter_(1, cache_positions, positions)
         row = torch.arange(rows, device=device)[:, None, None, None]
         head = torch.zeros(1, dtype=torch.int64, device=device)
         visible = visible & mask_function(row, head, positions[:, None, :, None], keys[:, None, None, :])
-    return visible if mask_dtype is None else additive(visible, mask_dtype)
+    return visible if mask_dtype is None else additive_mask(visible, mask_dtype)
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Add the nodes of chosen commands to the cache. `chosen` holds pairs (input, command index)."""
+    """Append the input nodes of chosen commands to the cache. `chosen` holds pairs (input, command index)."""
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
         end, tokens = cache.lengths[tree.row], tree.trie.commands[command]
-        branch = [index for index, prefix in enumerate(tree.trie.inner) if tokens[: len(prefix)] == prefix]
+        branch = [index for index, prefix in enumerate(tree.trie.input_nodes) if tokens[: len(prefix)] == prefix]
         moves += [(tree.row, end + index, end + offset) for offset, index in enumerate(branch)]
         cache.append(tree.row, tokens[: len(branch)])
     cache.move(moves)
@@ -162,17 +163,17 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Raise `AgentError` if the decoder does not work with `RaggedCache` and a command trie."""
+    """Raise `AgentError` if the model's decoder does not work with `RaggedCache` and a command trie."""
     tokens, trie = [0, 1, 1], build_trie(list(itertools.product((0, 1), repeat=4)))  # every vocabulary has two tokens
     try:
         with model.mode(training=False):
             cache = RaggedCache(model.layers)
-            first = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
-            cached = [*forward_trees(model, cache, [first])]
-            commit_branches(cache, [(first, len(trie.commands) - 1)])
-            cached += forward_trees(model, cache, [TreeInput(row=first.row, tokens=[1, 0, 1])])
-            ends = [*trie.branching, (*trie.commands[-1], 0, 1)]
-            streams = (torch.tensor([[*tokens, *end]], device=model.device) for end in ends)
+            tree = TreeInput(row=cache.add_row(), tokens=tokens, trie=trie)
+            cached = [*forward_trees(model, cache, [tree])]
+            commit_branches(cache, [(tree, len(trie.commands) - 1)])
+            cached += forward_trees(model, cache, [TreeInput(row=tree.row, tokens=[1, 0, 1])])
+            suffixes = [*trie.branching, (*trie.commands[-1], 0, 1)]
+            streams = (torch.tensor([[*tokens, *suffix]], device=model.device) for suffix in suffixes)
             plain = [model.hidden_states(stream, use_cache=False)[0, -1] for stream in streams]
             errors = [float((a - b).norm() / b.norm()) for a, b in zip(cached, plain, strict=True)]
     except (RuntimeError, ValueError, TypeError) as error:

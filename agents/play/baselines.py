@@ -32,7 +32,7 @@ class RandomAgent:
         total, counts = len(commands), Counter(commands)  # a game may list a command twice
         return Decision(
             command=commands[self._rngs[turn.episode].integers(total)],
-            probabilities={name: count / total for name, count in counts.items()},
+            probabilities={command: count / total for command, count in counts.items()},
             entropy=math.log(total) - sum(count * math.log(count) for count in counts.values()) / total,
         )
 
@@ -53,13 +53,13 @@ class HumanAgent:
 
 
 class WalkthroughAgent:
-    """Plays the game's walkthrough, and then the first of each turn's `policy_commands`."""
+    """Plays the game's walkthrough. After its end, plays the first of the turn's `policy_commands`."""
 
     name = "walkthrough"
     infos = ("policy_commands",)  # requested from the game
 
     def __init__(self) -> None:
-        self._remaining: dict[int, list[str]] = {}  # by episode: unplayed commands
+        self._remaining: dict[int, list[str]] = {}  # episode -> unplayed commands
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [Decision(command=self._next(turn)) for turn in turns]

@@ -19,7 +19,7 @@ class Step:
         observation: the text before the command.
         reward: the reward, including reward shaping.
         score: the game's score after the command.
-        advantage: in units of reward. None if no update used the command.
+        advantage: the advantage, in units of reward. None if no update used the command.
     """
 
     observation: str
@@ -38,9 +38,9 @@ class Episode:
         index: number of the episode, unique in a run.
         game: canonical name of the game.
         score: final score in game points, without reward shaping.
-        won: None if the game does not report it.
+        won: None if the game does not report wins.
         truncated: whether the turn limit or an error ended the episode.
-        moves: number of turns, as the game counts them.
+        moves: number of turns that the game has counted.
     """
 
     index: int
@@ -59,7 +59,7 @@ class Episode:
 
     @property
     def reward(self) -> float:
-        """Undiscounted sum of the shaped rewards."""
+        """The undiscounted sum of the shaped rewards."""
         return sum(step.reward for step in self.steps)
 
     @property
@@ -76,37 +76,38 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Convert the result of `to_json` back. Raise `AgentError` for invalid data."""
+        """Convert the result of `to_json` to an episode. Raise `AgentError` for invalid data."""
         import pydantic
 
         try:
             episode: Self = _adapter().validate_json(json.dumps(data, allow_nan=False), strict=True)
         except pydantic.ValidationError as failure:
-            first = failure.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "episode"
-            raise AgentError(f"not an episode: {place}: {first['msg']}") from None
+            first_error = failure.errors()[0]
+            location = ".".join(str(part) for part in first_error["loc"]) or "episode"
+            raise AgentError(f"not an episode: {location}: {first_error['msg']}") from None
         except (TypeError, ValueError) as failure:
             raise AgentError(f"not an episode: {failure}") from None
-        if (written := episode.to_json()) != data:
-            differing = ", ".join(sorted(_names(written) ^ _names(data))) or "numbers are written otherwise"
+        if (converted := episode.to_json()) != data:
+            differing = (
+                ", ".join(sorted(_field_names(converted) ^ _field_names(data))) or "numbers are written otherwise"
+            )
             raise AgentError(f"not an episode: fields are missing or unknown: {differing}")
         return episode
 
 
-def wins(episodes: Sequence[Episode], others: Sequence[Episode] = ()) -> list[bool]:
-    """Return whether each episode was won. Games that do not report wins are left out.
+def wins(episodes: Sequence[Episode], more_episodes: Sequence[Episode] = ()) -> list[bool]:
+    """Return whether each episode was won. Episodes of games that do not report wins are left out.
 
-    A game reports wins if `won` is not None in one of its episodes, in `episodes` or `others`.
+    A game reports wins if `won` is not None in an episode of `episodes` or `more_episodes`.
     """
-    reporting = {e.game.partition("?")[0] for e in (*episodes, *others) if e.won is not None} - WITHOUT_WINS
-    return [bool(e.won) for e in episodes if e.game.partition("?")[0] in reporting]
+    games = {e.game.partition("?")[0] for e in (*episodes, *more_episodes) if e.won is not None} - WITHOUT_WINS
+    return [bool(e.won) for e in episodes if e.game.partition("?")[0] in games]
 
 
-def _names(data: object) -> set[str]:
-    """Return the names of all fields, nested ones included."""
+def _field_names(data: object) -> set[str]:
     if isinstance(data, dict):
-        return set(data).union(*map(_names, data.values()))
-    return set().union(*map(_names, data)) if isinstance(data, list) else set()
+        return set(data).union(*map(_field_names, data.values()))
+    return set().union(*map(_field_names, data)) if isinstance(data, list) else set()
 
 
 @cache

@@ -23,7 +23,7 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean and its confidence interval, if there is one."""
+    """A mean and, if it is known, its confidence interval."""
 
     value: float
     low: float | None
@@ -32,7 +32,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:
-    """The results of an agent at one level. See `Evaluation` for the fields."""
+    """The results of an agent at one level. `Evaluation` describes the fields."""
 
     level: int
     episodes: int
@@ -48,12 +48,12 @@ class Evaluation:
     Attributes:
         success_rate: fraction of won episodes (see `wins`).
         normalized_score: final score divided by the maximum score.
-        steps, steps_to_win: commands per episode, and per won episode.
+        steps, steps_to_win: number of commands per episode, and per won episode.
         entropy: entropy of the policy in nats, averaged over turns.
-        bonus_share: fraction of turns that play the bonus command.
+        bonus_share: fraction of the commands that begin with `bonus_command`.
         texts: `reward`, `tokens`, `token_entropy` (nats per token) and the results of `text_measures`.
         trained_on: number of these games on which the agent was trained.
-        reward: sum of an episode's rewards, over the games without a maximum score.
+        reward: sum of an episode's rewards, in games without a maximum score.
     """
 
     agent: str
@@ -101,24 +101,29 @@ def summarize(
 
 
 def by_level(
-    episodes: Sequence[Episode], level_of: Mapping[str, int | None], others: Sequence[Episode], *, seed: int
+    episodes: Sequence[Episode], level_of: Mapping[str, int | None], more_episodes: Sequence[Episode], *, seed: int
 ) -> tuple[LevelResult, ...]:
-    """Return the results at each level, lowest first, or () for fewer than two levels."""
-    by_number: dict[int, list[Episode]] = {}
+    """Return the results at each level, lowest level first, or () if there are fewer than two levels.
+
+    `more_episodes` is an argument of `wins`.
+    """
+    episodes_by_level: dict[int, list[Episode]] = {}
     for episode in episodes:
         if (level := level_of.get(episode.game)) is not None:
-            by_number.setdefault(level, []).append(episode)
-    if len(by_number) < 2:
+            episodes_by_level.setdefault(level, []).append(episode)
+    if len(episodes_by_level) < 2:
         return ()
     return tuple(
         LevelResult(
             level=level,
-            episodes=len(here),
-            success_rate=estimate(wins(here, others), unit=True, seed=seed),
-            normalized_score=estimate([e.score / e.max_score for e in here if e.max_score], unit=True, seed=seed),
-            reward=estimate([e.reward for e in here if not e.max_score], seed=seed),
+            episodes=len(level_episodes),
+            success_rate=estimate(wins(level_episodes, more_episodes), unit=True, seed=seed),
+            normalized_score=estimate(
+                [e.score / e.max_score for e in level_episodes if e.max_score], unit=True, seed=seed
+            ),
+            reward=estimate([e.reward for e in level_episodes if not e.max_score], seed=seed),
         )
-        for level, here in sorted(by_number.items())
+        for level, level_episodes in sorted(episodes_by_level.items())
     )
 
 
@@ -126,16 +131,16 @@ def _text_estimates(
     episodes: Sequence[Episode], mean: Callable[[Sequence[float]], Estimate | None]
 ) -> dict[str, Estimate] | None:
     """Return the value of `Evaluation.texts`, or None if the agent wrote no text."""
-    written = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
-    if not written:
+    decisions = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
+    if not decisions:
         return None
-    measured = {
+    estimates = {
         "reward": mean([episode.reward for episode in episodes]),
-        "tokens": mean([len(decision.tokens) for decision in written]),
-        "token_entropy": mean([(decision.entropy or 0.0) / len(decision.tokens) for decision in written]),
+        "tokens": mean([len(decision.tokens) for decision in decisions]),
+        "token_entropy": mean([(decision.entropy or 0.0) / len(decision.tokens) for decision in decisions]),
     }
-    diversity = text_measures([decision.command for decision in written])
-    return {name: value for name, value in measured.items() if value} | {
+    diversity = text_measures([decision.command for decision in decisions])
+    return {name: value for name, value in estimates.items() if value} | {
         name: Estimate(value=value, low=None, high=None) for name, value in diversity.items()
     }
 
@@ -152,7 +157,7 @@ def evaluate(
     bonus_command: str = "",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Play episodes and summarize them. All agents play the same games with the same seeds."""
+    """Play episodes and summarize them. With equal arguments, all agents play the same games with the same seeds."""
     played: list[Episode] = []
     infos = getattr(agent, "infos", ())
     with EpisodeRunner(
@@ -169,7 +174,7 @@ def evaluate(
 
 
 def evenly_spaced(specs: Sequence[Game], count: int) -> Sequence[Game]:
-    """Return `count` evenly spaced elements of `specs`, or all if there are fewer."""
+    """Return `count` evenly spaced elements of `specs`, or all elements if there are fewer."""
     if 0 < count < len(specs):
         return [specs[index * len(specs) // count] for index in range(count)]
     return specs
@@ -184,7 +189,7 @@ def wilson(won: Sequence[bool]) -> Estimate:
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
-    """Return the mean and its confidence interval. Set `unit` if values range from 0 to 1."""
+    """Return the mean and its confidence interval. Set `unit` for values in the unit interval [0, 1]."""
     if not values:
         return None
     sample = np.asarray(values, dtype=np.float64)

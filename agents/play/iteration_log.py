@@ -1,4 +1,4 @@
-"""Reads logs of training runs: JSON Lines files. Iterations count from 0."""
+"""Reads logs of training runs, which are JSON Lines files. Iterations count from 0."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,72 +10,71 @@ from games.untrusted_files import as_object, is_present, parse_json, read_lines,
 
 
 class LogLine(NamedTuple):
-    """One line of a log. `where` names the file and the line. `row` is the parsed `text`."""
+    """One line of a log. `location` names the file and the line. `row` is the parsed `text`."""
 
-    where: str
+    location: str
     iteration: int
     row: dict[str, Any]
     text: str
 
 
-def read_log(path: Path, *, cut: bool = False) -> Iterator[LogLine]:
-    """Yield the lines of a log. With `cut`, leave out an incomplete last line."""
-    for where, text in read_lines(path, complete=not cut, error=AgentError):
+def read_log(path: Path, *, allow_incomplete: bool = False) -> Iterator[LogLine]:
+    """Yield the lines of a log. With `allow_incomplete`, leave out an incomplete last line."""
+    for location, text in read_lines(path, complete=not allow_incomplete, error=AgentError):
         if not text.endswith("\n"):
             return
-        yield parse_line(where, text)
+        yield parse_line(location, text)
 
 
-def parse_line(where: str, text: str) -> LogLine:
-    """Parse a log line. Raise `AgentError` if it is damaged."""
-    row = as_object(parse_json(text, where, AgentError), where, AgentError)
+def parse_line(location: str, text: str) -> LogLine:
+    """Parse a log line. Raise `AgentError` if the line is damaged."""
+    row = as_object(parse_json(text, location, AgentError), location, AgentError)
     iteration = row.get("iteration")
     if type(iteration) is not int:
-        raise AgentError(f"{where} is damaged: expected an iteration, a whole number, got {iteration!r:.60}")
-    return LogLine(where, iteration, row, text)
+        raise AgentError(f"{location} is damaged: expected an iteration, a whole number, got {iteration!r:.60}")
+    return LogLine(location, iteration, row, text)
 
 
-def complete(lines: Iterable[LogLine], path: Path, *, each: int | None = None) -> Iterator[LogLine]:
+def checked_lines(lines: Iterable[LogLine], path: Path, *, lines_per_iteration: int | None = None) -> Iterator[LogLine]:
     """Yield `lines`. Raise `AgentError` if a line is missing, repeated or out of order.
 
-    Each iteration must have `each` lines or, by default, as many as the first one.
+    Each iteration must have `lines_per_iteration` lines or, by default, as many lines as the first iteration.
     """
-    order = IterationOrder(path, each)
+    order = IterationOrder(path, lines_per_iteration)
     for line in lines:
-        order.add(line.where, line.iteration)
+        order.add(line.location, line.iteration)
         yield line
     order.finish()
 
 
 class IterationOrder:
-    """Checks the order of log lines (see `complete`)."""
+    """Checks the order of log lines (see `checked_lines`)."""
 
-    def __init__(self, path: Path, each: int | None = None) -> None:
-        self._path, self._each = path, each
-        self._per_process = None if each else episodes_of_a_process(path.parent)
+    def __init__(self, path: Path, lines_per_iteration: int | None = None) -> None:
+        self._path, self._lines_per_iteration = path, lines_per_iteration
+        self._episodes_per_process = None if lines_per_iteration else episodes_per_process(path.parent)
         self._counts = list[int]()
 
-    def add(self, where: str, iteration: int) -> None:
-        """Check the iteration of the next line."""
+    def add(self, location: str, iteration: int) -> None:
         if iteration == len(self._counts):
             self.finish()
             self._counts.append(0)
         elif not self._counts or iteration != len(self._counts) - 1:
-            raise AgentError(f"{where} is damaged: expected iteration {len(self._counts)}, got {iteration}")
+            raise AgentError(f"{location} is damaged: expected iteration {len(self._counts)}, got {iteration}")
         self._counts[-1] += 1
 
     def finish(self) -> None:
-        """Check how many lines the last iteration has."""
+        """Check the number of lines of the last iteration."""
         if not self._counts:
             return
-        last, count, wanted = len(self._counts) - 1, self._counts[-1], self._each or self._counts[0]
+        last, count, expected = len(self._counts) - 1, self._counts[-1], self._lines_per_iteration or self._counts[0]
         # a resumed run may have another number of processes
-        if count != wanted and not (self._per_process and count % self._per_process == 0):
-            raise AgentError(f"{self._path} is damaged: iteration {last} has {count} lines, expected {wanted}")
+        if count != expected and not (self._episodes_per_process and count % self._episodes_per_process == 0):
+            raise AgentError(f"{self._path} is damaged: iteration {last} has {count} lines, expected {expected}")
 
 
-def episodes_of_a_process(folder: Path) -> int | None:
-    """Return how many episodes each process plays in an iteration, or None if unknown."""
+def episodes_per_process(folder: Path) -> int | None:
+    """Return the number of episodes that each process plays in an iteration, or None if unknown."""
     from agents.config_groups import RolloutConfig
 
     path = folder / "settings.json"

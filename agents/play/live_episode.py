@@ -27,7 +27,7 @@ class Game(Protocol):
 class StepEvent(EpisodeEnd):
     """A command and the game's response. `turn` is the turn before the command.
 
-    `error_kind` is equal for errors with the same cause.
+    Errors with the same cause have the same `error_kind`.
     """
 
     turn: Turn
@@ -48,17 +48,20 @@ class LiveEpisode:
     score: float = 0.0
 
     def step(self, decision: Decision, *, needs_commands: bool = True) -> StepEvent:
-        """Play a command and record the step. A `GameError` truncates the episode."""
+        """Play a command and record the step. A `GameError` truncates the episode.
+
+        With `needs_commands`, the game must always offer admissible commands.
+        """
         turn, info, error = self.turn, dict[str, Any](), None
         try:
-            observation, earned, terminated, truncated, info = self.env.step(decision.command)
+            observation, env_reward, terminated, truncated, info = self.env.step(decision.command)
             if needs_commands and not (terminated or truncated or info["admissible_commands"]):
                 raise games.GameError(f"{turn.game} has not ended, but offers no admissible commands")
         except games.FatalGameError:
             raise
         except games.GameError as failure:
-            observation, earned, terminated, truncated, error = "", 0.0, False, True, failure
-        reward = float(earned)
+            observation, env_reward, terminated, truncated, error = "", 0.0, False, True, failure
+        reward = float(env_reward)
         self.score = float(info.get("score", self.score + reward))
         self.steps.append(
             Step(
@@ -85,14 +88,14 @@ class LiveEpisode:
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
-        """Add `score` to the last step's score, and `scale * score` to its reward."""
+        """Add `score` to the score of the last step, and `scale * score` to its reward."""
         self.score += score
         reward = event.reward + scale * score
         self.steps[-1] = replace(self.steps[-1], reward=reward, score=self.score)
         return replace(event, reward=reward, score=self.score)
 
-    def finished(self, event: StepEvent) -> Episode:
-        """Return the record of this episode, which ended with `event`."""
+    def to_episode(self, event: StepEvent) -> Episode:
+        """Return the record of this episode. `event` must be its last event."""
         max_score = event.info.get("max_score", event.turn.info.get("max_score"))
         won = event.info.get("won", event.turn.info.get("won", False))  # the info is empty after an error
         return Episode(

@@ -1,4 +1,4 @@
-"""Metrics of a rollout's episodes."""
+"""Metrics of the episodes of a rollout."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -31,20 +31,22 @@ def episode_metrics(episodes: Sequence[Episode], bonus_command: str = "") -> Met
     return {name: float(np.mean(values)) for name, values in measured.items() if values}
 
 
-def command_shares(episodes: Sequence[Episode], words: str) -> list[float]:
-    """Return the fraction of commands that begin with `words`, for each episode."""
-    turns = [[games.starts_with_words(step.decision.command, words) for step in e.steps] for e in episodes if words]
-    return [sum(begins) / len(begins) for begins in turns if begins]
+def command_shares(episodes: Sequence[Episode], prefix: str) -> list[float]:
+    """Return, for each episode, the fraction of commands that begin with `prefix`."""
+    matches_by_episode = [
+        [games.starts_with_words(step.decision.command, prefix) for step in e.steps] for e in episodes if prefix
+    ]
+    return [sum(matches) / len(matches) for matches in matches_by_episode if matches]
 
 
-def strategy_shares(names: Sequence[str], played: Counter[str | None]) -> Metrics:
-    """Return a metric "share_NAME" for each strategy. `played` counts the commands by strategy."""
-    total = max(1, sum(played[name] for name in names))
-    return {f"share_{name}": played[name] / total for name in names}
+def strategy_shares(names: Sequence[str], counts: Counter[str | None]) -> Metrics:
+    """Return a metric "share_NAME" for each strategy. `counts` holds the number of commands of each strategy."""
+    total = max(1, sum(counts[name] for name in names))
+    return {f"share_{name}": counts[name] / total for name in names}
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """Return the strategies that a game names, or ()."""
+    """Return the names of the strategies of a game, or () if it has none."""
     env = spec.make()
     env.close()
     with code_errors(f"{spec.name}: expected an attribute,"):

@@ -1,4 +1,4 @@
-"""The episode runner: plays several episodes at once with one agent."""
+"""The episode runner, which plays several episodes at once with one agent."""
 
 import threading
 from collections import OrderedDict
@@ -31,7 +31,7 @@ class EpisodeRunner:
         parallel: maximum number of live episodes.
         max_turns: turn limit. If None, the game's own limit applies.
         shaping: keyword arguments of `games.shape`.
-        infos: keys of optional info entries, such as "policy_commands".
+        infos: keys of optional info entries to request, such as "policy_commands".
         advice: end of the error message if the agent needs admissible commands, but the game offers none.
     """
 
@@ -68,8 +68,8 @@ class EpisodeRunner:
     ) -> Generator[Episode, None, None]:
         """Yield finished episodes in the order in which they end.
 
-        A `GameError` ends its episode. An episode that cannot start is replaced by the next one. Raise `FatalGameError`
-        if too many episodes in a row fail.
+        A `GameError` ends the episode that raised it. An episode that cannot start is replaced by the next episode. Too
+        many failed episodes in a row raise `FatalGameError`.
         """
         live: dict[int, LiveEpisode] = {}
         needs_commands = not getattr(agent, "writes_freely", False)
@@ -104,7 +104,7 @@ class EpisodeRunner:
         *,
         needs_commands: bool,
     ) -> list[Episode]:
-        """Play a command in every live episode. Remove the ended ones from `live` and return them."""
+        """Play one command in every live episode. Remove the ended episodes from `live`, and return them."""
         decisions = agent.act([episode.turn for episode in live.values()])
         if len(decisions) != len(live):
             raise TypeError(f"{agent.name} got {len(live)} turns, but returned {len(decisions)} decisions")
@@ -112,14 +112,14 @@ class EpisodeRunner:
             partial(episode.step, decision, needs_commands=needs_commands)
             for episode, decision in zip(live.values(), decisions, strict=True)
         ]
-        events = self._scored(list(live.values()), list(self._results(steps)))
+        events = self._add_model_rewards(list(live.values()), list(self._results(steps)))
         finished, endings = list[Episode](), list[StepEvent]()
         for slot, event in zip(list(live), events, strict=True):
             if on_step is not None:
                 on_step(event)
             if event.terminated or event.truncated:
                 episode = live.pop(slot)
-                finished.append(episode.finished(event))
+                finished.append(episode.to_episode(event))
                 endings.append(event)
                 self._release(slot, episode.env, event)
                 self.failures.record(event.turn.game, event.error, event.error_kind)
@@ -127,8 +127,8 @@ class EpisodeRunner:
             agent.end(endings)
         return finished
 
-    def _scored(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
-        """Add the rewards that need a model to the events of a turn."""
+    def _add_model_rewards(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
+        """Return the events of a turn with the rewards that a model must compute."""
         by_reward: dict[str, list[int]] = {}
         for index, event in enumerate(events):
             if "unscored" in event.info:  # the name of a reward that needs a model
@@ -143,30 +143,30 @@ class EpisodeRunner:
         return events
 
     def _results(self, calls: Sequence[Callable[[], T]]) -> Iterable[T]:
-        """Return the results of the calls. Games in child processes run at the same time."""
+        """Return the results of the calls. Games in child processes run the calls at the same time."""
         if self._pool is None:
             return (call() for call in calls)
         futures = [self._pool.submit(call) for call in calls]
         wait(futures)  # all calls, so that none is running if one of them has raised an error
         return (future.result() for future in futures)
 
-    def _fill(self, live: dict[int, LiveEpisode], most: int, *, needs_commands: bool) -> int:
-        """Start up to `most` episodes in the free slots. Return how many have started."""
+    def _fill(self, live: dict[int, LiveEpisode], limit: int, *, needs_commands: bool) -> int:
+        """Start up to `limit` episodes, so that at most `parallel` are live. Return the number of started episodes."""
         started = 0
-        while free := [slot for slot in range(self.parallel) if slot not in live][: most - started]:
-            starts = [
+        while free := [slot for slot in range(self.parallel) if slot not in live][: limit - started]:
+            calls = [
                 partial(self._start, slot, index, needs_commands=needs_commands)
                 for index, slot in enumerate(free, self.next_episode)
             ]
-            for slot, start in zip(free, self._results(starts), strict=True):
+            for slot, result in zip(free, self._results(calls), strict=True):
                 game = self._spec(self.next_episode).name
                 self.next_episode += 1
-                if isinstance(start, games.GameError):
-                    self.failures.record(game, str(start), error_kind(start), at_start=True)
+                if isinstance(result, games.GameError):
+                    self.failures.record(game, str(result), error_kind(result), at_start=True)
                 else:
                     self.failures.started()
                     self.continuations.pop(str(slot), None)
-                    live[slot] = start
+                    live[slot] = result
                     started += 1
         return started
 
@@ -174,8 +174,8 @@ class EpisodeRunner:
         """Start an episode. Return the error if only this episode fails."""
         seed = int(np.random.SeedSequence([self.seed, index // self.group_size]).generate_state(1)[0])
         spec = self._spec(index)
-        before = self.continuations.get(str(slot), {})
-        options = before["options"] if before.get("game") == spec.name else None
+        continuation = self.continuations.get(str(slot), {})
+        options = continuation["options"] if continuation.get("game") == spec.name else None
         env = None
         try:
             env = self._open(spec)
@@ -189,8 +189,8 @@ class EpisodeRunner:
         except ValueError as error:
             if env is not None:
                 env.close()
-            of_episode = games.EpisodeError if env is None else games.GameError  # `make` may fail for all episodes
-            if isinstance(error, of_episode) and not isinstance(error, games.FatalGameError):
+            error_class = games.EpisodeError if env is None else games.GameError  # `make` may fail for all episodes
+            if isinstance(error, error_class) and not isinstance(error, games.FatalGameError):
                 return error
             raise
         turn = Turn(
@@ -209,15 +209,15 @@ class EpisodeRunner:
         return self.specs[episode // self.group_size % len(self.specs)]
 
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
-        """Keep the environment for a later episode, except after an error."""
+        """Store the environment for a later episode. After an error, close it instead."""
         if event.error is not None:
             env.close()
             return
         if "continuation" in event.info:
             self.continuations[str(slot)] = {"game": event.turn.game, "options": dict(event.info["continuation"])}
         self._idle[event.episode] = (event.turn.game, env)
-        most = IDLE_GAMES if getattr(self._spec(event.episode), "step_seconds", None) is None else IDLE_PROCESSES
-        if len(self._idle) > max(most, self.parallel):
+        idle_limit = IDLE_GAMES if getattr(self._spec(event.episode), "step_seconds", None) is None else IDLE_PROCESSES
+        if len(self._idle) > max(idle_limit, self.parallel):
             self._idle.popitem(last=False)[1][1].close()
 
     def _open(self, spec: Game) -> Env:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.play.episode import Episode
-from agents.play.iteration_log import LogLine, complete, episodes_of_a_process, read_log
+from agents.play.iteration_log import LogLine, checked_lines, episodes_per_process, read_log
 from agents.protocol import AgentError
 from games.errors import noticing_changes
 from games.files import append_rows, create_folder
@@ -16,38 +16,41 @@ NAME = "transcripts.jsonl"  # in the folder of a run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An episode and its iteration, counted from 0. The iteration has no meaning unless `of_run` is True."""
+    """An episode, and the iteration in which it was played. Iterations count from 0.
+
+    The iteration has no meaning unless a training run played the episode (`of_run`).
+    """
 
     iteration: int
     episode: Episode
     of_run: bool = field(default=True, compare=False)
 
     @property
-    def place(self) -> str:
-        """The place for messages, such as "iteration 3, episode 40". Iterations count from 1 here."""
+    def location(self) -> str:
+        """The location for messages, such as "iteration 3, episode 40". Here, iterations count from 1."""
         iteration = f"iteration {self.iteration + 1}, " if self.of_run else ""
         return f"{iteration}episode {self.episode.index}"
 
 
 def is_of_run(path: Path) -> bool:
-    """Return whether a training run may have saved the transcript."""
+    """Return False if the transcript is in a folder that belongs to no training run."""
     return path.name != NAME or not path.exists() or (path.parent / "settings.json").exists()
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Append entries to a file, or create it. If writing fails, the file is unchanged."""
+    """Append entries to a transcript file, or create it. If writing fails, the file is unchanged."""
     append_rows(path, ({"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries))
 
 
 def recorder(folder: Path) -> Callable[[Episode], None]:
-    """Return a function that appends episodes to a new transcript.
+    """Return a function that appends an episode to a new transcript.
 
     Raise `AgentError` if `folder` already has a transcript.
     """
     path, created = folder / NAME, False
-    taken = AgentError(f"{path} already exists; choose another folder")
+    exists_error = AgentError(f"{path} already exists; choose another folder")
     if is_present(path):
-        raise taken
+        raise exists_error
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a folder")
 
@@ -58,7 +61,7 @@ def recorder(folder: Path) -> Callable[[Episode], None]:
             try:
                 path.touch(exist_ok=False)
             except FileExistsError:
-                raise taken from None
+                raise exists_error from None
             created = True
         with noticing_changes(folder):
             append(path, [Entry(iteration=0, episode=episode)])
@@ -67,16 +70,16 @@ def recorder(folder: Path) -> Callable[[Episode], None]:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield all entries of a file. Raise `AgentError` if the file is missing or damaged."""
+    """Yield all entries of a transcript. Raise `AgentError` if the file is missing or damaged."""
     check_present(path)
-    yield from map(parse_entry, complete(read_log(path), path))
+    yield from map(parse_entry, checked_lines(read_log(path), path))
 
 
 def check_present(path: Path, *, expected: str = "the folder of a run, or a transcript file") -> None:
-    """Raise `AgentError` if a transcript is missing or its run plays no episodes."""
-    if path.name == NAME and episodes_of_a_process(path.parent) == 0:
-        learned = "the run was trained on recorded play (--data) and played no episodes"
-        raise AgentError(f"{path.parent} has no transcript: {learned}; name the recorded play instead")
+    """Raise `AgentError` if a transcript is missing, or if its run plays no episodes."""
+    if path.name == NAME and episodes_per_process(path.parent) == 0:
+        reason = "the run was trained on recorded play (--data) and played no episodes"
+        raise AgentError(f"{path.parent} has no transcript: {reason}; name the recorded play instead")
     if not is_present(path):
         in_folder = path.name == NAME and path.parent.is_dir()
         problem = f"{path.parent.absolute()} holds no {NAME}" if in_folder else f"{path} does not exist"
@@ -84,10 +87,10 @@ def check_present(path: Path, *, expected: str = "the folder of a run, or a tran
 
 
 def parse_entry(line: LogLine) -> Entry:
-    """Parse a line of a transcript. Raise `AgentError` if it is damaged."""
+    """Parse a line of a transcript. Raise `AgentError` if the line is damaged."""
     if set(line.row) != {"iteration", "episode"}:
-        raise AgentError(f"{line.where} is damaged: expected the fields iteration and episode")
+        raise AgentError(f"{line.location} is damaged: expected the fields iteration and episode")
     try:
         return Entry(iteration=line.iteration, episode=Episode.from_json(line.row["episode"]))
     except AgentError as failure:
-        raise AgentError(f"{line.where} is damaged: {failure}") from None
+        raise AgentError(f"{line.location} is damaged: {failure}") from None

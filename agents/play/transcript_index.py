@@ -1,4 +1,4 @@
-"""An index of a transcript. It summarizes each episode without reading its texts."""
+"""An index of a transcript: a summary of each episode, made without reading its texts."""
 
 import codecs
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ class EpisodeRow:
     """A summary of an episode, and the position of its line in the transcript.
 
     Attributes:
-        number: number of the line, counted from 1.
+        number: line number, counted from 1.
         offset, end: the line consists of the bytes `offset` to `end - 1` of the file.
-        iteration: iteration, counted from 0.
+        iteration: iteration that played the episode, counted from 0.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class EpisodeRow:
     error: str | None
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         return f"{self.path}, line {self.number}"
 
     @property
@@ -62,7 +62,7 @@ class EpisodeFilter:
         lost: only episodes that were not won.
         game: part of the game's name, as users type it. Case is ignored.
         exact_game: the game's canonical name.
-        iteration: iteration, counted from 1.
+        iteration: iteration that played the episode, counted from 1.
         text: part of an observation or a command. Case is ignored.
     """
 
@@ -76,7 +76,7 @@ class EpisodeFilter:
     text: str | None = None
 
     def accepts(self, row: EpisodeRow) -> bool:
-        """Return whether a row meets all conditions. The condition `text` reads the file."""
+        """Return whether an episode meets all conditions. Checking `text` reads the transcript."""
         return (
             not ((self.won and not row.won) or (self.lost and row.won))
             and (self.game is None or self.game.casefold() in readable(row.game).casefold())
@@ -89,47 +89,47 @@ class EpisodeFilter:
 
 
 class TranscriptIndex:
-    """Reads the rows of a transcript. Another process may append to the file."""
+    """Reads the rows of a transcript. Another process may append to the file meanwhile."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._order = path, IterationOrder(path)
         self._offset = self._lines = self._inode = 0
 
     def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
-        """Yield a row for each line that earlier calls have not read.
+        """Yield one row for each line that earlier calls have not read.
 
-        With `growing`, the file may be missing, and its end may be incomplete.
+        With `growing`, the file may be missing, and its last line may be incomplete.
         """
         if growing and not self.path.is_file():
             return
         check_present(self.path)
         self._inode = self.path.stat().st_ino if self.path.is_file() else 0
-        for where, line in read_raw_lines(self.path, offset=self._offset, number=self._lines + 1, error=AgentError):
+        for location, line in read_raw_lines(self.path, offset=self._offset, number=self._lines + 1, error=AgentError):
             if not line.endswith(b"\n"):
                 if growing:
                     return
-                raise AgentError(f"{where} is damaged: expected a complete line")
-            head = _parse(_Line, where, line)
-            steps = head["episode"].pop("steps")
+                raise AgentError(f"{location} is damaged: expected a complete line")
+            fields = _parse(_Line, location, line)
+            steps = fields["episode"].pop("steps")
             row = EpisodeRow(
                 path=self.path,
                 number=self._lines + 1,
                 offset=self._offset,
                 end=self._offset + len(line),
-                iteration=head["iteration"],
+                iteration=fields["iteration"],
                 turns=len(steps),
                 expert_turns=sum(step["decision"].get("by_expert", False) for step in steps),
                 reward=sum(step["reward"] for step in steps),
-                **head["episode"],
+                **fields["episode"],
             )
-            self._order.add(where, row.iteration)
+            self._order.add(location, row.iteration)
             self._offset, self._lines = row.end, row.number
             yield row
         if not growing:
             self._order.finish()
 
     def is_replaced(self) -> bool:
-        """Return whether the file was replaced or shortened after it was read."""
+        """Return whether the file was replaced or shortened after the last call of `read`."""
         if not self._lines or not self.path.is_file():
             return False
         status = self.path.stat()
@@ -137,19 +137,19 @@ class TranscriptIndex:
 
 
 def read_episode(row: EpisodeRow) -> Entry:
-    """Read the episode of a row. Raise `AgentError` if its line has changed."""
-    entry = parse_entry(parse_line(row.where, decode(_line(row), row.where, AgentError)))
+    """Read the episode of a row. Raise `AgentError` if the line has changed."""
+    entry = parse_entry(parse_line(row.location, decode(_line(row), row.location, AgentError)))
     if (entry.iteration, entry.episode.index) != (row.iteration, row.index):
-        raise AgentError(f"{row.where} has changed; open the transcript again")
+        raise AgentError(f"{row.location} has changed; open the transcript again")
     return replace(entry, of_run=is_of_run(row.path))
 
 
 def contains(row: EpisodeRow, text: str) -> bool:
     """Return whether `text` occurs in an observation or a command. Case is ignored."""
-    episode = _parse(_LineOfTexts, row.where, _line(row))["episode"]
+    episode = _parse(_LineOfTexts, row.location, _line(row))["episode"]
     texts = (part for step in episode["steps"] for part in (step["observation"], step["decision"]["command"]))
-    wanted = text.casefold()
-    return any(wanted in part.casefold() for part in (*texts, episode["final_observation"]))
+    query = text.casefold()
+    return any(query in part.casefold() for part in (*texts, episode["final_observation"]))
 
 
 def _line(row: EpisodeRow) -> bytes:
@@ -158,7 +158,7 @@ def _line(row: EpisodeRow) -> bytes:
 
 # TypedDicts of the fields that are read. They are faster than pydantic models here. The settings of the outer ones,
 # `_Line` and `_LineOfTexts`, also apply to the inner ones.
-_PART = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+_PARTIAL = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class _Decision(TypedDict):
@@ -184,7 +184,7 @@ class _Episode(TypedDict):
 
 
 class _Line(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
+    __pydantic_config__ = _PARTIAL  # type: ignore[misc]
     iteration: int
     episode: _Episode
 
@@ -204,15 +204,15 @@ class _EpisodeOfTexts(TypedDict):
 
 
 class _LineOfTexts(TypedDict):
-    __pydantic_config__ = _PART  # type: ignore[misc]
+    __pydantic_config__ = _PARTIAL  # type: ignore[misc]
     episode: _EpisodeOfTexts
 
 
 _adapter = cache(TypeAdapter)
 
 
-def _parse(kind: Any, where: str, line: bytes) -> Any:
+def _parse(line_type: Any, location: str, line: bytes) -> Any:
     try:
-        return _adapter(kind).validate_json(line.removeprefix(codecs.BOM_UTF8))
+        return _adapter(line_type).validate_json(line.removeprefix(codecs.BOM_UTF8))
     except ValidationError as failure:
-        raise AgentError(f"{where} is damaged: {first_error(failure)}") from None
+        raise AgentError(f"{location} is damaged: {first_error(failure)}") from None

@@ -21,33 +21,33 @@ HEADS, HEADS_FILE, CARD = "heads.safetensors", "heads.json", "README.md"
 MAX_NEW_TOKENS = 16  # default maximum length of a generated text, in tokens, as in `LanguageModelAgent`
 
 
-def export_agent(source: Path, to: Path, *, adapter: bool = False) -> dict[str, Any]:
-    """Write the agent of a checkpoint or of a run into the new folder `to`.
+def export_agent(source: Path, target: Path, *, adapter: bool = False) -> dict[str, Any]:
+    """Export the agent in `source`, a checkpoint or a run, to the new folder `target`.
 
-    With `adapter`, write only the LoRA adapter. Raise `AgentError` if `to` exists. Return a description of the export.
+    If `adapter` is true, write only the LoRA adapter of the trunk. Raise `AgentError` if `target` exists.
     """
-    folder = newest(source)
-    with exclusive(to.parent, to.name):
-        if os.path.lexists(to):
-            raise AgentError(f"{to} already exists; choose another --to")
-        about = verify(folder)
-        config = ModelConfig(**about["model"])
+    checkpoint = newest(source)
+    with exclusive(target.parent, target.name):
+        if os.path.lexists(target):
+            raise AgentError(f"{target} already exists; choose another --to")
+        metadata = verify(checkpoint)
+        config = ModelConfig(**metadata["model"])
         if adapter and not config.lora:
             raise AgentError(f"{source} has no adapter, because its whole trunk was trained; leave out --adapter")
-        model, tokenizer = load_model(folder, about)
+        model, tokenizer = load_model(checkpoint, metadata)
         heads = _describe_heads(model, config)
-        base = trunk_source(config.trunk) if adapter else None
-        counters = read_json(folder / STATE) if (folder / STATE).is_file() else {}
-        with atomic_folder(to) as work, without_bars():
-            _save_trunk(model, tokenizer, work, base)
-            tokenizer.save_pretrained(work)
+        base_model = trunk_source(config.trunk) if adapter else None
+        state = read_json(checkpoint / STATE) if (checkpoint / STATE).is_file() else {}
+        with atomic_folder(target) as temporary, without_bars():
+            _save_trunk(model, tokenizer, temporary, base_model)
+            tokenizer.save_pretrained(temporary)
             tensors = {name: x.contiguous() for name, x in model.heads.cpu().state_dict().items()}
-            (work / HEADS).write_bytes(save(tensors))
-            (work / HEADS_FILE).write_text(heads.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            (work / CARD).write_text(model_card(about, counters, heads, base), encoding="utf-8")
-            for path in work.iterdir():  # safetensors denies other users, such as a server's, to read its files
-                path.chmod((work / CARD).stat().st_mode)
-    return {"to": str(to), "checkpoint": str(folder), "base": base, "heads": heads.model_dump()}
+            (temporary / HEADS).write_bytes(save(tensors))
+            (temporary / HEADS_FILE).write_text(heads.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            (temporary / CARD).write_text(model_card(metadata, state, heads, base_model), encoding="utf-8")
+            for path in temporary.iterdir():  # safetensors denies other users, such as a server's, to read its files
+                path.chmod((temporary / CARD).stat().st_mode)
+    return {"to": str(target), "checkpoint": str(checkpoint), "base": base_model, "heads": heads.model_dump()}
 
 
 def _describe_heads(model: ActorCritic, config: ModelConfig) -> HeadsFile:
@@ -63,8 +63,8 @@ def _describe_heads(model: ActorCritic, config: ModelConfig) -> HeadsFile:
     )
 
 
-def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base: str | None) -> None:
-    """Save the trunk, or only its adapter if `base` names the base model."""
+def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base_model: str | None) -> None:
+    """Save the trunk. If `base_model` is a name, save only the LoRA adapter."""
     from transformers import GenerationConfig
 
     sampling = GenerationConfig(
@@ -76,8 +76,8 @@ def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base: str | No
         eos_token_id=sorted(text_ends(tokenizer)[0]) or None,
         pad_token_id=tokenizer.pad_token_id,
     )
-    if base is not None:
-        model.lm.peft_config["default"].base_model_name_or_path = base
+    if base_model is not None:
+        model.lm.peft_config["default"].base_model_name_or_path = base_model
         model.lm.save_pretrained(folder, save_embedding_layers=False)
         sampling.save_pretrained(folder)
         return

@@ -20,65 +20,66 @@ MODES = {
 BODY = "F.gelu(linear(f'{head}.body.0', h), approximate='tanh')"
 
 
-def model_card(about: Mapping[str, Any], counters: Mapping[str, Any], heads: HeadsFile, base: str | None) -> str:
-    """Return the model card. `about` and `counters` are the contents of `agent.json` and `state.json`."""
-    trunk = about["model"]["trunk"]
-    blocks = [
-        _front_matter(trunk, base),
-        f"# {about['name']}",
-        _origin(about, counters),
+def model_card(metadata: Mapping[str, Any], state: Mapping[str, Any], heads: HeadsFile, base_model: str | None) -> str:
+    """Return the model card. `metadata` is the content of `agent.json`, and `state` is the content of `state.json`."""
+    trunk = metadata["model"]["trunk"]
+    sections = [
+        _front_matter(trunk, base_model),
+        f"# {metadata['name']}",
+        _origin(metadata, state),
         "## Use",
-        _loading(base, about["model"]["dtype"]),
-        f"{MODES[about['mode']]} {PROMPTS.get(about['prompt'], '')} The context is at most {about['context']} tokens. "
+        _model_usage(base_model, metadata["model"]["dtype"]),
+        f"{MODES[metadata['mode']]} {PROMPTS.get(metadata['prompt'], '')} "
+        f"The context is at most {metadata['context']} tokens. "
         "A command or a completion ends at a special token or at a newline.",
         "## v and q" if heads.q_heads else "## v",
-        _reading_heads(heads),
+        _head_usage(heads),
         "## Licence",
         _licence(trunk),
         "## Settings",
-        f"```json\n{json.dumps(about.get('made_by', {}), indent=1)}\n```",
+        f"```json\n{json.dumps(metadata.get('made_by', {}), indent=1)}\n```",
     ]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(trunk: str, base: str | None) -> str:
-    lines = [f"library_name: {'transformers' if base is None else 'peft'}", "pipeline_tag: text-generation"]
+def _front_matter(trunk: str, base_model: str | None) -> str:
+    lines = [f"library_name: {'transformers' if base_model is None else 'peft'}", "pipeline_tag: text-generation"]
     if trunk == SMOLLM2:
         lines += [f"base_model: {SMOLLM2_HUB}", "license: apache-2.0"]
     return "\n".join(["---", *lines, "---"])
 
 
-def _origin(about: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
-    made_by, model = about.get("made_by", {}), about["model"]
+def _origin(metadata: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    made_by, model = metadata.get("made_by", {}), metadata["model"]
     run = made_by.get("run", {})
-    count = model.get("lora_layers")
-    where = f" on the upper {f'{count} layers' if count > 1 else 'layer'}" if count else ""
-    trained = f"a LoRA adapter of rank {model['lora']}{where}" if model["lora"] else "the whole model"
-    weights = "random weights" if model["trunk"] in SCRATCH else "pretrained weights"
+    layer_count = model.get("lora_layers")
+    layers = f" on the upper {f'{layer_count} layers' if layer_count > 1 else 'layer'}" if layer_count else ""
+    trained_part = f"a LoRA adapter of rank {model['lora']}{layers}" if model["lora"] else "the whole model"
+    random_or_pretrained = "random weights" if model["trunk"] in SCRATCH else "pretrained weights"
     q_heads = f" and {model['q_heads']} Q head{'s' * (model['q_heads'] > 1)}" if model["q_heads"] else ""
-    start = f"the weights of the run `{run['init']}`" if run.get("init") else weights
+    initial_weights = f"the weights of the run `{run['init']}`" if run.get("init") else random_or_pretrained
     lines = [
         f"A language model (trunk `{model['trunk']}`) with a value head{q_heads}.",
-        f"The optimizer `{about['name']}` trained {trained}, from {start}.",
+        f"The optimizer `{metadata['name']}` trained {trained_part}, from {initial_weights}.",
     ]
     if run:
         lines.append(f"Game: `{run['game']}`. Seed: {run['seed']}.")
-    if beta := about.get("guide_beta"):
-        lines.append(f"In its evaluations, the policy is guided by q: this model's policy times exp({beta:g} q).")
-    if counters:
-        lines.append(f"Iterations: {counters['iteration']}. Commands: {counters['env_steps']}.")
+    if guide_beta := metadata.get("guide_beta"):
+        lines.append(f"In its evaluations, the policy is guided by q: this model's policy times exp({guide_beta:g} q).")
+    if state:
+        lines.append(f"Iterations: {state['iteration']}. Commands: {state['env_steps']}.")
     return "\n".join(lines)
 
 
-def _loading(base: str | None, dtype: str) -> str:
-    needs = f"The adapter needs the package peft, and its base model in `{base}`.\n\n" if base else ""
-    sampling = "model.generation_config = GenerationConfig.from_pretrained(folder)\n" if base else ""
-    return f"""{needs}```python
-from transformers import AutoModelForCausalLM, AutoTokenizer{", GenerationConfig" if base else ""}
+def _model_usage(base_model: str | None, dtype: str) -> str:
+    requirement = f"The adapter needs the package peft, and its base model in `{base_model}`.\n\n" if base_model else ""
+    sampling_line = "model.generation_config = GenerationConfig.from_pretrained(folder)\n" if base_model else ""
+    return f"""{requirement}```python
+from transformers import AutoModelForCausalLM, AutoTokenizer{", GenerationConfig" if base_model else ""}
 
 folder = "."  # this folder
-model = AutoModelForCausalLM.from_pretrained(folder{f', dtype="{dtype}"' if base else ""})
-{sampling}tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder{f', dtype="{dtype}"' if base_model else ""})
+{sampling_line}tokenizer = AutoTokenizer.from_pretrained(folder)
 inputs = tokenizer("go", return_tensors="pt", return_token_type_ids=False)
 print(tokenizer.decode(model.generate(**inputs)[0]))
 ```
@@ -86,17 +87,17 @@ print(tokenizer.decode(model.generate(**inputs)[0]))
 `generation_config.json` samples from the policy as it was trained: at temperature 1, from the whole vocabulary."""
 
 
-def _reading_heads(heads: HeadsFile) -> str:
-    two = heads.layers == 2
-    value_body, q_body = ("body('value')", "body(head)") if two else ("h", "h")
-    q = (
+def _head_usage(heads: HeadsFile) -> str:
+    two_layers = heads.layers == 2
+    value_body, q_body = ("body('value')", "body(head)") if two_layers else ("h", "h")
+    q_expression = (
         "linear(f'{head}.project', x) @ E.T / h.shape[-1] ** 0.5 + linear(f'{head}.bias', x)"
         if heads.tied
         else "linear(f'{head}.out', x)"
     )
     plus_v = " + v" if heads.dueling else ""
-    names = ", ".join(f"'q.{index}'" for index in range(heads.q_heads))
-    lower = " For each token, q is the lowest of the heads." if heads.q_heads > 1 else ""
+    head_names = ", ".join(f"'q.{index}'" for index in range(heads.q_heads))
+    minimum_note = " For each token, q is the lowest of the heads." if heads.q_heads > 1 else ""
     lines = [
         "import torch.nn.functional as F",
         "from safetensors.torch import load_file",
@@ -106,7 +107,7 @@ def _reading_heads(heads: HeadsFile) -> str:
         "",
         "def linear(name, x):",
         "    return F.linear(x, weights[f'{name}.weight'], weights[f'{name}.bias'])",
-        *(["", "def body(head):", f"    return {BODY}"] if two else []),
+        *(["", "def body(head):", f"    return {BODY}"] if two_layers else []),
         "",
         f"v = linear('value.out', {value_body})  # [B, L, 1]",
     ]
@@ -116,14 +117,14 @@ def _reading_heads(heads: HeadsFile) -> str:
             "",
             "def q_of(head):",
             f"    x = {q_body}",
-            f"    return {q}{plus_v}  # [B, L, V]",
+            f"    return {q_expression}{plus_v}  # [B, L, V]",
             "",
-            f"q = [q_of(head) for head in ({names},)]",
+            f"q = [q_of(head) for head in ({head_names},)]",
         ]
     code = "\n".join(lines)
-    of_tokens = " and q that of each next token," if heads.q_heads else ""
+    q_clause = " and q that of each next token," if heads.q_heads else ""
     return f"""`heads.safetensors` holds the heads, and `heads.json` describes them. v is the value of
-the text so far,{of_tokens} in units of the training's reward.{lower}
+the text so far,{q_clause} in units of the training's reward.{minimum_note}
 
 ```python
 {code}

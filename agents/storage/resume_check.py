@@ -17,7 +17,10 @@ from games.untrusted_files import validated
 
 
 class StoredTraining(NamedTuple):
-    """The training state in a checkpoint. `tensors` are those of the optimizer and the random generators."""
+    """The training state in a checkpoint.
+
+    `tensors` holds the state of the optimizer and of the random number generators.
+    """
 
     state: TrainingState
     weights: dict[str, StoredTensor]
@@ -25,52 +28,52 @@ class StoredTraining(NamedTuple):
 
 
 def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
-    """Read the training state of a run. Raise `AgentError` if it is damaged or does not fit `config`."""
-    about = verify(folder)
-    before = parse_config(about.get("made_by", {}), folder / AGENT).flat()
+    """Read the training state in a checkpoint. Raise `AgentError` if it is damaged or does not fit `config`."""
+    metadata = verify(folder)
+    stored_settings = parse_config(metadata.get("made_by", {}), folder / AGENT).flat()
     for name, value in config.flat().items():
-        if name not in CHANGEABLE and before[name] != value:
-            made = f"{folder} was made with {option(name)} {before[name]!r:.60}"
-            raise AgentError(f"{made}, but {SETTINGS} of the run says {value!r:.60}; use another copy of one of them")
+        if name not in CHANGEABLE and stored_settings[name] != value:
+            cause = f"{folder} was made with {option(name)} {stored_settings[name]!r:.60}"
+            raise AgentError(f"{cause}, but {SETTINGS} of the run says {value!r:.60}; use another copy of one of them")
     state = validated(TrainingState, read_json(folder / STATE), str(folder / STATE), AgentError)
     if folder.name != f"{state.iteration:06d}":
         raise AgentError(f"{folder / STATE} is damaged: it is of iteration {state.iteration}; use another copy")
-    return StoredTraining(state, read_stored(folder, WEIGHTS, about), read_stored(folder, TRAINING, about))
+    return StoredTraining(state, read_stored(folder, WEIGHTS, metadata), read_stored(folder, TRAINING, metadata))
 
 
-def excess_iterations(path: Path, finished: int, budget: BudgetConfig) -> str | None:
+def excess_iterations(path: Path, iterations: int, budget: BudgetConfig) -> str | None:
     """Return an error message if a run has finished more iterations than its budget allows."""
-    if finished <= budget.iterations:
+    if iterations <= budget.iterations:
         return None
-    expected = f"expected --iterations {finished} or more, got {budget.iterations}"
-    return f"the run in {path} has finished {finished} iterations: {expected}"
+    expected = f"expected --iterations {iterations} or more, got {budget.iterations}"
+    return f"the run in {path} has finished {iterations} iterations: {expected}"
 
 
-def changed_input(path: Path, finished: int, specs: Iterable[GameSpec]) -> str | None:
-    """Return a message if the files of a run's games have changed since the checkpoint.
+def changed_input(path: Path, iterations: int, specs: Iterable[GameSpec]) -> str | None:
+    """Return an error message if a game file has changed since the checkpoint. A moved file counts as unchanged.
 
-    A moved file counts as unchanged. Return None if the checkpoint has no readable hashes.
+    Return None if the checkpoint has no readable hashes.
     """
     try:
-        stored = read_json(path / FOLDER / f"{finished:06d}" / STATE).get("input_files") if finished else None
+        stored = read_json(path / FOLDER / f"{iterations:06d}" / STATE).get("input_files") if iterations else None
     except AgentError:
         stored = None
     if not isinstance(stored, dict):
         return None
-    present = input_digests(specs)
-    lost = {Path(name).name for name, digest in stored.items() if digest not in present.values()}
-    new = {Path(name).name for name, digest in present.items() if digest not in stored.values()}
-    if not (names := sorted(lost & new or new | lost)):
+    hashes = input_digests(specs)
+    lost = {Path(name).name for name, digest in stored.items() if digest not in hashes.values()}
+    new = {Path(name).name for name, digest in hashes.items() if digest not in stored.values()}
+    if not (file_names := sorted(lost & new or new | lost)):
         return None
-    how = "has changed" if names[0] in lost & new else "is new" if names[0] in new else "is missing"
+    change = "has changed" if file_names[0] in lost & new else "is new" if file_names[0] in new else "is missing"
     more = f" (and {len(lost | new) - 1} more)" if len(lost | new) > 1 else ""
-    what = f"{names[0]} {how}{more}"
-    return f"since the newest checkpoint of {path}, the files of its games have changed: {what}"
+    description = f"{file_names[0]} {change}{more}"
+    return f"since the newest checkpoint of {path}, the files of its games have changed: {description}"
 
 
-def check_resumed(path: Path, finished: int, specs: Iterable[GameSpec], budget: BudgetConfig) -> None:
-    """Raise `AgentError` if a run has exceeded `budget` or its game files have changed."""
-    if excess := excess_iterations(path, finished, budget):
+def check_resumed(path: Path, iterations: int, specs: Iterable[GameSpec], budget: BudgetConfig) -> None:
+    """Raise `AgentError` if a run has exceeded `budget` or if its game files have changed."""
+    if excess := excess_iterations(path, iterations, budget):
         raise AgentError(excess)
-    if changed := changed_input(path, finished, specs):
+    if changed := changed_input(path, iterations, specs):
         raise AgentError(f"{changed}; restore them, or start a new run with --init {path}")

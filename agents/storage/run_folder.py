@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from actde.config import option, written
+from actde.config import format_value, option
 from actde.errors import ConfigError, OptimizerError
 from agents.config import TrainConfig, flatten
 from agents.play import transcript
-from agents.play.iteration_log import LogLine, complete, read_log
+from agents.play.iteration_log import LogLine, checked_lines, read_log
 from agents.protocol import AgentError
 from agents.storage.checkpoint import BEST, FOLDER, INITIAL, read_json
 from games.errors import noticing_changes
@@ -46,7 +46,7 @@ class ProcessesError(AgentError):
 class RunFolder:
     """The folder of a new or resumed run. The constructor writes nothing.
 
-    Raise `AgentError` if the folder of a new run is not empty, or if a resumed run had other settings.
+    Raise `AgentError` if the folder of a new run is not empty, or if a resumed run was started with other settings.
     """
 
     def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
@@ -60,12 +60,12 @@ class RunFolder:
             raise AgentError(f"{changed}; resume with the same settings, or start another run")
 
     def lock(self) -> None:
-        """Remove leftovers of killed processes and lock the folder. Raise `AgentError` if it is locked."""
+        """Lock the folder and remove leftovers of killed processes. Raise `AgentError` if it is already locked."""
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
-            text = f"another process is training in {self.path}; wait for it, stop it, or choose another folder"
-            raise AgentError(text) from None
+            message = f"another process is training in {self.path}; wait for it, stop it, or choose another folder"
+            raise AgentError(message) from None
         for folder in (self.path, self.path / FOLDER):
             remove_leftovers(folder)
         remove_dead_scratch_folders()
@@ -83,7 +83,7 @@ class RunFolder:
             self.unlock()
 
     def create(self) -> None:
-        """Create and lock the folder, and write the settings. The caller must unlock it."""
+        """Create the folder, lock it, and write the settings. The caller must unlock the folder."""
         create_folder(self.path)
         self.lock()
         if not self._resume:  # another process may have created a run since the constructor
@@ -92,7 +92,7 @@ class RunFolder:
         (self.path / DIVERGED).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Delete the files of a new run. A resumed run is kept."""
+        """Delete the files of a new run. The files of a resumed run are kept."""
         if self._resume:
             return
         for name in (TENSORBOARD, WANDB, INITIAL, BEST, FOLDER):
@@ -109,14 +109,14 @@ class RunFolder:
             return
         if (self.path / SETTINGS).is_file():
             raise AgentError(f"{self.path} already holds a run; choose another --out, or continue it with --resume")
-        what = "not empty" if self.path.is_dir() else "a file"
-        raise AgentError(f"{self.path} is {what}; choose a new folder as --out")
+        obstacle = "not empty" if self.path.is_dir() else "a file"
+        raise AgentError(f"{self.path} is {obstacle}; choose a new folder as --out")
 
     def checkpoint(self, iteration: int) -> Path:
         return self.path / FOLDER / f"{iteration:06d}"
 
     def sync(self) -> None:
-        """Flush the logs to disk. No checkpoint may be newer than the logs."""
+        """Flush the logs to the disk. No checkpoint may be newer than the logs."""
         for name in (METRICS, transcript.NAME, PROBES):
             if (self.path / name).is_file():
                 sync(self.path / name)
@@ -125,49 +125,49 @@ class RunFolder:
         """Return the run's checkpoints, newest first. Some may be damaged."""
         return sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True)
 
-    def load_newest(self, saved: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
-        """Load the first folder in `saved` that is not damaged. Return the errors of those before it.
+    def load_newest(self, folders: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
+        """Load the first folder that is not damaged. Return a dict: damaged folder -> error message.
 
-        `load` raises `AgentError` or `OptimizerError` for a damaged checkpoint. A `ProcessesError` is not caught.
+        `load` must raise `AgentError` or `OptimizerError` for a damaged folder. A `ProcessesError` is not caught.
         """
-        damaged: dict[Path, str] = {}
-        for folder in saved:
+        errors: dict[Path, str] = {}
+        for folder in folders:
             try:
                 load(folder)
             except ProcessesError:
                 raise
             except (AgentError, OptimizerError) as error:
-                damaged[folder] = str(error)
+                errors[folder] = str(error)
             else:
-                return damaged
-        if damaged:
-            raise AgentError(next(iter(damaged.values())))
-        return damaged
+                return errors
+        if errors:
+            raise AgentError(next(iter(errors.values())))
+        return errors
 
-    def set_aside(self, damaged: Mapping[Path, str]) -> list[str]:
-        """Rename damaged checkpoints and return a message about each one."""
-        notes = []
-        for folder, problem in damaged.items():
-            aside = folder.with_name(f"damaged-{folder.name}")
-            shutil.rmtree(aside, ignore_errors=True)  # an earlier copy of the same checkpoint
-            folder.rename(aside)
-            notes.append(f"{problem}; the checkpoint is kept as {aside}, and the run continues from the one before")
-        return notes
+    def set_aside(self, errors: Mapping[Path, str]) -> list[str]:
+        """Rename damaged checkpoints and return one message for each."""
+        messages = []
+        for folder, error in errors.items():
+            target = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(target, ignore_errors=True)  # an earlier copy of the same checkpoint
+            folder.rename(target)
+            messages.append(f"{error}; the checkpoint is kept as {target}, and the run continues from the one before")
+        return messages
 
     def prune(self) -> None:
-        """Delete all checkpoints but the two newest."""
+        """Delete all checkpoints except the two newest."""
         for old in self.all_checkpoints()[2:]:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        """Append one line to metrics.jsonl. Numbers that are not finite become null."""
+        """Append one line to metrics.jsonl. NaN and infinity are written as null."""
         _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
         _append(self.path / PROBES, {"iteration": iteration, **row})
 
     def log_divergence(self, iteration: int, error: str) -> None:
-        """Record that the training diverged in this iteration, counted from 1."""
+        """Record that the training diverged. `iteration` counts from 1."""
         atomic_write(self.path / DIVERGED, json_lines([{"iteration": iteration, "error": error}]))
 
     def has_probe(self, iteration: int) -> bool:
@@ -176,22 +176,23 @@ class RunFolder:
     def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
         """Delete all metrics, transcripts and probes after the first `iteration` iterations.
 
-        Raise `AgentError`, and delete nothing, if a line is damaged or the metrics have other `totals`.
+        `totals` holds the expected last values of some metrics. If a value differs or a line is damaged, raise
+        `AgentError` and delete nothing.
         """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
-        metrics = _lines_before(self.path / METRICS, iteration, each=1)
-        kept = {METRICS: metrics}
+        metrics = _lines_before(self.path / METRICS, iteration, lines_per_iteration=1)
+        logs = {METRICS: metrics}
         if self._config.rollout.own_episodes:
-            kept[transcript.NAME] = _lines_before(self.path / transcript.NAME, iteration)
+            logs[transcript.NAME] = _lines_before(self.path / transcript.NAME, iteration)
         if is_present(probes := self.path / PROBES):
-            kept[PROBES] = [line for line in read_log(probes, cut=True) if line.iteration <= iteration]
+            logs[PROBES] = [line for line in read_log(probes, allow_incomplete=True) if line.iteration <= iteration]
         for name, total in totals.items() if metrics else ():
-            if (last := metrics[-1].row.get(name)) != total:
+            if (logged_total := metrics[-1].row.get(name)) != total:
                 raise AgentError(
-                    f"{metrics[-1].where} has {name} {last!r:.60}, but the checkpoint has {total}: one of "
+                    f"{metrics[-1].location} has {name} {logged_total!r:.60}, but the checkpoint has {total}: one of "
                     f"them is damaged; use other copies, or start a new run with --init {self.path}"
                 )
-        for name, lines in kept.items():
+        for name, lines in logs.items():
             if (self.path / name).exists():
                 atomic_write(self.path / name, "".join(line.text for line in lines))
 
@@ -213,31 +214,32 @@ def parse_config(groups: Mapping[str, Any], source: Path) -> TrainConfig:
 
 def changed_setting(path: Path, config: TrainConfig) -> str | None:
     """Return an error message if `config` changes a setting that a resumed run must keep."""
-    before = read_config(path).flat()
+    stored = read_config(path).flat()
     for name, value in config.flat().items():
-        if name not in CHANGEABLE and value != before[name]:
-            return f"{path} was made with {option(name)} {written(before[name])}, not {written(value)}"
+        if name not in CHANGEABLE and value != stored[name]:
+            return f"{path} was made with {option(name)} {format_value(stored[name])}, not {format_value(value)}"
     return None
 
 
-def read_metrics(path: Path, name: str = METRICS, *, cut: bool = False) -> list[dict[str, Any]]:
-    """Read the metrics or the probes of a run, one dict per line.
+def read_metrics(path: Path, name: str = METRICS, *, allow_incomplete: bool = False) -> list[dict[str, Any]]:
+    """Read the metrics or the probes of a run. Return one dict per line.
 
-    Raise `AgentError` if the file is missing, empty or damaged. With `cut`, it may be missing, empty or incomplete.
+    Raise `AgentError` if the file is missing, empty or damaged. If `allow_incomplete` is true, the file may be
+    missing, empty or cut off.
     """
-    if cut and not is_present(path / name):
+    if allow_incomplete and not is_present(path / name):
         return []
-    lines = read_log(path / name, cut=cut)
+    lines = read_log(path / name, allow_incomplete=allow_incomplete)
     if name == METRICS:
-        lines = complete(lines, path / name, each=1)
-    read = list(lines)
-    for line in read if name == METRICS else ():
+        lines = checked_lines(lines, path / name, lines_per_iteration=1)
+    log_lines = list(lines)
+    for line in log_lines if name == METRICS else ():
         for key, value in line.row.items():
             if value is not None and type(value) not in (int, float):
-                raise AgentError(f"{line.where} is damaged: {key} is {value!r:.60}, expected a number")
-    if not read and not cut:
+                raise AgentError(f"{line.location} is damaged: {key} is {value!r:.60}, expected a number")
+    if not log_lines and not allow_incomplete:
         raise AgentError(f"{path / name} has no lines: the run has recorded nothing yet, or the file is damaged")
-    return [line.row for line in read]
+    return [line.row for line in log_lines]
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
@@ -245,16 +247,16 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
     append_rows(path, [finite])
 
 
-def _lines_before(path: Path, iterations: int, *, each: int | None = None) -> list[LogLine]:
+def _lines_before(path: Path, iterations: int, *, lines_per_iteration: int | None = None) -> list[LogLine]:
     if not is_present(path):
         if not iterations:
             return []
         raise AgentError(f"{path} is missing: restore the file, or start a new run with --init {path.parent}")
-    earlier = (line for line in read_log(path, cut=True) if line.iteration < iterations)
-    lines = list(complete(earlier, path, each=each))
-    if (held := lines[-1].iteration + 1 if lines else 0) != iterations:
+    earlier_lines = (line for line in read_log(path, allow_incomplete=True) if line.iteration < iterations)
+    lines = list(checked_lines(earlier_lines, path, lines_per_iteration=lines_per_iteration))
+    if (count := lines[-1].iteration + 1 if lines else 0) != iterations:
         raise AgentError(
-            f"{path} is damaged: it holds {held} iterations, but the checkpoint has {iterations}; restore the file, or "
-            f"start a new run with --init {path.parent}"
+            f"{path} is damaged: it holds {count} iterations, but the checkpoint has {iterations}; restore the file, "
+            f"or start a new run with --init {path.parent}"
         )
     return lines

@@ -14,7 +14,7 @@ from agents.protocol import AgentError
 from agents.storage.run_folder import DIVERGED, METRICS, SETTINGS, read_config, read_metrics
 from games.errors import GameError
 from games.files import LOCK, is_locked
-from games.game_strings import AND, our_name
+from games.game_strings import AND, built_in_name
 from games.untrusted_files import is_present
 
 State = Literal["running", "finished", "stopped", "diverged", "damaged"]
@@ -28,9 +28,10 @@ class RunSummary:
     """Summary of a run. Unknown values are None.
 
     Attributes:
-        problem: what is damaged, or "".
-        best_of: metric by which the run is ranked. `best` is its largest value.
-        peak_memory: largest memory of a process, in bytes.
+        problem: the error message of a damaged run, or "".
+        best_of: name of the metric by which the run is ranked.
+        best: largest value of this metric.
+        peak_memory: peak memory of a process, in bytes.
     """
 
     folder: Path
@@ -60,9 +61,9 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 def summarize(folder: Path) -> RunSummary:
     try:
-        config, rows = read_config(folder), read_metrics(folder, METRICS, cut=True)
+        config, rows = read_config(folder), read_metrics(folder, METRICS, allow_incomplete=True)
         best_of, best = _best(rows, config.run.game)
-        last: Mapping[str, Any] = rows[-1] if rows else {"seconds": 0.0, "env_steps": 0}
+        last_row: Mapping[str, Any] = rows[-1] if rows else {"seconds": 0.0, "env_steps": 0}
         return RunSummary(
             folder=folder,
             state=_state(folder, config, rows),
@@ -70,8 +71,8 @@ def summarize(folder: Path) -> RunSummary:
             planned_iterations=config.budget.iterations,
             best_of=best_of,
             best=best,
-            seconds=last.get("seconds"),
-            env_steps=last.get("env_steps"),
+            seconds=last_row.get("seconds"),
+            env_steps=last_row.get("env_steps"),
             tokens=_tokens(rows),
             peak_memory=max(_values(rows, "peak_memory"), default=None),
             settings=config.flat(),
@@ -80,29 +81,29 @@ def summarize(folder: Path) -> RunSummary:
         return RunSummary(folder=folder, state="damaged", problem=str(error))
 
 
-def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the settings that differ. `settings` has one mapping per run."""
-    return [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1] if settings else []
+def differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the settings that differ between runs. `settings` has one mapping per run."""
+    return [name for name in settings[0] if len({str(run[name]) for run in settings}) > 1] if settings else []
 
 
-def usual(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
-    """Return the settings in `names` that have the same value in most runs."""
-    found: dict[str, Any] = {}
+def most_common_settings(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
+    """Return the settings in `names` that have the same value in more than half of the runs."""
+    common: dict[str, Any] = {}
     for name in names if settings else ():
-        ((text, count),) = Counter(str(each[name]) for each in settings).most_common(1)
+        ((text, count),) = Counter(str(run[name]) for run in settings).most_common(1)
         if 2 * count > len(settings):
-            found[name] = next(each[name] for each in settings if str(each[name]) == text)
-    return found
+            common[name] = next(run[name] for run in settings if str(run[name]) == text)
+    return common
 
 
 def ranked(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """Sort runs by metric, in the order of `BEST`, and then by value, highest first."""
+    """Sort runs by the metric `best_of`, in the order of `BEST`, and then by its value, largest first."""
 
-    def place(run: RunSummary) -> tuple[int, float, str]:
-        kind = len(BEST) if run.best_of is None else BEST.index(run.best_of)
-        return kind, -(run.best or 0.0), str(run.folder)
+    def rank(run: RunSummary) -> tuple[int, float, str]:
+        metric_index = len(BEST) if run.best_of is None else BEST.index(run.best_of)
+        return metric_index, -(run.best or 0.0), str(run.folder)
 
-    return sorted(runs, key=place)
+    return sorted(runs, key=rank)
 
 
 def _state(folder: Path, config: TrainConfig, rows: Rows) -> State:
@@ -110,36 +111,36 @@ def _state(folder: Path, config: TrainConfig, rows: Rows) -> State:
         return "running"
     if is_present(folder / DIVERGED):
         return "diverged"
-    last = rows[-1] if rows else {}
-    success = (last.get("recent_success") or 0.0) if (last.get("episodes") or 0) >= RECENT else 0.0
-    limit = config.budget.reached(
+    last_row = rows[-1] if rows else {}
+    success = (last_row.get("recent_success") or 0.0) if (last_row.get("episodes") or 0) >= RECENT else 0.0
+    reached_limit = config.budget.reached(
         iterations=len(rows),
-        env_steps=last.get("env_steps") or 0,
-        minutes=(last.get("seconds") or 0.0) / 60,
+        env_steps=last_row.get("env_steps") or 0,
+        minutes=(last_row.get("seconds") or 0.0) / 60,
         stop_success=success,
     )
-    return "finished" if limit else "stopped"
+    return "finished" if reached_limit else "stopped"
 
 
 def _best(rows: Rows, game: str) -> tuple[str | None, float | None]:
-    enough = [row for row in rows if (row.get("episodes") or 0) >= RECENT] or rows[-1:]
-    recent = _values(enough, "recent_success")
-    with_wins = not {our_name(part.strip().partition("?")[0]) for part in game.split(AND)} <= WITHOUT_WINS
-    can_be_won = any(recent) or (with_wins and bool(_values(rows, "normalized_score")))
-    found = {
+    reliable_rows = [row for row in rows if (row.get("episodes") or 0) >= RECENT] or rows[-1:]
+    recent_success = _values(reliable_rows, "recent_success")
+    has_wins = not {built_in_name(part.strip().partition("?")[0]) for part in game.split(AND)} <= WITHOUT_WINS
+    can_be_won = any(recent_success) or (has_wins and bool(_values(rows, "normalized_score")))
+    values = {
         "eval_success": _values(rows, "eval_success"),
-        "success": recent if can_be_won else [],
+        "success": recent_success if can_be_won else [],
         "eval_reward": _values(rows, "eval_reward"),
         "reward": _values(rows, "reward"),
     }
-    return next(((name, max(found[name])) for name in BEST if found[name]), (None, None))
+    return next(((name, max(values[name])) for name in BEST if values[name]), (None, None))
 
 
 def _tokens(rows: Rows) -> int | None:
     names = ("tokens_per_second", "rollout_seconds", "update_seconds")
-    known = [row for row in rows if all(row.get(name) is not None for name in names)]
-    numbers = [row["tokens_per_second"] * (row["rollout_seconds"] + row["update_seconds"]) for row in known]
-    return round(sum(numbers)) if numbers else None
+    timed_rows = [row for row in rows if all(row.get(name) is not None for name in names)]
+    token_counts = [row["tokens_per_second"] * (row["rollout_seconds"] + row["update_seconds"]) for row in timed_rows]
+    return round(sum(token_counts)) if token_counts else None
 
 
 def _values(rows: Rows, name: str) -> list[Any]:

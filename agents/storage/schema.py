@@ -13,13 +13,13 @@ Name: TypeAlias = Annotated[str, Field(max_length=1000)]
 
 
 class Stored(BaseModel):
-    """A strict model. It rejects unknown fields and numbers that are not finite."""
+    """A pydantic model that rejects unknown fields, values of other types, NaN and infinity."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class TokenizerSettings(Stored):
-    """Settings that a tokenizer's own JSON file does not store."""
+    """Settings of a tokenizer that `tokenizer.json` does not contain."""
 
     pad_token: Name | None = None
     unk_token: Name | None = None
@@ -30,7 +30,7 @@ class TokenizerSettings(Stored):
 
 
 class AgentFile(Stored):
-    """The fields of `agent.json` that are read. Others are ignored."""
+    """The fields of `agent.json` that this program reads. Other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -65,7 +65,7 @@ class HeadsFile(Stored):
 
 
 class Continuation(Stored):
-    """A game that an episode can continue, and the reset options for it."""
+    """A truncated game, and the reset options that continue it."""
 
     game: str
     options: dict[str, Any]
@@ -93,7 +93,7 @@ class BestState(Stored):
 
 
 class TrainingState(Stored):
-    """The content of `state.json`. If `rollouts` is None, each iteration had one per process."""
+    """The content of `state.json`. If `rollouts` is None, each process made one rollout per iteration."""
 
     iteration: Count
     rollouts: Count | None = None

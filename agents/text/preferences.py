@@ -1,4 +1,4 @@
-"""Reads and writes files of preferences, with one JSON object per line."""
+"""Reads and writes JSON Lines files of preferences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ FIELDS = ("prompt", "chosen", "rejected")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """A prompt with two completions, which may begin with a space."""
+    """Two completions of a prompt. They may begin with a space."""
 
     prompt: str
     chosen: str
@@ -22,9 +22,9 @@ class Preference:
 
 
 def read_preferences(path: Path) -> list[Preference]:
-    """Read a file of preferences. Raise AgentError if it is missing, empty or damaged."""
+    """Read a file of preferences. Raise AgentError if the file is missing, empty or damaged."""
     lines = enumerate(read_lines(path, error=AgentError), 1)
-    preferences = [_preference(line, f"{path}:{number}") for number, (_, line) in lines]
+    preferences = [_parse_preference(line, f"{path}:{number}") for number, (_, line) in lines]
     if not preferences:
         raise AgentError(f"{path}: the file holds no preferences")
     return preferences
@@ -36,37 +36,37 @@ def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
 
 
 class UnfinishedPreferences:
-    """Stores sampled preferences beside `path`, so that `make-pairs` can resume.
+    """Stores sampled preferences in a file beside `path`, so that `make-pairs` can resume.
 
-    `batches` holds the preferences of an interrupted run with the same settings. None stands for a tie.
+    `batches` holds the preferences of an interrupted run with the same settings. In a batch, None stands for a tie.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._path, self._settings = path.with_name(f".{path.name}.part"), dict(settings)
         self.batches: list[list[Preference | None]] = []
         lines = list(read_lines(self._path, error=AgentError)) if is_present(self._path) else []
-        complete = [(where, parse_json(line, where, AgentError)) for where, line in lines if line.endswith("\n")]
-        if complete and complete[0][1] == self._settings:
-            self.batches = [validated(list[Preference | None], row, where, AgentError) for where, row in complete[1:]]
-        self._is_begun = False
+        rows = [(location, parse_json(line, location, AgentError)) for location, line in lines if line.endswith("\n")]
+        if rows and rows[0][1] == self._settings:
+            self.batches = [validated(list[Preference | None], row, location, AgentError) for location, row in rows[1:]]
+        self._is_rewritten = False
 
     def add(self, batch: Sequence[Preference | None]) -> None:
         """Append a batch. The first call removes unusable lines from the file."""
-        if not self._is_begun:
-            atomic_write(self._path, json_lines([self._settings, *map(_rows, self.batches)]))
-            self._is_begun = True
-        append_rows(self._path, [_rows(batch)])
+        if not self._is_rewritten:
+            atomic_write(self._path, json_lines([self._settings, *map(_to_json, self.batches)]))
+            self._is_rewritten = True
+        append_rows(self._path, [_to_json(batch)])
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
 
 
-def _rows(batch: Sequence[Preference | None]) -> list[dict[str, str] | None]:
+def _to_json(batch: Sequence[Preference | None]) -> list[dict[str, str] | None]:
     return [None if preference is None else asdict(preference) for preference in batch]
 
 
-def _preference(line: str, place: str) -> Preference:
-    expected = f"{place}: expected a JSON object with the texts {', '.join(FIELDS)}"
+def _parse_preference(line: str, location: str) -> Preference:
+    expected = f"{location}: expected a JSON object with the texts {', '.join(FIELDS)}"
     if not line.strip():
         raise AgentError(f"{expected}, got a blank line")
     record = parse_json(line, f"{expected}, but the line", AgentError)
@@ -78,7 +78,7 @@ def _preference(line: str, place: str) -> Preference:
             raise AgentError(f"{expected}, got {got} in the field {name!r}")
     preference = Preference(**{name: record[name] for name in FIELDS})
     if not preference.prompt.strip():
-        raise AgentError(f"{place}: the prompt is blank")
+        raise AgentError(f"{location}: the prompt is blank")
     if preference.chosen == preference.rejected:
-        raise AgentError(f"{place}: chosen and rejected are the same text")
+        raise AgentError(f"{location}: chosen and rejected are the same text")
     return preference

@@ -13,27 +13,31 @@ from games.errors import first_line
 
 @dataclass(slots=True, kw_only=True)
 class ReturnText:
-    """Adds the text of a return to observations, at each turn (`turn`) or once (`prefix`)."""
+    """Adds the text of a return to each observation (`turn`) or only to the first one (`prefix`)."""
 
-    place: Literal["turn", "prefix"] = "turn"
-    wanted: float | None = None  # return at which an agent aims
+    position: Literal["turn", "prefix"] = "turn"
+    target: float | None = None  # return that an agent should obtain
 
-    def added_to(self, observation: str, remaining: float, *, first: bool, game_prompt: str) -> str:
-        """Return an observation with the text of `remaining`, the return from this turn on."""
-        if self.place == "prefix":
+    def with_return(self, observation: str, return_to_go: float, *, first: bool, game_prompt: str) -> str:
+        """Return an observation with the text of `return_to_go`, the sum of the rewards from this turn on."""
+        if self.position == "prefix":
             # the wording of Turner and Einhorn's code (2023)
-            return f"This play through has a return of {number(remaining)}\n{observation}" if first else observation
-        stated = f"Return: {number(remaining)}"
+            return (
+                f"This play through has a return of {format_number(return_to_go)}\n{observation}"
+                if first
+                else observation
+            )
+        return_line = f"Return: {format_number(return_to_go)}"
         # last, so that streams share the opening text; but without a prompt, the command continues the observation
-        return f"{observation}\n{stated}" if game_prompt.strip() else f"{stated}\n{observation}"
+        return f"{observation}\n{return_line}" if game_prompt.strip() else f"{return_line}\n{observation}"
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Texts with all words, digits and signs that `added_to` can add."""
-        return ("\n", self.added_to("", 0.0, first=True, game_prompt=""), *"0123456789.-")
+        """Texts with all words, digits and signs that `with_return` can add."""
+        return ("\n", self.with_return("", 0.0, first=True, game_prompt=""), *"0123456789.-")
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Return a number as text with at most two decimals, such as "0.3" or "-2"."""
     text = f"{round(value, 9):.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
@@ -41,13 +45,13 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFormat:
-    """Text around observations and commands. Each piece is tokenized separately.
+    """The texts around observations and commands.
 
     Attributes:
         opening: text before the first observation.
         before_observation: text before each later observation.
-        prompt: text between an observation and a command. None: the game's own.
-        terminator: text after a command, so that no command is a prefix of another. None: the game's own.
+        prompt: text between an observation and a command. None: the game's own text.
+        terminator: text after a command, so that no command is a prefix of another. None: the game's own text.
     """
 
     name: str
@@ -57,12 +61,12 @@ class PromptFormat:
     terminator: str | None = None
     returns: ReturnText | None = None
 
-    def before_command(self, observation: str, *, game_prompt: str, first: bool, remaining: float = 0.0) -> str:
-        """Return the text before a command, without the prompt's trailing spaces (see `command`)."""
-        before, prompt = self.opening if first else self.before_observation, self._prompt(game_prompt)
+    def before_command(self, observation: str, *, game_prompt: str, first: bool, return_to_go: float = 0.0) -> str:
+        """Return the text before a command. The trailing spaces of the prompt belong to `command`."""
+        prefix, prompt = self.opening if first else self.before_observation, self._prompt(game_prompt)
         if self.returns is not None:
-            observation = self.returns.added_to(observation, remaining, first=first, game_prompt=prompt)
-        return f"{before}{observation}{prompt.rstrip(' ')}"
+            observation = self.returns.with_return(observation, return_to_go, first=first, game_prompt=prompt)
+        return f"{prefix}{observation}{prompt.rstrip(' ')}"
 
     def command(self, command: str, *, game_prompt: str) -> str:
         """Return the prompt's trailing spaces and the command."""
@@ -79,13 +83,14 @@ class PromptFormat:
 
 PLAIN = PromptFormat(name="plain")
 FORMATS = ("plain", "chat")  # plain is better even for SmolLM2-135M-Instruct in `simple` games (NOTES.md)
-SECONDS = 20.0  # limit of rendering a chat template, which may contain loops
+RENDER_SECONDS = 20.0  # limit of rendering a chat template, which may contain loops
 INSTRUCTION = "You are playing a text adventure game. Answer each message with the next command."
-FIRST, COMMAND, SECOND = "first-observation", "the-command", "second-observation"  # placeholders in a rendered chat
+# placeholders in a rendered chat
+OBSERVATION_1, COMMAND, OBSERVATION_2 = "first-observation", "the-command", "second-observation"
 
 
 def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) -> PromptFormat:
-    """Return the prompt format called `name`. Raise AgentError if the tokenizer does not support it."""
+    """Return the prompt format called `name`. Raise AgentError if the tokenizer does not support the format."""
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
     return replace(PLAIN if name == "plain" else _chat_format(tokenizer), returns=returns)
@@ -99,23 +104,23 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
     system = [{"role": "system", "content": INSTRUCTION}]
     try:
         try:
-            chat, ended = _render(tokenizer, system, FIRST)
+            chat, ended_chat = _render(tokenizer, system, OBSERVATION_1)
         except TemplateError:  # some templates refuse system messages
-            chat, ended = _render(tokenizer, [], f"{INSTRUCTION}\n\n{FIRST}")
-        opening, rest = chat.split(FIRST)
-        answer, rest = rest.split(COMMAND)
-        between, prompt = rest.split(SECOND)
-        terminator = ended.split(COMMAND)[1]
+            chat, ended_chat = _render(tokenizer, [], f"{INSTRUCTION}\n\n{OBSERVATION_1}")
+        opening, remainder = chat.split(OBSERVATION_1)
+        first_prompt, remainder = remainder.split(COMMAND)
+        between, prompt = remainder.split(OBSERVATION_2)
+        terminator = ended_chat.split(COMMAND)[1]
     except (TemplateError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
-        unpacked = type(error) in (ValueError, IndexError)  # a message occurs never or twice in the rendered texts
-        why = "it leaves out, repeats or changes a message" if unpacked else first_line(error)
+        is_altered = type(error) in (ValueError, IndexError)  # a message occurs never or twice in the rendered texts
+        reason = "it leaves out, repeats or changes a message" if is_altered else first_line(error)
         raise AgentError(
-            f"the tokenizer's chat template cannot be used for a game: {why}; use --prompt plain"
+            f"the tokenizer's chat template cannot be used for a game: {reason}; use --prompt plain"
         ) from error
     if not terminator or not between.startswith(terminator):
         raise AgentError("the tokenizer's chat template does not end the assistant's messages; use --prompt plain")
-    if answer.rstrip(" ") == prompt:
-        prompt = answer  # includes the spaces that the model generates before a command
+    if first_prompt.rstrip(" ") == prompt:
+        prompt = first_prompt  # includes the spaces that the model generates before a command
     return PromptFormat(
         name="chat",
         opening=opening,
@@ -125,11 +130,11 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
     )
 
 
-def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[str, str]:
-    """Render a chat up to its second command, and a chat that ends with its first."""
-    messages = [*system, {"role": "user", "content": first}, {"role": "assistant", "content": COMMAND}]
-    chat = [*messages, {"role": "user", "content": SECOND}]
-    with _time_limit(SECONDS):
+def _render(tokenizer: Any, system: list[dict[str, str]], first_message: str) -> tuple[str, str]:
+    """Render a chat up to its second command, and a chat that ends with its first command."""
+    messages = [*system, {"role": "user", "content": first_message}, {"role": "assistant", "content": COMMAND}]
+    chat = [*messages, {"role": "user", "content": OBSERVATION_2}]
+    with _time_limit(RENDER_SECONDS):
         return (
             tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True),
             tokenizer.apply_chat_template(messages, tokenize=False),
@@ -139,10 +144,10 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first: str) -> tuple[s
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise a RuntimeError in the block's Python code after `seconds`."""
-    end, before = time.monotonic() + seconds, sys.gettrace()
+    deadline, previous_trace = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             raise RuntimeError(f"it takes longer than {seconds:g} s")
         return check
 
@@ -150,4 +155,4 @@ def _time_limit(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.settrace(before)
+        sys.settrace(previous_trace)

@@ -32,7 +32,7 @@ RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', r
 
 
 def textworld_words() -> list[str]:
-    """Return the words of TextWorld's games, in lower case and sorted."""
+    """Return the words that TextWorld's games can print, in lower case and sorted."""
     root = Path(textworld.__file__).parent
     return sorted({word for text in _texts(root) for word in re.findall("[a-z]+", text.lower())})
 
@@ -54,7 +54,7 @@ def _texts(root: Path) -> Iterator[str]:
 
 
 def grammar_text(line: str) -> str:
-    """Return the text of a grammar's line, such as `name:one;another`, with plurals of nouns."""
+    """Return the text of a grammar line, such as `name:one;another`. Plurals of nouns are appended."""
     if line.startswith("#"):
         return ""
     name, _, text = line.partition(":")
@@ -71,7 +71,7 @@ def plural(names: str) -> str:
 
 
 def code_texts(source: str) -> Iterator[str]:
-    """Yield the strings of a Python file, except docstrings, error messages and help texts."""
+    """Yield the strings of Python code, except docstrings, error messages and help texts."""
     tree = ast.parse(source)
     skipped = {id(child) for node in ast.walk(tree) if _is_for_programmers(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
@@ -89,7 +89,7 @@ def _is_for_programmers(node: ast.AST) -> bool:
 
 
 def code_rooms(source: str) -> Iterator[str]:
-    """Yield the names of rooms in a challenge's code."""
+    """Yield the names of rooms in the Python code of a TextWorld challenge."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Attribute(attr="new_room"), args=[ast.Constant(value=str(name))]):
@@ -99,12 +99,12 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """Return an Inform rule's message, and the third person of each verb in [brackets]."""
+    """Return the message of an Inform rule, followed by the third person of each verb in [brackets]."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 
 def third_person(verb: str) -> str:
-    """Return the third person of a verb, such as passes, carries or sees."""
+    """Return the third person of a verb, such as "carries" for "carry"."""
     if re.search("(s|x|z|ch|sh)$", verb):
         return verb + "es"
     return re.sub("(?<=[^aeiou])y$", "ie", verb) + "s"

@@ -22,28 +22,30 @@ MARKS = ("\n", *string.digits, *string.punctuation)
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
     """Build a tokenizer whose tokens are the words of `vocabulary`.
 
-    `specials` adds [PAD], [UNK], [END], the newline, digits and punctuation. Without [UNK], an unknown word raises an
-    `Exception`. Raise AgentError if an entry of the vocabulary contains no word.
+    If `specials` is True, add [PAD], [UNK], [END], the newline, digits and punctuation. Otherwise, the tokenizer raises
+    an `Exception` for unknown words.
+
+    Raise AgentError if an entry of the vocabulary contains no word.
     """
     from transformers import PreTrainedTokenizerFast
 
     words = dict.fromkeys((PAD, UNKNOWN, END, *MARKS) if specials else ())
     for entry in vocabulary:
-        if not (new := split_words(entry)):
+        if not (entry_words := split_words(entry)):
             raise AgentError(f"each entry of a vocabulary needs a word, got {entry!r}")
-        words |= dict.fromkeys(new)
+        words |= dict.fromkeys(entry_words)
     if not words:
         raise AgentError("a word tokenizer needs at least one word; its vocabulary is empty")
-    roles = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END} if specials else {}
-    backend = _backend({word: index for index, word in enumerate(words)}, roles.get("unk_token"))
+    special_tokens = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END} if specials else {}
+    backend = _word_level_tokenizer({word: index for index, word in enumerate(words)}, special_tokens.get("unk_token"))
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, split_special_tokens=True, clean_up_tokenization_spaces=False, **roles
+        tokenizer_object=backend, split_special_tokens=True, clean_up_tokenization_spaces=False, **special_tokens
     )
 
 
-def known_words(backend: Mapping[str, Any]) -> list[str]:
-    """Return the words of a parsed `tokenizer.json` in order of id, without special tokens."""
-    ids: dict[str, int] = backend["model"]["vocab"]
+def known_words(tokenizer_json: Mapping[str, Any]) -> list[str]:
+    """Return the words of a parsed `tokenizer.json`, sorted by token id. Special tokens are left out."""
+    ids: dict[str, int] = tokenizer_json["model"]["vocab"]
     return [word for word in sorted(ids, key=lambda word: ids[word]) if word not in (PAD, UNKNOWN, END)]
 
 
@@ -55,21 +57,21 @@ def textworld_vocabulary() -> tuple[str, ...]:
 
 
 def split_words(text: str) -> list[str]:
-    """Return the tokens of a text. "It's 10" has five: it, ', s, 1 and 0."""
+    """Return the tokens of a text, such as it, ', s, 1 and 0 for "It's 10"."""
     tokenizer = _splitter()
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
 
 
 @cache
 def _splitter() -> Tokenizer:
-    return _backend({"": 0}, None)
+    return _word_level_tokenizer({"": 0}, None)
 
 
-def _backend(ids: dict[str, int], unknown: str | None) -> Tokenizer:
+def _word_level_tokenizer(ids: dict[str, int], unknown_token: str | None) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 
-    tokenizer = Tokenizer(WordLevel(ids) if unknown is None else WordLevel(ids, unk_token=unknown))
+    tokenizer = Tokenizer(WordLevel(ids) if unknown_token is None else WordLevel(ids, unk_token=unknown_token))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN), behavior="removed", invert=True)
     tokenizer.decoder = decoders.Sequence(

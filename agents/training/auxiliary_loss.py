@@ -1,4 +1,4 @@
-"""An auxiliary next-token loss on the game's text. It samples positions, because the lm_head is expensive."""
+"""An auxiliary next-token loss on the game's text, at sampled positions because the lm_head is expensive."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,19 +13,22 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 def sample_positions(
     rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator
 ) -> dict[int, Indices]:
-    """Sample up to `count` positions per segment, before tokens that the agent did not choose."""
+    """Sample up to `count` positions per segment. Return a dict: row -> positions.
+
+    The agent did not choose the next tokens.
+    """
     positions = {}
     for row in rows:
         segment = rollout.segments[row]
-        chosen = [choice.position for choice in segment.choices]
-        candidates = np.setdiff1d(np.arange(len(segment.tokens) - 1), chosen)
+        choice_positions = [choice.position for choice in segment.choices]
+        candidates = np.setdiff1d(np.arange(len(segment.tokens) - 1), choice_positions)
         positions[row] = rng.choice(candidates, min(count, len(candidates)), replace=False)
     return positions
 
 
-def lm_loss(model: ActorCritic, states: Tensor, part: MicroBatch, positions: Mapping[int, Indices]) -> Tensor:
-    """Return the sum of -log p(next token), in nats. `states` are the last hidden states."""
-    sampled = [positions[row] for row in part.segments]
-    rows, before = np.repeat(np.arange(len(sampled)), list(map(len, sampled))), np.concatenate(sampled)
-    logprobs = model.all_logprobs(states[part.locate(rows, before)])  # [M, V]
-    return -logprobs.gather(1, part.tokens[part.locate(rows, before + 1)][:, None]).sum()
+def lm_loss(model: ActorCritic, states: Tensor, micro_batch: MicroBatch, positions: Mapping[int, Indices]) -> Tensor:
+    """Return the sum of -log p(next token) at `positions`, in nats. `states` are the last hidden states."""
+    sampled = [positions[row] for row in micro_batch.segments]
+    rows, indices = np.repeat(np.arange(len(sampled)), list(map(len, sampled))), np.concatenate(sampled)
+    logprobs = model.all_logprobs(states[micro_batch.locate(rows, indices)])  # [M, V]
+    return -logprobs.gather(1, micro_batch.tokens[micro_batch.locate(rows, indices + 1)][:, None]).sum()

@@ -1,4 +1,4 @@
-"""Writes and reads `data.jsonl`: one recorded episode per line, and their number at the end."""
+"""Writes and reads `data.jsonl`: one recorded episode per line, and at the end the number of episodes."""
 
 import codecs
 import json
@@ -26,7 +26,7 @@ _CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class SegmentRow(TypedDict):
-    """A segment in JSON. Choices are (position, turn, alternatives, chosen, label, reward, discount)."""
+    """A segment in JSON. A choice is (position, turn, alternatives, chosen, label, reward, discount)."""
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     tokens: list[int]
@@ -34,7 +34,7 @@ class SegmentRow(TypedDict):
 
 
 class EpisodeRow(TypedDict):
-    """An episode in JSON. If `bootstrap` is True, its last choice only marks the final state."""
+    """An episode in JSON. If `bootstrap` is True, the last choice only marks the final state."""
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     game: str
@@ -48,21 +48,21 @@ ADAPTER = TypeAdapter(EpisodeRow)
 
 
 class Converter:
-    """Converts recorded episodes to the lines of the file, and counts them.
+    """Converts recorded episodes to lines of `data.jsonl`, and counts the episodes.
 
     If `labels` is "expert" and an expert played, only the expert's commands are labelled.
 
     Attributes:
-        foreign: number of inadmissible commands in the mode `trie`.
+        inadmissible: number of inadmissible commands, counted in the mode `trie` only.
         other_games: number of episodes whose game is not in `prompts`.
     """
 
     def __init__(self, recorder: StreamRecorder, prompts: Prompts, *, labels: str) -> None:
         self.recorder, self.prompts, self.labels = recorder, prompts, labels
-        self.episodes = self.turns = self.foreign = self.other_games = 0
+        self.episodes = self.turns = self.inadmissible = self.other_games = 0
 
     def lines(self, episodes: Iterable[tuple[str, Episode]]) -> Iterator[str]:
-        """Yield the lines for tuples (source, episode). Raise `AgentError` if these cannot be used."""
+        """Yield the lines for tuples (source, episode). Raise `AgentError` if the episodes cannot be used."""
         for source, episode in episodes:
             try:
                 segments = self.segments(episode) if episode.steps else []
@@ -75,11 +75,12 @@ class Converter:
             self.turns += len(episode.steps)
             self.other_games += episode.game not in self.prompts
             if self.recorder.mode == "trie":
-                self.foreign += sum(step.decision.command not in step.admissible_commands for step in episode.steps)
-            yield _dumped(self._row(episode, segments))
+                steps = episode.steps
+                self.inadmissible += sum(step.decision.command not in step.admissible_commands for step in steps)
+            yield _json_line(self._row(episode, segments))
         if not self.episodes:
             raise AgentError("--data holds no command to learn from: expected turns with several admissible commands")
-        yield _dumped(self.episodes)
+        yield _json_line(self.episodes)
 
     def _row(self, episode: Episode, segments: list[Segment]) -> EpisodeRow:
         return {  # type: ignore[typeddict-item]
@@ -100,7 +101,7 @@ class Converter:
         }
 
     def segments(self, episode: Episode) -> list[Segment]:
-        """Return the segments of an episode, without outputs of the model."""
+        """Convert an episode to segments, without running the model."""
         prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
         rewards = [0.0, *(step.reward for step in episode.steps)]
         turns = [
@@ -109,12 +110,12 @@ class Converter:
                 game=episode.game,
                 observation=step.observation,
                 info={"admissible_commands": step.admissible_commands},
-                reward=rewards[number],
-                first=number == 0,
+                reward=rewards[index],
+                first=index == 0,
                 prompt=prompt,
                 terminator=terminator,
             )
-            for number, step in enumerate(episode.steps)
+            for index, step in enumerate(episode.steps)
         ]
         end = EpisodeEnd(
             episode=episode.index,
@@ -125,12 +126,12 @@ class Converter:
             truncated=episode.truncated,
         )
         only_expert = self.labels == "expert" and episode.with_expert
-        imitated = [self.labels != "none" and (s.decision.by_expert or not only_expert) for s in episode.steps]
+        imitated = [self.labels != "none" and (step.decision.by_expert or not only_expert) for step in episode.steps]
         return self.recorder.record(turns, [step.decision.command for step in episode.steps], imitated, end)
 
 
 class Index(NamedTuple):
-    """Arrays [N] with an entry for each episode. `offsets` are in bytes."""
+    """An index of N episodes. All arrays are [N]. `offsets` are in bytes."""
 
     offsets: NDArray[np.int64]
     games: NDArray[np.int64]
@@ -138,37 +139,37 @@ class Index(NamedTuple):
     won: NDArray[np.bool_]
 
 
-def read_index(path: Path, vocabulary: int) -> Index:
-    """Check all lines, and return their index. Raise `AgentError` if the file is missing or damaged."""
+def read_index(path: Path, vocabulary_size: int) -> Index:
+    """Check all lines of a file, and return its index. Raise `AgentError` if the file is missing or damaged."""
     offsets, games, returns, won = array("q", [0]), array("q"), array("d"), array("b")
-    known: dict[str, int] = {}
+    game_numbers: dict[str, int] = {}
     total: int | None = None
-    for where, line in read_raw_lines(path, limit=MAX_LINE, error=AgentError):
+    for location, line in read_raw_lines(path, limit=MAX_LINE, error=AgentError):
         if total is not None:
-            raise AgentError(f"{where} is damaged: expected the end of the file")
+            raise AgentError(f"{location} is damaged: expected the end of the file")
         if line.strip().isdigit():
             total = int(line)
             continue
-        row = _parse(where, line, vocabulary)
+        row = _parse(location, line, vocabulary_size)
         offsets.append(offsets[-1] + len(line))
-        games.append(known.setdefault(row["game"], len(known)))
+        games.append(game_numbers.setdefault(row["game"], len(game_numbers)))
         returns.append(row["earned"])
         won.append(row["won"])
     if total != len(won):
         raise AgentError(f"{path} is damaged: it holds {len(won)} episodes, and its last line says {total}")
-    numbers, earned = np.array(games, dtype=np.int64), np.array(returns, dtype=np.float64)
-    return Index(np.array(offsets[:-1], dtype=np.int64), numbers, earned, np.array(won, dtype=np.bool_))
+    game_array, return_array = np.array(games, dtype=np.int64), np.array(returns, dtype=np.float64)
+    return Index(np.array(offsets[:-1], dtype=np.int64), game_array, return_array, np.array(won, dtype=np.bool_))
 
 
-def read_row(path: Path, index: Index, episode: int, vocabulary: int) -> EpisodeRow:
-    """Read an episode. Raise `AgentError` if its line is damaged."""
+def read_row(path: Path, index: Index, episode: int, vocabulary_size: int) -> EpisodeRow:
+    """Read an episode. Raise `AgentError` if the episode's line is damaged."""
     offset = int(index.offsets[episode])
     lines = read_raw_lines(path, offset=offset, number=episode + 1, limit=MAX_LINE, error=AgentError)
-    return _parse(*next(lines, (str(path), b"")), vocabulary)
+    return _parse(*next(lines, (str(path), b"")), vocabulary_size)
 
 
 def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> list[Segment]:
-    """Convert a row to segments, without outputs of the model."""
+    """Convert the row of an episode to segments, without running the model."""
     return [
         Segment(
             episode=episode,
@@ -191,30 +192,29 @@ def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> lis
     ]
 
 
-def _dumped(row: object) -> str:
+def _json_line(row: object) -> str:
     return json.dumps(row, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _parse(where: str, line: bytes, vocabulary: int) -> EpisodeRow:
+def _parse(location: str, line: bytes, vocabulary_size: int) -> EpisodeRow:
     try:
         row = ADAPTER.validate_json(line.removeprefix(codecs.BOM_UTF8))
     except ValidationError as failure:
-        raise AgentError(f"{where} is damaged: {first_error(failure)}") from None
+        raise AgentError(f"{location} is damaged: {first_error(failure)}") from None
     for segment in row["segments"]:
-        if problem := _problem(segment, vocabulary):
-            raise AgentError(f"{where} is damaged: {problem}")
+        if problem := _segment_problem(segment, vocabulary_size):
+            raise AgentError(f"{location} is damaged: {problem}")
     return row
 
 
-def _problem(segment: SegmentRow, vocabulary: int) -> str:
-    """Return what is wrong with a segment, or ""."""
+def _segment_problem(segment: SegmentRow, vocabulary_size: int) -> str:
     choices, length = segment["choices"], len(segment["tokens"])
     positions = [choice[0] for choice in choices]
     if not positions or positions[0] < 0 or positions[-1] != length - 1 or sorted(set(positions)) != positions:
         return f"expected positions that increase from 0 to {length - 1}, got {positions!r:.60}"
     ids = [*segment["tokens"], *(token for choice in choices for token in choice[2])]
-    if not (min(ids) >= 0 and max(ids) < vocabulary):
-        return f"expected tokens from 0 to {vocabulary - 1}, got {min(ids)} to {max(ids)}"
+    if not (min(ids) >= 0 and max(ids) < vocabulary_size):
+        return f"expected tokens from 0 to {vocabulary_size - 1}, got {min(ids)} to {max(ids)}"
     for _, _, alternatives, chosen, label, _, discount in choices:
         if not all(0 <= index < len(alternatives) for index in (chosen, label or 0)):
             return f"expected one of {len(alternatives)} alternatives, got {chosen} and {label}"

@@ -21,13 +21,13 @@ ADVICE = "--data random:N and expert:N need games with admissible commands; give
 
 
 class ExpertAgent:
-    """Plays the expert's commands, or random ones where the expert has none."""
+    """Plays the expert's command, or a random command if the expert has none."""
 
     name = "expert"
 
     def __init__(self, expert: Expert, *, seed: int) -> None:
         self.expert, self.random = expert, RandomAgent(seed=seed)
-        self._helped: set[int] = set()
+        self._labelled: set[int] = set()
 
     def act(self, turns: Sequence[Turn]) -> list[Decision]:
         return [self._decide(turn) for turn in turns]
@@ -36,16 +36,16 @@ class ExpertAgent:
         self.random.end(endings)
         for ending in endings:
             self.expert.end(ending.episode)
-            if ending.episode not in self._helped:
+            if ending.episode not in self._labelled:
                 raise AgentError("expert:N needs a game with a walkthrough or policy_commands; this game has neither")
-            self._helped.remove(ending.episode)
+            self._labelled.remove(ending.episode)
 
     def _decide(self, turn: Turn) -> Decision:
         label = self.expert.label(turn)
         if label is None:
             decision = self.random.act([turn])[0]
         else:
-            self._helped.add(turn.episode)
+            self._labelled.add(turn.episode)
             decision = Decision(command=turn.info["admissible_commands"][label], by_expert=True)
         self.expert.record(turn, decision.command)
         return decision
@@ -64,7 +64,7 @@ def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
 
 
 def transcript_path(source: str) -> Path:
-    """Return the path of a transcript. `source` may be its folder."""
+    """Return the path of a transcript. `source` is this path or its folder."""
     path = Path(source)
     return path / transcript.NAME if path.is_dir() else path
 
@@ -77,14 +77,14 @@ def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> I
         GameError: a recorded game is reserved for evaluation, or a game keeps failing.
     """
     for name in source_names(config.rollout.data):
-        if not (generated := GENERATED.fullmatch(name)):
+        if not (match := GENERATED.fullmatch(name)):
             for entry in transcript.read(transcript_path(name)):
                 reject_reserved_name(entry.episode.game)
                 yield name, entry.episode
             continue
-        seed, with_expert = config.run.seed, generated["player"] == "expert"
+        seed, with_expert = config.run.seed, match["player"] == "expert"
         player: Agent = RandomAgent(seed=seed)
         if with_expert:
             player = ExpertAgent(Expert(prefer_policy=config.imitation.expert == "policy"), seed=seed)
         with make_runner(config, specs, seed=seed, with_expert=with_expert, advice=ADVICE) as runner:
-            yield from ((name, episode) for episode in runner.play(player, int(generated["episodes"])))
+            yield from ((name, episode) for episode in runner.play(player, int(match["episodes"])))

@@ -17,17 +17,17 @@ def check_update(updater: Updater, rollout: RolloutBatch) -> None:
     """Raise `DivergenceError` if the model, its outputs or the optimizer's state are not finite."""
     tensors = trained_tensors(updater.model) | torch_optimizer_tensors(updater.torch_optimizer)
     check_finite({name: local(tensor) for name, tensor in tensors.items()})
-    part, model = rollout.micro_batch([0]), updater.model  # finite weights can give infinite outputs
-    with model.mode(training=False), part.hidden_states(model) as states:
-        heads = model.evaluate_choices(states, part.choices)
+    micro_batch, model = rollout.micro_batch([0]), updater.model  # finite weights can give infinite outputs
+    with model.mode(training=False), micro_batch.hidden_states(model) as states:
+        heads = model.evaluate_choices(states, micro_batch.choices)
     check_finite({"the policy's entropy": heads.entropy, "v": heads.values})
     if heads.recorded_q is not None:
         check_finite({"q": heads.recorded_q})
 
 
-def diverged(error: DivergenceError, iteration: int, run: Path) -> DivergenceError:
+def divergence_error(error: DivergenceError, iteration: int, run: Path) -> DivergenceError:
     """Return an error that also names the newest checkpoint. `iteration` counts from 1."""
     saved = checkpoints(run)
-    kept = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
+    newest = f"the newest checkpoint is {saved[-1]}" if saved else "no checkpoint was saved before"
     advice = "a lower --lr, --reward-scale or --max-grad-norm, or more --critic-warmup, may prevent it"
-    return DivergenceError(f"the training diverged in iteration {iteration}: {error}; {kept}; {advice}")
+    return DivergenceError(f"the training diverged in iteration {iteration}: {error}; {newest}; {advice}")

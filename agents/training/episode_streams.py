@@ -12,7 +12,7 @@ import games
 from agents.config import UpdateConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.command_policy import NOT_FINITE
-from agents.language_model.recorded_streams import StreamRecorder, evaluated
+from agents.language_model.recorded_streams import StreamRecorder, replace_choices
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.head_outputs import HeadOutputs
@@ -22,20 +22,22 @@ from agents.training.rollout_batch import RolloutBatch
 
 
 def converter_of(agent: LanguageModelAgent, specs: Iterable[games.GameSpec], labels: str) -> Converter:
-    """Return a converter with the agent's settings, for episodes of these games."""
+    """Return a converter with the agent's settings, for episodes of the games `specs`."""
     recorder = StreamRecorder(agent.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=agent.gamma)
     return Converter(recorder, prompts_of(specs), labels=labels)
 
 
 def prompts_of(specs: Iterable[games.GameSpec]) -> Prompts:
-    """Return the texts before and after a command by game. The key "" stands for all other games."""
-    kinds: dict[tuple[str, str], games.GameSpec] = {}
-    prompts = {spec.name: _texts(kinds.setdefault((spec.kind, spec.target), spec)) for spec in specs}
+    """Return a dict: game -> (text before a command, text after it). The key "" stands for all other games."""
+    representatives: dict[tuple[str, str], games.GameSpec] = {}
+    prompts = {
+        spec.name: _prompt_and_terminator(representatives.setdefault((spec.kind, spec.target), spec)) for spec in specs
+    }
     return prompts | {"": next(iter(prompts.values()))}
 
 
 @cache
-def _texts(spec: games.GameSpec) -> tuple[str, str]:
+def _prompt_and_terminator(spec: games.GameSpec) -> tuple[str, str]:
     env = spec.make()
     env.close()
     return env.metadata.get("prompt", "\n> "), env.metadata.get("terminator", "\n")
@@ -43,41 +45,43 @@ def _texts(spec: games.GameSpec) -> tuple[str, str]:
 
 @torch.no_grad()
 def evaluated_streams(
-    model: ActorCritic, update: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
+    model: ActorCritic, config: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
 ) -> tuple[list[Segment], list[bool]]:
-    """Run the model on episodes. Return their segments with the model's outputs, and the agreement.
+    """Run the model on the streams of episodes. Return a tuple (segments, agreements).
 
-    The agreement tells for each label whether it is the likeliest alternative. It leaves out segments with
-    `whole_vocabulary`. The last choice of a truncated episode only marks the final state, and is removed.
+    The segments hold the model's outputs. For each label, `agreements` tells whether it is the likeliest alternative.
+    Segments with `whole_vocabulary` have no agreements.
+
+    The last choice of a truncated episode only marks the final state, and is removed.
 
     Raise DivergenceError if an output of the model is not finite.
     """
-    if not (everything := [segment for stream in streams for segment in stream]):
+    if not (all_segments := [segment for stream in streams for segment in stream]):
         return [], []
-    rollout = RolloutBatch(everything, credit="token", device=model.device)
-    numbers = torch.zeros(int(rollout.offsets[-1]), 5, device=rollout.device)
-    for part in rollout.passes(model, update):
-        with part.hidden_states(model) as states:
-            heads = model.evaluate_choices(states, part.choices)
-        numbers[part.choice_index] = _numbers(heads, part.choices.chosen)
-    if not bool(numbers.isfinite().all()):
+    rollout = RolloutBatch(all_segments, credit="token", device=model.device)
+    outputs = torch.zeros(int(rollout.offsets[-1]), 5, device=rollout.device)
+    for micro_batch in rollout.micro_batches_for(model, config):
+        with micro_batch.hidden_states(model) as states:
+            heads = model.evaluate_choices(states, micro_batch.choices)
+        outputs[micro_batch.choice_index] = _choice_outputs(heads, micro_batch.choices.chosen)
+    if not bool(outputs.isfinite().all()):
         raise DivergenceError(NOT_FINITE)
-    rows, segments, agreed = iter(numbers.cpu().double().tolist()), list[Segment](), list[bool]()
-    for stream, cut in zip(streams, truncated, strict=True):
+    rows, segments, agreements = iter(outputs.cpu().double().tolist()), list[Segment](), list[bool]()
+    for stream, is_truncated in zip(streams, truncated, strict=True):
         choices = list[Choice]()
         for segment in stream:
             for choice, row in zip(segment.choices, islice(rows, len(segment.choices)), strict=True):
                 logprob, value, q_value, entropy, likeliest = row
                 choices.append(replace(choice, logprob=logprob, value=value, q_value=q_value, entropy=entropy))
                 if choice.label is not None and not segment.whole_vocabulary:
-                    agreed.append(choice.label == likeliest)
+                    agreements.append(choice.label == likeliest)
         if choices:
-            segments += evaluated(stream, choices, truncated=cut)
-    return segments, agreed
+            segments += replace_choices(stream, choices, truncated=is_truncated)
+    return segments, agreements
 
 
-def _numbers(heads: HeadOutputs, chosen: Tensor) -> Tensor:
-    """Return [N, 5]: log pi(chosen token), v, q(chosen token), entropy, likeliest alternative."""
+def _choice_outputs(heads: HeadOutputs, chosen: Tensor) -> Tensor:
+    """Return [N, 5]: log pi(chosen token), v, q(chosen token), entropy, index of the likeliest alternative."""
     index = chosen[:, None]
     q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q.gather(1, index)[:, 0]
     likeliest = heads.logprobs.argmax(1)

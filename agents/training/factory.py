@@ -23,11 +23,11 @@ from agents.training import trackers
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.data_sources import check_sources
-from agents.training.game_words import COMMANDS_ADVICE, open_words, vocabulary_of
+from agents.training.game_words import COMMANDS_ADVICE, texts_with_new_words, vocabulary_of
 from agents.training.held_out import HeldOutGames
 from agents.training.hindsight import prompt_of, with_return_words
 from agents.training.level_schedule import LevelSchedule
-from agents.training.model_setup import place, prepare, reference_copy
+from agents.training.model_setup import move_to_device, prepare, reference_copy
 from agents.training.optimizer_check import check_optimizer
 from agents.training.probe import Probe
 from agents.training.processes import connected, gather, in_all_processes
@@ -45,7 +45,7 @@ from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
-    """Build the trainer of a run in the folder `out`. With `resume`, continue the run there.
+    """Build the trainer of a run in the folder `out`. If `resume` is True, continue this run.
 
     Nothing is written if one of these errors occurs.
 
@@ -59,10 +59,10 @@ def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Tra
         accelerator = Accelerator(cpu=not has_gpu, log_with=make_trackers(config, out) or None)
     optimizer, schedule, held_out, folder = in_all_processes(lambda: _prepare(config, out, resume=resume))
     is_main, resumed = accelerator.is_main_process, out if resume else None
-    found = in_all_processes(lambda: open_words(schedule.specs, config, resumed) if is_main else [])
-    words = gather(found)[0]  # a game's texts may differ between processes
-    parts = optimizer, schedule, held_out, folder, words, accelerator
-    trainer, earlier_games = in_all_processes(lambda: _build(config, *parts))
+    texts = in_all_processes(lambda: texts_with_new_words(schedule.specs, config, resumed) if is_main else [])
+    words = gather(texts)[0]  # a game's texts may differ between processes
+    arguments = optimizer, schedule, held_out, folder, words, accelerator
+    trainer, earlier_games = in_all_processes(lambda: _build(config, *arguments))
     if len(set(gather(trainer.updater.model.gathered_by_layer))) > 1:
         raise AgentError("the trunk fits onto the devices of some processes only: use --sharded-play layers")
     trainer.start(resume=resume, initial_games=earlier_games)
@@ -90,7 +90,7 @@ def _prepare(
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     check_optimizer(optimizer, config)
-    specs, held_out = (_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
+    specs, held_out = (_resolve_games(config, game) for game in (config.run.game, config.evaluation.eval_game))
     if not resume:  # a resumed run has its own copy
         check_sources(config, specs)
     schedule = LevelSchedule(specs, promote=config.budget.promote, episodes=config.budget.promote_episodes)
@@ -106,12 +106,12 @@ def _build(
     words: Sequence[str],
     accelerator: Accelerator,
 ) -> tuple[Trainer, list[str]]:
-    """Return the trainer, and the hashes of the games of earlier training."""
+    """Return the trainer, and the hashes of the games that `init` was trained on."""
     torch.manual_seed(config.run.seed)
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
     model, tokenizer = assemble(model_config, *with_return_words(optimizer, vocabulary_of(specs), words))
-    plugin = place(model, accelerator)
+    plugin = move_to_device(model, accelerator)
     notes, earlier_games = _warm_start(config, folder, model, tokenizer, model_config)
     reference = reference_copy(config, model, optimizer, sharded=plugin is not None)
     torch_optimizer = prepare(config, model, reference, accelerator, plugin)
@@ -146,7 +146,7 @@ def _build(
     return trainer, earlier_games
 
 
-def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
+def _resolve_games(config: TrainConfig, game: str) -> list[games.GameSpec]:
     specs = games.resolve(game, step_seconds=config.rollout.step_seconds) if game else []
     reject_reserved_seeds(specs)
     load_models(specs)
@@ -156,15 +156,15 @@ def _games(config: TrainConfig, game: str) -> list[games.GameSpec]:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init`. Return notes, and the hashes of the games of earlier training."""
+    """Load the weights of `init`. Return notes, and the hashes of the games that `init` was trained on."""
     if not config.run.init:
         return [], []
-    copied = folder.path / INITIAL  # a resumed run loads its own copy
-    if copied.exists():
-        return load_weights(model, tokenizer, model_config, copied)
-    by_q = optimizer_class(config.run.optimizer).baseline_is_q and not config.optimizer.recentre_q
+    initial = folder.path / INITIAL  # a resumed run loads its own copy
+    if initial.exists():
+        return load_weights(model, tokenizer, model_config, initial)
+    q_is_baseline = optimizer_class(config.run.optimizer).baseline_is_q and not config.optimizer.recentre_q
     source, reset_q = Path(config.run.init), config.run.reset_q
-    return load_weights(model, tokenizer, model_config, source, reset_q=reset_q, q_is_baseline=by_q)
+    return load_weights(model, tokenizer, model_config, source, reset_q=reset_q, q_is_baseline=q_is_baseline)
 
 
 def _agents(
@@ -186,13 +186,13 @@ def _agents(
     )
     with_expert = optimizer.labels == "expert" and config.rollout.own_episodes > 0
     expert = Expert(prefer_policy=config.imitation.expert == "policy")
-    return agent, DAggerAgent(agent, expert, greedy=config.imitation.greedy_share) if with_expert else None
+    return agent, DAggerAgent(agent, expert, greedy_share=config.imitation.greedy_share) if with_expert else None
 
 
 def _warnings(
     specs: Sequence[games.GameSpec], held_out: Sequence[games.GameSpec], model: ActorCritic, accelerator: Accelerator
 ) -> list[str]:
-    known = {*map(game_hash, specs)} & {*map(game_hash, held_out)} if held_out else ()
-    notes = [f"the model is trained on {len(known)} of the {len(held_out)} games of --eval-game"] if known else []
+    overlap = {*map(game_hash, specs)} & {*map(game_hash, held_out)} if held_out else ()
+    notes = [f"the model is trained on {len(overlap)} of the {len(held_out)} games of --eval-game"] if overlap else []
     is_slow = model.dtype == torch.bfloat16 and accelerator.device.type == "cpu" and not cpu_is_fast_in_bfloat16()
     return [*notes, SLOW_BFLOAT16] if is_slow else notes

@@ -1,4 +1,4 @@
-"""Runs frozen layers only once per rollout, with `--lr 0` or `--lora-layers`."""
+"""Runs frozen layers only once per rollout. `--lr 0` and `--lora-layers` freeze layers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class RolloutStates:
-    """Stores one hidden state for each token of a rollout.
+    """Stores a hidden state for each token of a rollout.
 
-    `layers` is the number of frozen lower layers. None stands for the last hidden states, in float32.
+    The states are those after the lowest `layers` layers. If `layers` is None, they are the last hidden states, in
+    float32.
     """
 
     def __init__(self, streams: Sequence[Indices], layers: int | None) -> None:
@@ -31,27 +32,27 @@ class RolloutStates:
         self._states = torch.empty(0)  # [total number of tokens, d]
 
     def store(self, states: Tensor, rows: Sequence[int], tree: PrefixTree | None) -> None:
-        """Store hidden states [b, L, d] or, with a prefix tree of P nodes, [1, P, d]."""
+        """Store hidden states [b, L, d] of the segments `rows`. If `tree` has P nodes, their shape is [1, P, d]."""
         if not len(self._states):
             dtype = torch.float32 if self.layers is None else states.dtype
             self._states = states.new_empty(int(self._lengths.sum()), states.shape[2], dtype=dtype)
-        index, places = self._tokens(rows, tree)
-        row, position = (torch.from_numpy(place).to(states.device) for place in places)
+        index, locations = self._token_indices(rows, tree)
+        row, position = (torch.from_numpy(location).to(states.device) for location in locations)
         self._states[torch.from_numpy(index).to(states.device)] = states[row, position].to(self._states.dtype)
 
-    def of(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
-        """Return hidden states for tokens of shape [b, L] or [1, P]. They are arbitrary at padding."""
+    def load(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
+        """Return the states of the segments `rows`. `shape` is [b, L] or [1, P]. States at padding are arbitrary."""
         indices = np.zeros(shape, dtype=np.int64)
-        index, places = self._tokens(rows, tree)
-        indices[places] = index
+        index, locations = self._token_indices(rows, tree)
+        indices[locations] = index
         return FrozenStates(self.layers, self._states[torch.from_numpy(indices).to(self._states.device)])
 
-    def _tokens(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
-        """Return the tokens' indices [n] in `_states`, and their rows and positions in a micro-batch."""
-        which = np.asarray(rows)
-        own = np.repeat(np.arange(len(which)), self._lengths[which])
-        positions = np.concatenate([np.arange(length) for length in self._lengths[which]])
-        return self._starts[which][own] + positions, locate(tree, own, positions)
+    def _token_indices(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
+        """Return the index of each token in `_states`, and the tokens' rows and positions in a micro-batch."""
+        segment_index = np.asarray(rows)
+        row_index = np.repeat(np.arange(len(segment_index)), self._lengths[segment_index])
+        positions = np.concatenate([np.arange(length) for length in self._lengths[segment_index]])
+        return self._starts[segment_index][row_index] + positions, locate(tree, row_index, positions)
 
 
 def trains_heads_alone(updater: "Updater") -> bool:
@@ -67,23 +68,26 @@ def trains_heads_alone(updater: "Updater") -> bool:
 
 
 def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
-    """Store the hidden states below the adapter in `rollout`. Return the number of computed tokens."""
+    """Store the states below the adapter in `rollout.frozen`, if possible. Return the number of computed tokens."""
     model, reference = updater.model, updater.reference.copy
     if is_sharded(model) or trains_heads_alone(updater) or not (layers := frozen_layers(model)):
         return 0.0
-    fixed = {parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
-    shared = reference is None or fixed <= {*reference.lm.parameters()}
-    return _read(model, updater.config, rollout, layers) if shared else 0.0
+    frozen = {parameter for parameter in model.lm.parameters() if not parameter.requires_grad}
+    is_shared = reference is None or frozen <= {*reference.lm.parameters()}
+    return _store_states(model, updater.config, rollout, layers) if is_shared else 0.0
 
 
 @contextmanager
 def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float]:
-    """Run the trunk only once in the block, if only the heads are trained. Yield the number of computed tokens."""
+    """If only the heads are trained, run the trunk before the block and not within the block.
+
+    Yield the number of computed tokens.
+    """
     frozen, computed = list[nn.Parameter](), 0.0
     if trains_heads_alone(updater):
         named = updater.model.named_parameters()
         frozen = [p for name, p in named if p.requires_grad and not name.startswith("heads.")]
-        computed = _read(updater.model, updater.config, rollout, None)
+        computed = _store_states(updater.model, updater.config, rollout, None)
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
@@ -94,23 +98,23 @@ def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float
             parameter.requires_grad_(True)
 
 
-def computed_tokens(rollout: RolloutBatch, part: MicroBatch, model: ActorCritic) -> float:
-    """Return the tokens that a pass computes, weighted by the share of layers that run."""
-    own = sum(len(rollout.segments[row].tokens) for row in part.segments)
-    computed = own if part.tree is None else len(part.tree.tokens)
-    if part.frozen is None:
+def computed_tokens(rollout: RolloutBatch, micro_batch: MicroBatch, model: ActorCritic) -> float:
+    """Return the number of tokens that a forward pass computes, times the fraction of layers that run."""
+    separate = sum(len(rollout.segments[row].tokens) for row in micro_batch.segments)
+    computed = separate if micro_batch.tree is None else len(micro_batch.tree.tokens)
+    if micro_batch.frozen is None:
         return float(computed)
-    return 0.0 if part.frozen.layers is None else computed * (1 - part.frozen.layers / model.layers)
+    return 0.0 if micro_batch.frozen.layers is None else computed * (1 - micro_batch.frozen.layers / model.layers)
 
 
 @torch.no_grad()
-def _read(model: ActorCritic, config: UpdateConfig, rollout: RolloutBatch, layers: int | None) -> float:
-    """Store the hidden states of a rollout. Return the number of computed tokens."""
-    computed, kept = 0.0, RolloutStates([segment.tokens for segment in rollout.segments], layers)
+def _store_states(model: ActorCritic, config: UpdateConfig, rollout: RolloutBatch, layers: int | None) -> float:
+    """Store the hidden states of a rollout in `rollout.frozen`. Return the number of computed tokens."""
+    computed, rollout_states = 0.0, RolloutStates([segment.tokens for segment in rollout.segments], layers)
     with model.mode(training=False):
-        for part in rollout.passes(model, config):
-            with lower_layers_only(model, layers) as lower, part.hidden_states(model) as last:
-                kept.store(lower[0] if lower else last, part.segments, part.tree)
-            computed += computed_tokens(rollout, part, model)
-    rollout.frozen = kept
+        for micro_batch in rollout.micro_batches_for(model, config):
+            with lower_layers_only(model, layers) as lower, micro_batch.hidden_states(model) as last:
+                rollout_states.store(lower[0] if lower else last, micro_batch.segments, micro_batch.tree)
+            computed += computed_tokens(rollout, micro_batch, model)
+    rollout.frozen = rollout_states
     return computed * (1.0 if layers is None else layers / model.layers)

@@ -1,4 +1,4 @@
-"""Words of games, for the tokenizer of a new trunk."""
+"""Collects words of games for the tokenizer of a new trunk."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,32 +21,32 @@ def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
-        own = env.unwrapped.vocabulary if isinstance(env.unwrapped, TextGame) else None
+        vocabulary = env.unwrapped.vocabulary if isinstance(env.unwrapped, TextGame) else None
         env.close()
-        if own is None:
+        if vocabulary is None:
             return None
-        words.update(dict.fromkeys(own))
+        words.update(dict.fromkeys(vocabulary))
     return tuple(words)
 
 
-def open_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed: Path | None) -> list[str]:
-    """Return texts whose words are added to a new tokenizer. `resumed` is the folder of a resumed run."""
+def texts_with_new_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed_run: Path | None) -> list[str]:
+    """Return texts whose words the tokenizer of a new trunk needs. `resumed_run` is the folder of a resumed run."""
     texts = dict[str, None]()
-    unknown = [spec for spec in specs if spec.has_new_words]
-    if not unknown or config.model.trunk not in SCRATCH:
+    open_specs = [spec for spec in specs if spec.has_new_words]
+    if not open_specs or config.model.trunk not in SCRATCH:
         return []
-    if resumed is not None:  # new random episodes could have other words
-        initial = resumed / INITIAL
-        return known_words(read_json((initial if initial.exists() else newest(resumed)) / TOKENIZER))
+    if resumed_run is not None:  # new random episodes could have other words
+        initial = resumed_run / INITIAL
+        return known_words(read_json((initial if initial.exists() else newest(resumed_run)) / TOKENIZER))
     if config.rollout.mode == "trie":
-        with EpisodeRunner(unknown, seed=0, parallel=1, max_turns=WORD_TURNS, advice=COMMANDS_ADVICE) as runner:
+        with EpisodeRunner(open_specs, seed=0, parallel=1, max_turns=WORD_TURNS, advice=COMMANDS_ADVICE) as runner:
             for episode in runner.play(RandomAgent(seed=0), WORD_EPISODES):
                 texts |= dict.fromkeys([episode.final_observation])
                 for step in episode.steps:
                     texts |= dict.fromkeys([step.observation, *step.admissible_commands])
     for _source, episode in recorded_episodes(config, specs):
-        recorded = [episode.final_observation]
+        episode_texts = [episode.final_observation]
         for step in episode.steps:
-            recorded += [step.observation, step.decision.command, *step.admissible_commands]
-        texts |= dict.fromkeys(word for text in recorded for word in split_words(text))
+            episode_texts += [step.observation, step.decision.command, *step.admissible_commands]
+        texts |= dict.fromkeys(word for text in episode_texts for word in split_words(text))
     return [text for text in texts if split_words(text)]

@@ -39,12 +39,12 @@ class HeldOutGames:
         self.best: Best | None = None
 
     def measure(self, iteration: int, progress: Progress) -> Metrics:
-        """Play the games after `iteration` iterations. All processes must call this method.
+        """Play the games, and return the metrics. All processes must call this method.
 
         Raise `FatalGameError` if all episodes of a process failed.
         """
-        played = gather(in_all_processes(lambda: self._play(progress), self._agent.model))
-        episodes = [episode for part, _ in played for episode in part]
+        results = gather(in_all_processes(lambda: self._play(progress), self._agent.model))
+        episodes = [episode for process_episodes, _ in results for episode in process_episodes]
         won = wins(episodes)
         name = "eval_success" if won else "eval_reward"
         result = wilson(won) if won else estimate([episode.reward for episode in episodes])
@@ -52,16 +52,16 @@ class HeldOutGames:
             raise ValueError("expected at least one episode")
         if self.best is None or result.value > self.best.value:
             self.best = Best(iteration, result.value)
-        ends = {"": result.value, "_low": result.low, "_high": result.high}
-        metrics = {f"{name}{end}": value for end, value in ends.items() if value is not None}
-        return metrics | {"eval_errors": sum(errors for _, errors in played)}
+        bounds = {"": result.value, "_low": result.low, "_high": result.high}
+        metrics = {f"{name}{suffix}": value for suffix, value in bounds.items() if value is not None}
+        return metrics | {"eval_errors": sum(errors for _, errors in results)}
 
     @memory_advice(SMALLER_ROLLOUT)
     def _play(self, progress: Progress) -> tuple[list[Episode], int]:
-        """Return this process's episodes in order, and the number of failed episodes."""
-        first, end = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
-        progress.begin("evaluation", end - first)
-        before = self._agent.tokens
+        """Play the episodes of this process. Return them in order, and the number of failed episodes."""
+        first, stop = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
+        progress.begin("evaluation", stop - first)
+        tokens_before = self._agent.tokens
         self._agent.forget()
         with (
             self._agent.model.mode(training=False),
@@ -74,7 +74,9 @@ class HeldOutGames:
             ) as runner,
         ):
             played = runner.play(
-                self._agent, end - first, on_step=lambda event: progress.count(event, self._agent.tokens - before)
+                self._agent,
+                stop - first,
+                on_step=lambda event: progress.count(event, self._agent.tokens - tokens_before),
             )
             episodes = sorted(played, key=lambda episode: episode.index)
             runner.failures.check()

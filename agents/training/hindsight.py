@@ -1,4 +1,4 @@
-"""Prompts of the optimizer `decision`. They state the wanted return in play, the obtained one in the update."""
+"""Prompts of the optimizer `decision`. They state the target return in play, and the obtained return in the update."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,24 +14,24 @@ from agents.training.episode_streams import converter_of, evaluated_streams
 
 def prompt_of(config: TrainConfig, tokenizer: Any, optimizer: Optimizer) -> PromptFormat:
     """Return the prompt format of a run."""
-    returns = ReturnText(place=config.rollout.return_text, wanted=config.rollout.wanted_return)
+    returns = ReturnText(position=config.rollout.return_text, target=config.rollout.wanted_return)
     return prompt_format(config.rollout.prompt, tokenizer, returns if optimizer.labels == "return" else None)
 
 
 def with_return_words(
-    optimizer: Optimizer, vocabulary: Sequence[str] | None, further: Sequence[str]
+    optimizer: Optimizer, vocabulary: Sequence[str] | None, further_texts: Sequence[str]
 ) -> tuple[Sequence[str] | None, Sequence[str]]:
-    """Add the words of returns to two arguments of `assemble`, if prompts state returns."""
-    words = [text for place in ("turn", "prefix") for text in ReturnText(place=place).words]
+    """Add the words of returns to `vocabulary` or `further_texts` (see `assemble`), if the prompts state returns."""
+    words = [text for position in ("turn", "prefix") for text in ReturnText(position=position).words]
     if optimizer.labels != "return":
-        return vocabulary, further
-    return (vocabulary, [*further, *words]) if vocabulary is None else ((*vocabulary, *words), further)
+        return vocabulary, further_texts
+    return (vocabulary, [*further_texts, *words]) if vocabulary is None else ((*vocabulary, *words), further_texts)
 
 
 def with_obtained_returns(
     config: TrainConfig, agent: LanguageModelAgent, specs: Sequence[Any], episodes: Sequence[Episode]
 ) -> list[Segment]:
-    """Return labelled segments of the episodes, in which prompts state the obtained returns."""
+    """Convert episodes to labelled segments whose prompts state the obtained returns."""
     converter = converter_of(agent, specs, "return")
     truncated = [episode.truncated and not episode.terminated for episode in episodes]
     streams = [converter.segments(episode) for episode in episodes]

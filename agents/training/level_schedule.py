@@ -14,7 +14,7 @@ from games.game_strings import interleave
 
 
 class LevelSchedule:
-    """The games of a run and its current level.
+    """The games and the current level of a run.
 
     Args:
         promote: win rate at which the next level starts. None: all levels are played at once.
@@ -29,56 +29,58 @@ class LevelSchedule:
                 "--promote needs games whose levels are known: textworld:FAMILY?level=1..5, or a folder with a manifest"
             )
         self._level_of = {spec.name: spec.level for spec in specs}
-        self._stage = 0
-        self._recent: deque[bool] = deque(maxlen=episodes)
+        self._level_index = 0
+        self._recent_wins: deque[bool] = deque(maxlen=episodes)
 
     @property
     def level(self) -> int | None:
-        return None if self.promote is None else self.levels[self._stage]
+        return None if self.promote is None else self.levels[self._level_index]
 
     @property
     def at_last_level(self) -> bool:
-        return self.promote is None or self._stage == len(self.levels) - 1
+        return self.promote is None or self._level_index == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """Return the games to play. With promotion, the current level and lower levels alternate."""
+        """Return the games to play. With `promote`, games of the current level and of lower levels alternate."""
         if self.level is None:
             return tuple(_mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
         # lower levels too, so that the policy does not forget them
-        below = _mixed_levels([s for s in self.specs if s.level is not None and s.level < self.level])
-        if not below:
+        lower = _mixed_levels([spec for spec in self.specs if spec.level is not None and spec.level < self.level])
+        if not lower:
             return tuple(current)
-        rounds = range(max(len(current), len(below)))
-        return tuple(spec for i in rounds for spec in (current[i % len(current)], below[i % len(below)]))
+        rounds = range(max(len(current), len(lower)))
+        return tuple(spec for index in rounds for spec in (current[index % len(current)], lower[index % len(lower)]))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count wins, start the next level if it is due, and return metrics. `episodes` are in order."""
-        alone = [episode for episode in episodes if not episode.with_expert]
-        won = {level: [bool(e.won) for e in alone if self._level_of[e.game] == level] for level in self.levels}
+        """Count wins, start the next level if it is due, and return metrics. `episodes` must be in order of play."""
+        unaided = [episode for episode in episodes if not episode.with_expert]
+        wins_by_level = {
+            level: [bool(e.won) for e in unaided if self._level_of[e.game] == level] for level in self.levels
+        }
         metrics: Metrics = {}
         if len(self.levels) > 1:
-            metrics = {f"success_level_{level}": float(np.mean(wins)) for level, wins in won.items() if wins}
+            metrics = {f"success_level_{level}": float(np.mean(wins)) for level, wins in wins_by_level.items() if wins}
         if self.promote is not None:
-            metrics["level"] = level = self.levels[self._stage]
-            self._recent.extend(won[level])
-            full = len(self._recent) == self._recent.maxlen
-            if full and not self.at_last_level and sum(self._recent) / len(self._recent) >= self.promote:
-                self._stage += 1
-                self._recent.clear()
+            metrics["level"] = level = self.levels[self._level_index]
+            self._recent_wins.extend(wins_by_level[level])
+            is_full = len(self._recent_wins) == self._recent_wins.maxlen
+            if is_full and not self.at_last_level and sum(self._recent_wins) / len(self._recent_wins) >= self.promote:
+                self._level_index += 1
+                self._recent_wins.clear()
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        return {"level": self.level, "recent": list(self._recent)}
+        return {"level": self.level, "recent": list(self._recent_wins)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state. Raise `AgentError` if no game has its level."""
+        """Restore the state. Raise `AgentError` if no game has the stored level."""
         if self.level is not None:
             if state["level"] not in self.levels:
                 levels = ", ".join(map(str, self.levels))
                 raise AgentError(f"the checkpoint is at level {state['level']}, but the games have {levels}")
-            self._stage = self.levels.index(state["level"])
-            self._recent = deque(state["recent"], maxlen=self._recent.maxlen)
+            self._level_index = self.levels.index(state["level"])
+            self._recent_wins = deque(state["recent"], maxlen=self._recent_wins.maxlen)
 
 
 def _mixed_levels(specs: Sequence[games.GameSpec]) -> list[games.GameSpec]:

@@ -1,4 +1,4 @@
-"""Counts the memory of tensors, including fake tensors, while operations run."""
+"""Measures the memory of tensors, including fake tensors, during torch operations."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the storages that torch operations return, until they are freed.
+    """Counts the bytes of storages that torch operations return, until the storages are freed.
 
     Temporary memory within an operation is not counted.
 
@@ -23,14 +23,14 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
-        self._known = set[int]()
+        self._storage_keys = set[int]()
 
     def add(self, tensors: Iterable[Tensor]) -> None:
-        """Count tensors that exist already."""
+        """Count the storages of tensors that exist already."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
-            if (key := storage._cdata) not in self._known:
-                self._known.add(key)
+            if (key := storage._cdata) not in self._storage_keys:
+                self._storage_keys.add(key)
                 self.live += (size := storage.nbytes())
                 self.peak = max(self.peak, self.live)
                 weakref.finalize(storage, self._free, key, size)
@@ -53,5 +53,5 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _free(self, key: int, size: int) -> None:
-        self._known.remove(key)
+        self._storage_keys.remove(key)
         self.live -= size

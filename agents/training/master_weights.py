@@ -1,4 +1,4 @@
-"""Master weights: float32 copies of bfloat16 parameters, which are too coarse for small steps."""
+"""Master weights: float32 copies of bfloat16 parameters. Small gradient steps need the precision of float32."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class MasterWeight(nn.Parameter):
-    """The float32 copy of the bfloat16 parameter `rounded`."""
+    """The float32 copy of `rounded`, a bfloat16 parameter."""
 
     rounded: nn.Parameter
 
@@ -26,17 +26,16 @@ def master_of(parameter: nn.Parameter) -> nn.Parameter:
     return master
 
 
-def stepped(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """Return the parameters that the torch optimizer updates."""
+def optimized_parameters(torch_optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in torch_optimizer.param_groups for parameter in group["params"]]
 
 
 def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, nn.Parameter]]:
-    """Yield each master weight with its index in the torch optimizer."""
+    """Yield tuples (index among the torch optimizer's parameters, master weight)."""
     return (
-        (index, master)
-        for index, master in enumerate(stepped(torch_optimizer))
-        if isinstance(master, MasterWeight) or hasattr(master, "is_master")
+        (index, parameter)
+        for index, parameter in enumerate(optimized_parameters(torch_optimizer))
+        if isinstance(parameter, MasterWeight) or hasattr(parameter, "is_master")
     )
 
 

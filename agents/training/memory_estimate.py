@@ -1,4 +1,4 @@
-"""Estimates and measures the peak memory of a run."""
+"""Estimates and measures the peak memory of a training run."""
 
 import resource
 import sys
@@ -27,10 +27,10 @@ USABLE = 0.9
 """Fraction of a device's memory that a run may use. Libraries, the game and fragmentation need the rest."""
 # Peak memory of an update divided by the size of its activations. The heap is fragmented: with glibc, ratios of 1.25 to
 # 1.6 were measured.
-HEAP = 1.6
+HEAP_OVERHEAD = 1.6
 # With gradient checkpointing: the share of all activations that fragmentation adds to the peak, and the number of
 # layers whose activations are in memory at the same time.
-RECOMPUTED = (0.4, 1.2)
+CHECKPOINTING_COSTS = (0.4, 1.2)
 MEGABYTE = 1_000_000
 SMALLER_UPDATE = "lower --micro-batch-tokens, or use --gradient-checkpointing or --lora"
 SMALLER_ROLLOUT = "lower --parallel or --context"
@@ -41,14 +41,14 @@ SMALLER_GATHER = "use --sharded-play layers or more processes"
 class MemoryNeeds:
     """The memory that a run needs besides the weights of its model, in bytes.
 
-    The activations of n tokens are per_pass + n per_token + n^2 per_pair.
+    The activations of a forward pass over n tokens take per_pass + n per_token + n^2 per_pair.
 
     Attributes:
-        fixed: gradients, moments and master weights.
+        fixed: memory of gradients, moments and master weights.
         replicated: the part of `fixed` that is never sharded.
-        per_position: keys and values of a token.
-        checkpoint: hidden states of a token that gradient checkpointing stores.
-        per_choice: a float32 vector over the vocabulary.
+        per_position: memory of the keys and values of a token.
+        checkpoint: memory of the hidden states that gradient checkpointing stores per token.
+        per_choice: memory of a float32 vector over the vocabulary.
     """
 
     layers: int
@@ -65,19 +65,20 @@ class MemoryNeeds:
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
         """Measure the needs of a model. Gradient checkpointing must be off."""
         short = max(1, min(32, model.context // 4))
-        kept = [_activations(model, length) for length in (short, 2 * short, 4 * short)]  # bytes: c + a n + b n^2
-        per_pair = (kept[2] - kept[1] - 2 * (kept[1] - kept[0])) / (6 * short**2)
-        per_token = (kept[1] - kept[0]) / short - 3 * short * per_pair
+        # the size of the activations of n tokens is c + a n + b n^2 bytes
+        sizes = [_activation_size(model, length) for length in (short, 2 * short, 4 * short)]
+        per_pair = (sizes[2] - sizes[1] - 2 * (sizes[1] - sizes[0])) / (6 * short**2)
+        per_token = (sizes[1] - sizes[0]) / short - 3 * short * per_pair
         moments = 2 if config.torch_optimizer == "adamw" else 0
         trunk = trunk_parameters(model)
-        trained = [p for p in model.parameters() if p.requires_grad]
-        sizes = [(p in trunk, 4 * p.numel() * (1 + moments + (p.dtype != torch.float32))) for p in trained]
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        state_sizes = [(p in trunk, 4 * p.numel() * (1 + moments + (p.dtype != torch.float32))) for p in trainable]
         return cls(
             layers=max(1, model.layers),
-            fixed=sum(size for _, size in sizes),
-            replicated=sum(size for in_trunk, size in sizes if not in_trunk),
-            per_position=_position(model),
-            per_pass=kept[0] - short * per_token - short**2 * per_pair,
+            fixed=sum(size for _, size in state_sizes),
+            replicated=sum(size for in_trunk, size in state_sizes if not in_trunk),
+            per_position=_position_size(model),
+            per_pass=sizes[0] - short * per_token - short**2 * per_pair,
             per_token=per_token,
             per_pair=per_pair,
             checkpoint=model.layers * int(model.config.hidden_size) * model.dtype.itemsize,
@@ -89,25 +90,28 @@ class MemoryNeeds:
         models: Sequence[ActorCritic],
         *,
         processes: int,
-        moved: bool,
+        on_device: bool,
         offloaded: bool,
         by_layer: bool = False,
     ) -> Self:
-        """Return the needs of each process if the trunk is sharded.
+        """Return the memory needs of one process if the trunk is sharded.
 
         Args:
             models: the trained model and, if there is one, the reference policy.
-            moved: whether the models are already on the device.
+            on_device: whether the models are already on the device.
             offloaded: whether the shards are in CPU memory.
+            by_layer: whether play gathers the trunk layer by layer.
         """
         trunk = {parameter for model in models for parameter in trunk_parameters(model)}
-        weights, gradients = _stored(trunk)
-        own_weights, own_gradients = _stored(p for model in models for p in model.parameters() if p not in trunk)
-        part = 0 if offloaded else (self.fixed - self.replicated + weights) // processes
-        replicated = self.replicated + (0 if moved else own_weights)
-        freed = own_gradients + (0 if offloaded else gradients // processes)
-        gathered = 0 if moved else sum(gathered_bytes(model, by_layer=by_layer) for model in models)
-        return replace(self, fixed=part + replicated + max(0, gathered - freed))
+        weights, gradients = _weight_and_gradient_sizes(trunk)
+        other_weights, other_gradients = _weight_and_gradient_sizes(
+            p for model in models for p in model.parameters() if p not in trunk
+        )
+        shard = 0 if offloaded else (self.fixed - self.replicated + weights) // processes
+        replicated = self.replicated + (0 if on_device else other_weights)
+        freed = other_gradients + (0 if offloaded else gradients // processes)
+        gathered_trunk = 0 if on_device else sum(gathered_bytes(model, by_layer=by_layer) for model in models)
+        return replace(self, fixed=shard + replicated + max(0, gathered_trunk - freed))
 
     def rollout(self, *, parallel: int, context: int) -> float:
         """Return the peak size of the key/value cache, in bytes."""
@@ -117,20 +121,23 @@ class MemoryNeeds:
     def update(self, *, micro_batch_tokens: int, context: int, recompute: bool) -> float:
         """Return the peak size of a micro-batch's activations, in bytes."""
         rows = max(1, micro_batch_tokens // context)
-        kept = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
+        activations = self.per_pass + rows * (self.per_token * context + self.per_pair * context**2)
         if not recompute:
-            return HEAP * kept
-        share, layer = RECOMPUTED
-        return min(HEAP * kept, rows * context * self.checkpoint + (share + layer / self.layers) * kept)
+            return HEAP_OVERHEAD * activations
+        fragmentation, layers = CHECKPOINTING_COSTS
+        return min(
+            HEAP_OVERHEAD * activations,
+            rows * context * self.checkpoint + (fragmentation + layers / self.layers) * activations,
+        )
 
     def total(
-        self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, per_vocabulary: int = 0
+        self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, vocabulary_vectors: int = 0
     ) -> float:
         """Return the peak memory of the whole run, in bytes."""
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
-        vocabulary = per_vocabulary * max(micro_batch_tokens, context) * self.per_choice
+        vectors = vocabulary_vectors * max(micro_batch_tokens, context) * self.per_choice
         # the cache is freed before the update, but the allocator may keep its memory
-        return self.fixed + self.rollout(parallel=parallel, context=context) + update + vocabulary
+        return self.fixed + self.rollout(parallel=parallel, context=context) + update + vectors
 
 
 def available(device: torch.device, processes: int = 1) -> int:
@@ -158,7 +165,7 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add the note `advice` to out-of-memory errors that have no note yet."""
+    """Add the note `advice` to out-of-memory errors of the block that have no note yet."""
     try:
         yield
     except BaseException as error:
@@ -168,7 +175,7 @@ def memory_advice(advice: str) -> Iterator[None]:
 
 
 def context_of(config: TrainConfig, model: ActorCritic) -> int:
-    """Return the maximum length of a stream, in tokens."""
+    """Return the maximum length of a token stream, in tokens."""
     return min(config.rollout.context or model.context, model.context)
 
 
@@ -178,46 +185,49 @@ def run_sizes(config: TrainConfig, context: int) -> dict[str, Any]:
     return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
 
 
-def needed(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
-    """Return a function that computes `needs.total` for a run. Its arguments replace settings."""
+def peak_estimator(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
+    """Return a function that computes `needs.total` for a run. Arguments of that function replace settings."""
     optimizer = optimizer_class(config.run.optimizer)
-    stored = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
+    vectors = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
     return partial(
         needs.total,
         **run_sizes(config, context),
         recompute=config.update.gradient_checkpointing,
-        per_vocabulary=stored if config.rollout.mode == "free" else 0,
+        vocabulary_vectors=vectors if config.rollout.mode == "free" else 0,
     )
 
 
 def check_memory(needs: MemoryNeeds, config: TrainConfig, *, context: int, free: int, advice: str = "") -> None:
     """Raise `AgentError` if a run needs more than `free` bytes."""
-    need, sizes = needed(needs, config, context=context), run_sizes(config, context)
-    if need() <= free:
+    estimate_peak, sizes = peak_estimator(needs, config, context=context), run_sizes(config, context)
+    if estimate_peak() <= free:
         return
-    hint = ", or use --gradient-checkpointing" if need(recompute=True) <= free else ""
+    hint = ", or use --gradient-checkpointing" if estimate_peak(recompute=True) <= free else ""
     raise AgentError(
         f"{sizes['parallel']} live streams of {context} tokens and --micro-batch-tokens {sizes['micro_batch_tokens']} "
-        f"need about {need() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
-        f"{_smaller(sizes, need, free)}{hint}{f', or use {advice}' if advice else ''}"
+        f"need about {estimate_peak() / MEGABYTE:,.0f} MB of memory, and {free / MEGABYTE:,.0f} MB are free: "
+        f"{_size_advice(sizes, estimate_peak, free)}{hint}{f', or use {advice}' if advice else ''}"
     )
 
 
-def _smaller(sizes: Mapping[str, int], need: Callable[..., float], free: int) -> str:
-    rows = (("micro_batch_tokens",), sizes["context"]), (("parallel",), 1), (("context", "micro_batch_tokens"), 16)
-    for names, least in rows:
-        numbers = range(least, sizes[names[0]] + 1)
+def _size_advice(sizes: Mapping[str, int], estimate_peak: Callable[..., float], free: int) -> str:
+    candidates = (
+        (("micro_batch_tokens",), sizes["context"]),
+        (("parallel",), 1),
+        (("context", "micro_batch_tokens"), 16),
+    )
+    for names, minimum in candidates:
+        numbers = range(minimum, sizes[names[0]] + 1)
 
         def exceeds(number: int, names: tuple[str, ...] = names) -> bool:
-            return need(**{name: min(sizes[name], number) for name in names}) > free
+            return estimate_peak(**{name: min(sizes[name], number) for name in names}) > free
 
-        if fitting := bisect_left(numbers, True, key=exceeds):
-            return f"lower {' and '.join(map(option, names))} to {numbers[fitting - 1]}"
+        if count := bisect_left(numbers, True, key=exceeds):
+            return f"lower {' and '.join(map(option, names))} to {numbers[count - 1]}"
     return "choose a smaller trunk"
 
 
-def _stored(parameters: Iterable[Tensor]) -> tuple[int, int]:
-    """Return a tuple (size of the weights, size of the float32 gradients)."""
+def _weight_and_gradient_sizes(parameters: Iterable[Tensor]) -> tuple[int, int]:
     weights = gradients = 0
     for p in parameters:
         # the master weights of trained bfloat16 weights are counted in `MemoryNeeds.fixed`
@@ -226,25 +236,24 @@ def _stored(parameters: Iterable[Tensor]) -> tuple[int, int]:
     return weights, gradients
 
 
-def _activations(model: ActorCritic, length: int) -> int:
-    """Return the size of the activations for `length` tokens."""
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+def _activation_size(model: ActorCritic, length: int) -> int:
+    parameter_storages = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     storages: dict[int, Tensor] = {}
 
-    def keep(tensor: Tensor) -> None:
+    def record(tensor: Tensor) -> None:
         # A graph that stores a tensor with its own history is never freed, so the hook detaches and returns nothing.
-        if tensor.untyped_storage().data_ptr() not in parameters:
+        if tensor.untyped_storage().data_ptr() not in parameter_storages:
             storages[tensor.untyped_storage().data_ptr()] = tensor.detach()
 
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing)
+    hooks = torch.autograd.graph.saved_tensors_hooks(record, lambda nothing: nothing)
     with model.mode(training=True), torch.random.fork_rng(), hooks:
         model.hidden_states(torch.zeros(1, length, dtype=torch.int64, device=model.device), use_cache=False)
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
 @torch.no_grad()
-def _position(model: ActorCritic) -> int:
-    """Return the size of one token's keys and values."""
+def _position_size(model: ActorCritic) -> int:
+    """Return the size of the keys and values of one token."""
     cache = RaggedCache(model.layers)
     with model.mode(training=False):
         forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])

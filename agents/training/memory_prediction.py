@@ -21,10 +21,10 @@ from agents.text.word_tokenizer import textworld_vocabulary, word_tokenizer
 from agents.training.game_words import vocabulary_of
 from agents.training.memory_estimate import MEGABYTE, USABLE, capacity, context_of, run_sizes
 from agents.training.memory_simulation import Simulation
-from agents.training.model_setup import needs_copy, plays_by_layer
+from agents.training.model_setup import needs_reference_copy, plays_by_layer
 from agents.user_optimizer import build_optimizer
 
-ABOUT = {
+DESCRIPTIONS = {
     "weights": "trunk, adapter and heads",
     "reference": "frozen copy of the initial policy",
     "moments": "of the torch optimizer",
@@ -44,7 +44,7 @@ ABOUT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The peak memory of a run on one device, in bytes. `ABOUT` describes the fields."""
+    """The peak memory of a run on one device, in bytes. `DESCRIPTIONS` describes the fields."""
 
     weights: float
     reference: float
@@ -76,18 +76,19 @@ class Prediction:
 
 @dataclass(kw_only=True)
 class MemoryModel:
-    """Predicts the memory of a run. The model may be on the meta device.
+    """Predicts the memory of a training run. `model` may be on the meta device.
 
     Attributes:
-        copied: whether the run has a frozen copy of the initial policy.
+        has_reference: whether the run has a frozen copy of the initial policy.
         ranks: number of processes that shard the trunk.
+        by_layer: whether play gathers the trunk layer by layer.
         offloaded: whether the shards are in CPU memory.
     """
 
     model: ActorCritic
     config: TrainConfig
     optimizer: Optimizer
-    copied: bool
+    has_reference: bool
     ranks: int = 1
     on_gpu: bool = False
     by_layer: bool = False
@@ -95,7 +96,7 @@ class MemoryModel:
     _simulated: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def predict(self, *, parallel: int, micro_batch_tokens: int, context: int) -> Prediction:
-        """Predict the peak memory for `parallel` live streams of `context` tokens."""
+        """Predict the peak memory for `parallel` live episodes of `context` tokens."""
         simulation = Simulation(
             self.model,
             self.config.update,
@@ -105,31 +106,31 @@ class MemoryModel:
             sharded=self.ranks > 1,
         )
         rows = max(1, micro_batch_tokens // context)
-        cache, play = self._once(simulation.rollout, parallel=parallel, context=context)
-        activations = self._once(simulation.update, rows=rows, context=context)
-        step = self._once(simulation.step) * self._share_of_trained
+        cache, play = self._simulate_once(simulation.rollout, parallel=parallel, context=context)
+        activations = self._simulate_once(simulation.update, rows=rows, context=context)
+        step = self._simulate_once(simulation.step) * self._trained_share
         return Prediction(**self._fixed, cache=cache, play=play, activations=activations, step=step)
 
-    def _once(self, simulate: Callable[..., Any], **sizes: int) -> Any:
-        """Call `simulate` only once for the same sizes."""
-        where = (simulate.__name__, *sizes.items())
-        if where not in self._simulated:
-            self._simulated[where] = simulate(**sizes)
-        return self._simulated[where]
+    def _simulate_once(self, simulate: Callable[..., Any], **sizes: int) -> Any:
+        """Return `simulate(**sizes)`. The result is cached."""
+        key = (simulate.__name__, *sizes.items())
+        if key not in self._simulated:
+            self._simulated[key] = simulate(**sizes)
+        return self._simulated[key]
 
     @property
-    def _share_of_trunk(self) -> float:
+    def _trunk_share(self) -> float:
         return 0.0 if self.offloaded else 1 / self.ranks
 
     @property
-    def _share_of_trained(self) -> float:
+    def _trained_share(self) -> float:
         trunk, trained = trunk_parameters(self.model), [p for p in self.model.parameters() if p.requires_grad]
-        stored = sum(p.numel() * (self._share_of_trunk if p in trunk else 1) for p in trained)
+        stored = sum(p.numel() * (self._trunk_share if p in trunk else 1) for p in trained)
         return stored / (sum(p.numel() for p in trained) or 1)
 
     @cached_property
     def _fixed(self) -> dict[str, float]:
-        """The fields of a `Prediction` that do not depend on sizes."""
+        """The fields of a `Prediction` that do not depend on the arguments of `predict`."""
         trunk, masters = trunk_parameters(self.model), 0
         moments = 2 if self.config.update.torch_optimizer == "adamw" else 0
         buffers = sum(buffer.nbytes for buffer in self.model.buffers())
@@ -137,23 +138,23 @@ class MemoryModel:
         sharded = self.ranks > 1
         with_masters = self.model.dtype == torch.bfloat16 and any(p.requires_grad for p in trunk)
         for name, p in self.model.named_parameters():
-            share = self._share_of_trunk if p in trunk else 1.0
-            trained, exact = p.requires_grad, 4 * p.numel()
-            stored = exact if sharded and with_masters and p in trunk else p.nbytes
-            masters = exact if trained and p.dtype != torch.float32 and not sharded else 0
-            copied = self.copied and (sharded or trained or name.startswith("heads."))
+            share = self._trunk_share if p in trunk else 1.0
+            trained, float32_size = p.requires_grad, 4 * p.numel()
+            stored = float32_size if sharded and with_masters and p in trunk else p.nbytes
+            masters = float32_size if trained and p.dtype != torch.float32 and not sharded else 0
+            copied = self.has_reference and (sharded or trained or name.startswith("heads."))
             sizes["weights"] += stored * share
             sizes["reference"] += copied * p.nbytes * share  # without master weights, as it is frozen
-            sizes["moments"] += trained * moments * exact * share
+            sizes["moments"] += trained * moments * float32_size * share
             sizes["master_weights"] += masters
-            sizes["gradients"] += trained * exact * share
+            sizes["gradients"] += trained * float32_size * share
         sizes["weights"] += buffers
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return the fields of a `Prediction` that are 0 without shards."""
+        """Return the fields of a `Prediction` about gathered shards. Without sharding, they are 0."""
         root, layer = unit_bytes(self.model)  # the gradients of the root unit count as activations
-        copies = 2 if self.copied else 1
+        copies = 2 if self.has_reference else 1
         trained = any(parameter.requires_grad for parameter in trunk_parameters(self.model))
         return {
             "gathered_play": copies * gathered_bytes(self.model, by_layer=self.by_layer),
@@ -172,7 +173,7 @@ def forecast(
     on_gpu: bool = False,
     trunk_config: object = None,
 ) -> MemoryModel:
-    """Build the memory model of a run.
+    """Build the memory model of a run. `MemoryModel` describes the arguments.
 
     Raise `AgentError` if the configuration of a pretrained trunk is missing or invalid.
     """
@@ -182,12 +183,12 @@ def forecast(
     scratch = config.model.trunk in SCRATCH
     if not scratch and trunk_config is None:
         trunk_config = read_trunk_config(config.model.trunk, dropout=0.0 if config.model.lora else config.model.dropout)
-    model = meta_model(model_config, trunk_config, _words(config) if scratch else 0, on_cpu=not on_gpu)
+    model = meta_model(model_config, trunk_config, _vocabulary_size(config) if scratch else 0, on_cpu=not on_gpu)
     return MemoryModel(
         model=model,
         config=config,
         optimizer=optimizer,
-        copied=needs_copy(config, optimizer),
+        has_reference=needs_reference_copy(config, optimizer),
         ranks=ranks,
         by_layer=by_layer,
         offloaded=offloaded,
@@ -196,35 +197,38 @@ def forecast(
 
 
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
-    """Return the prediction for the launched processes, and the sizes for which it holds."""
+    """Return a tuple (prediction for the launched processes, sizes for which it holds)."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     plugin = sharding_plugin() if processes > 1 else None
     ranks = 1 if plugin is None else processes
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     on_gpu = device.type != "cpu"  # offloading does not change the memory of a process without a GPU
     offloaded = on_gpu and plugin is not None and isinstance(plugin.cpu_offload, CPUOffloadPolicy)
-    memory = forecast(config, ranks=ranks, offloaded=offloaded, on_gpu=on_gpu)
-    sizes = run_sizes(config, context_of(config, memory.model))
-    predicted = memory.predict(**sizes)
-    fits = predicted.peak <= USABLE * capacity(device, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    memory_model = forecast(config, ranks=ranks, offloaded=offloaded, on_gpu=on_gpu)
+    sizes = run_sizes(config, context_of(config, memory_model.model))
+    prediction = memory_model.predict(**sizes)
+    fits = prediction.peak <= USABLE * capacity(device, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
     if ranks > 1 and plays_by_layer(config, fits=fits):
-        predicted = replace(memory, by_layer=True).predict(**sizes)
-    return predicted, sizes | {"processes": processes, "shards": ranks}
+        prediction = replace(memory_model, by_layer=True).predict(**sizes)
+    return prediction, sizes | {"processes": processes, "shards": ranks}
 
 
-def prediction_lines(predicted: Prediction, sizes: Mapping[str, int]) -> list[str]:
-    """Return a prediction as comment lines of a TOML file."""
-    phases = ", ".join(f"{name} {size / MEGABYTE:,.0f}" for name, size in predicted.phases.items())
-    parts = {name: getattr(predicted, name) for name in ABOUT}
+def prediction_lines(prediction: Prediction, sizes: Mapping[str, int]) -> list[str]:
+    """Convert a prediction to comment lines of a TOML file."""
+    phases = ", ".join(f"{name} {size / MEGABYTE:,.0f}" for name, size in prediction.phases.items())
+    components = {name: getattr(prediction, name) for name in DESCRIPTIONS}
     return [
-        f"# Predicted peak memory per process: {predicted.peak / MEGABYTE:,.0f} MB, without libraries and the game.",
+        f"# Predicted peak memory per process: {prediction.peak / MEGABYTE:,.0f} MB, without libraries and the game.",
         f"# Sizes: {', '.join(f'{name} {number}' for name, number in sizes.items())}; streams that fill the context.",
         f"# Peaks in MB: {phases}.",
-        *(f"#   {name:16}{size / MEGABYTE:>10,.1f} MB  {ABOUT[name]}" for name, size in parts.items() if size),
+        *(
+            f"#   {name:16}{size / MEGABYTE:>10,.1f} MB  {DESCRIPTIONS[name]}"
+            for name, size in components.items()
+            if size
+        ),
     ]
 
 
-def _words(config: TrainConfig) -> int:
-    """Return the vocabulary size of a new trunk."""
+def _vocabulary_size(config: TrainConfig) -> int:
     words = vocabulary_of(games.resolve(config.run.game))
     return len(word_tokenizer(textworld_vocabulary() if words is None else words, specials=words is None))

@@ -1,4 +1,4 @@
-"""Counts the memory of a run by simulating it with fake tensors, which have no data."""
+"""Measures the memory of a run by simulating it with fake tensors, which have no data."""
 
 import copy
 import warnings
@@ -23,34 +23,34 @@ from agents.model.sharding import trunk_parameters
 from agents.model.tree_decoder import TreeInput, forward_trees
 from agents.protocol import AgentError
 from agents.training.live_bytes import LiveBytes
-from agents.training.master_weights import stepped
+from agents.training.master_weights import optimized_parameters
 from agents.training.updater import make_torch_optimizer
 
 STREAMS = 16
 """Maximum number of simulated streams."""
-SIMULATED = (2, 3)
-"""Numbers of layers with which a model is simulated."""
+SIMULATED_LAYERS = (2, 3)
+"""A model is simulated once with each of these numbers of layers."""
 TURN_TOKENS = 128
 """Assumed number of tokens that an episode adds per turn."""
-CHOICE_TOKENS, ALTERNATIVES, DISTINCT = 8, 4, 64
-"""Assumed numbers if the agent chooses commands: stream tokens per choice, alternatives per choice, and distinct tokens
-among the alternatives of a micro-batch."""
+CHOICE_TOKENS, ALTERNATIVES, DISTINCT_TOKENS = 8, 4, 64
+"""Assumptions for agents that choose among admissible commands: stream tokens per choice, alternatives per choice, and
+distinct tokens among the alternatives of a micro-batch."""
 Measure = Callable[[ActorCritic, LiveBytes], tuple[int, ...]]
 """A function that runs a model of fake tensors in a `LiveBytes` context, and returns the measured sizes in bytes."""
 
 
 class UnpredictableError(AgentError):
-    """A model cannot be simulated, because its operations depend on tensor values."""
+    """The model cannot be simulated, because its operations depend on tensor values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Simulates a run with the whole model in one process. Sizes are in bytes.
+    """Simulates a training run in a single process. Sizes are in bytes.
 
     Attributes:
-        free: whether the agent chooses among all tokens.
-        on_gpu: whether the torch optimizer updates all parameters at once.
-        sharded: whether the run itself shards the trunk.
+        free: whether the agent chooses among all tokens of the vocabulary.
+        on_gpu: whether the run uses a GPU. There, the torch optimizer updates all parameters at once.
+        sharded: whether the predicted run shards the trunk.
     """
 
     model: ActorCritic
@@ -62,12 +62,12 @@ class Simulation:
     sharded: bool = False
 
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
-        """Return the peak sizes of the key/value cache and of the other tensors."""
+        """Return a tuple (peak size of the key/value cache, peak size of all other tensors)."""
         if parallel > STREAMS:  # the sizes grow linearly
             half, whole = (self.rollout(parallel=number, context=context) for number in (STREAMS // 2, STREAMS))
-            further = (parallel - STREAMS) / (STREAMS // 2)
-            cache, others = (b + (b - a) * further for a, b in zip(half, whole, strict=True))
-            return cache, others
+            factor = (parallel - STREAMS) / (STREAMS // 2)
+            cache, other_tensors = (b + (b - a) * factor for a, b in zip(half, whole, strict=True))
+            return cache, other_tensors
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             before = memory.live
@@ -75,55 +75,54 @@ class Simulation:
             size = sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in cache.written)
             return size, memory.peak - before - size
 
-        cache, others = self._for_all_layers(self._measured(measure))
-        return cache, others
+        cache, other_tensors = self._extrapolate(self._simulate(measure))
+        return cache, other_tensors
 
     def update(self, *, rows: int, context: int) -> float:
-        """Return the peak size of the tensors of a micro-batch."""
+        """Return the peak size of the tensors that the update allocates for a micro-batch."""
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             if self.config.gradient_checkpointing:
                 fake.enable_gradient_checkpointing()
             if self.sharded:  # the gradients of the embeddings count as activations
-                _set_gradients({p for p in fake.parameters() if p.requires_grad} - _root_parameters(fake))
+                _allocate_gradients({p for p in fake.parameters() if p.requires_grad} - _root_parameters(fake))
             else:
-                _set_gradients(stepped(make_torch_optimizer(fake, self.config)))
+                _allocate_gradients(optimized_parameters(make_torch_optimizer(fake, self.config)))
             memory.reset_peak()
             before = memory.live
-            with _peak_before_last_layer(fake, memory) as early:
+            with _peak_at_last_layer(fake, memory) as peaks:
                 _backward(fake, rows, context, self.optimizer, free=self.free)
-            return (early[0] if early else memory.peak) - before, memory.peak - before
+            return (peaks[0] if peaks else memory.peak) - before, memory.peak - before
 
         # Until the last layer is differentiated, the activations of all layers are in memory. Later peaks, such as
         # the gradient of the embedding, do not depend on the number of layers.
-        measured = self._measured(measure)
-        return max(self._for_all_layers(measured)[0], measured[-1][1])
+        measured = self._simulate(measure)
+        return max(self._extrapolate(measured)[0], measured[-1][1])
 
     def step(self) -> float:
-        """Return the peak size of a gradient step's temporary tensors."""
+        """Return the peak size of the temporary tensors of a gradient step."""
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             torch_optimizer = make_torch_optimizer(fake, self.config)
             for group in torch_optimizer.param_groups if self.on_gpu else ():
                 group["foreach"] = True
-            _set_gradients(stepped(torch_optimizer))
+            _allocate_gradients(optimized_parameters(torch_optimizer))
             torch_optimizer.step()  # creates the moments
             memory.reset_peak()
-            clip_grad_norm_(stepped(torch_optimizer), 1.0)
+            clip_grad_norm_(optimized_parameters(torch_optimizer), 1.0)
             torch_optimizer.step()
             return (memory.peak - memory.live,)
 
-        return self._for_all_layers(self._measured(measure))[0]
+        return self._extrapolate(self._simulate(measure))[0]
 
-    def _for_all_layers(self, measured: Sequence[tuple[int, ...]]) -> list[float]:
-        """Extrapolate the results of `_measured` to all layers."""
-        further = self.model.layers - max(SIMULATED)
-        return [sizes[-1] + further * float(sizes[-1] - sizes[0]) for sizes in zip(*measured, strict=True)]
+    def _extrapolate(self, measured: Sequence[tuple[int, ...]]) -> list[float]:
+        missing_layers = self.model.layers - max(SIMULATED_LAYERS)
+        return [sizes[-1] + missing_layers * float(sizes[-1] - sizes[0]) for sizes in zip(*measured, strict=True)]
 
-    def _measured(self, measure: Measure) -> list[tuple[int, ...]]:
-        """Run `measure` with two and with three layers. A model with different layers is run whole."""
-        layers, results = _equal_layers(self.model) if self.model.layers > max(SIMULATED) else None, []
-        for count in (None,) if layers is None else SIMULATED:
+    def _simulate(self, measure: Measure) -> list[tuple[int, ...]]:
+        """Run `measure` on models with two and with three layers. If layers differ, run it on the whole model."""
+        layers, results = _equal_layers(self.model) if self.model.layers > max(SIMULATED_LAYERS) else None, []
+        for count in (None,) if layers is None else SIMULATED_LAYERS:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             with nullcontext() if layers is None else _first_layers_only(layers, count):
                 fake = _fake_copy(self.model, mode)
@@ -150,31 +149,31 @@ def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
 
 @contextmanager
 def _without_packed_rows() -> Iterator[None]:
-    """Disable the detection of packed rows, which cannot read fake tensors."""
-    before = masking_utils.find_packed_sequence_indices
+    """Disable the detection of packed rows. It would need the values of tensors."""
+    original = masking_utils.find_packed_sequence_indices
     masking_utils.find_packed_sequence_indices = lambda position_ids: None
     try:
         yield
     finally:
-        masking_utils.find_packed_sequence_indices = before
+        masking_utils.find_packed_sequence_indices = original
 
 
 @contextmanager
-def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
-    """Yield a list that receives the memory peak after the last layer's backward pass."""
+def _peak_at_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
+    """Yield an empty list, to which the backward pass of the last layer adds the memory peak so far."""
     peaks = list[int]()
 
-    def note(gradient: Tensor) -> None:
+    def record(gradient: Tensor) -> None:
         if not peaks:  # with gradient checkpointing, the layer is run again
             peaks.append(memory.peak)
 
-    def attach(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def add_hooks(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for value in (*args, *kwargs.values()):
             if isinstance(value, Tensor) and value.requires_grad:
-                value.register_hook(note)  # type: ignore[no-untyped-call]
+                value.register_hook(record)  # type: ignore[no-untyped-call]
 
     layers = _remaining_layers(fake)
-    hook = layers[-1].register_forward_pre_hook(attach, with_kwargs=True) if layers else None
+    hook = layers[-1].register_forward_pre_hook(add_hooks, with_kwargs=True) if layers else None
     yield peaks
     if hook:
         hook.remove()
@@ -183,15 +182,15 @@ def _peak_before_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[li
 @torch.no_grad()
 def _play(fake: ActorCritic, parallel: int, context: int, *, free: bool) -> RaggedCache:
     fake.train(False)
-    new = max(1, min(TURN_TOKENS, context // 4))
+    new_tokens = max(1, min(TURN_TOKENS, context // 4))
     cache = RaggedCache(fake.layers)
     cache.layers = cache.layers[: len(_remaining_layers(fake)) or None]
     rows = [cache.add_row() for _ in range(parallel)]
     hidden = torch.empty(0)
     for end in (context * 3 // 4, context):
         for row in rows:
-            cache.append(row, [0] * (end - new - cache.lengths[row]))
-        hidden = forward_trees(fake, cache, [TreeInput(row=row, tokens=[0] * new) for row in rows])
+            cache.append(row, [0] * (end - new_tokens - cache.lengths[row]))
+        hidden = forward_trees(fake, cache, [TreeInput(row=row, tokens=[0] * new_tokens) for row in rows])
     if free:
         fake.all_logprobs(hidden)
         if len(fake.heads.q):
@@ -199,7 +198,7 @@ def _play(fake: ActorCritic, parallel: int, context: int, *, free: bool) -> Ragg
     return cache
 
 
-def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
+def _allocate_gradients(parameters: Iterable[nn.Parameter]) -> None:
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
 
@@ -207,8 +206,8 @@ def _set_gradients(parameters: Iterable[nn.Parameter]) -> None:
 def _backward(fake: ActorCritic, rows: int, context: int, optimizer: Optimizer, *, free: bool) -> None:
     fake.train()
     count = rows * context // (1 if free else CHOICE_TOKENS) or 1
-    width = 1 if free else ALTERNATIVES
-    distinct = min(DISTINCT, count * width, fake.vocabulary)
+    alternatives = 1 if free else ALTERNATIVES
+    distinct = min(DISTINCT_TOKENS, count * alternatives, fake.vocabulary)
 
     def indices(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.int64, device=fake.device)
@@ -216,33 +215,37 @@ def _backward(fake: ActorCritic, rows: int, context: int, optimizer: Optimizer, 
     choices = Choices(
         rows=indices(count),
         positions=indices(count),
-        alternatives=indices(count, width),
+        alternatives=indices(count, alternatives),
         chosen=indices(count),
         whole_vocabulary=free,
     )
-    earlier = (
+    reference_states = (
         torch.zeros(count, int(fake.config.hidden_size), device=fake.device) if optimizer.needs_reference else None
     )
 
     @torch.no_grad()
     def reference(chosen: slice) -> Tensor:
-        assert earlier is not None
-        return fake.all_logprobs(earlier[chosen]) if free else torch.zeros(count, width, device=fake.device)[chosen]
+        assert reference_states is not None
+        return (
+            fake.all_logprobs(reference_states[chosen])
+            if free
+            else torch.zeros(count, alternatives, device=fake.device)[chosen]
+        )
 
     heads = fake.evaluate_choices(
         fake.hidden_states(indices(rows, context), use_cache=False),
         choices,
-        reference=None if earlier is None else reference,
+        reference=None if reference_states is None else reference,
         with_expected_q=optimizer.needs_expected_q,
         with_q_logprobs=optimizer.needs_q_logprobs,
-        distinct=(indices(distinct), indices(count, width)),
+        distinct_tokens=(indices(distinct), indices(count, alternatives)),
     )
     outputs = [getattr(heads, field.name) for field in fields(heads)]
     sum((output.sum() for output in outputs if output is not None and output.requires_grad), torch.zeros(())).backward()
 
 
 def _equal_layers(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the decoder's layers, or None if their parameters differ."""
+    """Return the layers of the decoder, or None if their parameters differ."""
     layers = layer_list(model)
     shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in layers or ()]
     return layers if all(shape == shapes[0] for shape in shapes) else None
@@ -250,12 +253,12 @@ def _equal_layers(model: ActorCritic) -> nn.ModuleList | None:
 
 @contextmanager
 def _first_layers_only(layers: nn.ModuleList, count: int | None) -> Iterator[None]:
-    every = layers._modules
-    layers._modules = dict(list(every.items())[:count])
+    all_layers = layers._modules
+    layers._modules = dict(list(all_layers.items())[:count])
     try:
         yield
     finally:
-        layers._modules = every
+        layers._modules = all_layers
 
 
 def _remaining_layers(fake: ActorCritic) -> list[nn.Module]:
@@ -265,5 +268,5 @@ def _remaining_layers(fake: ActorCritic) -> list[nn.Module]:
 
 
 def _root_parameters(fake: ActorCritic) -> set[nn.Parameter]:
-    """Return the parameters of the trunk that are in no layer."""
+    """Return the parameters of the trunk that belong to no layer."""
     return trunk_parameters(fake).keys() - {p for layer in _remaining_layers(fake) for p in layer.parameters()}

@@ -17,10 +17,10 @@ def check_optimizer(optimizer: Optimizer, config: TrainConfig) -> None:
         _check_guidance(optimizer, config)
     expert_plays_all = optimizer.labels == "expert" and not config.imitation.model_plays
     if (config.budget.promote or config.budget.stop_success) and (expert_plays_all or not config.rollout.own_episodes):
-        who, advice = "the expert plays every turn", "--beta below 1"
+        reason, advice = "the expert plays every turn", "--beta below 1"
         if not config.rollout.own_episodes:
-            who, advice = "the model does not play", "--data-share below 1"
-        raise AgentError(f"--promote and --stop-success count the model's wins, but {who}; give {advice}")
+            reason, advice = "the model does not play", "--data-share below 1"
+        raise AgentError(f"--promote and --stop-success count the model's wins, but {reason}; give {advice}")
 
 
 def _reject_if(condition: object, message: str) -> None:
@@ -73,15 +73,15 @@ def _check_play(optimizer: Optimizer, config: TrainConfig) -> None:
 
 
 def _check_returns(config: TrainConfig) -> None:
-    """Check the settings of an optimizer that writes returns into prompts."""
+    """Check the settings of an optimizer that writes target returns into prompts."""
     rollout, name = config.rollout, config.run.optimizer
-    # each reward lowers the wanted return during play, and evaluations have no shaping
+    # each reward lowers the target return during play, and evaluations have no shaping
     unshaped = RewardConfig(bonus_command=config.reward.bonus_command)
     for setting, value in config.reward:
         shapes = value != getattr(unshaped, setting)
         _reject_if(shapes, f"{name} states returns of the game's own rewards: leave out {option(setting)}")
-    aimless = rollout.wanted_return is None and not rollout.data
-    _reject_if(aimless, f"{name} plays for a wanted return: give --wanted-return X or --data")
+    has_no_target = rollout.wanted_return is None and not rollout.data
+    _reject_if(has_no_target, f"{name} plays for a wanted return: give --wanted-return X or --data")
     _reject_if(
         rollout.mode == "free" and rollout.own_episodes,
         f"{name} writes its own play again, which needs --mode trie; with --mode free give --data and leave "

@@ -13,13 +13,13 @@ from agents.text.preferences import Preference
 from games.completion import Scorer
 
 PROMPTS = 32
-"""Number of prompts that are completed at once."""
+"""Number of prompts per batch. Each prompt is completed twice."""
 Batch = list[Preference | None]
-"""The preference at each of `PROMPTS` prompts, or None where the two completions tie."""
+"""One entry for each of `PROMPTS` prompts: a preference, or None if the two completions tie."""
 PATIENCE = 20
-"""Maximum number of ties per preference. With more ties, sampling fails, but only after `LEAST` pairs."""
-LEAST = 256
-"""Number of pairs that are compared before sampling can fail because of ties."""
+"""Maximum number of ties per preference. Sampling fails if there are more ties."""
+MIN_PAIRS = 256
+"""Number of pairs of completions that are compared before ties can make sampling fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +41,11 @@ def sample_preferences(
     earlier: Sequence[Batch] = (),
     on_batch: Callable[[Batch], None] = lambda batch: None,
 ) -> SampledPreferences:
-    """Sample preferences. Pairs with equal scores or equal texts are dropped as ties.
+    """Sample preferences. Pairs of completions with equal scores or equal texts are dropped as ties.
 
     Args:
         judge: name of the reward that compares the completions.
+        pairs: number of preferences.
         earlier: batches that `on_batch` received in an interrupted call.
 
     Raises:
@@ -55,28 +56,32 @@ def sample_preferences(
     if any(spec.kind != "completion" for spec in specs):
         raise AgentError(f"preferences need a completion game, got {game}")
     score = scorer(judge)
-    found, ties = list[Preference](), 0
-    size = 2 * PROMPTS
-    with EpisodeRunner(specs, seed=seed, parallel=size, first_episode=size * len(earlier), group_size=2) as runner:
-        batches = chain(earlier, _sampled(runner, agent, score, on_batch))
-        while len(found) < pairs:
+    preferences, ties = list[Preference](), 0
+    episodes = 2 * PROMPTS
+    with EpisodeRunner(
+        specs, seed=seed, parallel=episodes, first_episode=episodes * len(earlier), group_size=2
+    ) as runner:
+        batches = chain(earlier, _sample_batches(runner, agent, score, on_batch))
+        while len(preferences) < pairs:
             for preference in next(batches):
-                if len(found) == pairs:
+                if len(preferences) == pairs:
                     break
                 if preference is None:
                     ties += 1
                 else:
-                    found.append(preference)
+                    preferences.append(preference)
                     on_preference(preference)
-            if ties + len(found) >= LEAST and ties > PATIENCE * (len(found) + 1):
+            if ties + len(preferences) >= MIN_PAIRS and ties > PATIENCE * (len(preferences) + 1):
                 raise AgentError(
-                    f"{judge} told {len(found)} of {ties + len(found)} pairs of completions apart; "
+                    f"{judge} told {len(preferences)} of {ties + len(preferences)} pairs of completions apart; "
                     "expected a judge or a temperature with fewer ties"
                 )
-    return SampledPreferences(preferences=found, ties=ties)
+    return SampledPreferences(preferences=preferences, ties=ties)
 
 
-def _sampled(runner: EpisodeRunner, agent: Agent, score: Scorer, on_batch: Callable[[Batch], None]) -> Iterator[Batch]:
+def _sample_batches(
+    runner: EpisodeRunner, agent: Agent, score: Scorer, on_batch: Callable[[Batch], None]
+) -> Iterator[Batch]:
     while True:
         episodes = sorted(runner.play(agent, 2 * PROMPTS), key=lambda episode: episode.index)
         prompts, texts = [episode.steps[0].observation for episode in episodes], [_text(e) for e in episodes]
@@ -84,9 +89,9 @@ def _sampled(runner: EpisodeRunner, agent: Agent, score: Scorer, on_batch: Calla
         batch: Batch = []
         for first in range(0, 2 * PROMPTS, 2):
             better, worse = sorted((first, first + 1), key=lambda index: -scores[index])
-            tie = texts[better] == texts[worse] or scores[better] == scores[worse]
+            is_tie = texts[better] == texts[worse] or scores[better] == scores[worse]
             preference = Preference(prompt=prompts[first], chosen=texts[better], rejected=texts[worse])
-            batch.append(None if tie else preference)
+            batch.append(None if is_tie else preference)
         on_batch(batch)
         yield batch
 

@@ -17,7 +17,7 @@ MAX_TOML = 1_000_000  # bytes of a TOML file
 
 
 class Layer(NamedTuple):
-    """Values by field name, and the origin that `--dry-run` shows."""
+    """Values by field name. `--dry-run` shows their origin."""
 
     origin: str
     values: Mapping[str, Any]
@@ -78,7 +78,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
         "parallel": 8,
     },
 }
-"""Presets by trunk; see also `of_trunk`."""
+"""Presets by trunk. `trunk_preset` adapts them to the machine."""
 
 GAMES_ON_TRUNKS: dict[tuple[str, str], dict[str, Any]] = {
     # texts are short, so many of them fit into a rollout; ACTDE starts as PPO (dueling); faster heads overfit
@@ -115,10 +115,10 @@ OPTIMIZERS_ANY_GAME: dict[str, dict[str, Any]] = {
 
 # The losses of the heads must not disturb imitation (NOTES.md): their gradients stop at the trunk. Their small weights
 # hardly change the gradient norm, which is clipped. AdamW's steps do not depend on these weights.
-_SEPARATE = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
+_DETACHED_HEADS = {"detach_value": True, "detach_q": True, "value_coef": 0.01, "q_coef": 0.01}
 IMITATION: dict[str, dict[str, Any]] = {
-    "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_SEPARATE},
-    "smollm2": {"lr": 3e-4, **_SEPARATE},
+    "small": {"lr": 1e-3, "value_lr": 1e-2, "q_lr": 1e-2, **_DETACHED_HEADS},
+    "smollm2": {"lr": 3e-4, **_DETACHED_HEADS},
 }
 """Presets by trunk, for the optimizers `imitation` and `decision` on text adventures."""
 
@@ -142,7 +142,7 @@ WARM_START: dict[str, dict[str, Any]] = {
         "adam_eps": 1e-3,
         "value_lr": 3e-4,
         "q_lr": 3e-4,
-        **_SEPARATE,
+        **_DETACHED_HEADS,
         "entropy_coef": 0.0,
         "epochs": 1,
         "minibatches": 1,
@@ -176,7 +176,7 @@ def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build a configuration. An error names the option or the origin of the invalid value."""
+    """Build a configuration from layers. An error names the option or the origin of the invalid value."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -188,7 +188,7 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 
 
 def read_toml(path: Path) -> Layer:
-    """Read the settings of a TOML file. The string "none" stands for None."""
+    """Read settings from a TOML file, in which the string "none" stands for None."""
     text = read_text(path, limit=MAX_TOML, error=ConfigError)
     try:
         values = flatten(tomllib.loads(text))
@@ -197,12 +197,12 @@ def read_toml(path: Path) -> Layer:
         raise ConfigError(f"{path}: {error}{hint}") from None
     if not values:
         raise ConfigError(f"{path}: expected at least one setting, such as lr = 0.001 below [update], got none")
-    words = {name: parse(name, value) for name, value in values.items() if isinstance(value, str)}
-    return Layer(str(path), values | words)
+    parsed = {name: parse(name, value) for name, value in values.items() if isinstance(value, str)}
+    return Layer(str(path), values | parsed)
 
 
 def merged(layers: list[Layer]) -> dict[str, Any]:
-    """Return the values by field name. Later layers override earlier ones."""
+    """Return a dict: field name -> value. Later layers override earlier layers."""
     return {name: value for layer in layers for name, value in layer.values.items()}
 
 
@@ -211,44 +211,44 @@ def origins(layers: list[Layer]) -> dict[str, str]:
 
 
 def with_presets(explicit: list[Layer]) -> list[Layer]:
-    """Return all layers of a run, in order. `explicit` holds the user's layers."""
+    """Return all layers of a run, presets first. `explicit` holds the layers of the user."""
     default = Layer("default", {name: field.default for name, field in FIELDS.items()})
     settings = merged([default, *explicit])
-    complete = all(name in merged(explicit) for name in FIELDS)  # of a run, which has its own copy of the checkpoint
-    game = _game_kind(settings, complete=complete)
+    is_complete = all(name in merged(explicit) for name in FIELDS)  # of a run, which has its own copy of the checkpoint
+    game = _game_kind(settings, is_complete=is_complete)
     optimizer, init = settings["optimizer"], settings["init"]
-    named = any("trunk" in layer.values for layer in explicit)
-    stored = _settings_of_checkpoint(init, reset_q=settings["reset_q"]) if init and not complete else {}
-    checkpoint = Layer(f"checkpoint {init}".strip(), stored)
-    trunk = settings["trunk"] if named else checkpoint.values.get("trunk", GAMES[game]["trunk"])
-    chooses = game == "completion" and "choices=" in settings["game"]
-    result = [
+    names_trunk = any("trunk" in layer.values for layer in explicit)
+    stored_settings = _settings_of_checkpoint(init, reset_q=settings["reset_q"]) if init and not is_complete else {}
+    checkpoint = Layer(f"checkpoint {init}".strip(), stored_settings)
+    trunk = settings["trunk"] if names_trunk else checkpoint.values.get("trunk", GAMES[game]["trunk"])
+    has_choices = game == "completion" and "choices=" in settings["game"]
+    layers = [
         default,
-        Layer(f"preset of {game}", GAMES[game] | ({"mode": "trie"} if chooses else {})),
-        Layer(f"preset of {trunk}", of_trunk(trunk)),
+        Layer(f"preset of {game}", GAMES[game] | ({"mode": "trie"} if has_choices else {})),
+        Layer(f"preset of {trunk}", trunk_preset(trunk)),
         Layer(f"preset of {game} with {trunk}", GAMES_ON_TRUNKS.get((game, trunk), {})),
         Layer(f"preset of {optimizer}", OPTIMIZERS_ANY_GAME.get(optimizer, {})),
     ]
     if game == ADVENTURES:
         imitation = IMITATION.get(trunk, {}) if optimizer in ("imitation", "decision") else {}
-        result.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | imitation))
-        if init and not complete:
+        layers.append(Layer(f"preset of {optimizer}", OPTIMIZERS.get(optimizer, {}) | imitation))
+        if init and not is_complete:
             imitates = optimizer_class(optimizer).labels != "none"
-            result.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
-    lacks_q = bool(stored) and "q_heads" not in stored and optimizer_class(optimizer).baseline_is_q
+            layers.append(Layer("preset of --init", WARM_IMITATION if imitates else WARM_START.get(trunk, {})))
+    lacks_q = bool(stored_settings) and "q_heads" not in stored_settings and optimizer_class(optimizer).baseline_is_q
     origin = "preset of --reset-q" if settings["reset_q"] else "preset of --init without q"
-    untrained = Layer(origin, UNTRAINED_Q if settings["reset_q"] or lacks_q else {})
-    return [*result, untrained, checkpoint, *explicit]
+    untrained_q = Layer(origin, UNTRAINED_Q if settings["reset_q"] or lacks_q else {})
+    return [*layers, untrained_q, checkpoint, *explicit]
 
 
-def of_trunk(trunk: str) -> dict[str, Any]:
-    """Return the preset of a trunk. It has float32 where bfloat16 is slow."""
+def trunk_preset(trunk: str) -> dict[str, Any]:
+    """Return the preset of a trunk. Machines that are slow in bfloat16 use float32."""
     preset = TRUNKS.get(trunk, {})
     return preset | {"dtype": "float32"} if "dtype" in preset and not is_fast_in_bfloat16() else preset
 
 
-def held_out(game: str) -> str:
-    """Return the name of the same completion game with the held-out prompts."""
+def with_held_out_prompts(game: str) -> str:
+    """Return the string of the same completion game with the held-out prompts."""
     kind, _, query = game.partition("?")
     if kind != "completion":
         raise ConfigError(f"--quick compares optimizers on the completion game, got {game}")
@@ -256,13 +256,13 @@ def held_out(game: str) -> str:
     return f"{kind}?{'&'.join([*settings, 'prompts=heldout'])}"
 
 
-def _game_kind(settings: Mapping[str, Any], *, complete: bool) -> str:
-    """Return the key of a game in `GAMES`. An unknown game counts as `ADVENTURES`."""
+def _game_kind(settings: Mapping[str, Any], *, is_complete: bool) -> str:
+    """Return the key of the game in `GAMES`. An unknown game counts as `ADVENTURES`."""
     game: str = settings["game"]
     kind, step_seconds = game.partition("?")[0], settings["step_seconds"]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):
         return kind if kind in GAMES else ADVENTURES
-    if complete:
+    if is_complete:
         return FREE_TEXT if settings["mode"] == "free" else ADVENTURES
     import games  # slow, so it is imported only if the name does not determine the key
 

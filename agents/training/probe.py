@@ -18,11 +18,11 @@ from agents.training.rollout_batch import RolloutBatch
 from games.completion.prompts import load_prompts
 
 PARALLEL = 48
-"""Maximum number of texts that are written at the same time."""
+"""Maximum number of texts that the policy writes at the same time."""
 
 
 class FixedPrompt(gymnasium.Wrapper[str, str, str, str]):
-    """A completion game that always has the same prompt."""
+    """A completion game in which all episodes have the same prompt."""
 
     def __init__(self, env: gymnasium.Env[str, str], prompt: str) -> None:
         super().__init__(env)
@@ -48,19 +48,19 @@ class PromptSpec:
 
 
 class Probe:
-    """Measures the texts that the policy writes at fixed prompts.
+    """Measures the texts with which the policy continues fixed prompts.
 
     Args:
         game: a completion game. Its reward is the proxy reward.
-        prompts: name of a set of prompts, or path of a file.
+        prompts: name of a set of prompts, or path of a file of prompts.
         judge: name of the true reward, or "" if there is none.
     """
 
     def __init__(
         self, game: str, prompts: str, judge: str, *, agent: LanguageModelAgent, reference: ReferencePolicy, seed: int
     ) -> None:
-        spec, *others = games.resolve(game)
-        if others or spec.kind != "completion":
+        spec, *other_specs = games.resolve(game)
+        if other_specs or spec.kind != "completion":
             raise AgentError(f"--probe-prompts needs one completion game, got {game}")
         self.specs = [PromptSpec(spec, prompt) for prompt in load_prompts(prompts, setting="--probe-prompts ")]
         self.judge = scorer(judge) if judge else None
@@ -75,19 +75,19 @@ class Probe:
                 episodes = sorted(runner.play(self.agent, len(self.specs)), key=lambda episode: episode.index)
             self.agent.forget()
             rollout = RolloutBatch(self.agent.take_segments(), credit="token", device=model.device)
-            self.reference.read(rollout)
-            reference = rollout.chosen_reference
+            self.reference.evaluate(rollout)
+            reference_logprobs = rollout.chosen_reference
             kl = self.reference.kl(rollout, guide_beta=self.agent.guide_beta)
         steps = [episode.steps[0] for episode in episodes]
         texts = [step.decision.command for step in steps]
-        row: dict[str, Any] = {"reward": float(np.mean([step.reward for step in steps]))}
+        measures: dict[str, Any] = {"reward": float(np.mean([step.reward for step in steps]))}
         if self.judge is not None:
-            row["true_reward"] = float(np.mean(self.judge([spec.prompt for spec in self.specs], texts)))
-        return row | {
+            measures["true_reward"] = float(np.mean(self.judge([spec.prompt for spec in self.specs], texts)))
+        return measures | {
             "entropy": float(np.mean([choice.entropy for segment in rollout.segments for choice in segment.choices])),
             "kl": float(kl.mean()),
             "kl_text": float(kl.sum()) / len(texts),
-            "perplexity": float((-reference.mean()).exp()),
+            "perplexity": float((-reference_logprobs.mean()).exp()),
             **text_measures(texts),
             "texts": texts,
         }

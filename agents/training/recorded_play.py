@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class RecordedPlay:
-    """Adds recorded episodes to each rollout, in repeated passes of random order.
+    """Adds recorded episodes to each rollout. Each pass over the episodes has a new random order.
 
     Args:
         path: the file with the token streams (see `data_file`).
         count: number of episodes that a process adds to each rollout.
-        top_fraction: fraction of each game's episodes that is used.
+        top_fraction: fraction of each game's episodes to use (see `best_episodes`).
     """
 
     def __init__(
@@ -55,46 +55,46 @@ class RecordedPlay:
         self.path, self.model, self.update, self.vocabulary = path, model, update, vocabulary
         self.whole_vocabulary, self.seed, self.rank, self.processes = whole_vocabulary, seed, rank, processes
         self._index = data_file.read_index(path, vocabulary)
-        _, named, returns, won = self._index
-        self._kept = np.flatnonzero(best_returns(named, returns, won, top_fraction=top_fraction))
-        if not len(self._kept):
+        _, game_ids, returns, won = self._index
+        self._selected = np.flatnonzero(best_returns(game_ids, returns, won, top_fraction=top_fraction))
+        if not len(self._selected):
             raise AgentError(f"--data holds no best episode: none of the {len(won)} was won or is better than another")
         self.count = min(count, len(self))
         self.best_return = float(returns.max())
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._selected)
 
     @memory_advice("lower --micro-batch-tokens")
-    def segments(self, earlier: int, progress: Progress) -> tuple[list[Segment], Metrics]:
-        """Take the next episodes. Return a tuple (segments, metrics).
+    def segments(self, finished_rollouts: int, progress: Progress) -> tuple[list[Segment], Metrics]:
+        """Read the next recorded episodes. Return a tuple (segments, metrics).
 
-        `earlier` is the number of rollouts of all processes before this iteration.
+        `finished_rollouts` is the number of rollouts of all processes before this iteration.
         """
         progress.begin("data", self.count)
-        drawn = sorted(self._drawn((earlier + self.rank) * self.count))
-        rows = [data_file.read_row(self.path, self._index, episode, self.vocabulary) for episode in drawn]
+        indices = sorted(self._draw((finished_rollouts + self.rank) * self.count))
+        rows = [data_file.read_row(self.path, self._index, index, self.vocabulary) for index in indices]
         streams = [
             # the numbers of recorded episodes are negative
-            data_file.segments_of(row, number - len(rows), whole_vocabulary=self.whole_vocabulary)
-            for number, row in enumerate(rows)
+            data_file.segments_of(row, position - len(rows), whole_vocabulary=self.whole_vocabulary)
+            for position, row in enumerate(rows)
         ]
-        segments, agreed = evaluated_streams(self.model, self.update, streams, [row["bootstrap"] for row in rows])
+        segments, agreements = evaluated_streams(self.model, self.update, streams, [row["bootstrap"] for row in rows])
         progress.done = self.count
-        metrics = {"data_passes": (earlier + self.processes) * self.count / len(self)}
-        return segments, metrics | ({"data_agreement": float(np.mean(agreed))} if agreed else {})
+        metrics = {"data_passes": (finished_rollouts + self.processes) * self.count / len(self)}
+        return segments, metrics | ({"data_agreement": float(np.mean(agreements))} if agreements else {})
 
-    def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        segments, metrics = self.segments(earlier, progress)
-        return played.with_segments([*segments, *played.segments], metrics)
+    def add_to(self, rollout: Rollout, finished_rollouts: int, progress: Progress) -> Rollout:
+        segments, metrics = self.segments(finished_rollouts, progress)
+        return rollout.with_segments([*segments, *rollout.segments], metrics)
 
-    def _drawn(self, first: int) -> Iterator[int]:
-        """Yield the indices of the next episodes. `first` counts from the start of the first pass."""
-        order: NDArray[np.int64] = self._kept
-        for number in range(first, first + self.count):
-            done, index = divmod(number, len(self))
-            if number == first or index == 0:
-                order = np.random.default_rng([self.seed, 3, done]).permutation(self._kept)
+    def _draw(self, start: int) -> Iterator[int]:
+        """Yield the indices of the next episodes. `start` is the number of earlier episodes, over all passes."""
+        order: NDArray[np.int64] = self._selected
+        for position in range(start, start + self.count):
+            data_pass, index = divmod(position, len(self))
+            if position == start or index == 0:
+                order = np.random.default_rng([self.seed, 3, data_pass]).permutation(self._selected)
             yield int(order[index])
 
 
@@ -105,15 +105,15 @@ def open_recorded_play(trainer: "Trainer") -> None:
     in_all_processes(lambda: _convert(trainer, path) if is_new else None)
     recorded = in_all_processes(lambda: _open(trainer, path))
     trainer.sources.append(recorded)
-    _want_best_return(trainer, recorded.best_return)
+    _set_target_return(trainer, recorded.best_return)
 
 
 def _convert(trainer: "Trainer", path: Path) -> None:
     converter = converter_of(trainer.agent, trainer.schedule.specs, trainer.updater.optimizer.labels)
     atomic_write(path, converter.lines(recorded_episodes(trainer.config, trainer.schedule.in_play())))
     trainer.notes.append(f"recorded episodes: {converter.episodes:,}, with {converter.turns:,} turns in total")
-    if converter.foreign:
-        trainer.notes.append(f"recorded commands that are not admissible and not imitated: {converter.foreign:,}")
+    if converter.inadmissible:
+        trainer.notes.append(f"recorded commands that are not admissible and not imitated: {converter.inadmissible:,}")
     if converter.other_games:
         trainer.notes.append(f"recorded episodes of games that this run does not play: {converter.other_games:,}")
 
@@ -134,16 +134,16 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
     )
 
 
-def _want_best_return(trainer: "Trainer", best: float) -> None:
-    """Set the wanted return to `best`, unless the user has given one."""
+def _set_target_return(trainer: "Trainer", best_return: float) -> None:
+    """Set the target return (`--wanted-return`) to `best_return`, unless the user has set it."""
     returns = trainer.agent.prompt.returns
     if returns is None:
         return
-    if returns.wanted is not None:
-        if returns.wanted > best:
-            trainer.notes.append(f"--wanted-return is above {best:g}, the best return of the recorded play")
+    if returns.target is not None:
+        if returns.target > best_return:
+            trainer.notes.append(f"--wanted-return is above {best_return:g}, the best return of the recorded play")
         return
-    returns.wanted = best
+    returns.target = best_return
     if not trainer.iteration:  # the initial agent was saved without it
         initial = trainer.folder.path / INITIAL
         is_main = trainer.accelerator.is_main_process

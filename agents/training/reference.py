@@ -1,4 +1,4 @@
-"""The reference policy pi_ref of the KL: the policy before training."""
+"""The reference policy pi_ref of KL(pi || pi_ref), which is the policy before training."""
 
 from contextlib import nullcontext
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.vocabulary_terms import Rows
+from agents.model.vocabulary_terms import RowFunction
 from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
@@ -21,30 +21,31 @@ class ReferencePolicy:
         self.model, self.copy, self.config = model, copy, config
 
     @torch.no_grad()
-    def read(self, rollout: RolloutBatch) -> None:
-        """Store the log-probabilities of all alternatives under pi_ref in `rollout`."""
-        reference, collected = self.copy or self.model, []
+    def evaluate(self, rollout: RolloutBatch) -> None:
+        """Compute log pi_ref of all alternatives. Store the results in `rollout`."""
+        reference, results = self.copy or self.model, []
         with reference.mode(training=False), self.model.without_adapter() if self.copy is None else nullcontext():
-            for part in rollout.passes(reference, self.config):
-                with part.hidden_states(reference) as states:
-                    heads = reference.evaluate_choices(states, part.choices)
-                collected.append((part.choice_index, heads.logprobs, states[part.choices.rows, part.choices.positions]))
-        index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*collected, strict=True))
+            for micro_batch in rollout.micro_batches_for(reference, self.config):
+                choices = micro_batch.choices
+                with micro_batch.hidden_states(reference) as states:
+                    heads = reference.evaluate_choices(states, choices)
+                results.append((micro_batch.choice_index, heads.logprobs, states[choices.rows, choices.positions]))
+        index, logprobs, hidden = (torch.cat(pieces) for pieces in zip(*results, strict=True))
         rollout.ref_logprobs = logprobs[index.argsort()]
         if rollout.segments[0].whole_vocabulary:
             # log-probabilities of the whole vocabulary would take much more memory
             rollout.ref_states = hidden[index.argsort()]
 
-    def logprobs(self, rollout: RolloutBatch, part: MicroBatch) -> Rows | None:
-        """Return a function for log pi_ref at choices of `part`, or None before `read`.
+    def logprobs(self, rollout: RolloutBatch, micro_batch: MicroBatch) -> RowFunction | None:
+        """Return a function that computes log pi_ref at choices of `micro_batch`, or None before `evaluate`.
 
-        The function maps a slice of n choices to [n, K] or, in free generation, to [n, V].
+        The function maps a slice of n choices to [n, K], for K alternatives. In free generation, these are all tokens.
         """
         if rollout.ref_logprobs is None:
             return None
         if rollout.ref_states is None:
-            return rollout.ref_logprobs[part.choice_index].__getitem__
-        states = rollout.ref_states[part.choice_index]
+            return rollout.ref_logprobs[micro_batch.choice_index].__getitem__
+        states = rollout.ref_states[micro_batch.choice_index]
 
         @torch.no_grad()
         def of_vocabulary(rows: slice) -> Tensor:
@@ -55,14 +56,16 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def kl(self, rollout: RolloutBatch, *, guide_beta: float = 0.0) -> Tensor:
-        """Return the KL to the reference policy at each choice [N], in nats. Call `read` first."""
+        """Return KL(pi || pi_ref) at each choice [N], in nats. Call `evaluate` before this method."""
         if guide_beta:  # estimate the KL of the guided policy from the sampled tokens
-            played = [choice.logprob for segment in rollout.segments for choice in segment.choices]
-            return torch.tensor(played, device=rollout.device) - rollout.chosen_reference
+            sampled = [choice.logprob for segment in rollout.segments for choice in segment.choices]
+            return torch.tensor(sampled, device=rollout.device) - rollout.chosen_reference
         kl = torch.empty(int(rollout.offsets[-1]), device=rollout.device)
-        for part in rollout.passes(self.model, self.config):
-            with part.hidden_states(self.model) as states:
-                heads = self.model.evaluate_choices(states, part.choices, reference=self.logprobs(rollout, part))
+        for micro_batch in rollout.micro_batches_for(self.model, self.config):
+            with micro_batch.hidden_states(self.model) as states:
+                heads = self.model.evaluate_choices(
+                    states, micro_batch.choices, reference=self.logprobs(rollout, micro_batch)
+                )
             assert heads.kl is not None
-            kl[part.choice_index] = heads.kl
+            kl[micro_batch.choice_index] = heads.kl
         return kl

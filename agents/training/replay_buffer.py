@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ReplayBuffer:
-    """The replay buffer of one process. Its episodes are ordered by time."""
+    """The replay buffer of one process. It holds episodes from oldest to newest."""
 
     def __init__(
         self, config: TrainConfig, agent: LanguageModelAgent, specs: Sequence[games.GameSpec], labels: Labels
@@ -36,73 +36,77 @@ class ReplayBuffer:
         self._streams = list[list[Segment] | None]()  # None before the first use
 
     def add(self, episodes: Sequence[Episode]) -> None:
-        """Add episodes in order of time. If there are too many, drop some (see `selected`)."""
+        """Add newer episodes. If the buffer gets too large, drop some episodes (see `select_indices`)."""
         if self.labels == "expert":
             episodes = [episode for episode in episodes if episode.with_expert]
-        known, everything = len(self.episodes), [*self.episodes, *episodes]
-        kept = selected(
-            everything,
+        old_size, candidates = len(self.episodes), [*self.episodes, *episodes]
+        indices = select_indices(
+            candidates,
             self.config.rollout.buffer_episodes,
             keep=self.config.rollout.buffer_keep,
             gamma=self.config.optimizer.gamma,
         )
-        self._streams = [self._streams[i] if i < known else None for i in kept]
-        self.episodes = [everything[i] for i in kept]
+        self._streams = [self._streams[i] if i < old_size else None for i in indices]
+        self.episodes = [candidates[i] for i in indices]
 
     @memory_advice("lower --buffer-episodes or --micro-batch-tokens")
-    def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Add the buffered episodes to `played`, and its own episodes to the buffer."""
+    def add_to(self, rollout: Rollout, finished_rollouts: int, progress: Progress) -> Rollout:
+        """Return `rollout` with the segments of the buffer. Add the episodes of `rollout` to the buffer."""
         size = len(self.episodes)
         progress.begin("buffer", size)
         # the numbers of buffered episodes are negative
-        kept = [replace(episode, index=number - size) for number, episode in enumerate(self.episodes)]
+        buffered = [replace(episode, index=position - size) for position, episode in enumerate(self.episodes)]
         self._streams = [
             (self._converter.segments(episode) if episode.steps else []) if stream is None else stream
-            for episode, stream in zip(kept, self._streams, strict=True)
+            for episode, stream in zip(buffered, self._streams, strict=True)
         ]
         streams = [
             [replace(segment, episode=episode.index) for segment in stream or ()]
-            for episode, stream in zip(kept, self._streams, strict=True)
+            for episode, stream in zip(buffered, self._streams, strict=True)
         ]
-        truncated = [episode.truncated and not episode.terminated for episode in kept]
-        segments = evaluated_streams(self.model, self.config.update, streams, truncated)[0] + played.segments
+        truncated = [episode.truncated and not episode.terminated for episode in buffered]
+        segments = evaluated_streams(self.model, self.config.update, streams, truncated)[0] + rollout.segments
         metrics: Metrics = {"buffer_size": size}
         if self.labels == "best":
             top_fraction, gamma = self.config.imitation.top_fraction, self.config.optimizer.gamma
-            everything = [*kept, *played.episodes]
-            segments, ranked = label_best_episodes(segments, everything, top_fraction=top_fraction, gamma=gamma)
-            metrics |= ranked
-        self.add(played.episodes)
+            all_episodes = [*buffered, *rollout.episodes]
+            segments, label_metrics = label_best_episodes(
+                segments, all_episodes, top_fraction=top_fraction, gamma=gamma
+            )
+            metrics |= label_metrics
+        self.add(rollout.episodes)
         progress.done = size
-        return played.with_segments(segments, metrics)
+        return rollout.with_segments(segments, metrics)
 
 
-def selected(episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float) -> list[int]:
+def select_indices(
+    episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float
+) -> list[int]:
     """Return the indices of the episodes to keep, in increasing order.
 
-    "best" first keeps the best episode of each game, then the second best of each, and so on. Episodes are ranked by
-    discounted return.
+    With "best", the best episode of each game comes first, then the second best of each game, and so on.
+    Episodes are ranked by discounted return.
     """
-    everything = range(len(episodes))
+    indices = range(len(episodes))
     if keep == "latest":
-        return list(everything[-size:])
+        return list(indices[-size:])
     returns = [discounted_return(episode, gamma) for episode in episodes]
-    best_first = sorted(everything, key=lambda index: (-returns[index], -index))
-    ranks, seen = dict[int, int](), Counter[str]()
+    best_first = sorted(indices, key=lambda index: (-returns[index], -index))
+    ranks, counts = dict[int, int](), Counter[str]()
     for index in best_first:
         game = episodes[index].game
-        ranks[index], seen[game] = seen[game], seen[game] + 1
+        ranks[index], counts[game] = counts[game], counts[game] + 1
     return sorted(sorted(best_first, key=ranks.__getitem__)[:size])
 
 
 def filled_buffer(trainer: "Trainer") -> ReplayBuffer:
-    """Return the replay buffer of a run. In a resumed run, it holds the earlier episodes."""
+    """Build the replay buffer of a run. In a resumed run, the buffer holds episodes of earlier iterations."""
     config, accelerator = trainer.config, trainer.accelerator
     buffer = ReplayBuffer(config, trainer.agent, trainer.schedule.specs, trainer.updater.optimizer.labels)
     if not trainer.iteration:
         return buffer
     rank, processes = accelerator.process_index, accelerator.num_processes
     entries = transcript.read(trainer.folder.path / transcript.NAME)
-    for _, group in groupby(entries, key=lambda entry: entry.iteration):
-        buffer.add([entry.episode for entry in group if entry.episode.index % processes == rank])
+    for _, iteration_entries in groupby(entries, key=lambda entry: entry.iteration):
+        buffer.add([entry.episode for entry in iteration_entries if entry.episode.index % processes == rank])
     return buffer

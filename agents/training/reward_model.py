@@ -21,17 +21,17 @@ from agents.training.rollout_batch import padded
 
 KIND = "reward model"
 MAX_TOKENS = 512
-"""Maximum number of tokens of a text. The start of a longer text is left out."""
+"""Maximum number of tokens of a text. Longer texts are cut at the start."""
 MICRO_BATCH_TOKENS = 2048
-"""Maximum number of tokens of a forward pass. It limits the memory."""
+"""Maximum number of tokens of a forward pass, which limits the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedText:
-    """A prompt, its completion and an end token. The last `scored` tokens follow the prompt."""
+    """The tokens of a prompt, its completion and an end token. `completion_length` tokens follow the prompt."""
 
     tokens: Indices
-    scored: int
+    completion_length: int
 
 
 class RewardModel:
@@ -39,7 +39,7 @@ class RewardModel:
 
     def __init__(self, model: ActorCritic, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
-        self.pieces = StreamTokenizer(tokenizer, split_special_tokens=True)
+        self.stream_tokenizer = StreamTokenizer(tokenizer, split_special_tokens=True)
         self.max_tokens = min(model.context, MAX_TOKENS)
 
     @torch.no_grad()
@@ -52,22 +52,26 @@ class RewardModel:
 
     def encode(self, prompt: str, completion: str) -> EncodedText:
         end = self.tokenizer.eos_token_id
-        scored = self.pieces.encode(completion) + (self.pieces.encode("\n") if end is None else [end])
-        tokens = (self.pieces.begin(prompt) + scored)[-self.max_tokens :]
-        return EncodedText(tokens=np.array(tokens, dtype=np.int64), scored=min(len(scored), len(tokens)))
+        completion_tokens = self.stream_tokenizer.encode(completion) + (
+            self.stream_tokenizer.encode("\n") if end is None else [end]
+        )
+        tokens = (self.stream_tokenizer.begin(prompt) + completion_tokens)[-self.max_tokens :]
+        return EncodedText(
+            tokens=np.array(tokens, dtype=np.int64), completion_length=min(len(completion_tokens), len(tokens))
+        )
 
     def rewards(self, texts: Sequence[EncodedText]) -> Tensor:
-        """Return the reward of each text [N]: the mean of the head's outputs after the prompt."""
-        ends = torch.tensor([len(text.tokens) for text in texts])[:, None]
-        scored = torch.tensor([text.scored for text in texts])[:, None]
-        place = torch.arange(int(ends.max()))
+        """Return the reward of each text [N]: the mean output of the value head after the prompt."""
+        lengths = torch.tensor([len(text.tokens) for text in texts])[:, None]
+        completion_lengths = torch.tensor([text.completion_length for text in texts])[:, None]
+        positions = torch.arange(int(lengths.max()))
         # with 500 preferences, the mean generalises better than the output at the end token alone
-        weights = ((place >= ends - scored) & (place < ends)) / scored  # [N, L]
+        weights = ((positions >= lengths - completion_lengths) & (positions < lengths)) / completion_lengths  # [N, L]
         values = self._values([text.tokens for text in texts])
         return (values * weights.to(values.device)).sum(1)
 
     def _values(self, streams: Sequence[Indices]) -> Tensor:
-        """Return the value head's output at each token [N, L]. Outputs at padding are arbitrary."""
+        """Return the output of the value head at each token [N, L]. Outputs at padding are arbitrary."""
         if can_pack(self.model) and sharing_pays(streams, len((tree := PrefixTree.of(streams)).tokens)):
             with packed_states(self.model, tree) as states:
                 return self.model.heads.values(states)[0, torch.from_numpy(tree.nodes).to(states.device)]
@@ -76,30 +80,30 @@ class RewardModel:
         return self.model.heads.values(self.model.hidden_states(tokens, use_cache=False))
 
     def _batches(self, streams: Sequence[Indices]) -> Iterator[list[int]]:
-        """Yield the indices of streams that share prefixes or have similar lengths."""
-        alone = list[int]()
+        """Yield batches of stream indices. The streams of a batch share prefixes or have similar lengths."""
+        unshared = list[int]()
         for group in group_by_prefix(streams, [0] * len(streams), budget=MICRO_BATCH_TOKENS):
             if can_pack(self.model) and sharing_pays([streams[index] for index in group.rows], group.nodes):
                 yield group.rows
             else:
-                alone += group.rows
-        for rows in group_by_length([len(streams[index]) for index in alone], budget=MICRO_BATCH_TOKENS):
-            yield [alone[row] for row in rows]
+                unshared += group.rows
+        for rows in group_by_length([len(streams[index]) for index in unshared], budget=MICRO_BATCH_TOKENS):
+            yield [unshared[row] for row in rows]
 
 
-def check_folder(folder: Path, *, unfinished: bool = False) -> None:
+def check_folder(folder: Path, *, allow_unfinished: bool = False) -> None:
     """Raise `AgentError` unless a reward model can be saved in `folder`.
 
-    With `unfinished`, the folder may hold the reward model of an interrupted training.
+    With `allow_unfinished`, the folder may already hold a reward model whose training was interrupted.
     """
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a new folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    about = folder / AGENT
-    if not (about.is_file() and read_json(about).get("kind") == KIND):
+    agent_file = folder / AGENT
+    if not (agent_file.is_file() and read_json(agent_file).get("kind") == KIND):
         raise AgentError(f"{folder} holds other files; expected a new folder")
-    if not unfinished:
+    if not allow_unfinished:
         raise AgentError(f"{folder} already holds a reward model; choose another --out")
 
 
@@ -112,15 +116,15 @@ def save_reward_model(
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save a reward model atomically. `description` holds JSON values about the training."""
-    about = {"kind": KIND, "name": KIND, "prompt": "plain", "mode": "free", "context": reward_model.max_tokens}
+    """Save a reward model atomically. The JSON data in `description` describes its training."""
+    metadata = {"kind": KIND, "name": KIND, "prompt": "plain", "mode": "free", "context": reward_model.max_tokens}
     model, tokenizer = reward_model.model, reward_model.tokenizer
-    save_agent(folder, model, tokenizer, config, {**about, **description}, training=training, state=state)
+    save_agent(folder, model, tokenizer, config, {**metadata, **description}, training=training, state=state)
 
 
 def load_reward_model(folder: Path) -> RewardModel:
     """Load a reward model without changing the global random-number generator."""
-    about = verify(newest(folder), kind=KIND)
+    metadata = verify(newest(folder), kind=KIND)
     with torch.random.fork_rng(devices=[]):
-        model, tokenizer = load_model(folder, about)
+        model, tokenizer = load_model(folder, metadata)
     return RewardModel(model.requires_grad_(False), tokenizer)

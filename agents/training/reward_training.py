@@ -29,7 +29,7 @@ from agents.storage.checkpoint import (
     verify,
 )
 from agents.text.preferences import Preference
-from agents.training.master_weights import stepped
+from agents.training.master_weights import optimized_parameters
 from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, save_reward_model
 from agents.training.updater import (
     load_torch_optimizer,
@@ -41,14 +41,14 @@ from games.untrusted_files import validated
 
 KIND = "training of a reward model"
 Progress = Callable[[str, float, float], None]
-"""A function that receives a text to display, the number of finished gradient steps, and their total number."""
+"""A function of a text to display, the number of finished gradient steps, and the number of all gradient steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """The share of preferences whose chosen completion has the higher reward.
 
-    `low` and `high` are the exact 95% interval of Clopper and Pearson (1934).
+    `low` and `high` are the ends of the exact 95% confidence interval of Clopper and Pearson (1934).
     """
 
     correct: int
@@ -59,7 +59,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, rewards: Sequence[tuple[float, float]]) -> "Accuracy":
-        """Return the accuracy for pairs (chosen reward, rejected reward). Ties count as wrong."""
+        """Return the accuracy for tuples (chosen reward, rejected reward). Equal rewards count as wrong."""
         from scipy.stats import binomtest
 
         correct, pairs = sum(chosen > rejected for chosen, rejected in rewards), len(rewards)
@@ -83,7 +83,10 @@ class RewardTraining:
 
 
 class RewardCheckpoint:
-    """Saves and loads the state of a training. A state with another `made_by` is ignored."""
+    """Saves and loads the state of an unfinished training.
+
+    `made_by` holds its settings. A saved state with another `made_by` is ignored.
+    """
 
     def __init__(self, out: Path, config: ModelConfig, made_by: Mapping[str, Any]) -> None:
         self._folder, self._config, self._made_by = out.with_name(f".{out.name}.part"), config, dict(made_by)
@@ -99,7 +102,7 @@ class RewardCheckpoint:
         )
 
     def load(self, reward_model: RewardModel, torch_optimizer: torch.optim.Optimizer) -> list[float]:
-        """Load the state, if there is one. Return the mean loss of each finished epoch."""
+        """Load the saved state, if there is one. Return the mean loss of each finished epoch."""
         if not (self._folder / AGENT).is_file() or verify(self._folder, kind=KIND).get("made_by") != self._made_by:
             return []
         path = self._folder / STATE
@@ -112,8 +115,8 @@ class RewardCheckpoint:
         return state["losses"]
 
     def is_present(self) -> bool:
-        about = self._folder / AGENT
-        return about.is_file() and read_json(about).get("made_by") == self._made_by
+        agent_file = self._folder / AGENT
+        return agent_file.is_file() and read_json(agent_file).get("made_by") == self._made_by
 
     def remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -134,26 +137,27 @@ def train_reward_model(
 ) -> RewardTraining:
     """Train a new reward model.
 
-    At the end, the rewards are scaled to mean 0 and standard deviation 1 on the training texts (Ziegler et al., 2019).
+    At the end, the rewards are normalized to mean 0 and standard deviation 1 over the training texts (Ziegler et al.,
+    2019).
 
     Args:
-        batch: preferences per gradient step.
+        batch: number of preferences per gradient step.
         held_out: fraction of the preferences that is excluded from training.
-        checkpoint: saves the state after each epoch. A saved state is continued.
+        checkpoint: saves the state after each epoch. Training continues from a saved state.
 
     Raises:
         DivergenceError: a gradient or a reward is not finite.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    tested, learned = split_by_prompt(preferences, held_out, rng)
+    held_out_preferences, training_preferences = split_by_prompt(preferences, held_out, rng)
     model, tokenizer = assemble(config.replace(q_heads=0), None)
     reward_model = RewardModel(model.to(PartialState().device), tokenizer)
     try:
         update = UpdateConfig(lr=lr, value_lr=head_lr)
-        losses = _fit(reward_model, learned, epochs, batch, update, rng, progress, checkpoint)
+        losses = _fit(reward_model, training_preferences, epochs, batch, update, rng, progress, checkpoint)
         model.eval()
-        rewards = paired_rewards(reward_model, learned)
+        rewards = paired_rewards(reward_model, training_preferences)
         check_finite({"a reward of the trained model": torch.tensor(rewards)})
     except DivergenceError as error:
         if checkpoint:
@@ -164,7 +168,7 @@ def train_reward_model(
         reward_model=reward_model,
         losses=losses,
         trained=Accuracy.of(rewards),
-        held_out=Accuracy.of(paired_rewards(reward_model, tested)) if tested else None,
+        held_out=Accuracy.of(paired_rewards(reward_model, held_out_preferences)) if held_out_preferences else None,
     )
 
 
@@ -174,32 +178,32 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 
 def paired_rewards(reward_model: RewardModel, preferences: Sequence[Preference]) -> list[tuple[float, float]]:
-    """Return the rewards (chosen, rejected) of each preference."""
+    """Return a tuple (chosen reward, rejected reward) for each preference."""
     prompts = [preference.prompt for preference in preferences]
     rewards = reward_model(2 * prompts, [p.chosen for p in preferences] + [p.rejected for p in preferences])
     return list(zip(rewards[: len(prompts)], rewards[len(prompts) :], strict=True))
 
 
 def split_by_prompt(
-    preferences: Sequence[Preference], share: float, rng: np.random.Generator
+    preferences: Sequence[Preference], fraction: float, rng: np.random.Generator
 ) -> tuple[list[Preference], list[Preference]]:
-    """Return a tuple (held-out preferences, training preferences). They share no prompt."""
-    if not share:
+    """Return a tuple (held-out preferences, training preferences). The two lists share no prompt."""
+    if not fraction:
         return [], list(preferences)
     counts = Counter(preference.prompt for preference in preferences)
-    prompts, chosen, size = list(counts), set[str](), 0
+    prompts, held_out_prompts, held_out_count = list(counts), set[str](), 0
     for index in rng.permutation(len(prompts)):
-        if size >= share * len(preferences):
+        if held_out_count >= fraction * len(preferences):
             break
-        chosen.add(prompts[index])
-        size += counts[prompts[index]]
-    parts = [[p for p in preferences if (p.prompt in chosen) == inside] for inside in (True, False)]
-    if not parts[1]:
+        held_out_prompts.add(prompts[index])
+        held_out_count += counts[prompts[index]]
+    split = [[p for p in preferences if (p.prompt in held_out_prompts) == is_held_out] for is_held_out in (True, False)]
+    if not split[1]:
         raise AgentError(
             f"no preference is left for training: {len(preferences)} preferences of {len(prompts)} prompts, of which "
-            f"a share of {share:g} is held out; expected more prompts or a smaller share"
+            f"a share of {fraction:g} is held out; expected more prompts or a smaller share"
         )
-    return parts[0], parts[1]
+    return split[0], split[1]
 
 
 def _fit(
@@ -216,8 +220,8 @@ def _fit(
     pairs = [[reward_model.encode(p.prompt, text) for text in (p.chosen, p.rejected)] for p in preferences]
     torch_optimizer = make_torch_optimizer(model, config)
     losses = checkpoint.load(reward_model, torch_optimizer) if checkpoint else []
-    per_epoch = -(-len(pairs) // batch)
-    steps, step = epochs * per_epoch, len(losses) * per_epoch
+    steps_per_epoch = -(-len(pairs) // batch)
+    steps, step = epochs * steps_per_epoch, len(losses) * steps_per_epoch
     orders = [rng.permutation(len(pairs)) for _ in range(epochs)]
     if checkpoint and not losses:  # a full disk is then noticed before the training
         checkpoint.save(reward_model, torch_optimizer, losses)
@@ -225,8 +229,8 @@ def _fit(
         total = 0.0
         for start in range(0, len(pairs), batch):
             set_learning_rates(torch_optimizer, config, step, steps)
-            some = [pairs[index] for index in order[start : start + batch]]
-            total += _gradient_step(reward_model, some, torch_optimizer, config)
+            minibatch = [pairs[index] for index in order[start : start + batch]]
+            total += _gradient_step(reward_model, minibatch, torch_optimizer, config)
             step += 1
             progress(f"loss {total / min(start + batch, len(pairs)):.3f}", step, steps)
         losses.append(total / len(pairs))
@@ -241,17 +245,17 @@ def _gradient_step(
     torch_optimizer: torch.optim.Optimizer,
     config: UpdateConfig,
 ) -> float:
-    """Take a gradient step on pairs (chosen, rejected). Return the sum of their losses."""
+    """Take a gradient step on pairs (chosen text, rejected text). Return the sum of the losses."""
     total = 0.0
     torch_optimizer.zero_grad()
     lengths = [max(len(text.tokens) for text in pair) for pair in pairs]
     for rows in group_by_length(lengths, budget=MICRO_BATCH_TOKENS // 2):
-        texts = [pairs[row][which] for which in (0, 1) for row in rows]
+        texts = [pairs[row][side] for side in (0, 1) for row in rows]
         chosen, rejected = reward_model.rewards(texts).chunk(2)
         loss = bradley_terry_loss(chosen, rejected).sum()
         (loss / len(pairs)).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    norm = nn.utils.clip_grad_norm_(stepped(torch_optimizer), config.max_grad_norm)
+    norm = nn.utils.clip_grad_norm_(optimized_parameters(torch_optimizer), config.max_grad_norm)
     check_finite({"the gradient of the loss": norm})
     torch_optimizer.step()
     return total
@@ -259,8 +263,8 @@ def _gradient_step(
 
 @torch.no_grad()
 def _standardize(head: nn.Linear, rewards: Sequence[tuple[float, float]]) -> None:
-    """Scale the head so that `rewards` get mean 0 and standard deviation 1."""
-    mean, spread = float(np.mean(rewards)), float(np.std(rewards))
-    if spread > 0:
-        head.weight.div_(spread)
-        head.bias.sub_(mean).div_(spread)
+    """Normalize the outputs of the head, so that `rewards` get mean 0 and standard deviation 1."""
+    mean, deviation = float(np.mean(rewards)), float(np.std(rewards))
+    if deviation > 0:
+        head.weight.div_(deviation)
+        head.bias.sub_(mean).div_(deviation)

@@ -26,10 +26,10 @@ from agents.training.progress import Progress
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """What one process played in an iteration.
+    """The episodes that one process played in an iteration.
 
     Attributes:
-        segments: token streams of the episodes, cut into segments. Empty after the update.
+        segments: token streams of the episodes, cut into segments. The list is empty after the update.
         separate_tokens: number of tokens that the model would have computed without prefix sharing.
         computed_tokens: number of tokens that the model has computed.
         strategies: number of commands per strategy. The key None counts the commands without a strategy.
@@ -54,39 +54,41 @@ class Rollout:
 class EpisodeSource(Protocol):
     """Adds episodes of other policies to a rollout."""
 
-    def added_to(self, played: Rollout, earlier: int, progress: Progress) -> Rollout:
-        """Return `played` with additional segments, which hold outputs of the current model.
+    def add_to(self, rollout: Rollout, finished_rollouts: int, progress: Progress) -> Rollout:
+        """Return `rollout` with additional segments. They hold outputs of the current model.
 
-        `earlier` is the number of rollouts of all processes before this iteration.
+        `finished_rollouts` is the number of rollouts of all processes before this iteration.
         """
 
 
-def joined(rollouts: Sequence[Rollout]) -> Rollout:
-    """Join the rollouts of all processes, ordered by rank, without their segments.
+def join_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
+    """Join the rollouts of all processes, ordered by rank. The result has no segments.
 
     With n processes, episode i of process r becomes episode i * n + r.
     """
-    count = len(rollouts)
-    episodes = [replace(e, index=e.index * count + rank) for rank, one in enumerate(rollouts) for e in one.episodes]
+    processes = len(rollouts)
+    episodes = [
+        replace(e, index=e.index * processes + rank) for rank, rollout in enumerate(rollouts) for e in rollout.episodes
+    ]
     return Rollout(
         episodes=sorted(episodes, key=lambda episode: episode.index),
         segments=[],
-        tokens=sum(one.tokens for one in rollouts),
-        separate_tokens=sum(one.separate_tokens for one in rollouts),
-        computed_tokens=sum(one.computed_tokens for one in rollouts),
-        strategies=sum((one.strategies for one in rollouts), Counter()),
+        tokens=sum(rollout.tokens for rollout in rollouts),
+        separate_tokens=sum(rollout.separate_tokens for rollout in rollouts),
+        computed_tokens=sum(rollout.computed_tokens for rollout in rollouts),
+        strategies=sum((rollout.strategies for rollout in rollouts), Counter()),
         label_metrics={
-            name: float(np.mean([one.label_metrics[name] for one in rollouts])) for name in rollouts[0].label_metrics
+            name: float(np.mean([rollout.label_metrics[name] for rollout in rollouts]))
+            for name in rollouts[0].label_metrics
         },
-        next_episode=sum(one.next_episode for one in rollouts),
-        errors=sum(one.errors for one in rollouts),
+        next_episode=sum(rollout.next_episode for rollout in rollouts),
+        errors=sum(rollout.errors for rollout in rollouts),
     )
 
 
 def make_runner(
     config: TrainConfig, specs: Sequence[games.GameSpec], *, seed: int, with_expert: bool, advice: str
 ) -> EpisodeRunner:
-    """Build an episode runner with the settings of a run."""
     return EpisodeRunner(
         specs,
         seed=seed,
@@ -109,21 +111,21 @@ def play_rollout(
     labels: Labels,
     progress: Progress,
 ) -> Rollout:
-    """Play the model's own episodes of one iteration, and label them if the optimizer imitates.
+    """Play the episodes of one iteration. If the optimizer imitates, label them.
 
     If there is a `dagger_agent`, it plays instead of `agent`.
     """
     strategies, failed_before, tokens_before = Counter[str | None](), runner.failures.count, agent.tokens
-    read_before, computed_before = agent.reader.tokens, agent.reader.computed
-    count_own = config.rollout.own_episodes
-    progress.begin("rollout", count_own)
+    separate_before, computed_before = agent.reader.tokens, agent.reader.computed
+    episode_count = config.rollout.own_episodes
+    progress.begin("rollout", episode_count)
 
     def count(event: StepEvent) -> None:
         strategies.update([event.info.get("strategy")])
         progress.count(event, agent.tokens - tokens_before)
 
     agent.forget()  # a rollout that failed has left live episodes
-    played = runner.play(dagger_agent or agent, count_own, on_step=count)
+    played = runner.play(dagger_agent or agent, episode_count, on_step=count)
     episodes = sorted(played, key=lambda episode: episode.index)
     agent.forget()  # the update needs the memory
     segments, label_metrics = agent.take_segments(), Metrics()
@@ -134,14 +136,14 @@ def play_rollout(
         segments, label_metrics = label_best_episodes(segments, episodes, top_fraction=top_fraction, gamma=gamma)
     elif dagger_agent:
         label_metrics = {"beta": dagger_agent.beta, **dagger_agent.take_metrics()}
-    if count_own and not segments:
+    if episode_count and not segments:
         runner.failures.check()
         raise AgentError(f"{config.run.game} offers no choice: every turn has one admissible command")
     return Rollout(
         episodes=episodes,
         segments=segments,
         tokens=sum(len(segment.tokens) for segment in segments),
-        separate_tokens=agent.reader.tokens - read_before,
+        separate_tokens=agent.reader.tokens - separate_before,
         computed_tokens=agent.reader.computed - computed_before,
         strategies=strategies,
         label_metrics=label_metrics,
@@ -150,20 +152,24 @@ def play_rollout(
     )
 
 
-def rollout_metrics(played: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str) -> Metrics:
-    """Return the metrics of a joined rollout, and update the level schedule."""
-    metrics = episode_metrics(played.episodes, bonus_command) if played.episodes else Metrics()
-    if played.computed_tokens:
-        metrics["rollout_sharing"] = played.separate_tokens / played.computed_tokens
-    metrics |= schedule.update(played.episodes) | {"errors": played.errors} | played.label_metrics
-    return metrics | strategy_shares(strategies, played.strategies)
+def rollout_metrics(
+    rollout: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str
+) -> Metrics:
+    """Return the metrics of a rollout of all processes, and update the level schedule."""
+    metrics = episode_metrics(rollout.episodes, bonus_command) if rollout.episodes else Metrics()
+    if rollout.computed_tokens:
+        metrics["rollout_sharing"] = rollout.separate_tokens / rollout.computed_tokens
+    metrics |= schedule.update(rollout.episodes) | {"errors": rollout.errors} | rollout.label_metrics
+    return metrics | strategy_shares(strategies, rollout.strategies)
 
 
-def with_advantages(played: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:
-    """Return a copy without segments. Its steps store `advantages`, by (episode, turn)."""
+def with_advantages(rollout: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:
+    """Return a copy whose steps hold `advantages`: (episode, turn) -> advantage. It has no segments."""
     steps = [
-        tuple(replace(step, advantage=advantages.get((e.index, turn))) for turn, step in enumerate(e.steps))
-        for e in played.episodes
+        tuple(replace(step, advantage=advantages.get((episode.index, turn))) for turn, step in enumerate(episode.steps))
+        for episode in rollout.episodes
     ]
-    episodes = [replace(episode, steps=row) for episode, row in zip(played.episodes, steps, strict=True)]
-    return replace(played, episodes=episodes, segments=[])
+    episodes = [
+        replace(episode, steps=episode_steps) for episode, episode_steps in zip(rollout.episodes, steps, strict=True)
+    ]
+    return replace(rollout, episodes=episodes, segments=[])

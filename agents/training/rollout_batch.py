@@ -1,9 +1,9 @@
-"""Converts the segments of a rollout to tensors.
+"""Converts the segments of a rollout (see `token_stream.Segment`) to tensors.
 
 A choice is a token that the agent sampled from several alternatives. With credit per token, each choice is an action.
 
-With credit per command, the choices of a turn form one action. Its log-probability is the sum over its choices. Its v
-is that of the first choice, and its q is that of the last choice.
+With credit per command, the choices of a turn form one action. The action's log-probability is the sum over its
+choices. Its v is the v of the first choice, and its q is the q of the last choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,19 +33,19 @@ Credit = Literal["token", "command"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Some segments of a rollout, padded or packed: b rows with N choices in total.
+    """Some segments of a rollout, padded or packed. These b segments have N choices in total.
 
     Attributes:
         segments: indices of the b segments in the rollout.
         tokens: [b, L] token ids, padded on the right. If packed, [1, P] token ids at the nodes of `tree`.
-        choices: the N choices, with indices into `tokens`.
+        choices: the N choices. Their `rows` and `positions` are indices into `tokens`.
         rows: [N] index (0..b-1) of each choice's segment.
         choice_index: [N] index of each choice in the rollout.
         action_index: [N] index (0..T-1) of each choice's action.
         first, last: [N] bool, True at the first and at the last choice of each action.
         actions: T, the maximum number of actions per segment.
-        labels: [N] index of the token to imitate among the alternatives, or -1.
-        frozen: hidden states at `tokens` that no gradient step changes.
+        labels: [N] index (among the alternatives) of the token to imitate, or -1.
+        frozen: hidden states of frozen layers at `tokens`.
     """
 
     segments: tuple[int, ...]
@@ -65,7 +65,7 @@ class MicroBatch:
     def hidden_states(self, model: ActorCritic) -> Iterator[Tensor]:
         """Yield the last hidden states at `tokens`: [b, L, d] or, if packed, [1, P, d].
 
-        With gradient checkpointing, the backward pass must also run within the context.
+        With gradient checkpointing, the backward pass must also run within the `with` block.
         """
         if self.frozen is not None and self.frozen.layers is None:
             yield self.frozen.states
@@ -79,24 +79,27 @@ class MicroBatch:
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
         """Return the indices (rows [n], positions [n]) of n tokens in `tokens`.
 
-        The argument `rows` holds the segment of each token, and `positions` holds its place in the segment.
+        The arguments hold the index (0..b-1) of each token's segment, and the token's position in the segment.
         """
         row_index, position = (torch.from_numpy(index) for index in locate(self.tree, rows, positions))
         return row_index.to(self.tokens.device), position.to(self.tokens.device)
 
-    def scatter_to_actions(self, per_choice: Tensor, where: Tensor | None = None) -> Tensor:
-        """Sum `per_choice` [N, ...] over the choices of each action. The result is [b, T, ...]."""
+    def scatter_to_actions(self, per_choice: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Sum `per_choice` [N, ...] over the choices of each action. The result is [b, T, ...].
+
+        `mask` [N] selects choices.
+        """
         rows, actions = self.rows, self.action_index
-        if where is not None:
-            rows, actions, per_choice = rows[where], actions[where], per_choice[where]
+        if mask is not None:
+            rows, actions, per_choice = rows[mask], actions[mask], per_choice[mask]
         zeros = per_choice.new_zeros(len(self.segments), self.actions, *per_choice.shape[1:])
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
     def outputs(self, heads: HeadOutputs) -> Outputs:
-        """Convert the head outputs at choices to outputs per action [b, T]."""
+        """Convert the head outputs at the N choices to outputs per action [b, T]."""
 
-        def scatter(values: Tensor | None, where: Tensor | None = None) -> Tensor | None:
-            return None if values is None else self.scatter_to_actions(values, where)
+        def scatter(values: Tensor | None, mask: Tensor | None = None) -> Tensor | None:
+            return None if values is None else self.scatter_to_actions(values, mask)
 
         q, target, label, chosen = heads.q_values, heads.target_q_values, self.labels, self.choices.chosen
         return Outputs(  # the order of the operations determines that of gradient sums, and so their rounding
@@ -113,7 +116,7 @@ class MicroBatch:
 
 
 class RolloutBatch:
-    """All B segments of a rollout, with N choices and up to T actions per segment."""
+    """All B segments of a rollout, with N choices in total and at most T actions per segment."""
 
     def __init__(
         self, segments: Sequence[Segment], *, credit: Credit, group_size: int = 1, device: torch.device | None = None
@@ -138,11 +141,11 @@ class RolloutBatch:
         self._first = self._tensor(first, torch.bool)
         self._last = self._tensor(np.append(first[1:], True), torch.bool)
         self.ref_logprobs: Tensor | None = None
-        """[N, K] log-probabilities of all alternatives under the reference policy, nats. None unless a KL is needed."""
+        """[N, K] log pi_ref of the up to K alternatives of each choice, in nats. None unless a KL is needed."""
         self.ref_states: Tensor | None = None
-        """[N, d] the reference policy's hidden states at choices. None unless a KL over the vocabulary is needed."""
+        """[N, d] hidden states of the reference policy at choices. None unless a KL over the vocabulary is needed."""
         self.frozen: RolloutStates | None = None
-        """Hidden states that no gradient step changes. None unless layers are frozen (`frozen_trunk`)."""
+        """Stored outputs of frozen layers. None unless layers are frozen (see `frozen_trunk`)."""
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -152,103 +155,108 @@ class RolloutBatch:
         streams = [self.segments[row].tokens for row in rows]
         tree = PrefixTree.of(streams) if packed else None
         tokens = self._tensor(padded(streams) if tree is None else tree.tokens[None], torch.int64)
-        choices = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
-        own_rows = np.repeat(np.arange(len(rows)), [len(indices) for indices in choices])
-        where = locate(tree, own_rows, self._positions[np.concatenate(choices)])
-        index = self._tensor(np.concatenate(choices), torch.int64)
+        choice_ranges = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        row_index = np.repeat(np.arange(len(rows)), [len(indices) for indices in choice_ranges])
+        token_rows, token_positions = locate(tree, row_index, self._positions[np.concatenate(choice_ranges)])
+        choice_index = self._tensor(np.concatenate(choice_ranges), torch.int64)
         return MicroBatch(
             segments=tuple(rows),
             tokens=tokens,
             tree=tree,
             choices=Choices(
-                rows=self._tensor(where[0], torch.int64),
-                positions=self._tensor(where[1], torch.int64),
-                alternatives=self._alternatives[index],
-                chosen=self._chosen[index],
+                rows=self._tensor(token_rows, torch.int64),
+                positions=self._tensor(token_positions, torch.int64),
+                alternatives=self._alternatives[choice_index],
+                chosen=self._chosen[choice_index],
                 whole_vocabulary=self.segments[0].whole_vocabulary,
             ),
-            rows=self._tensor(own_rows, torch.int64),
-            choice_index=index,
-            action_index=self._action_index[index],
-            first=self._first[index],
-            last=self._last[index],
+            rows=self._tensor(row_index, torch.int64),
+            choice_index=choice_index,
+            action_index=self._action_index[choice_index],
+            first=self._first[choice_index],
+            last=self._last[choice_index],
             actions=self.actions,
-            labels=None if self._labels is None else self._labels[index],
-            frozen=None if self.frozen is None else self.frozen.of(tokens.shape, rows, tree),
+            labels=None if self._labels is None else self._labels[choice_index],
+            frozen=None if self.frozen is None else self.frozen.load(tokens.shape, rows, tree),
         )
 
     def micro_batches(self, rows: Sequence[int], budget: int, *, share_prefixes: bool) -> Iterator[MicroBatch]:
-        """Split segments into micro-batches of at most `budget` tokens. A longer segment is alone."""
-        shared = set[int]()
+        """Split the segments `rows` into micro-batches of at most `budget` tokens.
+
+        A longer segment forms its own micro-batch.
+        """
+        packed_rows = set[int]()
         if share_prefixes and (self.frozen is None or self.frozen.layers is not None):
             streams = [self.segments[row].tokens for row in rows]
-            choices = [len(self.segments[row].choices) for row in rows]
-            for group in group_by_prefix(streams, choices, budget=budget):
+            choice_counts = [len(self.segments[row].choices) for row in rows]
+            for group in group_by_prefix(streams, choice_counts, budget=budget):
                 if sharing_pays([streams[index] for index in group.rows], group.nodes):
-                    packed = [rows[index] for index in group.rows]
-                    shared.update(packed)
-                    yield self.micro_batch(packed, packed=True)
-        for alike in micro_batches(self, [row for row in rows if row not in shared], budget):
-            yield self.micro_batch(alike)
+                    group_rows = [rows[index] for index in group.rows]
+                    packed_rows.update(group_rows)
+                    yield self.micro_batch(group_rows, packed=True)
+        for padded_rows in micro_batch_rows(self, [row for row in rows if row not in packed_rows], budget):
+            yield self.micro_batch(padded_rows)
 
-    def passes(
+    def micro_batches_for(
         self, model: ActorCritic, config: UpdateConfig, rows: Sequence[int] | None = None
     ) -> Iterator[MicroBatch]:
-        """Return the micro-batches of the segments `rows` (default: all) for passes of `model`."""
+        """Split the segments `rows` (default: all) into micro-batches for forward passes of `model`."""
         # dropout prevents packing, so the training mode must be set before
         share = config.prefix_sharing == "auto" and can_pack(model)
         rows = range(len(self)) if rows is None else rows
         return self.micro_batches(rows, config.micro_batch_tokens, share_prefixes=share)
 
     def batch(self, *, with_q: bool) -> Batch:
-        """Return the recorded values of each action [B, T]."""
-        whole = self.micro_batch(range(len(self)))
+        """Return the recorded rewards, log-probabilities and values of all actions [B, T]."""
+        micro_batch = self.micro_batch(range(len(self)))
         choices = [choice for segment in self.segments for choice in segment.choices]
 
-        def recorded(name: str, where: Tensor | None = None) -> Tensor:
-            return whole.scatter_to_actions(self._tensor([getattr(c, name) for c in choices], torch.float32), where)
+        def recorded(name: str, mask: Tensor | None = None) -> Tensor:
+            return micro_batch.scatter_to_actions(
+                self._tensor([getattr(c, name) for c in choices], torch.float32), mask
+            )
 
         return Batch(
             rewards=recorded("reward"),
-            discounts=recorded("discount", whole.last),
-            mask=whole.scatter_to_actions(torch.ones_like(self._chosen), whole.first) > 0,
+            discounts=recorded("discount", micro_batch.last),
+            mask=micro_batch.scatter_to_actions(torch.ones_like(self._chosen), micro_batch.first) > 0,
             logprobs=recorded("logprob"),
-            values=recorded("value", whole.first),
-            next_values=recorded("next_value", whole.last),
-            q_values=recorded("q_value", whole.last) if with_q else None,
-            ref_logprobs=None if self.ref_logprobs is None else whole.scatter_to_actions(self.chosen_reference),
+            values=recorded("value", micro_batch.first),
+            next_values=recorded("next_value", micro_batch.last),
+            q_values=recorded("q_value", micro_batch.last) if with_q else None,
+            ref_logprobs=None if self.ref_logprobs is None else micro_batch.scatter_to_actions(self.chosen_reference),
             episodes=(episodes := self._tensor([segment.episode for segment in self.segments], torch.int64)),
             groups=episodes // self.group_size,
         )
 
     @property
     def chosen_reference(self) -> Tensor:
-        """The reference policy's log-probability of each chosen token [N], in nats."""
+        """log pi_ref of each chosen token [N], in nats."""
         assert self.ref_logprobs is not None
         return _select(self.ref_logprobs, self._chosen)
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:
-        """Map (episode, turn) to the value of the turn's first action in `per_action` [B, T]."""
-        numbers: dict[tuple[int, int], float] = {}
+        """Return a dict: (episode, turn) -> entry of `per_action` [B, T] at the first action of the turn."""
+        entries: dict[tuple[int, int], float] = {}
         action_index = iter(self._action_index.tolist())
         for row, segment in zip(per_action.tolist(), self.segments, strict=True):
             for choice in segment.choices:
-                numbers.setdefault((segment.episode, choice.turn), row[next(action_index)])
-        return numbers
+                entries.setdefault((segment.episode, choice.turn), row[next(action_index)])
+        return entries
 
     def _tensor(self, values: object, dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.device)
 
 
-def micro_batches(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield groups of segments with similar lengths and at most `budget` padded tokens."""
+def micro_batch_rows(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield groups of segments that have similar lengths and at most `budget` padded tokens together."""
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
 
 
 def padded(streams: Sequence[Indices]) -> Indices:
-    """Return N streams of up to L tokens as an array [N, L], padded on the right with 0."""
+    """Return N token streams of up to L tokens as an array [N, L], padded on the right with 0."""
     tokens = np.zeros((len(streams), max(map(len, streams))), dtype=np.int64)
     for row, stream in zip(tokens, streams, strict=True):
         row[: len(stream)] = stream
@@ -256,7 +264,7 @@ def padded(streams: Sequence[Indices]) -> Indices:
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:
-    """Return the index of each choice's action within the segment."""
+    """Return the index of the action of each choice. Indices start at 0 in each segment."""
     if credit == "token":
         return list(range(len(segment.choices)))
     actions: dict[int, int] = {}
@@ -264,5 +272,5 @@ def _action_index(segment: Segment, credit: Credit) -> list[int]:
 
 
 def _select(per_alternative: Tensor, index: Tensor) -> Tensor:
-    """Return the entry [N, ...] of `per_alternative` [N, K, ...] at the `index` [N] of each choice."""
+    """Return `per_alternative` [N, K, ...] at the alternative `index` [N] of each choice, as a tensor [N, ...]."""
     return per_alternative.take_along_dim(index.view(-1, *(1,) * (per_alternative.dim() - 1)), 1).squeeze(1)

@@ -22,7 +22,7 @@ from agents.storage.checkpoint import (
 )
 from agents.storage.resume_check import read_training
 from agents.storage.run_folder import ProcessesError
-from agents.storage.tensor_files import ShardFile, divided
+from agents.storage.tensor_files import ShardFile, split_sharded
 from agents.training.held_out import Best
 from agents.training.processes import gather, in_all_processes, in_main_process, shared_folder
 from agents.training.updater import load_torch_optimizer, torch_optimizer_tensors
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 
 def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the state of a run, as JSON data and as tensors. All processes must call this function."""
+    """Return the state of a run as a tuple (JSON data, tensors). All processes must call this function."""
     optimizer = trainer.updater.optimizer
     with one_line_errors(optimizer):
         optimizer_state = optimizer.state_dict()
-    own = {"next_episode": trainer.runner.next_episode, "continuations": trainer.runner.continuations}
+    process_state = {"next_episode": trainer.runner.next_episode, "continuations": trainer.runner.continuations}
     state = {
         "iteration": trainer.iteration,
         "rollouts": trainer.rollouts,
         "env_steps": trainer.env_steps,
         "seconds": trainer.seconds,
-        "processes": gather(own),
+        "processes": gather(process_state),
         "recent": list(trainer.recent),
         "level_schedule": trainer.schedule.state_dict(),
         "optimizer": optimizer_state,
@@ -60,11 +60,11 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     """Load the state and the weights of a checkpoint. The trunk must not be gathered.
 
     Raises:
-        ProcessesError: the episodes cannot be divided among this number of processes.
+        ProcessesError: the episodes cannot be divided among the processes of this run.
         AgentError: a file is missing or damaged, or belongs to another run.
     """
     state, weights, tensors = read_training(folder, trainer.config)
-    next_episode = _next_episode(trainer, [one.next_episode for one in state.processes], folder)
+    next_episode = _next_episode(trainer, [process.next_episode for process in state.processes], folder)
     rank = trainer.accelerator.process_index
     load_tensors(trainer.updater.model, weights, folder)
     with loading_tensors(folder / TRAINING):
@@ -77,9 +77,9 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
     trainer.iteration = trainer.saved = state.iteration
     trainer.rollouts = state.iteration * len(state.processes) if state.rollouts is None else state.rollouts
     trainer.env_steps, trainer.seconds = state.env_steps, state.seconds
-    continued = state.processes[rank].continuations if rank < len(state.processes) else {}
+    continuations = state.processes[rank].continuations if rank < len(state.processes) else {}
     trainer.runner.next_episode = next_episode
-    trainer.runner.continuations = {slot: dict(each) for slot, each in continued.items()}
+    trainer.runner.continuations = {slot: dict(continuation) for slot, continuation in continuations.items()}
     trainer.recent = deque(state.recent, maxlen=RECENT)
     trainer.schedule.load_state_dict(dict(state.level_schedule))
     if trainer.held_out:  # a newer checkpoint, which another process found damaged, may have been loaded before
@@ -88,20 +88,20 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
         trainer.updater.optimizer.load_state_dict(state.optimizer)
 
 
-def _next_episode(trainer: "Trainer", saved: list[int], folder: Path) -> int:
-    """Return the number of this process's next episode. `saved` holds the numbers of the checkpoint."""
+def _next_episode(trainer: "Trainer", numbers: list[int], folder: Path) -> int:
+    """Return the number of this process's next episode. `numbers` holds the saved number of each process."""
     processes: int = trainer.accelerator.num_processes
     rank: int = trainer.accelerator.process_index
-    if len(saved) == processes:
-        return saved[rank]
+    if len(numbers) == processes:
+        return numbers[rank]
     size = trainer.config.rollout.group_size
-    rounds, rest = divmod(sum(saved), processes)
-    if size > 1 and (rest or rounds % size):
+    quotient, remainder = divmod(sum(numbers), processes)
+    if size > 1 and (remainder or quotient % size):
         raise ProcessesError(
-            f"{folder} was saved by {len(saved)} processes after {sum(saved)} episodes, which {processes} processes "
-            f"cannot continue in groups of {size}; resume with {len(saved)} processes"
+            f"{folder} was saved by {len(numbers)} processes after {sum(numbers)} episodes, which {processes} "
+            f"processes cannot continue in groups of {size}; resume with {len(numbers)} processes"
         )
-    return rounds + (rank < rest)  # episode i of process r of n has the number i * n + r
+    return quotient + (rank < remainder)  # episode i of process r of n has the number i * n + r
 
 
 def save_policy(
@@ -114,23 +114,27 @@ def save_policy(
 ) -> None:
     """Write a checkpoint of the current policy. All processes must call this function.
 
-    `training` and `state` are results of `state_of`. Raise `DivergenceError` if a tensor is not finite.
+    `training` and `state` are the tensors and the JSON data of `state_of`. Raise `DivergenceError` if a tensor is not
+    finite.
     """
     accelerator, model = trainer.accelerator, trainer.updater.model
-    weights, of_trunk = divided(trained_tensors(model))
-    others, of_training = divided(training or {})
+    whole_weights, weight_shards = split_sharded(trained_tensors(model))
+    whole_training, training_shards = split_sharded(training or {})
     # weights are stored in the trunk's data type; the shards of a trained bfloat16 trunk are its float32 master weights
-    own = [ShardFile(WEIGHTS, of_trunk, getattr(torch, trainer.model_config.dtype)), ShardFile(TRAINING, of_training)]
+    shard_files = [
+        ShardFile(WEIGHTS, weight_shards, getattr(torch, trainer.model_config.dtype)),
+        ShardFile(TRAINING, training_shards),
+    ]
 
     def check() -> None:
-        check_finite(weights | others)
-        for file in own:
+        check_finite(whole_weights | whole_training)
+        for file in shard_files:
             file.check()
 
     in_all_processes(check)
     with shared_folder(folder, accelerator) as work:
-        hashes = in_all_processes(lambda: {file.name: file.write(work) for file in own if file.tensors})
-        shards = {name: digest for each in gather(hashes) for name, digest in each.items()}
+        hashes = in_all_processes(lambda: {file.name: file.write(work) for file in shard_files if file.tensors})
+        shards = {name: digest for process_hashes in gather(hashes) for name, digest in process_hashes.items()}
         in_main_process(
             accelerator,
             lambda: write_agent(
@@ -139,10 +143,10 @@ def save_policy(
                 trainer.agent.tokenizer,
                 trainer.model_config,
                 _description(trainer, trained_on),
-                weights=weights,
-                training=None if training is None else others,
+                weights=whole_weights,
+                training=None if training is None else whole_training,
                 state=state,
-                shards=shards,
+                shard_hashes=shards,
             ),
         )
 
@@ -154,7 +158,7 @@ def _description(trainer: "Trainer", trained_on: Sequence[str]) -> dict[str, Any
         "prompt": trainer.agent.prompt.name,
         "mode": trainer.agent.mode,
         "context": trainer.agent.context,
-        **({} if returns is None else {"return_text": returns.place, "wanted_return": returns.wanted}),
+        **({} if returns is None else {"return_text": returns.position, "wanted_return": returns.target}),
         "guide_beta": trainer.agent.guide_beta,
         "made_by": trainer.config.model_dump(),
         "trained_on": list(trained_on),
@@ -162,7 +166,7 @@ def _description(trainer: "Trainer", trained_on: Sequence[str]) -> dict[str, Any
 
 
 def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write the newest checkpoint, and delete old ones. All processes must call this function."""
+    """Write a checkpoint with a state, and delete old checkpoints. All processes must call this function."""
     folder = trainer.folder.checkpoint(trainer.iteration)
     in_main_process(trainer.accelerator, trainer.folder.sync)
     save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
@@ -183,6 +187,6 @@ def is_best(trainer: "Trainer") -> bool:
 
 
 def save_best(trainer: "Trainer") -> None:
-    """Save the current policy if it is the best so far. All processes must call this function."""
+    """Save the current policy if it has the best evaluation so far. All processes must call this function."""
     if is_best(trainer):
         save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)

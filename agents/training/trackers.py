@@ -17,7 +17,7 @@ from agents.play.episode import Episode
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
 from agents.storage.run_folder import TENSORBOARD, RunFolder
-from games.errors import first_line, naming
+from games.errors import add_path_to_errors, first_line
 
 PROJECT = "actde"  # the project of all runs in Weights & Biases and Trackio
 TABLE = "transcripts"
@@ -31,19 +31,19 @@ def check_installed(config: TrainConfig) -> None:
 
 
 def make_trackers(config: TrainConfig, run: Path) -> list[Any]:
-    shown: dict[str, Any] = {"name": str(run), "config": config.flat()}
+    common: dict[str, Any] = {"name": str(run), "config": config.flat()}
     arguments: dict[str, tuple[str, dict[str, Any]]] = {
         "tensorboard": (TENSORBOARD, {"logging_dir": str(run)}),
         # without `console`, wandb replaces standard output, which the progress of a training is drawn on
-        "wandb": (PROJECT, shown | {"dir": str(run), "settings": {"console": "off"}}),
-        "trackio": (PROJECT, shown | {"embed": False, "auto_log_cpu": False, "auto_log_gpu": False}),
+        "wandb": (PROJECT, common | {"dir": str(run), "settings": {"console": "off"}}),
+        "trackio": (PROJECT, common | {"embed": False, "auto_log_cpu": False, "auto_log_gpu": False}),
     }
-    chosen = ((name, *arguments[name]) for name in tracker_names(config.run.tracker))
-    return [LOGGER_TYPE_TO_CLASS[name](project, **others) for name, project, others in chosen]
+    selected = ((name, *arguments[name]) for name in tracker_names(config.run.tracker))
+    return [LOGGER_TYPE_TO_CLASS[name](project, **keywords) for name, project, keywords in selected]
 
 
 def start(accelerator: Accelerator, folder: RunFolder) -> None:
-    """Start the trackers of a run. If this fails, the folder of a new run is emptied."""
+    """Start the trackers of a run. If a tracker cannot start, empty the folder of a new run."""
     try:
         with _one_line_errors(folder.path):
             accelerator.init_trackers(PROJECT)
@@ -53,7 +53,7 @@ def start(accelerator: Accelerator, folder: RunFolder) -> None:
 
 
 def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequence[Episode] = ()) -> None:
-    """Record the metrics of an iteration and, in trackers that have tables, the episodes."""
+    """Record the metrics of an iteration. Trackers with tables also record the episodes."""
     step = metrics["iteration"]
     with _one_line_errors(run):
         accelerator.log({name: value for name, value in metrics.items() if name != "iteration"}, step=step)
@@ -68,7 +68,7 @@ def log(accelerator: Accelerator, run: Path, metrics: Metrics, episodes: Sequenc
 
 
 def finish(accelerator: Accelerator, run: Path) -> None:
-    """End the trackers, and then the process group."""
+    """Close the trackers, and then end the process group."""
     with _one_line_errors(run):
         if accelerator.is_main_process and any(tracker.name == "trackio" for tracker in accelerator.trackers):
             import trackio
@@ -85,9 +85,9 @@ def _row(episode: Episode) -> list[Any]:
 
 @contextmanager
 def _one_line_errors(run: Path) -> Iterator[None]:
-    """Convert errors of trackers to `AgentError`, and redirect their output to standard error."""
+    """Convert errors of trackers to `AgentError`, and redirect standard output to standard error."""
     try:
-        with naming(run / TENSORBOARD), redirect_stdout(sys.stderr):
+        with add_path_to_errors(run / TENSORBOARD), redirect_stdout(sys.stderr):
             yield
     except _tracker_errors() as error:
         name = type(error).__module__.partition(".")[0]

@@ -24,14 +24,21 @@ from agents.storage.resume_check import check_resumed
 from agents.storage.run_folder import RunFolder
 from agents.training import trackers
 from agents.training.dagger import DAggerAgent
-from agents.training.divergence import check_update, diverged
+from agents.training.divergence import check_update, divergence_error
 from agents.training.held_out import HeldOutGames
 from agents.training.level_schedule import LevelSchedule
 from agents.training.memory_estimate import peak_memory
 from agents.training.probe import Probe
 from agents.training.processes import gather, in_all_processes, in_main_process
 from agents.training.progress import Progress
-from agents.training.rollout import EpisodeSource, Rollout, joined, play_rollout, rollout_metrics, with_advantages
+from agents.training.rollout import (
+    EpisodeSource,
+    Rollout,
+    join_rollouts,
+    play_rollout,
+    rollout_metrics,
+    with_advantages,
+)
 from agents.training.rollout_batch import RolloutBatch
 from agents.training.state import is_best, load_state, save_best, save_checkpoint, save_initial, state_of
 from agents.training.updater import Updater, set_learning_rates
@@ -52,7 +59,7 @@ class Trainer:
         stopped: whether the run has ended early because of `stopping`.
         iteration: number of finished iterations.
         rollouts: number of finished rollouts, summed over processes.
-        saved: value of `iteration` in the newest checkpoint.
+        saved: the iteration of the newest checkpoint.
         env_steps: number of commands played by all processes.
         recent: whether each recent episode without an expert was won.
     """
@@ -84,12 +91,15 @@ class Trainer:
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
-        """Create the run's folder. With `resume`, load the newest checkpoint first."""
+        """Create the folder of the run. With `resume`, load the newest checkpoint first.
+
+        `initial_games`: hashes of the games on which the initial policy was trained.
+        """
         try:
             with noticing_changes(self.folder.path):
                 damaged = self._resume() if resume else {}
-                checked = self.folder.path, self.iteration, self.schedule.specs, self.config.budget
-                in_all_processes(lambda: check_resumed(*checked))
+                arguments = self.folder.path, self.iteration, self.schedule.specs, self.config.budget
+                in_all_processes(lambda: check_resumed(*arguments))
                 self.updater.gather()
                 episodes = sum(gather(self.runner.next_episode))
                 totals = {"episodes": episodes, "env_steps": self.env_steps, "seconds": self.seconds}
@@ -100,8 +110,8 @@ class Trainer:
             self.folder.unlock()
             raise
         if resume and self.limit:
-            ended = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
-            self.notes.append(f"{ended}; a larger {option(self.limit)} continues it")
+            message = f"the run in {self.folder.path} is complete: it ended after iteration {self.iteration}"
+            self.notes.append(f"{message}; a larger {option(self.limit)} continues it")
 
     def _create(self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None) -> None:
         if totals:
@@ -113,12 +123,12 @@ class Trainer:
     def run(self) -> Iterator[Metrics]:
         """Train until the budget is spent, and yield the metrics of each iteration.
 
-        Checkpoints are saved regularly, and also if a game fails. After a divergence, nothing is saved.
+        Checkpoints are saved regularly, and also if a game fails. If the training diverges, nothing is saved.
         """
         with self.folder.in_use():
             try:
                 in_all_processes(self._probe, *self.updater.models)
-                while not self._ends():
+                while not self._should_end():
                     metrics = self.iterate()
                     in_all_processes(self._probe, *self.updater.models)
                     if self.iteration % self.config.budget.save_every == 0 or self.finished or is_best(self):
@@ -136,7 +146,7 @@ class Trainer:
             except DivergenceError as error:
                 if self.accelerator.is_main_process:
                     self.folder.log_divergence(self.iteration + 1, str(error))
-                raise diverged(error, self.iteration + 1, self.folder.path) from None
+                raise divergence_error(error, self.iteration + 1, self.folder.path) from None
             finally:
                 self.runner.close()
                 trackers.finish(self.accelerator, self.folder.path)
@@ -150,7 +160,7 @@ class Trainer:
 
     @property
     def limit(self) -> str | None:
-        """The setting whose limit ends the run, or None while no limit is reached."""
+        """The setting whose limit is reached, or None while no limit is reached."""
         measured = len(self.recent) == RECENT and self.schedule.at_last_level
         return self.config.budget.reached(
             iterations=self.iteration,
@@ -161,46 +171,46 @@ class Trainer:
 
     def iterate(self) -> Metrics:
         """Collect a rollout, update the model and return the metrics of the iteration."""
-        initial = {} if self.iteration else self._evaluate()
-        begin = time.perf_counter()
+        initial_metrics = {} if self.iteration else self._evaluate()
+        play_start = time.perf_counter()
         played = self._play()
-        updated = time.perf_counter()
+        update_start = time.perf_counter()
         rollout, update_metrics, advantages = self._learn(played.segments)
         in_all_processes(lambda: check_update(self.updater, rollout), *self.updater.models)
-        learned = time.perf_counter()
-        seconds = gather(learned - begin)[0]
-        everyone = joined(gather(with_advantages(played, rollout.by_turn(advantages))))
-        steps = sum(len(episode.steps) for episode in everyone.episodes)
-        self.recent.extend(bool(episode.won) for episode in everyone.episodes if not episode.with_expert)
+        update_end = time.perf_counter()
+        seconds = gather(update_end - play_start)[0]
+        all_played = join_rollouts(gather(with_advantages(played, rollout.by_turn(advantages))))
+        steps = sum(len(episode.steps) for episode in all_played.episodes)
+        self.recent.extend(bool(episode.won) for episode in all_played.episodes if not episode.with_expert)
         self.env_steps, self.seconds = self.env_steps + steps, self.seconds + seconds
         metrics = {
             "iteration": self.iteration,
-            "episodes": everyone.next_episode,
+            "episodes": all_played.next_episode,
             "env_steps": self.env_steps,
             "seconds": self.seconds,
-            **rollout_metrics(everyone, self.schedule, self.strategies, self.config.reward.bonus_command),
+            **rollout_metrics(all_played, self.schedule, self.strategies, self.config.reward.bonus_command),
             **({"recent_success": sum(self.recent) / len(self.recent)} if self.recent else {}),
             **update_metrics,
-            "rollout_seconds": updated - begin,
-            "update_seconds": learned - updated,
+            "rollout_seconds": update_start - play_start,
+            "update_seconds": update_end - update_start,
             "steps_per_second": steps / seconds,
-            "tokens_per_second": everyone.tokens / seconds,
+            "tokens_per_second": all_played.tokens / seconds,
             "peak_memory": max(gather(peak_memory(self.accelerator.device))),
         }
         self.iteration += 1
         self.rollouts += self.accelerator.num_processes
-        metrics |= {f"initial_{name}": value for name, value in initial.items()}
+        metrics |= {f"initial_{name}": value for name, value in initial_metrics.items()}
         try:
             metrics |= self._evaluate()
         except games.FatalGameError:  # the iteration is complete without the evaluation
-            in_main_process(self.accelerator, lambda: self._record(metrics, everyone.episodes))
+            in_main_process(self.accelerator, lambda: self._record(metrics, all_played.episodes))
             raise
-        in_main_process(self.accelerator, lambda: self._record(metrics, everyone.episodes))
+        in_main_process(self.accelerator, lambda: self._record(metrics, all_played.episodes))
         return metrics
 
     def _probe(self) -> None:
-        due = self.iteration % self.config.probe.probe_every == 0 or self.finished
-        if self.probe and self.accelerator.is_main_process and due and not self.folder.has_probe(self.iteration):
+        is_due = self.iteration % self.config.probe.probe_every == 0 or self.finished
+        if self.probe and self.accelerator.is_main_process and is_due and not self.folder.has_probe(self.iteration):
             self.folder.log_probe(self.iteration, self.probe.measure())
 
     def _evaluate(self) -> Metrics:
@@ -212,17 +222,17 @@ class Trainer:
             save_best(self)
         return metrics
 
-    def _ends(self) -> bool:
+    def _should_end(self) -> bool:
         self.stopped = any(gather(self.stopping)) and not self.finished
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:
         """Play a rollout. If it fails in one process, undo it in all processes."""
-        before = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
+        saved_state = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             return in_all_processes(self._play_own, *self.updater.models)
         except ValueError:
-            self.runner.next_episode, self.runner.continuations, random_state = before
+            self.runner.next_episode, self.runner.continuations, random_state = saved_state
             torch.set_rng_state(random_state)
             raise
 
@@ -232,10 +242,10 @@ class Trainer:
         if self.dagger_agent:
             self.dagger_agent.beta = self.config.imitation.beta_at(self.iteration)
         labels, players = self.updater.optimizer.labels, (self.agent, self.dagger_agent)
-        played = play_rollout(self.config, self.runner, *players, labels=labels, progress=self.progress)
+        rollout = play_rollout(self.config, self.runner, *players, labels=labels, progress=self.progress)
         for source in self.sources:
-            played = source.added_to(played, self.rollouts, self.progress)
-        return played
+            rollout = source.add_to(rollout, self.rollouts, self.progress)
+        return rollout
 
     def _learn(self, segments: list[Segment]) -> tuple[RolloutBatch, Metrics, torch.Tensor]:
         """Update the model. Return a tuple (rollout batch, metrics, advantages [B, T])."""
@@ -262,8 +272,8 @@ class Trainer:
         save_best(self)  # last, because the checkpoint holds its evaluation
 
     def _resume(self) -> dict[Path, str]:
-        """Load the newest undamaged checkpoint. Return the errors of newer ones, by folder."""
+        """Load the newest undamaged checkpoint. Return a dict: folder of a damaged newer checkpoint -> error."""
         in_main_process(self.accelerator, self.folder.lock)
         # storage that machines share may list a new checkpoint later on some of them
         saved = gather(self.folder.all_checkpoints())[0]
-        return self.folder.load_newest(saved, lambda one: in_all_processes(lambda: load_state(self, one)))
+        return self.folder.load_newest(saved, lambda folder: in_all_processes(lambda: load_state(self, folder)))

@@ -19,15 +19,19 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Return the document. `results` is what `rows.play` yields."""
     rows: Sequence[Row] = results["rows"]
     agents = list(dict.fromkeys(row["agent"] for row in rows if row["agent"] not in BASELINES))
-    lines = ["# The evaluation card", "", *_about(results["episodes"], agents, sum(row["seconds"] for row in rows))]
+    lines = [
+        "# The evaluation card",
+        "",
+        *_introduction(results["episodes"], agents, sum(row["seconds"] for row in rows)),
+    ]
     for task in TASKS:
-        if mine := [row for row in rows if row["task"] == task.name]:
-            lines += ["", f"## {task.title}", "", *_task(task, mine, results["games"][task.name]["games"])]
+        if task_rows := [row for row in rows if row["task"] == task.name]:
+            lines += ["", f"## {task.title}", "", *_task_section(task, task_rows, results["games"][task.name]["games"])]
     return "\n".join([*lines, ""])
 
 
-def _about(episodes: int, agents: Sequence[str], seconds: float) -> list[str]:
-    named = f" --agent {shlex.quote(','.join(agents))}" if agents else ""
+def _introduction(episodes: int, agents: Sequence[str], seconds: float) -> list[str]:
+    agent_option = f" --agent {shlex.quote(','.join(agents))}" if agents else ""
     return [
         f"All games have reserved seeds ({RESERVED.start} to {RESERVED.stop - 1}), which `train` refuses. The games of"
         " a task are distinct. Their hash places them in the test split, except for `cooking`, which has its own test"
@@ -46,24 +50,24 @@ def _about(episodes: int, agents: Sequence[str], seconds: float) -> list[str]:
         "Command:",
         "",
         "```",
-        f"python cli.py evaluate --card{named} --episodes {episodes}  # {duration(seconds)}",
+        f"python cli.py evaluate --card{agent_option} --episodes {episodes}  # {duration(seconds)}",
         "```",
     ]
 
 
-def _task(task: Task, rows: Sequence[Row], games: Sequence[Sequence[Any]]) -> list[str]:
+def _task_section(task: Task, rows: Sequence[Row], games: Sequence[Sequence[Any]]) -> list[str]:
     (level, seed, _), count = games[0], rows[0]["games"]
     lines = [
         f"{count} games: `{task.game('told', level, seed)}`, and others with seeds up to {games[count - 1][1]}; at most"
         f" {task.max_turns} commands.",
         "",
-        table(["player", "prompt", *FORMATS], map(_cells, rows)),
+        table(["player", "prompt", *FORMATS], map(_row_cells, rows)),
     ]
-    for agent, seen in {row["agent"]: row["trained_on"] for row in rows if row["trained_on"]}.items():
-        lines += ["", f"{MARK} {agent} was trained on {seen} of these {count} games."]
+    for agent, training_count in {row["agent"]: row["trained_on"] for row in rows if row["trained_on"]}.items():
+        lines += ["", f"{MARK} {agent} was trained on {training_count} of these {count} games."]
     for row in rows:
         if row["evaluation"]["errors"]:
-            player, prompt, *_ = _cells(row)
+            player, prompt, *_ = _row_cells(row)
             lines += ["", f"{player}, {prompt}: the game failed in {row['evaluation']['errors']} episodes."]
     if task.references:
         lines += ["", "Reported by others:", ""]
@@ -71,8 +75,8 @@ def _task(task: Task, rows: Sequence[Row], games: Sequence[Sequence[Any]]) -> li
     return lines
 
 
-def _cells(row: Row) -> list[str]:
+def _row_cells(row: Row) -> list[str]:
     mark = f" {MARK}" if row["trained_on"] else ""
     name = row["agent"] if row["agent"] in BASELINES else f"{row['agent']}, {row['how']}"
-    measures = [interval(row["evaluation"][measure], form) for measure, form in FORMATS.values()]
+    measures = [interval(row["evaluation"][measure], format_spec) for measure, format_spec in FORMATS.values()]
     return [f"{name}{mark}", VARIANTS[row["variant"]], *measures]

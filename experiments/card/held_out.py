@@ -24,44 +24,44 @@ class HeldOutGame(NamedTuple):
     hash: str
 
 
-def identity(task: Task) -> str:
+def task_hash(task: Task) -> str:
     """Return a hash of the fields that determine a task's games."""
     fields = {name: value for name, value in asdict(task).items() if name not in ("title", "references", "max_turns")}
     return json_hash([fields, RESERVED.start])
 
 
-def find(task: Task, count: int, known: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
+def find_games(task: Task, count: int, known_games: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
     """Return the first `count` held-out games of a task, or fewer if there are no more.
 
-    The search continues after the games `known`.
+    `known_games` are the first of these games. The search continues after them.
     """
-    found, skipped = list(known), 0
-    for seed in range(found[-1].seed + 1 if found else RESERVED.start, RESERVED.stop):
-        if len(found) >= count or skipped == PATIENCE:
+    held_out, skipped = list(known_games), 0
+    for seed in range(held_out[-1].seed + 1 if held_out else RESERVED.start, RESERVED.stop):
+        if len(held_out) >= count or skipped == PATIENCE:
             break
-        level = task.levels[len(found) % len(task.levels)]
-        name = _new_game(task, level, seed, {game.hash for game in found})
-        skipped = skipped + 1 if name is None else 0
-        found += [] if name is None else [HeldOutGame(level, seed, name)]
-    return found[:count]
+        level = task.levels[len(held_out) % len(task.levels)]
+        new_hash = _new_game_hash(task, level, seed, {game.hash for game in held_out})
+        skipped = skipped + 1 if new_hash is None else 0
+        held_out += [] if new_hash is None else [HeldOutGame(level, seed, new_hash)]
+    return held_out[:count]
 
 
-def training_games(about: Mapping[str, Any]) -> frozenset[str]:
-    """Return the hashes of an agent's training games, given its `agent.json`."""
-    hashes = about.get("trained_on")
-    if hashes is None and "made_by" in about:  # a file of an earlier version
-        hashes = map(game_hash, games.resolve_stored(about["made_by"]["run"]["game"], "the agent"))
+def training_games(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """Return the hashes of an agent's training games. `metadata` is the content of its `agent.json`."""
+    hashes = metadata.get("trained_on")
+    if hashes is None and "made_by" in metadata:  # a file of an earlier version
+        hashes = map(game_hash, games.resolve_stored(metadata["made_by"]["run"]["game"], "the agent"))
     return frozenset(hashes or ())
 
 
-def _new_game(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate a game in both variants. Return its hash, or None to skip the seed."""
+def _new_game_hash(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
+    """Generate both variants of a game. Return its hash, or None if the card must not use it."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     with suppress(GameError):
-        name = game_hash(specs[0])
-        if name in hashes or (task.by_hash and split_of(name) != "test"):
+        new_hash = game_hash(specs[0])
+        if new_hash in hashes or (task.by_hash and split_of(new_hash) != "test"):
             return None
         for spec in specs:
             cached_game(spec.target, dict(spec.settings))
-        return name
+        return new_hash
     return None

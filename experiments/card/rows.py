@@ -1,6 +1,6 @@
-"""Play the rows of the evaluation card.
+"""Compute the rows of the evaluation card: the results of one agent on one task.
 
-A row is played again only if its agent, games or settings have changed.
+A row is computed again only if its agent, games or settings have changed.
 """
 
 import json
@@ -22,21 +22,21 @@ from agents.play.evaluate import Estimate, evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
 from agents.storage.checkpoint import AGENT, newest, read_json
-from experiments.card.held_out import HeldOutGame, find, identity, training_games
+from experiments.card.held_out import HeldOutGame, find_games, task_hash, training_games
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.cluster_pool import ClusterPool
 from games.files import atomic_write, create_folder, json_hash
 from games.untrusted_files import is_present, validated
 
 FORMAT = 1  # increase this number to play every row again
-How = Literal["sampled", "greedy"]
+Mode = Literal["sampled", "greedy"]
 # The agents on every card, and the modes in which they play. All other agents play in both modes.
-BASELINES: dict[str, tuple[How, ...]] = {"random": ("sampled",), "walkthrough": ("greedy",)}
+BASELINES: dict[str, tuple[Mode, ...]] = {"random": ("sampled",), "walkthrough": ("greedy",)}
 Results = dict[str, Any]  # a `StoredCard`
 
 
 class StoredGames(TypedDict):
-    """The held-out games of a task. `of` is the hash from `held_out.identity`."""
+    """The held-out games of a task. `of` is the result of `held_out.task_hash`."""
 
     of: str
     games: list[tuple[int, int, str]]  # level, seed and canonical hash
@@ -65,7 +65,7 @@ class StoredRow(TypedDict):
     task: str
     variant: Literal["told", "untold"]
     agent: str
-    how: How
+    how: Mode
     of: dict[str, Any]
     games: int
     trained_on: int
@@ -96,23 +96,23 @@ class Player:
     trained_on: frozenset[str] = frozenset()
 
     @property
-    def modes(self) -> tuple[How, ...]:
+    def modes(self) -> tuple[Mode, ...]:
         return BASELINES.get(self.name, ("sampled", "greedy"))
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
     """Return the baselines, then the agents in the comma-separated `names`.
 
-    None selects all shipped agents that are available.
+    `names` = None stands for all available shipped agents.
 
     Raises:
         AgentError: An agent is unknown, or is `human`.
     """
     shipped = (name for name in TRAINED if _is_available(name, notify))
-    wanted = list(shipped) if names is None else [name.strip() for name in names.split(",")]
-    if "human" in wanted:
+    requested = list(shipped) if names is None else [name.strip() for name in names.split(",")]
+    if "human" in requested:
         raise AgentError("agents play the card; to play yourself, use the command play with --agent human")
-    return [_player(name, notify) for name in dict.fromkeys((*BASELINES, *wanted))]
+    return [_player(name, notify) for name in dict.fromkeys((*BASELINES, *requested))]
 
 
 def _is_available(name: str, notify: Callable[[str], None]) -> bool:
@@ -128,8 +128,8 @@ def _player(name: str, notify: Callable[[str], None]) -> Player:
     if name == SMOLLM2:
         return Player(name=name, source=name, digest=f"{name} {version(PACKAGE)}")
     folder = newest(agent_folder(name, notify))
-    about = read_json(folder / AGENT)
-    return Player(name=name, source=str(folder), digest=about["digest"], trained_on=training_games(about))
+    metadata = read_json(folder / AGENT)
+    return Player(name=name, source=str(folder), digest=metadata["digest"], trained_on=training_games(metadata))
 
 
 def play(
@@ -141,59 +141,61 @@ def play(
     progress: Callable[[str, float, float], None],
     pool: ClusterPool | None = None,
 ) -> Iterator[Results]:
-    """Play the rows that `path` lacks. Yield the results after every row and at the end.
+    """Play the rows that the file `path` lacks. Yield all results after every row and at the end.
 
-    `progress` gets the current activity, the number of finished rows, and that of all rows.
+    `progress` is called with the current activity, the number of finished rows, and the number of all rows.
 
     Raises:
         AgentError: The results in `path` are damaged, or have another value of `episodes`.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}
-    results["rows"] = [r for r in results["rows"] if r["of"]["agent"] == digests.get(r["agent"], r["of"]["agent"])]
-    modes = [(player, how) for player in agents for how in player.modes]
+    results["rows"] = [
+        row for row in results["rows"] if row["of"]["agent"] == digests.get(row["agent"], row["of"]["agent"])
+    ]
+    modes = [(player, mode) for player in agents for mode in player.modes]
     # the variant with the objective is first, so that an interrupted card covers as many tasks as possible
     schedule = list(product(VARIANTS, tasks, modes))
     held_out: dict[str, list[HeldOutGame]] = {}
     jobs: dict[Future[dict[str, Any]], dict[str, Any]] = {}
-    for done, (variant, task, (player, how)) in enumerate(schedule):
+    for finished, (variant, task, (player, mode)) in enumerate(schedule):
         if task.name not in held_out:
-            progress(f"games of {task.name}", done, len(schedule))
-            held_out[task.name] = _games(path, results, task, episodes)
-        key = {"task": task.name, "variant": variant, "agent": player.name, "how": how}
-        row = {**key, "of": _settings(task, held_out[task.name]) | {"agent": player.digest}}
-        if any(row.items() <= known.items() for known in results["rows"]):
+            progress(f"games of {task.name}", finished, len(schedule))
+            held_out[task.name] = _held_out_games(path, results, task, episodes)
+        key = {"task": task.name, "variant": variant, "agent": player.name, "how": mode}
+        row = {**key, "of": _row_settings(task, held_out[task.name]) | {"agent": player.digest}}
+        if any(row.items() <= stored_row.items() for stored_row in results["rows"]):
             continue
-        arguments = task, variant, held_out[task.name], player, how, episodes
+        arguments = task, variant, held_out[task.name], player, mode, episodes
         if pool is not None:
             jobs[pool.submit(_evaluate, *arguments)] = row
             continue
-        progress(f"{task.name}, {VARIANTS[variant]}: {player.name}, {how}", done, len(schedule))
+        progress(f"{task.name}, {VARIANTS[variant]}: {player.name}, {mode}", finished, len(schedule))
         yield _add(path, results, row | _evaluate(*arguments))
-    for done, job in enumerate(as_completed(jobs)):
-        progress(f"{done} of {len(jobs)} rows", done, len(jobs))
+    for finished, job in enumerate(as_completed(jobs)):
+        progress(f"{finished} of {len(jobs)} rows", finished, len(jobs))
         yield _add(path, results, jobs[job] | job.result())
     yield results
 
 
 def _add(path: Path, results: Results, row: dict[str, Any]) -> Results:
     key = {name: row[name] for name in ("task", "variant", "agent", "how")}.items()
-    others = [known for known in results["rows"] if not key <= known.items()]
-    results["rows"] = sorted([*others, row], key=_position)
+    other_rows = [stored_row for stored_row in results["rows"] if not key <= stored_row.items()]
+    results["rows"] = sorted([*other_rows, row], key=_position)
     _write(path, results)
     return results
 
 
 def _evaluate(
-    task: Task, variant: str, held_out: Sequence[HeldOutGame], player: Player, how: How, episodes: int
+    task: Task, variant: str, held_out: Sequence[HeldOutGame], player: Player, mode: Mode, episodes: int
 ) -> dict[str, Any]:
-    begin = time.monotonic()
+    start_time = time.monotonic()
     specs = [games.resolve(task.game(variant, game.level, game.seed))[0] for game in held_out]
     evaluation = evaluate(
-        make_agent(player.source, seed=0, greedy=how == "greedy"),
+        make_agent(player.source, seed=0, greedy=mode == "greedy"),
         specs,
         game=task.name,
-        episodes=len(specs) if how == "greedy" else episodes,  # games are deterministic
+        episodes=len(specs) if mode == "greedy" else episodes,  # games are deterministic
         seed=0,
         parallel=16,
         max_turns=task.max_turns,
@@ -201,25 +203,25 @@ def _evaluate(
     return {
         "games": len(specs),
         "trained_on": sum(game.hash in player.trained_on for game in held_out),
-        "seconds": round(time.monotonic() - begin, 1),
+        "seconds": round(time.monotonic() - start_time, 1),
         "evaluation": {name: evaluation[name] for name in StoredEvaluation.__annotations__},
     }
 
 
-def _games(path: Path, results: Results, task: Task, count: int) -> list[HeldOutGame]:
+def _held_out_games(path: Path, results: Results, task: Task, count: int) -> list[HeldOutGame]:
     """Return a task's first `count` held-out games. Store new games and remove outdated rows."""
     stored = results["games"].get(task.name, {})
-    known = stored["games"] if stored.get("of") == identity(task) else []
-    held_out = find(task, count, [HeldOutGame(*game) for game in known])
-    results["games"][task.name] = {"of": identity(task), "games": held_out}
-    now = _settings(task, held_out).items()
-    results["rows"] = [row for row in results["rows"] if row["task"] != task.name or now <= row["of"].items()]
+    known_games = stored["games"] if stored.get("of") == task_hash(task) else []
+    held_out = find_games(task, count, [HeldOutGame(*game) for game in known_games])
+    results["games"][task.name] = {"of": task_hash(task), "games": held_out}
+    settings = _row_settings(task, held_out).items()
+    results["rows"] = [row for row in results["rows"] if row["task"] != task.name or settings <= row["of"].items()]
     _write(path, results)
     return held_out
 
 
-def _settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
-    return {"format": FORMAT, "games": json_hash([identity(task), held_out])[:16], "max_turns": task.max_turns}
+def _row_settings(task: Task, held_out: Sequence[HeldOutGame]) -> dict[str, Any]:
+    return {"format": FORMAT, "games": json_hash([task_hash(task), held_out])[:16], "max_turns": task.max_turns}
 
 
 def _read(path: Path, episodes: int) -> Results:
@@ -244,7 +246,7 @@ def _write(path: Path, results: Results) -> None:
 
 
 def _position(row: dict[str, Any]) -> tuple[Any, ...]:
-    place = [task.name for task in TASKS].index(row["task"]), list(VARIANTS).index(row["variant"])
+    task_and_variant = [task.name for task in TASKS].index(row["task"]), list(VARIANTS).index(row["variant"])
     agent = row["agent"]
     rank = NAMES.index(agent) if agent in NAMES else len(NAMES)
-    return (*place, agent in BASELINES, rank, agent, row["how"] == "greedy")
+    return (*task_and_variant, agent in BASELINES, rank, agent, row["how"] == "greedy")

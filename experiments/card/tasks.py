@@ -14,7 +14,7 @@ class Task:
 
     Attributes:
         levels: levels of the games in order, repeated if there are more games.
-        settings: other settings of the family, as in a GAME string.
+        settings: the other settings of the games, as in a GAME string.
         goal: the setting `goal` in the variant with the objective.
         by_hash: whether to use only games whose hash is in the test split.
         references: results that other authors reported.
@@ -33,8 +33,8 @@ class Task:
     def game(self, variant: str, level: int, seed: int) -> str:
         """Return the GAME string of a game. `variant` is a key of `VARIANTS`."""
         goal = self.goal if variant == "told" else "none"
-        more = f"&{self.settings}" if self.settings else ""
-        return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{more}"
+        settings = f"&{self.settings}" if self.settings else ""
+        return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{settings}"
 
 
 MEOW = "meow-tea-taro, as reported by its authors"
@@ -123,15 +123,15 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks with the comma-separated `names`, or all, in the card's order.
+    """Return the tasks with the comma-separated `names`, or all tasks, in the card's order.
 
     Raises:
         AgentError: a name is unknown.
     """
     if names is None:
         return TASKS
-    known, wanted = [task.name for task in TASKS], [name.strip() for name in names.split(",")]
-    for name in wanted:
-        if name not in known:
-            raise AgentError(f"the card has no task {name!r}; {nearest(name, known)}")
-    return tuple(task for task in TASKS if task.name in wanted)
+    known_names, requested = [task.name for task in TASKS], [name.strip() for name in names.split(",")]
+    for name in requested:
+        if name not in known_names:
+            raise AgentError(f"the card has no task {name!r}; {nearest(name, known_names)}")
+    return tuple(task for task in TASKS if task.name in requested)

@@ -13,9 +13,9 @@ MAX_INVERSE_TAU = 1e6  # in units of 1 / (spread of q); above it, the tilted pol
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nodes:
-    """The branching nodes of several decisions in a trie of tokens.
+    """The branching nodes of the token tries of several decisions.
 
-    A branching node has several children, at most K. pi is the trained policy, pi_0 the initial one.
+    A branching node has 2 to K children. pi is the trained policy, and pi_0 is the initial policy.
 
     Attributes:
         reach: [n] probability under pi that a decision reaches the node.
@@ -40,52 +40,52 @@ class Nodes:
             raise ValueError("expected at least one decision")
 
     def mean(self, per_node: Floats) -> float:
-        """Return the sum of `reach` times `per_node` [n], per decision."""
+        """Return the sum of `reach` times `per_node` [n], divided by the number of decisions."""
         return float(self.reach @ per_node / self.decisions)
 
 
 def kl_to_initial(nodes: Nodes) -> float:
     """Return KL(pi || pi_0) over commands, in nats per decision.
 
-    By the chain rule, it is the sum over nodes n of P(n) KL(pi(. | n) || pi_0(. | n)), where P(n) is `reach`.
+    By the chain rule, it is the sum of reach_i KL(pi(. | i) || pi_0(. | i)) over the nodes i.
     """
     return nodes.mean(node_kl(nodes.policy, nodes.initial))
 
 
 def kl_to_tilted(nodes: Nodes, inverse_tau: float) -> float:
-    """Return the KL from pi to the tilted policy, in nats per decision."""
-    return nodes.mean(node_kl(nodes.policy, tilted(nodes, inverse_tau)))
+    """Return the KL from pi to the tilted policy over commands, in nats per decision."""
+    return nodes.mean(node_kl(nodes.policy, tilted_policy(nodes, inverse_tau)))
 
 
-def tilted(nodes: Nodes, inverse_tau: float) -> Floats:
-    """Return the tilted policy, log softmax(log pi_0 + q / tau) [n, K], where tabular ACTDE ends."""
+def tilted_policy(nodes: Nodes, inverse_tau: float) -> Floats:
+    """Return the tilted policy [n, K], log softmax(log pi_0 + q / tau), to which tabular ACTDE converges."""
     assert nodes.q_values is not None
     return np.asarray(log_softmax(nodes.initial + inverse_tau * nodes.q_values, axis=1))
 
 
-def node_kl(logprobs: Floats, others: Floats) -> Floats:
-    """Return the KL [n] in nats from `logprobs` to `others`.
+def node_kl(logprobs: Floats, other_logprobs: Floats) -> Floats:
+    """Return KL(p || q) of each node, [n], in nats.
 
-    Both are normalised log-probabilities [n, K], padded with -inf.
+    `logprobs` and `other_logprobs` are log p and log q [n, K], normalised, and padded with -inf.
     """
     # -inf counts as 0, because its product with a probability of 0 would be NaN
-    ours, theirs = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, others))
-    return np.asarray(np.sum(np.exp(logprobs) * (ours - theirs), axis=1))
+    log_p, log_q = (np.where(logs == -np.inf, 0.0, logs) for logs in (logprobs, other_logprobs))
+    return np.asarray(np.sum(np.exp(logprobs) * (log_p - log_q), axis=1))
 
 
 def best_inverse_tau(nodes: Nodes) -> float:
     """Return the 1/tau >= 0 that minimises `kl_to_tilted`, which is convex in 1/tau.
 
-    It is at most MAX_INVERSE_TAU divided by the spread of q.
+    It is at most MAX_INVERSE_TAU divided by the largest difference between the q of two children of a node.
     """
     assert nodes.q_values is not None
     q, pi, padding = nodes.q_values, np.exp(nodes.policy), nodes.policy == -np.inf
     spread = float(np.max(np.where(padding, -np.inf, q).max(axis=1) - np.where(padding, np.inf, q).min(axis=1)))
 
     def slope(x: float) -> float:
-        return nodes.mean(np.sum((np.exp(tilted(nodes, x)) - pi) * q, axis=1))
+        return nodes.mean(np.sum((np.exp(tilted_policy(nodes, x)) - pi) * q, axis=1))
 
     if spread == 0 or slope(0.0) >= 0:
         return 0.0
-    most = MAX_INVERSE_TAU / spread
-    return most if slope(most) <= 0 else float(brentq(slope, 0.0, most, xtol=1e-12, rtol=1e-10))
+    upper_bound = MAX_INVERSE_TAU / spread
+    return upper_bound if slope(upper_bound) <= 0 else float(brentq(slope, 0.0, upper_bound, xtol=1e-12, rtol=1e-10))

@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.protocol import AgentError
 from agents.storage.run_folder import read_config, read_metrics
-from agents.storage.run_summary import differing
+from agents.storage.run_summary import differing_settings
 from experiments import program
 from experiments.plot_style import PALETTE, make_figure, plot_runs, save_figure
 from games.files import exclusive
@@ -24,7 +24,7 @@ STYLES = ("-", "--", "-.", ":")
 
 
 def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
-    """Draw each metric in `columns` against episodes, in its own panel.
+    """Draw each metric in `columns` against the number of episodes, in a panel of its own.
 
     Raises:
         AgentError: a run lacks a metric.
@@ -35,8 +35,8 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
             raise AgentError(f"{run} has no metric {missing[0]!r}; it has {', '.join(sorted(rows[-1]))}")
     figure, axes = make_figure(1, len(columns), 4.75 * len(columns))
     for axis, column in zip(np.ravel(axes), columns, strict=True):
-        for number, (label, group) in enumerate(group_seeds(runs).items()):
-            color, style = PALETTE[number % len(PALETTE)], STYLES[number % len(STYLES)]
+        for index, (label, group) in enumerate(group_seeds(runs).items()):
+            color, style = PALETTE[index % len(PALETTE)], STYLES[index % len(STYLES)]
             x, y = ([[line.get(name) for line in lines[run]] for run in group] for name in ("episodes", column))
             plot_runs(axis, x, y, label=label, color=color, style=style, alpha=0.35 if len(group) > 1 else 1.0)
         axis.set(xlabel="episodes", ylabel=LABELS.get(column, column))
@@ -45,13 +45,13 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 
 
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Group the runs that differ only in the seed, by the label of the group."""
+    """Return a dict: label of a group -> its runs, which differ only in the seed."""
     settings = [read_config(run).flat() for run in runs]
-    names = [name for name in differing(settings) if name not in ("seed", "optimizer")]
+    names = [name for name in differing_settings(settings) if name not in ("seed", "optimizer")]
     groups: dict[str, list[Path]] = {}
-    for run, each in zip(runs, settings, strict=True):
-        own = [f"{name} {each[name]}" for name in names]
-        groups.setdefault(", ".join([str(each["optimizer"]), *own]), []).append(run)
+    for run, run_settings in zip(runs, settings, strict=True):
+        values = [f"{name} {run_settings[name]}" for name in names]
+        groups.setdefault(", ".join([str(run_settings["optimizer"]), *values]), []).append(run)
     return groups
 
 
@@ -63,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--columns", default="recent_success,turn_entropy", help="metrics, separated by commas (%(default)s)"
     )
     parser.add_argument("--out", type=Path, required=True, help="file of the figure: .svg, .png or .pdf")
-    given = parser.parse_args(arguments)
-    with exclusive(given.out.parent, given.out.name):
-        draw(given.runs, given.columns.split(","), given.out)
+    options = parser.parse_args(arguments)
+    with exclusive(options.out.parent, options.out.name):
+        draw(options.runs, options.columns.split(","), options.out)
 
 
 if __name__ == "__main__":

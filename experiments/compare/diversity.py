@@ -16,16 +16,13 @@ CONFIDENCE, RESAMPLES = 0.95, 2000
 KS = (1, 2, 4, 8)  # values of k for pass@k
 
 
-def counted_entropy(counts: Floats) -> Floats:
-    """Return the entropy [...] in nats of the observed shares, given `counts` [..., S].
-
-    It is too low if the sample is small.
-    """
+def plugin_entropy(counts: Floats) -> Floats:
+    """Return the plug-in entropy [...] of `counts` [..., S] in nats. It is too low if the sample is small."""
     return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
 def chao_shen_entropy(counts: Floats) -> float:
-    """Return the entropy in nats from the counts [S], corrected for unseen strategies.
+    """Return the entropy in nats from the counts [S] of S strategies, corrected for unseen strategies.
 
     The estimate by Chao and Shen (2003) needs n independent samples:
 
@@ -33,37 +30,37 @@ def chao_shen_entropy(counts: Floats) -> float:
 
     C is the Good-Turing coverage, p the observed share of a strategy, and f_1 the number of strategies seen once.
     """
-    seen = counts[counts > 0]
-    n, singles = float(seen.sum()), int(np.sum(seen == 1))
-    coverage = 1 - min(singles, n - 1) / n  # above 0, even if every strategy was seen only once
-    shares = coverage * seen / n
+    observed = counts[counts > 0]
+    n, singletons = float(observed.sum()), int(np.sum(observed == 1))
+    coverage = 1 - min(singletons, n - 1) / n  # above 0, even if every strategy was seen only once
+    shares = coverage * observed / n
     return float(np.sum(entr(shares) / -np.expm1(n * np.log1p(-np.minimum(shares, 1 - 1e-15)))))
 
 
-def counted_interval(rows: Sequence[Floats], seed: int) -> tuple[float, float] | None:
-    """Return a 95% confidence interval in nats for the mean counted entropy of the games.
+def plugin_entropy_interval(counts: Sequence[Floats], seed: int) -> tuple[float, float] | None:
+    """Return a 95% confidence interval in nats for the mean plug-in entropy of the games.
 
-    `rows` contains the counts [episodes, S] of each game. Without any diversity, the result is None.
+    `counts` holds an array [episodes, S] for each game. The result is None if every game has fewer than two strategies.
     """
-    if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in rows):
+    if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in counts):
         return None
-    rng, resampled = np.random.default_rng(seed), np.zeros(RESAMPLES)
-    for game in rows:
+    rng, bootstrap_means = np.random.default_rng(seed), np.zeros(RESAMPLES)
+    for game in counts:
         n = len(game)
-        times = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-        resampled += counted_entropy(times @ game) / len(rows)
-    mean = float(np.mean([counted_entropy(game.sum(axis=0)) for game in rows]))
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+        bootstrap_means += plugin_entropy(weights @ game) / len(counts)
+    mean = float(np.mean([plugin_entropy(game.sum(axis=0)) for game in counts]))
     tail = (1 - CONFIDENCE) / 2
     # the basic bootstrap, because a resample has a lower counted entropy than the sample on average
-    low, high = 2 * mean - np.quantile(resampled, [1 - tail, tail])
+    low, high = 2 * mean - np.quantile(bootstrap_means, [1 - tail, tail])
     return max(0.0, float(low)), float(high)
 
 
-def count_labels(labels: Sequence[Sequence[T]], names: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
-    """Return the counts [episodes, S] and the S labels, beginning with `names`."""
-    known = tuple(dict.fromkeys([*names, *(label for episode in labels for label in episode)]))
-    counts = np.array([[episode.count(label) for label in known] for episode in labels], dtype=np.float64)
-    return counts.reshape(len(labels), len(known)), known
+def count_labels(labels: Sequence[Sequence[T]], first_labels: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
+    """Return the counts [episodes, S] of the S labels, and the labels. They begin with `first_labels`."""
+    all_labels = tuple(dict.fromkeys([*first_labels, *(label for episode in labels for label in episode)]))
+    counts = np.array([[episode.count(label) for label in all_labels] for episode in labels], dtype=np.float64)
+    return counts.reshape(len(labels), len(all_labels)), all_labels
 
 
 def pass_at_k(tries: int, wins: int, k: int) -> float:
@@ -81,10 +78,13 @@ def pass_at_k(tries: int, wins: int, k: int) -> float:
 
 
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
-    """Return pass@k of each game and its mean, for each k of `KS` that is possible.
+    """Return pass@k of each game and its mean, for each k of `KS` up to the smallest number of tries of a game.
 
-    `games` holds whether each try won.
+    `games` maps each game to whether each of its tries won.
     """
     ks = [k for k in KS if k <= min(map(len, games.values()))]
     rates = {name: {str(k): pass_at_k(len(won), sum(won), k) for k in ks} for name, won in games.items()}
-    return {"mean": {str(k): float(np.mean([each[str(k)] for each in rates.values()])) for k in ks}, "games": rates}
+    return {
+        "mean": {str(k): float(np.mean([rate[str(k)] for rate in rates.values()])) for k in ks},
+        "games": rates,
+    }

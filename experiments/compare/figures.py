@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare.intervals import ABOVE_0, ABOVE_1, Range, over_runs
+from experiments.compare.intervals import ABOVE_0, ABOVE_1, Range, mean_over_runs
 from experiments.compare.results import (
     SOLVED,
     Measure,
@@ -20,9 +20,9 @@ from experiments.compare.results import (
     effective_strategies,
     kl_to_initial,
     number_at,
+    setting_values,
     success_rate,
     values_of,
-    varied,
     varied_settings,
     winning_sequences,
     write_texts,
@@ -45,7 +45,7 @@ PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
-    """Draw the learning curves, and the shares of the game's strategies."""
+    """Draw the learning curves, and the share of each strategy that the game names."""
     texts = write_texts(rows)
     applicable: list[tuple[bool, str, str, Any]] = [
         (can_be_won(rows), "recent_success", "share of the last 100 won", SHARE),
@@ -70,11 +70,11 @@ def curves_figure(rows: Rows, path: Path) -> None:
 
 
 def _learning_curves(axis: Any, rows: Rows, curve: str) -> None:
-    colors: Counter[Any] = Counter()
+    color_counts: Counter[Any] = Counter()
     for label, group in by_label([row for row in rows if curve in row["curves"]]).items():
         color = color_of(group[0]["optimizer"])
-        style = STYLES[colors[color] % len(STYLES)]
-        colors[color] += 1
+        style = STYLES[color_counts[color] % len(STYLES)]
+        color_counts[color] += 1
         x, y = ([row["curves"][name] for row in group] for name in ("episodes", curve))
         if len(group) > 1:
             plot_runs(axis, x, y, label=label, color=color, style=style)
@@ -89,7 +89,7 @@ def _strategy_shares(axis: Any, rows: Rows, shares: Sequence[str], title: str) -
     for row in rows:
         (label,) = by_label([row])
         style = STYLES[groups.index(label) % len(STYLES)]
-        values = [f"{several * f'{setting} '}{value_text(value)}" for setting, value in varied(row).items()]
+        values = [f"{several * f'{setting} '}{value_text(value)}" for setting, value in setting_values(row).items()]
         for name, color in zip(shares if shares[0] in row["curves"] else (), PALETTE, strict=False):
             label = ", ".join([name.removeprefix("share_"), *values])
             axis.plot(row["curves"]["episodes"], row["curves"][name], color=color, ls=style, lw=1.0, label=label)
@@ -110,71 +110,75 @@ def _legend(axis: Any) -> None:
 def sweep_figure(rows: Rows, path: Path) -> None:
     """Draw measures of the finished agents against each varied setting.
 
-    Dots are runs, and lines are means. A dotted line is the mean of an optimizer without the setting.
+    Dots are runs, and lines are means. A dotted line is the mean of an optimizer to which the setting does not apply.
     """
     settings = varied_settings(rows)
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
     if counts_bonus(rows):
         panels.insert(1, ("bonus_share", "share of turns on the bonus"))
     figure, axes = make_figure(len(settings), len(panels), PANEL_WIDTH * len(panels), PANEL_HEIGHT * len(settings))
-    for (setting, (what, label)), axis in zip(itertools.product(settings, panels), np.ravel(axes), strict=True):
-        _sweep_panel(axis, rows, setting, what, label)
+    for (setting, (metric, label)), axis in zip(itertools.product(settings, panels), np.ravel(axes), strict=True):
+        _sweep_panel(axis, rows, setting, metric, label)
     _legend(np.ravel(axes)[0])
     save_figure(figure, path)
 
 
-def _sweep_panel(axis: Any, rows: Rows, setting: str, what: str, label: str) -> None:
-    along, others = ([row for row in rows if (setting in varied(row)) is applies] for applies in (True, False))
-    places = positions([varied(row)[setting] for row in along])
-    for optimizer in dict.fromkeys(row["optimizer"] for row in along):
-        mine = [row for row in along if row["optimizer"] == optimizer]
-        for how in ("sampled", "greedy") if what == "success_rate" else ("sampled",):
-            _along_sweep(axis, mine, setting, places, how, what)
-    for optimizer in dict.fromkeys(row["optimizer"] for row in others):
-        values = [_value(row, "sampled", what) for row in others if row["optimizer"] == optimizer]
+def _sweep_panel(axis: Any, rows: Rows, setting: str, metric: str, label: str) -> None:
+    varied_rows, other_rows = (
+        [row for row in rows if (setting in setting_values(row)) is is_varied] for is_varied in (True, False)
+    )
+    axis_positions = positions([setting_values(row)[setting] for row in varied_rows])
+    for optimizer in dict.fromkeys(row["optimizer"] for row in varied_rows):
+        optimizer_rows = [row for row in varied_rows if row["optimizer"] == optimizer]
+        for mode in ("sampled", "greedy") if metric == "success_rate" else ("sampled",):
+            _sweep_dots(axis, optimizer_rows, setting, axis_positions, mode, metric)
+    for optimizer in dict.fromkeys(row["optimizer"] for row in other_rows):
+        values = [_value(row, "sampled", metric) for row in other_rows if row["optimizer"] == optimizer]
         axis.axhline(np.mean(values), color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
-    axis.set(ylabel=label, ylim=(0, None) if what == "entropy" else SHARE, xlabel=setting)
-    if on_log_scale(places):
+    axis.set(ylabel=label, ylim=(0, None) if metric == "entropy" else SHARE, xlabel=setting)
+    if fits_log_scale(axis_positions):
         axis.set(xscale="log")
     else:
-        axis.set_xticks(list(places.values()), [value_text(value) for value in places])
-        axis.set(xlim=(-0.4, len(places) - 0.6))
+        axis.set_xticks(list(axis_positions.values()), [value_text(value) for value in axis_positions])
+        axis.set(xlim=(-0.4, len(axis_positions) - 0.6))
 
 
-def on_log_scale(values: Iterable[Any]) -> bool:
+def fits_log_scale(values: Iterable[Any]) -> bool:
     """Return whether a logarithmic axis can show all values."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)
 
 
 def positions(values: Iterable[Any]) -> dict[Any, float]:
-    """Map each value to its position on the axis."""
+    """Return a dict: value -> its position on the axis."""
     unique = dict.fromkeys(values)
-    scaled = on_log_scale(unique)
+    scaled = fits_log_scale(unique)
     return {value: float(value if scaled else index) for index, value in enumerate(unique)}
 
 
-def _along_sweep(axis: Any, rows: Rows, setting: str, places: Mapping[Any, float], how: str, what: str) -> None:
-    optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[how]
-    color, label = color_of(optimizer), f"{optimizer}, {how}"
-    dots = {"mfc": color if how == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
-    x = sorted({places[varied(row)[setting]] for row in rows})
-    groups = [[row for row in rows if places[varied(row)[setting]] == place] for place in x]
-    runs = [[_value(row, how, what) for row in group] for group in groups]
-    for place, values in zip(x, runs, strict=True):
-        axis.plot([place] * len(values), values, marker, **dots)
+def _sweep_dots(
+    axis: Any, rows: Rows, setting: str, axis_positions: Mapping[Any, float], mode: str, metric: str
+) -> None:
+    optimizer, (marker, style) = rows[0]["optimizer"], {"sampled": ("o", "-"), "greedy": ("s", "--")}[mode]
+    color, label = color_of(optimizer), f"{optimizer}, {mode}"
+    dots = {"mfc": color if mode == "sampled" else "none", "color": color, "ms": 4, "ls": "none"}
+    x = sorted({axis_positions[setting_values(row)[setting]] for row in rows})
+    groups = [[row for row in rows if axis_positions[setting_values(row)[setting]] == position] for position in x]
+    runs = [[_value(row, mode, metric) for row in group] for group in groups]
+    for position, values in zip(x, runs, strict=True):
+        axis.plot([position] * len(values), values, marker, **dots)
     means = [float(np.mean(values)) for values in runs]
-    sampled = len(varied(rows[0])) > 1 and any(len(by_label(group)) == 1 for group in groups)
-    if on_log_scale(places) and sampled:
+    sampled = len(setting_values(rows[0])) > 1 and any(len(by_label(group)) == 1 for group in groups)
+    if fits_log_scale(axis_positions) and sampled:
         axis.plot([], [], marker, label=label, **dots)
-    elif on_log_scale(places):
+    elif fits_log_scale(axis_positions):
         axis.plot(x, means, style, color=color, lw=1.2, label=label)
     else:  # words have no order, so no line connects their means
         axis.plot([], [], marker, label=label, **dots)
         axis.hlines(means, np.array(x) - 0.15, np.array(x) + 0.15, color=color, lw=1.2, ls=style)
 
 
-def _value(row: Mapping[str, Any], how: str, what: str) -> float:
-    estimate = row["evaluation"][how][what]
+def _value(row: Mapping[str, Any], mode: str, metric: str) -> float:
+    estimate = row["evaluation"][mode][metric]
     return math.nan if estimate is None else estimate["value"]
 
 
@@ -197,43 +201,45 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
 
 
 def collapse_figure(rows: Rows, path: Path) -> None:
-    """Draw runs, means and intervals of each measure of collapse."""
+    """Draw runs, their means, and the intervals of the means, for each measure of collapse."""
     panels = [panel for panel in PANELS if values_of(rows, panel[1])]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
     for axis, panel in zip(np.ravel(axes), panels, strict=True):
-        _panel(axis, by_label(rows), *panel)
+        _collapse_panel(axis, by_label(rows), *panel)
     save_figure(figure, path)
 
 
-def _panel(
-    axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, other: Measure | None, within: Range
+def _collapse_panel(
+    axis: Any, groups: Mapping[str, Rows], label: str, measure: Measure, alternative: Measure | None, value_range: Range
 ) -> None:
-    others = [values_of(rows, other) if other else [] for rows in groups.values()]
-    both = any(others)
-    for place, (rows, second) in enumerate(zip(groups.values(), others, strict=True)):
+    alternative_values = [values_of(rows, alternative) if alternative else [] for rows in groups.values()]
+    has_alternatives = any(alternative_values)
+    for position, (rows, hollow_values) in enumerate(zip(groups.values(), alternative_values, strict=True)):
         color, values = color_of(rows[0]["optimizer"]) or "0.3", values_of(rows, measure)
-        _dots(axis, place - (0.2 if both else 0.0), values, color, within, filled=True)
-        _dots(axis, place + 0.2, second, color, within, filled=False)
+        _dots(axis, position - (0.2 if has_alternatives else 0.0), values, color, value_range, filled=True)
+        _dots(axis, position + 0.2, hollow_values, color, value_range, filled=False)
         if not values:
-            axis.text(place, 0.02, "none", color="0.5", fontsize=8, ha="center", transform=axis.get_xaxis_transform())
-    if both:
+            axis.text(
+                position, 0.02, "none", color="0.5", fontsize=8, ha="center", transform=axis.get_xaxis_transform()
+            )
+    if has_alternatives:
         for fill, text in (("0.3", "$\\tau$ that fits best"), ("none", "$\\tau$ of the step sizes")):
             axis.plot([], [], "o", mfc=fill, color="0.3", ms=4, ls="none", label=text)
         axis.legend(frameon=False, fontsize=8)
-    axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(within[0], None))
-    if within is ABOVE_1 and max(value for rows in groups.values() for value in values_of(rows, measure)) > 50:
+    axis.set(ylabel=label, xlim=(-0.6, len(groups) - 0.4), ylim=(value_range[0], None))
+    if value_range is ABOVE_1 and max(value for rows in groups.values() for value in values_of(rows, measure)) > 50:
         axis.set_yscale("log")
     names = [name.replace(", ", "\n") for name in groups]
     crowded = max(len(line) for name in names for line in name.split("\n")) * len(groups) > 36
     axis.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=8)
 
 
-def _dots(axis: Any, place: float, values: Sequence[float], color: str, within: Range, *, filled: bool) -> None:
-    mean = over_runs(values, within)
+def _dots(axis: Any, position: float, values: Sequence[float], color: str, value_range: Range, *, filled: bool) -> None:
+    mean = mean_over_runs(values, value_range)
     if mean is None:
         return
-    x = place - 0.08 + np.linspace(-0.06, 0.06, len(values))
+    x = position - 0.08 + np.linspace(-0.06, 0.06, len(values))
     axis.plot(x, values, "o", color=color, mfc=color if filled else "none", ms=3.5, ls="none", alpha=0.7, clip_on=False)
-    axis.plot([place + 0.02, place + 0.18], [mean.value] * 2, color=color, lw=1.6, clip_on=False)
+    axis.plot([position + 0.02, position + 0.18], [mean.value] * 2, color=color, lw=1.6, clip_on=False)
     if mean.low is not None:
-        axis.plot([place + 0.1] * 2, [mean.low, mean.high], color=color, lw=1.0)
+        axis.plot([position + 0.1] * 2, [mean.low, mean.high], color=color, lw=1.0)

@@ -27,19 +27,19 @@ CURVES = (  # metrics whose value at every iteration is stored, in addition to t
     "q_value", "advantage_abs", "entropy", "kl_ref",
 )  # fmt: skip
 
-REQUIRED = ("iteration", "episodes", "env_steps", "seconds")  # metrics that every line of `metrics.jsonl` must have
+REQUIRED_METRICS = ("iteration", "episodes", "env_steps", "seconds")  # in every line of `metrics.jsonl`
 # Metrics of the episodes without an expert. Their curves contain None as long as an expert is in every episode.
-OF_THE_AGENT = frozenset({"success", "recent_success"})
+AGENT_METRICS = frozenset({"success", "recent_success"})
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
-    """Check all names and values, and return the configuration of each run."""
+    """Check all settings of all runs, and return each run's configuration. `tests` is a GAME string."""
     if tests:
         games.resolve(tests)
     configs: dict[GridRun, TrainConfig] = {}
     for run in runs:
-        given = presets.Layer(presets.GIVEN, run.explicit(common))
-        config = configs[run] = presets.from_layers(presets.with_presets([given]))
+        layer = presets.Layer(presets.GIVEN, run.explicit(common))
+        config = configs[run] = presets.from_layers(presets.with_presets([layer]))
         for game in filter(None, (config.run.game, config.evaluation.eval_game)):
             games.resolve(game)
         check_optimizer(build_optimizer(config.run.optimizer, config.optimizer), config)
@@ -57,7 +57,7 @@ def run_grid(
     on_run: Callable[[dict[str, Any]], None],
     on_progress: Callable[[int, int, int], None] = lambda runs, done, total: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Complete every run of a grid. Finished runs are skipped, and interrupted ones resumed.
+    """Complete every run of a grid. Finished runs are skipped, and interrupted runs are resumed.
 
     Return the rows of the finished runs, and the errors of the runs that diverged.
 
@@ -78,8 +78,8 @@ def run_grid(
         folder = root / run.name
         if not (folder / SETTINGS).is_file():
             continue
-        saved = checkpoints(folder)
-        finished = int(saved[-1].name) if saved else 0
+        stored_checkpoints = checkpoints(folder)
+        finished = int(stored_checkpoints[-1].name) if stored_checkpoints else 0
         if changed := changed_setting(folder, config) or excess_iterations(folder, finished, config.budget):
             raise AgentError(f"{changed}; give the same settings, or another --out")
         if changed := changed_input(folder, finished, games.resolve(config.run.game)):
@@ -94,9 +94,11 @@ def run_grid(
         workers = workers or (None if cluster else 1)
         threads = threads_per_process(workers or available_cpus())
         with open_pool(workers, cluster, root, cpus=threads, gpus=True) as pool:
-            common = root, episodes, tests, threads, pool.restarts
-            jobs = {pool.submit(_train, run, configs[run], *common): run for run in missing}
-            for job in _completed(jobs, lambda: on_progress(len(rows), *_iterations(configs, missing, root, rows))):
+            arguments = root, episodes, tests, threads, pool.restarts
+            jobs = {pool.submit(_train, run, configs[run], *arguments): run for run in missing}
+            for job in _as_completed(
+                jobs, lambda: on_progress(len(rows), *_count_iterations(configs, missing, root, rows))
+            ):
                 try:
                     row = rows[jobs[job]] = job.result()
                 except DivergenceError as error:
@@ -109,32 +111,32 @@ def run_grid(
     return [rows[run] for run in configs if run in rows], diverged
 
 
-def _completed(jobs: Iterable[Future[Any]], on_second: Callable[[], None]) -> Iterator[Future[Any]]:
-    left = set(jobs)
-    while left:
-        done, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
-        yield from done
-        on_second()
+def _as_completed(jobs: Iterable[Future[Any]], every_second: Callable[[], None]) -> Iterator[Future[Any]]:
+    pending = set(jobs)
+    while pending:
+        finished, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        yield from finished
+        every_second()
 
 
-def _iterations(
+def _count_iterations(
     configs: Mapping[GridRun, TrainConfig], runs: Sequence[GridRun], root: Path, finished: Container[GridRun]
 ) -> tuple[int, int]:
-    """Return the numbers of finished and of all iterations."""
-    wanted = {run: configs[run].budget.iterations for run in runs}
-    done = 0
+    """Return the number of finished iterations and the number of all iterations."""
+    total = {run: configs[run].budget.iterations for run in runs}
+    completed = 0
     for run in runs:
-        log = root / run.name / METRICS
-        lines = log.read_bytes().count(b"\n") if log.is_file() else 0
-        done += wanted[run] if run in finished else min(lines, wanted[run])  # an earlier run may have been longer
-    return done, sum(wanted.values())
+        metrics_file = root / run.name / METRICS
+        lines = metrics_file.read_bytes().count(b"\n") if metrics_file.is_file() else 0
+        completed += total[run] if run in finished else min(lines, total[run])  # an earlier run may have been longer
+    return completed, sum(total.values())
 
 
 def _train(
-    run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int, wait: bool
+    run: GridRun, config: TrainConfig, root: Path, episodes: int, tests: str, threads: int, wait_for_lock: bool
 ) -> dict[str, Any]:
     folder = root / run.name
-    if wait:  # a cluster starts a run again if its process was lost: that process may still hold the lock
+    if wait_for_lock:  # a cluster starts a run again if its process was lost: that process may still hold the lock
         with exclusive(folder, wait=True):
             pass
     train_run(config, folder, threads)
@@ -160,10 +162,10 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
     lines, checkpoint = read_metrics(folder), newest(folder)
     if len(lines) != int(checkpoint.name):
         raise AgentError(f"{folder} is damaged: it has {len(lines)} lines of metrics, expected {int(checkpoint.name)}")
-    missing = [name for name in REQUIRED if any(line.get(name) is None for line in lines)]
+    missing = [name for name in REQUIRED_METRICS if any(line.get(name) is None for line in lines)]
     if missing:
         raise AgentError(f"{folder} is damaged: a line of its metrics has no {missing[0]}")
-    names = OF_THE_AGENT.union(*lines)
+    names = AGENT_METRICS.union(*lines)
     shares = tuple(name for name in lines[0] if name.startswith("share_"))
     return {
         **run.to_json(),
@@ -174,5 +176,5 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:
-    """Return a number rounded to significant digits. An int stays as it is."""
+    """Return a number, rounded to `digits` significant digits unless it is an int."""
     return value if value is None or isinstance(value, int) else float(f"{value:.{digits}g}")

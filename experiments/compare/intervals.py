@@ -19,23 +19,23 @@ ABOVE_1: Range = (1.0, math.inf)
 
 
 def half_width(sample: NDArray[np.float64]) -> float:
-    """Return half the width of the mean's confidence interval, t s / sqrt(n), n >= 2."""
+    """Return t s / sqrt(n), half the width of the confidence interval of the mean of `sample`, with n >= 2."""
     from scipy import stats
 
     n = len(sample)
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(sample.std(ddof=1)) / math.sqrt(n)
 
 
-def over_runs(values: Sequence[float], within: Range, *, ends: bool = False) -> Estimate | None:
-    """Return the mean of `values` with its confidence interval, clipped to `within`.
+def mean_over_runs(values: Sequence[float], bounds: Range, *, clopper_pearson: bool = False) -> Estimate | None:
+    """Return the mean of `values` with its confidence interval, clipped to `bounds`, or None without values.
 
-    Equal values have no interval. `ends` gives one to values that are all 0 or all 1.
+    Equal values have no interval. If they are all 0 or all 1, `clopper_pearson` gives them the exact interval.
     """
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) == 0 or np.ptp(sample) == 0:
-        return estimate(values, unit=ends)
-    mean, half = float(sample.mean()), half_width(sample)
-    return Estimate(value=mean, low=max(within[0], mean - half), high=min(within[1], mean + half))
+        return estimate(values, unit=clopper_pearson)
+    mean, margin = float(sample.mean()), half_width(sample)
+    return Estimate(value=mean, low=max(bounds[0], mean - margin), high=min(bounds[1], mean + margin))
 
 
 def paired_p(differences: Sequence[float]) -> float:

@@ -30,7 +30,7 @@ Measures = dict[str, Any]
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
     """Return the measures of the finished run in `folder`, and store them there.
 
-    The games are `tests`, by default the training games.
+    The agent plays the games of the GAME string `tests`, by default the training games.
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
@@ -66,7 +66,7 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
     paired = PairedAgent(load_agent(folder, seed=seed), initial, config.rollout.credit)
     sampled: list[Episode] = []
     evaluation = {
-        how: evaluate(
+        mode: evaluate(
             agent,
             specs,
             game=game,
@@ -75,30 +75,33 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
             parallel=config.rollout.parallel,
             max_turns=config.rollout.max_turns,
             bonus_command=config.reward.bonus_command,
-            on_episode=sampled.append if how == "sampled" else None,
+            on_episode=sampled.append if mode == "sampled" else None,
         ).to_json()
         | {"trained_on": games_trained_on(str(folder), specs)}
-        for how, agent in (("sampled", paired), ("greedy", load_agent(folder, seed=seed, greedy=True)))
+        for mode, agent in (("sampled", paired), ("greedy", load_agent(folder, seed=seed, greedy=True)))
     }
     sampled.sort(key=lambda episode: episode.index)
-    names, tau = strategies_of(specs[0]), implied_temperature(config)
-    return {"evaluation": evaluation, "collapse": collapse_of(sampled, paired, names, tau, seed)}
+    strategy_names, tau = strategies_of(specs[0]), implied_temperature(config)
+    return {"evaluation": evaluation, "collapse": collapse_of(sampled, paired, strategy_names, tau, seed)}
 
 
 def collapse_of(
-    episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], tau: float | None, seed: int
+    episodes: Sequence[Episode], paired: PairedAgent, strategy_names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
     """Return all measures of collapse as JSON. A measure that does not apply is None.
 
-    "entropy" and "kl_initial" are in nats per decision, "decisions" is the number of turns with a choice.
+    "entropy" and "kl_initial" are in nats per decision. "decisions" is the number of turns with a choice.
 
     Args:
-        names: the strategies that the game names.
+        strategy_names: the strategies that the game names.
         tau: the result of `implied_temperature`.
         seed: seed of the bootstrap.
     """
     entropies = [
-        step.decision.entropy or 0.0 for e in episodes for step in e.steps if len(step.admissible_commands) != 1
+        step.decision.entropy or 0.0
+        for episode in episodes
+        for step in episode.steps
+        if len(step.admissible_commands) != 1
     ]
     nodes = paired.nodes()
     return {
@@ -106,7 +109,7 @@ def collapse_of(
         "entropy": float(np.mean(entropies)) if entropies else None,
         "kl_initial": None if nodes is None else _nats(collapse.kl_to_initial(nodes)),
         "tilted": None if nodes is None or nodes.q_values is None else _tilted(nodes, tau),
-        "strategies": _strategies(episodes, paired, names, seed),
+        "strategies": _strategies(episodes, paired, strategy_names, seed),
         **_wins(episodes),
         "texts": _texts(episodes, paired.text_kl()),
     }
@@ -129,12 +132,12 @@ def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | No
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
     """Return the KL to the tilted policy, in nats per decision, at `tau` and at the best tau."""
-    best = collapse.best_inverse_tau(nodes)
+    best_inverse_tau = collapse.best_inverse_tau(nodes)
     return {
         "tau": tau,
         "kl": None if tau is None else _nats(collapse.kl_to_tilted(nodes, 1 / tau)),
-        "best_inverse_tau": best,
-        "best_kl": _nats(collapse.kl_to_tilted(nodes, best)),
+        "best_inverse_tau": best_inverse_tau,
+        "best_kl": _nats(collapse.kl_to_tilted(nodes, best_inverse_tau)),
     }
 
 
@@ -143,54 +146,66 @@ def _nats(kl: float) -> float:
 
 
 def implied_temperature(config: TrainConfig) -> float | None:
-    """Return the temperature that the learning rates imply, in units of reward, or None.
+    """Return the temperature tau that the learning rates imply, in units of reward.
 
         tau = alpha / b = 2 q_coef q_lr / lr
 
     alpha and b are the step sizes of q and of the logits. The equation holds for tables that plain gradient descent
-    trains from a uniform policy.
+    trains from a uniform policy. Return None if the settings contradict it.
     """
-    learning, update = config.optimizer, config.update
+    optimizer_config, update = config.optimizer, config.update
     q_lr = update.lr if update.q_lr is None else update.q_lr
     one_choice = games.resolve(config.run.game)[0].kind == "bandit"
-    same_error = learning.advantage == "return" or learning.gae_lambda == 0 or one_choice
-    no_other_term = learning.whitening == "none" and learning.entropy_coef == learning.kl_coef == 0
-    optimizer = make_optimizer(config.run.optimizer, learning)
+    same_error = optimizer_config.advantage == "return" or optimizer_config.gae_lambda == 0 or one_choice
+    no_other_term = (
+        optimizer_config.whitening == "none" and optimizer_config.entropy_coef == optimizer_config.kl_coef == 0
+    )
+    optimizer = make_optimizer(config.run.optimizer, optimizer_config)
     actde_by_sgd = optimizer.needs_q and optimizer.labels == "none" and update.torch_optimizer == "sgd"
     if not (actde_by_sgd and same_error and no_other_term and update.weight_decay == 0):
         return None
-    return 2 * learning.q_coef * q_lr / update.lr if min(update.lr, q_lr, learning.q_coef) > 0 else None
+    return 2 * optimizer_config.q_coef * q_lr / update.lr if min(update.lr, q_lr, optimizer_config.q_coef) > 0 else None
 
 
-def _strategies(episodes: Sequence[Episode], paired: PairedAgent, names: Sequence[str], seed: int) -> dict[str, Any]:
+def _strategies(
+    episodes: Sequence[Episode], paired: PairedAgent, strategy_names: Sequence[str], seed: int
+) -> dict[str, Any]:
     """Return effective numbers of strategies, exp(H), where H is averaged over games.
 
-    "shares" are the shares of the strategies that the game names.
+    "shares" maps each strategy that the game names to its share.
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
-        by_game["" if names else episode.game].append(episode)
+        by_game["" if strategy_names else episode.game].append(episode)
     tables = [
         diversity.count_labels(
-            [paired.strategies.get(e.index, []) if names else [_commands(e)] for e in group], tuple(names)
+            [paired.strategies.get(episode.index, []) if strategy_names else [_commands(episode)] for episode in group],
+            tuple(strategy_names),
         )
         for group in by_game.values()
     ]
-    rows = [counts for counts, _ in tables]
-    if not all(counts.sum() > 0 for counts in rows):
+    counts_of_games = [counts for counts, _ in tables]
+    if not all(counts.sum() > 0 for counts in counts_of_games):
         return {"counted": None, "corrected": None, "policy": None, "shares": None}
-    counted = float(np.mean([diversity.counted_entropy(counts.sum(axis=0)) for counts in rows]))
-    bounds = diversity.counted_interval(rows, seed)
+    entropy = float(np.mean([diversity.plugin_entropy(counts.sum(axis=0)) for counts in counts_of_games]))
+    bounds = diversity.plugin_entropy_interval(counts_of_games, seed)
     low, high = (None, None) if bounds is None else (float(np.exp(bound)) for bound in bounds)
-    numbers: dict[str, Any] = {"counted": {"value": float(np.exp(counted)), "low": low, "high": high}}
-    if names:  # the commands of an episode are not independent, so nothing can be corrected
-        total = rows[0].sum(axis=0)
+    numbers: dict[str, Any] = {"counted": {"value": float(np.exp(entropy)), "low": low, "high": high}}
+    if strategy_names:  # the commands of an episode are not independent, so nothing can be corrected
+        total = counts_of_games[0].sum(axis=0)
         shares = dict(zip(tables[0][1], (total / total.sum()).tolist(), strict=True))
         return numbers | {"corrected": None, "policy": None, "shares": shares}
-    corrected = np.mean([diversity.chao_shen_entropy(counts.sum(axis=0)) for counts in rows])
+    corrected = np.mean([diversity.chao_shen_entropy(counts.sum(axis=0)) for counts in counts_of_games])
     # by the chain rule, the sum of an episode's entropies is unbiased in deterministic games
-    sums = [np.mean([sum(s.decision.entropy or 0.0 for s in e.steps) for e in group]) for group in by_game.values()]
-    return numbers | {"corrected": float(np.exp(corrected)), "policy": float(np.exp(np.mean(sums))), "shares": None}
+    mean_entropies = [
+        np.mean([sum(step.decision.entropy or 0.0 for step in episode.steps) for episode in group])
+        for group in by_game.values()
+    ]
+    return numbers | {
+        "corrected": float(np.exp(corrected)),
+        "policy": float(np.exp(np.mean(mean_entropies))),
+        "shares": None,
+    }
 
 
 def _commands(episode: Episode) -> tuple[str, ...]:
@@ -200,7 +215,7 @@ def _commands(episode: Episode) -> tuple[str, ...]:
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Return pass@k, and measures of the winning command sequences.
 
-    "effective" is exp(H), where H is their mean entropy over the games that were won.
+    "effective" is exp(H). H is the entropy over the winning sequences of a game, averaged over the games that were won.
     """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}
@@ -210,7 +225,7 @@ def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
         by_game[episode.game].append(bool(episode.won))
         if episode.won:
             sequences[episode.game][_commands(episode)] += 1
-    entropies = [diversity.counted_entropy(np.array([*counts.values()])) for counts in sequences.values()]
+    entropies = [diversity.plugin_entropy(np.array([*counts.values()])) for counts in sequences.values()]
     wins = {
         "won": sum(counts.total() for counts in sequences.values()),
         "different": sum(map(len, sequences.values())),

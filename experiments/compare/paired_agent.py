@@ -20,7 +20,7 @@ NodeArrays = tuple[Floats, Floats, Floats, Floats | None]  # reach, policy, init
 class PairedAgent:
     """An agent that plays the commands of `trained` and evaluates `initial` on the same states.
 
-    Both must have the same tokenizer. Free text has no nodes, but a `text_kl`.
+    Both agents must have the same tokenizer. If they write free text, use `text_kl` instead of `nodes`.
 
     Attributes:
         strategies: the strategies of each episode's commands, as the game reports them.
@@ -37,12 +37,16 @@ class PairedAgent:
             self._record_strategy(turn)
         if self.writes_freely:
             return self.trained.act(turns)
-        ours, theirs = self.trained.evaluate(turns), self.initial.evaluate(turns)
-        chosen = self.trained.sample(turns, ours)
-        for agent, outputs in ((self.trained, ours), (self.initial, theirs)):
+        trained_outputs, initial_outputs = self.trained.evaluate(turns), self.initial.evaluate(turns)
+        chosen = self.trained.sample(turns, trained_outputs)
+        for agent, outputs in ((self.trained, trained_outputs), (self.initial, initial_outputs)):
             agent.commit(turns, outputs, [command for _, command in chosen])
         to_arrays = by_token if self.credit == "token" else by_command
-        self._turns += [to_arrays(mine, first) for mine, first in zip(ours, theirs, strict=True) if mine.trie.branching]
+        self._turns += [
+            to_arrays(trained, initial)
+            for trained, initial in zip(trained_outputs, initial_outputs, strict=True)
+            if trained.trie.branching
+        ]
         return [decision for decision, _ in chosen]
 
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
@@ -59,9 +63,9 @@ class PairedAgent:
         reach, policy, initial, q = zip(*self._turns, strict=True)
         return Nodes(
             reach=np.concatenate(reach),
-            policy=_stacked(policy, -np.inf),
-            initial=_stacked(initial, -np.inf),
-            q_values=None if q[0] is None else _stacked([part for part in q if part is not None], 0.0),
+            policy=_concatenate(policy, -np.inf),
+            initial=_concatenate(initial, -np.inf),
+            q_values=None if q[0] is None else _concatenate([turn_q for turn_q in q if turn_q is not None], 0.0),
             decisions=len(self._turns),
         )
 
@@ -72,36 +76,40 @@ class PairedAgent:
         model = self.trained.model
         rollout = RolloutBatch(self.trained.take_segments(), credit="token", device=model.device)
         reference = ReferencePolicy(model, self.initial.model, UpdateConfig(micro_batch_tokens=MICRO_BATCH_TOKENS))
-        reference.read(rollout)
+        reference.evaluate(rollout)
         return float(reference.kl(rollout, guide_beta=self.trained.guide_beta).mean())
 
-    def _record_strategy(self, shown: Turn | EpisodeEnd) -> None:
-        if "strategy" in shown.info:
-            self.strategies.setdefault(shown.episode, []).append(shown.info["strategy"])
+    def _record_strategy(self, event: Turn | EpisodeEnd) -> None:
+        if "strategy" in event.info:
+            self.strategies.setdefault(event.episode, []).append(event.info["strategy"])
 
 
-def by_token(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
+def by_token(trained: TurnOutputs, initial: TurnOutputs) -> NodeArrays:
     """Return the arrays of `Nodes` for one turn. The children of a node are tokens."""
-    q = None if mine.q_values is None else np.where(mine.logprobs == -np.inf, 0.0, mine.q_values)
-    policy, initial = (log_softmax(outputs.logprobs, axis=1) for outputs in (mine, first))  # normalise to 16 digits
-    return reach_probabilities(mine.trie, policy), policy, initial, q
+    q = None if trained.q_values is None else np.where(trained.logprobs == -np.inf, 0.0, trained.q_values)
+    # normalise to 16 digits
+    trained_policy, initial_policy = (log_softmax(outputs.logprobs, axis=1) for outputs in (trained, initial))
+    return reach_probabilities(trained.trie, trained_policy), trained_policy, initial_policy, q
 
 
-def by_command(mine: TurnOutputs, first: TurnOutputs) -> NodeArrays:
+def by_command(trained: TurnOutputs, initial: TurnOutputs) -> NodeArrays:
     """Return the arrays of `Nodes` for one turn: a single node whose children are the commands.
 
-    A command's q is the q of its last choice.
+    The q of a command is that of the last choice on its path.
     """
-    trie, q = mine.trie, mine.q_values
+    trie, q = trained.trie, trained.q_values
     paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]
-    policy, initial = (
+    trained_policy, initial_policy = (
         log_softmax(np.array([[sum(outputs.logprobs[choice] for choice in path) for path in paths]]), axis=1)
-        for outputs in (mine, first)
+        for outputs in (trained, initial)
     )
-    return np.ones(1), policy, initial, None if q is None else np.array([[q[path[-1]] for path in paths]])
+    command_q = None if q is None else np.array([[q[path[-1]] for path in paths]])
+    return np.ones(1), trained_policy, initial_policy, command_q
 
 
-def _stacked(parts: Sequence[Floats], padding: float) -> Floats:
-    width = max(part.shape[1] for part in parts)  # the second axes of [n_i, K_i] are padded to the same size
-    pads = [((0, 0), (0, width - part.shape[1])) for part in parts]
-    return np.concatenate([np.pad(*each, constant_values=padding) for each in zip(parts, pads, strict=True)])
+def _concatenate(arrays: Sequence[Floats], padding: float) -> Floats:
+    width = max(array.shape[1] for array in arrays)  # the second axes of [n_i, K_i] are padded to the same size
+    pads = [((0, 0), (0, width - array.shape[1])) for array in arrays]
+    return np.concatenate(
+        [np.pad(array, pad, constant_values=padding) for array, pad in zip(arrays, pads, strict=True)]
+    )

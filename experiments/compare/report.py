@@ -27,17 +27,17 @@ from experiments.compare.sections import collapse_section, text_section
 from experiments.tables import duration, interval, json_text, table
 from games.files import atomic_write, create_folder
 
-Cell = Callable[[Row], object]
+CellFunction = Callable[[Row], object]
 RESULTS = "results.json"
 
 
-def write(out: Path, about: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> dict[str, Any]:
+def write(out: Path, metadata: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> dict[str, Any]:
     """Write results, tables and figures into `out`, and return the results.
 
-    `about` holds the command, the game, the test games and the number of episodes.
+    `metadata` holds the command, the game, the test games and the number of episodes.
     """
     create_folder(out)
-    results = {"about": dict(about), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
+    results = {"about": dict(metadata), "runs": list(rows)} | ({"diverged": list(diverged)} if diverged else {})
     atomic_write(out / RESULTS, json_text(results))
     atomic_write(out / "README.md", markdown(results))
     curves_figure(rows, out / "curves.svg")
@@ -70,15 +70,16 @@ def headline(row: Row) -> str:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the report in Markdown."""
-    about, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
-    took = duration(sum(row["curves"]["seconds"][-1] for row in rows))
-    lines = [f"# {about['game']}", "", "Command:", "", "```", f"{about['command']}  # {took} of training", "```", ""]
+    metadata, rows, diverged = results["about"], results["runs"], results.get("diverged", [])
+    training_time = duration(sum(row["curves"]["seconds"][-1] for row in rows))
+    command = f"{metadata['command']}  # {training_time} of training"
+    lines = [f"# {metadata['game']}", "", "Command:", "", "```", command, "```", ""]
     settings = varied_settings(rows)
-    if "--quick" in about["command"].split():
-        lines += [_quick(rows), ""]
-    if about.get("tests"):
-        lines += [_tests(about["tests"], rows), ""]
-    lines += [_all_runs(rows, diverged, settings), "", *_over_seeds(rows, settings), ""]
+    if "--quick" in metadata["command"].split():
+        lines += [_quick_note(rows), ""]
+    if metadata.get("tests"):
+        lines += [_test_games_note(metadata["tests"], rows), ""]
+    lines += [_runs_table(rows, diverged, settings), "", *_means_over_seeds(rows, settings), ""]
     figures = {
         "![learning curves](curves.svg)": True,
         "![success and entropy along the sweep](sweep.svg)": bool(settings),
@@ -86,7 +87,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     }
     lines += [line for line, is_drawn in figures.items() if is_drawn]
     note = (
-        f"Intervals are at 95%: of a run over its {about['episodes']} episodes (bootstrap), of a mean over seeds by"
+        f"Intervals are at 95%: of a run over its {metadata['episodes']} episodes (bootstrap), of a mean over seeds by"
         " Student's t, clipped to the range of the quantity (0 to 1 for a rate, from 0 for an entropy)."
         " Where all values are equal, there is no interval. Only in the columns on wins, scores and turns on the bonus,"
         " values that are all 0 or all 1 have Clopper and Pearson's exact interval."
@@ -100,38 +101,40 @@ def markdown(results: Mapping[str, Any]) -> str:
     if write_texts(rows):
         lines.append(text_section(rows, settings))
     elif has_collapse(rows):
-        lines.append(collapse_section(rows, settings, about["episodes"]))
+        lines.append(collapse_section(rows, settings, metadata["episodes"]))
     return "\n".join(lines)
 
 
-def _tests(tests: str, rows: Rows) -> str:
-    seen = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
-    known = f"runs were trained on up to {seen} of them" if seen else "none of them was trained on"
-    return f"Finished agents played `{tests}`; {known}. Learning curves show the games of training."
+def _test_games_note(tests: str, rows: Rows) -> str:
+    trained_on = max(row["evaluation"]["sampled"].get("trained_on") or 0 for row in rows)
+    overlap = f"runs were trained on up to {trained_on} of them" if trained_on else "none of them was trained on"
+    return f"Finished agents played `{tests}`; {overlap}. Learning curves show the games of training."
 
 
-def _all_runs(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
-    def evaluated(how: str, name: str) -> Cell:
-        return lambda row: interval(row["evaluation"][how].get(name))
+def _runs_table(rows: Rows, diverged: Rows, settings: Sequence[str]) -> str:
+    def evaluation_cell(mode: str, name: str) -> CellFunction:
+        return lambda row: interval(row["evaluation"][mode].get(name))
 
-    def at_the_end(curve: str) -> Cell:
-        return lambda row: "" if (last := row["curves"].get(curve, [None])[-1]) is None else f"{last:z.2f}"
+    def last_value(curve: str) -> CellFunction:
+        return lambda row: "" if (value := row["curves"].get(curve, [None])[-1]) is None else f"{value:z.2f}"
 
     def settings_of(row: Row) -> list[object]:
         return [row["optimizer"], *varied_cells(row, settings), row["seed"]]
 
-    columns: dict[str, Cell] = {"reward per episode, last rollout": at_the_end("reward")}
+    columns: dict[str, CellFunction] = {"reward per episode, last rollout": last_value("reward")}
     if can_be_won(rows):
         columns = {
             "90 of the last 100 won after": _solved_after,
-            "share of the last 100 won": at_the_end("recent_success"),
-            "won, sampled": evaluated("sampled", "success_rate"),
-            "won, greedy": evaluated("greedy", "success_rate"),
-            "score, sampled": evaluated("sampled", "normalized_score"),
+            "share of the last 100 won": last_value("recent_success"),
+            "won, sampled": evaluation_cell("sampled", "success_rate"),
+            "won, greedy": evaluation_cell("greedy", "success_rate"),
+            "score, sampled": evaluation_cell("sampled", "normalized_score"),
         }
     if _bonus_commands(rows):
-        columns |= {f"turns on the bonus, {how}": evaluated(how, "bonus_share") for how in ("sampled", "greedy")}
-    columns[_entropy_head(rows)] = evaluated("sampled", "entropy")
+        columns |= {
+            f"turns on the bonus, {mode}": evaluation_cell(mode, "bonus_share") for mode in ("sampled", "greedy")
+        }
+    columns[_entropy_header(rows)] = evaluation_cell("sampled", "entropy")
     if any(any(failed_episodes(row)) for row in rows):
         columns["failed episodes, training"] = lambda row: failed_episodes(row)[0]
         columns["failed episodes, evaluation"] = lambda row: failed_episodes(row)[1]
@@ -151,13 +154,13 @@ def _solved_after(row: Row) -> str:
     return "never"
 
 
-def _quick(rows: Rows) -> str:
-    chosen = [f"`{option(name)} {value}`" for name, value in presets.QUICK.items() if name != "game"]
+def _quick_note(rows: Rows) -> str:
+    options = [f"`{option(name)} {value}`" for name, value in presets.QUICK.items() if name != "game"]
     lr = presets.resolve({name: rows[0]["settings"]["run"][name] for name in ("game", "optimizer")}).update.lr
-    return f"`--quick` stands for {', '.join(chosen)}. Without it, the preset of `--lr` is {lr}."
+    return f"`--quick` stands for {', '.join(options)}. Without it, the preset of `--lr` is {lr}."
 
 
-def _entropy_head(rows: Rows) -> str:
+def _entropy_header(rows: Rows) -> str:
     return "entropy of a text, sampled (nats)" if write_texts(rows) else "entropy, sampled (nats)"
 
 
@@ -166,12 +169,15 @@ def _bonus_commands(rows: Rows) -> str:
     return " or ".join(f"`{command}`" for command in filter(None, commands))
 
 
-def _over_seeds(rows: Rows, settings: Sequence[str]) -> list[str]:
-    rates = [(f"won, {how}", how, "success_rate") for how in ("sampled", "greedy") if can_be_won(rows)]
+def _means_over_seeds(rows: Rows, settings: Sequence[str]) -> list[str]:
+    rates = [(f"won, {mode}", mode, "success_rate") for mode in ("sampled", "greedy") if can_be_won(rows)]
     rates += [("turns on the bonus, sampled", "sampled", "bonus_share")] if _bonus_commands(rows) else []
     columns = [
-        *(Column(head, number_at("evaluation", *keys, "value"), RATE, interval, ends=True) for head, *keys in rates),
-        Column(_entropy_head(rows), number_at("evaluation", "sampled", "entropy", "value"), text=interval),
+        *(
+            Column(header, number_at("evaluation", *keys, "value"), RATE, interval, clopper_pearson=True)
+            for header, *keys in rates
+        ),
+        Column(_entropy_header(rows), number_at("evaluation", "sampled", "entropy", "value"), text=interval),
     ]
     groups = [group for group in by_label(rows).values() if len(group) > 1]
     return [means_table(groups, settings, columns)] if groups else []

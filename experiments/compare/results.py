@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
-from experiments.compare.intervals import ABOVE_0, Range, over_runs
+from experiments.compare.intervals import ABOVE_0, Range, mean_over_runs
 from experiments.compare.runs import value_text
 from experiments.tables import interval, table
 
@@ -19,20 +19,22 @@ SOLVED = 0.9  # a game is solved when this fraction of the last 100 episodes was
 
 
 class Column(NamedTuple):
-    """A column of `means_table`. `within` and `ends` are arguments of `over_runs`."""
+    """A column of `means_table`. `value_range` and `clopper_pearson` are arguments of `mean_over_runs`."""
 
-    head: str
+    header: str
     measure: Measure
-    within: Range = ABOVE_0
-    text: Callable[[Mapping[str, float | None]], str] = partial(interval, form="z.3g")
-    ends: bool = False
+    value_range: Range = ABOVE_0
+    text: Callable[[Mapping[str, float | None]], str] = partial(interval, format_spec="z.3g")
+    clopper_pearson: bool = False
 
 
 def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequence[Column]) -> str:
     """Return a Markdown table of means, with one line for each group of runs."""
 
     def cell(group: Rows, column: Column) -> str:
-        mean = over_runs(values_of(group, column.measure), column.within, ends=column.ends)
+        mean = mean_over_runs(
+            values_of(group, column.measure), column.value_range, clopper_pearson=column.clopper_pearson
+        )
         return "" if mean is None else column.text(asdict(mean))
 
     lines = [
@@ -44,11 +46,11 @@ def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequen
         ]
         for group in groups
     ]
-    return table(["optimizer", *settings, "seeds", *(column.head for column in columns)], lines)
+    return table(["optimizer", *settings, "seeds", *(column.header for column in columns)], lines)
 
 
-def varied(row: Row) -> dict[str, Any]:
-    """Return the varied settings that apply to the run, with their values."""
+def setting_values(row: Row) -> dict[str, Any]:
+    """Return a dict: name -> value of each varied setting that applies to the run."""
     names, values = row["setting"], row["value"]  # lists only if several settings apply
     if isinstance(names, list):
         return dict(zip(names, values, strict=True))
@@ -56,20 +58,20 @@ def varied(row: Row) -> dict[str, Any]:
 
 
 def varied_settings(rows: Rows) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in varied(row)))
+    return list(dict.fromkeys(name for row in rows for name in setting_values(row)))
 
 
 def varied_cells(row: Row, settings: Sequence[str]) -> list[str]:
-    """Return the values of the varied settings as texts, or "" where one does not apply."""
-    values = varied(row)
+    """Return the text of each setting's value, or "" if the setting does not apply to the run."""
+    values = setting_values(row)
     return [value_text(values[name]) if name in values else "" for name in settings]
 
 
 def by_label(rows: Rows) -> dict[str, list[Row]]:
-    """Group the runs by labels such as "actde, q_lr 0.1"."""
+    """Return a dict: label, such as "actde, q_lr 0.1" -> runs."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        settings = (f"{name} {value_text(value)}" for name, value in varied(row).items())
+        settings = (f"{name} {value_text(value)}" for name, value in setting_values(row).items())
         groups.setdefault(", ".join([row["optimizer"], *settings]), []).append(row)
     return groups
 
@@ -93,20 +95,20 @@ def counts_bonus(rows: Rows) -> bool:
 
 def failed_episodes(row: Row) -> tuple[int, int]:
     """Return the numbers of failed episodes, in training and in evaluation."""
-    evaluation = sum(row["evaluation"][how]["errors"] for how in ("sampled", "greedy"))
+    evaluation = sum(row["evaluation"][mode]["errors"] for mode in ("sampled", "greedy"))
     return sum(row["curves"].get("errors", [])), evaluation  # results of earlier versions lack the curve
 
 
 def number_at(*keys: str) -> Measure:
-    """Return a measure that looks up `row[keys[0]][keys[1]]...`, or None if a key is missing."""
+    """Return a measure that looks up `row[keys[0]][keys[1]]...`. It returns None if a key is missing."""
 
-    def read(row: Row) -> Any:
+    def look_up(row: Row) -> Any:
         value: Any = row
         for key in keys:
             value = None if value is None else value.get(key)
         return value
 
-    return read
+    return look_up
 
 
 def values_of(rows: Rows, measure: Measure) -> list[float]:
@@ -119,6 +121,6 @@ winning_sequences = number_at("collapse", "wins", "effective")  # effective numb
 
 
 def effective_strategies(row: Row) -> float | None:
-    """Return the effective number of strategies, from the policy if possible, else as counted."""
-    of_policy = number_at("collapse", "strategies", "policy")(row)
-    return number_at("collapse", "strategies", "counted", "value")(row) if of_policy is None else of_policy
+    """Return the effective number of strategies, from the policy's entropies or else from the counts."""
+    policy_estimate = number_at("collapse", "strategies", "policy")(row)
+    return number_at("collapse", "strategies", "counted", "value")(row) if policy_estimate is None else policy_estimate

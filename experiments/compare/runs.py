@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from actde.config import value_type, written
+from actde.config import format_value, value_type
 from actde.registry import optimizer_class
 from agents.config import FIELDS, parse
 from agents.protocol import AgentError
@@ -23,13 +23,13 @@ Q_SETTINGS = frozenset(
 )
 RANGE = re.compile(r"([^,]+?)\.\.([^,]+)")
 DIGITS = 3  # significant digits of a number that is sampled from a range
-TRIES = 1000  # draws per wanted combination, after which sampling fails because there are too few combinations
+MAX_DRAWS = 1000  # draws per requested combination, after which sampling fails because there are too few combinations
 Combination = dict[str, Any]  # the value of each varied setting, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRun:
-    """One run of a grid. `varied` holds the varied settings that affect it."""
+    """One run of a grid. `varied` holds the names and values of the varied settings that affect the run."""
 
     optimizer: str
     seed: int
@@ -41,29 +41,29 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run as JSON. `results.varied` reads "setting" and "value"."""
-        names, values = ([pair[place] for pair in self.varied] for place in (0, 1))
+        """Return the run as JSON. `results.setting_values` reads "setting" and "value"."""
+        names, values = ([pair[index] for pair in self.varied] for index in (0, 1))
         setting, value = (names, values) if len(names) > 1 else (next(iter(names), None), next(iter(values), None))
         return {"name": self.name, "optimizer": self.optimizer, "seed": self.seed, "setting": setting, "value": value}
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults, `common` included.
+        """Return the settings of this run that are not defaults. `common` holds the settings of all runs.
 
         Raises:
             AgentError: a setting in `optimizer` is malformed or given twice.
         """
-        name, *own = self.optimizer.split("+")
-        given, varied = dict[str, Any](), dict(self.varied)
-        for text in own:
+        name, *own_texts = self.optimizer.split("+")
+        own_settings, varied = dict[str, Any](), dict(self.varied)
+        for text in own_texts:
             setting, values = parse_values(text)
             if len(values) != 1 or setting in ("optimizer", "seed"):
                 raise AgentError(f"expected NAME+SETTING=VALUE for an optimizer, got {self.optimizer!r}")
             if setting in varied:
                 raise AgentError(f"--vary {setting} would override the {setting} of {self.optimizer!r}: leave out one")
-            if setting in given:
+            if setting in own_settings:
                 raise AgentError(f"{self.optimizer!r} gives {setting} twice: leave out one")
-            given[setting] = values[0]
-        return {**common, "optimizer": name, "seed": self.seed, **given, **varied}
+            own_settings[setting] = values[0]
+        return {**common, "optimizer": name, "seed": self.seed, **own_settings, **varied}
 
 
 def grid_runs(
@@ -102,9 +102,9 @@ class Variation:
 
 
 def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combination]:
-    """Return all combinations of the varied settings, or `samples` distinct random ones.
+    """Return all combinations of the varied settings, or `samples` distinct random combinations.
 
-    A larger `samples` only adds combinations at the end.
+    `texts` are the values of `--vary`. A larger `samples` only adds combinations at the end.
 
     Raises:
         AgentError: a text is malformed, or does not fit `samples`.
@@ -115,44 +115,44 @@ def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combi
     if repeated := [name for name in names if names.count(name) > 1]:
         raise AgentError(f"--vary {repeated[0]} is given twice: give all of its values in one --vary")
     if samples is not None:
-        return _sampled(variations, samples)
+        return _sample_combinations(variations, samples)
     if ranges := [variation.name for variation in variations if variation.is_range]:
         raise AgentError(f"--vary {ranges[0]} is a range: add --samples N, or list its values as in 1,3,10")
     products = itertools.product(*(variation.values for variation in variations))
     return [dict(zip(names, values, strict=True)) for values in products]
 
 
-def _sampled(variations: Sequence[Variation], samples: int) -> list[Combination]:
+def _sample_combinations(variations: Sequence[Variation], samples: int) -> list[Combination]:
     if not variations:
         raise AgentError("--samples needs --vary, the settings whose values are sampled")
     rng = np.random.default_rng(0)
-    found = dict[tuple[Any, ...], None]()
-    for _ in range(TRIES * samples):
-        found[tuple(variation.draw(rng) for variation in variations)] = None
-        if len(found) == samples:
-            return [dict(zip((each.name for each in variations), values, strict=True)) for values in found]
-    raise AgentError(f"--vary has {len(found)} combinations: expected at most as many --samples, got {samples}")
+    draws = dict[tuple[Any, ...], None]()
+    for _ in range(MAX_DRAWS * samples):
+        draws[tuple(variation.draw(rng) for variation in variations)] = None
+        if len(draws) == samples:
+            return [dict(zip((variation.name for variation in variations), values, strict=True)) for values in draws]
+    raise AgentError(f"--vary has {len(draws)} combinations: expected at most as many --samples, got {samples}")
 
 
 def parse_variation(text: str) -> Variation:
     """Parse a list such as "lr=1e-4,1e-3" or a range such as "lr=1e-5..1e-3"."""
     name, _, values = text.partition("=")
     name = name.replace("-", "_")
-    ends = RANGE.fullmatch(values)
-    if ends is None or name not in FIELDS or value_type(FIELDS[name]) not in (int, float):
-        name, listed = parse_values(text)
-        return Variation(name=name, values=tuple(listed), is_range=False)
-    low, high = (parse(name, word) for word in ends.groups())
+    match = RANGE.fullmatch(values)
+    if match is None or name not in FIELDS or value_type(FIELDS[name]) not in (int, float):
+        name, parsed_values = parse_values(text)
+        return Variation(name=name, values=tuple(parsed_values), is_range=False)
+    low, high = (parse(name, word) for word in match.groups())
     whole = value_type(FIELDS[name]) is int
     if not all(isinstance(end, int if whole else int | float) for end in (low, high)) or not 0 < low < high < math.inf:
-        kind = "whole numbers" if whole else "numbers"
-        raise AgentError(f"expected {name}=LOW..HIGH with {kind} above 0 to sample a setting, got {text!r}")
+        number_noun = "whole numbers" if whole else "numbers"
+        raise AgentError(f"expected {name}=LOW..HIGH with {number_noun} above 0 to sample a setting, got {text!r}")
     return Variation(name=name, values=(low, high), is_range=True)
 
 
 def value_text(value: object) -> str:
-    """Return the value of a setting as `--vary` takes it."""
-    return value if isinstance(value, str) else written(value)
+    """Return the text of a setting's value, as `--vary` accepts it."""
+    return value if isinstance(value, str) else format_value(value)
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:

@@ -45,9 +45,9 @@ TEXTS = (
 
 
 def _strategy_columns(rows: Rows) -> list[Column]:
-    measured = [row["collapse"] for row in rows]
-    shares = dict.fromkeys(name for each in measured for name in each["strategies"]["shares"] or ())
-    ks = dict.fromkeys(k for each in measured if each["pass_at"] for k in each["pass_at"]["mean"])
+    collapses = [row["collapse"] for row in rows]
+    shares = dict.fromkeys(name for collapse in collapses for name in collapse["strategies"]["shares"] or ())
+    ks = dict.fromkeys(k for collapse in collapses if collapse["pass_at"] for k in collapse["pass_at"]["mean"])
     return [
         Column("strategies, counted", number_at("collapse", "strategies", "counted", "value"), ABOVE_1),
         Column("corrected", number_at("collapse", "strategies", "corrected"), ABOVE_1),
@@ -74,7 +74,9 @@ def collapse_section(rows: Rows, settings: Sequence[str], episodes: int) -> str:
         strategies += " Winning sequences: their effective number, counted, in games that were won."
 
     def means(columns: Sequence[Column]) -> str:
-        return means_table(by_label(rows).values(), settings, [one for one in columns if values_of(rows, one.measure)])
+        return means_table(
+            by_label(rows).values(), settings, [column for column in columns if values_of(rows, column.measure)]
+        )
 
     paragraphs = [
         "## Collapse",
@@ -94,10 +96,9 @@ def collapse_section(rows: Rows, settings: Sequence[str], episodes: int) -> str:
 
 
 def text_section(rows: Rows, settings: Sequence[str]) -> str:
-    """Return the section "Texts"."""
     groups = by_label(rows)
-    firsts = [group[0]["collapse"]["texts"]["samples"] for group in groups.values()]
-    lines = [[_cell(pairs[0][0]), *(_cell(text) for _, text in pairs)] for pairs in zip(*firsts, strict=False)]
+    first_samples = [group[0]["collapse"]["texts"]["samples"] for group in groups.values()]
+    lines = [[_cell(pairs[0][0]), *(_cell(text) for _, text in pairs)] for pairs in zip(*first_samples, strict=False)]
     paragraphs = [
         "## Texts",
         "Measured on the texts that the finished agents wrote, without dropout; means over seeds. Entropy and KL are"

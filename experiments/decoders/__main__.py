@@ -1,6 +1,6 @@
-"""Measure which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
+"""Test which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
 
-Stored results are kept, unless the version of `transformers` differs.
+Stored results are kept if they are from the installed version of `transformers`.
 """
 
 import json
@@ -22,27 +22,29 @@ from experiments.tables import table
 from games.files import atomic_write, exclusive, scratch_folder
 from games.untrusted_files import is_present, read_json
 
-CASES = {f"{part}, {dtype}": (part == "LoRA", dtype) for part in ("full", "LoRA") for dtype in LIMITS}
+CASES = {f"{method}, {dtype}": (method == "LoRA", dtype) for method in ("full", "LoRA") for dtype in LIMITS}
 
 
 class StoredRows(TypedDict, total=False):
-    """The content of the `.json` file: a version, and the result of `row` by architecture."""
+    """The content of the `.json` file: the version of `transformers`, and the results of `row` by architecture."""
 
     transformers: str
     rows: dict[str, dict[str, Any]]
 
 
-def row(name: str) -> dict[str, Any]:
-    """Return for each case an `Agreement` as a dict, or an error message."""
+def row(architecture: str) -> dict[str, Any]:
+    """Return a dict that maps each case to the fields of an `Agreement`, or to an error message."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        save(name, path := Path(folder) / name)
+        save(architecture, path := Path(folder) / architecture)
         results = {case: measure(path, lora=lora, dtype=dtype) for case, (lora, dtype) in CASES.items()}
     return {case: result if isinstance(result, str) else asdict(result) for case, result in results.items()}
 
 
 def report(rows: Mapping[str, Mapping[str, Any]], version: str) -> str:
-    refused = {name: set(row.values()) for name, row in rows.items() if all(isinstance(x, str) for x in row.values())}
+    refused = {
+        name: set(row.values()) for name, row in rows.items() if all(isinstance(result, str) for result in row.values())
+    }
     lines = [
         [
             name,

@@ -140,15 +140,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny_decoder(name: str, vocabulary: int) -> Any:
+def tiny_decoder(architecture: str, vocabulary_size: int) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    settings = ARCHITECTURES[name]
+    settings = ARCHITECTURES[architecture]
     if "text_config" in settings:
-        settings = settings | {"text_config": settings["text_config"] | {"vocab_size": vocabulary}}
+        settings = settings | {"text_config": settings["text_config"] | {"vocab_size": vocabulary_size}}
     else:
-        settings = SIZES | {"vocab_size": vocabulary} | settings
-    config = AutoConfig.for_model(name, **{key: value for key, value in settings.items() if value is not OMIT})
+        settings = SIZES | {"vocab_size": vocabulary_size} | settings
+    config = AutoConfig.for_model(architecture, **{key: value for key, value in settings.items() if value is not OMIT})
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         lm = AutoModelForCausalLM.from_config(config)

@@ -1,4 +1,4 @@
-"""Compare the log-probabilities of rollout, update and the `transformers` library."""
+"""Compare the log-probabilities that rollout, update and the `transformers` library compute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ LIMITS = {"float32": 1e-4, "bfloat16": 0.03}  # of the differences in `Agreement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How closely three computations of the log-probabilities agree, in nats."""
+    """Differences between three computations of the same log-probabilities, in nats."""
 
     update: float  # between rollout and update: the maximum over tokens in float32, the mean in bfloat16
     logits: float  # between update and the `transformers` library, likewise
@@ -38,10 +38,12 @@ class Agreement:
         return max(self.update, self.logits) < LIMITS[dtype]
 
 
-def save(name: str, folder: Path) -> None:
-    """Save a tiny decoder and a tokenizer, like a pretrained model."""
+def save(architecture: str, folder: Path) -> None:
+    """Save a tiny decoder and a tokenizer in the format of a pretrained model."""
     tokenizer = byte_tokenizer()
-    tiny_decoder(name, len(tokenizer) + 8).save_pretrained(folder)  # some tokenizer classes add tokens when loaded
+    tiny_decoder(architecture, len(tokenizer) + 8).save_pretrained(
+        folder
+    )  # some tokenizer classes add tokens when loaded
     tokenizer.save_pretrained(folder)
 
 
@@ -55,7 +57,7 @@ def byte_tokenizer() -> Any:
 
 
 def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
-    """Measure the decoder in `folder`. Return the error message if it is refused."""
+    """Measure the decoder in `folder`. If the decoder is refused, return the error message."""
     torch.manual_seed(0)
     try:
         config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})
@@ -67,50 +69,50 @@ def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
     differences, tokens = zip(*(_differences(model.eval(), tokenizer, mode) for mode in ("trie", "free")), strict=True)
-    joined = torch.cat(differences, dim=1)  # [2, choices]
-    update, logits = (joined.amax(1) if dtype == "float32" else joined.mean(1)).tolist()
+    all_differences = torch.cat(differences, dim=1)  # [2, choices]
+    update, logits = (all_differences.amax(1) if dtype == "float32" else all_differences.mean(1)).tolist()
     return Agreement(update=update, logits=logits, tokens=max(tokens))
 
 
 @torch.no_grad()
 def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
-    """Return the differences [2, tokens], and the length of the longest token sequence.
+    """Return differences of log-probabilities [2, tokens], and the length of the longest token sequence.
 
-    The rows compare the update with the rollout and with the `transformers` library.
+    The first row compares update and rollout. The second row compares update and the `transformers` library.
     """
     segments = play(model, tokenizer, mode)
-    rollout = RolloutBatch(segments, credit="token")
-    part = rollout.micro_batch(range(len(rollout)))
-    recorded = torch.tensor([choice.logprob for segment in segments for choice in segment.choices])[part.choice_index]
+    rollout_batch = RolloutBatch(segments, credit="token")
+    batch = rollout_batch.micro_batch(range(len(rollout_batch)))
+    rollout = torch.tensor([choice.logprob for segment in segments for choice in segment.choices])[batch.choice_index]
     with model.mode(training=True):
-        logprobs = model(part.tokens, part.choices).logprobs
-    updated = logprobs.gather(1, part.choices.chosen[:, None])[:, 0]
+        logprobs = model(batch.tokens, batch.choices).logprobs
+    update = logprobs.gather(1, batch.choices.chosen[:, None])[:, 0]
     with model.in_trunk_dtype():
-        logits = model.lm(input_ids=part.tokens, use_cache=False).logits
-    theirs = _chosen_logprobs(logits[part.choices.rows, part.choices.positions].float(), part.choices)
-    return torch.stack([(updated - recorded).abs(), (updated - theirs).abs()]), part.tokens.shape[1]
+        logits = model.lm(input_ids=batch.tokens, use_cache=False).logits
+    library = _chosen_logprobs(logits[batch.choices.rows, batch.choices.positions].float(), batch.choices)
+    return torch.stack([(update - rollout).abs(), (update - library).abs()]), batch.tokens.shape[1]
 
 
 def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
     """Return the log-probabilities [N] of the sampled tokens. The softmax is over the allowed tokens."""
     if choices.whole_vocabulary:
         return logits.log_softmax(-1).gather(1, choices.alternatives[:, :1])[:, 0]
-    offered = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)
-    return offered.log_softmax(-1).gather(1, choices.chosen[:, None])[:, 0]
+    allowed = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)
+    return allowed.log_softmax(-1).gather(1, choices.chosen[:, None])[:, 0]
 
 
 def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Sequence[Segment]:
-    """Play episodes of random text that are longer than every attention window."""
+    """Play episodes of random text, each of which is longer than every attention window."""
     agent = LanguageModelAgent(model, tokenizer, mode=mode, record=True, max_command_tokens=8)
     rng = np.random.default_rng(0)
-    for number in range(TURNS):
-        agent.act([_turn(rng, episode, number) for episode in range(EPISODES)])
+    for turn in range(TURNS):
+        agent.act([_turn(rng, episode, turn) for episode in range(EPISODES)])
     end = EpisodeEnd(episode=0, observation="", info={}, reward=1.0, terminated=True, truncated=False)
     agent.end([replace(end, episode=episode) for episode in range(EPISODES)])
     return agent.take_segments()
 
 
-def _turn(rng: np.random.Generator, episode: int, number: int) -> Turn:
+def _turn(rng: np.random.Generator, episode: int, turn: int) -> Turn:
     text = " ".join(rng.choice(WORDS, size=6 + 4 * episode))
     return Turn(
         episode=episode,
@@ -118,6 +120,6 @@ def _turn(rng: np.random.Generator, episode: int, number: int) -> Turn:
         observation=f"you see {text}\n",
         info={"admissible_commands": COMMANDS},
         reward=0.0,
-        first=number == 0,
+        first=turn == 0,
         prompt="> ",
     )

@@ -1,6 +1,7 @@
 """Measure how close ACTDE, re-centred ACTDE and MPO get to a limit: `python -m experiments.limits --out docs/limits`.
 
-The limit is the policy softmax(log pi_0 + Q^pi / tau). A cell is one problem, tau, torch optimizer and learner.
+The limit is the policy softmax(log pi_0 + Q^pi / tau), where pi_0 is the initial policy. A cell holds the results for
+one problem, tau, torch optimizer and learner.
 """
 
 import json
@@ -23,7 +24,7 @@ RESULTS, REPORT = "results.json", "README.md"
 LEARNERS = {"ACTDE": ("actde", False, 1), "re-centred": ("actde", True, 11), "MPO": ("mpo", False, 11)}
 TAUS = (0.2, 20.0, 2.0)  # divided by `MDP.scale`, in the order of the measurement
 ROLLOUTS = {"bandit": 200, "five arms": 300, "acyclic MDPs": 500, "dilemma": 300}
-WITHIN = 0.01  # nats, the largest distance at which a policy counts as being at the limit
+TOLERANCE = 0.01  # nats, the largest distance at which a policy counts as being at the limit
 TEXT = """# Where ACTDE, re-centred ACTDE and MPO end, on tables
 
     python -m experiments.limits --out docs/limits  # needs a quiet machine
@@ -54,14 +55,14 @@ those of re-centred ACTDE.
 """
 
 
-def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
-    """Train one learner on one problem. `share` is tau divided by `MDP.scale`.
+def measure(problem: str, tau_over_scale: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
+    """Train one learner on one problem. `tau_over_scale` is tau divided by `MDP.scale`.
 
     Return tau, the numbers of `Curve`, and these distances from the limit in nats:
 
-    * "end": after `ROLLOUTS` rollouts
-    * "worst": the largest from then on
-    * "last": after the last rollout
+    * "end": the distance after `ROLLOUTS` rollouts
+    * "worst": the largest distance from then on
+    * "last": the distance after the last rollout
     """
     import torch
 
@@ -70,20 +71,26 @@ def measure(problem: str, share: float, torch_optimizer: str, learner: str) -> d
     from experiments.limits.mdps import PROBLEMS
 
     torch.set_num_threads(1)
-    name, recentre_q, times = LEARNERS[learner]
+    name, recentre_q, length_factor = LEARNERS[learner]
     mdp = PROBLEMS[problem](torch.Generator().manual_seed(0))
     curve = train(
         mdp,
         lambda config: make_optimizer(name, config),
-        tau=share * mdp.scale,
+        tau=tau_over_scale * mdp.scale,
         torch_optimizer=torch_optimizer,
         rollouts=ROLLOUTS[problem],
-        times=times,
+        length_factor=length_factor,
         recentre_q=recentre_q,
     )
-    later = curve.distances[CHECKS - 1 :]
-    numbers = {"end": later[0], "worst": max(later), "last": later[-1], "start": curve.start, "spread": curve.spread}
-    return {"tau": share * mdp.scale, **{key: float(f"{number:.3g}") for key, number in numbers.items()}}
+    final_distances = curve.distances[CHECKS - 1 :]
+    numbers = {
+        "end": final_distances[0],
+        "worst": max(final_distances),
+        "last": final_distances[-1],
+        "start": curve.initial_distance,
+        "spread": curve.spread,
+    }
+    return {"tau": tau_over_scale * mdp.scale, **{key: float(f"{number:.3g}") for key, number in numbers.items()}}
 
 
 def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
@@ -92,36 +99,45 @@ def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
     for name, cell in cells.items():
         key, learner = name.rsplit(", ", 1)
         rows.setdefault(key, {})[learner] = cell
-    heads = ["problem", "tau", "torch optimizer", "spread / tau", "pi_0", *LEARNERS]
-    lines = table(heads, (_line(key, row) for key, row in rows.items()))
-    return TEXT.format(within=WITHIN, table=lines, summary=_summary(cells))
+    headers = ["problem", "tau", "torch optimizer", "spread / tau", "pi_0", *LEARNERS]
+    lines = table(headers, (_line(key, row) for key, row in rows.items()))
+    return TEXT.format(within=TOLERANCE, table=lines, summary=_summary(cells))
 
 
 def _line(key: str, row: Mapping[str, Mapping[str, Any]]) -> list[str]:
     problem, _, torch_optimizer = key.split(", ")
-    some = row.get("re-centred") or next(iter(row.values()))  # its limit is that of the last policy
+    limit_cell = row.get("re-centred") or next(iter(row.values()))  # its limit is that of the last policy
     cells = [_cell(row[learner], later=learner != "ACTDE") if learner in row else "" for learner in LEARNERS]
-    return [problem, f"{some['tau']:.3g}", torch_optimizer, f"{some['spread']:.2g}", f"{some['start']:.2g}", *cells]
+    return [
+        problem,
+        f"{limit_cell['tau']:.3g}",
+        torch_optimizer,
+        f"{limit_cell['spread']:.2g}",
+        f"{limit_cell['start']:.2g}",
+        *cells,
+    ]
 
 
 def _cell(cell: Mapping[str, Any], *, later: bool) -> str:
     numbers = (cell["end"], cell["worst"]) if later else (cell["end"],)
-    return ", ".join(f"**{x:.2g}**" if x > WITHIN else f"{x:.2g}" for x in numbers)
+    return ", ".join(f"**{x:.2g}**" if x > TOLERANCE else f"{x:.2g}" for x in numbers)
 
 
 def _summary(cells: Mapping[str, Mapping[str, Any]]) -> str:
     sentences = []
     for learner in LEARNERS:
-        own = [cell for name, cell in cells.items() if name.endswith(f", {learner}")]
-        stay = sum(max(cell["end"], cell["worst"]) <= WITHIN for cell in own)
+        learner_cells = [cell for name, cell in cells.items() if name.endswith(f", {learner}")]
+        within_tolerance = sum(max(cell["end"], cell["worst"]) <= TOLERANCE for cell in learner_cells)
         verb = "ends" if learner == "ACTDE" else "ends and stays"
-        sentences.append(f"* {learner} {verb} within {WITHIN} nats in {stay} of {len(own)} rows.")
+        sentences.append(
+            f"* {learner} {verb} within {TOLERANCE} nats in {within_tolerance} of {len(learner_cells)} rows."
+        )
     return "\n".join(sentences)
 
 
-def _place(item: tuple[str, Any]) -> tuple[int, float]:
-    problem, share, *_ = item[0].split(", ")
-    return list(ROLLOUTS).index(problem), float(share)
+def _row_position(item: tuple[str, Any]) -> tuple[int, float]:
+    problem, tau_over_scale, *_ = item[0].split(", ")
+    return list(ROLLOUTS).index(problem), float(tau_over_scale)
 
 
 def main(out: Annotated[Path, typer.Option(help="folder of README.md and results.json")]) -> None:
@@ -129,13 +145,13 @@ def main(out: Annotated[Path, typer.Option(help="folder of README.md and results
     with exclusive(out, RESULTS, REPORT):
         path = out / RESULTS
         cells = read_json(path, dict[str, dict[str, Any]], error=AgentError) if path.exists() else {}
-        for share, problem, torch_optimizer, learner in product(TAUS, ROLLOUTS, ("adamw", "sgd"), LEARNERS):
-            name = f"{problem}, {share}, {torch_optimizer}, {learner}"
+        for tau_over_scale, problem, torch_optimizer, learner in product(TAUS, ROLLOUTS, ("adamw", "sgd"), LEARNERS):
+            name = f"{problem}, {tau_over_scale}, {torch_optimizer}, {learner}"
             if name not in cells:
-                cells[name] = measure(problem, share, torch_optimizer, learner)
+                cells[name] = measure(problem, tau_over_scale, torch_optimizer, learner)
                 atomic_write(path, json.dumps(cells, indent=1) + "\n")
                 typer.echo(f"{name}: {cells[name]['end']} nats, later at most {cells[name]['worst']}")
-        atomic_write(out / REPORT, report(dict(sorted(cells.items(), key=_place))))
+        atomic_write(out / REPORT, report(dict(sorted(cells.items(), key=_row_position))))
 
 
 if __name__ == "__main__":

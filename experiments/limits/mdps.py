@@ -19,9 +19,9 @@ class MDP:
     Attributes:
         rewards: [R, S, A] mean reward.
         noise: standard deviation of the rewards.
-        transitions: [R, S, A, S] probability of the next state. The rest is the probability that the episode ends.
+        transitions: [R, S, A, S] probability of each next state. With the remaining probability, the episode ends.
         turns: number of turns in a rollout.
-        start: [R, S, A] the initial policy pi_0.
+        initial_policy: [R, S, A] pi_0.
         scale: order of magnitude of the differences between the Q-values of a state.
     """
 
@@ -30,11 +30,11 @@ class MDP:
     transitions: Tensor
     discount: float
     turns: int
-    start: Tensor
+    initial_policy: Tensor
     scale: float = 1.0
 
     def q(self, policy: Tensor) -> Tensor:
-        """Solve Bellman's equation for Q^pi [R, S, A] of a policy [R, S, A]."""
+        """Return the exact Q^pi [R, S, A] of a policy [R, S, A], from Bellman's equation."""
         chain = torch.einsum("rsat,rsa->rst", self.transitions, policy)
         values = torch.linalg.solve(
             torch.eye(chain.shape[1], dtype=torch.float64) - self.discount * chain, (policy * self.rewards).sum(-1)
@@ -42,7 +42,7 @@ class MDP:
         return self.rewards + self.discount * torch.einsum("rsat,rt->rsa", self.transitions, values)
 
 
-def _policies(rng: torch.Generator, states: int, actions: int) -> Tensor:
+def _random_policies(rng: torch.Generator, states: int, actions: int) -> Tensor:
     """Return random policies [R, S, A] with probabilities of at least 1 / (2 A)."""
     weights = torch.rand(COPIES, states, actions, generator=rng, dtype=torch.float64)
     return 0.5 / actions + 0.5 * weights / weights.sum(-1, keepdim=True)
@@ -57,7 +57,7 @@ def bandit(means: list[float], rng: torch.Generator) -> MDP:
         transitions=torch.zeros(*rewards.shape, 1, dtype=torch.float64),
         discount=1.0,
         turns=1,
-        start=_policies(rng, 1, len(means)),
+        initial_policy=_random_policies(rng, 1, len(means)),
         scale=scale,
     )
 
@@ -67,17 +67,32 @@ def acyclic(rng: torch.Generator) -> MDP:
     layers = ((0,), (1, 2), (3, 4))
     rewards = torch.rand(COPIES, 5, 3, generator=rng, dtype=torch.float64)
     transitions = torch.zeros(COPIES, 5, 3, 5, dtype=torch.float64)
-    for here, there in pairwise(layers):
-        weights = torch.rand(COPIES, len(here), 3, len(there), generator=rng, dtype=torch.float64)
-        transitions[:, here[0] : here[-1] + 1, :, there[0] : there[-1] + 1] = weights / weights.sum(-1, keepdim=True)
-    return MDP(rewards=rewards, noise=0.2, transitions=transitions, discount=1.0, turns=3, start=_policies(rng, 5, 3))
+    for layer, next_layer in pairwise(layers):
+        weights = torch.rand(COPIES, len(layer), 3, len(next_layer), generator=rng, dtype=torch.float64)
+        probabilities = weights / weights.sum(-1, keepdim=True)
+        transitions[:, layer[0] : layer[-1] + 1, :, next_layer[0] : next_layer[-1] + 1] = probabilities
+    return MDP(
+        rewards=rewards,
+        noise=0.2,
+        transitions=transitions,
+        discount=1.0,
+        turns=3,
+        initial_policy=_random_policies(rng, 5, 3),
+    )
 
 
 def dilemma(rng: torch.Generator) -> MDP:
     """Return the post's iterated prisoner's dilemma. The state is the player's own last action."""
     rewards = torch.tensor(PAYOFFS["post"], dtype=torch.float64).T.expand(COPIES, -1, -1)  # [before][now]
-    following = torch.eye(2, dtype=torch.float64).expand(COPIES, 2, 2, 2)  # the next state is the action
-    return MDP(rewards=rewards, noise=0.2, transitions=following, discount=0.5, turns=4, start=_policies(rng, 2, 2))
+    transitions = torch.eye(2, dtype=torch.float64).expand(COPIES, 2, 2, 2)  # the next state is the action
+    return MDP(
+        rewards=rewards,
+        noise=0.2,
+        transitions=transitions,
+        discount=0.5,
+        turns=4,
+        initial_policy=_random_policies(rng, 2, 2),
+    )
 
 
 PROBLEMS: dict[str, Callable[[torch.Generator], MDP]] = {

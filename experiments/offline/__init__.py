@@ -1,1 +1,1 @@
-"""Compare learners of recorded play, and learners of their own play."""
+"""Compare agents that learn from recorded play with agents that learn from their own play."""

@@ -1,4 +1,4 @@
-"""Compare the learners of recorded play: `python -m experiments.offline --out docs/offline`.
+"""Run the comparison of learners: `python -m experiments.offline --out docs/offline`.
 
 Stored runs are not repeated, unless their settings have changed. Interrupted runs are resumed.
 """
@@ -23,7 +23,7 @@ from experiments.compare.measure import measure_run
 from experiments.compare.results import number_at
 from experiments.offline.contrasts import SEEDS
 from experiments.offline.report import EPISODES, report
-from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, explicit
+from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, explicit_settings
 from experiments.tables import json_text
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json
@@ -49,41 +49,43 @@ class Results(TypedDict):
     cells: dict[str, dict[str, dict[str, Any]]]  # the numbers of a run, by "TASK, LEARNER" and by seed
 
 
-def current(results: Results) -> Results:
-    """Return the results without those of earlier settings.
+def current_results(results: Results) -> Results:
+    """Return those results that were made with the present settings.
 
-    If the settings of `PRIOR` have changed, all results of the task are dropped.
+    If a task's settings of `PRIOR` have changed, all results of the task are dropped.
     """
     settings = {
-        f"{task}, {learner}": {key: value for key, value in own.items() if key != "seed"}
+        f"{task}, {learner}": {key: value for key, value in run_settings.items() if key != "seed"}
         for task in TASKS
         for learner in LEARNERS
         if learner not in TASKS[task].without
-        for own in [explicit(TASKS[task], learner, 0, Path(PRIOR))]
+        for run_settings in [explicit_settings(TASKS[task], learner, 0, Path(PRIOR))]
     }
-    same = {name for name, own in settings.items() if results["settings"].get(name) == own}
-    kept = {name for name in same if f"{name.partition(', ')[0]}, {PRIOR}" in same}
-    return {"settings": settings, "cells": {name: cells for name, cells in results["cells"].items() if name in kept}}
+    unchanged = {name for name, run_settings in settings.items() if results["settings"].get(name) == run_settings}
+    valid = {name for name in unchanged if f"{name.partition(', ')[0]}, {PRIOR}" in unchanged}
+    return {"settings": settings, "cells": {name: cells for name, cells in results["cells"].items() if name in valid}}
 
 
-def complete(results: Results, task: str, seed: int, root: Path, on_run: Callable[[str, dict[str, Any]], None]) -> None:
-    """Train and measure the learners of a task that lack a result for `seed`."""
+def complete_runs(
+    results: Results, task: str, seed: int, root: Path, on_run: Callable[[str, dict[str, Any]], None]
+) -> None:
+    """Train and measure each learner that has no result for this task and seed."""
     cells = results["cells"]
-    names = {learner: f"{task}, {learner}" for learner in LEARNERS if learner not in TASKS[task].without}
-    missing = [learner for learner, name in names.items() if str(seed) not in cells.get(name, {})]
+    keys = {learner: f"{task}, {learner}" for learner in LEARNERS if learner not in TASKS[task].without}
+    missing = [learner for learner, name in keys.items() if str(seed) not in cells.get(name, {})]
     for learner in dict.fromkeys([PRIOR, *missing]) if missing else ():
-        numbers = run(task, learner, seed, root)
+        numbers = train_and_measure(task, learner, seed, root)
         if learner in missing:
-            cells.setdefault(names[learner], {})[str(seed)] = numbers
-            on_run(f"{names[learner]}, seed {seed}", numbers)
+            cells.setdefault(keys[learner], {})[str(seed)] = numbers
+            on_run(f"{keys[learner]}, seed {seed}", numbers)
 
 
-def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
-    """Complete a run in a subfolder of `root`. Return its numbers, or its error if it diverged."""
+def train_and_measure(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
+    """Train a learner in a subfolder of `root`. Return its measures, or its error if training diverged."""
     from agents.training.factory import make_trainer
 
     folder, prior = (root / task / f"{name.replace(' ', '-')}-seed{seed}" for name in (learner, PRIOR))
-    config = presets.resolve(explicit(TASKS[task], learner, seed, prior))
+    config = presets.resolve(explicit_settings(TASKS[task], learner, seed, prior))
     started = (folder / SETTINGS).is_file()
     if started and (changed := changed_setting(folder, config)):
         raise AgentError(f"{changed}; give another --runs")
@@ -97,15 +99,15 @@ def run(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
     with exclusive(folder):
         measures = measure_run(folder, config, episodes=EPISODES, tests=TASKS[task].tests)
         if learner == "decision":
-            measures = {**measures, "wanting_0": wanting_0(folder, config, TASKS[task].tests)}
+            measures = {**measures, "wanting_0": evaluate_with_target_0(folder, config, TASKS[task].tests)}
     numbers = {
-        name: rounded(value, 4) for name, at in MEASURES.items() if (value := number_at(*at)(measures)) is not None
+        name: rounded(value, 4) for name, keys in MEASURES.items() if (value := number_at(*keys)(measures)) is not None
     }
     return numbers | {"episodes": EPISODES, "minutes": round(read_metrics(folder)[-1]["seconds"] / 60, 1)}
 
 
-def wanting_0(folder: Path, config: TrainConfig, tests: str) -> dict[str, Any]:
-    """Evaluate a `decision` agent with a target return of 0."""
+def evaluate_with_target_0(folder: Path, config: TrainConfig, tests: str) -> dict[str, Any]:
+    """Evaluate the `decision` agent in `folder` with a target return of 0."""
     agent = make_agent(str(folder), seed=20_000 + config.run.seed, wanted_return=0.0)
     return evaluate(
         agent,
@@ -124,27 +126,27 @@ def main(
     seeds: Annotated[str, typer.Option(help="seeds, joined by commas")] = ",".join(map(str, SEEDS)),
 ) -> None:
     """Complete the missing runs of the tasks, and write the report."""
-    names = [] if tasks == "none" else tasks.split(",")
-    if unknown := [name for name in names if name not in TASKS]:
+    task_names = [] if tasks == "none" else tasks.split(",")
+    if unknown := [name for name in task_names if name not in TASKS]:
         raise AgentError(f"--tasks expects some of {', '.join(TASKS)}, or none, got {unknown[0]!r}")
-    chosen = seeds.split(",")
-    if unknown := [seed for seed in chosen if seed not in map(str, SEEDS)]:
+    seed_names = seeds.split(",")
+    if unknown := [seed for seed in seed_names if seed not in map(str, SEEDS)]:
         raise AgentError(f"--seeds expects some of {', '.join(map(str, SEEDS))}, got {unknown[0]!r}")
-    for option, given in (("--tasks", names), ("--seeds", chosen)):
-        if repeated := [word for word in given if given.count(word) > 1]:
+    for option, values in (("--tasks", task_names), ("--seeds", seed_names)):
+        if repeated := [value for value in values if values.count(value) > 1]:
             raise AgentError(f"{option} gives {repeated[0]} twice: leave out one")
     with exclusive(out, RESULTS, REPORT):
         path = out / RESULTS
         empty = Results(settings={}, cells={})
-        results = current(read_json(path, Results, error=AgentError) if path.exists() else empty)
+        results = current_results(read_json(path, Results, error=AgentError) if path.exists() else empty)
 
         def write(name: str, numbers: dict[str, Any]) -> None:
             atomic_write(path, json_text(results))
             typer.echo(f"{name}: {numbers}")
 
-        for name in names:
-            for seed in map(int, chosen):
-                complete(results, name, seed, runs, write)
+        for name in task_names:
+            for seed in map(int, seed_names):
+                complete_runs(results, name, seed, runs, write)
         atomic_write(path, json_text(results))
         atomic_write(out / REPORT, report(results["cells"]))
 

@@ -1,4 +1,4 @@
-"""The seeds and the contrasts of the comparison."""
+"""The seeds and the contrasts of the comparison of learners."""
 
 from typing import Literal, NamedTuple
 
@@ -7,7 +7,7 @@ TUNING_SEED = 100  # the settings were chosen on this seed
 
 
 class Contrast(NamedTuple):
-    """The measure of `first` minus that of `second`, at equal seeds."""
+    """The difference of a measure between two learners at equal seeds: `first` minus `second`."""
 
     first: str
     second: str
@@ -22,6 +22,6 @@ CONTRASTS = (
     Contrast("actde", "ppo as actde"),
     Contrast("actde", "ppo as actde", "kl"),
 )
-"""When they were fixed: the first three before the first run of these seeds, the fourth before the runs of `actde`, and
-the last two before those of `ppo as actde`.
+"""The first three were fixed before the first run of these seeds, the fourth was fixed before the runs of `actde`, and
+the last two were fixed before the runs of `ppo as actde`.
 """

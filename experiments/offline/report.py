@@ -1,10 +1,10 @@
-"""Write the report of the comparison."""
+"""Write the report of the comparison of learners."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from experiments.compare.intervals import ABOVE_0, ANY, RATE, Range, holm, over_runs, paired_p
+from experiments.compare.intervals import ABOVE_0, ANY, RATE, Range, holm, mean_over_runs, paired_p
 from experiments.offline.contrasts import CONTRASTS, SEEDS, TUNING_SEED, Contrast
 from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, Task
 from experiments.tables import interval, table
@@ -21,7 +21,7 @@ COLUMNS: Mapping[str, tuple[str, Range, bool]] = {
     "text_kl": ("KL to pi_0, per token", ABOVE_0, False),
     "entropy": ("entropy", ABOVE_0, False),
 }
-OF_TEXTS = {"won": "reward", "kl": "text_kl"}  # measures of contrasts if the agents write texts
+TEXT_MEASURES = {"won": "reward", "kl": "text_kl"}  # measures of contrasts if the agents write texts
 SOURCES = {"prior": "recorded play", "data": "recorded play", "scratch": "recorded play", "own": "own play"}
 TEXT = """# Learners of recorded play
 
@@ -162,8 +162,8 @@ Numbers = Mapping[str, Mapping[str, Any]]  # the numbers of a learner's runs, by
 
 
 def report(cells: Mapping[str, Numbers]) -> str:
-    by_task = {task: {learner: cells.get(f"{task}, {learner}", {}) for learner in LEARNERS} for task in TASKS}
-    p_values = [p for runs in by_task.values() for *_, p in _tested(runs)]
+    runs_of = {task: {learner: cells.get(f"{task}, {learner}", {}) for learner in LEARNERS} for task in TASKS}
+    p_values = [p for runs in runs_of.values() for *_, p in _test_contrasts(runs)]
     return TEXT.format(
         prior=f"`{PRIOR}`",
         seeds=", ".join(map(str, SEEDS)),
@@ -173,64 +173,71 @@ def report(cells: Mapping[str, Numbers]) -> str:
         tasks=len(TASKS),
         contrasts=len(p_values),
         smallest=f"{min(holm(p_values), default=1.0):.2g}",
-        sections="\n".join(_section(name, task, by_task[name]) for name, task in TASKS.items()),
+        sections="\n".join(_section(name, task, runs_of[name]) for name, task in TASKS.items()),
     )
 
 
 def _section(name: str, task: Task, runs: Mapping[str, Numbers]) -> str:
-    runs = {learner: of_seeds for learner, of_seeds in runs.items() if learner not in task.without}
+    runs = {learner: by_seed for learner, by_seed in runs.items() if learner not in task.without}
     if not any(runs.values()):
         return f"## {task.title}\n\n`{task.game}`: not measured yet.\n"
-    prior, drawn, own = (part["episodes"] * part["iterations"] for part in (task.prior, task.offline, task.own))
+    prior_play, offline, own_play = (
+        settings["episodes"] * settings["iterations"] for settings in (task.prior, task.offline, task.own)
+    )
     source = (
-        f"Recorded play: `--data {task.data}`, of which `{PRIOR}` draws {prior} episodes."
+        f"Recorded play: `--data {task.data}`, of which `{PRIOR}` draws {prior_play} episodes."
         if task.data
-        else f"`{PRIOR}` plays {prior} episodes with an unchanged policy, which are the recorded play."
+        else f"`{PRIOR}` plays {prior_play} episodes with an unchanged policy, which are the recorded play."
     )
     turns = "1 turn" if task.common["max_turns"] == 1 else f"{task.common['max_turns']} turns"
-    about = (
-        f"`{task.game}`, at most {turns}. {source} A learner of recorded play draws {drawn}"
-        f" episodes, with repetitions. A learner of its own play plays {own} episodes."
+    description = (
+        f"`{task.game}`, at most {turns}. {source} A learner of recorded play draws {offline}"
+        f" episodes, with repetitions. A learner of its own play plays {own_play} episodes."
     )
     notes = (texts.get(name, "") for texts in (REFERENCES, FINDINGS))
-    parts = (f"## {task.title}", about, SETTINGS.get(name, ""), _table(runs), _contrasts(runs), *notes)
-    return "\n\n".join(filter(None, parts)) + "\n"
+    paragraphs = (f"## {task.title}", description, SETTINGS.get(name, ""), _table(runs), _contrasts(runs), *notes)
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
 def _table(runs: Mapping[str, Numbers]) -> str:
-    everything = [numbers for of_seeds in runs.values() for numbers in of_seeds.values()]
-    shown = [name for name in COLUMNS if any(name in numbers for numbers in everything)]
-    if "reward" in shown and all(numbers.get("score") == numbers.get("reward") for numbers in everything):
-        shown.remove("score")
+    all_numbers = [numbers for by_seed in runs.values() for numbers in by_seed.values()]
+    columns = [name for name in COLUMNS if any(name in numbers for numbers in all_numbers)]
+    if "reward" in columns and all(numbers.get("score") == numbers.get("reward") for numbers in all_numbers):
+        columns.remove("score")
     lines = [
-        [learner, SOURCES[LEARNERS[learner].kind], _seeds(of_seeds), *(_cell(learner, of_seeds, x) for x in shown)]
-        for learner, of_seeds in runs.items()
+        [
+            learner,
+            SOURCES[LEARNERS[learner].kind],
+            _seed_count(by_seed),
+            *(_cell(learner, by_seed, column) for column in columns),
+        ]
+        for learner, by_seed in runs.items()
     ]
-    return table(["learner", "learns from", "seeds", *(COLUMNS[name][0] for name in shown)], lines)
+    return table(["learner", "learns from", "seeds", *(COLUMNS[name][0] for name in columns)], lines)
 
 
-def _seeds(of_seeds: Numbers) -> str:
-    diverged = sum("error" in numbers for numbers in of_seeds.values())
-    return f"{len(of_seeds)}" + (f", {diverged} diverged" if diverged else "")
+def _seed_count(by_seed: Numbers) -> str:
+    diverged = sum("error" in numbers for numbers in by_seed.values())
+    return f"{len(by_seed)}" + (f", {diverged} diverged" if diverged else "")
 
 
-def _cell(learner: str, of_seeds: Numbers, name: str) -> str:
-    if not of_seeds:
+def _cell(learner: str, by_seed: Numbers, column: str) -> str:
+    if not by_seed:
         return "not measured yet"
-    if name == "kl" and LEARNERS[learner].kind in ("prior", "scratch"):
+    if column == "kl" and LEARNERS[learner].kind in ("prior", "scratch"):
         return "0" if learner == PRIOR else "-"  # the stored KL is that to the random weights
-    _, within, ends = COLUMNS[name]
-    return _mean([numbers[name] for numbers in of_seeds.values() if name in numbers], within, ends=ends)
+    _, value_range, exact_ends = COLUMNS[column]
+    return _mean([numbers[column] for numbers in by_seed.values() if column in numbers], value_range, ends=exact_ends)
 
 
-def _tested(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float], float]]:
-    """Return each contrast with its measure, its differences over seeds and its p-value."""
-    writes = any("text_kl" in numbers for of_seeds in runs.values() for numbers in of_seeds.values())
+def _test_contrasts(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float], float]]:
+    """Return (contrast, measure, differences by seed, p-value) for each contrast with two or more seeds."""
+    texts = any("text_kl" in numbers for by_seed in runs.values() for numbers in by_seed.values())
     tested: list[tuple[Contrast, str, list[float], float]] = []
     for contrast in CONTRASTS:
-        measure = OF_TEXTS[contrast.measure] if writes else contrast.measure
+        measure = TEXT_MEASURES[contrast.measure] if texts else contrast.measure
         first, second = (
-            {seed: of[measure] for seed, of in runs.get(name, {}).items() if measure in of}
+            {seed: numbers[measure] for seed, numbers in runs.get(name, {}).items() if measure in numbers}
             for name in (contrast.first, contrast.second)
         )
         differences = [first[seed] - second[seed] for seed in first if seed in second]
@@ -240,7 +247,7 @@ def _tested(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float
 
 
 def _contrasts(runs: Mapping[str, Numbers]) -> str:
-    tested = _tested(runs)
+    tested = _test_contrasts(runs)
     lines = [
         [
             COLUMNS[measure][0],
@@ -254,6 +261,6 @@ def _contrasts(runs: Mapping[str, Numbers]) -> str:
     return table(["measure", "contrast", "seeds", "difference", "p (Holm)"], lines) if lines else ""
 
 
-def _mean(values: Sequence[float], within: Range, *, ends: bool = False) -> str:
-    estimate = over_runs(values, within, ends=ends)
+def _mean(values: Sequence[float], value_range: Range, *, ends: bool = False) -> str:
+    estimate = mean_over_runs(values, value_range, clopper_pearson=ends)
     return "" if estimate is None else interval(asdict(estimate))

@@ -1,4 +1,4 @@
-"""The settings of every run of the comparison, by task and learner."""
+"""The settings of every run of the comparison of learners, by task and learner."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 Settings = Mapping[str, Any]
 PRIOR = "pi_0"
-"""The run from which most others start. It imitates the recorded play, or creates it if the task has none."""
+"""The run from which most other runs start. It imitates recorded play, or generates it if the task has none."""
 
 
 class Task(NamedTuple):
-    """A game, and the settings of its runs."""
+    """One or more games, and the settings of the runs on them."""
 
     title: str
     game: str  # of the training
@@ -26,7 +26,7 @@ class Task(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """A learner. Its settings override those of the task."""
+    """An optimizer and its settings, which override those that a task has for all learners."""
 
     optimizer: str
     # "prior" is the run `PRIOR`, "data" learns from recorded play, and "scratch" does so without a start from `PRIOR`
@@ -164,14 +164,14 @@ TASKS: Mapping[str, Task] = {
 }
 
 
-def explicit(task: Task, learner: str, seed: int, prior: Path) -> dict[str, Any]:
-    """Return the explicit settings of a run. `prior` is the folder of the run `PRIOR`."""
-    optimizer, kind, general = LEARNERS[learner]
-    own = {**general, **task.learners.get(learner, {})}
-    chosen = {"prior": task.prior, "data": task.offline, "scratch": task.offline, "own": task.own}[kind]
-    values = {"optimizer": optimizer, "game": task.game, "seed": seed, **task.common, **chosen, **own}
+def explicit_settings(task: Task, learner: str, seed: int, prior: Path) -> dict[str, Any]:
+    """Return the settings of a run, except those of its preset. `prior` is the folder of the run `PRIOR`."""
+    optimizer, kind, of_learner = LEARNERS[learner]
+    overrides = {**of_learner, **task.learners.get(learner, {})}
+    of_kind = {"prior": task.prior, "data": task.offline, "scratch": task.offline, "own": task.own}[kind]
+    values = {"optimizer": optimizer, "game": task.game, "seed": seed, **task.common, **of_kind, **overrides}
     for name, factor in (("guide_beta", 1 / task.best), ("tau", task.best)):
-        if name in own:
+        if name in overrides:
             values[name] *= factor
     if task.data and kind != "own":
         values["data"] = task.data

@@ -30,7 +30,7 @@ from games.worker_pool import WorkerPool
 
 
 class StoredRow(TypedDict):
-    """A row of the table. Only the fields that identify it are declared."""
+    """A row of the table. Only the fields that identify the row are declared."""
 
     family: str
     level: int
@@ -54,44 +54,46 @@ MEASURES = {"rooms": "rooms", "doors": "doors", "things": "things", "steps": "st
 HEADS = ["level", "settings", *MEASURES.values(), "states", "candidates", "different", "duplicates", "impossible"]
 
 
-def levels_of(name: str) -> tuple[int, ...]:
-    return SAMPLED.get(name, tuple(range(1, FAMILIES[name].levels + 1)))
+def levels_of(family: str) -> tuple[int, ...]:
+    return SAMPLED.get(family, tuple(range(1, FAMILIES[family].levels + 1)))
 
 
-def measure(name: str, level: int, candidates: int) -> dict[str, Any]:
-    """Generate the games of one level with the seeds 0 to `candidates` - 1. Return a row of the table."""
-    of_first = states(name, level, candidates)
-    if name in SLOW and level >= SLOW[name]:
+def measure(family: str, level: int, candidates: int) -> dict[str, Any]:
+    """Generate a level's games with the seeds 0 to `candidates` - 1. Return a row of the table."""
+    first_states = count_states(family, level, candidates)
+    if family in SLOW and level >= SLOW[family]:
         candidates = max(candidates // 5, 2)
     rows, hashes = [], set[str]()
     for seed in range(candidates):
         with contextlib.suppress(GameError):
-            game = make_game(name, {"level": level, "seed": seed})
+            game = make_game(family, {"level": level, "seed": seed})
             hashes.add(canonical_hash(game))
-            rows.append(_measured(game))
+            rows.append(_count(game))
     values = {key: [row[key] for row in rows] for key in MEASURES if rows}
-    spreads = {key: [min(x), int(statistics.median_low(x)), max(x)] for key, x in values.items()}
-    return {"family": name, "level": level, "settings": FAMILIES[name].preset(level), "candidates": candidates,
+    spreads = {
+        key: [min(numbers), int(statistics.median_low(numbers)), max(numbers)] for key, numbers in values.items()
+    }
+    return {"family": family, "level": level, "settings": FAMILIES[family].preset(level), "candidates": candidates,
             "impossible": candidates - len(rows), "different": len(hashes), "found": spreads,
-            "states": of_first}  # fmt: skip
+            "states": first_states}  # fmt: skip
 
 
-def states(name: str, level: int, candidates: int) -> int | None:
-    """Return the number of states of a level's first game, or None if it is above `STATES`."""
+def count_states(family: str, level: int, candidates: int) -> int | None:
+    """Return the number of states of a level's first game, or None if there are more than `STATES`."""
     for seed in range(candidates):
         with contextlib.suppress(GameError):
-            return _states(make_game(name, {"level": level, "seed": seed}))
+            return _crawl(make_game(family, {"level": level, "seed": seed}))
     return None
 
 
-def _states(game: Any) -> int | None:
+def _crawl(game: Any) -> int | None:
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         write_game(game, story := Path(folder) / "tw-game.z8")
         crawled = crawl_file(story, STATES)
     return crawled.states if crawled.complete else None
 
 
-def _measured(game: Any) -> dict[str, int]:
+def _count(game: Any) -> dict[str, int]:
     from textworld.generator.game import GameProgression
     from textworld.generator.inform7 import Inform7Game
 
@@ -131,10 +133,10 @@ def markdown(results: Mapping[str, Any]) -> str:
 def _cells(row: Mapping[str, Any]) -> list[object]:
     duplicates = row["candidates"] - row["impossible"] - row["different"]
     settings = format_settings(FAMILIES[row["family"]].own_parameters, row["settings"])
-    states = f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}"
+    state_text = f"over {STATES:,}" if row["states"] is None else f"{row['states']:,}"
     spreads = [_spread(row["found"].get(key)) for key in MEASURES]
     counts = [row["candidates"], row["different"], duplicates, row["impossible"]]
-    return [row["level"], f"`{settings}`", *spreads, states, *counts]
+    return [row["level"], f"`{settings}`", *spreads, state_text, *counts]
 
 
 def _spread(spread: Sequence[int] | None) -> str:
@@ -151,19 +153,22 @@ def main(
     command = f"python -m experiments.release.family_table --out {shlex.quote(str(out))} --candidates {candidates}"
     path = out.with_suffix(".json")
     with exclusive(path.parent, path.name, out.name):
-        before: StoredTable = read_json(path, StoredTable) if is_present(path) else {"command": command, "rows": []}
-        if before["command"] != command:
-            raise FilesError(f"{path} was written by {before['command']!r}; choose another file")
-        done: dict[tuple[str, int], Any] = {(row["family"], row["level"]): row for row in before["rows"]}
-        places = [(name, level) for name in FAMILIES for level in levels_of(name)]
+        stored: StoredTable = read_json(path, StoredTable) if is_present(path) else {"command": command, "rows": []}
+        if stored["command"] != command:
+            raise FilesError(f"{path} was written by {stored['command']!r}; choose another file")
+        measured: dict[tuple[str, int], Any] = {(row["family"], row["level"]): row for row in stored["rows"]}
+        levels = [(name, level) for name in FAMILIES for level in levels_of(name)]
         with WorkerPool(workers) as pool:
-            jobs = [pool.submit(measure, *place, candidates) for place in places if place not in done]
+            jobs = [pool.submit(measure, *key, candidates) for key in levels if key not in measured]
             for job in as_completed(jobs):
                 row = job.result()
-                done[row["family"], row["level"]] = row
-                results = {"command": command, "rows": [done[place] for place in places if place in done]}
+                measured[row["family"], row["level"]] = row
+                results = {
+                    "command": command,
+                    "rows": [measured[key] for key in levels if key in measured],
+                }
                 atomic_write(path, json.dumps(results, indent=1) + "\n")
-                sys.stderr.write(f"{len(done)} of {len(places)}: {row['family']}, level {row['level']}\n")
+                sys.stderr.write(f"{len(measured)} of {len(levels)}: {row['family']}, level {row['level']}\n")
         atomic_write(out, markdown(read_json(path, StoredTable)))
 
 

@@ -35,10 +35,13 @@ Command: `python -m experiments.release.licences --out docs/licences.md  # needs
 
 def licence(package: str) -> str:
     """Return the licence that an installed package states, or "see its own text"."""
-    found = metadata.metadata(package)
-    classifiers = [text.split(" :: ")[-1] for text in found.get_all("Classifier", []) if text.startswith("License ::")]
-    stated = found.get_all("License-Expression", []) or [", ".join(classifiers)]
-    texts = [*found.get_all("License", []), *(_file(package, name) for name in found.get_all("License-File", []))]
+    fields = metadata.metadata(package)
+    classifiers = [text.split(" :: ")[-1] for text in fields.get_all("Classifier", []) if text.startswith("License ::")]
+    stated = fields.get_all("License-Expression", []) or [", ".join(classifiers)]
+    texts = [
+        *fields.get_all("License", []),
+        *(_file(package, name) for name in fields.get_all("License-File", [])),
+    ]
     lines = [line.strip("# ") for text in texts for line in text.splitlines()]
     return stated[0] or next((line for line in lines if len(line) < 40 and KNOWN.search(line)), "see its own text")
 
@@ -48,25 +51,26 @@ def _file(package: str, name: str) -> str:
     return distribution.read_text(f"licenses/{name}") or distribution.read_text(name) or ""
 
 
-def constrained(text: str) -> Iterator[tuple[str, str]]:
+def pinned_packages(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         name, separator, version = line.partition("#")[0].partition("==")
         if separator:
             yield name.strip(), version.strip()
 
 
-def needed(package: str, extras: Iterable[str] = ()) -> set[str]:
-    """Return the canonical names of all packages that an installed package needs."""
-    found: set[tuple[str, str]] = set()
+def needed_packages(package: str, extras: Iterable[str] = ()) -> set[str]:
+    """Return the canonical names of all packages that an installed package and its `extras` need."""
+    packages: set[tuple[str, str]] = set()
     waiting = [(package, extra) for extra in ("", *extras)]
     while waiting:
         name, extra = waiting.pop()
         for requirement in map(Requirement, _requires(name)):
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                ours = {(canonicalize_name(requirement.name), more) for more in ("", *requirement.extras)}
-                waiting += ours - found
-                found |= ours
-    return {name for name, _ in found}
+                required_name = canonicalize_name(requirement.name)
+                required = {(required_name, required_extra) for required_extra in ("", *requirement.extras)}
+                waiting += required - packages
+                packages |= required
+    return {name for name, _ in packages}
 
 
 def _requires(package: str) -> list[str]:
@@ -77,14 +81,14 @@ def _requires(package: str) -> list[str]:
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Return (name, version, licence, needed by) for each package of constraints.txt."""
-    core, extras = needed("actde"), metadata.metadata("actde").get_all("Provides-Extra", [])
-    packages = {"core": core} | {extra: needed("actde", [extra]) - core for extra in extras}
-    found = []
-    for name, version in constrained(CONSTRAINTS.read_text()):
+    """Return a tuple (name, version, licence, needed by) for each package of constraints.txt."""
+    core, extras = needed_packages("actde"), metadata.metadata("actde").get_all("Provides-Extra", [])
+    packages = {"core": core} | {extra: needed_packages("actde", [extra]) - core for extra in extras}
+    table_rows = []
+    for name, version in pinned_packages(CONSTRAINTS.read_text()):
         users = ", ".join(user for user, names in packages.items() if canonicalize_name(name) in names)
-        found.append((name, version, licence(name), users or "the Makefile"))
-    return found
+        table_rows.append((name, version, licence(name), users or "the Makefile"))
+    return table_rows
 
 
 def main(out: Annotated[Path, Option(help="the Markdown file")]) -> None:

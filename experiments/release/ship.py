@@ -34,62 +34,69 @@ DESCRIPTION = ("name", "prompt", "mode", "context", "guide_beta", "return_text",
 
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
-    """Write the agent of a run and its model card into the folder `out`.
+    """Write a run's agent and its model card into the folder `out`.
 
     Raises:
-        GameError: The agent was trained on one of the games.
+        GameError: The agent was trained on one of the games `game`.
         AgentError: The agent is larger than `MAX_BYTES`.
     """
-    about = read_json(newest(run) / AGENT)
-    agent, specs, trained_on = load_agent(run), games.resolve(game), training_games(about)
-    if seen := [spec.name for spec in specs if game_hash(spec) in trained_on]:
-        raise games.GameError(f"{seen[0]} is not held out: the agent was trained on it; choose other games")
-    description = {name: about[name] for name in DESCRIPTION if name in about} | {"trained_on": sorted(trained_on)}
-    save_agent(out, agent.model, agent.tokenizer, ModelConfig(**about["model"]), description, dtype=torch.float16)
-    check_size(out, adapter=about["model"]["lora"] > 0)
+    metadata = read_json(newest(run) / AGENT)
+    agent, specs, trained_on = load_agent(run), games.resolve(game), training_games(metadata)
+    if not_held_out := [spec.name for spec in specs if game_hash(spec) in trained_on]:
+        raise games.GameError(f"{not_held_out[0]} is not held out: the agent was trained on it; choose other games")
+    description = {name: metadata[name] for name in DESCRIPTION if name in metadata} | {
+        "trained_on": sorted(trained_on)
+    }
+    save_agent(out, agent.model, agent.tokenizer, ModelConfig(**metadata["model"]), description, dtype=torch.float16)
+    check_size(out, adapter=metadata["model"]["lora"] > 0)
     players = {"sampled": str(out), "greedy": str(out), "random": "random", "walkthrough": "walkthrough"}
     rows = {
-        how: evaluate(
-            make_agent(player, seed=1, greedy=how == "greedy"), specs, game=game, episodes=episodes, seed=1, parallel=8
+        label: evaluate(
+            make_agent(player, seed=1, greedy=label == "greedy"),
+            specs,
+            game=game,
+            episodes=episodes,
+            seed=1,
+            parallel=8,
         )
-        for how, player in players.items()
+        for label, player in players.items()
     }
     atomic_write(out / "README.md", model_card(description, read_metrics(run)[-1], rows, game, command, name=out.name))
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:
     """If an agent is larger than `MAX_BYTES`, delete its folder and raise AgentError."""
-    size, most = sum(path.stat().st_size for path in folder.iterdir()), MAX_BYTES["adapter" if adapter else "whole"]
-    if size > most:
+    size, limit = sum(path.stat().st_size for path in folder.iterdir()), MAX_BYTES["adapter" if adapter else "whole"]
+    if size > limit:
         shutil.rmtree(folder)
         raise AgentError(
-            f"{folder.name} has {size:,} bytes, expected at most {most:,}; train a smaller adapter or trunk"
+            f"{folder.name} has {size:,} bytes, expected at most {limit:,}; train a smaller adapter or trunk"
         )
 
 
 def model_card(
-    about: Mapping[str, Any],
-    last: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    metrics: Mapping[str, Any],
     rows: Mapping[str, Evaluation],
     game: str,
     command: str,
     name: str,
 ) -> str:
-    """Return the model card. `about` holds the fields `DESCRIPTION` of `agent.json`."""
-    train = {name: value for group in about["made_by"].values() for name, value in group.items()}
-    has_q = optimizer_class(train["optimizer"]).needs_q or train["train_q"]
+    """Return the model card. `metadata` is from `agent.json`, and `rows` holds the results by player."""
+    settings = {name: value for group in metadata["made_by"].values() for name, value in group.items()}
+    has_q = optimizer_class(settings["optimizer"]).needs_q or settings["train_q"]
     measures = ("success_rate", "normalized_score", "steps")
     cells = [[player, *(interval(row.to_json()[name]) for name in measures)] for player, row in rows.items()]
     training = (
-        f"{_model(train)}, policy, value{' and Q' if has_q else ''} heads) trained by {about['name'].upper()} on"
-        f" `{train['game']}`, {_origin(train)}: {last['episodes']} episodes, {last['env_steps']} commands,"
-        f" {last['seconds'] / 60:.1f} minutes. Weights are float16, safetensors."
+        f"{_model(settings)}, policy, value{' and Q' if has_q else ''} heads) trained by {metadata['name'].upper()} on"
+        f" `{settings['game']}`, {_origin(settings)}: {metrics['episodes']} episodes, {metrics['env_steps']} commands,"
+        f" {metrics['seconds'] / 60:.1f} minutes. Weights are float16, safetensors."
     )
     return f"""# {name}
 
 {training}
 
-Seed {train["seed"]}. The settings of the run are below. It was shipped by
+Seed {settings["seed"]}. The settings of the run are below. It was shipped by
 
     {command}
 
@@ -100,24 +107,24 @@ Results on `{game}`, held-out games ({rows["sampled"].episodes} episodes, 95% in
 Settings:
 
 ```json
-{json.dumps(about["made_by"], indent=1)}
+{json.dumps(metadata["made_by"], indent=1)}
 ```
 """
 
 
-def _model(train: Mapping[str, Any]) -> str:
-    trunk = f"trunk `{train['trunk']}`"
-    if not train["lora"]:
+def _model(settings: Mapping[str, Any]) -> str:
+    trunk = f"trunk `{settings['trunk']}`"
+    if not settings["lora"]:
         return f"A small language model ({trunk}, words as tokens"
-    adapter = f"An adapter (LoRA of rank {train['lora']})"
+    adapter = f"An adapter (LoRA of rank {settings['lora']})"
     return f"{adapter} of the pretrained {trunk}, which is not stored here (the trunk's tokens"
 
 
-def _origin(train: Mapping[str, Any]) -> str:
-    if train.get("init"):
-        return f"starting from `{train['init']}`"
-    weights = "random weights" if train["trunk"] in SCRATCH else "the pretrained model"
-    imitation = optimizer_class(train["optimizer"]).labels == "expert"
+def _origin(settings: Mapping[str, Any]) -> str:
+    if settings.get("init"):
+        return f"starting from `{settings['init']}`"
+    weights = "random weights" if settings["trunk"] in SCRATCH else "the pretrained model"
+    imitation = optimizer_class(settings["optimizer"]).labels == "expert"
     return f"from {weights} and {'by imitating demonstrations' if imitation else 'without demonstrations'}"
 
 

@@ -34,31 +34,31 @@ REINFORCEMENT = (
 )
 
 
-def curriculum(folder: Path, *, seed: int, share: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return a GAME string for games in `folder`, and the commands that generate them."""
+def curriculum(folder: Path, *, seed: int, fraction: float = 1.0) -> tuple[str, list[list[str]]]:
+    """Return a GAME string for games in `folder`, and the commands that generate these games."""
     commands = [
         ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",
-         str(int(count * share)), "--split", "train", "--seed", str(seed)]
+         str(int(count * fraction)), "--split", "train", "--seed", str(seed)]
         for family, (levels, count) in FAMILIES.items()
     ]  # fmt: skip
     return " + ".join(str(folder / family) for family in FAMILIES), commands
 
 
 def stages(optimizer: str, out: Path) -> list[list[str]]:
-    """Return the `cli.py` commands of all stages before shipping."""
-    to_imitate, make_first = curriculum(out / "games-imitation", seed=5)
-    to_reinforce, make_second = curriculum(out / "games-reinforcement", seed=6, share=0.5)
+    """Return the arguments of `cli.py` for each stage before shipping."""
+    imitation_games, generate_imitation = curriculum(out / "games-imitation", seed=5)
+    new_games, generate_new = curriculum(out / "games-reinforcement", seed=6, fraction=0.5)
     warm_start, run = str(out / "prior"), str(out / optimizer)
     return [
-        *make_first,
-        ["train", "--optimizer", "imitation", *IMITATION, "--game", to_imitate, "--out", warm_start],
-        *make_second,
-        ["train", "--optimizer", optimizer, "--init", warm_start, *REINFORCEMENT, "--game", to_reinforce, "--out", run],
+        *generate_imitation,
+        ["train", "--optimizer", "imitation", *IMITATION, "--game", imitation_games, "--out", warm_start],
+        *generate_new,
+        ["train", "--optimizer", optimizer, "--init", warm_start, *REINFORCEMENT, "--game", new_games, "--out", run],
     ]
 
 
 def resumed(stage: Sequence[str]) -> list[str]:
-    """Return the command of a stage, or `train --resume` if its training has started."""
+    """Return the arguments of a stage, or of `train --resume` if the training of the stage has started."""
     started = stage[0] == "train" and (Path(stage[-1]) / SETTINGS).is_file()
     return ["train", "--resume", *stage[-2:]] if started else list(stage)
 

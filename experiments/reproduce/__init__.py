@@ -29,14 +29,14 @@ class Outcome(NamedTuple):
     seconds: float | None = None  # of processor time; if None, the report shows the wall time
 
 
-class Part(Protocol):
+class RunFunction(Protocol):
     def __call__(
         self, *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None, progress: Progress
     ) -> Outcome: ...
 
 
 def part_names(name: str) -> list[str]:
-    """Return the parts that `name` selects. Raise AgentError if it is unknown."""
+    """Return the names of the selected parts. Raise AgentError if `name` is unknown."""
     if name == ALL:
         return list(PARTS)
     if name not in PARTS:
@@ -46,5 +46,5 @@ def part_names(name: str) -> list[str]:
     return [name]
 
 
-def load(name: str) -> Part:
-    return cast(Part, import_module(f"experiments.reproduce.{name}").run)
+def load(name: str) -> RunFunction:
+    return cast(RunFunction, import_module(f"experiments.reproduce.{name}").run)

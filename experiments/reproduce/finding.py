@@ -62,7 +62,7 @@ Value: TypeAlias = float | str | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Claim:
-    """A claim of the post, or one that we added. It may contain placeholders like $name."""
+    """A claim of the post, or one that we added. Its text may contain placeholders like $name."""
 
     section: Section
     claim: Text
@@ -75,7 +75,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Measurement:
-    """Our number or word for a claim."""
+    """The number or word that we measured for a claim."""
 
     ours: Value
     low: float | None = None  # of the confidence or prediction interval
@@ -123,20 +123,20 @@ def parse_printed(text: str) -> tuple[float, float]:
 
 
 def load_claims(part: str) -> dict[str, Claim]:
-    """Return a part's claims by name, in the order of the file."""
+    """Return the claims of a part by name, in the order of `claims/PART.toml`."""
     claims = tomllib.loads((CLAIMS / f"{part}.toml").read_text(encoding="utf-8"))
     return {name: Claim(**fields) for name, fields in claims.items()}
 
 
-def judged(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """Return a finding for each claim of a part. `band` explains the intervals."""
+def judge_claims(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
+    """Return a finding for each claim of a part. `band` explains the intervals of the measurements."""
     claims = load_claims(part)
     assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
-    return [judge_claim(f"{part}.{name}", one, measurements.get(name), band=band) for name, one in claims.items()]
+    return [judge_claim(f"{part}.{name}", claim, measurements.get(name), band=band) for name, claim in claims.items()]
 
 
-def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
-    """Judge one claim. `name` becomes the id of the finding."""
+def judge_claim(finding_id: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
+    """Return the finding for a claim. The id of the finding is `finding_id`."""
     criterion = claim.criterion or CRITERIA[claim.comparison]
     post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
     if measurement is None:
@@ -147,7 +147,7 @@ def judge_claim(name: str, claim: Claim, measurement: Measurement | None, *, ban
     else:
         measurement, verdict = _compare(claim, measurement)
     return Finding(
-        id=name,
+        id=finding_id,
         claim=Template(claim.claim).safe_substitute(measurement.words),
         post=post,
         ours=measurement.ours,
@@ -165,8 +165,8 @@ def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdi
     ours, low, high = measurement.ours, measurement.low, measurement.high
     assert isinstance(ours, float)
     if low is None or high is None:
-        half = TINY * max(1.0, abs(ours)) + (0 if claim.comparison == "equal" else unit / 2)
-        low, high = ours - half, ours + half
+        tolerance = TINY * max(1.0, abs(ours)) + (0 if claim.comparison == "equal" else unit / 2)
+        low, high = ours - tolerance, ours + tolerance
         low = low if measurement.floor is None else max(low, measurement.floor)
     contradicts = claim.comparison == "rule" and math.isclose(ours, measurement.rule, rel_tol=1e-6, abs_tol=1e-300)
     verdict = REPRODUCED if low <= post <= high else CONTRADICTS if contradicts else NOT_REPRODUCED
@@ -175,9 +175,9 @@ def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdi
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Note:
-    """A paragraph of the report that depends on the verdicts of some findings.
+    """A paragraph of the report. It is shown only if its findings have the required verdicts.
 
-    Findings are listed without their part: "actde.fast" means `bandit.actde.fast`.
+    Findings are listed without their part: "actde.fast" means the finding `bandit.actde.fast`.
     """
 
     section: Section
@@ -194,12 +194,12 @@ def load_notes(part: str) -> list[Note]:
 
 
 def supported_notes(part: str, findings: Sequence[Finding]) -> dict[Section, list[str]]:
-    """Return the texts of the notes whose conditions hold."""
+    """Return the texts of the notes whose findings have the required verdicts, by section."""
     by_name = {finding.id.partition(".")[2]: finding for finding in findings}
     notes: dict[Section, list[str]] = {}
     for note in load_notes(part):
-        wanted = dict.fromkeys(note.reproduced, REPRODUCED) | dict.fromkeys(note.not_reproduced, NOT_REPRODUCED)
-        if all(by_name[name].verdict == verdict for name, verdict in wanted.items()):
+        verdicts = dict.fromkeys(note.reproduced, REPRODUCED) | dict.fromkeys(note.not_reproduced, NOT_REPRODUCED)
+        if all(by_name[name].verdict == verdict for name, verdict in verdicts.items()):
             number = format(by_name[note.number].ours, note.format) if note.number else ""
             notes.setdefault(note.section, []).append(Template(note.text).substitute(number=number))
     return notes

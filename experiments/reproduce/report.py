@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from agents.protocol import AgentError
 from experiments.reproduce import PARTS, Outcome, language_models
-from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judged
+from experiments.reproduce.finding import SECTIONS, STRICT, VERDICTS, Finding, Section, Value, judge_claims
 from experiments.tables import duration, table
 from games.files import atomic_write
 from games.untrusted_files import read_json, validated
@@ -54,21 +54,21 @@ def versions() -> dict[str, str]:
 
 
 def write(out: Path, part: str, info: RunInfo, outcome: Outcome) -> list[Finding]:
-    """Replace a part's outcome in the report, and return all findings."""
-    before, about = read(out) if (out / RESULTS).exists() else ([], {})
-    kept = [finding for finding in before if finding.part not in (part, "other")]
-    findings = sorted([*kept, *outcome.findings], key=lambda finding: _place(finding.part))
-    findings += judged("other", language_models.measurements())
-    about[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
-    about = {name: about[name] for name in sorted(about, key=_place)}
+    """Replace a part's outcome in the report. Return all findings."""
+    old_findings, infos = read(out) if (out / RESULTS).exists() else ([], {})
+    other_findings = [finding for finding in old_findings if finding.part not in (part, "other")]
+    findings = sorted([*other_findings, *outcome.findings], key=lambda finding: _part_index(finding.part))
+    findings += judge_claims("other", language_models.measurements())
+    infos[part] = replace(info, figures=outcome.figures, notes=outcome.notes)
+    infos = {name: infos[name] for name in sorted(infos, key=_part_index)}
     # the results last: a folder without results holds no report, so that the same command can continue after a kill
-    atomic_write(out / ABOUT, _json({name: asdict(one) for name, one in about.items()}))
+    atomic_write(out / ABOUT, _json({name: asdict(part_info) for name, part_info in infos.items()}))
     atomic_write(out / RESULTS, _json([asdict(finding) for finding in findings]))
-    atomic_write(out / README, markdown(findings, about))
+    atomic_write(out / README, markdown(findings, infos))
     return findings
 
 
-def _place(part: str) -> int:
+def _part_index(part: str) -> int:
     return [*PARTS, part].index(part)
 
 
@@ -77,32 +77,34 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Return the findings and the `RunInfo` of each part. Raise AgentError if a file is damaged."""
-    findings, about = _read(out / RESULTS, list[Finding]), _read(out / ABOUT, dict[str, RunInfo])
+    """Return all findings, and a dict: part -> `RunInfo`. Raise AgentError if a file is damaged."""
+    findings, infos = _read(out / RESULTS, list[Finding]), _read(out / ABOUT, dict[str, RunInfo])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:
         raise AgentError(f"{out / RESULTS} is damaged: {repeated[0]} is in it twice")
     if not findings:
         raise AgentError(f"{out / RESULTS} is damaged: it holds no claim")
-    if unknown := {finding.part for finding in findings} - about.keys() - {"other"}:
+    if unknown := {finding.part for finding in findings} - infos.keys() - {"other"}:
         raise AgentError(f"{out / ABOUT} is damaged: {min(unknown)} is missing, although {RESULTS} has its claims")
-    return findings, about
+    return findings, infos
 
 
-def _read(path: Path, kind: type[T]) -> T:
-    return validated(kind, read_json(path, error=AgentError), str(path), AgentError)
+def _read(path: Path, content_type: type[T]) -> T:
+    return validated(content_type, read_json(path, error=AgentError), str(path), AgentError)
 
 
 def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Raise AgentError if the report is damaged, or if a quick run would replace a full one."""
-    about = read(out)[1] if (out / RESULTS).exists() else {}
-    full = [part for part in parts if part in about and not about[part].quick]
-    if quick and full:
-        raise AgentError(f"{out} holds the full report of {', '.join(full)}; choose another --out for the quick one")
+    """Raise AgentError if the report is damaged, or if a quick run would replace a full run."""
+    infos = read(out)[1] if (out / RESULTS).exists() else {}
+    full_parts = [part for part in parts if part in infos and not infos[part].quick]
+    if quick and full_parts:
+        raise AgentError(
+            f"{out} holds the full report of {', '.join(full_parts)}; choose another --out for the quick one"
+        )
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Count the claims by part and verdict. The last row counts those that we added."""
+    """Return the number of claims by part and verdict. The last row counts claims that we added."""
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))
@@ -110,16 +112,18 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
     return rows
 
 
-def markdown(findings: Sequence[Finding], about: Mapping[str, RunInfo]) -> str:
-    blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _how(about)]
+def markdown(findings: Sequence[Finding], infos: Mapping[str, RunInfo]) -> str:
+    blocks = [INTRODUCTION, table(["part", *VERDICTS], _count_rows(findings)), _made_by(infos)]
     for section in SECTIONS:
-        mine = [finding for finding in findings if finding.section == section]
-        figures = [pair for info in about.values() for pair in info.figures.get(section, ())]
+        in_section = [finding for finding in findings if finding.section == section]
+        figures = [pair for info in infos.values() for pair in info.figures.get(section, ())]
         texts = [f"![{caption.partition('. ')[0]}]({name})\n\n*{caption}*" for name, caption in figures]
-        texts += [text for info in about.values() for text in info.notes.get(section, ())]
-        if mine:
-            rows = [[finding.claim, _post(finding), _band(finding), finding.verdict] for finding in mine]
-            texts = [table(["claim", "post", "ours (band)", "verdict"], rows), *texts, _criteria(mine)]
+        texts += [text for info in infos.values() for text in info.notes.get(section, ())]
+        if in_section:
+            rows = [
+                [finding.claim, _post_cell(finding), _ours_cell(finding), finding.verdict] for finding in in_section
+            ]
+            texts = [table(["claim", "post", "ours (band)", "verdict"], rows), *texts, _criteria(in_section)]
         if texts:
             blocks += [f"## {section}", *texts]
     return "\n\n".join(blocks) + "\n"
@@ -132,17 +136,17 @@ def _count_rows(findings: Sequence[Finding]) -> list[list[object]]:
     return [[name, *row.values()] for name, row in (rows | added).items()]
 
 
-def _how(about: Mapping[str, RunInfo]) -> str:
-    seconds, rows = defaultdict[str, float](float), []
-    for name, info in about.items():
-        seconds[info.command] += info.seconds
+def _made_by(infos: Mapping[str, RunInfo]) -> str:
+    seconds_of, rows = defaultdict[str, float](float), []
+    for name, info in infos.items():
+        seconds_of[info.command] += info.seconds
         packages = ", ".join(map(" ".join, info.versions.items()))
         rows.append([name, "quick" if info.quick else "full", info.seed, duration(info.seconds), packages])
-    commands = (f"{command}  # {duration(took)}" for command, took in seconds.items())
+    commands = (f"{command}  # {duration(total)}" for command, total in seconds_of.items())
     return "\n".join(["Made by", "", "```", *commands, "```", "", table(["part", "run", "seed", "time", "with"], rows)])
 
 
-def show(value: Value) -> str:
+def format_value(value: Value) -> str:
     """Format a value with about four significant digits."""
     if value is None or isinstance(value, str):
         return value or ""
@@ -153,17 +157,18 @@ def show(value: Value) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 or abs(value) >= 1e7 else f"{value:,.0f}"
 
 
-def _post(finding: Finding) -> str:
+def _post_cell(finding: Finding) -> str:
     if not finding.of_post:
         return "(added by us)"
-    return f"{finding.post:.12g}" if isinstance(finding.post, float) else show(finding.post)  # all printed digits
+    # all printed digits
+    return f"{finding.post:.12g}" if isinstance(finding.post, float) else format_value(finding.post)
 
 
-def _band(finding: Finding) -> str:
+def _ours_cell(finding: Finding) -> str:
     low, high = finding.low, finding.high
     if low is None or high is None or math.isclose(low, high, rel_tol=1e-8, abs_tol=1e-8):
-        return show(finding.ours)
-    return f"{show(finding.ours)} ({show(low)} to {show(high)})"
+        return format_value(finding.ours)
+    return f"{format_value(finding.ours)} ({format_value(low)} to {format_value(high)})"
 
 
 def _criteria(findings: Sequence[Finding]) -> str:

@@ -13,7 +13,7 @@ from experiments.compare.intervals import half_width
 from experiments.reproduce.finding import Measurement
 
 BAND = "Band: bootstrapped 95% interval of the mean over repetitions (seeds or random MDPs)."
-SAME = 1e-9  # smaller differences count as rounding errors
+ROUNDING = 1e-9  # smaller differences count as rounding errors
 Array = NDArray[np.float64]
 
 
@@ -34,23 +34,23 @@ def judge(measured: Band | float | str | bool, holds: object, **words: str) -> M
 
 
 def above_zero(band: Band) -> Measurement:
-    """Return a measurement that holds if the whole interval lies above 0."""
+    """Return a measurement. Its claim holds if the whole interval lies above 0."""
     return judge(band, band["low"] > 0)
 
 
 def all_zero(values: Sequence[float], **words: str) -> Measurement:
-    """Judge whether all of the nonnegative `values` are 0 up to rounding errors."""
-    return judge(max(values), max(values) < SAME, **words)
+    """Return a measurement. Its claim holds if all of the nonnegative `values` are 0 up to rounding errors."""
+    return judge(max(values), max(values) < ROUNDING, **words)
 
 
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
-    """Return the mean over seeds with its bootstrapped interval. Set `unit` for values in [0, 1]."""
+    """Return the mean over seeds with its bootstrapped interval. Set `unit` if the values lie in [0, 1]."""
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not len(sample) or not np.isfinite(sample).all():
         raise ValueError("expected a finite value for each of one or more seeds")
     mean = estimate(sample.tolist(), unit=unit)
     assert mean is not None
-    low, high = (mean.value if end is None else end for end in (mean.low, mean.high))
+    low, high = (mean.value if bound is None else bound for bound in (mean.low, mean.high))
     return Band(ours=mean.value, low=low, high=high)
 
 
@@ -61,23 +61,23 @@ def slopes(x: Array, y: Array) -> Array:
 
 
 def over_trials(sample: Array) -> Band:
-    """Return the mean over trials with its Student's t interval."""
+    """Return the mean over trials with its 95% interval (Student's t)."""
     mean = float(sample.mean())
-    half = half_width(sample) if len(sample) > 1 else 0.0
-    return Band(ours=mean, low=mean - half, high=mean + half)
+    margin = half_width(sample) if len(sample) > 1 else 0.0
+    return Band(ours=mean, low=mean - margin, high=mean + margin)
 
 
-def next_mean(sample: Array, trials: int) -> Band:
-    """Return the mean, and its 95% prediction interval for `trials` new trials."""
+def next_mean(sample: Array, new_trials: int) -> Band:
+    """Return the mean, and the 95% prediction interval of the mean of `new_trials` new trials."""
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     # Hahn and Meeker (1991), section 4.7, for normally distributed trials
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / trials)
-    return Band(ours=mean, low=mean - half, high=mean + half)
+    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / new_trials)
+    return Band(ours=mean, low=mean - margin, high=mean + margin)
 
 
-def next_deviation(sample: Array, trials: int) -> Band:
-    """Return the standard deviation, and its 95% prediction interval for `trials` new trials."""
+def next_deviation(sample: Array, new_trials: int) -> Band:
+    """Return the standard deviation, and the 95% prediction interval of that of `new_trials` new trials."""
     n, deviation = len(sample), float(sample.std(ddof=1))
     # Hahn and Meeker (1991), section 4.9
-    low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, trials - 1, n - 1)) for side in (-1, 1))
+    low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, new_trials - 1, n - 1)) for side in (-1, 1))
     return Band(ours=deviation, low=deviation * math.sqrt(low), high=deviation * math.sqrt(high))

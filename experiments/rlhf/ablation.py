@@ -19,7 +19,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "ppo-train-q": {"optimizer": "ppo", "credit": "command", "train_q": True},
     "actde-recentred": {"optimizer": "actde", "advantage": "return", "recentre_q": True, "tau": 0.02},
 }
-CONFIRMED = ("ppo", "actde", "ppo-kl")
+CONFIRMATION_CELLS = ("ppo", "actde", "ppo-kl")
 PAIRS = (("ppo-train-q", "ppo"), ("actde", "ppo-train-q"), ("actde-recentred", "actde"), ("actde-recentred", "ppo-kl"))
 DIFFERENCES = (
     "`ppo-train-q` differs from `ppo` only in that q is trained, so that its gradient counts in the norm by"
@@ -62,29 +62,35 @@ CONTRASTS = [
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
-    """Train the runs that `ablation.json` lacks, and write all results. The folder must hold `confirmation.json`."""
+    """Train the runs that `ablation.json` lacks, and write all results. --out must hold `confirmation.json`."""
     read_object(out / "confirmation.json", error=AgentError)  # before the first run
     path, common, model = out / "ablation.json", confirmation.COMMON, confirmation.reward_model()
     runs.complete(path, CELLS, common, SEEDS, folder, workers=workers, on_run=lambda: write(out), reward_model=model)
 
 
 def write(out: Path) -> None:
-    results, confirmed = (read_object(out / f"{name}.json", error=AgentError) for name in ("ablation", "confirmation"))
-    atomic_write(out / "ablation.md", markdown(results, confirmed))
+    results, confirmation_results = (
+        read_object(out / f"{name}.json", error=AgentError) for name in ("ablation", "confirmation")
+    )
+    atomic_write(out / "ablation.md", markdown(results, confirmation_results))
 
 
-def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
-    about, own = results["about"], results["runs"]
-    seeds = about["seeds"]
-    others = [run for run in confirmed["runs"] if run["cell"] in CONFIRMED and run["seed"] in seeds]
-    _check_reward_models([*own, *others])
-    rows = contrast_rows([*own, *others], CONTRASTS, seeds)
+def markdown(results: Mapping[str, Any], confirmation_results: Mapping[str, Any]) -> str:
+    metadata, ablation_runs = results["about"], results["runs"]
+    seeds = metadata["seeds"]
+    confirmation_runs = [
+        run for run in confirmation_results["runs"] if run["cell"] in CONFIRMATION_CELLS and run["seed"] in seeds
+    ]
+    _check_reward_models([*ablation_runs, *confirmation_runs])
+    rows = contrast_rows([*ablation_runs, *confirmation_runs], CONTRASTS, seeds)
     return page(
         "# Ablations of the confirmation",
         f"Two cells beside those of the [confirmation](confirmation.md), with its settings, its seeds {min(seeds)}"
         f" to {max(seeds)} (the first whose reward model was kept), and their reward model.{incomplete(results)}"
         " Command: `python -m experiments.rlhf.ablation --out docs/rlhf --runs RUNS --workers 2  # 50 min`.",
-        cell_list({cell: confirmed["about"]["cells"][cell] for cell in CONFIRMED} | about["cells"]),
+        cell_list(
+            {cell: confirmation_results["about"]["cells"][cell] for cell in CONFIRMATION_CELLS} | metadata["cells"]
+        ),
         *DIFFERENCES,
         *(() if incomplete(results) else FINDINGS),
         "## Contrasts",
@@ -96,9 +102,9 @@ def markdown(results: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:
         contrast_section(rows),
         "## Cells after the last rollout",
         "The columns are those of the confirmation.",
-        cell_table([*others, *own]),
+        cell_table([*confirmation_runs, *ablation_runs]),
         f"## Texts of seed {min(seeds)} after the last rollout",
-        samples(run for run in own if run["seed"] == min(seeds)),
+        samples(run for run in ablation_runs if run["seed"] == min(seeds)),
     )
 
 

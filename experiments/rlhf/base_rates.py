@@ -1,4 +1,4 @@
-"""Measure the built-in rewards on texts by SmolLM2 before training."""
+"""Measure the built-in rewards on texts that SmolLM2 writes before training."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -39,8 +39,8 @@ def report(seed: int) -> str:
         prompts, texts = [step.observation for step in steps], [step.decision.command for step in steps]
         for reward in REWARDS:
             scores = scorer(reward)(prompts, texts)
-            found = (estimate(scores, seed=seed), estimate([score > 0 for score in scores], unit=True, seed=seed))
-            cells = (interval(None if each is None else asdict(each), ".3f") for each in found)
+            means = (estimate(scores, seed=seed), estimate([score > 0 for score in scores], unit=True, seed=seed))
+            cells = (interval(None if mean is None else asdict(mean), ".3f") for mean in means)
             rows.append([name, reward, len(texts), *cells])
     return page(
         "# Base rates",

@@ -44,8 +44,9 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 """Name of a cell -> its settings, without those in `COMMON`.
 
-The screening compared the cells at a reward of 0.75. `actde` had the highest entropy of all cells, `ppo-kl` that of the
-PPO cells with a KL penalty, and `ppo-slow` that of the controls. `ppo` differs from `actde` in the baseline.
+The screening compared the cells at a reward of 0.75. `actde` had the highest entropy of all cells, `ppo-kl` the
+highest of the PPO cells with a KL penalty, and `ppo-slow` the highest of the controls. `ppo` differs from `actde` in
+the baseline.
 """
 FIGURE = "confirmation.svg"
 PANELS = (
@@ -53,7 +54,7 @@ PANELS = (
     *(("reward", name) for name in ("entropy", "distinct_2")),
     *(("iteration", name) for name in ("reward", "entropy")),
 )
-STOPPED = ("reward", "true_reward", "entropy", "kl", "distinct_2")  # measures during training
+EARLY_STOP_MEASURES = ("reward", "true_reward", "entropy", "kl", "distinct_2")  # measures during training
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
@@ -64,40 +65,40 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
 
 def reward_model() -> dict[str, Any]:
     """Return the description of the reward model, with the digests of its files."""
-    about = read_json(Path(REWARD_MODEL) / AGENT)
-    return {key: about[key] for key in ("pairs", "held_out", "files")}
+    metadata = read_json(Path(REWARD_MODEL) / AGENT)
+    return {key: metadata[key] for key in ("pairs", "held_out", "files")}
 
 
 def write(out: Path) -> None:
     results = read_object(out / "confirmation.json", error=AgentError)
     atomic_write(out / "confirmation.md", markdown(results))
     pages.draw(results["runs"], out / FIGURE, PANELS, make_figure(2, 3, 13.0, 7.0))
-    chosen = [run for run in results["runs"] if run["cell"] in ("ppo", "actde", "ppo-kl")]
+    selected_runs = [run for run in results["runs"] if run["cell"] in ("ppo", "actde", "ppo-kl")]
     panels = [("iteration", name) for name in ("reward", "true_reward", "distinct_2")]
-    pages.draw(chosen, out / "collapse.svg", panels, make_figure(1, 3, 9.5, 2.8))
+    pages.draw(selected_runs, out / "collapse.svg", panels, make_figure(1, 3, 9.5, 2.8))
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    about, runs = results["about"], results["runs"]
+    metadata, runs = results["about"], results["runs"]
     seeds = {run["seed"] for run in runs}
     return pages.page(
         "# Confirmation",
-        f"{len(runs)} runs of {about['common']['iterations']} rollouts: {len(about['cells'])} cells, fresh seeds"
+        f"{len(runs)} runs of {metadata['common']['iterations']} rollouts: {len(metadata['cells'])} cells, fresh seeds"
         f" {min(seeds)} to {max(seeds)}.{pages.incomplete(results)} The judge"
-        f" `{about['common']['judge']}` is the true reward. The proxy reward is a reward model that was trained on"
+        f" `{metadata['common']['judge']}` is the true reward. The proxy reward is a reward model that was trained on"
         " pairs which the judge compared. All runs of a seed"
-        f" share a reward model: {reward_models(about['reward_models'], runs)}. Cells and commands"
+        f" share a reward model: {reward_models(metadata['reward_models'], runs)}. Cells and commands"
         " (`experiments/rlhf/confirmation.py`), seeds and contrasts (`experiments/rlhf/confirmation_contrasts.py`)"
         " were fixed before the first run.",
         "## Cells",
-        pages.cell_list(about["cells"]),
+        pages.cell_list(metadata["cells"]),
         "`ppo` and `actde` treat a text as one action, and differ in the baseline (with a single action, `--advantage"
         " return` changes nothing). `actde` also trains q, whose gradient counts in the norm by which the joint"
         " gradient is clipped. The [ablations](ablation.md) separate this from the effect of the baseline. On one seed"
         " of the [screening](screening.md), with credit per token, controls that train q as well (`ppo-scaled`,"
         " `actde-permuted`, `actde-corrected`) collapse as PPO does. In the other cells, each token is an action, so"
         " their contrasts with `actde` compare both the optimizer and the credit. All cells"
-        f" share {pages.settings_text(about['common'])}.",
+        f" share {pages.settings_text(metadata['common'])}.",
         "## Contrasts",
         f"Differences (first minus second) where each run first reaches {SHARE:.0%} of the way from the start to"
         " the highest proxy reward (or KL) that both runs of a seed reach. This level depends on both cells, so"
@@ -114,8 +115,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         "## Early stop of PPO",
         "If `ppo` stops early, it has the measures that were taken then, during training. Likewise, each contrast above"
         " compares runs that stop where they first reach its level.",
-        stopped(runs),
-        stopped_differences(runs),
+        early_stop_table(runs),
+        early_stop_differences(runs),
         f"![rewards against the KL, diversity against reward, and curves]({FIGURE})",
         f"## Texts of seed {min(seeds)} after the last rollout",
         pages.samples(run for run in runs if run["seed"] == min(seeds)),
@@ -126,36 +127,41 @@ def reward_models(models: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]) 
     seeds = {digest: sorted({run["seed"] for run in runs if run["reward_model"] == digest}) for digest in models}
     return "; ".join(
         f"for the seeds {', '.join(map(str, seeds[digest]))}, one trained on {model['pairs']} pairs, which agrees"
-        f" with the judge on {held['value']:.0%} of {held['pairs']} held-out pairs"
-        f" ({held['low']:.0%} to {held['high']:.0%})"
+        f" with the judge on {held_out['value']:.0%} of {held_out['pairs']} held-out pairs"
+        f" ({held_out['low']:.0%} to {held_out['high']:.0%})"
         for digest, model in models.items()
         if seeds[digest]
-        for held in [model["held_out"]]
+        for held_out in [model["held_out"]]
     )
 
 
-def stopped(runs: Sequence[Run]) -> str:
-    """Return a table of `ppo` and `actde` at several times during training."""
+def early_stop_table(runs: Sequence[Run]) -> str:
     lines = [
-        [cell, probes[0]["iteration"], *(interval(estimate([p[name] for p in probes], name)) for name in STOPPED)]
+        [
+            cell,
+            probes[0]["iteration"],
+            *(interval(estimate([probe[name] for probe in probes], name)) for name in EARLY_STOP_MEASURES),
+        ]
         for cell in ("ppo", "actde")
         for probes in list(zip(*(run["probes"] for run in runs if run["cell"] == cell), strict=True))[2::2]
     ]
-    return table(["cell", "stopped after", *(pages.LABELS[name] for name in STOPPED)], lines)
+    return table(["cell", "stopped after", *(pages.LABELS[name] for name in EARLY_STOP_MEASURES)], lines)
 
 
-def stopped_differences(runs: Sequence[Run]) -> str:
-    """Return a sentence that compares `ppo` at half time with `actde` at the end."""
-    ends = {run["seed"]: run["probes"][-1] for run in runs if run["cell"] == "actde"}
-    ppo = {run["seed"]: run["probes"] for run in runs if run["cell"] == "ppo"}
-    halves = [(probes[len(probes) // 2], ends[seed]) for seed, probes in ppo.items() if seed in ends]
+def early_stop_differences(runs: Sequence[Run]) -> str:
+    """Return a sentence that compares `ppo` after half of its rollouts with `actde` after all rollouts."""
+    final_probes = {run["seed"]: run["probes"][-1] for run in runs if run["cell"] == "actde"}
+    ppo_probes = {run["seed"]: run["probes"] for run in runs if run["cell"] == "ppo"}
+    probe_pairs = [
+        (probes[len(probes) // 2], final_probes[seed]) for seed, probes in ppo_probes.items() if seed in final_probes
+    ]
     differences = [
-        f"{pages.LABELS[name]} {interval(estimate([half[name] - end[name] for half, end in halves]))}"
-        for name in STOPPED
+        f"{pages.LABELS[name]} {interval(estimate([halfway[name] - final[name] for halfway, final in probe_pairs]))}"
+        for name in EARLY_STOP_MEASURES
     ]
     return (
-        f"Differences of `ppo` after {halves[0][0]['iteration']} rollouts minus `actde` after"
-        f" {halves[0][1]['iteration']}, paired by seed (chosen after the runs): {'; '.join(differences)}."
+        f"Differences of `ppo` after {probe_pairs[0][0]['iteration']} rollouts minus `actde` after"
+        f" {probe_pairs[0][1]['iteration']}, paired by seed (chosen after the runs): {'; '.join(differences)}."
     )
 
 

@@ -1,10 +1,10 @@
-"""The seeds and contrasts of the confirmation. Both were fixed before its first run."""
+"""The seeds and the contrasts of the confirmation, which were fixed before its first run."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
-from experiments.rlhf.contrasts import contrasted, corrected
+from experiments.rlhf.contrasts import contrast_row, with_holm_p
 
 SEEDS = tuple(range(2000, 2010))
 PAIRS = (("actde", "ppo"), ("actde", "ppo-kl"), ("actde", "ppo-slow"))
@@ -16,7 +16,7 @@ Run = Mapping[str, Any]
 
 
 class Contrast(NamedTuple):
-    """A difference at the same level of `axis`: the cell `first` minus the cell `second`."""
+    """The difference of `measure` at the same level of `axis`: the cell `first` minus the cell `second`."""
 
     axis: str
     measure: str
@@ -30,7 +30,7 @@ CONTRASTS = [
 
 
 def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measure: str) -> float:
-    """Return `measure` where a run first reaches `level` on `axis`, interpolated linearly."""
+    """Return the value of `measure` where `axis` first reaches `level`, interpolated between probes."""
     if probes[0][axis] >= level:
         return float(probes[0][measure])
     for before, after in pairwise(probes):
@@ -40,26 +40,26 @@ def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measu
     raise ValueError(f"the curve reaches {max(probe[axis] for probe in probes):g}, not {level:g}")
 
 
-def matched(one: Run, other: Run, axis: str, measure: str) -> tuple[float, float]:
-    """Return `measure` of two runs at the same level of `axis`.
+def at_common_level(first: Run, second: Run, axis: str, measure: str) -> tuple[float, float]:
+    """Return the values of `measure` in two runs at the same level of `axis`.
 
-    The level is `SHARE` of the way from the initial value to the highest value that both runs reach.
+    The level is `SHARE` of the way from the initial value of `axis` to the highest value that both runs reach.
     """
-    start = one["probes"][0][axis]
-    highest = min(max(probe[axis] for probe in run["probes"]) for run in (one, other))
+    start = first["probes"][0][axis]
+    highest = min(max(probe[axis] for probe in run["probes"]) for run in (first, second))
     level = start + SHARE * (highest - start)
-    return at_level(one["probes"], axis, level, measure), at_level(other["probes"], axis, level, measure)
+    return at_level(first["probes"], axis, level, measure), at_level(second["probes"], axis, level, measure)
 
 
 def contrast_rows(
     runs: Sequence[Run], contrasts: Sequence[Contrast] = CONTRASTS, seeds: Sequence[int] = SEEDS
 ) -> list[dict[str, Any]]:
-    """Return a row (see `corrected`) for each contrast with at least two finished seeds."""
+    """Return a row (see `contrast_row`) for each contrast with at least two finished seeds."""
     by_seed = {(run["cell"], run["seed"]): run for run in runs}
     rows = []
     for axis, measure, *cells in contrasts:
-        both = [[by_seed.get((cell, seed)) for cell in cells] for seed in seeds]
-        pairs = [matched(one, other, axis, measure) for one, other in both if one and other]
+        run_pairs = [[by_seed.get((cell, seed)) for cell in cells] for seed in seeds]
+        pairs = [at_common_level(first, second, axis, measure) for first, second in run_pairs if first and second]
         if len(pairs) > 1:
-            rows.append(contrasted(Contrast(axis, measure, *cells)._asdict(), pairs, measure))
-    return corrected(rows)
+            rows.append(contrast_row(Contrast(axis, measure, *cells)._asdict(), pairs, measure))
+    return with_holm_p(rows)

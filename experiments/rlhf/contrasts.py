@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.compare.intervals import ABOVE_0, ABOVE_1, ANY, RATE, holm, over_runs, paired_p
+from experiments.compare.intervals import ABOVE_0, ABOVE_1, ANY, RATE, holm, mean_over_runs, paired_p
 
 Array = NDArray[np.float64]
-ENDS = (0.025, 0.975)  # quantiles at the ends of a 95% bootstrap interval
-WITHIN = {  # range of the possible values of each quantity
+INTERVAL_QUANTILES = (0.025, 0.975)  # quantiles at the ends of a 95% bootstrap interval
+RANGES = {  # range of the possible values of each quantity
     **dict.fromkeys(("entropy", "kl", "kl_text", "kernel_growth"), ABOVE_0),
     "perplexity": ABOVE_1,
     **dict.fromkeys(("focus", "distance", "shift"), RATE),
@@ -23,20 +23,20 @@ WITHIN = {  # range of the possible values of each quantity
 
 
 def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
-    """Return the mean, a 95% t interval within `WITHIN[name]`, and the number of seeds."""
-    found = over_runs(values, WITHIN.get(name, ANY))
-    assert found is not None
-    return {**asdict(found), "seeds": len(values)}
+    """Return the mean of one value per seed, with a 95% t interval that is clipped to `RANGES[name]`."""
+    mean = mean_over_runs(values, RANGES.get(name, ANY))
+    assert mean is not None
+    return {**asdict(mean), "seeds": len(values)}
 
 
 def with_bounds(names: Sequence[str], values: Array, bounds: Array) -> dict[str, dict[str, float]]:
-    """Return the values [N] by name, with the `bounds` [2, N] of their intervals."""
+    """Return a dict: name -> entry of `values` [N], with its lower and upper bound from `bounds` [2, N]."""
     rows = zip(names, values.tolist(), *bounds.tolist(), strict=True)
-    return {name: {"value": value, "low": a, "high": b} for name, value, a, b in rows}
+    return {name: {"value": value, "low": low, "high": high} for name, value, low, high in rows}
 
 
-def contrasted(contrast: Mapping[str, Any], pairs: Sequence[tuple[float, float]], name: str = "") -> dict[str, Any]:
-    """Return `contrast` with both means, their difference and its p-value. Each pair is from one seed."""
+def contrast_row(contrast: Mapping[str, Any], pairs: Sequence[tuple[float, float]], name: str = "") -> dict[str, Any]:
+    """Return a copy of `contrast` with two means, their difference and its p-value. Each pair is from one seed."""
     first, second = np.transpose(pairs)
     difference = (first - second).tolist()
     return {
@@ -47,6 +47,6 @@ def contrasted(contrast: Mapping[str, Any], pairs: Sequence[tuple[float, float]]
     }
 
 
-def corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add `p_holm`, the p-value after Holm's correction, to copies of the rows."""
+def with_holm_p(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return copies of the rows with `p_holm`, the p-value after Holm's correction."""
     return [{**row, "p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]

@@ -9,7 +9,7 @@ from actde.returns import AllReduce, no_reduce
 
 @register
 class ScaledPPO(PPO):
-    """PPO with advantages as large as ACTDE's on average: a control for the size of the steps."""
+    """PPO whose advantages have the mean size of ACTDE's. This is a control for the size of the steps."""
 
     name = "ppo-scaled"
     needs_q = True
@@ -17,22 +17,24 @@ class ScaledPPO(PPO):
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
         targets = super().targets(batch, all_reduce=all_reduce)
         actde = ACTDE(self.config).targets(batch, all_reduce=all_reduce)
-        ours, theirs = (all_reduce(x.advantages.abs().sum()) for x in (targets, actde))
-        return Targets(advantages=targets.advantages * (theirs / ours.clamp(min=1e-12)), returns=targets.returns)
+        ppo_size, actde_size = (all_reduce(target.advantages.abs().sum()) for target in (targets, actde))
+        return Targets(
+            advantages=targets.advantages * (actde_size / ppo_size.clamp(min=1e-12)), returns=targets.returns
+        )
 
 
 @register
 class PermutedACTDE(ACTDE):
-    """ACTDE with the q of another token as baseline: a control for the noise that q adds.
+    """ACTDE whose baseline for a token is the q of another token. This is a control for the noise that q adds.
 
-    The other token may have the same position in its text. The baseline then still depends on the position.
+    The two tokens may have the same position, so the baseline can still depend on the position.
     """
 
     name = "actde-permuted"
 
     def baseline(self, batch: Batch) -> Tensor:
         q = super().baseline(batch)
-        choices = q[batch.mask]
+        chosen_q = q[batch.mask]
         permuted = torch.zeros_like(q)
-        permuted[batch.mask] = choices.roll(len(choices) // 2)
+        permuted[batch.mask] = chosen_q.roll(len(chosen_q) // 2)
         return permuted

@@ -14,7 +14,7 @@ from agents.protocol import AgentError
 from experiments import program
 from experiments.compare.grid import rounded
 from experiments.rlhf import exact_report, runs
-from experiments.rlhf.exact_bandit import METHODS, head_speeds, train
+from experiments.rlhf.exact_bandit import METHODS, q_step_sizes, train
 from experiments.rlhf.exact_contrasts import CELLS, ROLLOUTS, SEEDS
 from experiments.rlhf.exact_tasks import TASKS
 from games.files import atomic_write, exclusive
@@ -32,11 +32,11 @@ def train_run(task: str, method: str, seed: int, path: Path) -> None:
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
-    """Complete the missing runs, and write the report."""
+    """Train the missing runs, and write the report."""
     with exclusive(folder), exclusive(out, exact_report.RESULTS, exact_report.REPORT):
-        kernels = folder / "kernels.json"
-        if not kernels.exists():
-            atomic_write(kernels, json.dumps(head_speeds()) + "\n")
+        kernels_path = folder / "kernels.json"
+        if not kernels_path.exists():
+            atomic_write(kernels_path, json.dumps(q_step_sizes()) + "\n")
         paths = {
             (task, method, seed): folder / f"{task}.{method}.{seed}.json" for seed in SEEDS for task, method in CELLS
         }
@@ -47,13 +47,13 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
             def on_run(name: str) -> None:
                 typer.echo(f"{next(count)} of {len(missing)} runs: {name}")
 
-            runs.in_processes(train_run, missing, workers, on_run)
+            runs.run_in_processes(train_run, missing, workers, on_run)
         finished = {
             key: {name: np.asarray(values) for name, values in read_json(path, Curves, error=AgentError).items()}
             for key, path in paths.items()
             if path.exists()
         }
-        exact_report.write(out, finished, read_object(kernels, error=AgentError))
+        exact_report.write(out, finished, read_object(kernels_path, error=AgentError))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ EPISODES = 256  # episodes per rollout
 STEP = 1.0  # nats by which a plain gradient step moves the logit of an arm whose probability and advantage are 1
 # Fraction of the error that a plain gradient step corrects: for v, and for q of an arm that every episode plays
 HEAD_STEP = {"value": 0.5, "q": STEP * TAU}
-COEF = 0.5  # weight of the value loss and of the Q loss
+LOSS_COEF = 0.5  # weight of the value loss and of the Q loss
 STEADY_EVERY = 5  # rollouts between two adjustments of the policy's learning rate, if `Method.steady` is set
 
 
@@ -35,7 +35,7 @@ class Method:
     """An update rule: one plain gradient step per rollout, or two steps of AdamW.
 
     Attributes:
-        adamw: learning rates (of the policy, of v and q), or None for plain gradient steps.
+        adamw: tuple (learning rate of the policy, that of v and q), or None for plain gradient steps.
         steady: whether the policy's learning rate is adjusted, so that plain steps keep the size `STEP`.
         heads: "tied" (`Heads`), "arms" (`ArmHeads`) or "centred" (`CentredHeads`).
     """
@@ -47,11 +47,11 @@ class Method:
     heads: str = "tied"
 
 
-RATES = (3e-5, 1e-4)
+LEARNING_RATES = (3e-5, 1e-4)
 METHODS = {
-    "ppo": Method(optimizer="ppo", adamw=RATES),
-    "ppo-kl": Method(optimizer="ppo", adamw=RATES, kl_coef=TAU),
-    "actde": Method(optimizer="actde", adamw=RATES),
+    "ppo": Method(optimizer="ppo", adamw=LEARNING_RATES),
+    "ppo-kl": Method(optimizer="ppo", adamw=LEARNING_RATES, kl_coef=TAU),
+    "actde": Method(optimizer="actde", adamw=LEARNING_RATES),
     "actde-slow-q": Method(optimizer="actde", adamw=(3e-5, 3e-5)),
     "actde-fast-q": Method(optimizer="actde", adamw=(3e-5, 3e-4)),
     "actde-10x": Method(optimizer="actde", adamw=(3e-4, 1e-3)),
@@ -74,15 +74,18 @@ class _Activations(nn.Module):
 
 
 @cache
-def upper_layers() -> tuple[ActorCritic, Any, Tensor]:
-    """Return a tuple (model, tokenizer, tokens [1, L] of `PROMPT`). The model reads no other prompt."""
+def load_upper_layers() -> tuple[ActorCritic, Any, Tensor]:
+    """Return a tuple (model, tokenizer, tokens [1, L] of `PROMPT`).
+
+    The model stores the output of its lower layers for `PROMPT`, so it reads no other prompt.
+    """
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)
     tokens, trunk = torch.tensor([tokenizer.encode(PROMPT)]), model.base.model
-    lower = len(trunk.layers) - LAYERS
+    lower_count = len(trunk.layers) - LAYERS
     with torch.no_grad():
-        states = trunk(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states[lower]
+        states = trunk(input_ids=tokens, use_cache=False, output_hidden_states=True).hidden_states[lower_count]
     # all episodes have the same prompt, so the output of the lower layers is stored
-    trunk.embed_tokens, trunk.layers = _Activations(states), trunk.layers[lower:]
+    trunk.embed_tokens, trunk.layers = _Activations(states), trunk.layers[lower_count:]
     model.base.config.num_hidden_layers = LAYERS
     return model, tokenizer, tokens
 
@@ -91,7 +94,7 @@ def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, T
     """Return a tuple (model, tokens [1, L] of the prompt, tokens [K] of the arms)."""
     from peft.tuners.lora import LoraLayer
 
-    model, tokenizer, tokens = upper_layers()
+    model, tokenizer, tokens = load_upper_layers()
     torch.manual_seed(seed)
     for module in model.modules():
         if isinstance(module, LoraLayer):
@@ -108,38 +111,40 @@ def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, T
 
 
 def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the tangent kernel [K, K] of the arms' centred logits.
+    """Return the tangent kernel [K, K] of the K arms' centred logits.
 
     To first order, a step on logit a with learning rate lr moves the centred logit b by lr times the entry (a, b).
     """
     parameters = [p for p in model.lm.parameters() if p.requires_grad]
     logits = model.hidden_states(tokens, use_cache=False)[0, -1] @ model.base.get_output_embeddings().weight[arms].T
-    of_logits = (
+    gradients_of_logits = (
         torch.autograd.grad(logit, parameters, retain_graph=True, allow_unused=True) for logit in logits - logits.mean()
     )
-    gradients = torch.stack([torch.cat([x.flatten() for x in row if x is not None]) for row in of_logits])
+    gradients = torch.stack(
+        [torch.cat([gradient.flatten() for gradient in row if gradient is not None]) for row in gradients_of_logits]
+    )
     return np.asarray((gradients @ gradients.T).numpy(), dtype=np.float64)
 
 
 def logit_rate(model: ActorCritic, tokens: Tensor, arms: Tensor) -> float:
-    """Return the learning rate with which plain steps move the logits by `STEP` on average."""
+    """Return the learning rate at which plain gradient steps move the logits by `STEP` on average."""
     return STEP * (len(arms) - 1) / float(np.trace(logit_kernel(model, tokens, arms)))
 
 
 def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Method) -> UpdateConfig:
-    """Return the settings of the steps. The first plain step has the sizes `STEP` and `HEAD_STEP`."""
+    """Return the settings of the updates. The first plain gradient step has the sizes `STEP` and `HEAD_STEP`."""
     if method.adamw:
         lr, head_lr = method.adamw
         return UpdateConfig(epochs=2, lr=lr, value_lr=head_lr, q_lr=head_lr)
     with torch.no_grad():
-        head = float(model.hidden_states(tokens, use_cache=False)[0, -1].square().sum()) + 1
+        squared_norm = float(model.hidden_states(tokens, use_cache=False)[0, -1].square().sum()) + 1
     return UpdateConfig(
         torch_optimizer="sgd",
         epochs=1,
         max_grad_norm=1e9,  # no clipping
         lr=logit_rate(model, tokens, arms),
-        value_lr=HEAD_STEP["value"] / (COEF * head),
-        q_lr=HEAD_STEP["q"] / (2 * COEF * head),
+        value_lr=HEAD_STEP["value"] / (LOSS_COEF * squared_norm),
+        q_lr=HEAD_STEP["q"] / (2 * LOSS_COEF * squared_norm),
     )
 
 
@@ -149,7 +154,12 @@ def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Up
     optimizer = make_optimizer(
         method.optimizer,
         OptimizerConfig(
-            gamma=1.0, value_clip_range=None, value_coef=COEF, q_coef=COEF, kl_coef=method.kl_coef, train_q=True
+            gamma=1.0,
+            value_clip_range=None,
+            value_coef=LOSS_COEF,
+            q_coef=LOSS_COEF,
+            kl_coef=method.kl_coef,
+            train_q=True,
         ),
     )
     return Updater(model, make_torch_optimizer(model, config), optimizer, config, Accelerator(cpu=True))
@@ -160,11 +170,11 @@ def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, 
 
     * `policy`, `q` and `value`: the results of `arm_outputs` before each rollout and after the last
     * `reinforcement`: the sum of each arm's advantages, per episode
-    * `errors`: the sum of their absolute values, per episode
-    * `kernels`: how far a plain step with learning rate 1 moves the logits, before and after training
+    * `errors`: the sum of the advantages' absolute values for each arm, per episode
+    * `kernels`: how far a plain gradient step with learning rate 1 moves the logits, before and after training
     """
     model, tokens, arms = initial_model(task, method, seed)
-    first = STEP / logit_rate(model, tokens, arms)
+    initial_kernel = STEP / logit_rate(model, tokens, arms)
     updater = make_updater(model, update_config(model, tokens, arms, method), method)
     policy_groups = [group for group in updater.torch_optimizer.param_groups if group["name"] == "policy"]
     rng, rows = np.random.default_rng([seed, len(task.arms)]), []
@@ -178,16 +188,18 @@ def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, 
         rollout = rollout_batch(tokens, arms, outputs, chosen, task.pay(chosen, rng))
         _, targets = updater.learn(rollout, rng)
         advantages = targets.advantages[0].numpy().astype(np.float64)
-        sums = [np.bincount(chosen, x, minlength=len(arms)) / EPISODES for x in (advantages, np.abs(advantages))]
+        sums = [
+            np.bincount(chosen, values, minlength=len(arms)) / EPISODES for values in (advantages, np.abs(advantages))
+        ]
         rows.append({**outputs, "reinforcement": sums[0], "errors": sums[1]})
     rows.append({**arm_outputs(model, tokens, arms), "reinforcement": 0 * sums[0], "errors": 0 * sums[1]})
-    kernels = [first, STEP / logit_rate(model, tokens, arms)]
+    kernels = [initial_kernel, STEP / logit_rate(model, tokens, arms)]
     return {**{name: np.array([row[name] for row in rows]) for name in rows[0]}, "kernels": kernels}
 
 
 @torch.no_grad()
 def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str, Any]:
-    """Return `policy` [K], `q` [K] and the number `value` at the end of the prompt."""
+    """Return the outputs at the end of the prompt: `policy` [K], `q` [K] and the number `value`."""
     model.eval()
     heads = model.evaluate_heads(model.hidden_states(tokens, use_cache=False)[0, -1:], arms[None])
     assert heads.recorded_q is not None
@@ -198,7 +210,7 @@ def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str
 def rollout_batch(
     tokens: Tensor, arms: Tensor, outputs: Mapping[str, Any], chosen: np.ndarray[Any, Any], rewards: Array
 ) -> RolloutBatch:
-    """Return a rollout of N episodes: one segment, the prompt, with the N `chosen` arms at its end."""
+    """Return a rollout of N episodes. Its only segment is the prompt, which ends with N choices: the `chosen` arms."""
     alternatives, logprobs = tuple(arms.tolist()), np.log(outputs["policy"])
     entropy = float(-(outputs["policy"] * logprobs).sum())
     choices = tuple(
@@ -219,16 +231,19 @@ def rollout_batch(
     return RolloutBatch([Segment(episode=0, tokens=tokens[0].numpy(), choices=choices)], credit="token")
 
 
-def head_speeds() -> dict[str, Any]:
-    """Return how fast gradient steps change q of the tied Q head, per unit of the learning rate."""
-    document: dict[str, Any] = {}
+def q_step_sizes() -> dict[str, Any]:
+    """Return the change of q in the tied Q head after one plain gradient step, per unit of error and learning rate.
+
+    For each task: `common` if all arms have the same error, `differences` if the errors sum to 0 (mean), and the ratio.
+    """
+    step_sizes: dict[str, Any] = {}
     for name, task in TASKS.items():
         model, tokens, arms = initial_model(task, METHODS["actde"], 0)
         kernel, count = tied_kernel(model, tokens, arms), len(arms)
         common = float(kernel.sum()) / count  # for equal changes of all arms
         differences = (float(np.trace(kernel)) - common) / (count - 1)  # for changes that sum to 0
-        document[name] = {"common": common, "differences": differences, "times": common / differences}
+        step_sizes[name] = {"common": common, "differences": differences, "times": common / differences}
     with torch.no_grad():
         # the largest change of v in AdamW's first step
-        document["adamw"] = 1 + float(model.hidden_states(tokens, use_cache=False)[0, -1].abs().sum())
-    return document
+        step_sizes["adamw"] = 1 + float(model.hidden_states(tokens, use_cache=False)[0, -1].abs().sum())
+    return step_sizes

@@ -12,7 +12,7 @@ from experiments.rlhf.contrasts import Array
 
 
 class _ArmHead(nn.Module):
-    """A linear layer that computes q of all arms. `tokens` must contain all arms."""
+    """A linear layer that computes q of all arms. `tokens` must hold the tokens of all arms."""
 
     def __init__(self, width: int, arms: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ArmHeads(Heads):
 class CentredHeads(ArmHeads):
     """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), where h is a linear layer.
 
-    This keeps ACTDE's invariant (see `actde/expected_update.py`).
+    This form of q keeps ACTDE's invariant (see `actde/expected_update.py`).
     """
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
@@ -50,11 +50,12 @@ class CentredHeads(ArmHeads):
 
 @torch.no_grad()
 def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the inner products [K, K] of the gradients of the arms' q in a tied Q head.
+    """Return the tangent kernel [K, K] of the arms' q in a tied Q head.
 
-    For the hidden state h [d] and the output embedding e_a [d], the entry (a, b) is (|h|^2 + 1) (1 + e_a . e_b / d).
+    For the hidden state h [d] and the arms' output embeddings e [K, d], the entry (a, b) is
+    (|h|^2 + 1) (1 + e_a . e_b / d).
     """
     hidden = model.hidden_states(tokens, use_cache=False)[0, -1]
-    rows = model.base.get_output_embeddings().weight[arms]
-    kernel = (hidden.square().sum() + 1) * (1 + rows @ rows.T / rows.shape[1])
+    embeddings = model.base.get_output_embeddings().weight[arms]
+    kernel = (hidden.square().sum() + 1) * (1 + embeddings @ embeddings.T / embeddings.shape[1])
     return np.asarray(kernel.numpy(), dtype=np.float64)

@@ -14,7 +14,7 @@ from experiments.rlhf import exact_figures as figures
 from experiments.rlhf.contrasts import Array, estimate
 from experiments.rlhf.exact_bandit import HEAD_STEP, STEP
 from experiments.rlhf.exact_contrasts import ROLLOUTS
-from experiments.rlhf.exact_tasks import TASKS, TAU, predicted
+from experiments.rlhf.exact_tasks import TASKS, TAU, predicted_policy
 from games.files import atomic_write
 
 # Method with plain gradient steps -> form of q in `train_bandit`, which trains the same method on tables
@@ -33,23 +33,27 @@ TITLES = {
 
 
 def write(out: Path, runs: plan.Runs, kernels: Mapping[str, Any]) -> None:
-    """Write the results, the figures and the report. `kernels` is from `head_speeds`."""
+    """Write the results, the figures and the report. `kernels` is the result of `q_step_sizes`."""
     document = results(runs, kernels)
     atomic_write(out / RESULTS, tables.json_text(document))
     figures.policy_figure(runs, out / figures.POLICY)
-    figures.drawn_figure(runs, out / figures.DRAWN)
+    figures.advantage_figure(runs, out / figures.DRAWN)
     atomic_write(out / REPORT, report(document))
 
 
 def results(runs: plan.Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
     minutes = sum(float(curves["seconds"]) for curves in runs.values()) / 60
-    starts = {task: next(c for (name, *_), c in runs.items() if name == task)["policy"][0] for task in SPECIFIC}
+    initial_policies = {
+        task: next(curves for (name, *_), curves in runs.items() if name == task)["policy"][0] for task in SPECIFIC
+    }
     limits = {
         task: {
-            "start": dict(zip(TASKS[task].arms, start.tolist(), strict=True)),
-            "limit": dict(zip(TASKS[task].arms, predicted(start, TASKS[task].means).tolist(), strict=True)),
+            "start": dict(zip(TASKS[task].arms, initial_policy.tolist(), strict=True)),
+            "limit": dict(
+                zip(TASKS[task].arms, predicted_policy(initial_policy, TASKS[task].means).tolist(), strict=True)
+            ),
         }
-        for task, start in starts.items()
+        for task, initial_policy in initial_policies.items()
     }
     return {
         "seeds": list(plan.SEEDS),
@@ -59,54 +63,56 @@ def results(runs: plan.Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
         "policies": limits,
         "cells": [row for task, method in plan.CELLS if (row := _cell(runs, task, method))],
         "contrasts": plan.contrast_rows(runs),
-        "tables": tabular_rows(starts),
+        "tables": tabular_rows(initial_policies),
         "kernels": dict(kernels),
     }
 
 
-def tabular_rows(starts: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Train tables of logits and q, and return the probability of `focus` for each task and method.
+def tabular_rows(initial_policies: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """Train tables of logits and q, and return the probability of the group `focus` for each task and method.
 
-    `now` is after `ROLLOUTS` expected steps, `later` after `LONG`, and `limit` is that of pi_0 exp(Q / tau).
+    `now` is the probability after `ROLLOUTS` expected steps, `later` after `LONG`, and `limit` under pi_0 exp(Q / tau).
     """
     rows = []
-    on_tables = partial(train_bandit, b=STEP, alpha=HEAD_STEP["q"], value_step=HEAD_STEP["value"])
+    train_tables = partial(train_bandit, b=STEP, alpha=HEAD_STEP["q"], value_step=HEAD_STEP["value"])
     for name, task in TASKS.items():
-        start, focus = starts[name.rstrip("+-1")], task.index("focus")
-        limit = float(predicted(start, task.means)[focus].sum())
-        tensors = torch.from_numpy(start), torch.from_numpy(task.means)
+        initial_policy, focus = initial_policies[name.rstrip("+-1")], task.arm_indices("focus")
+        limit = float(predicted_policy(initial_policy, task.means)[focus].sum())
+        tensors = torch.from_numpy(initial_policy), torch.from_numpy(task.means)
         for method, form in FORMS.items():
-            policies = (on_tables(*tensors, steps=steps, form=form) for steps in (ROLLOUTS, LONG))
-            now, later = (float(policy.numpy()[focus].sum()) for policy in policies)
-            rows.append({"task": name, "method": method, "now": now, "later": later, "limit": limit})
+            policies = (train_tables(*tensors, steps=steps, form=form) for steps in (ROLLOUTS, LONG))
+            short_run, long_run = (float(policy.numpy()[focus].sum()) for policy in policies)
+            rows.append({"task": name, "method": method, "now": short_run, "later": long_run, "limit": limit})
     return rows
 
 
 def _cell(runs: plan.Runs, task: str, method: str) -> dict[str, Any] | None:
-    cell = plan.of_cell(runs, task, method).values()
-    if not cell:
+    cell_runs = plan.runs_of_cell(runs, task, method).values()
+    if not cell_runs:
         return None
-    rows = [plan.summary(TASKS[task], curves) for curves in cell]
-    found = sum(plan.predicted_at(TASKS[task], curves) is not None for curves in cell)
-    own = {name: list(plan.measured(runs, task, method, name).values()) for name in SPECIFIC.get(task, ())}
+    rows = [plan.summary(TASKS[task], curves) for curves in cell_runs]
+    predicting_runs = sum(plan.first_predicted_rollout(TASKS[task], curves) is not None for curves in cell_runs)
+    specific_measures = {
+        name: list(plan.measure_by_seed(runs, task, method, name).values()) for name in SPECIFIC.get(task, ())
+    }
     return {
         "task": task,
         "method": method,
-        "seeds": len(cell),
-        "predicted": f"{found} of {len(cell)}",
+        "seeds": len(cell_runs),
+        "predicted": f"{predicting_runs} of {len(cell_runs)}",
         **{name: estimate([row[name] for row in rows], name) for name in rows[0]},
-        **{name: estimate(values, name) for name, values in own.items() if values},
+        **{name: estimate(values, name) for name, values in specific_measures.items() if values},
     }
 
 
 def report(document: Mapping[str, Any]) -> str:
     text = PROSE.read_text(encoding="utf-8")
-    parts = {
+    sections = {
         "RUN": run_sentence(document),
         "CONTRASTS": contrast_table(document["contrasts"]),
         "CELLS": "\n\n".join(cell_table(document, task) for task in SPECIFIC),
         "SHIFTED": shift_table(document),
-        "DRAWN": drawn_table(document),
+        "DRAWN": advantage_table(document),
         "TABLES": tabular_table(document),
         "KERNELS": kernel_table(document["kernels"]),
         "DURATION": tables.duration(60 * document["minutes"]),
@@ -115,8 +121,8 @@ def report(document: Mapping[str, Any]) -> str:
             for name, caption in ((figures.POLICY, figures.POLICY_CAPTION), (figures.DRAWN, figures.DRAWN_CAPTION))
         ),
     }
-    for name, part in parts.items():
-        text = text.replace(f"{{{{{name}}}}}", part)
+    for name, section in sections.items():
+        text = text.replace(f"{{{{{name}}}}}", section)
     return text
 
 
@@ -142,38 +148,38 @@ def contrast_table(rows: list[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    heads = ["task", "measure", "first", "second", "first's mean", "second's mean", "difference (95%)", "p (Holm)"]
-    return tables.table(heads, cells)
+    headings = ["task", "measure", "first", "second", "first's mean", "second's mean", "difference (95%)", "p (Holm)"]
+    return tables.table(headings, cells)
 
 
 def cell_table(document: Mapping[str, Any], task: str) -> str:
-    policies, own = document["policies"][task], SPECIFIC[task]
+    policies, specific_names = document["policies"][task], SPECIFIC[task]
     arms = ", ".join(
         f"{arm} {policies['start'][arm]:.4f} → {policies['limit'][arm]:.4f} (reward {reward:g})"
         for arm, reward in TASKS[task].rewards.items()
     )
-    heads = ["method", "reward", "entropy", "KL to pi_0", "pi(focus)", "distance to the limit", *own]
+    headings = ["method", "reward", "entropy", "KL to pi_0", "pi(focus)", "distance to the limit", *specific_names]
     cells = [
         [
             row["method"],
             *(tables.interval(row[name]) for name in ("reward", "entropy", "kl")),
             tables.interval(row["focus"], ".4f"),
             tables.interval(row["distance"]),
-            *(tables.interval(row.get(name)) for name in own),
+            *(tables.interval(row.get(name)) for name in specific_names),
         ]
         for row in document["cells"]
         if row["task"] == task
     ]
-    labels = "; ".join(f"{name}: {plan.MEASURES[name].label}" for name in own)
+    labels = "; ".join(f"{name}: {plan.MEASURES[name].label}" for name in specific_names)
     focus = ", ".join(TASKS[task].groups["focus"])
     return (
         f"### {TITLES[task]}\n\npi_0 and pi_0 exp(Q / {TAU:g}): {arms}.\n\nFocus: {focus}. {labels}.\n\n"
-        f"{tables.table(heads, cells)}"
+        f"{tables.table(headings, cells)}"
     )
 
 
 def shift_table(document: Mapping[str, Any]) -> str:
-    shifted = {row["method"] for row in document["cells"] if row["task"] in plan.SHIFTS}
+    shifted_methods = {row["method"] for row in document["cells"] if row["task"] in plan.SHIFTS}
     cells = [
         [
             row["task"].removeprefix("weddings") or "0",
@@ -183,20 +189,20 @@ def shift_table(document: Mapping[str, Any]) -> str:
             tables.interval(row["kl"]),
         ]
         for row in document["cells"]
-        if row["task"] in ("weddings", *plan.SHIFTS) and row["method"] in shifted
+        if row["task"] in ("weddings", *plan.SHIFTS) and row["method"] in shifted_methods
     ]
     return tables.table(["shift", "method", "reward", "pi(wedding)", "KL to pi_0"], cells)
 
 
-def drawn_table(document: Mapping[str, Any]) -> str:
+def advantage_table(document: Mapping[str, Any]) -> str:
     names = ("gain_before", "gain_after", "drawn_before", "drawn_after")
     cells = [
         [row["method"], row["predicted"], *(tables.interval(row[name]) for name in names)]
         for row in document["cells"]
         if row["task"] == "weddings"
     ]
-    heads = ["method", "q predicts it", "log odds before", "log odds after", "advantages before", "advantages after"]
-    return tables.table(heads, cells)
+    headings = ["method", "q predicts it", "log odds before", "log odds after", "advantages before", "advantages after"]
+    return tables.table(headings, cells)
 
 
 def kernel_table(kernels: Mapping[str, Any]) -> str:
@@ -206,18 +212,18 @@ def kernel_table(kernels: Mapping[str, Any]) -> str:
 
 
 def tabular_table(document: Mapping[str, Any]) -> str:
-    by_name = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
+    cells_by_key = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
     cells = [
         [
-            *name,
+            *cell_key,
             *(f"{row[key]:.4f}" for key in ("limit", "later", "now")),
-            tables.interval(by_name[name]["focus"], ".4f"),
-            tables.interval(by_name[name]["kernel_growth"], ".1f"),
+            tables.interval(cells_by_key[cell_key]["focus"], ".4f"),
+            tables.interval(cells_by_key[cell_key]["kernel_growth"], ".1f"),
         ]
         for row in document["tables"]
-        if (name := (row["task"], row["method"])) in by_name
+        if (cell_key := (row["task"], row["method"])) in cells_by_key
     ]
-    heads = [
+    headings = [
         "task",
         "method",
         "limit",
@@ -226,4 +232,4 @@ def tabular_table(document: Mapping[str, Any]) -> str:
         "SmolLM2",
         "kernel",
     ]
-    return tables.table(heads, cells)
+    return tables.table(headings, cells)

@@ -18,7 +18,7 @@ class Task:
     Attributes:
         rewards: mean reward of each arm.
         lottery: arms that pay their mean times `ODDS` with probability 1 / `ODDS`, and otherwise nothing.
-        groups: arms by name. The main measure of a task uses the group `focus`.
+        groups: dict: name -> arms. The main measure of a task uses the group `focus`.
     """
 
     rewards: dict[str, float]
@@ -31,14 +31,14 @@ class Task:
 
     @property
     def means(self) -> Array:
-        """The mean rewards [K], which are Q^pi for every policy pi."""
+        """The mean rewards [K] of the K arms, which are Q^pi for every policy pi."""
         return np.array(list(self.rewards.values()))
 
-    def index(self, group: str) -> list[int]:
+    def arm_indices(self, group: str) -> list[int]:
         return [self.arms.index(arm) for arm in self.groups[group]]
 
     def pay(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:
-        """Return the rewards [N] of the chosen arms [N]."""
+        """Sample the rewards [N] of the arms with the indices `chosen` [N]."""
         wins = rng.random(len(chosen)) < 1 / ODDS
         risky = np.isin(chosen, [self.arms.index(arm) for arm in self.lottery])
         return np.asarray(self.means[chosen] * np.where(risky, ODDS * wins, 1.0))
@@ -83,7 +83,7 @@ TASKS = {
 }
 
 
-def predicted(start: Array, means: Array, tau: float = TAU) -> Array:
-    """Return the limit of tabular ACTDE: pi_0 exp(Q / tau), normalised."""
-    weights = start * np.exp((means - means.max()) / tau)
+def predicted_policy(initial: Array, means: Array, tau: float = TAU) -> Array:
+    """Return the limit of tabular ACTDE from pi_0 = `initial`: pi_0 exp(Q / tau), normalised."""
+    weights = initial * np.exp((means - means.max()) / tau)
     return np.asarray(weights / weights.sum())

@@ -25,7 +25,7 @@ FIELDS = ("choices", "tokens", "returns")  # the fields of `SampledReturns`, whi
 
 
 class StoredFits(TypedDict):
-    """The content of `fit.json`. An unfinished seed may also hold its sampled returns as `sampled`."""
+    """The content of `fit.json`. The run of an unfinished seed may also hold sampled returns as `sampled`."""
 
     settings: dict[str, Any]
     runs: list[dict[str, Any]]
@@ -46,7 +46,7 @@ DEFAULT: dict[str, Any] = {
     "layers_lr": 1e-5,
     "returns_per_token": 0,
 }
-"""The default setting: options of the heads or of the optimizer, and
+"""The default setting. Its entries are options of the heads or of the optimizer, except these:
 
 own_layers: number of layers that v and q do not share with the policy. `layers_lr` is their learning rate.
 returns_per_token: number of sampled returns that the targets average, or 0 for lambda-returns.
@@ -93,7 +93,7 @@ def main(
     path = out / "fit.json"
     settings = {"default": DEFAULT, "changes": CHANGES, "sampled": [TOKENS, SAMPLES]}
     with exclusive(out, path.name, "fit.md"):
-        runs = unchanged(read_json(path, StoredFits, error=AgentError)) if path.is_file() else []
+        runs = unchanged_runs(read_json(path, StoredFits, error=AgentError)) if path.is_file() else []
         results: StoredFits = {"settings": settings, "runs": runs}
         for seed in range(seeds):
             if seed == len(runs):
@@ -102,25 +102,27 @@ def main(
             atomic_write(out / "fit.md", markdown(results))
 
 
-def unchanged(stored: StoredFits) -> list[dict[str, Any]]:
+def unchanged_runs(stored: StoredFits) -> list[dict[str, Any]]:
     """Return the stored runs without the results of changed or removed settings."""
-    before, changes = DEFAULT | stored["settings"].get("default", {}), stored["settings"].get("changes", {})
-    same = {name for name in CHANGES.keys() & changes.keys() if before | changes[name] == DEFAULT | CHANGES[name]}
-    lost: tuple[str, ...] = ()
+    stored_default, changes = DEFAULT | stored["settings"].get("default", {}), stored["settings"].get("changes", {})
+    unchanged_names = {
+        name for name in CHANGES.keys() & changes.keys() if stored_default | changes[name] == DEFAULT | CHANGES[name]
+    }
+    discarded_keys: tuple[str, ...] = ()
     if stored["settings"].get("sampled") != [TOKENS, SAMPLES]:
-        lost = ("sampled", "moments")
-        same -= {name for name, change in CHANGES.items() if change.get("returns_per_token")}
+        discarded_keys = ("sampled", "moments")
+        unchanged_names -= {name for name, change in CHANGES.items() if change.get("returns_per_token")}
     return [
-        {key: value for key, value in run.items() if key not in lost}
-        | {"settings": {name: scores for name, scores in run["settings"].items() if name in same}}
+        {key: value for key, value in run.items() if key not in discarded_keys}
+        | {"settings": {name: scores for name, scores in run["settings"].items() if name in unchanged_names}}
         for run in stored["runs"]
     ]
 
 
 def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
-    """Compute the missing results of `run`, the run of one seed. `write` stores all results."""
-    seed, measured = run["seed"], run["settings"]
-    missing = [name for name in CHANGES if name not in measured]
+    """Add the missing results of one seed to `run`. Call `write` after each result, to store all results."""
+    seed, scores = run["seed"], run["settings"]
+    missing = [name for name in CHANGES if name not in scores]
     if not missing and "ridge" in run and "moments" in run:
         return
     rollouts, agent = write_rollouts(seed)
@@ -134,17 +136,21 @@ def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
             sampled.append({name: getattr(returns, name).tolist() for name in FIELDS})
             write()
         tensors = ([torch.from_numpy(np.array(stored[name])) for name in FIELDS] for stored in sampled)
-        rollouts = [replace(rollout, sampled=SampledReturns(*x)) for rollout, x in zip(rollouts, tensors, strict=True)]
-    lower = dict[int, list[Rollout]]()  # by number of own layers
+        rollouts = [
+            replace(rollout, sampled=SampledReturns(*arrays)) for rollout, arrays in zip(rollouts, tensors, strict=True)
+        ]
+    rollouts_by_own_layers = dict[int, list[Rollout]]()  # by number of own layers
     for name in missing:
         setting = DEFAULT | CHANGES[name]
-        if (own := setting["own_layers"]) not in lower:
-            layers = agent.model.layers - own
-            lower[own] = with_lower_states(rollouts, agent.model, layers) if own else rollouts
-        measured[name] = fit(lower[own], embedding, seed, model=agent.model, **setting)
+        if (own_layers := setting["own_layers"]) not in rollouts_by_own_layers:
+            layers = agent.model.layers - own_layers
+            rollouts_by_own_layers[own_layers] = (
+                with_lower_states(rollouts, agent.model, layers) if own_layers else rollouts
+            )
+        scores[name] = fit(rollouts_by_own_layers[own_layers], embedding, seed, model=agent.model, **setting)
         write()
     if sampled := run.pop("sampled", None):  # the moments are smaller, and the same returns can be sampled again
-        moments = np.concatenate([moments_of(np.array(part["returns"], dtype=np.float64)) for part in sampled])
+        moments = np.concatenate([moments_of(np.array(stored["returns"], dtype=np.float64)) for stored in sampled])
         run["moments"] = [[rounded(value, 5) for value in row] for row in moments.tolist()]
     write()
 

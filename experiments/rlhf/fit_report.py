@@ -15,15 +15,15 @@ Runs = Sequence[Mapping[str, Any]]
 
 
 def markdown(names: Iterable[str], runs: Runs) -> str:
-    """Return the page. `names` are the settings in the order of the table."""
-    found = ((name, [run["settings"][name] for run in runs if name in run["settings"]]) for name in names)
-    scores = {name: own for name, own in found if own}
+    """Return the page. `names` holds the settings' names in the order of the table."""
+    seed_scores_by_name = ((name, [run["settings"][name] for run in runs if name in run["settings"]]) for name in names)
+    scores = {name: seed_scores for name, seed_scores in seed_scores_by_name if seed_scores}
     rows = [
         [
-            name if len(own) == len(runs) else f"{name} ({len(own)} of {len(runs)} seeds)",
-            *(_mean([score[key] for score in own]) for key in CEILINGS),
+            name if len(seed_scores) == len(runs) else f"{name} ({len(seed_scores)} of {len(runs)} seeds)",
+            *(_mean([score[key] for score in seed_scores]) for key in CEILINGS),
         ]
-        for name, own in scores.items()
+        for name, seed_scores in scores.items()
     ]
     return page(
         "# Does q fit on free text?",
@@ -33,19 +33,19 @@ def markdown(names: Iterable[str], runs: Runs) -> str:
         " is a constant, 1 is perfect. The last column is the share of the variance left by v that q - v explains:"
         " what ACTDE's baseline adds to PPO's. Command: `python -m experiments.rlhf.fit --out docs/rlhf  # 10 s"
         " if nothing is missing`.",
-        _best({name: own for name, own in scores.items() if len(own) == len(runs)}),
+        _best_setting({name: seed_scores for name, seed_scores in scores.items() if len(seed_scores) == len(runs)}),
         table(["setting", "v", "q", "q - v"], rows),
-        *_about_settings(scores),
-        *_ridges(runs),
-        *_ceiling(runs),
+        *_setting_notes(scores),
+        *_ridge_table(runs),
+        *_ceiling_section(runs),
     )
 
 
-def _best(complete: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    if not complete:
+def _best_setting(scores_by_name: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    if not scores_by_name:
         return ""
     v, advantage = (
-        {name: float(np.mean([score[key] for score in scores])) for name, scores in complete.items()}
+        {name: float(np.mean([score[key] for score in scores])) for name, scores in scores_by_name.items()}
         for key in ("v", "advantage")
     )
     best = max(advantage, key=advantage.__getitem__)
@@ -61,13 +61,13 @@ def _best(complete: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     return text
 
 
-def _about_settings(measured: Iterable[str]) -> Iterator[str]:
-    if any("own layers" in name for name in measured):
+def _setting_notes(names: Iterable[str]) -> Iterator[str]:
+    if any("own layers" in name for name in names):
         yield (
             "With own layers, v and q read a copy of the trunk's last layers that their losses train. The rate is that"
             " of the layers; the heads have rates of 1e-4."
         )
-    if any("per token" in name for name in measured):
+    if any("per token" in name for name in names):
         yield (
             f"In the settings with returns per token, the policy samples {TOKENS} tokens in a state of each text. The"
             " target of q is the mean of the returns of that many sampled continuations of the token. The target of v"
@@ -76,12 +76,12 @@ def _about_settings(measured: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _ceiling(runs: Runs) -> list[str]:
-    by_seed = {str(run["seed"]): np.array(run["moments"], dtype=np.float64) for run in runs if "moments" in run}
-    if not by_seed:
+def _ceiling_section(runs: Runs) -> list[str]:
+    moments_by_seed = {str(run["seed"]): np.array(run["moments"], dtype=np.float64) for run in runs if "moments" in run}
+    if not moments_by_seed:
         return []
-    seeds, moments = [*by_seed], np.concatenate([*by_seed.values()])
-    bounds = ceilings(moments)
+    seeds, moments = [*moments_by_seed], np.concatenate([*moments_by_seed.values()])
+    shares = ceilings(moments)
     pooled = f"seed {seeds[0]}" if len(seeds) == 1 else f"the seeds {', '.join(seeds)}"
     return [
         "## What a perfect v and q would explain",
@@ -91,15 +91,18 @@ def _ceiling(runs: Runs) -> list[str]:
         " states. The estimates of the variance components are unbiased, so a share can be negative. Here, each text"
         " contributes one state, whereas the table of the settings weights all choices equally. The columns are those"
         " of that table.",
-        table(["", "v", "q", "q - v"], [["perfect", *(interval(bounds[name], "z.3f") for name in CEILINGS)]]),
+        table(["", "v", "q", "q - v"], [["perfect", *(interval(shares[name], "z.3f") for name in CEILINGS)]]),
     ]
 
 
-def _ridges(runs: Runs) -> list[str]:
-    kinds, done = ("state", "state and token"), [run["ridge"] for run in runs if "ridge" in run]
-    if not done:
+def _ridge_table(runs: Runs) -> list[str]:
+    features, ridges = ("state", "state and token"), [run["ridge"] for run in runs if "ridge" in run]
+    if not ridges:
         return []
-    rows = [[penalty, *(_mean([ridge[penalty][kind] for ridge in done]) for kind in kinds)] for penalty in done[0]]
+    rows = [
+        [penalty, *(_mean([ridge[penalty][feature] for ridge in ridges]) for feature in features)]
+        for penalty in ridges[0]
+    ]
     return [
         "Ridge regressions on all earlier rollouts, for comparison:",
         table(["penalty", "hidden state", "hidden state and the token's embedding"], rows),

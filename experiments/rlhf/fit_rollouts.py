@@ -29,8 +29,8 @@ class Texts:
     """The B texts of a rollout, with N choices (sampled tokens) in total.
 
     Attributes:
-        streams: [B, L] token ids of prompt and text without its last token, padded on the right.
-        positions: [N] index in `streams` of the token directly before each choice.
+        streams: [B, L] token ids of prompts and texts, without the last token of each text, padded on the right.
+        positions: [N] column in `streams` of the token directly before each choice.
     """
 
     prompts: tuple[str, ...]
@@ -60,11 +60,11 @@ class Rollout:
 
     Attributes:
         rows, columns: [N] index of each choice's text, and index of the choice within its text.
-        hidden: [N, d] hidden states.
+        hidden: [N, d] hidden state from which each token was sampled.
         tokens: [N] the chosen tokens.
         rewards: [B, T]. Only the last choice of a text has a reward.
         mask: [B, T] True where a choice exists.
-        lower: output of the lower layers for `texts.streams`.
+        lower: output of the trunk's lower layers for `texts.streams`.
     """
 
     rows: Tensor
@@ -78,17 +78,17 @@ class Rollout:
     sampled: SampledReturns | None = None
 
     def returns(self, values: Tensor, gae_lambda: float) -> Tensor:
-        """Return the lambda-returns [N] with gamma 1, given v [N]."""
+        """Return the lambda-returns [N] with gamma 1. `values` [N] holds v."""
         v = values.new_zeros(self.mask.shape).index_put((self.rows, self.columns), values)
-        following, more = (pad(x[:, 1:], (0, 1)) for x in (v, self.mask.float()))
-        errors = td_errors(self.rewards, more, following, v, self.mask)
-        advantages = lambda_advantages(errors, more, gae_lambda)
+        next_values, continues = (pad(x[:, 1:], (0, 1)) for x in (v, self.mask.float()))
+        errors = td_errors(self.rewards, continues, next_values, v, self.mask)
+        advantages = lambda_advantages(errors, continues, gae_lambda)
         return lambda_returns(v, advantages, self.mask)[self.rows, self.columns]
 
 
 @torch.no_grad()
 def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
-    """Let SmolLM2 write all rollouts of a run without training."""
+    """Sample all rollouts of a run from SmolLM2 without training. Return a tuple (rollouts, agent)."""
     torch.manual_seed(seed)
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
     agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)
@@ -106,22 +106,22 @@ def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
 
 def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: int) -> Rollout:
     batch = RolloutBatch(agent.take_segments(), credit="token")
-    part, recorded = batch.micro_batch(range(len(batch))), batch.batch(with_q=False)
-    states = agent.model.hidden_states(part.tokens, use_cache=False)
+    micro_batch, recorded = batch.micro_batch(range(len(batch))), batch.batch(with_q=False)
+    states = agent.model.hidden_states(micro_batch.tokens, use_cache=False)
     return Rollout(
-        rows=part.choices.rows,
-        columns=part.action_index,
-        hidden=states[part.choices.rows, part.choices.positions].float(),
-        tokens=part.choices.alternatives[:, 0],
+        rows=micro_batch.choices.rows,
+        columns=micro_batch.action_index,
+        hidden=states[micro_batch.choices.rows, micro_batch.choices.positions].float(),
+        tokens=micro_batch.choices.alternatives[:, 0],
         rewards=recorded.rewards,
         mask=recorded.mask,
-        texts=Texts(prompts, part.tokens, part.choices.positions, max_tokens),
+        texts=Texts(prompts, micro_batch.tokens, micro_batch.choices.positions, max_tokens),
     )
 
 
 @torch.no_grad()
 def with_lower_states(rollouts: Sequence[Rollout], model: ActorCritic, layers: int) -> list[Rollout]:
-    """Return copies in which `lower` holds the output of the lowest `layers` layers."""
+    """Return copies of the rollouts, in which `lower` holds the output of the trunk's lowest `layers` layers."""
     with_states = []
     for rollout in rollouts:
         assert rollout.texts is not None

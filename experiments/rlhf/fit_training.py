@@ -18,7 +18,7 @@ from experiments.rlhf.fit_rollouts import LAST, Rollout
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Targets of v and q at M pairs of a state and a token.
+    """Targets of v and q for M pairs (state, token).
 
     Attributes:
         choices: [M] index of the choice that the rollout made in the state.
@@ -41,8 +41,8 @@ class OwnLayers(nn.Module):
         self.model.forget_conversions()
         layers, children = layer_list(self.model), list(self.model.decoder.children())
         assert layers is not None and 0 < count < len(layers)
-        above = children[children.index(layers) + 1 :]
-        self.trained = nn.ModuleList([*layers[-count:], *above]).float().requires_grad_(True)
+        later_modules = children[children.index(layers) + 1 :]
+        self.trained = nn.ModuleList([*layers[-count:], *later_modules]).float().requires_grad_(True)
 
     def forward(self, tokens: Tensor, lower: FrozenStates) -> Tensor:
         """Return the final hidden states [b, L, d] of tokens [b, L]."""
@@ -53,35 +53,36 @@ class OwnLayers(nn.Module):
 class HeadTrainer:
     """The value head and the Q heads of a setting, and the optimizer that trains them.
 
-    If `own_layers` is above 0, the heads read `OwnLayers`. `embedding` [V, d] is the trunk's output embedding.
+    If the setting `own_layers` is above 0, the heads' input comes from `OwnLayers`. `embedding` [V, d] is the trunk's
+    output embedding.
     """
 
     def __init__(self, embedding: Tensor, setting: Mapping[str, Any], model: ActorCritic | None) -> None:
-        self.embedding, self.setting, own = embedding, setting, setting["own_layers"]
+        self.embedding, self.setting, own_count = embedding, setting, setting["own_layers"]
         options = {name: setting[name] for name in ("q_heads", "layers", "target_q", "dueling")}
-        self.heads = Heads(embedding.shape[1], len(embedding), tied=True, detach_q=not own, **options)
+        self.heads = Heads(embedding.shape[1], len(embedding), tied=True, detach_q=not own_count, **options)
         groups = [
             {"params": list(self.heads.value.parameters()), "lr": setting["value_lr"]},
             {"params": list(self.heads.q.parameters()), "lr": setting["q_lr"]},
         ]
-        self.own: OwnLayers | None = None
-        if own:
+        self.own_layers: OwnLayers | None = None
+        if own_count:
             assert model is not None
-            self.own = OwnLayers(model, own)
-            groups.append({"params": list(self.own.trained.parameters()), "lr": setting["layers_lr"]})
+            self.own_layers = OwnLayers(model, own_count)
+            groups.append({"params": list(self.own_layers.trained.parameters()), "lr": setting["layers_lr"]})
         self.parameters: list[nn.Parameter] = [parameter for group in groups for parameter in group["params"]]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=setting["weight_decay"])
         self.config = OptimizerConfig(gamma=1.0, gae_lambda=setting["gae_lambda"], value_clip_range=None)
 
-    def states(self, rollout: Rollout, choices: Tensor) -> Tensor:
-        """Return the hidden states [M, d] of the choices with the indices `choices` [M]."""
-        if self.own is None:
-            return rollout.hidden[choices]
+    def states(self, rollout: Rollout, indices: Tensor) -> Tensor:
+        """Return the hidden states [M, d] of the choices with these indices [M]."""
+        if self.own_layers is None:
+            return rollout.hidden[indices]
         assert rollout.texts is not None and rollout.lower is not None
-        texts, rows = torch.unique(rollout.rows[choices], return_inverse=True)
+        texts, rows = torch.unique(rollout.rows[indices], return_inverse=True)
         lower = FrozenStates(rollout.lower.layers, rollout.lower.states[texts])
-        hidden: Tensor = self.own(rollout.texts.streams[texts], lower)
-        return hidden[rows, rollout.texts.positions[choices]].float()
+        hidden: Tensor = self.own_layers(rollout.texts.streams[texts], lower)
+        return hidden[rows, rollout.texts.positions[indices]].float()
 
     @torch.no_grad()
     def predict(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
@@ -91,7 +92,7 @@ class HeadTrainer:
         return self.heads.values(hidden), q
 
     def targets(self, rollout: Rollout, values: Tensor | None = None) -> Targets:
-        """Return the targets for a rollout. `values` [N] is v, by default the prediction."""
+        """Return the targets for a rollout. `values` [N] holds v, by default from `predict`."""
         if samples := self.setting["returns_per_token"]:
             return sampled_targets(rollout, samples)
         values = self.predict(rollout)[0] if values is None else values
@@ -133,14 +134,17 @@ def sampled_targets(rollout: Rollout, samples: int) -> Targets:
 def fit(
     rollouts: Sequence[Rollout], embedding: Tensor, seed: int, *, model: ActorCritic | None = None, **setting: Any
 ) -> dict[str, float]:
-    """Train heads online. Return the explained variances `v`, `q` and `advantage` of the last rollouts."""
+    """Train heads on one rollout after another. Return mean explained variances over the last rollouts."""
     torch.manual_seed(seed)
     trainer, scores = HeadTrainer(embedding, setting, model), list[tuple[float, float, float]]()
     for index, rollout in enumerate(rollouts):
         v, q = trainer.predict(rollout)  # before the rollout is learned
-        scores.append(_explained(rollout, v, q))
+        scores.append(_explained_variances(rollout, v, q))
         replayed = rollouts[max(0, index + 1 - setting["replay"]) : index]
-        batches = [(rollout, trainer.targets(rollout, v)), *((each, trainer.targets(each)) for each in replayed)]
+        batches = [
+            (rollout, trainer.targets(rollout, v)),
+            *((earlier, trainer.targets(earlier)) for earlier in replayed),
+        ]
         for _ in range(setting["epochs"]):
             for batch in batches:
                 trainer.step(*batch)
@@ -148,25 +152,25 @@ def fit(
     return {name: float(np.mean(column)) for name, column in columns}
 
 
-def _explained(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return the explained variances (returns by v, returns by q, returns - v by q - v)."""
+def _explained_variances(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
+    """Return three explained variances: of returns by v, of returns by q, and of returns - v by q - v."""
     returns = rollout.returns(torch.zeros_like(v), 1.0)
     total, by_v, by_q = (float((returns - prediction).var()) for prediction in (torch.zeros_like(v), v, q))
     return 1 - by_v / total, 1 - by_q / total, 1 - by_q / by_v
 
 
 def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dict[str, float]:
-    """Return the explained variances of ridge regressions with and without the token's embedding."""
-    of_rollouts = {
+    """Regress returns on hidden states, without and with the token's embedding. Return the explained variances."""
+    features_by_name = {
         "state": [rollout.hidden for rollout in rollouts],
         "state and token": [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts],
     }
     returns = [rollout.returns(torch.zeros(len(rollout.tokens)), 1.0) for rollout in rollouts]
     result = {}
-    for name, features in of_rollouts.items():
+    for name, features in features_by_name.items():
         # train on the earlier rollouts, and evaluate on the last ones
-        x, test = (torch.cat(part).double() for part in (features[:-LAST], features[-LAST:]))
-        y, truth = (torch.cat(part).double() for part in (returns[:-LAST], returns[-LAST:]))
+        x, test = (torch.cat(tensors).double() for tensors in (features[:-LAST], features[-LAST:]))
+        y, truth = (torch.cat(tensors).double() for tensors in (returns[:-LAST], returns[-LAST:]))
         mean, std, level = x.mean(0), x.std(0) + 1e-6, y.mean()
         x = (x - mean) / std
         solution = torch.linalg.solve(x.T @ x + penalty * torch.eye(x.shape[1], dtype=x.dtype), x.T @ (y - level))

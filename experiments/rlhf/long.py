@@ -1,7 +1,7 @@
 """Train PPO and ACTDE five times as long as the confirmation.
 
 To skip the first 80 rollouts, copy DIGEST/ppo-seed2009 and DIGEST/actde-seed2009 from the confirmation's runs to RUNS.
-RUNS must be another folder, because the runs in it are continued.
+DIGEST is the start of the reward model's digest. RUNS must be another folder, because training continues its runs.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ from games.untrusted_files import read_object
 
 SEED = 2009
 CELLS: dict[str, dict[str, Any]] = {name: confirmation.CELLS[name] for name in ("ppo", "actde")}
-EVERY: int = confirmation.COMMON["iterations"]
-COMMON: dict[str, Any] = {**confirmation.COMMON, "iterations": 5 * EVERY}
+PERIOD: int = confirmation.COMMON["iterations"]
+COMMON: dict[str, Any] = {**confirmation.COMMON, "iterations": 5 * PERIOD}
 FIGURE = "long.svg"
 
 
@@ -38,23 +38,23 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    about, rows = results["about"], results["runs"]
+    metadata, rows = results["about"], results["runs"]
     lines = [
-        [row["cell"], end, *(format(probe[name], form) for _, name, form in COLUMNS), *means(row, before)]
+        [row["cell"], rollouts, *(format(probe[name], form) for _, name, form in COLUMNS), *means(row, window)]
         for row in rows
         for probe in row["probes"]
-        if (end := probe["iteration"]) % EVERY == 0
-        for before in [slice(max(0, end - EVERY), end)]
+        if (rollouts := probe["iteration"]) % PERIOD == 0
+        for window in [slice(max(0, rollouts - PERIOD), rollouts)]
     ]
     return page(
         "# Five times as long",
-        f"The cells `ppo` and `actde` of the [confirmation](confirmation.md) with {about['common']['iterations']}"
-        f" rollouts, one run each (seed {about['seeds'][0]}). One seed gives no interval and no verdict. The"
-        f" columns are those of the confirmation; the last two are means over the {EVERY} rollouts before. Command:"
+        f"The cells `ppo` and `actde` of the [confirmation](confirmation.md) with {metadata['common']['iterations']}"
+        f" rollouts, one run each (seed {metadata['seeds'][0]}). One seed gives no interval and no verdict. The"
+        f" columns are those of the confirmation; the last two are means over the {PERIOD} rollouts before. Command:"
         " `python -m experiments.rlhf.long --out docs/rlhf --runs RUNS --workers 2  # 1 h`.",
-        cell_list(about["cells"]),
-        f"Both share {settings_text(about['common'])}.",
-        table(["cell", "rollouts", *(head for head, _, _ in (*COLUMNS, *CURVES))], lines),
+        cell_list(metadata["cells"]),
+        f"Both share {settings_text(metadata['common'])}.",
+        table(["cell", "rollouts", *(heading for heading, _, _ in (*COLUMNS, *CURVES))], lines),
         f"![proxy reward, entropy and KL of both runs]({FIGURE})",
         "## Texts after the last rollout",
         samples(rows),

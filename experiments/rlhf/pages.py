@@ -1,4 +1,4 @@
-"""Tables, samples and figures of the pages on free text."""
+"""Tables, sample texts and figures for the reports on free text."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,8 +44,8 @@ AXIS_LABELS = LABELS | {"kl": "KL, nats per token", "root_kl": "square root of t
 
 
 def incomplete(results: Mapping[str, Any]) -> str:
-    finished, wanted = len(results["runs"]), len(results["about"]["cells"]) * len(results["about"]["seeds"])
-    return "" if finished == wanted else f" **Incomplete: {finished} of {wanted} runs are finished.**"
+    finished, planned = len(results["runs"]), len(results["about"]["cells"]) * len(results["about"]["seeds"])
+    return "" if finished == planned else f" **Incomplete: {finished} of {planned} runs are finished.**"
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
@@ -62,9 +62,10 @@ def page(*paragraphs: str) -> str:
 
 
 def samples(runs: Iterable[Run]) -> str:
-    shown = ((run["cell"], run["probes"][-1]["texts"][:SAMPLES]) for run in runs)
+    texts_of_cells = ((run["cell"], run["probes"][-1]["texts"][:SAMPLES]) for run in runs)
     return "\n\n".join(
-        "\n".join([f"**{cell}**", "", *(f"    {' '.join(text.split())}" for text in texts)]) for cell, texts in shown
+        "\n".join([f"**{cell}**", "", *(f"    {' '.join(text.split())}" for text in texts)])
+        for cell, texts in texts_of_cells
     )
 
 
@@ -80,27 +81,31 @@ def contrast_section(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    found = [row for row in rows if row["p_holm"] < SIGNIFICANT]
+    significant = [row for row in rows if row["p_holm"] < SIGNIFICANT]
     sentences = [
         f"* At equal {LABELS[row['axis']].partition(',')[0]}, {LABELS[row['measure']].partition(',')[0]} of"
         f" `{row['first']}` minus `{row['second']}`: {interval(row['difference'])}, p = {row['p_holm']:.2g}."
-        for row in found
+        for row in significant
     ]
-    number = f"Of {len(rows)} contrasts, {len(found)} are significant (p below {SIGNIFICANT}){':' if found else '.'}"
-    heads = ["matched", "measure", "cells", "first", "second", "difference", "seeds", "p (Holm)"]
-    return "\n".join([table(heads, lines), "", number, "", *sentences])
+    end = ":" if significant else "."
+    number = f"Of {len(rows)} contrasts, {len(significant)} are significant (p below {SIGNIFICANT}){end}"
+    headings = ["matched", "measure", "cells", "first", "second", "difference", "seeds", "p (Holm)"]
+    return "\n".join([table(headings, lines), "", number, "", *sentences])
 
 
 def cell_table(runs: Sequence[Run]) -> str:
     """Return a table of the cells at the end of training, with means over seeds."""
     lines = []
     for cell in dict.fromkeys(run["cell"] for run in runs):
-        own = [run for run in runs if run["cell"] == cell]
-        probed = [([run["probes"][-1][name] for run in own], name, form) for _, name, form in COLUMNS]
-        logged = [([mean(run, name, slice(-LATE, None)) for run in own], name, form) for _, name, form in CURVES]
-        cells = ("" if None in x else interval(estimate(x, name), form) for x, name, form in probed + logged)
-        lines.append([cell, len(own), *cells])
-    return table(["cell", "seeds", *(head for head, _, _ in (*COLUMNS, *CURVES))], lines)
+        cell_runs = [run for run in runs if run["cell"] == cell]
+        measures = [([run["probes"][-1][name] for run in cell_runs], name, form) for _, name, form in COLUMNS]
+        metrics = [([mean(run, name, slice(-LATE, None)) for run in cell_runs], name, form) for _, name, form in CURVES]
+        cells = (
+            "" if None in values else interval(estimate(values, name), form)
+            for values, name, form in measures + metrics
+        )
+        lines.append([cell, len(cell_runs), *cells])
+    return table(["cell", "seeds", *(heading for heading, _, _ in (*COLUMNS, *CURVES))], lines)
 
 
 def mean(run: Run, name: str, rollouts: slice) -> float | None:
@@ -109,20 +114,20 @@ def mean(run: Run, name: str, rollouts: slice) -> float | None:
 
 
 def means(run: Run, rollouts: slice) -> list[str]:
-    return ["" if (x := mean(run, name, rollouts)) is None else format(x, form) for _, name, form in CURVES]
+    return ["" if (value := mean(run, name, rollouts)) is None else format(value, form) for _, name, form in CURVES]
 
 
-def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str]], drawing: Any) -> None:
-    """Draw a thin line for each run, and a bold mean for each cell. A panel has a name for each axis."""
-    figure, axes = drawing
+def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str]], figure_and_axes: Any) -> None:
+    """Draw a thin line for each run, and a bold line for each cell's mean. `panels` holds quantities (x, y)."""
+    figure, axes = figure_and_axes
     for index, cell in enumerate(dict.fromkeys(run["cell"] for run in runs)):
         curves = [_curves(run) for run in runs if run["cell"] == cell]
         color = COLORS.get(cell, PALETTE[2 + index])
         for axis, (x, y) in zip(np.ravel(axes), panels, strict=True):
             for curve in curves:
                 axis.plot(curve[x], curve[y], color=color, lw=0.5, alpha=0.3)
-            bold = [np.mean([curve[name] for curve in curves], axis=0) for name in (x, y)]
-            axis.plot(*bold, color=color, lw=2, label=cell)
+            mean_curve = [np.mean([curve[name] for curve in curves], axis=0) for name in (x, y)]
+            axis.plot(*mean_curve, color=color, lw=2, label=cell)
             axis.set(xlabel=AXIS_LABELS[x], ylabel=AXIS_LABELS[y])
     np.ravel(axes)[0].legend()
     save_figure(figure, path)

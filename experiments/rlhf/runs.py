@@ -1,4 +1,4 @@
-"""Train the cells (combinations of settings) of a study over seeds."""
+"""Train each cell (combination of settings) of a study with several seeds."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +29,8 @@ DIGITS = 5  # significant digits of the numbers in the results
 Cells = Mapping[str, Mapping[str, Any]]  # name of a cell -> its settings, without those that all cells share
 
 
-class StoredAbout(TypedDict):
-    """The fields of `about` in a results file that `complete` reads."""
+class StoredMetadata(TypedDict):
+    """The part of a results file's `about` that `complete` reads."""
 
     common: dict[str, Any]
     cells: dict[str, dict[str, Any]]
@@ -38,7 +38,7 @@ class StoredAbout(TypedDict):
 
 
 class StoredRun(TypedDict):
-    """The fields that identify a run. `reward_model` is the digest of the model's weights."""
+    """The fields that identify a run. `reward_model` is the digest of the reward model's weights."""
 
     cell: str
     seed: int
@@ -48,7 +48,7 @@ class StoredRun(TypedDict):
 class StoredRuns(TypedDict):
     """The content of a results file."""
 
-    about: StoredAbout
+    about: StoredMetadata
     runs: list[StoredRun]
 
 
@@ -63,14 +63,14 @@ def complete(
     on_run: Callable[[], None],
     reward_model: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train the runs that `path` lacks, and those whose settings have changed.
+    """Train the runs whose results `path` lacks, and the runs whose settings have changed.
 
     Args:
         path: JSON file of the results, written after each run.
-        on_run: called after each update of `path`, and first if `path` holds results.
-        reward_model: its description with the digests of its files. All runs of a seed must share a model.
+        on_run: called after each write of `path`, and at the start if `path` holds results.
+        reward_model: description of the reward model and its files. All runs of a seed must share it.
     """
-    about: dict[str, Any] = {"common": common}
+    metadata: dict[str, Any] = {"common": common}
     digest = reward_model["files"]["model.safetensors"] if reward_model else ""
     with exclusive(path.parent, path.name, path.with_suffix(".md").name):
         rows: dict[str, Any] = {}
@@ -78,22 +78,22 @@ def complete(
             stored = read_json(path, StoredRuns, error=AgentError)
             if stored["about"]["common"] != common:
                 raise AgentError(f"{path} holds results with other common settings; move the file away")
-            same = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
-            rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in same}
-            about["reward_models"] = stored["about"].get("reward_models", {})
+            unchanged_cells = {name for name, cell in stored["about"]["cells"].items() if cells.get(name) == cell}
+            rows = {f"{row['cell']}-seed{row['seed']}": row for row in stored["runs"] if row["cell"] in unchanged_cells}
+            metadata["reward_models"] = stored["about"].get("reward_models", {})
         configs = resolve(cells, common, seeds)
         if reward_model:
-            about["reward_models"] = about.get("reward_models", {}) | {digest: reward_model}
-            lacking = {config.run.seed for name, config in configs.items() if name not in rows}
+            metadata["reward_models"] = metadata.get("reward_models", {}) | {digest: reward_model}
+            incomplete_seeds = {config.run.seed for name, config in configs.items() if name not in rows}
             for name, row in list(rows.items()):
-                if row.get("reward_model") != digest and row["seed"] in lacking:  # train the whole seed again
+                if row.get("reward_model") != digest and row["seed"] in incomplete_seeds:  # train the whole seed again
                     del rows[name]
             root /= digest[:8]  # runs of another reward model are neither adopted nor resumed
 
         def write(name: str) -> None:
             rows[name] = results_of(root / name) | ({"reward_model": digest} if digest else {})
             finished = [rows[name] for name in configs if name in rows]
-            results = {"about": {"seeds": list(seeds), **about, "cells": cells}, "runs": finished}
+            results = {"about": {"seeds": list(seeds), **metadata, "cells": cells}, "runs": finished}
             atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
             on_run()
 
@@ -107,7 +107,7 @@ def complete(
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
-    """Return the configuration of each run by folder, seed by seed."""
+    """Return a dict: name of a run's folder -> configuration of the run."""
     import experiments.rlhf.controls  # noqa: F401  # registers its optimizers
 
     return {
@@ -118,7 +118,7 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Start or resume a run that may use the optimizers of `controls`."""
+    """Start or resume a run. Its optimizer may be one of `experiments.rlhf.controls`."""
     import experiments.rlhf.controls  # noqa: F401
 
     grid.train_run(config, folder, threads, on_rollout)
@@ -131,30 +131,35 @@ def train(
     on_run: Callable[[str], None],
     job: Callable[[TrainConfig, Path, int], None] = train_run,
 ) -> None:
-    """Start or resume every run in `workers` processes. `job` must be a top-level function."""
+    """Start or resume all runs in `workers` processes. `job` must be a top-level function."""
     threads = threads_per_process(workers)
-    in_processes(job, {name: (config, root / name, threads) for name, config in configs.items()}, workers, on_run)
+    run_in_processes(job, {name: (config, root / name, threads) for name, config in configs.items()}, workers, on_run)
 
 
-def in_processes(
-    job: Callable[..., None], runs: Mapping[str, Sequence[Any]], workers: int, on_run: Callable[[str], None]
+def run_in_processes(
+    job: Callable[..., None],
+    arguments_by_name: Mapping[str, Sequence[Any]],
+    workers: int,
+    on_run: Callable[[str], None],
 ) -> None:
-    """Call the top-level function `job` in processes. `runs` holds its arguments by name."""
+    """Call the top-level function `job` in `workers` processes, once for each entry of `arguments_by_name`."""
     with WorkerPool(workers) as pool:
-        jobs = {pool.submit(job, *arguments): name for name, arguments in runs.items()}
-        for done in as_completed(jobs):
-            done.result()
-            on_run(jobs[done])
+        names = {pool.submit(job, *arguments): name for name, arguments in arguments_by_name.items()}
+        for future in as_completed(names):
+            future.result()
+            on_run(names[future])
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
-    saved = (int(checkpoint.name) for checkpoint in checkpoints(folder))  # training writes the last one at the very end
-    return config.budget.iterations in saved and read_config(folder) == config
+    saved_iterations = (
+        int(checkpoint.name) for checkpoint in checkpoints(folder)
+    )  # training writes the last one at the very end
+    return config.budget.iterations in saved_iterations and read_config(folder) == config
 
 
 def results_of(folder: Path) -> dict[str, Any]:
-    """Return the curves and the probes of a run. Only the first and last probe keep texts."""
-    lines = read_metrics(folder)
+    """Return the metrics and the probes of a run. Only the first and the last probe keep texts."""
+    metrics = read_metrics(folder)
     probes = [
         {key: grid.rounded(value, DIGITS) if isinstance(value, float) else value for key, value in probe.items()}
         for probe in read_metrics(folder, PROBES)
@@ -162,5 +167,5 @@ def results_of(folder: Path) -> dict[str, Any]:
     for probe in probes[1:-1]:
         del probe["texts"]
     cell, _, seed = folder.name.rpartition("-seed")
-    curves = {key: [grid.rounded(line.get(key), DIGITS) for line in lines] for key in CURVES if key in lines[0]}
+    curves = {key: [grid.rounded(row.get(key), DIGITS) for row in metrics] for key in CURVES if key in metrics[0]}
     return {"cell": cell, "seed": int(seed), "curves": curves, "probes": probes}

@@ -10,7 +10,7 @@ from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.free_generation import Limits, generate
 from agents.language_model.stream_reader import StreamReader
 from agents.language_model.token_stream import EpisodeState, TokenStream
-from experiments.rlhf.contrasts import ENDS, Array, with_bounds
+from experiments.rlhf.contrasts import INTERVAL_QUANTILES, Array, with_bounds
 from experiments.rlhf.fit_rollouts import Rollout, SampledReturns
 
 TOKENS, SAMPLES = 2, 4  # number of sampled tokens per state, and number of continuations of each token
@@ -21,19 +21,21 @@ CEILINGS = ("v", "q", "advantage")
 def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, seed: Sequence[int]) -> SampledReturns:
     """Sample returns at one random state of each text. All randomness comes from `seed`."""
     assert rollout.texts is not None
-    root, ends = np.random.SeedSequence([*seed, 1]), agent.text_ends[1]  # an agent's seeds have two entries
+    root, end_tokens = np.random.SeedSequence([*seed, 1]), agent.text_ends[1]  # an agent's seeds have two entries
     rng, reader = np.random.default_rng(root), StreamReader(agent.model)
     positions, streams = rollout.texts.positions.tolist(), rollout.texts.streams.tolist()
-    own = [np.flatnonzero(rollout.rows.numpy() == row) for row in range(len(streams))]
-    choices = [int(rng.choice(indices)) for indices in own]
+    choices_of_texts = [np.flatnonzero(rollout.rows.numpy() == row) for row in range(len(streams))]
+    choices = [int(rng.choice(indices)) for indices in choices_of_texts]
     prefixes = [stream[: positions[choice] + 1] for stream, choice in zip(streams, choices, strict=True)]
     limits = [rollout.texts.max_tokens - int(rollout.columns[choice]) for choice in choices]
     rows = np.repeat(np.arange(len(streams)), TOKENS)
-    drawn = continued(reader, [prefixes[row] for row in rows], [1] * len(rows), ends, root)
-    left = [0 if s.tokens[-1] in ends else limits[row] - 1 for s, row in zip(drawn, rows, strict=True)]
-    starts = [(rollout.texts.prompts[row], positions[own[row][0]] + 1) for row in rows]
-    returns = returns_of(agent, [s.tokens for s in drawn], left, starts, reward, SAMPLES, root)
-    tokens = [stream.tokens[len(prefixes[row])] for stream, row in zip(drawn, rows, strict=True)]
+    sampled = continue_streams(reader, [prefixes[row] for row in rows], [1] * len(rows), end_tokens, root)
+    remaining = [
+        0 if stream.tokens[-1] in end_tokens else limits[row] - 1 for stream, row in zip(sampled, rows, strict=True)
+    ]
+    starts = [(rollout.texts.prompts[row], positions[choices_of_texts[row][0]] + 1) for row in rows]
+    returns = returns_of(agent, [stream.tokens for stream in sampled], remaining, starts, reward, SAMPLES, root)
+    tokens = [stream.tokens[len(prefixes[row])] for stream, row in zip(sampled, rows, strict=True)]
     return SampledReturns(
         choices=torch.tensor(choices),
         tokens=torch.tensor(tokens).view(-1, TOKENS),
@@ -55,12 +57,14 @@ def returns_of(
 
     `starts` holds a tuple (prompt, index of the text's first token) for each stream.
     """
-    ends, reader = agent.text_ends[1], StreamReader(agent.model)
+    end_tokens, reader = agent.text_ends[1], StreamReader(agent.model)
     # one call per sample, because the cache is copied whenever it gets a row
-    written = [continued(reader, streams, limits, ends, seed) for _ in range(samples)]
+    continuations = [continue_streams(reader, streams, limits, end_tokens, seed) for _ in range(samples)]
     texts = [
-        agent.stream_tokenizer.decode([t for t in stream.tokens[first:] if t not in ends], skip_special_tokens=True)
-        for sample in written
+        agent.stream_tokenizer.decode(
+            [t for t in stream.tokens[first:] if t not in end_tokens], skip_special_tokens=True
+        )
+        for sample in continuations
         for stream, (_, first) in zip(sample, starts, strict=True)
     ]
     returns = scorer(reward)([prompt for prompt, _ in starts] * samples, texts)
@@ -68,17 +72,17 @@ def returns_of(
 
 
 @torch.no_grad()
-def continued(
+def continue_streams(
     reader: StreamReader,
     streams: Sequence[Sequence[int]],
     limits: Sequence[int],
-    ends: frozenset[int],
+    end_tokens: frozenset[int],
     seed: np.random.SeedSequence,
 ) -> list[TokenStream]:
-    """Continue each stream in one batch, until a token in `ends` or after `limits` new tokens."""
+    """Continue all streams in one batch. Each ends at a token in `end_tokens`, or at its limit of new tokens."""
     continuations = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
     unfinished = [
-        (EpisodeState(stream=stream, rng=np.random.default_rng(child)), Limits(max_tokens=limit, ends=ends))
+        (EpisodeState(stream=stream, rng=np.random.default_rng(child)), Limits(max_tokens=limit, end_tokens=end_tokens))
         for stream, limit, child in zip(continuations, limits, seed.spawn(len(streams)), strict=True)
         if limit > 0
     ]
@@ -90,14 +94,16 @@ def continued(
 
 
 def ceilings(moments: Array) -> dict[str, dict[str, float]]:
-    """Return the explained variances of perfect predictions, with 95% bootstrap intervals.
+    """Return the explained variances of a perfect v and q, with 95% bootstrap intervals.
 
-    `v` and `q` are shares of the variance of the return. `advantage` is the share of Var(return - v).
+    `v` and `q` are shares of Var(return). `advantage` is the share of Var(return - v) that q - v explains.
     """
     rng = np.random.default_rng(0)
-    draws = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
-    samples = np.array([_explained(variance_components(moments[draw])) for draw in draws])
-    return with_bounds(CEILINGS, _explained(variance_components(moments)), np.quantile(samples, ENDS, axis=0))
+    resamples = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
+    samples = np.array([_explained_shares(variance_components(moments[indices])) for indices in resamples])
+    return with_bounds(
+        CEILINGS, _explained_shares(variance_components(moments)), np.quantile(samples, INTERVAL_QUANTILES, axis=0)
+    )
 
 
 def moments_of(returns: Array) -> Array:
@@ -107,8 +113,8 @@ def moments_of(returns: Array) -> Array:
     * the unbiased variance of the tokens' mean returns
     * the unbiased variance of a token's returns, averaged over the tokens
     """
-    of_tokens = returns.mean(2)
-    return np.stack([of_tokens.mean(1), of_tokens.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
+    token_means = returns.mean(2)
+    return np.stack([token_means.mean(1), token_means.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
 
 
 def variance_components(moments: Array) -> Array:
@@ -125,8 +131,8 @@ def variance_components(moments: Array) -> Array:
     return np.array([moments[:, 0].var(ddof=1) - between / TOKENS, token, within])
 
 
-def _explained(components: Array) -> Array:
-    """Return the shares [3] of `CEILINGS` from the components [3] of the variance."""
+def _explained_shares(components: Array) -> Array:
+    """Return the explained shares [3], in the order of `CEILINGS`, from the variance components [3]."""
     state, token, noise = components
     with np.errstate(invalid="ignore", divide="ignore"):
         shares: Array = np.array([state, state + token, token]) / [components.sum(), components.sum(), token + noise]

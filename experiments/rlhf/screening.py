@@ -67,7 +67,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde-sgd": {**ACTDE, "torch_optimizer": "sgd", "lr": 3.0, "value_lr": 1e-2, "q_lr": 1e-2},
     "ppo-sgd": {**PPO, "torch_optimizer": "sgd", "lr": 3.0, "value_lr": 1e-2},
 }
-MATCHED = 0.75  # reward at which the cells are compared
+MATCHED_REWARD = 0.75  # reward at which the cells are compared
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
@@ -83,32 +83,35 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    about, rows = results["about"], results["runs"]
-    lines = [["before training", *_probed(rows[0]["probes"][0]), ""]]
-    lines += [[row["cell"], *_probed(row["probes"][-1]), means(row, slice(-8, None))[0]] for row in rows]
+    metadata, rows = results["about"], results["runs"]
+    lines = [["before training", *_formatted_measures(rows[0]["probes"][0]), ""]]
+    lines += [[row["cell"], *_formatted_measures(row["probes"][-1]), means(row, slice(-8, None))[0]] for row in rows]
     return page(
         "# Screening",
-        f"One run of {about['common']['iterations']} rollouts for each cell, on the tuning seed"
-        f" {about['seeds'][0]}, which the runs of the confirmation do not use (but its reward models, the step"
+        f"One run of {metadata['common']['iterations']} rollouts for each cell, on the tuning seed"
+        f" {metadata['seeds'][0]}, which the runs of the confirmation do not use (but its reward models, the step"
         " sizes of the exact experiments and the runs of [tilt](tilt.md) do). A single seed gives no interval and"
         " no verdict: this page only"
-        f" chooses the cells of the confirmation. {_missing(about['cells'], rows)}Game:"
-        f" `{about['common']['game']}`, SmolLM2 with LoRA, 32 texts of at most 16 tokens a rollout. Command:"
+        f" chooses the cells of the confirmation. {_missing(metadata['cells'], rows)}Game:"
+        f" `{metadata['common']['game']}`, SmolLM2 with LoRA, 32 texts of at most 16 tokens a rollout. Command:"
         " `python -m experiments.rlhf.screening --out docs/rlhf --runs RUNS --workers 2  # about 2 h`.",
         "Measured on one text for each of 48 held-out prompts, always with the same random numbers. Entropy and KL"
         " to the initial policy are exact over the vocabulary, in nats per token; perplexity is under the initial"
         " policy. The explained variance of q is that of the returns by the recorded q, over the last 8 rollouts.",
-        table(["cell", *(head for head, _, _ in MEASURES), CURVES[0][0]], lines),
+        table(["cell", *(heading for heading, _, _ in MEASURES), CURVES[0][0]], lines),
         "![reward against the square root of the KL, and entropy against reward](screening.svg)",
-        f"At a reward of {MATCHED:g}, interpolated between the probes around its first crossing (blank: never"
+        f"At a reward of {MATCHED_REWARD:g}, interpolated between the probes around its first crossing (blank: never"
         " reached):",
-        table(["cell", "rollouts", "entropy", "KL", "distinct-2"], [[row["cell"], *_matched(row)] for row in rows]),
+        table(
+            ["cell", "rollouts", "entropy", "KL", "distinct-2"],
+            [[row["cell"], *_at_matched_reward(row)] for row in rows],
+        ),
         f"The first {SAMPLES} texts of some cells after the last rollout:",
         samples(rows),
     )
 
 
-def _probed(probe: Mapping[str, Any]) -> list[str]:
+def _formatted_measures(probe: Mapping[str, Any]) -> list[str]:
     return [format(probe[name], form) for _, name, form in MEASURES]
 
 
@@ -117,15 +120,15 @@ def _missing(cells: Iterable[str], rows: Sequence[Run]) -> str:
     return f"**Incomplete: not run are {', '.join(missing)}.** " if missing else ""
 
 
-def _matched(row: Run) -> list[str]:
+def _at_matched_reward(row: Run) -> list[str]:
     names = (("iteration", "z.0f"), ("entropy", "z.2f"), ("kl", "z.2f"), ("distinct_2", "z.2f"))
-    if max(probe["reward"] for probe in row["probes"]) < MATCHED:
+    if max(probe["reward"] for probe in row["probes"]) < MATCHED_REWARD:
         return [""] * len(names)
-    return [format(at_level(row["probes"], "reward", MATCHED, name), form) for name, form in names]
+    return [format(at_level(row["probes"], "reward", MATCHED_REWARD, name), form) for name, form in names]
 
 
 def frontier(rows: Sequence[Run], path: Path) -> None:
-    """Draw the reward against the root of the KL, and the entropy against the reward."""
+    """Draw the reward against the square root of the KL, and the entropy against the reward."""
     figure, axes = make_figure(1, 2, 13.0, 4.4)
     for index, row in enumerate(rows):
         style = {"color": PALETTE[index % len(PALETTE)], "ls": DASHES[index // len(PALETTE) % len(DASHES)], "lw": 1.1}

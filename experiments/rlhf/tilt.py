@@ -23,14 +23,14 @@ from experiments.tables import interval, table
 from games.files import atomic_write, exclusive
 from games.untrusted_files import read_json, read_object
 
-MEASURED = (10, 20, 30, 40)  # numbers of finished rollouts after which a run is measured
+MEASURED_ROLLOUTS = (10, 20, 30, 40)  # numbers of finished rollouts after which a run is measured
 CELLS: dict[str, dict[str, Any]] = {
     "actde": {"optimizer": "actde", "advantage": "return"},
     "ppo": {"optimizer": "ppo", "train_q": True},
 }
 COMMON: dict[str, Any] = {
     "game": "completion?reward=sentiment",
-    "iterations": MEASURED[-1],
+    "iterations": MEASURED_ROLLOUTS[-1],
     "save_every": 10,
     "dtype": "bfloat16",
     "seed": 1000,
@@ -58,14 +58,14 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
 
     If `tilt.json` or a run in --runs has other settings, nothing is changed.
     """
-    about = {"common": COMMON, "cells": CELLS}
+    metadata = {"common": COMMON, "cells": CELLS}
     configs = {name: presets.resolve({**COMMON, **settings}) for name, settings in CELLS.items()}
     with exclusive(out, RESULTS, "tilt.md", FIGURE):
         path = out / RESULTS
         rows: dict[str, list[Any]] = {name: [] for name in CELLS}
         if path.is_file():
             stored = read_json(path, StoredTilt, error=AgentError)
-            if stored["about"] != about:
+            if stored["about"] != metadata:
                 raise AgentError(f"{path} holds results with other settings; move the file away")
             rows = {name: [row for row in stored["rows"] if row["run"] == name] for name in CELLS}
         missing = [name for name in configs if not _is_complete(rows[name])]
@@ -76,11 +76,14 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
 
         def save(*names: str) -> None:
             for name in names:
-                measures = _measures(folder / name)
+                measures = _read_measures(folder / name)
                 if len(measures) >= len(rows[name]):  # a new folder of runs must not delete stored measurements
-                    rows[name] = [{"run": name, "rollouts": int(n), **measures[n]} for n in sorted(measures, key=int)]
+                    rows[name] = [
+                        {"run": name, "rollouts": int(rollouts), **measures[rollouts]}
+                        for rollouts in sorted(measures, key=int)
+                    ]
             if any(rows.values()):
-                results = {"about": about, "rows": [row for own in rows.values() for row in own]}
+                results = {"about": metadata, "rows": [row for run_rows in rows.values() for row in run_rows]}
                 atomic_write(path, json.dumps(results, allow_nan=False) + "\n")
                 write(out)
 
@@ -91,35 +94,37 @@ def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
 
 
 def _is_complete(rows: Sequence[StoredRow]) -> bool:
-    return [row["rollouts"] for row in rows] == list(MEASURED)
+    return [row["rollouts"] for row in rows] == list(MEASURED_ROLLOUTS)
 
 
-def _measures(folder: Path) -> dict[str, dict[str, Any]]:
+def _read_measures(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / RESULTS
     return read_json(path, dict[str, dict[str, Any]], error=AgentError) if path.is_file() else {}
 
 
 def train_and_measure(config: TrainConfig, folder: Path, threads: int) -> None:
-    """Start or resume a run, and measure it after the rollouts in `MEASURED`."""
+    """Start or resume a run, and measure it after each number of rollouts in `MEASURED_ROLLOUTS`."""
     torch.set_num_threads(threads)
     measure_checkpoints(config, folder)  # the last one, if an earlier process ended after it had saved it
     runs.train_run(config, folder, threads, on_rollout=lambda: measure_checkpoints(config, folder))
 
 
 def measure_checkpoints(config: TrainConfig, folder: Path) -> None:
-    """Measure the checkpoints of a run that are not measured yet."""
-    measures, saved = _measures(folder), {int(path.name): path for path in checkpoints(folder)}
-    for rollouts in MEASURED:
-        if f"{rollouts}" in measures or rollouts > max(saved, default=0):
+    """Measure those checkpoints of a run that have not been measured."""
+    measures, checkpoint_folders = _read_measures(folder), {int(path.name): path for path in checkpoints(folder)}
+    for rollouts in MEASURED_ROLLOUTS:
+        if f"{rollouts}" in measures or rollouts > max(checkpoint_folders, default=0):
             continue
-        if rollouts not in saved:
+        if rollouts not in checkpoint_folders:
             raise AgentError(f"{folder} was not measured after {rollouts} rollouts; choose another --runs")
-        measures[f"{rollouts}"] = _storable(measure(saved[rollouts], folder / INITIAL, config.run.game, PROMPTS))
+        measures[f"{rollouts}"] = _storable(
+            measure(checkpoint_folders[rollouts], folder / INITIAL, config.run.game, PROMPTS)
+        )
         atomic_write(folder / RESULTS, json.dumps(measures, allow_nan=False) + "\n")
 
 
 def _storable(measures: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace NaN by None. The correlation with a constant is NaN."""
+    """Return a copy with NaN replaced by None. The correlation with a constant is NaN."""
     return {
         name: _storable(value) if isinstance(value, Mapping) else None if value != value else value
         for name, value in measures.items()
@@ -133,15 +138,15 @@ def write(out: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    about, rows = results["about"], results["rows"]
+    metadata, rows = results["about"], results["rows"]
     return page(
         "# Is log pi - log pi_0 equal to q / tau, and is q equal to Q^pi?",
         "Within the states of one text for each held-out prompt, in the course of training. SmolLM2, each token is"
         " an action. Each cell has one run, so a difference between cells may be noise. `ppo` trains q for this"
         " measurement only. Command: `python -m experiments.rlhf.tilt --out docs/rlhf --runs RUNS"
         "  # 32 min`.",
-        cell_list(about["cells"]),
-        f"Both share {settings_text(about['common'])}.",
+        cell_list(metadata["cells"]),
+        f"Both share {settings_text(metadata['common'])}.",
         "Regression of log pi - log pi_0 on q, with tokens weighted by pi, by pi_0, or equally among the"
         f" {LIKELIEST} likeliest under pi_0. The spreads are standard deviations within states, with tokens"
         " weighted by pi_0:",
@@ -157,7 +162,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def fit_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    heads = [f"{name}: R2 (slope)" for name in WEIGHTINGS]
+    headings = [f"{name}: R2 (slope)" for name in WEIGHTINGS]
     lines = [
         [
             row["run"],
@@ -170,17 +175,17 @@ def fit_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return table(["run", "rollouts", *heads, "spread of q", "spread of log pi - log pi_0"], lines)
+    return table(["run", "rollouts", *headings, "spread of q", "spread of log pi - log pi_0"], lines)
 
 
 def estimate_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    heads = ["spread of Q^pi", "correlation with q", "correlation with log pi - log pi_0"]
+    headings = ["spread of Q^pi", "correlation with q", "correlation with log pi - log pi_0"]
     lines = [
         [row["run"], row["rollouts"], estimates["states"], *(_interval(estimates[name], name) for name in MEASURES)]
         for row in rows
         for estimates in [row["monte_carlo"]]
     ]
-    return table(["run", "rollouts", "states", *heads], lines)
+    return table(["run", "rollouts", "states", *headings], lines)
 
 
 def _interval(estimate: Mapping[str, float | None], measure: str) -> str:
@@ -192,19 +197,19 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.6)
     names = list(dict.fromkeys(row["run"] for row in rows))
     for index, name in enumerate(names):
-        own = [row for row in rows if row["run"] == name]
-        x = np.array([row["rollouts"] for row in own])
+        run_rows = [row for row in rows if row["run"] == name]
+        x = np.array([row["rollouts"] for row in run_rows])
         for weighting, style in (("sampled", "o-"), ("likeliest", "s--")):
-            r2 = np.array([row[weighting]["r2"] for row in own], dtype=float)
+            r2 = np.array([row[weighting]["r2"] for row in run_rows], dtype=float)
             fits.plot(x, r2, style, color=COLORS[name], label=f"{name}, {weighting}")
-        bounds = [row["monte_carlo"]["correlation"] for row in own]
+        bounds = [row["monte_carlo"]["correlation"] for row in run_rows]
         value, low, high = (np.array([b[key] for b in bounds], dtype=float) for key in ("value", "low", "high"))
-        beside = x + 0.6 * (index - (len(names) - 1) / 2)  # the intervals of the runs must not overlap
+        shifted_x = x + 0.6 * (index - (len(names) - 1) / 2)  # the intervals of the runs must not overlap
         errors, style = np.clip([value - low, high - value], 0.0, None), ("o-", "s--")[index % 2]
-        correlations.errorbar(beside, value, errors, fmt=style, color=COLORS[name], capsize=3, label=name)
+        correlations.errorbar(shifted_x, value, errors, fmt=style, color=COLORS[name], capsize=3, label=name)
     correlations.axhline(0.0, color="0.7", lw=0.8, zorder=0)
-    fits.set(xlabel="rollouts", ylabel="R2 of log pi - log pi_0 on q", ylim=(0.0, None), xticks=MEASURED)
-    correlations.set(xlabel="rollouts", ylabel="correlation of q with estimates of Q^pi", xticks=MEASURED)
+    fits.set(xlabel="rollouts", ylabel="R2 of log pi - log pi_0 on q", ylim=(0.0, None), xticks=MEASURED_ROLLOUTS)
+    correlations.set(xlabel="rollouts", ylabel="correlation of q with estimates of Q^pi", xticks=MEASURED_ROLLOUTS)
     for axis in (fits, correlations):
         axis.legend()
     save_figure(figure, path)

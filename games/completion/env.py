@@ -19,12 +19,12 @@ MAX_CHARACTERS = 10_000  # the largest length of a completion in the action spac
 class Completion(TextGame):
     """A one-turn game: continue a prompt with any text. A reward function scores the text.
 
-    The game is neither won nor lost. It cannot compute the reward of a model (`rm:` or `hf:`). The step then earns 0,
-    and `info["unscored"]` is the name of the reward.
+    The game is neither won nor lost. It cannot compute rewards of models (`rm:` or `hf:`). A step with such a reward
+    earns 0, and `info["unscored"]` names the reward.
 
     Args:
-        prompts: a set or a file of prompts, of which each episode draws one.
-        max_tokens, newlines: limits of a completion. The first `info` reports them. They are not enforced.
+        prompts: name of a built-in set or path of a file. Each episode draws one of the prompts.
+        max_tokens, newlines: limits for the completions. The `info` of a reset reports them. `step` ignores them.
         choices: the admissible commands. Other texts remain legal.
     """
 

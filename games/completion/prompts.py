@@ -12,7 +12,10 @@ SUFFIXES = (".txt", ".jsonl")
 
 
 def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple[str, ...]:
-    """Return the prompts in a built-in set or a file. Raise GameError if one is blank or occurs twice."""
+    """Return the prompts in a built-in set or a file. Raise GameError if a prompt is blank or occurs twice.
+
+    `setting` precedes `source` in error messages.
+    """
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
     texts = [line for _, line in read_lines(path, error=GameError)]
     if path.suffix == ".jsonl":
@@ -39,12 +42,12 @@ def _file(source: str, setting: str) -> Path:
     return path
 
 
-def _prompt(line: str, place: str) -> str:
+def _prompt(line: str, location: str) -> str:
     try:
-        record = parse_json(line, place)
+        record = parse_json(line, location)
     except GameError:
         record = None
     prompt = record.get("prompt") if isinstance(record, dict) else None
     if not isinstance(prompt, str):
-        raise GameError(f"{place}: expected a JSON object with a text in the field 'prompt'")
+        raise GameError(f"{location}: expected a JSON object with a text in the field 'prompt'")
     return prompt

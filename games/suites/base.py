@@ -12,7 +12,7 @@ MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own
 class SuiteGame(TextGame):
     """A game of a third-party suite. The first constructor argument of a subclass is the game's name.
 
-    A suite has many games of the same name. The setting `seed` selects one of them.
+    Many games have the same name. The setting `seed` selects one of them.
     """
 
     def __init__(self, *, max_turns: int | None, characters: str = "", render_mode: str | None) -> None:

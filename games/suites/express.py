@@ -32,7 +32,7 @@ PARAMETERS = (
 class Express(SuiteGame):
     """A game of TextWorldExpress. The opening text begins with the task. The largest score is 1.
 
-    If `infos` contains `policy_commands`, the first `info` holds a solution as `extra.walkthrough`.
+    If `infos` contains `policy_commands`, the `info` of a reset holds a solution as `extra.walkthrough`.
     """
 
     @classmethod
@@ -41,8 +41,8 @@ class Express(SuiteGame):
 
     @classmethod
     def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
-        own = (Parameter(name=key, kind="int", low=0, high=10_000, help="see the suite") for key in SETTINGS[name])
-        return (*PARAMETERS, *own)
+        settings = (Parameter(name=key, kind="int", low=0, high=10_000, help="see the suite") for key in SETTINGS[name])
+        return (*PARAMETERS, *settings)
 
     def __init__(
         self,
@@ -63,31 +63,31 @@ class Express(SuiteGame):
     def _load(self) -> None:
         from textworld_express.constants import JAR_PATH
 
-        self._jvm = java.shared(Path(JAR_PATH))
+        self._jvm = java.shared_jvm(Path(JAR_PATH))
         self._game = self._jvm.call(self._jvm.classes.textworldexpress.runtime.PythonInterface)
-        if fault := self._jvm.call(self._game.load, self._name, self._settings):
-            raise GameError(f"express:{self._name}: {fault.strip()}")
+        if problem := self._jvm.call(self._game.load, self._name, self._settings):
+            raise GameError(f"express:{self._name}: {problem.strip()}")
 
     def _start(self, options: dict[str, Any]) -> StepResult:
         if self._jvm.is_dead():
             self._load()
         response = self._jvm.call(self._game.generateNewGameJSON, *self._arguments)
         self._task: str = self._jvm.call(self._game.getTaskDescription).strip()
-        result = self._result(response, before=0.0)
+        result = self._result(response, previous_score=0.0)
         result.text = f"{self._task}\n\n{result.text}"
         if self._arguments[-1]:
             result.info["extra.walkthrough"] = list(self._jvm.call(self._game.getGoldActionSequence))
         return result
 
     def _play(self, command: str) -> StepResult:
-        return self._result(self._jvm.call(self._game.stepJSON, java.encodable(command)), before=self._score)
+        return self._result(self._jvm.call(self._game.stepJSON, java.encodable(command)), previous_score=self._score)
 
-    def _result(self, response: str, before: float) -> StepResult:
+    def _result(self, response: str, previous_score: float) -> StepResult:
         state = json.loads(response)
         won, lost = bool(state["tasksuccess"]), bool(state["taskfailure"])
         return StepResult(
             text=state["observation"].strip(),
-            reward=state["score"] - before,
+            reward=state["score"] - previous_score,
             commands=tuple(set(state["validActions"])),  # `simonsays` lists some twice
             won=won,
             lost=lost,

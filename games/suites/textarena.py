@@ -25,7 +25,7 @@ _LOCK = threading.Lock()  # held while a game uses Python's global random genera
 
 
 class TextArena(SuiteGame):
-    """A one-player game of TextArena. The observation consists of its messages since the last command.
+    """A one-player game of TextArena. The observation consists of the game's messages since the last command.
 
     The reward is 0 until the game ends. A final reward of 1 wins, and a smaller one loses. `choices` are the admissible
     commands, because TextArena lists none.
@@ -41,12 +41,14 @@ class TextArena(SuiteGame):
 
         folder = Path(textarena.__file__).parents[1]
         modules = {name: str(spec.entry_point).partition(":")[0] for name, spec in ENV_REGISTRY.items()}
-        single = {
+        one_player = {
             ".".join(path.relative_to(folder).with_suffix("").parts)
             for path in folder.glob("textarena/envs/*/*.py")
             if "SinglePlayerState" in path.read_text("utf-8")
         }
-        return tuple(name for name, at in modules.items() if at in single and not name.endswith(("-raw", "-train")))
+        return tuple(
+            name for name, module in modules.items() if module in one_player and not name.endswith(("-raw", "-train"))
+        )
 
     @classmethod
     def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
@@ -82,7 +84,7 @@ class TextArena(SuiteGame):
     def _own_random(self) -> Iterator[None]:
         """In the block, Python's global random generator has this game's own state."""
         with _LOCK, _silence(), _no_downloads():
-            before = random.getstate()
+            global_state = random.getstate()
             random.setstate(self._random)
             try:
                 yield
@@ -93,7 +95,7 @@ class TextArena(SuiteGame):
                 raise GameError(f"textarena:{self._name} failed: {first_line(error)}") from error
             finally:
                 self._random = random.getstate()
-                random.setstate(before)
+                random.setstate(global_state)
 
     def _start(self, options: dict[str, Any]) -> StepResult:
         seed = int(self.np_random.integers(2**31)) if self._seed is None else self._seed

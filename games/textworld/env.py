@@ -1,4 +1,4 @@
-"""TextWorld games and other Z-machine stories as text games."""
+"""An environment for TextWorld games, other Z-machine stories and `.tw-pddl` games."""
 
 import hashlib
 import warnings
@@ -16,8 +16,8 @@ from games.textworld.engines.command_filter import (
     can_be_sent,
     may_list_unsendable,
 )
-from games.textworld.engines.protocol import BANNER_END, CONSTANT, INFOS, Engine, EngineResponse
-from games.textworld.engines.subprocess_engine import SubprocessEngine, inner_engine
+from games.textworld.engines.protocol import BANNER_END, CONSTANT_INFOS, INFOS, Engine, EngineResponse
+from games.textworld.engines.subprocess_engine import SubprocessEngine, create_engine
 from games.textworld.generation import textnav
 from games.textworld.upstream import engine_choice
 from games.textworld.validation import game_file
@@ -27,29 +27,30 @@ T = TypeVar("T")
 MIN_TURN_LIMIT = 100
 _FAILED: set[Path] = set()  # game files whose engine has failed in this process
 _WARNED: set[Path] = set()  # game files about which this process has warned
-LATIN = bytes(range(128, 256)).decode("cp1252", "ignore")  # what a story without TextWorld's `.json` may print
-ALWAYS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
-TURN = ("feedback", "last_command")
-KNOWN = (*ALWAYS, *TURN, *INFOS, *CONSTANT)  # the entries that the argument `infos` may name
+# the characters that a story without TextWorld's `.json` may print, in addition to ASCII
+LATIN_CHARACTERS = bytes(range(128, 256)).decode("cp1252", "ignore")
+ALWAYS_INFOS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
+TURN_INFOS = ("feedback", "last_command")
+ALL_INFOS = (*ALWAYS_INFOS, *TURN_INFOS, *INFOS, *CONSTANT_INFOS)  # the entries that the argument `infos` may name
 
 
 class TextWorld(TextGame):
     """Environment that plays the game in one file.
 
-    `path` is a TextWorld game (`NAME.z8` with `NAME.json` beside it), any other story (`.z1` to `.z8`), or a `.tw-pddl`
-    game. The default turn limit is 100, or three times the length of the walkthrough if that is more.
+    `path` is a TextWorld game (`NAME.z8` with `NAME.json` beside it), another Z-machine story (`.z1` to `.z8`), or a
+    `.tw-pddl` game. By default, `max_turns` is 100, or three times the length of the walkthrough if that is more.
 
-    The reward of a command is the change in score. A command that the filter rejects costs a turn, and
-    `info["refused"]` holds the reason.
+    The reward of a command is the change in score. A filter rejects unsafe and unknown commands. A rejected command
+    costs a turn, and `info["refused"]` holds the reason.
 
-    Info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of commands) and `objective`. The first
-    info also holds `extra.walkthrough`. The argument `infos` names further entries:
+    The info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of commands) and `objective`. After
+    `reset`, it also holds `extra.walkthrough`. The argument `infos` names further entries:
 
-    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are slow. In cooking games with the
-      setting `drop`, `policy_commands` is empty.
+    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are slow to compute. In cooking
+      games with the setting `drop`, `policy_commands` is empty.
     * `feedback`: the text of the last turn.
-    * `last_command`: the command that the game received, or None.
-    * `command_templates`, `verbs`, `entities` and `typed_entities`, which are constant.
+    * `last_command`: the command that the game received in the last turn, or None if it received none.
+    * `command_templates`, `verbs`, `entities` and `typed_entities`: the same at every turn.
     """
 
     def __init__(
@@ -63,42 +64,42 @@ class TextWorld(TextGame):
     ) -> None:
         engine = engine_choice(engine)
         for name in infos:
-            if name not in KNOWN:
-                raise GameError(f"infos: TextWorld games have no entry {name!r}; {nearest(name, KNOWN)}")
+            if name not in ALL_INFOS:
+                raise GameError(f"infos: TextWorld games have no entry {name!r}; {nearest(name, ALL_INFOS)}")
         self.path = Path(path).absolute()
         origin = game_file.check(self.path)
-        self._plain = origin == game_file.PLAIN
+        self._is_plain = origin == game_file.PLAIN
         record = read_text(self.path.with_suffix(".json")) if origin in (game_file.OURS, game_file.FOREIGN) else ""
-        self._observed = _observed(record)
-        needed = (*infos, *(textnav.PARTS if self._observed else ()))
+        self._observed = _observed_setting(record)
+        needed_infos = (*infos, *(textnav.TURN_TEXT_INFOS if self._observed else ()))
         self._response: EngineResponse
         self._engine: Engine = self._call_engine(
-            _make_engine, engine, self.path, [name for name in INFOS if name in needed], origin
+            _make_engine, engine, self.path, [name for name in INFOS if name in needed_infos], origin
         )
         game_info = self._engine.game_info
         self._constants = {"max_score": game_info.max_score, "objective": game_info.objective}
-        self._constant_lists = {name: getattr(game_info, name) for name in CONSTANT if name in infos}
+        self._constant_lists = {name: getattr(game_info, name) for name in CONSTANT_INFOS if name in infos}
         self._engine_infos = tuple(name for name in INFOS if name in infos)
-        self._turn_infos = tuple(name for name in TURN if name in infos)
+        self._turn_infos = tuple(name for name in TURN_INFOS if name in infos)
         self._filter: CommandFilter | FreeTextFilter | ListedFilter = CommandFilter(game_info.command_templates)
         if origin in (game_file.PLAIN, game_file.PDDL):
-            self._filter = FreeTextFilter() if self._plain else ListedFilter()
+            self._filter = FreeTextFilter() if self._is_plain else ListedFilter()
         self._lists_unsendable = may_list_unsendable(game_info.entities, game_info.command_templates)
         limit = max(MIN_TURN_LIMIT, 3 * len(game_info.walkthrough)) if max_turns is None else max_turns
-        super().__init__(max_turns=limit, characters=record or LATIN, render_mode=render_mode)
+        super().__init__(max_turns=limit, characters=record or LATIN_CHARACTERS, render_mode=render_mode)
 
     def close(self) -> None:
-        """Close the engine until the next `reset`."""
+        """Close the engine. The next `reset` opens it."""
         super().close()
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether `command` needs the interpreter, which is slow."""
+        """Return whether the interpreter, which is slow, must play `command`."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Call `function`. After a GameError, later engines for this file run in a child process."""
+        """Return `function(*args)`. If it raises GameError, later engines for this file run in a child process."""
         try:
             return function(*args)
         except GameError:
@@ -108,7 +109,7 @@ class TextWorld(TextGame):
     def _start(self, options: dict[str, Any]) -> StepResult:
         self._response = self._call_engine(self._engine.reset)
         _, banner, opening = self._response.text.partition(BANNER_END)
-        if banner and self._plain:
+        if banner and self._is_plain:
             self._warn(
                 f"this is a game of TextWorld, but {self.path.with_suffix('.json').name} beside it is missing: without "
                 "it, the commands that are offered are the same at every turn, and the objective and the walkthrough "
@@ -122,9 +123,9 @@ class TextWorld(TextGame):
         return result
 
     def _play(self, command: str) -> StepResult:
-        before = self._response
+        previous_response = self._response
         if not self._engine.is_cached(command):
-            verdict = self._filter.check(command, before.admissible_commands)
+            verdict = self._filter.check(command, previous_response.admissible_commands)
             if verdict.command is None:
                 result = self._result(verdict.reply)
                 result.info["refused"] = verdict.reason
@@ -135,12 +136,12 @@ class TextWorld(TextGame):
         except GameError:
             _FAILED.add(self.path)
             raise
-        return self._result(response.text, command, reward=response.score - before.score)
+        return self._result(response.text, command, reward=response.score - previous_response.score)
 
     def _result(self, text: str, command: str | None = None, reward: int = 0) -> StepResult:
         response = self._response
         if self._observed:
-            text = textnav.state(response, self._observed)
+            text = textnav.turn_text(response, self._observed)
         info: Info = {"score": response.score, **self._constants}
         for name in self._engine_infos:
             value = getattr(response, name)
@@ -165,8 +166,8 @@ class TextWorld(TextGame):
     def _sendable(self, commands: tuple[str, ...]) -> tuple[str, ...]:
         sendable = tuple(filter(can_be_sent, commands))
         if len(sendable) < len(commands):
-            other = next(command for command in commands if not can_be_sent(command))
-            self._warn(f"the interpreter cannot take commands such as {other[:80]!r}; they are not offered")
+            unsendable = next(command for command in commands if not can_be_sent(command))
+            self._warn(f"the interpreter cannot take commands such as {unsendable[:80]!r}; they are not offered")
         return sendable
 
     def _warn(self, message: str) -> None:
@@ -175,22 +176,22 @@ class TextWorld(TextGame):
             warnings.warn(f"{self.path.name}: {message}", RuntimeWarning, stacklevel=6)
 
 
-def _observed(record: str) -> str:
-    """Return the setting `observed` of a `textnav` game, or "" for any other game."""
+def _observed_setting(record: str) -> str:
+    """Return the setting `observed` of a `textnav` record, or "" for any other record."""
     match parse_json(record, "the record")["metadata"].get("actde") if record else None:
         case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
             return str(observed)
-    return ""  # also if the record is not ours and has another kind of `actde` entry
+    return ""  # also if another program wrote the record, with an `actde` entry of its own
 
 
-def _make_engine(name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine for `path`. `origin` is the result of `game_file.check`."""
+def _make_engine(engine_name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
+    """Return an engine for the game file `path`. `origin` is the result of `game_file.check`."""
     if origin in (game_file.PLAIN, game_file.PDDL):
-        return SubprocessEngine(path, infos, inner="jericho" if origin == game_file.PLAIN else "pddl")
+        return SubprocessEngine(path, infos, engine_name="jericho" if origin == game_file.PLAIN else "pddl")
     story = _with_tw_name(path)
     if origin == game_file.FOREIGN or path in _FAILED:
-        return SubprocessEngine(story, infos, inner=name)
-    return inner_engine(name, story, infos)
+        return SubprocessEngine(story, infos, engine_name=engine_name)
+    return create_engine(engine_name, story, infos)
 
 
 def _with_tw_name(story: Path) -> Path:

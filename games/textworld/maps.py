@@ -24,7 +24,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A two-way passage. Without a door, `door` and `state` are ''."""
+    """A two-way passage. If it has no door, `door` and `state` are ''."""
 
     rooms: tuple[str, str]  # ids
     direction: str  # from the first room to the second
@@ -54,19 +54,21 @@ def read_map(record: Mapping[str, Any]) -> Map:
     facts = [(fact["name"], [argument["name"] for argument in fact["arguments"]]) for fact in record["world"]]
     infos = {str(key): info for key, info in record["infos"]}
     exits = _exits(facts)
-    holders = {inner: holder for name, (inner, *rest) in facts if name in ("at", "in", "on") for holder in rest}
+    holders = {
+        thing: holder for name, (thing, *holder_ids) in facts if name in ("at", "in", "on") for holder in holder_ids
+    }
     rooms = [key for key, info in infos.items() if info["type"] == "r"]
     start = holders["P"]
     walkthrough = tuple(record["metadata"].get("walkthrough") or ())
     route = _route(start, exits, walkthrough)
-    order = list(dict.fromkeys([*route, *_reachable(start, exits), *rooms]))
-    cells = _place_rooms(order, exits)
+    ordered_rooms = list(dict.fromkeys([*route, *_reachable(start, exits), *rooms]))
+    cells = _place_rooms(ordered_rooms, exits)
     return Map(
         rooms={
             key: Room(name=_name(infos, key), cell=cells[key], things=_things(key, holders, facts, infos))
-            for key in order
+            for key in ordered_rooms
         },
-        passages=tuple(_passages(order, exits, facts, infos)),
+        passages=tuple(_passages(ordered_rooms, exits, facts, infos)),
         start=start,
         carried=_things("I", holders, facts, infos),
         walkthrough=walkthrough,
@@ -90,55 +92,55 @@ def _exits(facts: Sequence[tuple[str, list[str]]]) -> Exits:
 def _route(start: str, exits: Exits, commands: Sequence[str]) -> tuple[str, ...]:
     route = [start]
     for command in commands:
-        to = exits.get(route[-1], {}).get(command.removeprefix("go "))
-        if command.startswith("go ") and to is not None:
-            route.append(to)
+        target = exits.get(route[-1], {}).get(command.removeprefix("go "))
+        if command.startswith("go ") and target is not None:
+            route.append(target)
     return tuple(route)
 
 
 def _reachable(start: str, exits: Exits) -> list[str]:
     rooms = [start]
     for room in rooms:
-        rooms += [to for to in dict.fromkeys(exits.get(room, {}).values()) if to not in rooms]
+        rooms += [neighbour for neighbour in dict.fromkeys(exits.get(room, {}).values()) if neighbour not in rooms]
     return rooms
 
 
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
-    """Return a cell for each room. If possible, passages keep their direction on the map."""
+    """Return a dict: room -> cell. If possible, all directions are kept."""
     cells: dict[str, Cell] = {}
-    for first in rooms:
-        if first in cells:
+    for start in rooms:
+        if start in cells:
             continue
         # unreachable rooms are placed below the others
-        cells[first] = (0, 1 + max((row for _, row in cells.values()), default=-1))
-        queue = [first]
-        for here in queue:
-            for direction, room in exits.get(here, {}).items():
-                if room not in cells:
-                    cells[room] = _free_cell(here, direction, cells, exits)
-                    queue.append(room)
+        cells[start] = (0, 1 + max((row for _, row in cells.values()), default=-1))
+        queue = [start]
+        for room in queue:
+            for direction, neighbour in exits.get(room, {}).items():
+                if neighbour not in cells:
+                    cells[neighbour] = _free_cell(room, direction, cells, exits)
+                    queue.append(neighbour)
     cells = _compact(_compact(cells, exits, axis=0), exits, axis=1)
     west, north = (min(values) for values in zip(*cells.values(), strict=True))
     return {room: (column - west, row - north) for room, (column, row) in cells.items()}
 
 
-def _free_cell(here: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell beside `here`. If necessary, move other rooms first, which changes `cells`."""
-    (east, south), (column, row) = STEPS[direction], cells[here]
+def _free_cell(room: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
+    """Return the cell next to `room` in `direction`. If it is not free, move other rooms, which changes `cells`."""
+    (east, south), (column, row) = STEPS[direction], cells[room]
     beside = (column + east, row + south)
     if beside in cells.values() or beside in _crossed(cells, exits):
-        for room, (x, y) in cells.items():
+        for other_room, (x, y) in cells.items():
             if (x - column) * east + (y - row) * south > 0:
-                cells[room] = (x + east, y + south)
+                cells[other_room] = (x + east, y + south)
     return beside
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Merge neighbouring columns (axis 0) or rows (axis 1) where no rooms or passages collide."""
+    """Merge adjacent columns (axis 0) or rows (axis 1) if no rooms or passages collide."""
     values = [cell[axis] for cell in cells.values()]
-    for at in range(max(values) - 1, min(values) - 1, -1):
+    for position in range(max(values) - 1, min(values) - 1, -1):
         moved = {
-            room: (cell[0] - (axis == 0), cell[1] - (axis == 1)) if cell[axis] > at else cell
+            room: (cell[0] - (axis == 0), cell[1] - (axis == 1)) if cell[axis] > position else cell
             for room, cell in cells.items()
         }
         occupied = set(moved.values())
@@ -148,12 +150,12 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """Return the cells between two connected rooms in the same column or row."""
+    """Return the cells that passages cross between their two rooms."""
     crossed: set[Cell] = set()
-    for room, ways in exits.items():
-        for to in ways.values():
-            if room in cells and to in cells:
-                (x, y), (u, v) = cells[room], cells[to]
+    for room, neighbours in exits.items():
+        for neighbour in neighbours.values():
+            if room in cells and neighbour in cells:
+                (x, y), (u, v) = cells[room], cells[neighbour]
                 if x == u:
                     crossed.update((x, row) for row in range(min(y, v) + 1, max(y, v)))
                 elif y == v:
@@ -162,9 +164,9 @@ def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
 
 
 def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a text for each thing in `holder`. `holders` maps the id of each thing to that of its holder."""
+    """Return a text for each thing in or on `holder`, such as `fridge (closed): milk`."""
     things = []
-    for key in sorted(key for key, place in holders.items() if place == holder and key in infos):
+    for key in sorted(key for key, holder_id in holders.items() if holder_id == holder and key in infos):
         if infos[key]["type"] == "P" or not infos[key].get("name"):
             continue
         state = next((name for name, arguments in facts if name in STATES[1:] and arguments == [key]), "")
@@ -174,15 +176,15 @@ def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos
 
 
 def _passages(rooms: Sequence[str], exits: Exits, facts: Sequence[Any], infos: Mapping[str, Any]) -> list[Passage]:
-    """Return each passage once. Its first room is the one that comes first in `rooms`."""
+    """Return each passage once, from the room that comes first in `rooms`."""
     doors = {(arguments[0], arguments[2]): arguments[1] for name, arguments in facts if name == "link"}
     states = {arguments[0]: name for name, arguments in facts if name in STATES and len(arguments) == 1}
     passages: dict[frozenset[str], Passage] = {}
     for room in rooms:
-        for direction, to in exits.get(room, {}).items():
-            ends = frozenset((room, to))
+        for direction, neighbour in exits.get(room, {}).items():
+            ends = frozenset((room, neighbour))
             if ends not in passages:
-                door = doors.get((room, to), "")
+                door = doors.get((room, neighbour), "")
                 name, state = (_name(infos, door), states.get(door, "open")) if door else ("", "")
-                passages[ends] = Passage(rooms=(room, to), direction=direction, door=name, state=state)
+                passages[ends] = Passage(rooms=(room, neighbour), direction=direction, door=name, state=state)
     return list(passages.values())

@@ -34,9 +34,9 @@ class Watcher(App[AgentError]):
         Binding("t", "turn_theme", "Dark or light", show=False),
     ]
 
-    def __init__(self, paths: Sequence[Path], wanted: EpisodeFilter, *, follow: bool = False) -> None:
+    def __init__(self, paths: Sequence[Path], episode_filter: EpisodeFilter, *, follow: bool = False) -> None:
         super().__init__()
-        self.catalogue = Catalogue(paths, wanted)
+        self.catalogue = Catalogue(paths, episode_filter)
         self.follow = follow
 
     def on_mount(self) -> None:

@@ -15,7 +15,7 @@ from terminal import console
 BATCH = 1000  # maximum number of rows in a batch
 
 
-class Place(NamedTuple):
+class CatalogueItem(NamedTuple):
     """An episode of a watched run. `run` is an index in `Catalogue.labels`."""
 
     run: int
@@ -23,28 +23,28 @@ class Place(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Episodes of one run that were read together. `kept` holds those that `wanted` accepts."""
+    """Episodes of one run that were read together. `accepted` holds those that `episode_filter` accepts."""
 
     run: int
     restart: bool  # the run's transcript was replaced
-    places: list[Place]
-    wanted: EpisodeFilter  # at the time of reading
-    kept: list[Place]
+    items: list[CatalogueItem]
+    episode_filter: EpisodeFilter  # at the time of reading
+    accepted: list[CatalogueItem]
 
 
 class Catalogue:
-    """The episodes of several transcripts. `shown` holds those that the filter `wanted` accepts."""
+    """The episodes of several transcripts. `shown` holds those that `episode_filter` accepts."""
 
-    def __init__(self, paths: Sequence[Path], wanted: EpisodeFilter) -> None:
+    def __init__(self, paths: Sequence[Path], episode_filter: EpisodeFilter) -> None:
         self.labels = labels(paths)
         self.columns = {"run": len(paths) > 1, "iteration": any(map(is_of_run, paths))}
-        self.wanted = wanted
-        self.places: list[Place] = []
-        self.shown: list[Place] = []
+        self.episode_filter = episode_filter
+        self.items: list[CatalogueItem] = []
+        self.shown: list[CatalogueItem] = []
         self._indices = [TranscriptIndex(path) for path in paths]
 
     def read(self, *, growing: bool) -> Iterator[Batch]:
-        """Yield new episodes. It may run in another thread: it changes neither `places` nor `shown`."""
+        """Yield new episodes. Other threads may call this method, because it changes neither `items` nor `shown`."""
         for run, index in enumerate(self._indices):
             if restart := index.is_replaced():
                 index = self._indices[run] = TranscriptIndex(index.path)
@@ -58,63 +58,67 @@ class Catalogue:
                 yield self._batch(run, rows, restart=restart)
 
     def _batch(self, run: int, rows: Sequence[EpisodeRow], *, restart: bool) -> Batch:
-        places, wanted = [Place(run, row) for row in rows], self.wanted
-        return Batch(run, restart, places, wanted, [place for place in places if wanted.accepts(place.row)])
+        items, episode_filter = [CatalogueItem(run, row) for row in rows], self.episode_filter
+        return Batch(run, restart, items, episode_filter, [item for item in items if episode_filter.accepts(item.row)])
 
     def add(self, batch: Batch) -> None:
         if batch.restart:
-            self.places = [place for place in self.places if place.run != batch.run]
-            self.shown = [place for place in self.shown if place.run != batch.run]
-        self.places += batch.places
-        if batch.wanted is not self.wanted:  # the filter has changed since
-            batch = self._batch(batch.run, [place.row for place in batch.places], restart=False)
-        self.show([*self.shown, *batch.kept])
+            self.items = [item for item in self.items if item.run != batch.run]
+            self.shown = [item for item in self.shown if item.run != batch.run]
+        self.items += batch.items
+        if batch.episode_filter is not self.episode_filter:  # the filter has changed since
+            batch = self._batch(batch.run, [item.row for item in batch.items], restart=False)
+        self.show([*self.shown, *batch.accepted])
 
-    def show(self, places: Sequence[Place]) -> None:
-        self.shown = sorted(places, key=lambda place: (place.run, place.row.iteration, place.row.index))
+    def show(self, items: Sequence[CatalogueItem]) -> None:
+        self.shown = sorted(items, key=lambda item: (item.run, item.row.iteration, item.row.index))
 
-    def partner(self, place: Place, run: int) -> Place | None:
-        """Return the nearest episode of `run` with the game and seed of `place`."""
-        row = place.row
-        same = (
-            other
-            for other in self.places
-            if other.run == run and (other.row.game, other.row.seed) == (row.game, row.seed)
+    def partner(self, item: CatalogueItem, run: int) -> CatalogueItem | None:
+        """Return the episode of `run` with the game and seed of `item`, and with the nearest iteration."""
+        row = item.row
+        candidates = (
+            candidate
+            for candidate in self.items
+            if candidate.run == run and (candidate.row.game, candidate.row.seed) == (row.game, row.seed)
         )
         return min(
-            same,
-            key=lambda other: (abs(other.row.iteration - row.iteration), abs(other.row.index - row.index)),
+            candidates,
+            key=lambda candidate: (abs(candidate.row.iteration - row.iteration), abs(candidate.row.index - row.index)),
             default=None,
         )
 
 
-def transcripts(run: Path) -> list[Path]:
-    """Return the transcripts in a folder, or `run` itself if it is a transcript."""
-    if run.is_dir():
-        found = (sorted(run.glob(f"{below}{NAME}")) for below in ("", "*/", "*/*/"))  # `compare`: OUT/runs/RUN
-        return next(filter(None, found), [run / NAME])
-    if run.is_file() and run.suffix != Path(NAME).suffix:
-        raise AgentError(f"{run} is no transcript; expected the folder of a run, or a transcript file (.jsonl)")
-    return [run]
+def transcripts(path: Path) -> list[Path]:
+    """Return the transcripts in a folder, or `path` itself if it is not a folder."""
+    if path.is_dir():
+        matches = (sorted(path.glob(f"{below}{NAME}")) for below in ("", "*/", "*/*/"))  # `compare`: OUT/runs/RUN
+        return next(filter(None, matches), [path / NAME])
+    if path.is_file() and path.suffix != Path(NAME).suffix:
+        raise AgentError(f"{path} is no transcript; expected the folder of a run, or a transcript file (.jsonl)")
+    return [path]
 
 
-def choose(paths: Sequence[Path], wanted: EpisodeFilter) -> list[EpisodeRow]:
-    """Return the matching episodes. An empty filter selects the newest iteration of each transcript."""
-    chosen, ends = list[EpisodeRow](), list[str]()
+def choose(paths: Sequence[Path], episode_filter: EpisodeFilter) -> list[EpisodeRow]:
+    """Return the episodes that the filter accepts. An empty filter accepts each transcript's newest iteration."""
+    chosen, problems = list[EpisodeRow](), list[str]()
     for path in paths:
         with console.waiting(f"reading {path}"):
             rows = sorted(TranscriptIndex(path).read(), key=lambda row: (row.iteration, row.index))
             if not rows:
                 raise AgentError(f"{path} holds no episodes yet")
-            last = rows[-1].iteration + 1
-            iterations = f"iterations go up to {last}, its " if is_of_run(path) else ""
-            numbers = f"its {iterations}episodes go up to {max(row.index for row in rows)}"
-            numbered = (wanted.iteration, wanted.episode) != (None, None)
-            ends.append(f"{path} has no such episode: {numbers if numbered else f'none of its {len(rows)} matches'}")
-            choice = replace(wanted, iteration=last) if wanted == EpisodeFilter() else wanted
-            chosen += filter(choice.accepts, rows)
+            newest = rows[-1].iteration + 1
+            iterations = f"iterations go up to {newest}, its " if is_of_run(path) else ""
+            available = f"its {iterations}episodes go up to {max(row.index for row in rows)}"
+            is_numbered = (episode_filter.iteration, episode_filter.episode) != (None, None)
+            problems.append(
+                f"{path} has no such episode: {available if is_numbered else f'none of its {len(rows)} matches'}"
+            )
+            applied_filter = (
+                replace(episode_filter, iteration=newest) if episode_filter == EpisodeFilter() else episode_filter
+            )
+            chosen += filter(applied_filter.accepts, rows)
     if not chosen:
-        raise AgentError("; ".join(ends))
+        raise AgentError("; ".join(problems))
     return chosen
 
 
@@ -124,7 +128,7 @@ def labels(paths: Sequence[Path]) -> list[str]:
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 
 
-def first_difference(one: Episode, other: Episode) -> int | None:
+def first_difference(first: Episode, second: Episode) -> int | None:
     """Return the index of the first turn at which two episodes differ, or None."""
-    pairs = zip_longest(*([(step.observation, step.decision.command) for step in e.steps] for e in (one, other)))
+    pairs = zip_longest(*([(step.observation, step.decision.command) for step in e.steps] for e in (first, second)))
     return next((turn for turn, (a, b) in enumerate(pairs) if a != b), None)

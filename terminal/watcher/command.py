@@ -56,7 +56,7 @@ def watch(
     from terminal.watcher.page import write_page
 
     paths = [path for run in runs for path in catalogue.transcripts(run)]
-    wanted = EpisodeFilter(
+    episode_filter = EpisodeFilter(
         won=won, lost=lost, game=game, level=level, iteration=iteration, episode=episode, text=search
     )
     # textual draws to standard error
@@ -67,18 +67,18 @@ def watch(
     if application:
         from terminal.watcher.app import Watcher
 
-        if error := Watcher(paths, wanted, follow=follow).run():
+        if error := Watcher(paths, episode_filter, follow=follow).run():
             raise error
         return
-    rows, names = catalogue.choose(paths, wanted), dict(zip(paths, catalogue.labels(paths), strict=True))
+    rows, names = catalogue.choose(paths, episode_filter), dict(zip(paths, catalogue.labels(paths), strict=True))
     several = len(paths) > 1
     if export:
         write_page(export, ((names[row.path], read_episode(row)) for row in rows))
         console.show([f"the page is in {export}"])
     elif as_json:
-        runs_of = ({"run": str(row.path)} if several else {} for row in rows)
-        entries = zip(runs_of, map(read_episode, rows), strict=True)
-        console.document([run | {"iteration": e.iteration} | e.episode.to_json() for run, e in entries])
+        run_fields = ({"run": str(row.path)} if several else {} for row in rows)
+        entries = zip(run_fields, map(read_episode, rows), strict=True)
+        console.document([run | {"iteration": entry.iteration} | entry.episode.to_json() for run, entry in entries])
     else:
         for row in rows:
             console.show(playback.episode_lines(read_episode(row), run=names[row.path] if several else ""))

@@ -21,7 +21,7 @@ COLUMNS = {
     "turns": (5, 5),
     "expert": (6, 4),
 }
-LEFT = ("run", "result")  # columns without numbers
+LEFT_ALIGNED = ("run", "result")  # columns without numbers
 WIDE_TITLES = {"iteration": "iter", "total": "return"}
 NARROW_TITLES = {"iteration": "it", "episode": "ep", "level": "lv", "total": "return", "expert": "ex"}
 
@@ -56,13 +56,13 @@ def episode_row(episode: EpisodeRow, width: int, columns: Mapping[str, bool], *,
 def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[str, str]) -> Text:
     wide = width >= WIDE - 1
     cells = {
-        name: cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT)
+        name: cell(text, COLUMNS[name][0 if wide else 1], styles.get(name, ""), right=name not in LEFT_ALIGNED)
         for name, text in texts.items()
     }
-    left = width - sum(part.cell_len + 1 for part in cells.values())
-    middle = cell(game if wide and cell_len(game) <= left else short_game(game, left), left)
-    parts, before = list(cells.values()), list(cells).index("result")
-    return row(*parts[:before], middle, *parts[before:])
+    game_width = width - sum(column.cell_len + 1 for column in cells.values())
+    game_cell = cell(game if wide and cell_len(game) <= game_width else short_game(game, game_width), game_width)
+    parts, game_position = list(cells.values()), list(cells).index("result")
+    return row(*parts[:game_position], game_cell, *parts[game_position:])
 
 
 def short_game(game: str, width: int) -> str:
@@ -77,16 +77,16 @@ def short_game(game: str, width: int) -> str:
     return f"{set_cell_size(name, max(0, min(cell_len(name), width - len(seed) - 1)))}…{seed}"
 
 
-def describe(wanted: EpisodeFilter) -> list[str]:
+def describe(episode_filter: EpisodeFilter) -> list[str]:
     words = {
         "won": "won",
         "lost": "not won",
-        "game": f"game {wanted.game}",
-        "exact_game": f"game {display.game_name(wanted.exact_game or '')}",
-        "level": f"level {wanted.level}",
-        "iteration": f"iteration {wanted.iteration}",
-        "episode": f"episode {wanted.episode}",
-        "text": f"with “{wanted.text}”",
+        "game": f"game {episode_filter.game}",
+        "exact_game": f"game {display.game_name(episode_filter.exact_game or '')}",
+        "level": f"level {episode_filter.level}",
+        "iteration": f"iteration {episode_filter.iteration}",
+        "episode": f"episode {episode_filter.episode}",
+        "text": f"with “{episode_filter.text}”",
     }
     unset = EpisodeFilter()
-    return [text for name, text in words.items() if getattr(wanted, name) != getattr(unset, name)]
+    return [text for name, text in words.items() if getattr(episode_filter, name) != getattr(unset, name)]

@@ -19,7 +19,7 @@ from agents.play.transcript_index import read_episode
 from agents.protocol import AgentError
 from terminal import display
 from terminal.texts import one_line
-from terminal.watcher.catalogue import Catalogue, Place, first_difference
+from terminal.watcher.catalogue import Catalogue, CatalogueItem, first_difference
 from terminal.watcher.plots import plots, series
 from terminal.watcher.row_list import RowList, cell, row
 
@@ -35,23 +35,23 @@ def open_episode(app: App[Any], catalogue: Catalogue, position: int) -> None:
         _show(app, EpisodeScreen(catalogue, position, entries[0]))
 
 
-def open_comparison(app: App[Any], catalogue: Catalogue, place: Place, after: int | None = None) -> None:
-    """Show an episode beside one of another run with the same game and seed.
+def open_comparison(app: App[Any], catalogue: Catalogue, item: CatalogueItem, after_run: int | None = None) -> None:
+    """Show an episode beside an episode of another run with the same game and seed.
 
-    The search starts after run number `after`, and wraps around.
+    The search for the other run starts after the run `after_run`, and wraps around.
     """
-    runs, start = len(catalogue.labels), place.run if after is None else after
-    others = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != place.run]
-    partner = next((found for run in others if (found := catalogue.partner(place, run))), None)
+    runs, start = len(catalogue.labels), item.run if after_run is None else after_run
+    other_runs = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != item.run]
+    partner = next((match for run in other_runs if (match := catalogue.partner(item, run))), None)
     if partner is None:
         app.notify("no other run played this game with this seed", severity="warning")
-    elif entries := _read(app, place, partner):
-        _show(app, ComparisonScreen(catalogue, (place, partner), entries))
+    elif entries := _read(app, item, partner):
+        _show(app, ComparisonScreen(catalogue, (item, partner), entries))
 
 
-def _read(app: App[Any], *places: Place) -> list[Entry]:
+def _read(app: App[Any], *items: CatalogueItem) -> list[Entry]:
     try:
-        return [read_episode(place.row) for place in places]
+        return [read_episode(item.row) for item in items]
     except AgentError as error:
         app.notify(one_line(str(error)), severity="error", markup=False)
         return []
@@ -79,10 +79,10 @@ class EpisodeScreen(Screen[None]):
     def __init__(self, catalogue: Catalogue, position: int, entry: Entry) -> None:
         super().__init__()
         self.catalogue, self.position = catalogue, position
-        self.place, self.entry = catalogue.shown[position], entry
+        self.item, self.entry = catalogue.shown[position], entry
 
     def compose(self) -> ComposeResult:
-        yield Static(heading(self.entry, run=self.catalogue.labels[self.place.run]), classes="title")
+        yield Static(heading(self.entry, run=self.catalogue.labels[self.item.run]), classes="title")
         yield Horizontal(RowList(self._row, id="turns"), TurnView(id="turn"))
         yield Plots(self.entry, id="plots")
         yield Footer(compact=True, show_command_palette=False)
@@ -111,12 +111,12 @@ class EpisodeScreen(Screen[None]):
     def action_episode(self, episodes: int) -> None:
         """Show the next episode of the list (1) or the previous one (-1)."""
         shown = self.catalogue.shown
-        here = shown.index(self.place) if self.place in shown else self.position
-        if 0 <= (position := here + episodes) < len(shown):
+        index = shown.index(self.item) if self.item in shown else self.position
+        if 0 <= (position := index + episodes) < len(shown):
             open_episode(self.app, self.catalogue, position)
 
     def action_compare(self) -> None:
-        open_comparison(self.app, self.catalogue, self.place)
+        open_comparison(self.app, self.catalogue, self.item)
 
 
 class Plots(Widget):
@@ -143,15 +143,15 @@ class ComparisonScreen(Screen[None]):
         Binding("escape,backspace", "app.pop_screen", "Close", key_display="esc", tooltip="Back"),
     ]
 
-    def __init__(self, catalogue: Catalogue, places: tuple[Place, Place], entries: list[Entry]) -> None:
+    def __init__(self, catalogue: Catalogue, items: tuple[CatalogueItem, CatalogueItem], entries: list[Entry]) -> None:
         super().__init__()
-        self.catalogue, self.places, self.entries = catalogue, places, entries
+        self.catalogue, self.items, self.entries = catalogue, items, entries
         self.episodes = [entry.episode for entry in entries]
         self.difference = first_difference(*self.episodes)
 
     def compose(self) -> ComposeResult:
         yield Static(self._title(), classes="title")
-        runs = (self.catalogue.labels[place.run] for place in self.places)
+        runs = (self.catalogue.labels[item.run] for item in self.items)
         titles = (heading(entry, run=run, short=True) for entry, run in zip(self.entries, runs, strict=True))
         yield Horizontal(*map(Static, titles), id="headings")
         yield RowList(self._row, id="both-turns")
@@ -196,20 +196,20 @@ class ComparisonScreen(Screen[None]):
         self.query_one(RowList).cursor = self.difference or 0
 
     def action_next_run(self) -> None:
-        open_comparison(self.app, self.catalogue, self.places[0], after=self.places[1].run)
+        open_comparison(self.app, self.catalogue, self.items[0], after_run=self.items[1].run)
 
 
 def heading(entry: Entry, *, run: str, short: bool = False) -> Text:
-    """Return the title of an episode. If `short`, it has two lines."""
+    """Return the title of an episode. If `short` is true, the title has two lines."""
     episode = entry.episode
-    place = f"  {entry.place.replace(', ', '  ')}" + ("\n" if short else "  ")
+    position_text = f"  {entry.location.replace(', ', '  ')}" + ("\n" if short else "  ")
     result = Text(display.summary(episode), f"bold {display.result_style(episode)}")
     parts = [result]
     if not short:
         parts = [Text(display.game_name(episode.game), "bold"), result, Text(f"return {episode.reward:+z.2f}")]
-        if played := sum(step.decision.by_expert for step in episode.steps):
-            parts.append(Text(f"{played} by the expert", "magenta"))
-    return Text.assemble((one_line(run), "bold"), (place, "dim"), Text("  ").join(parts))
+        if expert_turns := sum(step.decision.by_expert for step in episode.steps):
+            parts.append(Text(f"{expert_turns} by the expert", "magenta"))
+    return Text.assemble((one_line(run), "bold"), (position_text, "dim"), Text("  ").join(parts))
 
 
 class TurnView(Vertical):
@@ -228,42 +228,44 @@ class TurnView(Vertical):
         yield VerticalScroll(Static(), classes="text")
         yield VerticalScroll(Static(), classes="choice")
 
-    def show(self, episode: Episode, number: int) -> None:
-        """Show a turn, counted from 0."""
-        self._shown = episode, number
+    def show(self, episode: Episode, index: int) -> None:
+        """Show the turn `index`, counted from 0."""
+        self._shown = episode, index
         self.on_resize()
 
     def on_resize(self) -> None:
         if self._shown is None:
             return
-        episode, number = self._shown
+        episode, index = self._shown
         text: RenderableType = Text("the episode has ended", "dim")
         choice: RenderableType = Text()
-        if number < len(episode.steps):
-            step, last = episode.steps[number], number == len(episode.steps) - 1
-            before = display.points(episode.steps[number - 1].score if number else 0.0, episode.max_score)
+        if index < len(episode.steps):
+            step, last = episode.steps[index], index == len(episode.steps) - 1
+            before = display.points(episode.steps[index - 1].score if index else 0.0, episode.max_score)
             after = display.points(step.score, episode.max_score)
-            text = display.observation_panel(step.observation, turn=number + 1, score=before)
+            text = display.observation_panel(step.observation, turn=index + 1, score=before)
             choice = Group(_choice(step, after, self.size.width), *([display.end_panel(episode)] if last else []))
-        for part, content in (("text", text), ("choice", choice)):
-            scroll = self.query_one(f".{part}")
+        for name, content in (("text", text), ("choice", choice)):
+            scroll = self.query_one(f".{name}")
             scroll.query_one(Static).update(content)
             scroll.scroll_home(animate=False)
 
 
 def _choice(step: Step, score: str, width: int) -> RenderableType:
-    bar = width // 5 if width >= 40 else 0
+    bar_width = width // 5 if width >= 40 else 0
     return Group(
-        display.policy_table(step.decision, commands=COMMANDS, tokens=len(step.decision.tokens), bar=bar),
+        display.policy_table(
+            step.decision, max_commands=COMMANDS, max_tokens=len(step.decision.tokens), bar_width=bar_width
+        ),
         *([Text("  an expert played this turn", "magenta")] if step.decision.by_expert else []),
         display.outcome_line(step.decision.command, reward=step.reward, score=score, advantage=step.advantage),
     )
 
 
-def turn_cell(episode: Episode, number: int, width: int) -> Text:
-    if number >= len(episode.steps):
+def turn_cell(episode: Episode, index: int, width: int) -> Text:
+    if index >= len(episode.steps):
         return cell("", width)
-    step = episode.steps[number]
+    step = episode.steps[index]
     decision, probability = step.decision, step.decision.probabilities.get(step.decision.command)
     style = "green" if step.reward > 0 else "red" if step.reward < 0 else "dim"
     return row(

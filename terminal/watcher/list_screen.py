@@ -15,7 +15,7 @@ from textual.worker import get_current_worker
 from agents.play.transcript_index import EpisodeFilter
 from agents.protocol import AgentError
 from terminal.texts import one_line
-from terminal.watcher.catalogue import Batch, Catalogue, Place
+from terminal.watcher.catalogue import Batch, Catalogue, CatalogueItem
 from terminal.watcher.episode_rows import describe, episode_row, titles
 from terminal.watcher.episode_screens import open_comparison, open_episode
 from terminal.watcher.row_list import RowList
@@ -24,7 +24,7 @@ POLL_SECONDS = 1.0
 
 
 class ListScreen(Screen[None]):
-    """The list of episodes that the filter matches. A cursor on the last row follows new episodes."""
+    """The list of episodes that the filter accepts. A cursor on the last row follows new episodes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", key_display="⏎", tooltip="Open the episode"),
@@ -41,7 +41,7 @@ class ListScreen(Screen[None]):
     def __init__(self, catalogue: Catalogue, *, follow: bool) -> None:
         super().__init__()
         self.catalogue, self.follow = catalogue, follow
-        self._reading, self._left = True, threading.Event()
+        self._reading, self._stop_reading = True, threading.Event()
 
     def compose(self) -> ComposeResult:
         yield Static(id="status", classes="title")
@@ -59,7 +59,7 @@ class ListScreen(Screen[None]):
         self._read()
 
     def on_unmount(self) -> None:
-        self._left.set()
+        self._stop_reading.set()
 
     def on_resize(self) -> None:
         self.query_one("#columns", Static).update(titles(self.size.width, self.catalogue.columns))
@@ -69,86 +69,88 @@ class ListScreen(Screen[None]):
         try:
             while True:
                 for batch in self.catalogue.read(growing=self.follow):
-                    if self._left.is_set():
+                    if self._stop_reading.is_set():
                         return
-                    self._in_app(self._add, batch)
-                self._in_app(self._finish)
-                if not self.follow or self._left.wait(POLL_SECONDS):
+                    self._call_in_app(self._add, batch)
+                self._call_in_app(self._finish)
+                if not self.follow or self._stop_reading.wait(POLL_SECONDS):
                     return
         except AgentError as error:
-            self._in_app(self.app.exit, error)
+            self._call_in_app(self.app.exit, error)
 
     @work(thread=True, exclusive=True, group="filter")
     def _filter(self) -> None:
-        worker, wanted, places = get_current_worker(), self.catalogue.wanted, self.catalogue.places
-        count, kept = len(places), list[Place]()
+        worker, episode_filter, items = get_current_worker(), self.catalogue.episode_filter, self.catalogue.items
+        count, accepted = len(items), list[CatalogueItem]()
         try:
-            for place in places[:count]:
+            for item in items[:count]:
                 if worker.is_cancelled:
                     return
-                if wanted.accepts(place.row):
-                    kept.append(place)
-            self._in_app(self._show_filtered, wanted, places, count, kept)
+                if episode_filter.accepts(item.row):
+                    accepted.append(item)
+            self._call_in_app(self._show_filtered, episode_filter, items, count, accepted)
         except AgentError as error:
-            self._in_app(self.app.exit, error)
+            self._call_in_app(self.app.exit, error)
 
-    def _in_app(self, function: Any, *arguments: Any) -> None:
+    def _call_in_app(self, function: Any, *arguments: Any) -> None:
         """Call a function in the application's thread, unless the application has ended."""
-        if not self._left.is_set() and self.app.is_running:
+        if not self._stop_reading.is_set() and self.app.is_running:
             self.app.call_from_thread(function, *arguments)
 
-    def _show_filtered(self, wanted: EpisodeFilter, places: list[Place], count: int, kept: list[Place]) -> None:
-        """Show the matching episodes. `kept` holds those among the first `count` of `places`."""
-        now = self.catalogue
-        if now.wanted is not wanted:
+    def _show_filtered(
+        self, episode_filter: EpisodeFilter, items: list[CatalogueItem], count: int, accepted: list[CatalogueItem]
+    ) -> None:
+        """Show the episodes that the filter accepts. `accepted` holds those among the first `count` items."""
+        catalogue = self.catalogue
+        if catalogue.episode_filter is not episode_filter:
             return
-        if now.places is not places:  # a transcript was replaced
-            count, kept = 0, []
-        place = self._current()
-        now.show([*kept, *(place for place in now.places[count:] if wanted.accepts(place.row))])
-        self._update(place)
+        if catalogue.items is not items:  # a transcript was replaced
+            count, accepted = 0, []
+        item = self._current()
+        catalogue.show([*accepted, *(item for item in catalogue.items[count:] if episode_filter.accepts(item.row))])
+        self._update(item)
 
     def _add(self, batch: Batch) -> None:
-        place = None if self._cursor >= len(self.catalogue.shown) - 1 else self._current()
+        item = None if self._cursor >= len(self.catalogue.shown) - 1 else self._current()
         self.catalogue.add(batch)
-        self._update(place)
+        self._update(item)
 
-    def _update(self, place: Place | None) -> None:
+    def _update(self, item: CatalogueItem | None) -> None:
         rows, shown = self.query_one(RowList), self.catalogue.shown
         rows.count = len(shown)
-        rows.placeholder = "no episode matches the filter; x removes it" if self.catalogue.places else ""
-        rows.cursor = shown.index(place) if place in shown else len(shown) - 1
+        rows.placeholder = "no episode matches the filter; x removes it" if self.catalogue.items else ""
+        rows.cursor = shown.index(item) if item in shown else len(shown) - 1
         rows.refresh()
         self._show_status()
 
     def _finish(self) -> None:
         self._reading = False
         self._show_status()
-        if not self.follow and not self.catalogue.places:
+        if not self.follow and not self.catalogue.items:
             self.app.exit(AgentError("these transcripts hold no episodes yet"))
 
     def _row(self, index: int, width: int) -> Text:
-        place = self.catalogue.shown[index]
-        return episode_row(place.row, width, self.catalogue.columns, run=self.catalogue.labels[place.run])
+        item = self.catalogue.shown[index]
+        return episode_row(item.row, width, self.catalogue.columns, run=self.catalogue.labels[item.run])
 
     @property
     def _cursor(self) -> int:
         return self.query_one(RowList).cursor
 
-    def _current(self) -> Place | None:
+    def _current(self) -> CatalogueItem | None:
         shown = self.catalogue.shown
         return shown[self._cursor] if shown else None
 
     def _show_status(self) -> None:
         catalogue = self.catalogue
-        total, shown = len(catalogue.places), len(catalogue.shown)
-        of_all = "" if shown == total else f"{shown:,} of "
-        chosen = ", ".join(one_line(text) for text in describe(catalogue.wanted))
+        total, shown = len(catalogue.items), len(catalogue.shown)
+        shown_of = "" if shown == total else f"{shown:,} of "
+        filter_text = ", ".join(one_line(text) for text in describe(catalogue.episode_filter))
         status = Text.assemble(
             ", ".join(map(one_line, catalogue.labels)),
-            (f"  {of_all}{total:,} {'episode' if total == 1 else 'episodes'}", "default"),
+            (f"  {shown_of}{total:,} {'episode' if total == 1 else 'episodes'}", "default"),
             ("  reading…" if self._reading else "  following" if self.follow else "", "dim"),
-            (f"  {chosen}" if chosen else "", "bold yellow"),
+            (f"  {filter_text}" if filter_text else "", "bold yellow"),
             style="bold",
         )
         self.query_one("#status", Static).update(status)
@@ -159,19 +161,19 @@ class ListScreen(Screen[None]):
             open_episode(self.app, self.catalogue, self._cursor)
 
     def action_compare(self) -> None:
-        if place := self._current():
-            open_comparison(self.app, self.catalogue, place)
+        if item := self._current():
+            open_comparison(self.app, self.catalogue, item)
 
     def action_search(self) -> None:
         search = self.query_one(Input)
         search.display = True
-        search.value = self.catalogue.wanted.text or ""
+        search.value = self.catalogue.episode_filter.text or ""
         search.focus()
 
     @on(Input.Submitted)
     def _search(self, event: Input.Submitted) -> None:
         self._close_search()
-        self._choose(text=event.value or None)
+        self._change_filter(text=event.value or None)
 
     def _close_search(self) -> None:
         self.query_one(Input).display = False
@@ -179,23 +181,25 @@ class ListScreen(Screen[None]):
 
     def action_only(self, name: str) -> None:
         other = "lost" if name == "won" else "won"
-        self._choose(**{name: not getattr(self.catalogue.wanted, name), other: False})
+        self._change_filter(**{name: not getattr(self.catalogue.episode_filter, name), other: False})
 
     def action_same(self, name: str) -> None:
-        """Filter by the current episode's `exact_game`, `level` or `iteration`, or remove this filter."""
-        if getattr(self.catalogue.wanted, name) is not None:
-            self._choose(**{name: None})
-        elif place := self._current():
-            row = place.row
-            self._choose(**{name: {"exact_game": row.game, "level": row.level, "iteration": row.iteration + 1}[name]})
+        """Filter by the current episode's `exact_game`, `level` or `iteration`, or remove the filter of this name."""
+        if getattr(self.catalogue.episode_filter, name) is not None:
+            self._change_filter(**{name: None})
+        elif item := self._current():
+            row = item.row
+            self._change_filter(
+                **{name: {"exact_game": row.game, "level": row.level, "iteration": row.iteration + 1}[name]}
+            )
 
     def action_clear(self) -> None:
         if self.query_one(Input).display:
             self._close_search()
         else:
-            self._choose(**asdict(EpisodeFilter()))
+            self._change_filter(**asdict(EpisodeFilter()))
 
-    def _choose(self, **changes: Any) -> None:
-        self.catalogue.wanted = replace(self.catalogue.wanted, **changes)
+    def _change_filter(self, **changes: Any) -> None:
+        self.catalogue.episode_filter = replace(self.catalogue.episode_filter, **changes)
         self._show_status()
         self._filter()

@@ -45,16 +45,16 @@ def _html(title: str, episodes: Sequence[dict[str, Any]]) -> str:
 
 def _markdown(title: str, episodes: Sequence[dict[str, Any]]) -> str:
     parts = [f"# {_escape(title)}"]
-    for e in episodes:
-        parts.append(f"## {_escape(e['run'])}, {e['place']}: {_escape(e['game'])}")
-        expert = f", {e['expert']} by the expert" if e["expert"] else ""
-        parts.append(f"{_escape(e['summary'])}, return {e['total']}{expert}")
-        for turn in e["turns"]:
+    for episode in episodes:
+        parts.append(f"## {_escape(episode['run'])}, {episode['place']}: {_escape(episode['game'])}")
+        expert = f", {episode['expert']} by the expert" if episode["expert"] else ""
+        parts.append(f"{_escape(episode['summary'])}, return {episode['total']}{expert}")
+        for turn in episode["turns"]:
             parts += [f"### Turn {turn['number']}", _fenced(turn["observation"])]
             parts += [_table(turn)] if turn["rows"] else []
             expert = " (played by the expert)" if turn["expert"] else ""
             parts.append(f"**\\> {_escape(turn['command'])}** {_escape(turn['outcome'])}{expert}")
-        parts += [_fenced(e["final"])] if e["final"] else []
+        parts += [_fenced(episode["final"])] if episode["final"] else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,7 +81,7 @@ def _episode(run: str, entry: Entry) -> dict[str, Any]:
     episode = entry.episode
     return {
         "run": one_line(run),
-        "place": entry.place,
+        "place": entry.location,
         "game": display.game_name(episode.game),
         "summary": display.summary(episode),
         "kind": {"green": "won", "red": "lost"}.get(display.result_style(episode), ""),
@@ -98,7 +98,7 @@ def _turn(number: int, step: Step, max_score: float | None) -> dict[str, Any]:
     outcome = [f"reward {display.number(step.reward)}", display.points(step.score, max_score)]
     outcome += [] if decision.value is None else [f"v {decision.value:+z.2f}"]
     outcome += [] if step.advantage is None else [f"advantage {step.advantage:+z.3f}"]
-    if any(p < display.RARE for name, p in decision.probabilities.items() if name in decision.q_values):
+    if any(p < display.RARE_PROBABILITY for name, p in decision.probabilities.items() if name in decision.q_values):
         outcome.append(display.RARE_NOTE)
     return {
         "number": number,
@@ -138,19 +138,19 @@ def _plots(episode: Episode) -> list[dict[str, str]]:
     """Return SVG paths of v, q and reward in a square of 100 x 100."""
     plots = []
     for name, values in series(episode).values.items():
-        if not (known := [(index, value) for index, value in enumerate(values) if value is not None]):
+        if not (points := [(index, value) for index, value in enumerate(values) if value is not None]):
             continue
-        least, most = (end(value for _, value in known) for end in (min, max))
-        low, high = min(0.0, least), max(0.0, most)
-        across, down = 100 / max(1, len(values) - 1), 98 / (high - low or 1.0)
-        points = " L".join(f"{index * across:z.1f} {99 - (value - low) * down:z.1f}" for index, value in known)
+        minimum, maximum = (end(value for _, value in points) for end in (min, max))
+        low, high = min(0.0, minimum), max(0.0, maximum)
+        x_scale, y_scale = 100 / max(1, len(values) - 1), 98 / (high - low or 1.0)
+        path = " L".join(f"{index * x_scale:z.1f} {99 - (value - low) * y_scale:z.1f}" for index, value in points)
         plots.append(
             {
                 "name": name,
-                "path": f"M{points}",
-                "zero": f"{99 + low * down:z.1f}",
-                "low": _signed(least),
-                "high": _signed(most),
+                "path": f"M{path}",
+                "zero": f"{99 + low * y_scale:z.1f}",
+                "low": _signed(minimum),
+                "high": _signed(maximum),
             }
         )
     return plots

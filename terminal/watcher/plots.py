@@ -17,7 +17,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 HEIGHT = 4  # lines of a plot, without its title
 MAX_BAR = 4  # columns of a bar
 COLOURS = {"v": "cyan", "q": "magenta", "reward": "green"}
-CURRENT = "yellow"  # colour of the bars of the current turn
+CURRENT_COLOUR = "yellow"  # colour of the bars of the current turn
 
 
 class Series(NamedTuple):
@@ -38,48 +38,50 @@ def series(episode: Episode) -> Series:
     return Series(turns, values)
 
 
-def plots(points: Series, turn: int, width: int) -> RenderableType:
+def plots(episode_series: Series, turn: int, width: int) -> RenderableType:
     """Return the plots side by side, with the bars of `turn` highlighted."""
-    known = {name: values for name, values in points.values.items() if any(value is not None for value in values)}
-    each = (width - 2 * (len(known) - 1)) // len(known)
-    grid = Table.grid(*(Column(width=each, no_wrap=True) for _ in known), padding=(0, 2))
-    current = [index for index, other in enumerate(points.turns) if other == turn]
-    grid.add_row(*(_plot(name, values, current, each) for name, values in known.items()))
+    values_by_name = {
+        name: values for name, values in episode_series.values.items() if any(value is not None for value in values)
+    }
+    plot_width = (width - 2 * (len(values_by_name) - 1)) // len(values_by_name)
+    grid = Table.grid(*(Column(width=plot_width, no_wrap=True) for _ in values_by_name), padding=(0, 2))
+    current = [index for index, point_turn in enumerate(episode_series.turns) if point_turn == turn]
+    grid.add_row(*(_plot(name, values, current, plot_width) for name, values in values_by_name.items()))
     return grid
 
 
 def _plot(name: str, values: Sequence[float | None], current: Sequence[int], width: int) -> RenderableType:
-    given = [value for value in values if value is not None]
+    known = [value for value in values if value is not None]
     title = Text.assemble(
-        (name, f"bold {COLOURS[name]}"), (f"  {number(min(given))} to {number(max(given))}", "dim"), no_wrap=True
+        (name, f"bold {COLOURS[name]}"), (f"  {number(min(known))} to {number(max(known))}", "dim"), no_wrap=True
     )
     return Group(title, *bars(values, current, width, COLOURS[name]))
 
 
 def bars(values: Sequence[float | None], current: Sequence[int], width: int, colour: str) -> list[Text]:
-    """Return the lines of a bar chart. Bars of the indices `current` are highlighted."""
+    """Return the lines of a bar chart. The bars that contain an index in `current` are highlighted."""
     step = max(1, math.ceil(len(values) / width))
     bins = [range(start, min(start + step, len(values))) for start in range(0, len(values), step)]
     # each bar shows the value farthest from 0 in its bin
-    shown = [max((values[i] or 0.0 for i in each), key=abs) for each in bins]
-    bar = min(MAX_BAR, width // len(bins))
-    top, bottom = max(0.0, *shown, 0.0), -min(0.0, *shown, 0.0)
+    heights = [max((values[i] or 0.0 for i in indices), key=abs) for indices in bins]
+    bar_width = min(MAX_BAR, width // len(bins))
+    top, bottom = max(0.0, *heights, 0.0), -min(0.0, *heights, 0.0)
     below = round(HEIGHT * bottom / (top + bottom)) if bottom else 0  # lines below the zero line
     if top and bottom:
         below = min(HEIGHT - 1, max(1, below))
     unit = max(top / max(1, HEIGHT - below), bottom / max(1, below)) or 1.0  # value of one line
-    gap = " " if bar > 2 else ""
+    gap = " " if bar_width > 2 else ""
     lines = []
     for row in range(HEIGHT - 1, -1, -1):
         cells = list[tuple[str, str]]()
-        for value, each in zip(shown, bins, strict=True):
-            highlighted = any(index in each for index in current)
+        for value, indices in zip(heights, bins, strict=True):
+            highlighted = any(index in indices for index in current)
             block, style = _cell(value / unit, row - below)
-            cells.append((block * (bar - len(gap)), f"{CURRENT if highlighted else colour} {style}"))
+            cells.append((block * (bar_width - len(gap)), f"{CURRENT_COLOUR if highlighted else colour} {style}"))
             cells += [(gap, "" if style == "reverse" else cells[-1][1])] if gap else []
         line = Text(no_wrap=True)
-        for style, same in groupby(cells, key=itemgetter(1)):
-            line.append("".join(text for text, _ in same), style)
+        for style, group in groupby(cells, key=itemgetter(1)):
+            line.append("".join(text for text, _ in group), style)
         lines.append(line)
     return lines
 

@@ -100,7 +100,7 @@ class RowList(ScrollView, can_focus=True):
 
 
 def cell(text: str, width: int, style: str = "", *, right: bool = False) -> Text:
-    """Return a text of exactly this width, with an ellipsis if it is cut."""
+    """Return a text of exactly `width` columns. A truncated text ends with an ellipsis."""
     width = max(width, 0)
     if cell_len(text) > width:
         text = set_cell_size(text, width - 1) + "…" if width else ""

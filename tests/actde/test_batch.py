@@ -122,5 +122,5 @@ def test_the_public_names_exist_and_others_do_not() -> None:
     import actde
 
     assert all(hasattr(actde, name) for name in actde.__all__)
-    assert set(actde.__all__) == set(dir(actde)) == set(actde._HOME)
+    assert set(actde.__all__) == set(dir(actde)) == set(actde._MODULE_OF)
     assert not hasattr(actde, "Nothing")

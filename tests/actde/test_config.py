@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from actde import OptimizerConfig, OptimizerError
-from actde.config import choices, expected, is_optional, value_type, written
+from actde.config import choices, describe_values, format_value, is_optional, value_type
 from actde.errors import ConfigError
 
 BAD = [
@@ -101,11 +101,16 @@ def test_a_field_describes_its_values(
     name: str, kind: type, optional: bool, words: tuple[str, ...], accepts: str
 ) -> None:
     field = OptimizerConfig.model_fields[name]
-    assert (value_type(field), is_optional(field), choices(field), expected(field)) == (kind, optional, words, accepts)
+    assert (value_type(field), is_optional(field), choices(field), describe_values(field)) == (
+        kind,
+        optional,
+        words,
+        accepts,
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "none"), (True, "true"), (False, "false"), (1, "1"), (0.5, "0.5"), ("a", "'a'")]
 )
 def test_values_are_shown_as_they_are_written(value: object, text: str) -> None:
-    assert written(value) == text
+    assert format_value(value) == text

@@ -26,7 +26,7 @@ def kl_gradient(policy: Array, reference: Array) -> Array:
 
 
 def limit(reference: Array, q: Array, tau: float) -> Array:
-    return np.asarray(expected_update.limit(torch.from_numpy(reference), torch.from_numpy(q), tau).numpy())
+    return np.asarray(expected_update.limit_policy(torch.from_numpy(reference), torch.from_numpy(q), tau).numpy())
 
 
 def centred(policy: Array, h: Array) -> Array:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from actde import Batch, OptimizerConfig, OptimizerError, Outputs, make_optimizer
-from actde.expected_update import limit
+from actde.expected_update import limit_policy
 from tests.helpers.actde_batches import LENGTHS, made, random_batch, random_outputs
 
 some = settings(max_examples=15, deadline=None)
@@ -75,7 +75,7 @@ def test_the_loss_of_mpo_is_the_kl_to_the_tilted_prior(seed: int, tau: float) ->
     logits, reference, q = policies(seed)
     variable = logits.clone().requires_grad_()
     logprobs = variable.log_softmax(0)
-    kl = logprobs.exp() @ (logprobs - limit(reference, q, tau).log())
+    kl = logprobs.exp() @ (logprobs - limit_policy(reference, q, tau).log())
     (wanted,) = torch.autograd.grad(kl, variable)
     torch.testing.assert_close(step("mpo", logits, reference, q, tau=tau), wanted)
     for wrong in (-q, q.roll(1)):
@@ -86,13 +86,13 @@ def test_the_loss_of_mpo_is_the_kl_to_the_tilted_prior(seed: int, tau: float) ->
 @given(seeds, st.floats(0.5, 10))  # at a smaller tau the policy is nearly deterministic, and all gradients are small
 def test_both_rest_at_the_tilted_prior_and_return_to_it(seed: int, tau: float) -> None:
     logits, reference, q = policies(seed)
-    rest = limit(reference, q, tau).log()
+    rest = limit_policy(reference, q, tau).log()
     for name, recentre in (("mpo", False), ("actde", True)):
         values = {"tau": tau, "recentre_q": recentre}
         torch.testing.assert_close(step(name, rest, reference, q, **values), torch.zeros_like(rest))
         away = 0.1 * (logits - logits.mean())  # gradient descent leads back
         assert step(name, rest + away, reference, q, **values) @ away > 0
-    for wrong in (reference.roll(1), limit(reference, -2 * q, tau)):  # a shifted prior, and the wrong sign of q
+    for wrong in (reference.roll(1), limit_policy(reference, -2 * q, tau)):  # a shifted prior, and the wrong sign of q
         assert step("actde", rest, wrong, q, tau=tau, recentre_q=True).abs().max() > 1e-5
     assert step("actde", logits, reference, q).abs().max() < 1e-12, "plain ACTDE rests wherever q is accurate"
 
@@ -115,7 +115,7 @@ def test_at_the_limit_every_single_error_of_recentred_actde_vanishes_and_that_of
     seed: int, tau: float
 ) -> None:
     _, reference, q = policies(seed)
-    rest = limit(reference, q, tau).log()
+    rest = limit_policy(reference, q, tau).log()
     loss, advantages = losses("actde", rest, reference, q, tau=tau, recentre_q=True)
     torch.testing.assert_close(loss, torch.zeros_like(loss))  # at ratio 1, the loss is minus the error
     assert float(advantages.std()) < 1e-9, "the recorded errors lack the KL, which is the same for all actions"

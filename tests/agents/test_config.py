@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actde.config import Config, expected, value_type
+from actde.config import Config, describe_values, value_type
 from actde.errors import ConfigError
 from agents.config import FIELDS, GROUP_OF, GROUPS, TrainConfig, flatten, parse
 
@@ -163,7 +163,7 @@ def test_words_of_an_unknown_setting_are_refused() -> None:
 def test_every_field_can_be_described() -> None:
     for name, field in FIELDS.items():
         assert value_type(field) in (bool, int, float, str), name
-        assert expected(field), name
+        assert describe_values(field), name
     assert all(issubclass(group, Config) for group in GROUPS.values())
 
 

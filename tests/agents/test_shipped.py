@@ -131,7 +131,7 @@ def test_a_shipped_agent_states_returns_as_its_run_does(tmp_path: Path, game_cac
     values |= {"max_turns": 3, "wanted_return": 0.5, "return_text": "prefix", "trunk": "small"}
     list(make_trainer(TrainConfig.from_flat(values), tmp_path / "run").run())
     ship.ship(tmp_path / "run", tmp_path / "out", "textworld:coin?level=2&seed=5", episodes=1, command="")
-    assert load_agent(tmp_path / "out").prompt.returns == ReturnText(place="prefix", wanted=0.5)
+    assert load_agent(tmp_path / "out").prompt.returns == ReturnText(position="prefix", target=0.5)
 
 
 def test_an_agent_that_is_too_large_does_not_ship(tmp_path: Path) -> None:

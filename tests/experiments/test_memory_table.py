@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.memory_table import DECODERS, METHODS, cell, document, memories
+from experiments.memory_table import DECODERS, METHODS, cell, document, peaks_and_parameters
 from tests import ROOT
 
 PAGE = ROOT / "docs/memory.md"
@@ -16,7 +16,7 @@ def test_a_cell_names_the_smallest_device_with_a_tenth_to_spare() -> None:
 def test_a_cell_of_the_page_has_the_present_prediction(name: str, method: str) -> None:
     rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("|")]
     [written] = [dict(zip(rows[0], row, strict=True)) for row in rows if row[0] == name]
-    [(peak, parameters)] = memories(DECODERS[name], {method: METHODS[method]})
+    [(peak, parameters)] = peaks_and_parameters(DECODERS[name], {method: METHODS[method]})
     assert (written["10^9 parameters"], written[method]) == (f"{parameters:.3g}", cell(peak))
 
 

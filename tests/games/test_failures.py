@@ -70,7 +70,7 @@ def test_the_game_is_named_once() -> None:
 
 def test_episodes_that_are_live_at_the_same_time_may_fail_together() -> None:
     """Four live episodes of a flaky game fail at the same turn. The next one that succeeds ends the row."""
-    failures = Failures(live=4)
+    failures = Failures(parallel=4)
     for _ in range(3):
         for _ in range(5):
             failures.record("g", "x", "a")

@@ -10,7 +10,7 @@ import pytest
 from agents import AgentError
 from agents.text.preferences import read_preferences
 from games.completion.prompts import load_prompts
-from games.errors import FilesError, GameError, naming
+from games.errors import FilesError, GameError, add_path_to_errors
 from games.files import (
     atomic_folder,
     atomic_write,
@@ -28,7 +28,7 @@ FULL = OSError(28, "No space left on device")
 
 @pytest.mark.parametrize("error", [OSError(28, "No space"), Exception("No space left on device (os error 28)")])
 def test_an_error_that_names_no_file_gets_a_name(error: Exception) -> None:
-    with pytest.raises(OSError) as named, naming(Path("run/x")):  # noqa: PT011
+    with pytest.raises(OSError) as named, add_path_to_errors(Path("run/x")):  # noqa: PT011
         raise error
     assert (named.value.errno, named.value.filename) == (28, "run/x")
 
@@ -36,7 +36,7 @@ def test_an_error_that_names_no_file_gets_a_name(error: Exception) -> None:
 def test_other_errors_stay_as_they_are() -> None:
     quoting = GameError("cannot read y: No such file or directory (os error 2)")
     for error in (OSError(28, "No space", "y"), OSError("no number"), KeyError("x"), quoting):
-        with pytest.raises(type(error)) as raised, naming(Path("run/x")):
+        with pytest.raises(type(error)) as raised, add_path_to_errors(Path("run/x")):
             raise error
         assert raised.value is error and getattr(error, "filename", None) != "run/x"
 
@@ -125,7 +125,11 @@ def test_a_folder_that_cannot_be_renamed_keeps_the_old_one(tmp_path: Path, monke
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     message = rf"^cannot write it: No space left on device \({tmp_path}/x\); try again$"
-    with pytest.raises(FilesError, match=message), disk_errors("write it", "try again"), naming(tmp_path / "x"):
+    with (
+        pytest.raises(FilesError, match=message),
+        disk_errors("write it", "try again"),
+        add_path_to_errors(tmp_path / "x"),
+    ):
         raise OSError(28, "No space left on device")
 
 

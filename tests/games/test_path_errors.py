@@ -12,7 +12,7 @@ import pytest
 
 from agents.play.transcript import recorder
 from games.cached_folder import build_from
-from games.errors import FilesError, PathError, is_users
+from games.errors import FilesError, PathError, is_user_error
 from games.files import atomic_write, building, create_folder, disk_errors, exclusive
 from terminal.watcher.page import write_page
 from tests.helpers.screens import QUEST
@@ -35,7 +35,7 @@ def test_a_folder_that_is_removed_while_it_is_written_is_named(
     with pytest.raises(PathError) as caught, hold(tmp_path / "out"):
         write()
     assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(tmp_path / "out"))
-    assert is_users(caught.value)
+    assert is_user_error(caught.value)
 
 
 @pytest.mark.parametrize("hold", IN_USE)
@@ -44,7 +44,7 @@ def test_a_missing_file_in_a_folder_that_exists_is_a_bug(
 ) -> None:
     with pytest.raises(FileNotFoundError) as caught, hold(tmp_path / "out"), disk_errors("do it", "advice"):
         (tmp_path / "out" / "x").read_text()
-    assert not is_users(caught.value)
+    assert not is_user_error(caught.value)
 
 
 def test_the_folder_of_saved_episodes_may_be_removed(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_folder_of_saved_episodes_may_be_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EIO])
 def test_a_failing_disk_is_no_bug(number: int) -> None:
-    assert is_users(OSError(number, "text", "path"))
+    assert is_user_error(OSError(number, "text", "path"))
 
 
 @pytest.mark.parametrize(("place", "number"), [("file/new/x", errno.ENOTDIR), ("lost", errno.EEXIST)])
@@ -70,7 +70,7 @@ def test_a_path_that_cannot_be_a_folder_is_the_users(
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
     with pytest.raises(PathError) as caught:
         write(tmp_path / place)
-    assert (caught.value.errno, is_users(caught.value)) == (number, True)
+    assert (caught.value.errno, is_user_error(caught.value)) == (number, True)
 
 
 def test_a_place_that_takes_no_folders_is_the_users() -> None:

@@ -12,4 +12,4 @@ def memory_of(model: ActorCritic, *, copied: bool = False, ranks: int = 1, **fla
     """Return the memory model of a run with the settings `flat`."""
     config = TrainConfig.from_flat({"optimizer": "ppo", **flat})
     optimizer = make_optimizer("ppo", config.optimizer)
-    return MemoryModel(model=model, config=config, optimizer=optimizer, copied=copied, ranks=ranks)
+    return MemoryModel(model=model, config=config, optimizer=optimizer, has_reference=copied, ranks=ranks)

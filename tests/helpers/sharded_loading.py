@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from agents.model.build import assemble
-from agents.training.model_setup import place, prepare, reference_copy
+from agents.training.model_setup import move_to_device, prepare, reference_copy
 from agents.training.presets import resolve
 from agents.user_optimizer import build_optimizer
 
@@ -50,7 +50,7 @@ def load(trunk: str, accelerator: Accelerator) -> None:
     """Load a trunk and a frozen copy of it, and shard both."""
     config = resolve({**SETTINGS, "trunk": trunk})
     model, _ = assemble(config.model.replace(q_heads=0), None)
-    plugin = place(model, accelerator)
+    plugin = move_to_device(model, accelerator)
     reference = reference_copy(config, model, build_optimizer("ppo", config.optimizer), sharded=True)
     assert plugin is not None and reference is not None
     prepare(config, model, reference, accelerator, plugin)

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import torch
 
-from agents.model.sharding import local, shard_again
+from agents.model.sharding import local, reshard
 from agents.protocol import AgentError
 from agents.storage.tensor_files import ShardFile
 from agents.training.factory import make_trainer
@@ -53,7 +53,7 @@ def main(trunk: str, run: str, out: str) -> None:
     result = {"saving": saving[0] - before, "seconds": time.perf_counter() - begin}
     tensors = torch_optimizer_tensors(trainer.updater.torch_optimizer)
     result["parts"] = sum(local(tensor).nbytes for tensor in tensors.values()) / 1e6
-    shard_again(*trainer.updater.models)
+    reshard(*trainer.updater.models)
     before, saved = private(), trainer.folder.checkpoint(trainer.iteration)
     with largest_private() as loading:
         load_state(trainer, saved)

@@ -57,7 +57,7 @@ def test_a_report_names_the_program_that_the_user_typed(
     script: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [script, "compare", "--vary", "lr=1, 2"])
-    assert console.typed() == f"{program} compare --vary 'lr=1, 2'"
+    assert console.typed_command_line() == f"{program} compare --vary 'lr=1, 2'"
 
 
 def test_training_in_several_processes_is_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_the_panel_of_a_training_fits(width: int) -> None:
     assert "iteration 1 of 200" in shown and "3 elapsed, at most" in shown
     for label in ("win rate of this rollout", "commands per second", "-12345.678"):
         assert label in shown
-    assert len(shown.splitlines()) == 5 + sum(name in METRICS for name, _, _ in training.SHOWN)
+    assert len(shown.splitlines()) == 5 + sum(name in METRICS for name, _, _ in training.PANEL_METRICS)
 
 
 def test_zero_has_no_sign() -> None:
@@ -141,29 +141,35 @@ def test_every_number_is_formatted_without_the_sign_of_zero() -> None:
 
 
 def test_progress_of_texts_shows_what_matters_there() -> None:
-    line = training.line(training.shown(METRICS, texts=True), 3)
+    line = training.line(training.displayed_metrics(METRICS, texts=True), 3)
     assert line == "1/3  0:03  reward 0.31  entropy 3.480  value 0.100  approx_kl 0.0100  kl_ref 0.0200"
-    line = training.line(training.shown(METRICS, texts=False), 3)
+    line = training.line(training.displayed_metrics(METRICS, texts=False), 3)
     assert line.startswith("1/3  0:03  recent_success 0.00  reward 0.31  steps 1.0  turn_entropy 17.400  value")
     assert " entropy" not in line
-    assert "win" not in drawn(training.panel("x", [training.shown(METRICS, texts=True)], BudgetConfig(), 80), 80)
+    assert "win" not in drawn(
+        training.panel("x", [training.displayed_metrics(METRICS, texts=True)], BudgetConfig(), 80), 80
+    )
 
 
 def test_the_kl_to_the_old_policy_is_hidden_if_it_is_measured_before_the_only_gradient_step() -> None:
-    row = training.shown(METRICS, texts=True, one_step=True)
-    assert METRICS.keys() - training.shown(METRICS, texts=True).keys() == METRICS.keys() - row.keys() - {"approx_kl"}
+    row = training.displayed_metrics(METRICS, texts=True, one_step=True)
+    assert METRICS.keys() - training.displayed_metrics(METRICS, texts=True).keys() == METRICS.keys() - row.keys() - {
+        "approx_kl"
+    }
     assert "approx_kl" not in training.line(row, 3)
 
 
 def test_win_rates_are_shown_only_if_the_game_can_be_won() -> None:
     unknown = {name: value for name, value in METRICS.items() if name != "normalized_score"}
-    row = training.shown(unknown, texts=False)
+    row = training.displayed_metrics(unknown, texts=False)
     assert training.line(row, 3).startswith("1/3  0:03  reward 0.31  steps 1.0")
     assert "win rate" not in drawn(training.panel("x", [row], BudgetConfig(), 80), 80)
-    won = training.shown(unknown | {"success": 0.5}, texts=False)
+    won = training.displayed_metrics(unknown | {"success": 0.5}, texts=False)
     assert "recent_success 0.00" in training.line(won, 3)
-    assert "recent_success" in training.shown(unknown, texts=False, history=[row, won])
-    assert "recent_success" in training.shown(unknown | {"recent_success": 0.1}, texts=False), "a resumed run"
+    assert "recent_success" in training.displayed_metrics(unknown, texts=False, history=[row, won])
+    assert "recent_success" in training.displayed_metrics(unknown | {"recent_success": 0.1}, texts=False), (
+        "a resumed run"
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,6 +281,6 @@ def test_a_long_command_is_indented() -> None:
 
 def test_a_narrow_policy_keeps_its_heads_and_whole_commands() -> None:
     chosen = replace(decision(), command="turn gas on", probabilities={"turn gas on": 0.75, "wait": 0.25})
-    head, first, *_ = drawn(display.policy_table(replace(chosen, q_values={"wait": 1.0}), bar=0), 29).splitlines()
+    head, first, *_ = drawn(display.policy_table(replace(chosen, q_values={"wait": 1.0}), bar_width=0), 29).splitlines()
     assert head.split() == ["command", "p", "q"]
     assert first.split() == ["▶", "turn", "gas", "on", "75%"]

@@ -144,7 +144,7 @@ begun = time.monotonic()
 try:
     error_lines.leave(0)
 finally:
-    print("waited" if time.monotonic() - begun > error_lines.GRACE / 2 else "at once")
+    print("waited" if time.monotonic() - begun > error_lines.GRACE_SECONDS / 2 else "at once")
 """
 IDLE = "pool = ThreadPoolExecutor(2); [pool.submit(abs, 1) for _ in range(2)]; time.sleep(0.2)"
 WORKING = "pool = ThreadPoolExecutor(1); pool.submit(time.sleep, 600); time.sleep(0.2)"

@@ -7,7 +7,7 @@ import pytest
 
 from agents.storage.run_folder import DIVERGED, SETTINGS
 from agents.training.presets import resolve
-from terminal.runs import short
+from terminal.runs import short_number
 from tests.agents.storage.test_run_summary import make, row
 from tests.conftest import Command
 
@@ -81,7 +81,7 @@ def test_a_folder_without_runs_is_one_line(
 
 def test_large_numbers_are_short() -> None:
     numbers = (0, 999, 1000, 9_950, 12_345, 3_400_000, 2 * 10**9, 5 * 10**12)
-    assert [short(number) for number in numbers] == ["0", "999", "1.0k", "9.9k", "12k", "3.4M", "2.0G", "5.0T"]
+    assert [short_number(number) for number in numbers] == ["0", "999", "1.0k", "9.9k", "12k", "3.4M", "2.0G", "5.0T"]
 
 
 def test_settings_from_presets_are_left_out(tmp_path: Path, command: Command) -> None:

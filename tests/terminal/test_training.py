@@ -69,7 +69,7 @@ def test_progress_counts_episodes_turns_and_tokens(tmp_path: Path) -> None:
     turns = metrics["env_steps"]
     assert told.lines[0].startswith("rollout: 0 of 3 episodes, 1 turns, ")
     assert told.lines[-1].startswith(f"rollout: 3 of 3 episodes, {turns} turns, ")
-    assert told.part == "update" and told.done == told.total > 0
+    assert told.phase == "update" and told.done == told.total > 0
     assert held_out is not None
     held_out.measure(1, told)
     assert told.lines[-1].startswith("evaluation: 2 of 2 episodes, ") and told.lines[-1].endswith(" tokens")

@@ -7,7 +7,7 @@ import numpy as np
 from experiments.reproduce import Outcome, Progress
 from experiments.reproduce.bandit import appendix, bellman, exploration, growth, limits, post_tables, sequential
 from experiments.reproduce.bandit.vectorized import simulate
-from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, NOTES, judged, supported_notes
+from experiments.reproduce.finding import FOOTNOTE_2, FOOTNOTE_3, NOTES, judge_claims, supported_notes
 from experiments.reproduce.statistics import BAND
 
 
@@ -32,21 +32,21 @@ def run(
         **exploration.measure(rngs[1], quick=quick),
     }
     progress("shifts and factors", 0.85, 1)
-    shifts = appendix.simulate_shifts(rngs[2], quick=quick)
+    shift_curves = appendix.simulate_shifts(rngs[2], quick=quick)
     bandits = [appendix.random_bandit(rngs[3]) for _ in range(20 if quick else 300)]
-    measurements |= appendix.measure(shifts, bandits, rngs[3])
+    measurements |= appendix.measure(shift_curves, bandits, rngs[3])
     progress("sequences", 0.9, 1)
     measurements |= sequential.measure(rngs[4], quick=quick) | bellman.measure(rngs[5], quick=quick)
-    findings = judged("bandit", measurements, band=BAND)
-    growth.figure(curves, folder / growth.FIGURE)
-    appendix.figure(shifts, folder / appendix.FIGURE)
-    sequential.figure(rngs[4], folder / sequential.FIGURE, quick=quick)
+    findings = judge_claims("bandit", measurements, band=BAND)
+    growth.draw_figure(curves, folder / growth.FIGURE)
+    appendix.draw_figure(shift_curves, folder / appendix.FIGURE)
+    sequential.draw_figure(rngs[4], folder / sequential.FIGURE, quick=quick)
     figures = {
         FOOTNOTE_2: [(growth.FIGURE, growth.CAPTION)],
         NOTES: [(appendix.FIGURE, appendix.CAPTION)],
         FOOTNOTE_3: [(sequential.FIGURE, sequential.CAPTION)],
     }
-    texts = supported_notes("bandit", findings)
+    notes = supported_notes("bandit", findings)
     for section, paragraphs in ({} if quick else growth.notes(curves)).items():
-        texts[section] = [*paragraphs, *texts.get(section, [])]
-    return Outcome(findings, figures, texts)
+        notes[section] = [*paragraphs, *notes.get(section, [])]
+    return Outcome(findings, figures, notes)

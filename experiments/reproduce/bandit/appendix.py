@@ -11,7 +11,7 @@ from scipy.stats import entropy
 
 from actde.tabular import Tabular, TabularACTDE
 from experiments.plot_style import PALETTE, make_figure, save_figure
-from experiments.reproduce.bandit.post_tables import REWARDS, STATE, Row, in_turn
+from experiments.reproduce.bandit.post_tables import REWARDS, STATE, Row, train_in_turn
 from experiments.reproduce.bandit.vectorized import Curves, Learner, simulate
 from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, all_zero, judge, over_seeds
@@ -29,16 +29,20 @@ CAPTION = (
 Bandits = list[tuple[Row, Row]]  # the rewards and the initial logits of each bandit
 
 
-def converged(rewards: Row, start: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0) -> Tabular:
-    """Train ACTDE on a bandit until q has converged. `start` holds the initial logits."""
-    return in_turn(TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, start, alpha=alpha, q_value=q_value)
+def converged_learner(
+    rewards: Row, initial_logits: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0
+) -> Tabular:
+    """Train ACTDE on a bandit until q has converged, and return the learner."""
+    return train_in_turn(
+        TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, initial_logits, alpha=alpha, q_value=q_value
+    )
 
 
-def measure(shifts: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
+def measure(shift_curves: dict[str, Curves], bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
     return {
-        "appendix.rate": all_zero([abs(gained(rate)["wedding"] * rate - 1) for rate in RATES]),
+        "appendix.rate": all_zero([abs(gained_logits(rate)["wedding"] * rate - 1) for rate in RATES]),
         **invariances(bandits, rng),
-        **exploration(shifts),
+        **exploration(shift_curves),
         **factors(bandits, rng),
     }
 
@@ -49,137 +53,153 @@ def random_bandit(rng: np.random.Generator) -> tuple[Row, Row]:
     return {arm: float(rng.normal(0, 2)) for arm in arms}, {arm: float(rng.normal(0, 1)) for arm in arms}
 
 
-def distance(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
+def distance(first: Mapping[Any, float], second: Mapping[Any, float]) -> float:
     """Return the largest absolute difference between two policies' probabilities."""
-    return max(abs(one[arm] - other[arm]) for arm in one)
+    return max(abs(first[arm] - second[arm]) for arm in first)
 
 
-def gained(rate: float) -> Row:
-    """Return how much ACTDE adds to the logits. `rate` is the step size of q."""
-    return converged(REWARDS, alpha=rate).logits[STATE]
+def gained_logits(alpha: float) -> Row:
+    """Return the logits that ACTDE gains until q has converged. `alpha` is the step size of q."""
+    return converged_learner(REWARDS, alpha=alpha).logits[STATE]
 
 
 def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure how a constant added to all rewards or to q changes the final policy."""
-    by_reward, by_start, added = [], [], []
-    for rewards, start in bandits:
+    """Measure how the final policy changes if a constant is added to all rewards or to the initial q."""
+    reward_distances, q_distances, logit_errors = [], [], []
+    for rewards, initial_logits in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
-        plain = converged(rewards, start, alpha=alpha).policy(STATE)
-        moved = {arm: reward + constant for arm, reward in rewards.items()}
-        by_reward.append(distance(plain, converged(moved, start, alpha=alpha).policy(STATE)))
-        by_start.append(distance(plain, converged(rewards, start, alpha=alpha, q_value=constant).policy(STATE)))
-        ends = converged(rewards, start).logits[STATE]
-        added.append(max(abs(ends[arm] - start[arm] - rewards[arm]) for arm in rewards))
+        policy = converged_learner(rewards, initial_logits, alpha=alpha).policy(STATE)
+        shifted = {arm: reward + constant for arm, reward in rewards.items()}
+        reward_distances.append(distance(policy, converged_learner(shifted, initial_logits, alpha=alpha).policy(STATE)))
+        q_distances.append(
+            distance(policy, converged_learner(rewards, initial_logits, alpha=alpha, q_value=constant).policy(STATE))
+        )
+        final_logits = converged_learner(rewards, initial_logits).logits[STATE]
+        logit_errors.append(max(abs(final_logits[arm] - initial_logits[arm] - rewards[arm]) for arm in rewards))
     count = str(len(bandits))
     return {
-        "actde.added": all_zero(added, count=count),
-        "appendix.shift": all_zero(by_reward, count=count),
-        "appendix.q-start": all_zero(by_start, count=count),
+        "actde.added": all_zero(logit_errors, count=count),
+        "appendix.shift": all_zero(reward_distances, count=count),
+        "appendix.q-start": all_zero(q_distances, count=count),
     }
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
-    """Simulate ACTDE with each constant of `SHIFTS` added to both rewards."""
+    """Simulate ACTDE once for each constant in `SHIFTS`, which is added to both rewards."""
     learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
-    return simulate(learners, steps=steps, seeds=seeds, rng=rng, at=range(1, steps + 1))
+    return simulate(learners, steps=steps, seeds=seeds, rng=rng, record_steps=range(1, steps + 1))
 
 
 def lowest_entropy(curves: Curves) -> Array:
-    """Return the lowest entropy of each seed's policy, in nats."""
+    """Return the lowest entropy [S] of each seed's policy over the steps, in nats."""
     policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
 
-def exploration(shifts: dict[str, Curves]) -> dict[str, Measurement]:
-    """Measure how shifting both rewards by 3 affects exploration (note 2.1 of the appendix)."""
-    curves = [shifts[name] for name in ("-3", "0", "3")]
-    lower, plain, higher = (over_seeds(one.converged_at) for one in curves)
-    mixed, even, pure = (over_seeds(lowest_entropy(one)) for one in curves)
+def exploration(shift_curves: dict[str, Curves]) -> dict[str, Measurement]:
+    """Measure how exploration changes if -3 or 3 is added to both rewards (note 2.1 of the appendix)."""
+    three = [shift_curves[name] for name in ("-3", "0", "3")]
+    steps_lower, steps_plain, steps_higher = (over_seeds(curves.converged_at) for curves in three)
+    entropy_lower, entropy_plain, entropy_higher = (over_seeds(lowest_entropy(curves)) for curves in three)
     return {
-        "appendix.lower": judge(lower, lower["high"] < plain["low"], plain=f"{plain['ours']:.1f}"),
-        "appendix.higher": judge(higher, higher["low"] > plain["high"] and pure["high"] < even["low"]),
-        "appendix.lower-entropy": judge(mixed, mixed["low"] >= even["high"], plain=f"{even['ours']:.2f}"),
+        "appendix.lower": judge(
+            steps_lower, steps_lower["high"] < steps_plain["low"], plain=f"{steps_plain['ours']:.1f}"
+        ),
+        "appendix.higher": judge(
+            steps_higher, steps_higher["low"] > steps_plain["high"] and entropy_higher["high"] < entropy_plain["low"]
+        ),
+        "appendix.lower-entropy": judge(
+            entropy_lower, entropy_lower["low"] >= entropy_plain["high"], plain=f"{entropy_plain['ours']:.2f}"
+        ),
     }
 
 
 def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    count, differences, extremes = str(len(bandits)), powers(bandits, rng), entropy_falls(bandits, rng)
-    differences["temperature"] = temperatures(bandits, rng)
+    count, distances, falls = str(len(bandits)), power_distances(bandits, rng), entropy_falls(bandits, rng)
+    distances["temperature"] = softmax_distances(bandits, rng)
     return {
-        **{f"appendix.{name}": all_zero(found, count=count) for name, found in differences.items()},
-        **{f"appendix.{name}": judge(float(np.mean(fell)), all(fell), count=count) for name, fell in extremes.items()},
+        **{f"appendix.{name}": all_zero(values, count=count) for name, values in distances.items()},
+        **{f"appendix.{name}": judge(float(np.mean(cases)), all(cases), count=count) for name, cases in falls.items()},
     }
 
 
-def powers(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
-    """Multiply all rewards by c, and compare the final policy with three predictions.
+def power_distances(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
+    """Multiply all rewards by c. Return the distances of the final policy from three predictions.
 
-    Return the distances by prediction. pi_0 is the initial policy, and pi_1 the final policy for c = 1.
+    pi_0 is the initial policy, and pi_1 is the final policy for c = 1. Up to normalization, the predictions are:
 
     * "factor": pi_1^c, for a uniform pi_0
     * "factor-any": pi_1^c, for a random pi_0
     * "factor-tilt": pi_0 (pi_1 / pi_0)^c, for a random pi_0
     """
-    found: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
-    for rewards, start in bandits:
+    distances: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
+    for rewards, initial_logits in bandits:
         c = float(rng.uniform(0.2, 4))
-        found["factor"].append(distance(multiplied(rewards, c), raised(multiplied(rewards, 1), c)))
-        first, one = TabularACTDE({STATE: start}).policy(STATE), multiplied(rewards, 1, start)
-        many = multiplied(rewards, c, start)
-        found["factor-any"].append(distance(many, raised(one, c)))
-        tilt = raised({arm: one[arm] / first[arm] for arm in one}, c)
-        found["factor-tilt"].append(distance(many, raised({arm: first[arm] * tilt[arm] for arm in one}, 1)))
-    return found
+        distances["factor"].append(distance(final_policy(rewards, c), normalized_power(final_policy(rewards, 1), c)))
+        pi_0, pi_1 = TabularACTDE({STATE: initial_logits}).policy(STATE), final_policy(rewards, 1, initial_logits)
+        pi_c = final_policy(rewards, c, initial_logits)
+        distances["factor-any"].append(distance(pi_c, normalized_power(pi_1, c)))
+        tilt = normalized_power({arm: pi_1[arm] / pi_0[arm] for arm in pi_1}, c)
+        distances["factor-tilt"].append(
+            distance(pi_c, normalized_power({arm: pi_0[arm] * tilt[arm] for arm in pi_1}, 1))
+        )
+    return distances
 
 
-def raised(policy: Row, c: float) -> Row:
+def normalized_power(policy: Row, c: float) -> Row:
     weights = {arm: math.exp(c * math.log(p)) for arm, p in policy.items()}
     return {arm: weight / sum(weights.values()) for arm, weight in weights.items()}
 
 
-def multiplied(rewards: Row, c: float, start: Row | None = None) -> Row:
+def final_policy(rewards: Row, c: float, initial_logits: Row | None = None) -> Row:
     """Return ACTDE's final policy if all rewards are multiplied by c."""
-    return converged({arm: c * reward for arm, reward in rewards.items()}, start).policy(STATE)
+    return converged_learner({arm: c * reward for arm, reward in rewards.items()}, initial_logits).policy(STATE)
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Test for each bandit whether multiplying all rewards lowers the final policy's entropy."""
-    found: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
+    """Return whether multiplying all rewards lowers the final policy's entropy, for each bandit."""
+    falls: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
-        c, plain = float(rng.uniform(1.1, 4)), entropy(list(multiplied(rewards, 1).values()))
-        for falls, factor in zip(found.values(), (c, 1 / c), strict=True):
-            falls.append(bool(entropy(list(multiplied(rewards, factor).values())) < plain))
-    return found
+        c, unscaled = float(rng.uniform(1.1, 4)), entropy(list(final_policy(rewards, 1).values()))
+        for lowered, factor in zip(falls.values(), (c, 1 / c), strict=True):
+            lowered.append(bool(entropy(list(final_policy(rewards, factor).values())) < unscaled))
+    return falls
 
 
-def temperatures(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Multiply all rewards by c, and compare the final policy with the softmax at temperature 1 / c."""
-    differences = []
+def softmax_distances(bandits: Bandits, rng: np.random.Generator) -> list[float]:
+    """Multiply all rewards by 1 / tau. Return the distances of the final policy from softmax(rewards / tau)."""
+    distances = []
     for rewards, _ in bandits:
         tau = 1 / float(rng.uniform(0.2, 4))
-        soft = softmax(np.array(list(rewards.values())) / tau)
-        differences.append(distance(multiplied(rewards, 1 / tau), dict(zip(rewards, soft.tolist(), strict=True))))
-    return differences
+        prediction = softmax(np.array(list(rewards.values())) / tau)
+        distances.append(distance(final_policy(rewards, 1 / tau), dict(zip(rewards, prediction.tolist(), strict=True))))
+    return distances
 
 
-def figure(shifts: dict[str, Curves], path: Path) -> None:
-    drawing, (left, right) = make_figure()
-    fine = np.geomspace(RATES[0], RATES[-1], 50)
+def draw_figure(shift_curves: dict[str, Curves], path: Path) -> None:
+    figure, (left, right) = make_figure()
+    alphas = np.geomspace(RATES[0], RATES[-1], 50)
     for name, reward, marker, color in (("wedding", 1.0, "o", PALETTE[0]), ("party", 0.5, "s", PALETTE[1])):
-        left.plot(fine, reward / fine, color=color, lw=1, ls="-" if marker == "o" else "--")
-        left.plot(RATES, [gained(rate)[name] for rate in RATES], marker, color=color, ms=5, label=name)
+        left.plot(alphas, reward / alphas, color=color, lw=1, ls="-" if marker == "o" else "--")
+        left.plot(RATES, [gained_logits(rate)[name] for rate in RATES], marker, color=color, ms=5, label=name)
     left.set(xscale="log", yscale="log", xlabel="step of q, alpha", ylabel="logits gained, nats")
     left.legend(frameon=False, fontsize=8)
-    other = right.twinx()
-    other.spines["top"].set_visible(False)
-    for axis, values, style, color, label in (
-        (right, [over_seeds(curves.converged_at) for curves in shifts.values()], "o-", PALETTE[0], "steps"),
-        (other, [over_seeds(lowest_entropy(curves)) for curves in shifts.values()], "s--", PALETTE[1], "entropy"),
+    entropy_axis = right.twinx()
+    entropy_axis.spines["top"].set_visible(False)
+    for axis, bands, style, color, label in (
+        (right, [over_seeds(curves.converged_at) for curves in shift_curves.values()], "o-", PALETTE[0], "steps"),
+        (
+            entropy_axis,
+            [over_seeds(lowest_entropy(curves)) for curves in shift_curves.values()],
+            "s--",
+            PALETTE[1],
+            "entropy",
+        ),
     ):
-        means = [band["ours"] for band in values]
-        spread = [[band["ours"] - band["low"] for band in values], [band["high"] - band["ours"] for band in values]]
+        means = [band["ours"] for band in bands]
+        spread = [[band["ours"] - band["low"] for band in bands], [band["high"] - band["ours"] for band in bands]]
         axis.errorbar(SHIFTS, means, yerr=spread, fmt=style, color=color, ms=4, lw=1.2, capsize=2, label=label)
     right.set(yscale="log", xlabel="added to both rewards", ylabel="steps until both arms were tried (circles)")
-    other.set(ylim=(0, 0.7), ylabel="least entropy on the way, nats (squares)")
-    save_figure(drawing, path)
+    entropy_axis.set(ylim=(0, 0.7), ylabel="least entropy on the way, nats (squares)")
+    save_figure(figure, path)

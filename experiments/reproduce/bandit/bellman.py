@@ -15,13 +15,13 @@ import numpy as np
 from actde.tabular import Table, Tabular, TabularACTDE, Transition
 from experiments.reproduce.bandit.mdp import MDP, advance, initial_logits, learn_on_policy, random_mdp
 from experiments.reproduce.finding import Measurement
-from experiments.reproduce.statistics import SAME, all_zero, judge, over_seeds
+from experiments.reproduce.statistics import ROUNDING, all_zero, judge, over_seeds
 
 NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an error that is too large for it alone
 
 
 class ExpectedACTDE(TabularACTDE):
-    """ACTDE that sets v(s) to the policy's mean of q(s, .) after each step."""
+    """An ACTDE learner that sets v(s) to the policy's mean of q(s, .) after each step."""
 
     def learn(self, step: Transition) -> float:
         error = super().learn(step)
@@ -31,34 +31,34 @@ class ExpectedACTDE(TabularACTDE):
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """Measure the TD errors of learners that start with consistent tables."""
-    count, steps = (6, 300) if quick else (100, 5000)
-    first, noisy, later, unstable = [], [], [], []
-    for _ in range(count):
+    """Measure the TD errors of learners whose initial v and q are consistent."""
+    mdps, steps = (6, 300) if quick else (100, 5000)
+    largest_first, noisy_errors, later_errors, divergences = [], [], [], []
+    for _ in range(mdps):
         logits = initial_logits(mdp := random_mdp(rng, 0.9), rng)
-        first.append(float(np.abs(first_errors(mdp, logits, rng)).max()))
-        noisy.append(first_errors(replace(mdp, noise=1.0), logits, rng))
-        later.append(later_error(mdp, logits, steps, rng))
-        unstable.append(diverges(mdp, logits, steps, rng))
-    mean = over_seeds([float(np.mean(errors)) for errors in noisy])
-    spread = over_seeds([float(np.sqrt(np.mean(np.square(errors)))) for errors in noisy])
+        largest_first.append(float(np.abs(first_errors(mdp, logits, rng)).max()))
+        noisy_errors.append(first_errors(replace(mdp, noise=1.0), logits, rng))
+        later_errors.append(later_error(mdp, logits, steps, rng))
+        divergences.append(diverges(mdp, logits, steps, rng))
+    mean = over_seeds([float(np.mean(errors)) for errors in noisy_errors])
+    spread = over_seeds([float(np.sqrt(np.mean(np.square(errors)))) for errors in noisy_errors])
     return {
-        "bellman.first": all_zero(first),
+        "bellman.first": all_zero(largest_first),
         "bellman.noisy-mean": judge(mean, mean["low"] <= 0 <= mean["high"]),
-        "bellman.noisy": judge(spread, spread["high"] < SAME),
-        "bellman.later": judge(over_seeds(later), max(later) < SAME),
-        "bellman.stable": judge(over_seeds(unstable, unit=True), not any(unstable)),
+        "bellman.noisy": judge(spread, spread["high"] < ROUNDING),
+        "bellman.later": judge(over_seeds(later_errors), max(later_errors) < ROUNDING),
+        "bellman.stable": judge(over_seeds(divergences, unit=True), not any(divergences)),
     }
 
 
 def later_error(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> float:
-    """Return the root mean square TD error of ACTDE in the last half of the steps."""
+    """Return the root mean square TD error of ACTDE in the second half of the steps."""
     errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
 
 def diverges(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> bool:
-    """Return whether a TD error of `ExpectedACTDE` exceeds `FAR` after a small disturbance of q."""
+    """Return whether a TD error of `ExpectedACTDE` exceeds `FAR` after small random disturbances of q."""
     learner = make_consistent(ExpectedACTDE(logits, alpha=0.1, b=0.1), mdp)
     for row in learner.q_values.values():
         for action in row:
@@ -80,9 +80,9 @@ def make_consistent(learner: Tabular, mdp: MDP) -> Tabular:
     v solves v = r_pi + discount P_pi v. Then q(s, a) = r(s, a) + discount v(next state).
     """
     policy = np.array([list(learner.policy(state).values()) for state in learner.logits])
-    one = np.eye(len(policy))
-    into = (policy[..., None] * one[mdp.next_states]).sum(axis=1)
-    values = np.linalg.solve(one - mdp.discount * into, (policy * mdp.rewards).sum(axis=1))
+    identity = np.eye(len(policy))
+    transitions = (policy[..., None] * identity[mdp.next_states]).sum(axis=1)
+    values = np.linalg.solve(identity - mdp.discount * transitions, (policy * mdp.rewards).sum(axis=1))
     q_values = mdp.rewards + mdp.discount * values[mdp.next_states]
     learner.values.update(enumerate(values.tolist()))
     learner.q_values.update((state, dict(enumerate(row))) for state, row in enumerate(q_values.tolist()))

@@ -1,7 +1,7 @@
 """Test the post's claim that PPO penalizes exploration.
 
-The post's Chuck-E-Cheese example becomes a game of two turns. In the first, "wedding" gives reward 1 and ends the game.
-After "party", "." gives 0.5, and the improbable "at Chuck-E-Cheese" gives 2.
+The post's Chuck-E-Cheese example becomes a game of two turns. In the first turn, "wedding" gives reward 1 and ends the
+game. In the second turn, after "party", "." gives 0.5, and the improbable "at Chuck-E-Cheese" gives 2.
 """
 
 import math
@@ -23,40 +23,43 @@ START: dict[Any, dict[Any, float]] = {
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
     bandits, seeds, episodes = (50, 30, 300) if quick else (1000, 300, 1000)
-    ppo, actde = (punished(kind, rng.random((bandits, 2))) for kind in (TabularPPO, TabularACTDE))
-    chuck_e_cheese = reaches_rare(rng, seeds, episodes)
-    below = punished(TabularACTDE, rng.uniform(-1, 1, (bandits, 2)))
+    ppo, actde = (punished_share(learner_type, rng.random((bandits, 2))) for learner_type in (TabularPPO, TabularACTDE))
+    chuck_e_cheese = measure_rare(rng, seeds, episodes)
+    below_zero = punished_share(TabularACTDE, rng.uniform(-1, 1, (bandits, 2)))
     return {
         "ppo.explore": judge(ppo, ppo == 1),
         "actde.explore": judge(actde, actde == 0),
         "ppo.chuck-e-cheese": chuck_e_cheese,
-        "actde.explore-below": judge(below, below == 0),
+        "actde.explore-below": judge(below_zero, below_zero == 0),
     }
 
 
-def punished(kind: type[Tabular], rewards: Array) -> float:
-    """Return the share of bandits in which the worse arm's first TD error is negative. `rewards` is [N, 2]."""
+def punished_share(learner_type: type[Tabular], rewards: Array) -> float:
+    """Return the share of N bandits in which the worse arm's first TD error is negative. `rewards` is [N, 2]."""
     errors = []
     for worse, better in np.sort(rewards).tolist():
-        learner = kind({0: {"better": 0.0, "worse": 0.0}})
+        learner = learner_type({0: {"better": 0.0, "worse": 0.0}})
         learner.learn(Transition(state=0, action="better", reward=better))
         errors.append(learner.learn(Transition(state=0, action="worse", reward=worse)))
     return float(np.mean(np.less(errors, 0)))
 
 
-def reaches_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
+def measure_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
     """Measure the share of seeds in which PPO ever samples "at Chuck-E-Cheese"."""
-    starts = [int(seed) for seed in rng.integers(2**32, size=seeds)]
-    ppo, actde = (np.array([finds(kind, seed, episodes) for seed in starts]) for kind in (TabularPPO, TabularACTDE))
-    share, idle = over_seeds(actde, unit=True)["ours"], 1 - (1 - 0.5 * RARE) ** episodes
+    learner_seeds = [int(seed) for seed in rng.integers(2**32, size=seeds)]
+    ppo, actde = (
+        np.array([finds_rare(learner_type, seed, episodes) for seed in learner_seeds])
+        for learner_type in (TabularPPO, TabularACTDE)
+    )
+    actde_share, idle_share = over_seeds(actde, unit=True)["ours"], 1 - (1 - 0.5 * RARE) ** episodes
     difference = over_seeds(actde.astype(float) - ppo.astype(float))
-    words = {"episodes": f"{episodes}", "actde": f"{share:.2f}", "idle": f"{idle:.2f}"}
+    words = {"episodes": f"{episodes}", "actde": f"{actde_share:.2f}", "idle": f"{idle_share:.2f}"}
     return judge(over_seeds(ppo, unit=True), difference["low"] > 0, **words)
 
 
-def finds(kind: type[Tabular], seed: int, episodes: int) -> bool:
-    """Return whether the learner samples "at Chuck-E-Cheese" within `episodes` episodes."""
-    learner, rng = kind(START), random.Random(seed)
+def finds_rare(learner_type: type[Tabular], seed: int, episodes: int) -> bool:
+    """Return whether a learner samples "at Chuck-E-Cheese" within `episodes` episodes."""
+    learner, rng = learner_type(START), random.Random(seed)
     for _ in range(episodes):
         if learner.sample("We had a", rng) == "wedding":
             learner.learn(Transition(state="We had a", action="wedding", reward=1))

@@ -2,7 +2,7 @@
 
 The bandit has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of the better arm minus that of
 the worse arm, so x = pi(worse) is about e^-g. PPO adds b times its error to the logit of the pulled arm, and alpha
-times its error to v. The estimates replace random quantities by their means.
+times its error to v. These estimates at step n replace random quantities by their means:
 
 * **alpha fixed.** v is about r1. A pull of the worse arm raises g by b D. It also lowers v by alpha D. The errors of
   the next pulls of the better arm sum to D and raise g by another b D. Hence dg/dn = 2 b D e^-g, and g grows like ln n.
@@ -56,58 +56,58 @@ CAPTION = (
 
 def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]:
     ppo = curves["ppo"]
-    fixed = {
+    measurements = {
         "ppo.unbounded": above_zero(over_seeds(late_slope(ppo))),
         "ppo.gradient": above_zero(over_seeds(late_slope(curves["ppo, gradient"]))),
         "vanilla": above_zero(over_seeds(late_slope(curves["vanilla"]))),
         "footnote2.fixed": above_zero(over_seeds(late_slope(curves["ppo, alpha 0.1"]))),
-        "ppo.oscillates": above_zero(over_seeds(ppo.last_decade(ppo.negative))),
-        "ppo.reinforcement": above_zero(over_seeds(ppo.last_decade(ppo.moved))),
+        "ppo.oscillates": above_zero(over_seeds(ppo.last_decade(ppo.negative_errors))),
+        "ppo.reinforcement": above_zero(over_seeds(ppo.last_decade(ppo.movement))),
     }
     if quick:
-        return fixed
-    party, square = expit(-ppo.gap[-1]), curves["ppo, both 1/n^2"]
-    movement = square.last_decade(square.gap)
-    growing = {
+        return measurements
+    pi_party, both_square = expit(-ppo.gap[-1]), curves["ppo, both 1/n^2"]
+    movement = both_square.last_decade(both_square.gap)
+    growth_bands = {
         "v": over_seeds(late_slope(curves["ppo, v 1/n"])),
         "v-square": over_seeds(late_power(curves["ppo, v 1/n^2"])),
-        "both": over_seeds(slow_pace(curves["ppo, both 1/n"])),
+        "both": over_seeds(exp_slope(curves["ppo, both 1/n"])),
     }
-    ends = {"actde": "actde, both 1/n", "actde-square": "actde, both 1/n^2"}
-    softmax = {name: over_seeds(curves[learner].gap[-1]) for name, learner in ends.items()}
+    learners = {"actde": "actde, both 1/n", "actde-square": "actde, both 1/n^2"}
+    gap_bands = {name: over_seeds(curves[learner].gap[-1]) for name, learner in learners.items()}
     return {
-        **fixed,
-        "ppo.limit": judge(over_seeds(party), (party < 0.001).all() and (ppo.last_decade(ppo.gap) >= 0).all()),
-        **{f"footnote2.{name}": judge(band, band["low"] <= 0) for name, band in growing.items()},
+        **measurements,
+        "ppo.limit": judge(over_seeds(pi_party), (pi_party < 0.001).all() and (ppo.last_decade(ppo.gap) >= 0).all()),
+        **{f"footnote2.{name}": judge(band, band["low"] <= 0) for name, band in growth_bands.items()},
         "footnote2.both-square": judge(over_seeds(movement), np.abs(movement).max() < 1e-3),
-        **{f"footnote2.{name}": judge(band, abs(band["ours"] - 0.5) < 0.01) for name, band in softmax.items()},
+        **{f"footnote2.{name}": judge(band, abs(band["ours"] - 0.5) < 0.01) for name, band in gap_bands.items()},
     }
 
 
 def late_slope(curves: Curves) -> Array:
-    """Return each seed's slope of the gap against ln n, without the first 1% of the steps."""
+    """Return each seed's slope of the gap against ln(step), without the first 1% of the steps."""
     return slopes(np.log(curves.after(0.01, curves.steps)), curves.after(0.01, curves.gap))
 
 
-def slow_pace(both: Curves) -> Array:
-    """Return each seed's slope of e^gap against 1 + 1/2 + ... + 1/n."""
-    sums = np.cumsum(1 / np.arange(1, both.steps[-1] + 1))[both.steps - 1]
-    return slopes(both.after(0.01, sums), np.exp(both.after(0.01, both.gap)))
+def exp_slope(curves: Curves) -> Array:
+    """Return each seed's slope of e^gap against the sum of 1/n over the steps n."""
+    sums = np.cumsum(1 / np.arange(1, curves.steps[-1] + 1))[curves.steps - 1]
+    return slopes(curves.after(0.01, sums), np.exp(curves.after(0.01, curves.gap)))
 
 
 def late_power(curves: Curves) -> Array:
-    """Fit gap ~ n^p, and return the exponent p for each seed."""
+    """Fit gap ~ step^p, and return the exponent p for each seed."""
     return slopes(np.log(curves.after(0.01, curves.steps)), np.log(np.maximum(curves.after(0.01, curves.gap), 1e-9)))
 
 
 def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
-    """Compare the estimates in the module's docstring with the measurements."""
+    """Return paragraphs that compare this module's estimates with the measurements."""
     slope = {name: over_seeds(late_slope(curves[name]))["ours"] for name in ("ppo", "ppo, alpha 0.1", "ppo, v 1/n")}
     pulls = over_seeds(curves["ppo, v 1/n"].pulls[-1])["ours"]
-    both = curves["ppo, both 1/n"]
-    pace = over_seeds(slow_pace(both))["ours"]
-    squares = float((expit(both.after(0.01, both.gap)) ** 2).mean())
-    seeds, steps = both.converged_at.size, int(both.steps[-1])
+    both_curves = curves["ppo, both 1/n"]
+    both_slope = over_seeds(exp_slope(both_curves))["ours"]
+    squares = float((expit(both_curves.after(0.01, both_curves.gap)) ** 2).mean())
+    seeds, steps = both_curves.converged_at.size, int(both_curves.steps[-1])
     return {
         ADVANTAGE: [f"On policy: {seeds} seeds of {steps:,} steps each; all learners share the random numbers."],
         FOOTNOTE_2: [
@@ -117,23 +117,23 @@ def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
             " alone, v is the mean of all rewards; per unit of ln n, the gap grows by the rewards' difference times the"
             f" number of pulls of the worse arm ({0.5 * pulls:.2f}; measured {slope['ppo, v 1/n']:.2f}). With 1/n^2 for"
             " v alone, v stops short of its limit, and the gap grows in proportion to n. With 1/n for both, e^gap grows"
-            f" by about the square of pi(wedding) per unit of the sum of 1/n ({squares:.2f}; measured {pace:.2f},"
+            f" by about the square of pi(wedding) per unit of the sum of 1/n ({squares:.2f}; measured {both_slope:.2f},"
             " because v lags, which adds to the growth)."
         ],
     }
 
 
-def figure(curves: dict[str, Curves], path: Path) -> None:
-    drawing, axes = make_figure()
+def draw_figure(curves: dict[str, Curves], path: Path) -> None:
+    figure, axes = make_figure()
     for axis, (title, labels) in zip(axes, PANELS.items(), strict=True):
-        for place, (name, label) in enumerate(labels.items()):
+        for index, (name, label) in enumerate(labels.items()):
             steps, gap = curves[name].steps, curves[name].gap
             low, high = np.percentile(gap, [5, 95], axis=1)
-            color, style = PALETTE[place], ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), ":")[place]
+            color, style = PALETTE[index], ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), ":")[index]
             axis.fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
             axis.plot(steps, gap.mean(axis=1), color=color, ls=style, lw=1.6, label=label)
         axis.set(xscale="log", xlabel="steps", title=title, ylabel="logit(wedding) − logit(party), nats")
         axis.legend(frameon=False, fontsize=8, loc="upper left")
     axes[1].set_yscale("symlog", linthresh=1)
     axes[1].set(ylim=(-2, None))
-    save_figure(drawing, path)
+    save_figure(figure, path)

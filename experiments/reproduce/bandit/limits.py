@@ -34,28 +34,29 @@ def after_fast(curves: Curves, values: Array) -> Array:
 
 
 def wedding(actde: Curves, along_gradient: Curves, ppo: Curves) -> dict[str, Measurement]:
-    """Measure ACTDE on the wedding and party example."""
-    ends, gradient_ends, total = expit(actde.gap[-1]), expit(along_gradient.gap[-1]), actde.moved[-1]
-    later, ppo_later = (over_seeds(after_fast(one, one.moved)) for one in (actde, ppo))
+    final_pi, gradient_pi, movement = expit(actde.gap[-1]), expit(along_gradient.gap[-1]), actde.movement[-1]
+    later_movement, ppo_movement = (over_seeds(after_fast(curves, curves.movement)) for curves in (actde, ppo))
     return {
         "actde.fast": judge(over_seeds(actde.converged_at), actde.converged_at.max() <= FAST),
-        "actde.not-optimal": judge(over_seeds(ends), np.abs(ends - LIMIT).max() < 1e-9),
+        "actde.not-optimal": judge(over_seeds(final_pi), np.abs(final_pi - LIMIT).max() < 1e-9),
         "actde.gradient": judge(
-            over_seeds(gradient_ends),
-            np.abs(gradient_ends - LIMIT).max() < 0.005,
-            low=f"{gradient_ends.min():.2f}",
-            high=f"{gradient_ends.max():.2f}",
+            over_seeds(gradient_pi),
+            np.abs(gradient_pi - LIMIT).max() < 0.005,
+            low=f"{gradient_pi.min():.2f}",
+            high=f"{gradient_pi.max():.2f}",
         ),
-        "actde.finite": judge(over_seeds(total), np.abs(total - 1.5).max() < 1e-9),
-        "actde.stable": judge(later, later["high"] < ppo_later["low"], ppo=f"{ppo_later['ours']:.1f}"),
+        "actde.finite": judge(over_seeds(movement), np.abs(movement - 1.5).max() < 1e-9),
+        "actde.stable": judge(
+            later_movement, later_movement["high"] < ppo_movement["low"], ppo=f"{ppo_movement['ours']:.1f}"
+        ),
     }
 
 
 def cookies(actde: Curves, ppo: Curves) -> dict[str, Measurement]:
     # after the first step, one action is hardly sampled for tens of thousands of steps
-    ends, pizza = expit(actde.gap[-1]), expit(-ppo.gap[-1])
+    final_pi, pizza = expit(actde.gap[-1]), expit(-ppo.gap[-1])
     return {
-        "cookies.actde": judge(over_seeds(ends), np.abs(ends - 1 / (1 + math.exp(-1))).max() < 0.005),
+        "cookies.actde": judge(over_seeds(final_pi), np.abs(final_pi - 1 / (1 + math.exp(-1))).max() < 0.005),
         "cookies.fast": judge(over_seeds(actde.converged_at), actde.converged_at.max() <= FAST),
         "cookies.ppo": judge(over_seeds(pizza), pizza.max() < 0.01),
     }

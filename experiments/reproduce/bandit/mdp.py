@@ -27,8 +27,8 @@ class MDP:
 
     def step(self, state: int, action: int, rng: np.random.Generator) -> Transition:
         reward = float(self.rewards[state, action]) + (rng.normal(0, self.noise) if self.noise else 0.0)
-        after = int(self.next_states[state, action])
-        return Transition(state=state, action=action, reward=reward, next_state=after, discount=self.discount)
+        next_state = int(self.next_states[state, action])
+        return Transition(state=state, action=action, reward=reward, next_state=next_state, discount=self.discount)
 
 
 def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) -> MDP:
@@ -39,26 +39,26 @@ def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) ->
 
 
 def dilemma() -> MDP:
-    """Return the prisoner's dilemma. The state is the agent's own last action."""
+    """Return the prisoner's dilemma as an MDP. Its state is the agent's own last action."""
     # rows are past actions, and columns are present actions
     return MDP(rewards=np.array(PAYOFFS["post"]).T, next_states=np.tile(np.arange(2), (2, 1)), discount=0.5)
 
 
 def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Table:
-    """Return logits from N(0, 1), or zeros without `rng`."""
+    """Return initial logits from N(0, 1), or zeros if `rng` is None."""
     logits = np.zeros(mdp.rewards.shape) if rng is None else rng.normal(0, 1, mdp.rewards.shape)
     return {state: dict(enumerate(row)) for state, row in enumerate(logits.tolist())}
 
 
 def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
-    """Train a learner on its own actions, starting in state 0. Yield the TD errors."""
-    state, draws = 0, random.Random(int(rng.integers(2**32)))
+    """Train a learner on actions from its own policy, starting in state 0. Yield the TD errors."""
+    state, action_rng = 0, random.Random(int(rng.integers(2**32)))
     while True:
-        action: Any = learner.sample(state, draws)
+        action: Any = learner.sample(state, action_rng)
         yield learner.learn(mdp.step(state, action, rng))
         state = int(mdp.next_states[state, action])
 
 
 def advance(errors: Iterator[float], steps: int) -> Array:
-    """Train for `steps` further steps, and return their TD errors."""
+    """Train for `steps` further steps, and return their TD errors. `errors` is from `learn_on_policy`."""
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)

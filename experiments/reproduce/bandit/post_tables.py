@@ -1,6 +1,6 @@
 """Recompute the post's two tables, and the policies at convergence.
 
-The actions are not sampled. They are the post's history, or all actions in turn.
+No action is sampled. The learners replay the post's history, or take all actions of a bandit in turn.
 """
 
 import math
@@ -24,21 +24,25 @@ ROUNDS = 1000
 
 
 def measure() -> dict[str, Measurement]:
-    return tables() | bandit_limits() | wireheading() | ppo_in_turn()
+    return tables() | bandit_limits() | wireheading() | ppo_rates()
 
 
-def in_turn(
-    kind: type[Tabular], rewards: Row, rounds: int = ROUNDS, start: Row | None = None, **settings: float
+def train_in_turn(
+    learner_type: type[Tabular],
+    rewards: Row,
+    rounds: int = ROUNDS,
+    initial_logits: Row | None = None,
+    **settings: float,
 ) -> Tabular:
-    """Train on every action of a bandit once per round. `start` holds the initial logits."""
-    learner = kind({STATE: start or dict.fromkeys(rewards, 0.0)}, **settings)
+    """Train a learner on a bandit. In each round, the learner takes every action once."""
+    learner = learner_type({STATE: initial_logits or dict.fromkeys(rewards, 0.0)}, **settings)
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
     return learner
 
 
-def replay_history(kind: type[Tabular], steps: int = len(HISTORY), **settings: float) -> list[StepRow]:
-    """Return the first `steps` rows of the post's table."""
-    learner = kind({STATE: dict.fromkeys(REWARDS, 0.0)}, **settings)
+def replay_history(learner_type: type[Tabular], steps: int = len(HISTORY), **settings: float) -> list[StepRow]:
+    """Return the rows of the post's table for the first `steps` steps of its history."""
+    learner = learner_type({STATE: dict.fromkeys(REWARDS, 0.0)}, **settings)
     return replay(learner, bandit_steps(STATE, REWARDS, HISTORY[:steps]))
 
 
@@ -49,7 +53,7 @@ def gap(learner: Tabular) -> float:
 
 
 def tables() -> dict[str, Measurement]:
-    cells = {
+    measurements = {
         f"ppo-table.t{row.t}.{name}": Measurement(ours)
         for row in replay_history(TabularPPO)
         for name, ours in (("advantage", row.error), ("pi", row.policy["wedding"]), ("v", row.value))
@@ -58,20 +62,22 @@ def tables() -> dict[str, Measurement]:
     for row in replay_history(TabularACTDE):
         name = f"actde-table.t{row.t}"
         printed = {action: parse_printed(str(claims[f"{name}.q-{action}"].post))[0] for action in REWARDS}
-        cells[f"{name}.error"] = Measurement(row.error)
+        measurements[f"{name}.error"] = Measurement(row.error)
         # the post's rule: the softmax of the q-values that it prints
-        cells[f"{name}.pi"] = Measurement(row.policy["wedding"], rule=expit(printed["wedding"] - printed["party"]))
-        cells |= {f"{name}.q-{action}": Measurement(row.q_values[action]) for action in REWARDS}
-    return cells
+        measurements[f"{name}.pi"] = Measurement(
+            row.policy["wedding"], rule=expit(printed["wedding"] - printed["party"])
+        )
+        measurements |= {f"{name}.q-{action}": Measurement(row.q_values[action]) for action in REWARDS}
+    return measurements
 
 
 def bandit_limits() -> dict[str, Measurement]:
     # the post calls an advantage of 1 "1 bit more probable", and one bit doubles the odds
-    (bits,) = replay_history(TabularPPO, 1, b=math.log(2))
-    policy = in_turn(TabularACTDE, {"pizza": 10.0, "cookies": 11.0}).policy(STATE)
-    wedding = in_turn(TabularACTDE, REWARDS)
+    (first_row,) = replay_history(TabularPPO, 1, b=math.log(2))
+    policy = train_in_turn(TabularACTDE, {"pizza": 10.0, "cookies": 11.0}).policy(STATE)
+    wedding = train_in_turn(TabularACTDE, REWARDS)
     return {
-        "bits": Measurement(bits.policy["wedding"], rule=2 / 3),
+        "bits": Measurement(first_row.policy["wedding"], rule=2 / 3),
         "pizza": Measurement(policy["pizza"]),
         "cookies": Measurement(policy["cookies"]),
         **dict.fromkeys(
@@ -82,30 +88,32 @@ def bandit_limits() -> dict[str, Measurement]:
 
 
 def wireheading() -> dict[str, Measurement]:
-    def share(difference: float) -> float:
-        learner = in_turn(TabularACTDE, {"pizza": 10.0, "wirehead": 10.0 + difference}, 2, PIZZA)
+    def pi_pizza(difference: float) -> float:
+        learner = train_in_turn(TabularACTDE, {"pizza": 10.0, "wirehead": 10.0 + difference}, 2, PIZZA)
         return math.exp(float(gap(learner))) * learner.policy(STATE)["wirehead"]
 
     rule = math.exp(-90) / 99 / (1 + math.exp(-90) / 99)
     # the difference of the rewards that gives the post's pi(pizza) of .02%
-    needed = float(brentq(lambda difference: share(difference) - 0.0002, 0, 90, xtol=1e-12))
+    needed_difference = float(brentq(lambda difference: pi_pizza(difference) - 0.0002, 0, 90, xtol=1e-12))
     return {
-        "wireheading.pizza": Measurement(share(90), rule=rule, floor=0.0),
-        "wireheading.wirehead": Measurement(1 - share(90), rule=1 - rule),
-        "wireheading.difference": judge(needed, math.isclose(needed, 90, abs_tol=0.5)),
+        "wireheading.pizza": Measurement(pi_pizza(90), rule=rule, floor=0.0),
+        "wireheading.wirehead": Measurement(1 - pi_pizza(90), rule=1 - rule),
+        "wireheading.difference": judge(needed_difference, math.isclose(needed_difference, 90, abs_tol=0.5)),
     }
 
 
-def ppo_in_turn() -> dict[str, Measurement]:
-    """Measure how fast PPO's two logits move apart, in nats per round of both actions."""
+def ppo_rates() -> dict[str, Measurement]:
+    """Measure the rate at which PPO's two logits move apart, in nats per round of both actions."""
     measurements = {}
-    for name, rewards, start in (
+    for name, rewards, initial_logits in (
         ("cookies-ppo", {"cookies": 11.0, "pizza": 10.0}, None),
         ("wedding-ppo", REWARDS, None),
         ("wireheading.ppo", {"wirehead": 100.0, "pizza": 10.0}, dict(reversed(PIZZA.items()))),
     ):
         better, worse = rewards.values()
-        half, whole = (gap(in_turn(TabularPPO, rewards, n, start)) for n in (ROUNDS // 2, ROUNDS))
-        rate, expected = (whole - half) / (ROUNDS - ROUNDS // 2), 2 * (better - worse)
+        half_gap, whole_gap = (
+            gap(train_in_turn(TabularPPO, rewards, rounds, initial_logits)) for rounds in (ROUNDS // 2, ROUNDS)
+        )
+        rate, expected = (whole_gap - half_gap) / (ROUNDS - ROUNDS // 2), 2 * (better - worse)
         measurements[name] = judge(rate, math.isclose(rate, expected, rel_tol=1e-9))
     return measurements

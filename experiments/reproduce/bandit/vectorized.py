@@ -1,7 +1,7 @@
 """Simulate many tabular learners on two-armed bandits at once.
 
-The update rules are those of `actde.tabular`, applied to arrays [L, S] of L learners and S seeds. All learners of a
-seed use the same random numbers.
+The update rules are those of `actde.tabular`. They are applied to arrays [L, S] of L learners with S seeds each. All
+learners use the same random numbers for the same seed.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ TINY = 1e-12  # smaller TD errors count as rounding errors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """One learner on one bandit.
+    """The settings of one learner on one bandit.
 
     At step n, the step sizes are alpha / n^alpha_power for v and q, and b / n^b_power for the logits.
     """
@@ -44,14 +44,14 @@ class Curves:
 
     steps: NDArray[np.int64]  # [T]
     gap: Array  # the logit of the first arm minus that of the second, in nats
-    moved: Array  # the sum of |b error| so far
-    negative: Array  # the number of negative errors so far
+    movement: Array  # the sum of |b error| so far
+    negative_errors: Array  # the number of negative errors so far
     pulls: Array  # of the second arm so far
     converged_at: Array  # the last step with a nonzero error [S]
 
-    def after(self, share: float, values: NDArray[Any]) -> Array:
-        """Return the rows of `values` [T, ...] after a fraction `share` of the steps."""
-        return np.asarray(values[self.steps >= share * self.steps[-1] * (1 - TINY)])
+    def after(self, fraction: float, values: NDArray[Any]) -> Array:
+        """Return `values` [T, ...] without the steps before `fraction` times the last step."""
+        return np.asarray(values[self.steps >= fraction * self.steps[-1] * (1 - TINY)])
 
     def last_decade(self, values: Array) -> Array:
         """Return the change [S] of `values` [T, S] over the last 90% of the steps."""
@@ -63,30 +63,34 @@ class Tables:
 
     def __init__(self, learners: Sequence[Learner], seeds: int) -> None:
         settings = attrgetter("alpha", "alpha_power", "b", "b_power", "gradient", "gap")
-        rows = [(*one.rewards, one.rule == "ppo", one.rule == "actde", *settings(one)) for one in learners]
+        rows = [
+            (*learner.rewards, learner.rule == "ppo", learner.rule == "actde", *settings(learner))
+            for learner in learners
+        ]
         columns = np.array(rows, dtype=np.float64).T[..., None]
-        self.first, self.second, self.by_v, self.by_q = columns[:4]
+        self.first_reward, self.second_reward, self.v_weight, self.q_weight = columns[:4]
         self.alpha, self.alpha_power, self.b, self.b_power, self.gradient, gap = columns[4:]
         self.gap, *zeros = (np.zeros((len(learners), seeds)) for _ in range(8))
         self.gap += gap
-        self.values, self.q_first, self.q_second, self.moved, self.negative, self.pulls, self.converged_at = zeros
+        self.values, self.q_first, self.q_second, *records = zeros
+        self.movement, self.negative_errors, self.pulls, self.converged_at = records
 
     def step(self, n: int, uniform: Array) -> None:
-        """Do step n. `uniform` [S] holds a random number per seed, which all learners use."""
+        """Do step n. `uniform` [S] holds a random number for each seed, which all learners use."""
         alpha, b = self.alpha / n**self.alpha_power, self.b / n**self.b_power
-        p = expit(self.gap)
-        taken = uniform < p
-        reward = np.where(taken, self.first, self.second)
-        q_taken = np.where(taken, self.q_first, self.q_second)
-        error = reward - self.by_v * self.values - self.by_q * q_taken
-        self.gap += b * error * (2 * taken - 1 + self.gradient * (1 - 2 * p))
+        p_first = expit(self.gap)
+        pulled_first = uniform < p_first
+        reward = np.where(pulled_first, self.first_reward, self.second_reward)
+        q_pulled = np.where(pulled_first, self.q_first, self.q_second)
+        error = reward - self.v_weight * self.values - self.q_weight * q_pulled
+        self.gap += b * error * (2 * pulled_first - 1 + self.gradient * (1 - 2 * p_first))
         self.values += alpha * (reward - self.values)
-        change = alpha * (reward - q_taken)
-        self.q_first += change * taken
-        self.q_second += change * ~taken
-        self.moved += np.abs(b * error)
-        self.negative += error < -TINY
-        self.pulls += ~taken
+        change = alpha * (reward - q_pulled)
+        self.q_first += change * pulled_first
+        self.q_second += change * ~pulled_first
+        self.movement += np.abs(b * error)
+        self.negative_errors += error < -TINY
+        self.pulls += ~pulled_first
         self.converged_at[np.abs(error) > TINY] = n
 
 
@@ -101,22 +105,22 @@ def simulate(
     steps: int,
     seeds: int,
     rng: np.random.Generator,
-    at: Sequence[int] | None = None,
+    record_steps: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curves]:
-    """Simulate all learners. Return their curves at the steps `at`, by name."""
-    tables, wanted = Tables(learners, seeds), list(log_spaced(steps) if at is None else at)
-    recorded: list[Array] = []
+    """Simulate all learners. Return their curves by name, recorded at `record_steps`."""
+    tables, recorded_steps = Tables(learners, seeds), list(log_spaced(steps) if record_steps is None else record_steps)
+    records: list[Array] = []
     for start in range(0, steps, BLOCK):
         uniform = rng.random((min(BLOCK, steps - start), seeds))
         for n, row in enumerate(uniform, start + 1):
             tables.step(n, row)
-            if len(recorded) < len(wanted) and n == wanted[len(recorded)]:
-                recorded.append(np.stack([tables.gap, tables.moved, tables.negative, tables.pulls]))
+            if len(records) < len(recorded_steps) and n == recorded_steps[len(records)]:
+                records.append(np.stack([tables.gap, tables.movement, tables.negative_errors, tables.pulls]))
         if progress is not None:
             progress(f"{start + len(uniform):,} of {steps:,} steps of the bandit", start + len(uniform), steps)
-    columns = np.array(recorded).transpose(1, 2, 0, 3)  # [4, L, T, S]
+    columns = np.array(records).transpose(1, 2, 0, 3)  # [4, L, T, S]
     return {
-        one.name: Curves(np.array(wanted), *curves)
-        for one, *curves in zip(learners, *columns, tables.converged_at, strict=True)
+        learner.name: Curves(np.array(recorded_steps), *curves)
+        for learner, *curves in zip(learners, *columns, tables.converged_at, strict=True)
     }

@@ -1,6 +1,6 @@
 """The arms of the prisoner's dilemma experiments, and the curves of their trials.
 
-A trial is one model with its own seed. An arm is a set of trials with the same recipe.
+A trial is one model with its own seed. An arm is a set of trials with the same training settings, its recipe.
 
 The agent plays against its own previous action, so a game is a pair of consecutive actions. A game is alternating (cd
 or dc), cooperating (cc) or defecting (dd).
@@ -35,7 +35,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "detached": {"detach_heads": True},
     "ilql": {"value_loss": "ilql"},
 }
-CELLS = [tuple(compress(SWITCHES, on)) for on in product((False, True), repeat=len(SWITCHES))]  # all combinations
+# all combinations
+CELLS = [tuple(compress(SWITCHES, enabled)) for enabled in product((False, True), repeat=len(SWITCHES))]
 
 
 def _arm(name: str, *switches: str, trials: int = 5, steps: int = LONG, **recipe: Any) -> Arm:
@@ -88,42 +89,42 @@ class Series:
         return int(self.rows.shape[1]) * EPOCHS
 
     def column(self, name: str) -> Array:
-        """Return the curves of one column [trials, rollouts]."""
+        """Return the curves [trials, rollouts] of one of the `COLUMNS`."""
         return self.rows[:, :, COLUMNS.index(name)]
 
     def reaches(self, step: int) -> bool:
         """Return whether two or more trials have at least `step` gradient steps."""
         return self.trials >= 2 and self.end >= step
 
-    def between(self, name: str, first: int, last: int) -> Array:
-        """Return each trial's mean of a column over the steps first <= step < last."""
+    def mean_between(self, column: str, first: int, last: int) -> Array:
+        """Return each trial's mean of a column over the gradient steps first <= step < last."""
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
-        return np.asarray(self.column(name)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
+        return np.asarray(self.column(column)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
 
-    def last(self, name: str, step: int = LONG) -> Array:
-        """Return each trial's mean over the 100 gradient steps before `step`."""
-        return self.between(name, step - LAST, step)
+    def mean_before(self, column: str, step: int = LONG) -> Array:
+        """Return each trial's mean of a column over the 100 gradient steps before `step`."""
+        return self.mean_between(column, step - LAST, step)
 
-    def early(self, name: str) -> Array:
-        """Return each trial's mean over steps 200 to 400, where the post's curve peaks."""
-        return self.between(name, *EARLY)
+    def early_mean(self, column: str) -> Array:
+        """Return each trial's mean of a column over steps 200 to 400, where the post's curve peaks."""
+        return self.mean_between(column, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return the mean shares [3, trials] of the three kinds of games before `step`."""
-        return np.array([self.last(name, step) for name in SHARES])
+        """Return the shares [3, trials] of alternating, cooperating and defecting games just before `step`."""
+        return np.array([self.mean_before(name, step) for name in SHARES])
 
-    def trend(self, name: str) -> Array:
-        """Return how much a column rises over the second half of each trial."""
-        late = self.column(name)[:, self.rows.shape[1] // 2 :]
+    def trend(self, column: str) -> Array:
+        """Return how much a linear fit to a column rises over the second half of each trial."""
+        late = self.column(column)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
-    def thinned(self, points: int) -> tuple[Array, "Series"]:
-        """Average consecutive rollouts, to about `points` points. Return their steps and curves."""
+    def downsampled(self, points: int) -> tuple[Array, "Series"]:
+        """Average consecutive rollouts, so that about `points` remain. Return their steps and curves."""
         length = max(1, self.rows.shape[1] // points)
-        kept = self.rows.shape[1] // length
-        rows = self.rows[:, : kept * length].reshape(self.trials, kept, length, -1).mean(axis=2)
-        return np.arange(kept) * length * EPOCHS, replace(self, rows=rows)
+        count = self.rows.shape[1] // length
+        rows = self.rows[:, : count * length].reshape(self.trials, count, length, -1).mean(axis=2)
+        return np.arange(count) * length * EPOCHS, replace(self, rows=rows)
 
     def until(self, step: int) -> "Series":
         return replace(self, rows=self.rows[:, : step // EPOCHS])
@@ -139,25 +140,27 @@ def run_arms(
     cluster: str | None = None,
     progress: Progress,
 ) -> dict[str, Series]:
-    """Run and store the missing trials. Return all finished trials by arm.
+    """Run and store the missing trials. Return the finished trials of each arm, by its name.
 
     Args:
         quick_steps: gradient steps of a quick run, which has two trials per arm.
         workers: if 0, only load the stored trials.
 
     Raises:
-        AgentError: The stored trials do not fit, or there are none.
+        AgentError: The stored trials have another seed or recipe, or no trial is finished.
     """
     prefix = ""
     if quick_steps is not None:
         prefix, arms = "quick-", [replace(arm, trials=2, steps=quick_steps) for arm in arms]
     runs, path = folder / f"{prefix}runs", folder / f"{prefix}{record.NAME}"
-    kept = record.read(path, seed=seed)
+    stored = record.read(path, seed=seed)
     if workers != 0:
         jobs = [job for arm in arms for job in jobs_of(arm, seed)]
-        run([job for job in jobs if not kept.holds(job)], runs, workers=workers, cluster=cluster, on_progress=progress)
-    kept.take(arms, runs)
-    if not kept.rows:
+        run(
+            [job for job in jobs if not stored.holds(job)], runs, workers=workers, cluster=cluster, on_progress=progress
+        )
+    stored.add_finished(arms, runs)
+    if not stored.rows:
         raise AgentError(f"nothing was run in {folder}: give --workers 1 or more to run it")
-    kept.write(path)
-    return {arm.name: Series(arm, *kept.of(arm)) for arm in arms}
+    stored.write(path)
+    return {arm.name: Series(arm, *stored.curves_of(arm)) for arm in arms}

@@ -10,7 +10,8 @@ from experiments.plot_style import PALETTE, make_figure, save_figure
 from experiments.reproduce.ipd.arms import Series
 from experiments.reproduce.ipd.payoff_matrix import softmax_shares
 
-LOOKS = {  # label, colour, line style and line width; dashed lines are for the softmax over returns, as in the post
+# label, colour, line style and line width; dashed lines are for the softmax over returns, as in the post
+LINE_STYLES = {
     "alternate": ("alternating", PALETTE[2], "-", 1.6),
     "cooperate": ("coop-coop", PALETTE[0], "-.", 1.2),
     "defect": ("defect-defect", PALETTE[1], "-", 0.8),
@@ -27,21 +28,21 @@ def _axes(panels: int, columns: int, width: float, height: float) -> tuple[Any, 
 
 
 def _draw_shares(axis: Any, series: Series, trial: int | None) -> None:
-    steps, thinned = series.thinned(POINTS)
-    dashes = softmax_shares(series.payoff)
-    for name, (label, color, style, width) in LOOKS.items():
-        rows = thinned.column(name)
+    steps, downsampled = series.downsampled(POINTS)
+    softmax = softmax_shares(series.payoff)
+    for name, (label, color, style, width) in LINE_STYLES.items():
+        rows = downsampled.column(name)
         line = rows.mean(axis=0) if trial is None else rows[trial]
         axis.plot(steps, line, style, color=color, lw=width, label=label)
         if trial is None and len(rows) > 1:
             spread = rows.std(axis=0, ddof=1)
             axis.fill_between(steps, line - spread, line + spread, color=color, alpha=0.2, lw=0)
-        axis.axhline(dashes[name], color=color, ls="--", lw=1)
+        axis.axhline(softmax[name], color=color, ls="--", lw=1)
     axis.set(xlabel="epoch (gradient step)", ylabel="probability", ylim=(0, 1), xlim=(0, series.end))
 
 
 def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *, columns: int) -> None:
-    """Draw the shares of games. A panel is (title, series, trial). Without a trial, draw the mean."""
+    """Draw the shares of games. A panel is (title, series, trial). If the trial is None, the panel shows the mean."""
     figure, axes = _axes(len(panels), columns, 4.75, 3.4)
     for axis, (title, series, trial) in zip(axes, panels, strict=True):
         _draw_shares(axis, series, trial)
@@ -56,10 +57,10 @@ def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *,
 def plot_trials(path: Path, panels: Sequence[tuple[str, Series]], *, columns: int) -> None:
     figure, axes = _axes(len(panels), columns, 3.2, 2.5)
     for axis, (title, series) in zip(axes, panels, strict=True):
-        steps, thinned = series.thinned(POINTS)
-        for row in thinned.column("alternate"):
+        steps, downsampled = series.downsampled(POINTS)
+        for row in downsampled.column("alternate"):
             axis.plot(steps, row, color=PALETTE[5], lw=0.6)
-        axis.plot(steps, thinned.column("alternate").mean(axis=0), color="black", lw=1.5)
+        axis.plot(steps, downsampled.column("alternate").mean(axis=0), color="black", lw=1.5)
         axis.axhline(0.5, color="0.5", ls=":", lw=1)
         axis.set(ylim=(0, 1), xlim=(0, series.end), xlabel="gradient step", ylabel="alternating")
         axis.set_title(f"{title} ({series.trials} trials)", fontsize=9)

@@ -1,6 +1,6 @@
 """Check what the post says about the payoffs of its prisoner's dilemma.
 
-A word such as "cdcd" is a sequence of actions: c for cooperate, and d for defect. The first action gives no reward.
+A sequence of actions is a word such as "cdcd": c for cooperate, and d for defect. The first action gives no reward.
 """
 
 import numpy as np
@@ -12,48 +12,53 @@ from games.ipd import ACTIONS, PAYOFFS, Payoff, PrisonersDilemma
 
 GAMMA = 0.5
 RETURNS = ("cccc", "cddd", "cdcd", "dddd", "dccc", "dcdc")  # sequences whose returns the post gives
-FAR = 128  # length of sequences that stand for infinite ones, as in the post's public code
+HORIZON = 128  # length of sequences that stand for infinite ones, as in the post's public code
 # The deterministic strategies: the actions after cooperate (0) and after defect (1).
 PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (1, 1)}
 
 
-def played(words: str, payoff: str = "post") -> list[float]:
-    """Play a sequence such as "cdcd", and return its rewards."""
-    env = PrisonersDilemma(payoff=payoff, max_turns=len(words))
+def rewards_of(sequence: str, payoff: str = "post") -> list[float]:
+    """Play a sequence of actions such as "cdcd", and return its rewards."""
+    env = PrisonersDilemma(payoff=payoff, max_turns=len(sequence))
     names = {action[0]: action for action in ACTIONS}
-    env.reset(options={"start": names[words[0]]})
-    return [float(env.step(names[letter])[1]) for letter in words[1:]]
+    env.reset(options={"start": names[sequence[0]]})
+    return [float(env.step(names[letter])[1]) for letter in sequence[1:]]
 
 
-def discounted(words: str, payoff: str = "post") -> float:
-    """Return the discounted return of an endless sequence.
+def discounted_return(sequence: str, payoff: str = "post") -> float:
+    """Return the discounted return of an endless sequence of actions.
 
-    "cdcd" and "dcdc" alternate forever. Any other word means its first letter, then its last letter forever.
+    "cdcd" and "dcdc" alternate forever. Any other sequence means its first action, then its last action forever.
     """
-    endless = words[:2] * (FAR // 2) if words in ("cdcd", "dcdc") else words[0] + words[-1] * (FAR - 1)
-    return float(np.dot(played(endless, payoff), GAMMA ** np.arange(FAR - 1)))
+    actions = (
+        sequence[:2] * (HORIZON // 2) if sequence in ("cdcd", "dcdc") else sequence[0] + sequence[-1] * (HORIZON - 1)
+    )
+    return float(np.dot(rewards_of(actions, payoff), GAMMA ** np.arange(HORIZON - 1)))
 
 
 def mean_returns(payoff: str = "post") -> dict[str, float]:
-    """Return each strategy's return, averaged over both past actions (footnote 5 of the post)."""
+    """Return the discounted return of each strategy, averaged over both first actions (footnote 5 of the post)."""
     starts = {"alternate": ("cdcd", "dcdc"), "cooperate": ("cccc", "dccc"), "defect": ("cddd", "dddd")}
-    return {name: float(np.mean([discounted(words, payoff) for words in pair])) for name, pair in starts.items()}
+    return {
+        name: float(np.mean([discounted_return(sequence, payoff) for sequence in pair]))
+        for name, pair in starts.items()
+    }
 
 
 def softmax_shares(payoff: str = "post") -> dict[str, float]:
-    """Return the softmax over the strategies' mean returns."""
+    """Return the softmax of the strategies' mean returns."""
     returns = mean_returns(payoff)
     weights = np.exp(list(returns.values()))
     return dict(zip(returns, (weights / weights.sum()).tolist(), strict=True))
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """Return the name of the plan with the largest sum of values."""
+    """Return the name of the plan whose two values have the largest sum."""
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
 
 def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the value [2] of a plan for each past action: v = r + gamma P v."""
+    """Return the values [2] of a plan for both past actions. They solve v = r + gamma P v."""
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
     return np.linalg.solve(np.eye(2) - gamma * np.eye(2)[list(plan)], rewards)
 
@@ -61,7 +66,7 @@ def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[
 def thresholds(payoff: Payoff) -> tuple[float, float]:
     """Return the discount factors above which cooperating beats defecting, for each past action.
 
-    With [[a, c], [b, d]] = payoff[now][before], the returns are equal at the threshold g:
+    With payoff[present][past] = [[a, c], [b, d]], both returns are equal at the threshold g:
 
     * After cooperate, a / (1 - g) = b + d g / (1 - g).
     * After defect, c + a g / (1 - g) = d / (1 - g).
@@ -72,28 +77,28 @@ def thresholds(payoff: Payoff) -> tuple[float, float]:
 
 def measure(rng: np.random.Generator) -> dict[str, Measurement]:
     matrix = PAYOFFS["post"]
-    returns = {words: discounted(words) for words in RETURNS}
-    from_c, from_d = thresholds(matrix)
-    total = sum(map(sum, matrix))
+    returns = {sequence: discounted_return(sequence) for sequence in RETURNS}
+    threshold_c, threshold_d = thresholds(matrix)
+    matrix_sum = sum(map(sum, matrix))
     myopic, patient, best = (best_plan(matrix, gamma) for gamma in (0.0, 0.99, GAMMA))
     highest = all(
-        returns[words] == max(value for other, value in returns.items() if other[0] == words[0])
-        for words in ("cdcd", "dcdc")
+        returns[sequence] == max(value for other, value in returns.items() if other[0] == sequence[0])
+        for sequence in ("cdcd", "dcdc")
     )
-    third = returns["cddd"] > returns["cccc"] and returns["dccc"] > returns["dddd"] and best == "alternate"
+    claim_holds = returns["cddd"] > returns["cccc"] and returns["dccc"] > returns["dddd"] and best == "alternate"
     steps = np.diff(rng.integers(0, 2, size=(10_000, 101)), axis=1)
-    most = int(np.abs((steps == 1).sum(axis=1) - (steps == -1).sum(axis=1)).max())  # numbers of cd and dc
+    largest_difference = int(np.abs((steps == 1).sum(axis=1) - (steps == -1).sum(axis=1)).max())  # numbers of cd and dc
     return {
-        **{f"reward-{pair}": Measurement(played(pair)[0]) for pair in ("cc", "cd", "dd", "dc")},
-        **{f"return-{words}": Measurement(ours) for words, ours in returns.items()},
+        **{f"reward-{pair}": Measurement(rewards_of(pair)[0]) for pair in ("cc", "cd", "dd", "dc")},
+        **{f"return-{sequence}": Measurement(ours) for sequence, ours in returns.items()},
         "alternating-optimal": judge(best if best == "alternate" else "another", highest and best == "alternate"),
         **{f"softmax-{name}": Measurement(ours) for name, ours in softmax_shares().items()},
-        "pairs": judge(most, most <= 1),
-        "threshold-c": Measurement(from_c),
-        "threshold-d": Measurement(from_d),
-        "threshold-mean": Measurement((from_c + from_d) / 2),
-        "zero-sum": judge(total, abs(total) < 1e-5),
+        "pairs": judge(largest_difference, largest_difference <= 1),
+        "threshold-c": Measurement(threshold_c),
+        "threshold-d": Measurement(threshold_d),
+        "threshold-mean": Measurement((threshold_c + threshold_d) / 2),
+        "zero-sum": judge(matrix_sum, abs(matrix_sum) < 1e-5),
         "defect-myopic": judge(myopic, myopic == "defect"),
         "cooperate-patient": judge(patient, patient == "cooperate"),
-        "third-strategy": judge(third, third),
+        "third-strategy": judge(claim_holds, claim_holds),
     }

@@ -1,6 +1,6 @@
-"""The parts of the transformer trunk as pure functions, compiled by `torch.compile`.
+"""The parts of the transformer trunk as pure functions, which `compiled` compiles.
 
-`keep` is a dropout mask of 0 and 1, and `scale` multiplies the numbers that it keeps. `w` holds the parameters.
+Dropout masks consist of 0 and 1. `scale` multiplies the numbers that dropout keeps. `w` holds the parameters.
 
 Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys, S
 streams.
@@ -25,28 +25,28 @@ F: Final = 4 * D
 Weights = Mapping[str, Tensor]  # parameters [N, ...] by name
 
 
-def embed(tokens: Tensor, places: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
+def embed(tokens: Tensor, positions: Tensor, mask: Tensor, scale: Tensor, w: Weights) -> Tensor:
     """Return the sum [N, D, t, S] of the token and position embeddings, after dropout.
 
-    Shapes: tokens [N, t, S], places [N, t, D], keep [N, D, t, S].
+    Shapes: tokens [N, t, S], positions [N, t, D], mask [N, D, t, S].
     """
     cooperate, defect = w["wte"][..., None, None].unbind(1)
-    x = torch.where(tokens[:, None] == 1, defect, cooperate) + places.transpose(1, 2)[..., None]
-    return x * (keep * scale)
+    x = torch.where(tokens[:, None] == 1, defect, cooperate) + positions.transpose(1, 2)[..., None]
+    return x * (mask * scale)
 
 
-def before(x: Tensor, w: Weights) -> Tensor:
+def project_qkv(x: Tensor, w: Weights) -> Tensor:
     """Return a layer's queries, keys and values [N, 3, H, E, t, S] for its input x [N, D, t, S]."""
     return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the causal attention of the last t positions to all J positions.
 
-    Return the weighted sum of the values [N, H, E, t, S], and the sum of the weights [N, H, t, S]. `after` divides the
-    first by the second.
+    Return the weighted sum of the values [N, H, E, t, S], and the sum of the weights [N, H, t, S]. `finish_layer`
+    divides the first by the second.
 
-    Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], keep [N, H, t, J, S] of dtype uint8.
+    Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], mask [N, H, t, J, S] of dtype uint8.
     """
     q = q * E**-0.5
     scores = q[:, :, 0, :, None] * k[:, :, 0, None]
@@ -54,31 +54,39 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tenso
         scores = scores + q[:, :, e, :, None] * k[:, :, e, None]
     t, keys = q.shape[3], k.shape[3]
     if t > 1:
-        later = torch.arange(keys) - torch.arange(t)[:, None] > keys - t
-        scores = torch.where(later[:, :, None], -3e38, scores)
-    top = scores.detach().amax(3, keepdim=True)
-    weights = torch.exp2((scores - top) * 1.4426950408889634)  # exp2, because Inductor would store the result of exp
-    kept = weights * keep
-    return torch.stack([(kept * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
+        future = torch.arange(keys) - torch.arange(t)[:, None] > keys - t
+        scores = torch.where(future[:, :, None], -3e38, scores)
+    largest = scores.detach().amax(3, keepdim=True)
+    # exp2, because Inductor would store the result of exp
+    weights = torch.exp2((scores - largest) * 1.4426950408889634)
+    masked = weights * mask
+    return torch.stack([(masked * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
 
 
-def after(x: Tensor, summed: Tensor, total: Tensor, keep: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """Return a layer's output [N, D, t, S] for its input x and the results of `attend`.
+def finish_layer(x: Tensor, summed: Tensor, total: Tensor, residual_masks: Tensor, scale: Tensor, w: Weights) -> Tensor:
+    """Return a layer's output [N, D, t, S] for its input x. `summed` and `total` come from `attend`.
 
-    `keep` [N, 2, D, t, S] holds the masks of the two residual updates.
+    `residual_masks` [N, 2, D, t, S] holds the dropout masks of the two residual updates.
     """
     y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
-    first, second = (keep * scale).unbind(1)
-    x = x + _linear(y, "proj", w) * first
-    inner = functional.gelu(_linear(_norm(x, "ln2", w), "fc", w), approximate="tanh")
-    return x + _linear(inner, "out", w) * second
+    first_mask, second_mask = (residual_masks * scale).unbind(1)
+    x = x + _linear(y, "proj", w) * first_mask
+    activations = functional.gelu(_linear(_norm(x, "ln2", w), "fc", w), approximate="tanh")
+    return x + _linear(activations, "out", w) * second_mask
 
 
-def attend_and_after(
-    x: Tensor, q: Tensor, k: Tensor, v: Tensor, attention_keep: Tensor, keep: Tensor, scale: Tensor, w: Weights
+def attend_and_finish(
+    x: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attention_mask: Tensor,
+    residual_masks: Tensor,
+    scale: Tensor,
+    w: Weights,
 ) -> Tensor:
-    """Call `attend` and `after` as one part, because call overhead dominates in a rollout."""
-    return after(x, *attend(q, k, v, attention_keep), keep, scale, w)
+    """Call `attend` and `finish_layer` in one compiled function, because call overhead dominates in a rollout."""
+    return finish_layer(x, *attend(q, k, v, attention_mask), residual_masks, scale, w)
 
 
 def last_norm(x: Tensor, w: Weights) -> Tensor:
@@ -103,7 +111,7 @@ def can_compile() -> bool:
 
 
 @cache
-def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     # raised thresholds of Inductor, so that `attend` recomputes the [t, J] attention weights instead of storing them
     names = ("realize_reads_threshold", "realize_acc_reads_threshold", "realize_opcount_threshold")
-    return torch.compile(part, options=dict.fromkeys(names, 1000), dynamic=False)
+    return torch.compile(function, options=dict.fromkeys(names, 1000), dynamic=False)

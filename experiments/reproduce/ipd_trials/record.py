@@ -1,6 +1,6 @@
 """Store the training curves of finished trials in one small file.
 
-`trials.safetensors` holds a half-precision tensor [rollouts, columns] for each trial, named like ARM/trial-03.
+For each trial, `trials.safetensors` holds a half-precision tensor [rollouts, columns] with a name like ARM/trial-03.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from agents.protocol import AgentError
-from experiments.reproduce.ipd_trials.run_trials import Arm, Job, finished, jobs_of
+from experiments.reproduce.ipd_trials.run_trials import Arm, Job, finished_curves, jobs_of
 from experiments.reproduce.ipd_trials.trial import COLUMNS
 from games.files import atomic_write, json_hash
 from games.untrusted_files import check_regular, is_present, parse_json, validated
@@ -23,8 +23,8 @@ from games.untrusted_files import check_regular, is_present, parse_json, validat
 NAME = "trials.safetensors"
 
 
-class StoredAbout(TypedDict):
-    """The metadata of `trials.safetensors` (see `Record`)."""
+class StoredMetadata(TypedDict):
+    """The metadata of `trials.safetensors`."""
 
     seed: int
     columns: list[str]
@@ -43,54 +43,54 @@ class Record:
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)  # curves [rollouts, columns] by the trial's name
 
     def holds(self, job: Job) -> bool:
-        """Return whether all trials of a batch are complete. Raise AgentError if the recipe differs."""
-        return all(self._holds(job.arm, trial) for trial in job.trials)
+        """Return whether the record has all trials of a batch. Raise AgentError if the stored recipe differs."""
+        return all(self._holds_trial(job.arm, trial) for trial in job.trials)
 
-    def _holds(self, arm: Arm, trial: int) -> bool:
-        recipe, wanted = self.recipes.get(arm.name), arm.recipe.model_dump()
-        if recipe not in (None, wanted):
-            change = f"by the recipe {recipe}, not by {wanted}"
+    def _holds_trial(self, arm: Arm, trial: int) -> bool:
+        recipe, expected = self.recipes.get(arm.name), arm.recipe.model_dump()
+        if recipe not in (None, expected):
+            change = f"by the recipe {recipe}, not by {expected}"
             raise AgentError(f"the record holds {arm.name} {change}; choose another folder for the report")
-        return len(self.rows.get(_name(arm, trial), ())) >= arm.rollouts
+        return len(self.rows.get(_trial_name(arm, trial), ())) >= arm.rollouts
 
-    def take(self, arms: Sequence[Arm], runs: Path) -> None:
-        """Add the trials of `arms` that are finished in the folder `runs`."""
+    def add_finished(self, arms: Sequence[Arm], runs: Path) -> None:
+        """Add those trials of `arms` that are finished in the folder `runs`."""
         for job in (job for arm in arms for job in jobs_of(arm, self.seed)):
-            if not self.holds(job) and (found := finished(job, runs)) is not None:
-                rows, seconds = found
+            if not self.holds(job) and (curves := finished_curves(job, runs)) is not None:
+                rows, seconds = curves
                 self.recipes[job.arm.name] = job.arm.recipe.model_dump()
-                names = [_name(job.arm, trial) for trial in job.trials]
+                names = [_trial_name(job.arm, trial) for trial in job.trials]
                 self.rows |= zip(names, rows.astype(np.float16), strict=True)
                 self.seconds |= dict.fromkeys(names, round(seconds / len(rows), 1))
 
-    def of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
+    def curves_of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
         """Return an arm's curves [trials, rollouts, columns] and their total processor time."""
-        names = [_name(arm, trial) for trial in range(arm.trials) if self._holds(arm, trial)]
+        names = [_trial_name(arm, trial) for trial in range(arm.trials) if self._holds_trial(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
         return np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS))), sum(self.seconds[name] for name in names)
 
     def write(self, path: Path) -> None:
         from safetensors.numpy import save
 
-        about = {"seed": self.seed, "columns": COLUMNS, "recipes": self.recipes, "seconds": self.seconds}
-        about["digest"] = _digest(about, self.rows)
-        text = json.dumps(about, allow_nan=False, sort_keys=True)
+        metadata = {"seed": self.seed, "columns": COLUMNS, "recipes": self.recipes, "seconds": self.seconds}
+        metadata["digest"] = _digest(metadata, self.rows)
+        text = json.dumps(metadata, allow_nan=False, sort_keys=True)
         atomic_write(path, save({name: self.rows[name] for name in sorted(self.rows)}, metadata={"about": text}))
 
 
-def _name(arm: Arm, trial: int) -> str:
+def _trial_name(arm: Arm, trial: int) -> str:
     return f"{arm.name}/trial-{trial:02d}"
 
 
-def _digest(about: Mapping[str, Any], rows: Mapping[str, NDArray[np.float16]]) -> str:
-    found = hashlib.sha256(json_hash({name: about[name] for name in about if name != "digest"}).encode())
+def _digest(metadata: Mapping[str, Any], rows: Mapping[str, NDArray[np.float16]]) -> str:
+    digest = hashlib.sha256(json_hash({name: metadata[name] for name in metadata if name != "digest"}).encode())
     for name in sorted(rows):
-        found.update(rows[name].tobytes())
-    return found.hexdigest()
+        digest.update(rows[name].tobytes())
+    return digest.hexdigest()
 
 
 def read(path: Path, *, seed: int) -> Record:
-    """Return the stored record, or an empty one. Raise AgentError if it is damaged or its seed differs."""
+    """Return the stored record, or an empty record. Raise AgentError if it is damaged or of another seed."""
     from safetensors import SafetensorError, safe_open
 
     if not is_present(path):
@@ -99,17 +99,17 @@ def read(path: Path, *, seed: int) -> Record:
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {})["about"]
-            about = validated(StoredAbout, parse_json(text, str(path), AgentError), str(path), AgentError)
+            metadata = validated(StoredMetadata, parse_json(text, str(path), AgentError), str(path), AgentError)
             rows = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 file is not a mapping
-        if tuple(about["columns"]) != COLUMNS or set(rows) != set(about["seconds"]):
-            raise ValueError(f"it has the columns {about['columns']}")
+        if tuple(metadata["columns"]) != COLUMNS or set(rows) != set(metadata["seconds"]):
+            raise ValueError(f"it has the columns {metadata['columns']}")
         if any(row.ndim != 2 or row.shape[1] != len(COLUMNS) or row.dtype != np.float16 for row in rows.values()):
             raise ValueError("a trial has no half-precision numbers in these columns")
-        if about["digest"] != _digest(about, rows):
+        if metadata["digest"] != _digest(metadata, rows):
             raise ValueError("its content does not match its digest")
-        found = Record(seed=about["seed"], recipes=about["recipes"], seconds=about["seconds"], rows=rows)
+        record = Record(seed=metadata["seed"], recipes=metadata["recipes"], seconds=metadata["seconds"], rows=rows)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise AgentError(f"{path} is not a record of trials: {error}; remove it to begin again") from None
-    if found.seed != seed:
-        raise AgentError(f"{path} holds trials of seed {found.seed}, not {seed}; choose another folder for the report")
-    return found
+    if record.seed != seed:
+        raise AgentError(f"{path} holds trials of seed {record.seed}, not {seed}; choose another folder for the report")
+    return record

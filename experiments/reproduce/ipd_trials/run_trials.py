@@ -33,7 +33,7 @@ COMPILED_FROM = 100  # rollouts per trial; for fewer, compilation (about 45 s on
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A set of trials with the same recipe."""
+    """A set of trials with the same training settings."""
 
     name: str
     recipe: Recipe
@@ -61,7 +61,7 @@ class Job:
     def compiled(self) -> bool:
         return self.arm.rollouts >= COMPILED_FROM
 
-    def about(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         return {"recipe": self.arm.recipe.model_dump(), "seed": self.seed, "trials": list(self.trials)}
 
 
@@ -82,11 +82,11 @@ def run(
 
     Args:
         cluster: the address of a Ray cluster that runs the batches.
-        on_progress: called with the name of a batch, the rollouts done by this call, and their total.
+        on_progress: called with a batch's name, the number of rollouts that this call has run, and their total.
     """
-    done = {job: min(_rollouts_of(job, runs), job.arm.rollouts) for job in jobs}
-    before, total = sum(done.values()), sum(job.arm.rollouts for job in jobs)
-    waiting = deque(job for job in jobs if done[job] < job.arm.rollouts)
+    rollouts = {job: min(_stored_rollouts(job, runs), job.arm.rollouts) for job in jobs}
+    initial, total = sum(rollouts.values()), sum(job.arm.rollouts for job in jobs)
+    waiting = deque(job for job in jobs if rollouts[job] < job.arm.rollouts)
     if not waiting:
         return
     if any(job.compiled for job in waiting) and not can_compile():
@@ -99,14 +99,14 @@ def run(
                 running[pool.submit(advance, job, runs)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
-                done[job] = future.result()
-                if done[job] < job.arm.rollouts:
+                rollouts[job] = future.result()
+                if rollouts[job] < job.arm.rollouts:
                     waiting.appendleft(job)
-                on_progress(job.name, sum(done.values()) - before, total - before)
+                on_progress(job.name, sum(rollouts.values()) - initial, total - initial)
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Run up to `rollouts` further rollouts of a batch. Return how many it has done in total.
+    """Run up to `rollouts` further rollouts of a batch. Return the number of its rollouts so far.
 
     Raises:
         DivergenceError: A number is not finite. The last checkpoint is kept.
@@ -116,18 +116,20 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
 
     torch.set_num_threads(1)
     trials = load(job, runs)
-    until = min(trials.curves.shape[1] + rollouts, job.arm.rollouts)
-    began = time.process_time()
-    while trials.curves.shape[1] < until:
+    target = min(trials.curves.shape[1] + rollouts, job.arm.rollouts)
+    start = time.process_time()
+    while trials.curves.shape[1] < target:
         trials.step()
-    trials.seconds += time.process_time() - began
+    trials.seconds += time.process_time() - start
     state = trials.state()
     try:
         check_finite(state)
     except DivergenceError as error:
-        raise DivergenceError(f"{job.name} diverged between rollouts {until - rollouts} and {until}: {error}") from None
+        raise DivergenceError(
+            f"{job.name} diverged between rollouts {target - rollouts} and {target}: {error}"
+        ) from None
     atomic_write(runs / job.name / CHECKPOINT, save({name: x.contiguous() for name, x in state.items()}))
-    return until
+    return target
 
 
 def load(job: Job, runs: Path) -> Trials:
@@ -136,8 +138,8 @@ def load(job: Job, runs: Path) -> Trials:
     create_folder(folder)
     remove_leftovers(folder)  # the command holds the lock of the folder with all runs
     if not (folder / ABOUT).exists():
-        atomic_write(folder / ABOUT, json.dumps(job.about(), indent=1, allow_nan=False) + "\n")
-    _check(job, runs)
+        atomic_write(folder / ABOUT, json.dumps(job.metadata(), indent=1, allow_nan=False) + "\n")
+    _check_metadata(job, runs)
     seeds = [np.random.SeedSequence(job.seed, spawn_key=(trial,)) for trial in job.trials]
     trials = Trials(job.arm.recipe, seeds, compiled=job.compiled and can_compile())
     if (folder / CHECKPOINT).exists():
@@ -150,22 +152,22 @@ def load(job: Job, runs: Path) -> Trials:
     return trials
 
 
-def finished(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """Return the curves [trials, rollouts, columns] and processor seconds of a finished batch."""
-    if _rollouts_of(job, runs) < job.arm.rollouts:
+def finished_curves(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
+    """Return a batch's curves [trials, rollouts, columns] and processor seconds, or None if it is unfinished."""
+    if _stored_rollouts(job, runs) < job.arm.rollouts:
         return None
-    _check(job, runs)
+    _check_metadata(job, runs)
     state = read_tensors(runs / job.name / CHECKPOINT)
     return state["curves"].numpy()[:, : job.arm.rollouts], float(state["seconds"])
 
 
-def _check(job: Job, runs: Path) -> None:
-    found = read_json(runs / job.name / ABOUT)
-    if found != job.about():
-        raise AgentError(f"{runs / job.name} holds other trials ({found}); choose another folder for the report")
+def _check_metadata(job: Job, runs: Path) -> None:
+    stored = read_json(runs / job.name / ABOUT)
+    if stored != job.metadata():
+        raise AgentError(f"{runs / job.name} holds other trials ({stored}); choose another folder for the report")
 
 
-def _rollouts_of(job: Job, runs: Path) -> int:
+def _stored_rollouts(job: Job, runs: Path) -> int:
     path = runs / job.name / CHECKPOINT
     if not path.exists():
         return 0

@@ -2,7 +2,7 @@
 
 The actions are cooperate (0) and defect (1). A model plays against its own previous action, in several streams at once.
 
-Shapes: N trials, T positions, S streams.
+Shapes: N trials, T positions, S streams (sequences of actions).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_a
 
 
 class Recipe(Config):
-    """The settings of all trials of a batch. The defaults are those of the post's public code."""
+    """The training settings of all trials of a batch. The defaults are those of the post's public code."""
 
     optimizer: str = "actde"
     payoff: Literal[tuple(PAYOFFS)] = "post"  # type: ignore[valid-type]  # the names of the matrices
@@ -44,17 +44,17 @@ class Recipe(Config):
 
 
 class Trials:
-    """Independent trials that run at the same time, each with its own seed."""
+    """Independent trials that are trained at the same time. Each has its own seed."""
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
         self.recipe = recipe
-        weights, play = zip(*(seed.spawn(2) for seed in seeds), strict=True)
-        starts = [torch.Generator().manual_seed(int(seed.generate_state(1)[0])) for seed in weights]
-        self.model = Model(starts, dropout=recipe.dropout, detach_heads=recipe.detach_heads, compiled=compiled)
+        weight_seeds, play_seeds = zip(*(seed.spawn(2) for seed in seeds), strict=True)
+        generators = [torch.Generator().manual_seed(int(seed.generate_state(1)[0])) for seed in weight_seeds]
+        self.model = Model(generators, dropout=recipe.dropout, detach_heads=recipe.detach_heads, compiled=compiled)
         settings = recipe.model_dump(include={"gamma", "gae_lambda", "whitening", "value_loss"})
         self.optimizer = make_optimizer(recipe.optimizer, OptimizerConfig(**settings))
         self.torch_optimizer = torch.optim.AdamW(self._groups(), betas=BETAS, fused=True)
-        self.random = Random(play)
+        self.random = Random(play_seeds)
         self.last = (self.random.uniform(S) < 0.5).long()
         self.payoff = torch.tensor(PAYOFFS[recipe.payoff])
         self.curves = torch.zeros(len(seeds), 0, len(COLUMNS), dtype=torch.float64)
@@ -72,19 +72,19 @@ class Trials:
         ]
 
     def step(self) -> Tensor:
-        """Play a rollout, and train on it. Return the new row of `curves` [N, columns]."""
+        """Play a rollout, and train on it. Return the row [N, columns] that this adds to `curves`."""
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
-        rewards = _rows(self.payoff[actions, tokens[:, :-1]])
+        rewards = _by_stream(self.payoff[actions, tokens[:, :-1]])
         batch = Batch(
             rewards=rewards,
             discounts=torch.full_like(rewards, self.recipe.gamma),
             mask=torch.ones_like(rewards, dtype=torch.bool),
-            logprobs=_rows(_taken(logprobs, actions)),
-            values=_rows(values[:, :-1]),
-            next_values=_rows(values[:, 1:]),
-            q_values=_rows(_taken(q_values, actions)) if self.optimizer.trains_q else None,
+            logprobs=_by_stream(_of_actions(logprobs, actions)),
+            values=_by_stream(values[:, :-1]),
+            next_values=_by_stream(values[:, 1:]),
+            q_values=_by_stream(_of_actions(q_values, actions)) if self.optimizer.trains_q else None,
         )
         targets = self._targets(batch)
         for _ in range(EPOCHS):
@@ -95,55 +95,59 @@ class Trials:
             self._clip_gradients()
             self.torch_optimizer.step()
         q = batch.values if batch.q_values is None else batch.q_values
-        errors = [(found - targets.returns).square() for found in (batch.values, q)]
-        quantities = (rewards, _rows(_entropy(logprobs)), targets.advantages.abs(), *errors)
+        errors = [(prediction - targets.returns).square() for prediction in (batch.values, q)]
+        quantities = (rewards, _by_stream(_entropy(logprobs)), targets.advantages.abs(), *errors)
         means = [x.reshape(-1, S * (T - 1)).mean(dim=1) for x in quantities]
         self.curves = torch.cat([self.curves, torch.stack([*_shares(tokens), *means], 1).double()[:, None]], 1)
         return self.curves[:, -1]
 
     def state(self) -> dict[str, Tensor]:
-        found = {f"weights.{name}": parameter.detach() for name, parameter in self.model.weights.items()}
+        tensors = {f"weights.{name}": parameter.detach() for name, parameter in self.model.weights.items()}
         for index, moments in self.torch_optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         seconds = torch.tensor(self.seconds, dtype=torch.float64)
-        return found | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
+        return tensors | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from `state`. Raise KeyError, RuntimeError or ValueError if it does not fit."""
+        """Restore a result of `state`. Raise KeyError, RuntimeError or ValueError if it does not fit."""
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
         moments: dict[int, dict[str, Tensor]] = {}
         for name in (name for name in state if name.startswith("optimizer.")):
-            _, index, what = name.split(".")
-            moments.setdefault(int(index), {})[what] = state[name]
+            _, index, moment = name.split(".")
+            moments.setdefault(int(index), {})[moment] = state[name]
         self.torch_optimizer.load_state_dict({**self.torch_optimizer.state_dict(), "state": moments})
         self.random.load_state(state["random"])
         self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
     def _targets(self, batch: Batch) -> Targets:
-        """Return the targets, whitened within each trial."""
+        """Return the targets. Whitening, if any, is within each trial."""
         if self.recipe.whitening == "none":
             return self.optimizer.targets(batch)
         tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}
-        split = {name: x.split(S) for name, x in tensors.items() if x is not None}
-        batches = [Batch(**dict(zip(split, parts, strict=True))) for parts in zip(*split.values(), strict=True)]
-        found = [self.optimizer.targets(one) for one in batches]
-        advantages, returns = (torch.cat([getattr(one, n) for one in found]) for n in ("advantages", "returns"))
+        by_trial = {name: x.split(S) for name, x in tensors.items() if x is not None}
+        batches = [
+            Batch(**dict(zip(by_trial, trial_tensors, strict=True)))
+            for trial_tensors in zip(*by_trial.values(), strict=True)
+        ]
+        targets = [self.optimizer.targets(trial_batch) for trial_batch in batches]
+        advantages = torch.cat([trial_targets.advantages for trial_targets in targets])
+        returns = torch.cat([trial_targets.returns for trial_targets in targets])
         return Targets(advantages=advantages, returns=returns)
 
     def _outputs(self, tokens: Tensor) -> Outputs:
         logprobs, values, q_values = self.model(tokens, self.random)
         actions = tokens[:, 1:]
         return Outputs(
-            logprobs=_rows(_taken(logprobs, actions)),
-            entropy=_rows(_entropy(logprobs.detach())),
-            values=_rows(values[:, :-1]),
-            q_values=_rows(_taken(q_values, actions)).unsqueeze(-1) if self.optimizer.trains_q else None,
+            logprobs=_by_stream(_of_actions(logprobs, actions)),
+            entropy=_by_stream(_entropy(logprobs.detach())),
+            values=_by_stream(values[:, :-1]),
+            q_values=_by_stream(_of_actions(q_values, actions)).unsqueeze(-1) if self.optimizer.trains_q else None,
         )
 
     def _clip_gradients(self) -> None:
-        """Clip the norm of each trial's own gradient."""
+        """Clip the gradient norm of each trial separately."""
         gradients = [parameter.grad for parameter in self.model.weights.values() if parameter.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
         factors = (CLIP_NORM / (norms + 1e-6)).clamp(max=1.0)
@@ -151,11 +155,11 @@ class Trials:
             gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
 
 
-def _rows(x: Tensor) -> Tensor:  # [N, T - 1, S] -> [N S, T - 1], a row for each stream of each trial
+def _by_stream(x: Tensor) -> Tensor:  # [N, T - 1, S] -> [N S, T - 1], a row for each stream of each trial
     return x.transpose(1, 2).flatten(0, 1)
 
 
-def _taken(table: Tensor, actions: Tensor) -> Tensor:  # [N, 2, T, S], [N, T - 1, S] -> [N, T - 1, S]
+def _of_actions(table: Tensor, actions: Tensor) -> Tensor:  # [N, 2, T, S], [N, T - 1, S] -> [N, T - 1, S]
     return torch.where(actions == 1, table[:, 1, :-1], table[:, 0, :-1])
 
 
@@ -164,7 +168,7 @@ def _entropy(logprobs: Tensor) -> Tensor:  # [N, 2, T, S] -> [N, T - 1, S]
 
 
 def _shares(tokens: Tensor) -> list[Tensor]:  # [N, T, S] -> alternating, cooperating and defecting games, each [N]
-    before, now = tokens[:, :-1], tokens[:, 1:]
-    both = (before == now).double().mean(dim=(1, 2))
-    defect = ((before == 1) & (now == 1)).double().mean(dim=(1, 2))
-    return [1 - both, both - defect, defect]
+    past, present = tokens[:, :-1], tokens[:, 1:]
+    equal = (past == present).double().mean(dim=(1, 2))
+    defect = ((past == 1) & (present == 1)).double().mean(dim=(1, 2))
+    return [1 - equal, equal - defect, defect]

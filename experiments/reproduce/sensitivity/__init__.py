@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.reproduce import Outcome, Progress
-from experiments.reproduce.finding import SENSITIVITY, judged
+from experiments.reproduce.finding import SENSITIVITY, judge_claims
 from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, GRID, LONG, MIDDLE, PPO, Series, run_arms
 from experiments.reproduce.ipd.drawing import plot_trials
 from experiments.reproduce.sensitivity import findings
@@ -18,21 +18,23 @@ def run(
     """Run the part. A full run takes several hours on two cores."""
     arms, steps = [ACTDE, PPO, *GRID, *ABLATIONS], QUICK_STEPS if quick else None
     curves = run_arms(arms, folder, seed=seed, quick_steps=steps, workers=workers, cluster=cluster, progress=progress)
-    judgements = judged("sensitivity", findings.measure_grid(curves) | findings.measure_ablations(curves))
+    judgements = judge_claims("sensitivity", findings.measure_grid(curves) | findings.measure_ablations(curves))
     notes = [*findings.grid_notes(curves), *findings.ablation_notes(curves)]
-    seconds = sum(one.seconds for name, one in curves.items() if name not in (ACTDE.name, PPO.name))
+    seconds = sum(series.seconds for name, series in curves.items() if name not in (ACTDE.name, PPO.name))
     return Outcome(judgements, {SENSITIVITY: _figures(curves, folder)}, {SENSITIVITY: notes}, seconds)
 
 
 def _figures(curves: Mapping[str, Series], folder: Path) -> list[tuple[str, str]]:
     pairs = []
-    for name, arms, what, until in (
+    for name, arms, description, steps in (
         ("sensitivity-grid.svg", [ACTDE, *GRID], "whitening, detached heads and the value loss", MIDDLE),
         ("sensitivity-ablations.svg", [ACTDE, *ABLATIONS, PPO], "single changes of the recipe", LONG),
     ):
-        drawn = {arm.name.removeprefix("actde-"): curves[arm.name].until(until) for arm in arms}
-        if panels := [(title, one) for title, one in drawn.items() if one.trials]:
+        series_of = {arm.name.removeprefix("actde-"): curves[arm.name].until(steps) for arm in arms}
+        if panels := [(title, series) for title, series in series_of.items() if series.trials]:
             plot_trials(folder / name, panels, columns=4)
-            caption = f"ACTDE with {what}: the share of alternating games. Thin lines: trials. Thick lines: means."
+            caption = (
+                f"ACTDE with {description}: the share of alternating games. Thin lines: trials. Thick lines: means."
+            )
             pairs.append((name, f"{caption} Dotted: uniform."))
     return pairs

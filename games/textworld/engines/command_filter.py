@@ -1,30 +1,30 @@
 r"""Filters that decide which commands reach a game's interpreter.
 
-A stopped command still costs the agent a turn. The interpreter trusts its input. Some texts hang it, some write files,
-and some change the game but not TextWorld's record. `CommandFilter` passes only commands that are known to be safe:
+A rejected command still costs the agent a turn. The interpreter does not check its input. Some texts hang it, some
+write files, and some change the game without TextWorld's notice. `CommandFilter` passes only safe commands:
 
     command                                     result
     ------------------------------------------  ------------------------------------------------
     listed by the game, such as take key #2     passes if `can_be_sent`
-    take, open, ... and any words               passes if a rule of the game begins with the verb
-    go north, look, ...                         passes as a whole. `go bed` would mean `enter bed`
+    take, open, ... and any words               passes if a command template of the game begins with the verb
+    go north, look, ...                         passes in exactly this form. `go bed` would mean `enter bed`
     goal, help, score, wait                     passes
     n, l, i, x, look at, ...                    replaced by the full form
-    empty, or over 100 characters               stopped
-    other than A-Z a-z 0-9 blank - '            stopped. NUL and backslash hang the interpreter
-    then, and, all, except, ...                 stopped, because they mean several actions
-    all others, such as get, quit, save         stopped
+    empty, or over 100 characters               rejected
+    other than A-Z a-z 0-9 blank - '            rejected. NUL and backslash hang the interpreter
+    then, and, all, except, ...                 rejected, because they mean several actions
+    all others, such as get, quit, save         rejected
 """
 
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-LIMIT = 100  # the maximum length of an agent's command, in characters
-LISTED_LIMIT = 198  # that of a command which the game lists; the interpreter has room for 198 bytes
-PLAIN = re.compile(r"[A-Za-z0-9' -]+")
-SEVERAL = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
-HARMLESS = frozenset(("goal", "help", "score", "wait"))
+MAX_LENGTH = 100  # the maximum length of an agent's command, in characters
+MAX_LISTED_LENGTH = 198  # the maximum length of a listed command; the interpreter has room for 198 bytes
+ALLOWED_CHARACTERS = re.compile(r"[A-Za-z0-9' -]+")
+MULTIPLE_ACTION_WORDS = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
+SAFE_COMMANDS = frozenset(("goal", "help", "score", "wait"))
 DIRECTIONS = ("north", "south", "east", "west")
 ABBREVIATIONS = {
     **{word: f"go {word}" for word in DIRECTIONS},
@@ -42,8 +42,8 @@ purloin abstract gonear goto showobj showverb showme print_state restrict
 """
 META = frozenset(_META.split())
 """Verbs that access files, end the episode, undo turns or debug. Ordinary verbs, such as `load`, are not listed."""
-JOINTS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
-# replies to stopped commands, which games also print after commands that they do not understand
+SENTENCE_SEPARATORS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
+# replies to rejected commands; games also print them after commands that they do not understand
 NO_VERB = "That's not a verb I recognise."
 NO_SENSE = "I didn't understand that sentence."
 NOTHING = "Nothing happens."
@@ -51,10 +51,10 @@ NOTHING = "Nothing happens."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The result of a filter."""
+    """The decision of a filter on one command."""
 
-    command: str | None = None  # the text to send to the interpreter, or None if it is stopped
-    reason: str | None = None  # why the command is stopped
+    command: str | None = None  # the text to send to the interpreter, or None if the command is rejected
+    reason: str | None = None  # why the command is rejected
     reply: str = ""  # replaces the interpreter's reply
 
 
@@ -63,44 +63,44 @@ class CommandFilter:
 
     def __init__(self, templates: Iterable[str]) -> None:
         templates = tuple(templates)
-        self._open = {template.split()[0] for template in templates if "{" in template}
-        self._exact = {template for template in templates if "{" not in template} | HARMLESS
+        self._verbs_with_objects = {template.split()[0] for template in templates if "{" in template}
+        self._fixed_commands = {template for template in templates if "{" not in template} | SAFE_COMMANDS
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         if command in admissible and can_be_sent(command):
             return Verdict(command=command)
         text = command.strip(" \t\r\n")
-        if reason := _malformed(text):
+        if reason := _find_fault(text):
             return Verdict(reason=reason, reply=NO_SENSE)
         text = " ".join(text.split())
         if text in admissible:
             return Verdict(command=text)
         lower = ABBREVIATIONS.get(text.lower(), text.lower())
         lower = re.sub(r"^(x|look at) ", "examine ", lower)
-        if SEVERAL & set(lower.split()):
+        if MULTIPLE_ACTION_WORDS & set(lower.split()):
             return Verdict(reason="several things at once", reply=NO_SENSE)
         verb = lower.split()[0]
-        if lower in self._exact or verb in self._open:
+        if lower in self._fixed_commands or verb in self._verbs_with_objects:
             return Verdict(command=lower)
-        known = any(verb == form.split()[0] for form in self._exact)
-        return Verdict(reason="not a command of this game", reply=NO_SENSE if known else NO_VERB)
+        is_known_verb = any(verb == form.split()[0] for form in self._fixed_commands)
+        return Verdict(reason="not a command of this game", reply=NO_SENSE if is_known_verb else NO_VERB)
 
     def may_pass(self, command: str) -> bool:
         """Return whether this filter passes `command` unchanged in some state of the game."""
         if not can_be_sent(command) or "then" in command.split():
             return False
-        return command in self._exact or command.split()[0] in self._open
+        return command in self._fixed_commands or command.split()[0] in self._verbs_with_objects
 
 
 class FreeTextFilter:
-    """Filters the commands of a story without TextWorld's record. It stops `META` and unusual characters."""
+    """Filters the commands of a story without TextWorld's record. It rejects verbs in `META` and unusual characters."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         text = command.strip(" \t\r\n") or command.strip("\t\r\n")[:1]  # a story may wait for a key, such as a blank
-        if len(text) > LIMIT or not text.isascii() or not text.isprintable() or "\\" in text:
-            return Verdict(reason=_malformed(text), reply=NO_SENSE)
-        for part in JOINTS.split(text.lower()):
-            verb, *_ = part.split() or [""]
+        if len(text) > MAX_LENGTH or not text.isascii() or not text.isprintable() or "\\" in text:
+            return Verdict(reason=_find_fault(text), reply=NO_SENSE)
+        for sentence in SENTENCE_SEPARATORS.split(text.lower()):
+            verb, *_ = sentence.split() or [""]
             if verb in META or verb.startswith("tw-"):
                 return Verdict(reason=f"{verb!r} is not a move of the story", reply=NO_SENSE)
         return Verdict(command=text)
@@ -116,28 +116,30 @@ class ListedFilter:
         return Verdict(reason="not an admissible command", reply=NOTHING)
 
 
-def may_list_unsendable(names: Iterable[str], templates: Iterable[str]) -> bool:
-    """Return whether a game with these names and templates may list a command that cannot be sent."""
-    names = tuple(names)
-    longest = max(map(len, names), default=0)
+def may_list_unsendable(entities: Iterable[str], templates: Iterable[str]) -> bool:
+    """Return whether a game with these entities and templates may list a command that cannot be sent."""
+    entities = tuple(entities)
+    longest = max(map(len, entities), default=0)
     lengths = (len(template) + longest * template.count("{") for template in templates)
-    return not all(map(can_be_sent, names)) or max(lengths, default=0) > LISTED_LIMIT
+    return not all(map(can_be_sent, entities)) or max(lengths, default=0) > MAX_LISTED_LENGTH
 
 
 def can_be_sent(command: str) -> bool:
     """Return whether a listed command, such as `take key #2`, can be sent to the interpreter."""
-    sendable = 0 < len(command.strip()) <= len(command) <= LISTED_LIMIT and command.isascii() and command.isprintable()
+    sendable = (
+        0 < len(command.strip()) <= len(command) <= MAX_LISTED_LENGTH and command.isascii() and command.isprintable()
+    )
     # the parser ends a sentence at a full stop, and takes the words before a comma for a person's name
     return sendable and not set("\\.,;") & set(command)
 
 
-def _malformed(text: str) -> str:
-    """Return the fault of `text`, such as `control characters`, or '' if there is none."""
+def _find_fault(text: str) -> str:
+    """Return what is wrong with `text`, or '' if nothing is."""
     faults = {
         "an empty command": not text,
-        f"more than {LIMIT} characters": len(text) > LIMIT,
+        f"more than {MAX_LENGTH} characters": len(text) > MAX_LENGTH,
         "characters that are not ASCII": not text.isascii(),
         "control characters": not text.isprintable(),
-        "characters other than letters, digits, blanks, - and '": not PLAIN.fullmatch(text),
+        "characters other than letters, digits, blanks, - and '": not ALLOWED_CHARACTERS.fullmatch(text),
     }
-    return next((fault for fault, found in faults.items() if found), "")
+    return next((fault for fault, present in faults.items() if present), "")

@@ -1,6 +1,6 @@
 """An engine for `.tw-pddl` games, such as those of ALFWorld.
 
-The score is 1 after a win, and otherwise 0. There is no way to lose.
+The score is 1 after a win, and otherwise 0. These games cannot be lost.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ SEARCH_SECONDS = 10  # the planner may take hours in large games
 
 
 class PddlEngine(Engine):
-    """Plays the game in the file `story`. Use it in a child process, because a game can crash the planner.
+    """Plays the game in the file `story`. A game can crash the planner, so use this engine in a child process.
 
     `infos` may name `policy_commands` and `intermediate_reward`.
     """
@@ -41,34 +41,34 @@ class PddlEngine(Engine):
         self._policy = self.game_info.walkthrough
         with self._game_errors("cannot begin this game"):
             state = self._env.reset()
-        return self._response(state, before=None)
+        return self._response(state, policy_before=None)
 
     def step(self, command: str) -> EngineResponse:
         with self._game_errors(f"fails in this game at {command!r}"):
             state = self._env.step(command)[0]
-        before = self._policy
+        policy_before = self._policy
         if state["won"]:
             self._policy = ()
-        elif before[1:] and command == before[0]:
-            self._policy = before[1:]
-        elif before and self._infos:
+        elif policy_before[1:] and command == policy_before[0]:
+            self._policy = policy_before[1:]
+        elif policy_before and self._infos:
             self._policy = pddl_start.plan(self._env, SEARCH_SECONDS)  # empty after a failure, until the next episode
-        return self._response(state, before=before or None)
+        return self._response(state, policy_before=policy_before or None)
 
     def close(self) -> None:
         self._env.close()
 
     @contextlib.contextmanager
-    def _game_errors(self, what: str) -> Iterator[None]:
+    def _game_errors(self, failure: str) -> Iterator[None]:
         try:
             yield
         except pddl_start.file_errors() as error:
-            why = first_line(error) if isinstance(error, GameError | SystemExit) else described(error)
-            raise GameError(f"{self._story}: TextWorld {what} ({why})") from error
+            reason = first_line(error) if isinstance(error, GameError | SystemExit) else described(error)
+            raise GameError(f"{self._story}: TextWorld {failure} ({reason})") from error
 
-    def _response(self, state: Any, before: tuple[str, ...] | None) -> EngineResponse:
+    def _response(self, state: Any, policy_before: tuple[str, ...] | None) -> EngineResponse:
         won, policy = bool(state["won"]), self._policy
-        reward = intermediate_reward(before, policy or None, won=won, lost=False)
+        reward = intermediate_reward(policy_before, policy or None, won=won, lost=False)
         return EngineResponse(
             text=state["feedback"].strip(),
             score=int(won),

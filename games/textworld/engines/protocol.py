@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineResponse:
-    """The response of a game. The last four fields are None unless they were requested."""
+    """The response of a game to a command. The last four fields are None unless they were requested."""
 
     text: str  # texts are stripped at both ends
     score: int  # the total of the episode, in game points
@@ -17,7 +17,7 @@ class EngineResponse:
     lost: bool = False
     ended: bool = False  # the story has ended without telling whether the player has won
     admissible_commands: tuple[str, ...] = ()  # sorted; TextWorld lists some even after the end
-    policy_commands: tuple[str, ...] | None = None  # commands that win from here
+    policy_commands: tuple[str, ...] | None = None  # commands that win from this state
     intermediate_reward: int | None = None
     description: str | None = None
     inventory: str | None = None
@@ -38,7 +38,7 @@ class GameInfo:
 
 BANNER_END = "$$$$$$$$ \\$$$$$$$ \n"  # the last line of the banner that every game of TextWorld prints at its start
 # the fields of `GameInfo` and of `EngineResponse` that can be requested; the names are TextWorld's
-CONSTANT = ("command_templates", "verbs", "entities", "typed_entities")
+CONSTANT_INFOS = ("command_templates", "verbs", "entities", "typed_entities")
 INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 
 
@@ -77,15 +77,18 @@ def game_info(game: Any) -> GameInfo:
     )
 
 
-def intermediate_reward(before: Sequence[Any] | None, after: Sequence[Any] | None, *, won: bool, lost: bool) -> int:
+def intermediate_reward(
+    policy_before: Sequence[Any] | None, policy_after: Sequence[Any] | None, *, won: bool, lost: bool
+) -> int:
     """Return the intermediate reward of a command: 1, 0 or -1.
 
-    `before` and `after` are known ways to win, before and after the command. Winning earns 1, and losing -1. Otherwise,
-    a way that becomes shorter earns 1, and a way that becomes longer or unknown earns -1.
+    A policy is a known sequence of commands or actions that wins. Winning earns 1, and losing -1. Otherwise, a shorter
+    policy earns 1, and a longer or unknown policy earns -1.
     """
     if won or lost:
         return 1 if won else -1
-    if before is None:
+    if policy_before is None:
         return 0
-    # if `after` is None, TextWorld itself raises TypeError
-    return -1 if after is None else (len(before) > len(after)) - (len(before) < len(after))
+    if policy_after is None:  # TextWorld itself raises TypeError
+        return -1
+    return (len(policy_before) > len(policy_after)) - (len(policy_before) < len(policy_after))

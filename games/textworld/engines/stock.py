@@ -11,9 +11,9 @@ from games.textworld.upstream.start import prepare_jericho, start, winning_polic
 
 
 class StockEngine(Engine):
-    """Plays `story`, a `.z8` file whose name begins with `tw-`, with its `.json` beside it.
+    """Plays `story`, a `.z8` file whose name begins with `tw-`. Its `.json` lies beside it.
 
-    `fast` skips TextWorld's repeated work. Raise GameError if TextWorld cannot read the files.
+    `fast` is an argument of `upstream.start.start`. Raise GameError if TextWorld cannot read the files.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:
@@ -48,17 +48,17 @@ class StockEngine(Engine):
             return self._env.reset()
 
     @contextlib.contextmanager
-    def _game_errors(self, what: str) -> Iterator[None]:
+    def _game_errors(self, failure: str) -> Iterator[None]:
         prepare_jericho()
         try:
             yield
         except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
-            raise GameError(f"{self._story}: TextWorld {what} ({type(error).__name__})") from error
+            raise GameError(f"{self._story}: TextWorld {failure} ({type(error).__name__})") from error
 
     def _response(self, state: Any) -> EngineResponse:
-        before, self._policy = self._policy, winning_policy(state)
+        policy_before, self._policy = self._policy, winning_policy(state)
         won, lost = bool(state["won"]), bool(state["lost"])
-        infos, reward = self._infos, intermediate_reward(before, self._policy, won=won, lost=lost)
+        infos, reward = self._infos, intermediate_reward(policy_before, self._policy, won=won, lost=lost)
         return EngineResponse(
             text=state["feedback"].strip(),
             score=int(state["score"]),

@@ -22,13 +22,13 @@ from games.errors import GameError
 from games.files import scratch_folder
 from games.textworld.engines.protocol import Engine, EngineResponse, GameInfo
 
-INNER = {
+ENGINE_FACTORIES = {
     "stock": "games.textworld.engines.stock:StockEngine",
     "cached": "games.textworld.transitions.cache:PROCESS_CACHE.engine",
     "jericho": "games.textworld.engines.jericho:JerichoEngine",
     "pddl": "games.textworld.engines.pddl:PddlEngine",
 }
-"""Name of an engine -> the class or function that creates it."""
+"""Name of an engine -> the class or function that creates the engine."""
 COMMAND_SECONDS = 20.0
 LOADING_SECONDS = 120.0
 # limits of a child in bytes: one response (some faulty games print endlessly), the memory, and each file that it writes
@@ -36,17 +36,19 @@ MAX_ANSWER, MAX_MEMORY = 16_000_000, 4_000_000_000
 MAX_FILE = 32_000_000  # the interpreter writes a copy of its own library, 3 MB
 
 
-def inner_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
-    """Create an engine in this process. `name` is a key of `INNER`."""
-    engine: Engine = resolve_name(INNER[name])(story, infos)
+def create_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
+    """Create an engine in this process. `name` is a key of `ENGINE_FACTORIES`."""
+    engine: Engine = resolve_name(ENGINE_FACTORIES[name])(story, infos)
     return engine
 
 
 class SubprocessEngine(Engine):
-    """Plays `story` with the engine `inner` in a child process. After a failure, the next `reset` starts a new child.
+    """Plays `story` with the engine `engine_name` in a child process.
 
-    * `seconds`: the time limit for each command.
-    * `loading`: the time limit in seconds for loading the game and for each reset.
+    After a failure, the next `reset` starts a new child.
+
+    * `step_seconds`: the time limit for each command.
+    * `loading_seconds`: the time limit for loading the game and for each reset.
     """
 
     _child: Child | None = None
@@ -56,24 +58,24 @@ class SubprocessEngine(Engine):
         story: Path,
         infos: Sequence[str] = (),
         *,
-        inner: str = "stock",
-        seconds: float = COMMAND_SECONDS,
-        loading: float = LOADING_SECONDS,
+        engine_name: str = "stock",
+        step_seconds: float = COMMAND_SECONDS,
+        loading_seconds: float = LOADING_SECONDS,
     ) -> None:
-        self._story, self._seconds, self._loading = story.absolute(), seconds, loading
-        self._job = {"inner": inner, "story": str(self._story), "infos": list(infos)}
+        self._story, self._step_seconds, self._loading_seconds = story.absolute(), step_seconds, loading_seconds
+        self._job = {"inner": engine_name, "story": str(self._story), "infos": list(infos)}
         self.game_info = GameInfo(**self._load())
 
     def reset(self) -> EngineResponse:
         if self._child is None:
             self._load()
-        return EngineResponse(**self._request({"do": "reset"}, "as it begins", self._loading))
+        return EngineResponse(**self._request({"do": "reset"}, "as it begins", self._loading_seconds))
 
     def step(self, command: str) -> EngineResponse:
         if self._child is None:
             raise GameError(f"{self._story}: the game has failed before; it can begin anew")
         job = {"do": "step", "command": command}
-        return EngineResponse(**self._request(job, f"at {command!r}", self._seconds))
+        return EngineResponse(**self._request(job, f"at {command!r}", self._step_seconds))
 
     def close(self) -> None:
         child, self._child = self._child, None
@@ -86,14 +88,14 @@ class SubprocessEngine(Engine):
     def _load(self) -> dict[str, Any]:
         self._folder = tempfile.TemporaryDirectory(prefix="game-", dir=scratch_folder(), ignore_cleanup_errors=True)
         self._child = Child(serve, stdout=DEVNULL, stderr=DEVNULL, cwd=self._folder.name, start_new_session=True)
-        return self._request(self._job, "while it is loaded", self._loading)
+        return self._request(self._job, "while it is loaded", self._loading_seconds)
 
-    def _request(self, job: dict[str, Any], when: str, seconds: float) -> dict[str, Any]:
-        """Send `job` to the child and return the result. Errors end with `when`."""
+    def _request(self, job: dict[str, Any], moment: str, seconds: float) -> dict[str, Any]:
+        """Send `job` to the child and return the result. Error messages end with `moment`."""
         assert self._child is not None
         connection, reply, failure = self._child.connection, None, "sends invalid data"
-        with contextlib.ExitStack() as unless_it_succeeds:
-            unless_it_succeeds.callback(self.close)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.close)
             try:
                 connection.send_bytes(json.dumps(job).encode())
                 if connection.poll(seconds):
@@ -108,17 +110,17 @@ class SubprocessEngine(Engine):
                 pass
             match reply:
                 case {"result": dict(result)}:
-                    unless_it_succeeds.pop_all()
-                    return {name: _tuples(value) for name, value in result.items()}
+                    on_failure.pop_all()
+                    return {name: _lists_to_tuples(value) for name, value in result.items()}
                 case {"failed": str(message)}:
                     raise GameError(message)
                 case {"bug": str(trace)}:
-                    raise RuntimeError(f"{self._story}: the engine has a bug {when}\n{trace}")
-            raise GameError(f"{self._story}: the game {failure} {when}")
+                    raise RuntimeError(f"{self._story}: the engine has a bug {moment}\n{trace}")
+            raise GameError(f"{self._story}: the game {failure} {moment}")
 
 
 def serve(connection: Connection) -> None:
-    """Answer the parent's messages in the child. The first message names the game."""
+    """Answer the parent's messages in the child. The first message names the engine and the game."""
     _limit_resources()
     tempfile.tempdir = str(Path.cwd())  # the parent removes this folder
     sys.excepthook = partial(_send_bug, connection)
@@ -130,7 +132,7 @@ def serve(connection: Connection) -> None:
             return
         try:
             if engine is None:
-                engine = inner_engine(job["inner"], Path(job["story"]), job["infos"])
+                engine = create_engine(job["inner"], Path(job["story"]), job["infos"])
                 result: Any = engine.game_info
             else:
                 result = engine.reset() if job["do"] == "reset" else engine.step(job["command"])
@@ -140,19 +142,20 @@ def serve(connection: Connection) -> None:
         connection.send_bytes(json.dumps(reply).encode())
 
 
-def _send_bug(connection: Connection, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    text = "".join(traceback.format_exception(kind, error, trace))
+def _send_bug(connection: Connection, error_type: type[BaseException], error: BaseException, trace: Any) -> None:
+    text = "".join(traceback.format_exception(error_type, error, trace))
     connection.send_bytes(json.dumps({"bug": text}).encode())
 
 
 def _limit_resources() -> None:
     import resource
 
-    for what, limit in ((resource.RLIMIT_AS, MAX_MEMORY), (resource.RLIMIT_FSIZE, MAX_FILE), (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(what)
-        resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_FSIZE: MAX_FILE, resource.RLIMIT_CORE: 0}
+    for resource_id, limit in limits.items():
+        _, hard_limit = resource.getrlimit(resource_id)
+        soft_limit = limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit)
+        resource.setrlimit(resource_id, (soft_limit, hard_limit))
 
 
-def _tuples(value: Any) -> Any:
-    """Convert lists back to tuples, which JSON does not have."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _lists_to_tuples(value: Any) -> Any:
+    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value

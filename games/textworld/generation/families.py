@@ -23,7 +23,7 @@ OBSERVED = ("full", "part")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family of games, such as `cooking`. Its levels are presets of its parameters."""
+    """A family of games, such as `cooking`. Each level is a preset of the family's parameters."""
 
     name: str
     description: str
@@ -43,15 +43,15 @@ class Family:
             *self.own_parameters,
         )
 
-    def complete(self, given: Values) -> dict[str, Value]:
-        """Return `given` with defaults for all other settings. Raise GameError if the level is excluded."""
-        level = int(str(given.get("level", 1)))
+    def complete(self, settings: Values) -> dict[str, Value]:
+        """Return `settings` and default values for all other settings. Raise GameError if the level is excluded."""
+        level = int(str(settings.get("level", 1)))
         if level in self.excluded:
             raise GameError(
                 f"textworld:{self.name}: level {level} would have more than 100 rooms, which TextWorld cannot compile;"
                 f" levels {self.excluded[0]} to {self.excluded[-1]} are excluded"
             )
-        return {"level": level, "seed": 0, **self.preset(level), **given}
+        return {"level": level, "seed": 0, **self.preset(level), **settings}
 
 
 def _choice(name: str, choices: tuple[str, ...], text: str) -> Parameter:
@@ -72,8 +72,8 @@ def _number(name: str, low: int, high: int, text: str) -> Parameter:
 
 def _treasure_brief(game: "Game") -> str:
     facts = game.quests[0].win_events[0].condition.preconditions
-    wanted = next(fact.arguments[0].name for fact in facts if fact.name == "in" and fact.arguments[1].type == "I")
-    return f"Find the {game.infos[wanted].name} and take it."
+    treasure = next(fact.arguments[0].name for fact in facts if fact.name == "in" and fact.arguments[1].type == "I")
+    return f"Find the {game.infos[treasure].name} and take it."
 
 
 def _presets(names: str, *levels: tuple[Value, ...]) -> list[dict[str, Value]]:
@@ -212,7 +212,7 @@ FAMILIES = {family.name: family for family in _FAMILIES}
 
 
 def family(name: str) -> Family:
-    """Return the family with this name. Raise GameError if there is none."""
+    """Return the family called `name`. Raise GameError if there is none."""
     if name not in FAMILIES:
         raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
     return FAMILIES[name]

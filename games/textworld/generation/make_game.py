@@ -1,4 +1,4 @@
-"""Generate one game from its settings and cache its files. The same settings always give the same bytes."""
+"""Generate the game for given settings and cache its files. The same settings always give the same bytes."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from textworld.generator import Game
 
 RECIPE_VERSION = 1  # a part of the cache's key; increase it if a change of the code gives other games
-ATTEMPTS = 10  # the maximum number of games that are made for one seed to find a sound one
+MAX_ATTEMPTS = 10  # the maximum number of games that are made for one seed to find a sound one
 ADVICE = f"free some space, or name a writable folder in the environment variable {files.VARIABLE}"
 
 
@@ -33,22 +33,22 @@ class FaultyGameError(GameError):
     """TextWorld made a faulty game. Another seed may work."""
 
 
-def cached_game(name: str, values: Values) -> Path:
-    """Return the path of the `.z8` of the game with these settings. `name` is the game's family.
+def cached_game(family_name: str, values: Values) -> Path:
+    """Return the path of the game with these settings, a `.z8` in the cache folder.
 
-    Make the game if it is missing, with up to `ATTEMPTS` seeds. Raise GameError if none of them works.
+    Make the game if it is missing, with up to `MAX_ATTEMPTS` seeds. Raise GameError if no seed works.
     """
-    settings = family(name).complete(values)
-    stem = f"tw-{name}-{files.json_hash([RECIPE_VERSION, version('textworld'), name, settings])[:16]}"
+    settings = family(family_name).complete(values)
+    stem = f"tw-{family_name}-{files.json_hash([RECIPE_VERSION, version('textworld'), family_name, settings])[:16]}"
     story = files.cache_folder("games") / stem / f"{stem}.z8"
 
     def build(folder: Path) -> None:
-        for attempt in range(ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             try:
-                write_game(make_game(name, settings, attempt=attempt), folder / story.name)
+                write_game(make_game(family_name, settings, attempt=attempt), folder / story.name)
                 return
             except FaultyGameError:
-                if attempt == ATTEMPTS - 1:
+                if attempt == MAX_ATTEMPTS - 1:
                     raise
 
     with files.disk_errors("write the generated game", ADVICE):
@@ -56,17 +56,17 @@ def cached_game(name: str, values: Values) -> Path:
     return story
 
 
-def make_game(name: str, values: Values, *, attempt: int = 0) -> "Game":
-    """Return TextWorld's game for these settings, with a walkthrough, before compilation.
+def make_game(family_name: str, values: Values, *, attempt: int = 0) -> "Game":
+    """Return TextWorld's `Game` for these settings, with a walkthrough. The game is not compiled.
 
     Attempt 0 uses the seed in `values`. Later attempts use other seeds.
     """
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
 
-    chosen = family(name)
-    settings = chosen.complete(values)
-    uuid = f"textworld:{name}?{format_settings(chosen.parameters, settings)}"
+    game_family = family(family_name)
+    settings = game_family.complete(values)
+    uuid = f"textworld:{family_name}?{format_settings(game_family.parameters, settings)}"
     options = textworld.GameOptions()
     seed = cast(int, settings["seed"])
     if attempt:  # a derived seed, below the reserved seeds
@@ -81,20 +81,20 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> "Game":
             quicker_chaining(),
             warnings.catch_warnings(action="ignore", category=GenerationWarning),  # adding an adjective to a name warns
         ):
-            game = chosen.make(settings, options)
+            game = game_family.make(settings, options)
     except GameError:  # also a ValueError
         raise
     except (QuestGenerationError, AssertionError, ValueError) as error:
-        why = f"another seed or fewer steps may work ({str(error).strip() or 'no reason given'})"
-        raise GameError(f"{uuid}: TextWorld finds no game with these settings; {why}") from error
+        advice = f"another seed or fewer steps may work ({str(error).strip() or 'no reason given'})"
+        raise GameError(f"{uuid}: TextWorld finds no game with these settings; {advice}") from error
     if not game.metadata.get("walkthrough"):
         raise GameError(f"{uuid}: TextWorld finds no way to win it; another seed may work")
     if settings["goal"] == "none":
         game.objective = ""
-    elif settings["goal"] == "brief" and chosen.brief is not None:
-        game.objective = chosen.brief(game)
+    elif settings["goal"] == "brief" and game_family.brief is not None:
+        game.objective = game_family.brief(game)
     game.metadata = {
-        "actde": {"family": name, "settings": dict(settings)},
+        "actde": {"family": family_name, "settings": dict(settings)},
         "walkthrough": _without_redundant_opens(game),
         "uuid": uuid,
     }
@@ -104,7 +104,7 @@ def make_game(name: str, values: Values, *, attempt: int = 0) -> "Game":
 
 
 def write_game(game: "Game", path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write its `.json` beside it.
+    """Compile `game` to `path` (`.z8`) and write its record (`.json`) beside it.
 
     Raise FaultyGameError if the walkthrough fails, and GameError if the game is too large.
     """
@@ -112,18 +112,18 @@ def write_game(game: "Game", path: Path) -> None:
 
     story = game_file.without_date(compile_story(generate_inform7_source(game), game.metadata["uuid"]))
     record = _record(game, hashlib.sha256(story).hexdigest())
-    if problem := playthrough_check.find_own_problem(story, record):
+    if problem := playthrough_check.find_generation_fault(story, record):
         raise FaultyGameError(f"{game.metadata['uuid']}: TextWorld made a faulty game ({problem}); try another seed")
     files.atomic_write(path.with_suffix(".json"), record)
     files.atomic_write(path, story)
 
 
-def _record(game: "Game", story: str) -> bytes:
-    """Return the content of the game's `.json`. `story` is the hash of the `.z8`."""
+def _record(game: "Game", story_hash: str) -> bytes:
+    """Return the content of the game's `.json`. `story_hash` is the SHA-256 of the game's `.z8`."""
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
-    data["metadata"]["actde"]["story"] = story
+    data["metadata"]["actde"]["story"] = story_hash
     data["metadata"]["actde"]["record"] = game_file.record_hash(data)
     return json.dumps(data).encode()
 
@@ -132,15 +132,19 @@ def canonical_hash(game: "Game") -> str:
     """Return a hash of a game's facts, names and quests. Two games with the same hash play alike."""
     names = {key: info.name or key for key, info in game.infos.items()}
 
-    def spell(facts: Any) -> list[list[str]]:
-        return sorted([fact.name, *(names.get(v.name, v.name) for v in fact.arguments)] for fact in facts)
+    def fact_lists(facts: Any) -> list[list[str]]:
+        return sorted(
+            [fact.name, *(names.get(argument.name, argument.name) for argument in fact.arguments)] for fact in facts
+        )
 
-    def events(group: Any) -> list[list[list[str]]]:
-        return sorted(spell(event.condition.preconditions) for event in group)
+    def event_lists(events: Any) -> list[list[list[str]]]:
+        return sorted(fact_lists(event.condition.preconditions) for event in events)
 
-    quests = sorted([[[str(q.reward)]], events(q.win_events), events(q.fail_events)] for q in game.quests)
-    kinds = sorted([info.type, names[key]] for key, info in game.infos.items())
-    return files.json_hash([spell(game.world.facts), kinds, quests])
+    quests = sorted(
+        [[[str(quest.reward)]], event_lists(quest.win_events), event_lists(quest.fail_events)] for quest in game.quests
+    )
+    typed_names = sorted([info.type, names[key]] for key, info in game.infos.items())
+    return files.json_hash([fact_lists(game.world.facts), typed_names, quests])
 
 
 def _without_redundant_opens(game: "Game") -> list[str]:

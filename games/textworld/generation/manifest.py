@@ -1,4 +1,4 @@
-"""Read and write `manifest.jsonl`, which has one line for each game of a curriculum."""
+"""Read and write `manifest.jsonl`. Each of its lines describes one game of a curriculum."""
 
 import hashlib
 import json
@@ -36,16 +36,17 @@ KEYS = tuple(item.name for item in fields(ManifestEntry) if item.name != "path")
 TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int, "settings": dict}
 
 
-def split_of(canonical: str) -> str:
-    """Return the split of a game by its canonical hash: 60 % are `train`, 20 % `valid` and 20 % `test`.
+def split_of(game_hash: str) -> str:
+    """Return the split of a game. Of all games, 60 % are `train`, 20 % `valid` and 20 % `test`.
 
-    Do not use this function for cooking games, because TextWorld itself splits them.
+    `game_hash` is the result of `canonical_hash`. Do not use this function for cooking games, because TextWorld itself
+    splits them.
     """
-    return ("valid", "test", "train", "train", "train")[int(canonical[:8], 16) % 5]
+    return ("valid", "test", "train", "train", "train")[int(game_hash[:8], 16) % 5]
 
 
 def files_hash(story: Path) -> str:
-    """Return the SHA-256 of a story (`.z8`) followed by its record (`.json`)."""
+    """Return the SHA-256 of two concatenated files, a story (`.z8`) and its record (`.json`)."""
     return hashlib.sha256(read_bytes(story) + read_bytes(story.with_suffix(".json"))).hexdigest()
 
 
@@ -55,43 +56,43 @@ def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> None:
 
 
 def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry]:
-    """Return the games of a manifest in its order, or only those of `split`.
+    """Return the games of a manifest in its order, or only the games of `split`.
 
-    Raise GameError if a line is malformed, or if a file is missing or has changed.
+    Raise GameError if a line is malformed, or if a game file is missing or has changed.
     """
     if split is not None and split not in SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")
     with files.disk_errors("read the manifest", "is it readable?"):
-        entries = [_parse(line, where, path.parent) for where, line in read_lines(path)]
+        entries = [_parse(line, location, path.parent) for location, line in read_lines(path)]
         if not entries:
             raise GameError(f"{path}: the manifest is empty")
-        kept = [entry for entry in entries if split in (None, entry.split)]
-        if not kept:
+        selected = [entry for entry in entries if split in (None, entry.split)]
+        if not selected:
             splits = sorted({entry.split for entry in entries})
             raise GameError(f"{path}: no game of the {split} split; it holds: {', '.join(splits)}")
-        for entry in kept:
+        for entry in selected:
             for file in (entry.path, entry.path.with_suffix(".json")):
                 if not file.is_file():
                     raise GameError(f"{path}: its game file {file.name} is missing")
             if files_hash(entry.path) != entry.sha256:
                 raise GameError(f"{path}: its game file {entry.file} is damaged or was changed")
-    return kept
+    return selected
 
 
-def _parse(line: str, where: str, folder: Path) -> ManifestEntry:
+def _parse(line: str, location: str, folder: Path) -> ManifestEntry:
     try:
-        data = parse_json(line, where)
+        entry = parse_json(line, location)
     except GameError:
-        raise GameError(f"{where}: not JSON") from None
-    if not isinstance(data, dict) or set(data) != set(KEYS):
-        raise GameError(f"{where}: expected an object with exactly the keys {', '.join(KEYS)}")
+        raise GameError(f"{location}: not JSON") from None
+    if not isinstance(entry, dict) or set(entry) != set(KEYS):
+        raise GameError(f"{location}: expected an object with exactly the keys {', '.join(KEYS)}")
     for key in KEYS:
-        kind = TYPES.get(key, str)
-        if type(data[key]) is not kind:
-            raise GameError(f"{where}: {key}: expected {kind.__name__}, got {type(data[key]).__name__}")
-    if data["split"] not in SPLITS:
-        raise GameError(f"{where}: split: expected one of {', '.join(SPLITS)}, got {data['split']!r}")
-    name = data["file"]
+        expected_type = TYPES.get(key, str)
+        if type(entry[key]) is not expected_type:
+            raise GameError(f"{location}: {key}: expected {expected_type.__name__}, got {type(entry[key]).__name__}")
+    if entry["split"] not in SPLITS:
+        raise GameError(f"{location}: split: expected one of {', '.join(SPLITS)}, got {entry['split']!r}")
+    name = entry["file"]
     if Path(name).name != name or not name.endswith(".z8") or not name.isprintable():
-        raise GameError(f"{where}: file: expected the name of a .z8 file in the same folder, got {name!r}")
-    return ManifestEntry(**data, path=folder / name)
+        raise GameError(f"{location}: file: expected the name of a .z8 file in the same folder, got {name!r}")
+    return ManifestEntry(**entry, path=folder / name)

@@ -1,6 +1,6 @@
 """Seeds that are reserved for the evaluation card (`evaluate --card`). Training must not use them.
 
-Another seed may give the same game, so most tasks of the card use only games of the test split.
+Two seeds can give the same game, so most tasks of the card use only games of the test split.
 """
 
 import re
@@ -16,7 +16,7 @@ RESERVED = range(2_000_000_000, 2_000_100_000)
 
 
 def reject_reserved_seeds(specs: Iterable["GameSpec"]) -> None:
-    """Raise GameError if any game's seed is reserved."""
+    """Raise GameError if one of the `specs` has a reserved seed."""
     for spec in specs:
         if dict(spec.settings).get("seed") in RESERVED:
             raise _error(spec.name)
@@ -24,8 +24,8 @@ def reject_reserved_seeds(specs: Iterable["GameSpec"]) -> None:
 
 def reject_reserved_name(name: str) -> None:
     """Raise GameError if the seed in a name such as `textworld:coin?level=1&seed=5` is reserved."""
-    seed = re.search(r"[?&]seed=([0-9]{1,20})(?![0-9])", name)
-    if seed and int(seed[1]) in RESERVED:
+    match = re.search(r"[?&]seed=([0-9]{1,20})(?![0-9])", name)
+    if match and int(match[1]) in RESERVED:
         raise _error(name)
 
 

@@ -1,7 +1,7 @@
 """Text-Nav, rebuilt from its description in the LMRL-Gym paper (Abdulhai et al. 2023, arXiv 2311.18232, C.2).
 
-* From the paper: 10 named rooms, a random first room, the task, its reward of 1, and the texts of the turns.
-* Ours: the map, eight of the names, the furniture, other things, the turn limit, drawn houses, and the last text.
+* Defined by the paper: 10 named rooms, a random first room, the task, its reward of 1, and the texts of the turns.
+* Added here: the map, eight room names, the furniture, other things, the turn limit, random houses, and the last text.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
-"""The rooms of the fixed house by position. Positions 0-4 form a row from west to east, and 5-9 a row south of it."""
-PATHS = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
-         (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
-"""The passages (a, direction, b). Position b lies in this direction from position a."""
+"""The rooms of `house=fixed` by position. Positions 0-4 form a row from west to east, and 5-9 a row to its south."""
+PASSAGES = ((0, "east", 1), (1, "east", 2), (2, "east", 3), (3, "east", 4), (0, "south", 5), (1, "south", 6),
+            (2, "south", 7), (3, "south", 8), (4, "south", 9), (8, "east", 9))  # fmt: skip
+"""The passages (a, direction, b). The room at position b lies in this direction from the room at position a."""
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
-WAYS = (*PATHS, *((other, OPPOSITE[direction], one) for one, direction, other in PATHS))
+DIRECTED_PASSAGES = (*PASSAGES, *((b, OPPOSITE[direction], a) for a, direction, b in PASSAGES))
 FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     # room: (piece of furniture, s for a supporter or c for a closed container, the things on or in it)
     "garden": ("bench", "s", ("glove",)),
@@ -37,9 +37,9 @@ FURNITURE: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "office": ("desk", "s", ("book", "pen")),
     "bathroom": ("sink", "s", ("soap bar",)),
 }
-FOOD, FROM, INTO = "stale food", "living room", "kitchen"  # the word tokenizer reads `stale` as [UNK]
-OBJECTIVE = f"Take the {FOOD} from the {FROM} and put it into the fridge in the {INTO}."
-PARTS = ("description", "inventory")  # the infos from which `state` makes the text of a turn
+FOOD, SOURCE_ROOM, TARGET_ROOM = "stale food", "living room", "kitchen"  # the word tokenizer reads `stale` as [UNK]
+OBJECTIVE = f"Take the {FOOD} from the {SOURCE_ROOM} and put it into the fridge in the {TARGET_ROOM}."
+TURN_TEXT_INFOS = ("description", "inventory")  # the infos from which `turn_text` makes its text
 # descriptions in Inform 7, which has no nested conditions
 SUPPORTER = (
     "There is a {name} here. [if there is something on the {key}]On it: [a list of things on the {key}]."
@@ -53,9 +53,9 @@ CONTAINER = (
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
-    """Return TextWorld's game before compilation.
+    """Return TextWorld's `Game`. It is not compiled.
 
-    The seed of `options` determines the first room and, for `house=drawn`, the positions of the rooms.
+    The seed of `options` determines the player's first room and, for `house=drawn`, the positions of the rooms.
     """
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
@@ -67,8 +67,8 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
         rng.shuffle(names)
     maker = GameMaker(options)
     rooms = [maker.new_room(name) for name in names]
-    for one, direction, other in PATHS:
-        maker.connect(rooms[one].exits[direction], rooms[other].exits[OPPOSITE[direction]])
+    for position, direction, neighbour in PASSAGES:
+        maker.connect(rooms[position].exits[direction], rooms[neighbour].exits[OPPOSITE[direction]])
     things: dict[str, Any] = {}
     for name, room in zip(names, rooms, strict=True):
         _furnish(maker, room, FURNITURE.get(name), things)
@@ -82,24 +82,24 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
     return game
 
 
-def state(response: EngineResponse, observed: Value) -> str:
-    """Return the text of a turn or, after the end, the game's own response.
+def turn_text(response: EngineResponse, observed: Value) -> str:
+    """Return the text that the agent gets after a turn. At the end, this is the game's own text.
 
-    `observed` is `full`, or `part` for a text without the room's name and the inventory.
+    If `observed` is `part`, the text lacks the room's name and the inventory.
     """
     if response.won or response.lost:
         return response.text
     assert response.description is not None and response.inventory is not None
-    room, _, here = response.description.partition("\n")
-    parts = (room, response.inventory, here) if observed == "full" else (here,)
+    room, _, contents = response.description.partition("\n")
+    parts = (room, response.inventory, contents) if observed == "full" else (contents,)
     return "\n".join(part.strip() for part in parts)
 
 
-def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
-    exits = ", ".join(sorted(direction for direction, way in room.exits.items() if way.dest is not None))
-    furniture = ""
-    if piece is not None:
-        name, kind, contents = piece
+def _furnish(maker: Any, room: Any, furniture: tuple[str, str, tuple[str, ...]] | None, things: dict[str, Any]) -> None:
+    exits = ", ".join(sorted(direction for direction, room_exit in room.exits.items() if room_exit.dest is not None))
+    furniture_text = ""
+    if furniture is not None:
+        name, kind, contents = furniture
         holder = things[name] = maker.new(type=kind, name=name)
         room.add(holder)
         for item in contents:
@@ -107,24 +107,24 @@ def _furnish(maker: Any, room: Any, piece: tuple[str, str, tuple[str, ...]] | No
         holder.add(*(things[item] for item in contents))
         if kind == "c":
             holder.add_property("closed")
-        furniture = (SUPPORTER if kind == "s" else CONTAINER).format(name=name, key=holder.id)
-    room.infos.desc = f"{furniture}Exits: {exits}."
+        furniture_text = (SUPPORTER if kind == "s" else CONTAINER).format(name=name, key=holder.id)
+    room.infos.desc = f"{furniture_text}Exits: {exits}."
 
 
 def _walkthrough(names: Sequence[str], start: int) -> list[str]:
-    """Return the shortest solution from position `start`. `names` are the rooms by position."""
-    source, goal = names.index(FROM), names.index(INTO)
-    holder, into = FURNITURE[FROM][0], FURNITURE[INTO][0]
-    fetch = [*_way(start, source), f"take {FOOD} from {holder}"]
-    return [*fetch, *_way(source, goal), f"open {into}", f"insert {FOOD} into {into}"]
+    """Return the shortest solution. `names[i]` is the room at position i."""
+    source, target = names.index(SOURCE_ROOM), names.index(TARGET_ROOM)
+    holder, container = FURNITURE[SOURCE_ROOM][0], FURNITURE[TARGET_ROOM][0]
+    fetch = [*_shortest_path(start, source), f"take {FOOD} from {holder}"]
+    return [*fetch, *_shortest_path(source, target), f"open {container}", f"insert {FOOD} into {container}"]
 
 
-def _way(start: int, end: int) -> list[str]:
-    ways: dict[int, list[str]] = {start: []}
+def _shortest_path(start: int, end: int) -> list[str]:
+    paths: dict[int, list[str]] = {start: []}
     queue = [start]
-    for place in queue:
-        for one, direction, other in WAYS:
-            if one == place and other not in ways:
-                ways[other] = [*ways[place], f"go {direction}"]
-                queue.append(other)
-    return ways[end]
+    for position in queue:
+        for source, direction, neighbour in DIRECTED_PASSAGES:
+            if source == position and neighbour not in paths:
+                paths[neighbour] = [*paths[position], f"go {direction}"]
+                queue.append(neighbour)
+    return paths[end]

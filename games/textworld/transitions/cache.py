@@ -18,8 +18,8 @@ from games.textworld.transitions.engine import CachedEngine
 from games.textworld.transitions.graph import GRAPH_BYTES, TransitionGraph
 from games.textworld.transitions.nodes import Clock
 
-BUDGET, AUDIT, STATES = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
-CHOICES = ("read", "share", "off")
+BUDGET_VARIABLE, AUDIT_VARIABLE, STATES_VARIABLE = "ACTDE_MEMORY", "ACTDE_AUDIT", "ACTDE_STATES"
+STATES_CHOICES = ("read", "share", "off")
 DEFAULT_MB = 1024
 # every `EVICTION_INTERVAL` misses, a cache above its budget is shrunk to `EVICTION_TARGET` times the budget
 EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
@@ -46,22 +46,22 @@ class TransitionCache:
         if graph is None:
             graph = TransitionGraph(story, infos)
             if states_choice() != "off":
-                for path in (persistence.beside(story), persistence.in_cache(digest, graph.infos)):
+                for path in (persistence.crawled_path(story), persistence.shared_path(digest, graph.infos)):
                     persistence.load(graph, digest, path)
             with self._lock:
                 graph = self._graphs.setdefault(key, graph)
         stock = partial(StockEngine, story, infos, fast=True)
-        return CachedEngine(graph, stock, is_audited=self._is_audited, on_miss=self._on_miss)
+        return CachedEngine(graph, stock, is_audited=self._audit_next, on_miss=self._on_miss)
 
     def save(self) -> None:
         """Write all graphs to the cache folder if ACTDE_STATES is `share`."""
         if not self._graphs or states_choice() != "share":
             return
         for (digest, infos), graph in list(self._graphs.items()):
-            persistence.save(graph, digest, persistence.in_cache(digest, infos))
+            persistence.save(graph, digest, persistence.shared_path(digest, infos))
 
-    def _is_audited(self) -> bool:
-        """Return whether to audit the next episode. Audits are evenly spaced."""
+    def _audit_next(self) -> bool:
+        """Count an episode, and return whether to audit it."""
         share = audit_share()
         with self._lock:
             self._episodes += 1
@@ -79,14 +79,14 @@ class TransitionCache:
             self._evict(graphs, budget, used)
 
     def _evict(self, graphs: Sequence[TransitionGraph], budget: int, used: int) -> None:
-        fixed = GRAPH_BYTES * len(graphs)
+        fixed_bytes = GRAPH_BYTES * len(graphs)
         stamps = sorted(((n.stamp, n.size) for g in graphs for n in list(g.nodes.values())), reverse=True)
         # the fraction of the evictable bytes that nodes occupy without their edges, which are evicted with them
-        node_share = sum(size for _, size in stamps) / max(1, used - fixed)
-        left, stamp = max(0, EVICTION_TARGET * budget - fixed) * node_share, 0
+        node_share = sum(size for _, size in stamps) / max(1, used - fixed_bytes)
+        remaining, stamp = max(0, EVICTION_TARGET * budget - fixed_bytes) * node_share, 0
         for stamp, size in stamps:  # noqa: B007  # the least recently used nodes come last
-            left -= size
-            if left < 0:
+            remaining -= size
+            if remaining < 0:
                 break
         for graph in graphs:
             graph.evict(stamp + 1)
@@ -102,27 +102,27 @@ atexit.register(PROCESS_CACHE.save)
 
 def budget_bytes() -> int:
     """Return the memory budget in bytes. Raise GameError if ACTDE_MEMORY is invalid."""
-    text = os.environ.get(BUDGET, "") or str(DEFAULT_MB)
+    text = os.environ.get(BUDGET_VARIABLE, "") or str(DEFAULT_MB)
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise GameError(f"{BUDGET}={text}: expected a whole number of MB from 1 to 1000000")
+        raise GameError(f"{BUDGET_VARIABLE}={text}: expected a whole number of MB from 1 to 1000000")
     return int(text) * 1_000_000
 
 
 def states_choice() -> str:
     """Return the value of ACTDE_STATES. Raise GameError if it is invalid."""
-    text = os.environ.get(STATES, "") or CHOICES[0]
-    if text not in CHOICES:
-        raise GameError(f"{STATES}={text}: expected one of {', '.join(CHOICES)}")
+    text = os.environ.get(STATES_VARIABLE, "") or STATES_CHOICES[0]
+    if text not in STATES_CHOICES:
+        raise GameError(f"{STATES_VARIABLE}={text}: expected one of {', '.join(STATES_CHOICES)}")
     return text
 
 
 def audit_share() -> float:
     """Return the fraction of episodes to audit. Raise GameError if ACTDE_AUDIT is invalid."""
-    text = os.environ.get(AUDIT, "") or "0"
+    text = os.environ.get(AUDIT_VARIABLE, "") or "0"
     try:
         share = float(text)
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise GameError(f"{AUDIT}={text}: expected a share from 0 to 1")
+        raise GameError(f"{AUDIT_VARIABLE}={text}: expected a share from 0 to 1")
     return share

@@ -1,4 +1,4 @@
-"""Fill the transition graph of a small game in advance, by a breadth-first search."""
+"""Crawl a small game: fill its transition graph in advance, by a breadth-first search."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,27 +29,28 @@ def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], 
         crawled = crawl(graph, limit, on_state)
     finally:
         graph.release()
-    persistence.write(graph, files_hash(story), persistence.beside(story))
+    persistence.write(graph, files_hash(story), persistence.crawled_path(story))
     return crawled
 
 
 def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
     """Play every admissible command in every reachable state. Stop after `limit` states.
 
-    `on_state` is called with the numbers of states found and finished. `graph` must not contain nodes from a file.
+    `on_state` is called with (number of states found, number of states finished). `graph` must not contain nodes from a
+    file.
     """
-    found, keys, answers = [graph.root], {graph.root.key}, 0
-    for number, node in enumerate(islice(found, limit), 1):
+    nodes, keys, answers = [graph.root], {graph.root.key}, 0
+    for finished, node in enumerate(islice(nodes, limit), 1):
         for command in node.admissible_commands:
             assert node.state is not None  # only nodes that were loaded from a file have no state
             edge = graph.expand(node, node.state, command)
             if edge is None:  # for example, the parser asks a question
                 continue
             answers += 1
-            if edge.node is not None and edge.node.key not in keys:
-                keys.add(edge.node.key)
-                found.append(edge.node)
+            if edge.target is not None and edge.target.key not in keys:
+                keys.add(edge.target.key)
+                nodes.append(edge.target)
         if on_state is not None:
-            on_state(len(found), number)
-    complete = len(found) <= limit and answers == sum(len(node.admissible_commands) for node in found)
-    return Crawled(states=len(found), answers=answers, complete=complete)
+            on_state(len(nodes), finished)
+    complete = len(nodes) <= limit and answers == sum(len(node.admissible_commands) for node in nodes)
+    return Crawled(states=len(nodes), answers=answers, complete=complete)

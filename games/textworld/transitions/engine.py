@@ -1,7 +1,8 @@
 """An engine that caches the responses of a game in a transition graph.
 
 * An exact state determines the rest of an episode. It includes the interpreter's memory.
-* A node stands for many exact states. A plain command has the same response in all of them.
+* A node stands for many exact states. A context-independent command has the same response in all of them.
+* The stock engine is TextWorld's own environment. In an audited episode, it plays each command too.
 """
 
 import warnings
@@ -9,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 from games.textworld.engines.protocol import Engine, EngineResponse
-from games.textworld.transitions.graph import TransitionGraph, is_plain
+from games.textworld.transitions.graph import TransitionGraph, is_context_independent
 from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 
 
 class CachedEngine(Engine):
     """Plays one episode at a time with `graph`, which many engines may share.
 
-    * `is_audited`: returns whether TextWorld's own environment must play the new episode too.
+    * `make_stock`: creates the stock engine.
+    * `is_audited`: returns whether to audit the new episode.
     * `on_miss`: called for every command without an edge.
     """
 
@@ -33,7 +35,7 @@ class CachedEngine(Engine):
         # steps with and without a cached response, commands played again, responses compared with TextWorld's
         self.counts = {"hits": 0, "misses": 0, "replayed": 0, "audited": 0}
         self._node: Node | None = None
-        self._exact, self._exact_at = graph.start, 0  # the exact state after this number of commands
+        self._exact_state, self._exact_index = graph.start, 0  # the exact state after this number of commands
         self._commands: list[str] = []
         self._moves = 0
         self._stock: Engine | None = None
@@ -42,7 +44,7 @@ class CachedEngine(Engine):
 
     def reset(self) -> EngineResponse:
         graph = self._graph
-        self._node, self._exact, self._exact_at = graph.root, graph.start, 0
+        self._node, self._exact_state, self._exact_index = graph.root, graph.start, 0
         self._commands, self._moves = [], graph.start.moves
         if self._closed:
             self._closed = False
@@ -76,22 +78,22 @@ class CachedEngine(Engine):
     def _follow(self, edge: Edge, command: str) -> EngineResponse:
         self._commands.append(command)
         self._moves += edge.turns
-        node = self._node = edge.node
+        node = self._node = edge.target
         self.counts["hits"] += 1
         if node is not None:
             node.stamp = Clock.now
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command without an edge. Add the edge if possible."""
+        """Play a command that has no edge. Add this edge if possible."""
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
-        plain = is_plain(command) or (node is not None and command in node.admissible_commands)
-        if not plain and self._graph.looks:
+        independent = is_context_independent(command) or (node is not None and command in node.admissible_commands)
+        if not independent and self._graph.has_extras:
             self._stock_only = True  # until the next reset
             return self._step_with_stock(command)
-        if node is not None and plain:
+        if node is not None and independent:
             state = node.state or self._replay()
             if node.state is None:
                 if self._graph.state_key(state) != node.key:
@@ -106,52 +108,57 @@ class CachedEngine(Engine):
 
     def _play(self, command: str) -> EngineResponse:
         """Play a command from the exact state of this episode, without adding an edge."""
-        graph, before = self._graph, self._replay()
-        output, after = graph.play(before, command)
-        node = None if output.ended else graph.get_or_create_node(after)
+        graph, state_before = self._graph, self._replay()
+        output, state_after = graph.play(state_before, command)
+        node = None if output.ended else graph.get_or_create_node(state_after)
         if node is not None:
-            after = replace(after, extras=node.extras)
-        response, after = graph.response_to(before, command, output, after)
+            state_after = replace(state_after, extras=node.extras)
+        response, state_after = graph.response_to(state_before, command, output, state_after)
         self._commands.append(command)
-        self._node, self._exact, self._exact_at, self._moves = node, after, len(self._commands), after.moves
+        self._node, self._moves = node, state_after.moves
+        self._exact_state, self._exact_index = state_after, len(self._commands)
         return response
 
     def _replay(self) -> EngineState:
         """Return the exact state of this episode."""
-        state = self._exact
-        for command in self._commands[self._exact_at :]:
+        state = self._exact_state
+        for command in self._commands[self._exact_index :]:
             _, state = self._graph.play(state, command)
             self.counts["replayed"] += 1
         if self._node is not None:
             state = replace(state, extras=self._node.extras)
-        self._exact, self._exact_at = state, len(self._commands)
+        self._exact_state, self._exact_index = state, len(self._commands)
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in the stock engine and, in an audited episode, also in the graph."""
+        """Play a command in the stock engine. In an audited episode, also play it in the graph."""
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()
-            for before in self._commands:
-                self._stock.step(before)
+            for earlier_command in self._commands:
+                self._stock.step(earlier_command)
         self._stock_only = self._stock_only or self._graph.invalid_reason is not None
         if self._stock_only:
             self._commands.append(command)
             return self._stock.step(command)
         edge = None if self._node is None else self._node.edges.get(command)
-        ours = self._expand(command) if edge is None else self._follow(edge, command)
+        cached_response = self._expand(command) if edge is None else self._follow(edge, command)
         if self._stock_only:  # `_expand` has already played the command in the stock engine
-            return ours
-        return self._audit(ours, self._stock.step(command))
+            return cached_response
+        return self._audit(cached_response, self._stock.step(command))
 
-    def _audit(self, ours: EngineResponse, theirs: EngineResponse) -> EngineResponse:
+    def _audit(self, cached_response: EngineResponse, stock_response: EngineResponse) -> EngineResponse:
         if self._stock_only:
-            return theirs
+            return stock_response
         self.counts["audited"] += 1
-        if ours != theirs:
-            names = [f.name for f in fields(ours) if getattr(ours, f.name) != getattr(theirs, f.name)]
+        if cached_response != stock_response:
+            names = [
+                field.name
+                for field in fields(cached_response)
+                if getattr(cached_response, field.name) != getattr(stock_response, field.name)
+            ]
             self._invalidate(f"after {self._commands!r} {', '.join(names)} differed from TextWorld's own")
-        return theirs
+        return stock_response
 
     def _invalidate(self, reason: str) -> None:
         self._stock_only = True

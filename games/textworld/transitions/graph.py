@@ -1,6 +1,7 @@
-"""The transition graph of one game. A node is a state of the game, and an edge is a command with its response.
+"""The transition graph of one game.
 
-The states of a node can differ in the number of turns and in the objects that pronouns refer to.
+An edge is a command with its response. A node stands for many exact states, which can differ in the number of turns and
+in the objects that pronouns refer to.
 """
 
 import hashlib
@@ -19,26 +20,26 @@ from games.textworld.upstream.interpreter import Interpreter, Output
 from games.textworld.upstream.start import load_record
 
 TURNS = re.compile(r"(?<=\bin )(\d+) (turns?\b(?!\()|turn\(s\))")
-NOT_PLAIN = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
+CONTEXT_WORDS = frozenset(("it", "them", "him", "her", "this", "that", "these", "those", "one", "ones", "score"))
 GRAPH_BYTES = 1_100_000  # the approximate size of an empty graph
 
 
-def is_plain(command: str) -> bool:
+def is_context_independent(command: str) -> bool:
     """Return whether `command` contains neither a pronoun nor `score`.
 
-    Its response is then the same in all states of a node.
+    If so, the command has the same response in all exact states of a node.
     """
-    return NOT_PLAIN.isdisjoint(command.split())
+    return CONTEXT_WORDS.isdisjoint(command.split())
 
 
 class TransitionGraph:
-    """The graph of one game for one set of `infos`. It is thread-safe."""
+    """The transition graph of one game for one set of `infos`. It is thread-safe."""
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
         self.story, self.infos = story, tuple(infos)
         self._extras = tuple(name for name in ("inventory", "description") if name in infos)
         # with extras, TextWorld looks after every turn, which changes what "it" means; the graph looks once per node
-        self.looks = bool(self._extras)
+        self.has_extras = bool(self._extras)
         self.lock = threading.RLock()
         self.nodes: dict[bytes, Node] = {}
         self.bytes = GRAPH_BYTES  # the approximate size of the graph
@@ -48,7 +49,7 @@ class TransitionGraph:
         try:
             game = load_record(story)
             self._tracker = Tracker(game, policies=not {"policy_commands", "intermediate_reward"}.isdisjoint(infos))
-            interpreter = self._open()
+            interpreter = self._open_interpreter()
         except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
             raise GameError(f"{story}: TextWorld cannot read this game ({type(error).__name__})") from error
         self.game_info = game_info(game)
@@ -59,7 +60,7 @@ class TransitionGraph:
         self.opening = self.response_in(root, interpreter.opening, 0)
 
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
-        """Play a plain command in `state`, an exact state of `node`. Add the edge and return it.
+        """Play a context-independent command in `state`, an exact state of `node`. Add the edge and return it.
 
         Return None if the graph cannot store the response.
         """
@@ -67,12 +68,12 @@ class TransitionGraph:
             node = self._restore(node)
             if command in node.edges:
                 return node.edges[command]
-            output, after = self.play(state, command)
-            edge, turns = None, after.moves - state.moves
+            output, state_after = self.play(state, command)
+            edge, turns = None, state_after.moves - state.moves
             if output.ended:
-                response, _ = self.response_to(state, command, output, after)
-                edge = _last_edge(response, turns, after.moves)
-            elif (target := self.get_or_create_node(after)) is not None:
+                response, _ = self.response_to(state, command, output, state_after)
+                edge = _last_edge(response, turns, state_after.moves)
+            elif (target := self.get_or_create_node(state_after)) is not None:
                 reward = intermediate_reward(node.policy_commands, target.policy_commands, won=False, lost=False)
                 edge = Edge(self.response_in(target, output.text, reward), target, turns)
             if edge is not None and self.invalid_reason is None:
@@ -81,9 +82,9 @@ class TransitionGraph:
             return edge
 
     def play(self, state: EngineState, command: str) -> tuple[Output, EngineState]:
-        """Play a command in an exact state. Return the output and the next exact state."""
+        """Play a command in an exact state. Return (output, next exact state)."""
         with self.lock:
-            interpreter = self._open()
+            interpreter = self._open_interpreter()
             interpreter.load(state.snapshot)
             output = interpreter.step(command)
             game_state = self._tracker.advance(state.game_state, output.events)
@@ -93,9 +94,9 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of a state, or None if the interpreter does not wait for a command."""
+        """Return the node of `state`, or None if the interpreter does not wait for a command."""
         with self.lock:
-            interpreter = self._open()
+            interpreter = self._open_interpreter()
             if not interpreter.at_prompt(state.snapshot):
                 return None
             key = self.state_key(state)
@@ -105,7 +106,7 @@ class TransitionGraph:
                 if extras is None:
                     interpreter.load(state.snapshot)
                     extras = interpreter.describe(self._extras)
-                node = self.nodes[key] = self._node(key, state, extras)
+                node = self.nodes[key] = self._make_node(key, state, extras)
                 self.bytes += node.size
             self.attach_snapshot(node, state)
             node.stamp = Clock.now
@@ -120,35 +121,36 @@ class TransitionGraph:
                 self.bytes += state.snapshot.size
 
     def state_key(self, state: EngineState) -> bytes:
-        """Return the key of the state's node, a hash of 16 bytes."""
-        interpreter = self._open()
+        """Return the key of the node of `state`, a hash of 16 bytes."""
+        interpreter = self._open_interpreter()
         # not the whole memory, which has a turn counter; texts list things in the order of the object tree
         parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
         return hashlib.blake2b(b"%d " % state.score + b" ".join(parts), digest_size=16).digest()
 
     def response_to(
-        self, before: EngineState, command: str, output: Output, after: EngineState
+        self, state_before: EngineState, command: str, output: Output, state_after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """Compute the response to `command`, which leads from `before` to `after`, without storing it.
+        """Return (response to `command`, `state_after` with its `extras`). The graph does not store the response.
 
-        Return (response, `after` with its `extras`).
+        `command` leads from the exact state `state_before` to `state_after`.
         """
         with self.lock:
-            if after.extras is None:  # after the end, and before an answer to the parser, these texts cannot be printed
-                interpreter = self._open()
-                interpreter.load(before.snapshot)
+            # after the end, and before an answer to the parser, these texts cannot be printed
+            if state_after.extras is None:
+                interpreter = self._open_interpreter()
+                interpreter.load(state_before.snapshot)
                 interpreter.describe(self._extras)
                 extras = interpreter.step(command, self._extras).extras
-                after = replace(after, extras={**(before.extras or {}), **extras})
-            node = self._node(b"", after, after.extras or {})
-            policy = self._tracker.policy_commands(before.game_state)
+                state_after = replace(state_after, extras={**(state_before.extras or {}), **extras})
+            node = self._make_node(b"", state_after, state_after.extras or {})
+            policy = self._tracker.policy_commands(state_before.game_state)
             reward = intermediate_reward(policy, node.policy_commands, won=output.won, lost=output.lost)
-            return self.response_in(node, output.text, reward, won=output.won, lost=output.lost), after
+            return self.response_in(node, output.text, reward, won=output.won, lost=output.lost), state_after
 
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return a response with these values. All others come from `node`."""
+        """Return a response with these values. Its other values are those of `node`."""
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -162,18 +164,18 @@ class TransitionGraph:
         )
 
     def merge(self, nodes: Mapping[bytes, Node]) -> None:
-        """Add copies of the given nodes and edges that this graph lacks."""
+        """Copy from `nodes` (key -> node) all nodes and edges that this graph lacks."""
         with self.lock:
             for key, node in nodes.items():
                 if key not in self.nodes:
                     self.nodes[key] = replace(node, state=None, edges={}, stamp=Clock.now)
                     self.bytes += node.size
             for key, node in nodes.items():
-                mine = self.nodes[key]
+                own_node = self.nodes[key]
                 for command, edge in node.edges.items():
-                    if command not in mine.edges:
-                        target = None if edge.node is None else self.nodes[edge.node.key]
-                        mine.edges[command] = replace(edge, node=target)
+                    if command not in own_node.edges:
+                        target = None if edge.target is None else self.nodes[edge.target.key]
+                        own_node.edges[command] = replace(edge, target=target)
                         self.bytes += edge.size
 
     def acquire(self) -> None:
@@ -181,21 +183,21 @@ class TransitionGraph:
             self.users += 1
 
     def release(self) -> None:
-        """Remove one user. The interpreter is closed when none is left."""
+        """Remove one user. If no user remains, close the interpreter."""
         with self.lock:
             self.users -= 1
             if self.users == 0 and self._interpreter is not None:
                 self._interpreter.close()
                 self._interpreter = None
 
-    def evict(self, stamp: int) -> None:
-        """Remove all nodes with a lower stamp, and all edges to them. Keep the root."""
+    def evict(self, min_stamp: int) -> None:
+        """Remove all nodes with a stamp below `min_stamp`, and all edges to these nodes. The root stays."""
         with self.lock:
-            evicted = {key for key, node in self.nodes.items() if node.stamp < stamp and node is not self.root}
+            evicted = {key for key, node in self.nodes.items() if node.stamp < min_stamp and node is not self.root}
             for key in evicted:
                 self.nodes.pop(key).edges.clear()
             for node in self.nodes.values():
-                node.edges = {c: e for c, e in node.edges.items() if e.node is None or e.node.key not in evicted}
+                node.edges = {c: e for c, e in node.edges.items() if e.target is None or e.target.key not in evicted}
             self._tracker.clear_caches()
             self.bytes = GRAPH_BYTES + sum(n.size + sum(e.size for e in n.edges.values()) for n in self.nodes.values())
 
@@ -207,19 +209,19 @@ class TransitionGraph:
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return the graph's node with the key of `node`. Add `node` again if it was evicted."""
-        known = self.nodes.get(node.key)
-        if known is None:
-            known = self.nodes[node.key] = node
+        """Return this graph's node with the key of `node`. Add `node` again if it was evicted."""
+        own_node = self.nodes.get(node.key)
+        if own_node is None:
+            own_node = self.nodes[node.key] = node
             self.bytes += node.size
-        return known
+        return own_node
 
-    def _open(self) -> Interpreter:
+    def _open_interpreter(self) -> Interpreter:
         if self._interpreter is None:
             self._interpreter = Interpreter(self.story)
         return self._interpreter
 
-    def _node(self, key: bytes, state: EngineState, extras: dict[str, str]) -> Node:
+    def _make_node(self, key: bytes, state: EngineState, extras: dict[str, str]) -> Node:
         commands = self._tracker.admissible_commands(state.game_state)
         return Node(key, state.score, commands, self._tracker.policy_commands(state.game_state), extras, None)
 
@@ -227,10 +229,10 @@ class TransitionGraph:
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
     """Return the edge of a command that ends the game, or None if the graph cannot store it."""
     # the last text may state the number of turns, which differs between episodes; one `in N turns` can be replaced
-    text, counts = response.text, list(TURNS.finditer(response.text))
-    if not counts and not re.search(rf"\b{moves + 1}\b", text):
+    text, turn_counts = response.text, list(TURNS.finditer(response.text))
+    if not turn_counts and not re.search(rf"\b{moves + 1}\b", text):
         return Edge(response, None, turns)
-    if len(counts) != 1 or int(counts[0][1]) != moves + 1:
+    if len(turn_counts) != 1 or int(turn_counts[0][1]) != moves + 1:
         return None
-    unit = "turns" if counts[0][2] == "turn" else counts[0][2]
-    return Edge(response, None, turns, (text[: counts[0].start()], unit, text[counts[0].end() :]))
+    unit = "turns" if turn_counts[0][2] == "turn" else turn_counts[0][2]
+    return Edge(response, None, turns, (text[: turn_counts[0].start()], unit, text[turn_counts[0].end() :]))

@@ -17,7 +17,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The exact state of an episode, which determines all later responses."""
+    """The exact state of an episode. It determines all later responses."""
 
     snapshot: Snapshot
     game_state: GameState
@@ -48,20 +48,20 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Edge:
-    """The response to one command in one node."""
+    """An edge of the transition graph: the response to one command in one node."""
 
     response: EngineResponse
-    node: Node | None  # the next node, or None if the game ends
+    target: Node | None  # the next node, or None if the game ends
     turns: int  # the number of turns that the command takes, 0 or 1
     # if the last text contains `in N turns`: the text before N, the unit, and the text after the unit
     text_around_turns: tuple[str, str, str] | None = None
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the last response, with `moves` + 1 as the number of turns in its text."""
+        """Return the response that ends the game. Its text states `moves` + 1 as the number of turns."""
         assert self.text_around_turns is not None
-        before, unit, after = self.text_around_turns  # older versions of TextWorld print the unit `turn(s)`
+        text_before, unit, text_after = self.text_around_turns  # older versions of TextWorld print the unit `turn(s)`
         unit = "turn" if (moves, unit) == (0, "turns") else unit
-        return replace(self.response, text=f"{before}{moves + 1} {unit}{after}")
+        return replace(self.response, text=f"{text_before}{moves + 1} {unit}{text_after}")
 
     @property
     def size(self) -> int:

@@ -1,7 +1,7 @@
 """Store transition graphs in files that processes share.
 
-A file is compressed with gzip. Its first line is a JSON object with the SHA-256 of the rest, which is a `_Content`.
-Snapshots of the interpreter are not stored.
+A file is compressed with gzip. Its first line is a JSON object with the SHA-256 of the other bytes, which are a
+`_Content` in JSON. Snapshots of the interpreter are not stored.
 """
 
 import gzip
@@ -33,7 +33,7 @@ ADVICE = f"free some space, or name a writable folder in the environment variabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending(EngineResponse):
-    """The last response of a game. `counted` holds `Edge.text_around_turns`."""
+    """The response that ends a game. `counted` holds `Edge.text_around_turns`."""
 
     counted: tuple[str, str, str] | None
 
@@ -46,7 +46,7 @@ _Node = tuple[str, int, list[int], list[int] | None, dict[str, int], list[_Edge]
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The transitions of one game. Commands, texts and nodes are referred to by their indices."""
+    """The transitions of one game. Commands and texts are indices into `texts`. Next nodes are indices into `nodes`."""
 
     texts: list[str]
     nodes: list[_Node]
@@ -59,19 +59,19 @@ def _content() -> "TypeAdapter[_Content]":
     return TypeAdapter(_Content)
 
 
-def beside(story: Path) -> Path:
-    """Return the path of a crawled game's file."""
+def crawled_path(story: Path) -> Path:
+    """Return the path of the file beside `story` to which a crawl writes."""
     return story.with_suffix(SUFFIX)
 
 
-def in_cache(digest: str, infos: Sequence[str]) -> Path:
-    """Return the path of a game's file in the cache folder. `digest` comes from `files_hash`."""
+def shared_path(digest: str, infos: Sequence[str]) -> Path:
+    """Return the path of a game's file in the cache folder. `digest` is the result of `files_hash`."""
     name = hashlib.sha256(json.dumps([digest, *infos]).encode()).hexdigest()
     return files.cache_folder("states") / f"{name[:32]}{SUFFIX}"
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Load the file at `path` into `graph`, then replace the file by the whole graph."""
+    """Add the transitions in the file at `path` to `graph`. Then write the whole graph to this file."""
     if graph.invalid_reason is not None:
         return
     with files.disk_errors("write the cached transitions of the game", ADVICE), files.building(path):
@@ -82,23 +82,23 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
     """Write the transitions of `graph` to a file, atomically."""
     with graph.lock:
-        rest = json.dumps(_pack(graph), separators=(",", ":")).encode()
-    head = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(rest).hexdigest()}).encode()
+        content = json.dumps(_pack(graph), separators=(",", ":")).encode()
+    header = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(content).hexdigest()}).encode()
     with files.disk_errors("write the cached transitions of the game", ADVICE):
-        files.atomic_write(path, gzip.compress(head + b"\n" + rest, compresslevel=6, mtime=0))
+        files.atomic_write(path, gzip.compress(header + b"\n" + content, compresslevel=6, mtime=0))
 
 
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
-    """Add the transitions in a file to `graph`. Return False if the file is missing or does not fit."""
+    """Add the transitions in a file to `graph`. Return False if the file is missing, damaged, or from another game."""
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
-        head, _, rest = data.partition(b"\n")
-        header = json.loads(head)
-        intact = isinstance(header, dict) and header.pop("sha256", None) == hashlib.sha256(rest).hexdigest()
+        header_line, _, content = data.partition(b"\n")
+        header = json.loads(header_line)
+        intact = isinstance(header, dict) and header.pop("sha256", None) == hashlib.sha256(content).hexdigest()
         if len(data) > MAX_BYTES or not intact or header != _header(graph, digest):
             return False
-        nodes = _unpack(graph, rest)
+        nodes = _unpack(graph, content)
     except (OSError, EOFError, ValueError, TypeError, LookupError, RecursionError, GameError):
         return False
     graph.merge(nodes)
@@ -112,55 +112,57 @@ def _header(graph: TransitionGraph, digest: str) -> dict[str, Any]:
 
 def _pack(graph: TransitionGraph) -> dict[str, Any]:
     texts: dict[str, int] = {}
-    order = {key: i for i, key in enumerate(sorted(graph.nodes))}
+    node_indices = {key: i for i, key in enumerate(sorted(graph.nodes))}
 
-    def number(text: str) -> int:
+    def text_index(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
     def edge(command: str, edge: Edge) -> list[Any]:
-        if edge.node is not None:
-            return [number(command), number(edge.response.text), order[edge.node.key], edge.turns,
+        if edge.target is not None:
+            return [text_index(command), text_index(edge.response.text), node_indices[edge.target.key], edge.turns,
                     edge.response.intermediate_reward]  # fmt: skip
-        return [number(command), {**asdict(edge.response), "counted": edge.text_around_turns}, edge.turns]
+        return [text_index(command), {**asdict(edge.response), "counted": edge.text_around_turns}, edge.turns]
 
     nodes = []
-    for key in order:
+    for key in node_indices:
         node = graph.nodes[key]
-        policy = None if node.policy_commands is None else [*map(number, node.policy_commands)]
-        extras = {name: number(text) for name, text in node.extras.items()}
-        edges = [edge(command, e) for command, e in node.edges.items() if e.node is None or e.node.key in order]
-        nodes.append([key.hex(), node.score, [*map(number, node.admissible_commands)], policy, extras, edges])
+        policy = None if node.policy_commands is None else [*map(text_index, node.policy_commands)]
+        extras = {name: text_index(text) for name, text in node.extras.items()}
+        edges = [
+            edge(command, e) for command, e in node.edges.items() if e.target is None or e.target.key in node_indices
+        ]
+        nodes.append([key.hex(), node.score, [*map(text_index, node.admissible_commands)], policy, extras, edges])
     return {"texts": list(texts), "nodes": nodes}
 
 
 def _unpack(graph: TransitionGraph, data: bytes) -> dict[bytes, Node]:
-    """Return the nodes by key. Raise an exception that `load` catches if `data` is no valid `_Content`."""
+    """Return a dict: key -> node. If `data` is no valid `_Content`, raise one of the exceptions that `load` catches."""
     content = _content().validate_json(data, strict=True)
     texts = [*map(sys.intern, content.texts)]
     command_filter = CommandFilter(graph.game_info.command_templates)
-    commands = {number: text for number, text in enumerate(texts) if command_filter.may_pass(text)}
+    commands = {index: text for index, text in enumerate(texts) if command_filter.may_pass(text)}
 
-    def command_list(numbers: Sequence[int]) -> tuple[str, ...]:
-        return tuple(commands[number] for number in numbers)
+    def command_list(indices: Sequence[int]) -> tuple[str, ...]:
+        return tuple(commands[index] for index in indices)
 
     nodes: list[Node] = []
     for key, score, admissible, policy, extras, _ in content.nodes:
         policy_commands = None if policy is None else command_list(policy)
-        texts_of = {name: texts[number] for name, number in extras.items()}
-        nodes.append(Node(bytes.fromhex(key), score, command_list(admissible), policy_commands, texts_of, None))
+        extra_texts = {name: texts[index] for name, index in extras.items()}
+        nodes.append(Node(bytes.fromhex(key), score, command_list(admissible), policy_commands, extra_texts, None))
     for node, (*_, edges) in zip(nodes, content.nodes, strict=True):
         for edge in edges:
             if len(edge) == 3:
                 fields = asdict(edge[1])
-                around = fields.pop("counted")
-                node.edges[commands[edge[0]]] = Edge(EngineResponse(**fields), None, edge[2], around)
+                text_around_turns = fields.pop("counted")
+                node.edges[commands[edge[0]]] = Edge(EngineResponse(**fields), None, edge[2], text_around_turns)
                 continue
-            number, text, target, turns, reward = edge
+            index, text, target, turns, reward = edge
             if target < 0:
                 raise ValueError("no such node")
             response = graph.response_in(nodes[target], texts[text], reward or 0)
-            node.edges[commands[number]] = Edge(response, nodes[target], turns)
-    by_key = {node.key: node for node in nodes}
-    if len(by_key) != len(nodes) or graph.root.key not in by_key:
+            node.edges[commands[index]] = Edge(response, nodes[target], turns)
+    nodes_by_key = {node.key: node for node in nodes}
+    if len(nodes_by_key) != len(nodes) or graph.root.key not in nodes_by_key:
         raise ValueError("not the nodes of this game")
-    return by_key
+    return nodes_by_key

@@ -1,7 +1,7 @@
 """All code that patches, bypasses or replaces parts of TextWorld 1.7.0 and Jericho 3.3.1.
 
-Only this folder uses private names of these packages. No replacement changes a result. ACTDE_ENGINE=stock turns off
-most patches that only save time.
+Only this folder uses private names of these packages. No replacement changes a result. If ACTDE_ENGINE is `stock`, most
+of the patches that only save time are turned off.
 
 * A record is the `.json` file in which TextWorld describes a game.
 * A trace is a line in which the interpreter reports an action.
@@ -19,11 +19,14 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine`, by default the value of ACTDE_ENGINE or `cached`. Raise GameError for an unknown name."""
-    name = f"{VARIABLE}=" if engine is None else "engine="
+    """Return `engine` or, if it is None, the value of ACTDE_ENGINE, by default `cached`.
+
+    Raise GameError if the name is unknown.
+    """
+    prefix = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
-        raise GameError(f"{name}{engine}: expected one of {', '.join(ENGINES)}")
+        raise GameError(f"{prefix}{engine}: expected one of {', '.join(ENGINES)}")
     return engine
 
 

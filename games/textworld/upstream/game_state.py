@@ -35,7 +35,7 @@ class GameState:
 
 
 class Tracker:
-    """Tracks the state of one game. With `policies`, it also computes the commands that win."""
+    """Computes the states of one game. If `policies` is true, it also computes the commands that win."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -46,18 +46,18 @@ class Tracker:
         self._commands: dict[int, tuple[str, Action]] = {}
         self._traces: dict[int, tuple[str, Action]] = {}
         self._quests = QuestTracker(game, policies=policies)
-        groups: dict[Any, set[Any]] = {}
+        fact_sets: dict[Any, set[Any]] = {}
         for fact in game.world.facts:
-            groups.setdefault(fact.signature, set()).add(fact)
-        facts = {signature: frozenset(group) for signature, group in groups.items()}
-        total = sum(map(_fact_hash, game.world.facts)) % MODULUS
+            fact_sets.setdefault(fact.signature, set()).add(fact)
+        facts = {signature: frozenset(fact_set) for signature, fact_set in fact_sets.items()}
+        facts_hash = sum(map(_fact_hash, game.world.facts)) % MODULUS
         quests = self._quests.advance(self._quests.quests, None, facts)
-        self.start = self._state(facts, total, self._applicable(facts, None, ()), quests)
+        self.start = self._make_state(facts, facts_hash, self._applicable_actions(facts, None, ()), quests)
 
     def advance(self, state: GameState, events: Iterable[str]) -> GameState:
-        """Return the state after the actions in `events`, which the interpreter has reported."""
+        """Return the state after `events`, the names of the actions that the interpreter has traced."""
         for event in events:
-            action = self._detect(event, state.actions)
+            action = self._detect_action(event, state.actions)
             if action is not None:
                 state = self._apply(state, action)
         return state
@@ -74,39 +74,46 @@ class Tracker:
         return tuple(sorted({self._command(action) for actions in state.actions for action in actions}))
 
     def policy_commands(self, state: GameState) -> tuple[str, ...] | None:
-        """Return the commands that win, or None if the game is over or none are known."""
+        """Return commands that win, or None if the game is over or no such commands are known."""
         return self._quests.policy_commands(state.quests)
 
     def _apply(self, state: GameState, action: Action) -> GameState:
         """Reimplement TextWorld's `GameProgression.update`."""
-        facts, total = dict(state.facts_by_signature), state.facts_hash
+        facts, facts_hash = dict(state.facts_by_signature), state.facts_hash
         changed = {fact.signature for fact in action.removed}
         for fact in action.added:
-            before = facts.get(fact.signature, frozenset())
-            if fact not in before:
-                facts[fact.signature] = before | {fact}
-                total += _fact_hash(fact)
+            earlier_facts = facts.get(fact.signature, frozenset())
+            if fact not in earlier_facts:
+                facts[fact.signature] = earlier_facts | {fact}
+                facts_hash += _fact_hash(fact)
                 changed.add(fact.signature)
         for fact in action.removed:
             facts[fact.signature] = facts[fact.signature] - {fact}
-            total -= _fact_hash(fact)
-        actions = self._applicable(facts, changed, state.actions)
+            facts_hash -= _fact_hash(fact)
+        actions = self._applicable_actions(facts, changed, state.actions)
         quests = self._quests.advance(state.quests, action, facts)
-        return self._state(facts, total % MODULUS, actions, quests)
+        return self._make_state(facts, facts_hash % MODULUS, actions, quests)
 
-    def _state(self, facts: FactsBySignature, total: int, actions: Any, quests: tuple[QuestProgress, ...]) -> GameState:
-        key = hashlib.blake2b(total.to_bytes(16, "big"), digest_size=16)
+    def _make_state(
+        self, facts: FactsBySignature, facts_hash: int, actions: Any, quests: tuple[QuestProgress, ...]
+    ) -> GameState:
+        key = hashlib.blake2b(facts_hash.to_bytes(16, "big"), digest_size=16)
         for quest in quests:
             key.update(quest.key)
-        return GameState(facts, total, actions, quests, key.digest())
+        return GameState(facts, facts_hash, actions, quests, key.digest())
 
-    def _applicable(
-        self, facts: FactsBySignature, changed: set[Any] | None, before: Sequence[tuple[Action, ...]]
+    def _applicable_actions(
+        self, facts: FactsBySignature, changed: set[Any] | None, previous_actions: Sequence[tuple[Action, ...]]
     ) -> tuple[tuple[Action, ...], ...]:
-        """Return the actions of each rule. A rule without `changed` signatures keeps its actions in `before`."""
+        """Return the applicable actions of each rule. If `changed` is None, compute them all.
+
+        Otherwise, a rule without a signature in `changed` keeps its entry of `previous_actions`.
+        """
         logic = self._kb.logic
         return tuple(
-            rule.actions(logic, facts) if changed is None or rule.signatures & changed or rule.unbound else before[i]
+            rule.actions(logic, facts)
+            if changed is None or rule.signatures & changed or rule.has_unbound_placeholder
+            else previous_actions[i]
             for i, rule in enumerate(self._rules)
         )
 
@@ -115,15 +122,17 @@ class Tracker:
             self._commands[id(action)] = (self._inform7.gen_commands_from_actions([action])[0], action)
         return self._commands[id(action)][0]
 
-    def _trace(self, action: Action) -> str:
+    def _trace_name(self, action: Action) -> str:
         if id(action) not in self._traces:
             self._traces[id(action)] = (trace_name(self._inform7, self._kb.inform7_events, action), action)
         return self._traces[id(action)][0]
 
-    def _detect(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
+    def _detect_action(self, event: str, actions_by_rule: Sequence[tuple[Action, ...]]) -> Action | None:
         """Reimplement TextWorld's `Inform7Game.detect_action`."""
-        fitting = (a for actions in actions_by_rule for a in actions if self._trace(a) == event.lower())
-        return max(fitting, key=lambda action: len(action.preconditions), default=None)
+        matching_actions = (
+            action for actions in actions_by_rule for action in actions if self._trace_name(action) == event.lower()
+        )
+        return max(matching_actions, key=lambda action: len(action.preconditions), default=None)
 
 
 @lru_cache(maxsize=100_000)

@@ -12,11 +12,11 @@ import numpy as np
 from games.errors import GameError
 from games.textworld.upstream.start import prepare_jericho, traced_events
 
-EXTRA = "tw-extra-infos {}"
-NUMBERS = ("moves", "score")
+EXTRA_INFO_COMMAND = "tw-extra-infos {}"
+COUNTERS = ("moves", "score")
 # The layout of the object table in version 8 of the Z-machine, in bytes: the position of its address in the header, the
 # size of the defaults before its first entry, the size of an entry, and the parent, sibling and child in an entry.
-TABLE_AT, DEFAULTS, ENTRY, LINKS = 10, 126, 14, range(6, 12)
+TABLE_ADDRESS, DEFAULTS_SIZE, ENTRY_SIZE, LINK_OFFSETS = 10, 126, 14, range(6, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Snapshot:
 
 
 class Interpreter:
-    """Interprets one story, a `.z8` file whose name begins with `tw-`. Not thread-safe."""
+    """Plays one story, a `.z8` file whose name begins with `tw-`. It is not thread-safe."""
 
     def __init__(self, story: Path) -> None:
         import jericho
@@ -68,8 +68,8 @@ class Interpreter:
         self.opening, _ = self._frotz.reset()
         self._current: Snapshot | None = None  # None if a command was sent since the last `save` or `load`
         # from now on, the game prints these values after every turn
-        for command in (*map(EXTRA.format, NUMBERS), "tw-trace-actions"):
-            output = _parse(self._send(command), NUMBERS)
+        for command in (*map(EXTRA_INFO_COMMAND.format, COUNTERS), "tw-trace-actions"):
+            output = _parse_output(self._send(command), COUNTERS)
         if output.score is None or output.moves is None:
             raise GameError(f"{story}: TextWorld cannot read this game (it prints no score)")
         self.score, self.moves = output.score, output.moves
@@ -79,25 +79,25 @@ class Interpreter:
         self.start = self.save()
 
     def step(self, command: str, extras: tuple[str, ...] = ()) -> Output:
-        """Play one command. After `describe(names)`, pass `names` as `extras` until the next `load`."""
-        return _parse(self._send(command), (*extras, *NUMBERS))
+        """Play one command. After `describe(names)`, `extras` must equal `names` until the next `load`."""
+        return _parse_output(self._send(command), (*extras, *COUNTERS))
 
     def describe(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Return the `description`, the `inventory` or both. The game prints them at every turn until `load`."""
+        """Return `description`, `inventory` or both by name. The game prints these texts at every turn until `load`."""
         texts: dict[str, str] = {}
         for name in names:
-            texts |= _parse(self._send(EXTRA.format(name)), (name,)).extras
+            texts |= _parse_output(self._send(EXTRA_INFO_COMMAND.format(name)), (name,)).extras
         return texts
 
     def save(self) -> Snapshot:
         ram, *registers = self._frotz.get_state()
         addresses = np.flatnonzero(ram != self._base)
-        shared = tuple(_share(new, old) for new, old in zip(registers, self._registers, strict=True))
+        shared = tuple(_reuse_if_equal(new, old) for new, old in zip(registers, self._registers, strict=True))
         self._current = Snapshot(addresses.astype(np.uint16), ram[addresses], shared)
         return self._current
 
     def load(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot from any interpreter of the same story."""
+        """Restore a snapshot of this or another interpreter of the same story."""
         if snapshot is not self._current:
             self._frotz.set_state((self._ram_of(snapshot), *snapshot.registers))
             self._current = snapshot
@@ -106,7 +106,7 @@ class Interpreter:
         self._frotz.close()
 
     def at_prompt(self, snapshot: Snapshot) -> bool:
-        """Return whether the interpreter waits for a command, not for an answer or a menu choice."""
+        """Return whether the interpreter waits for a command, and not for an answer or a menu choice."""
         return bool(snapshot.registers[1:5] == self._registers[1:5])  # a question is asked in nested calls
 
     def stack(self, snapshot: Snapshot) -> bytes:
@@ -115,7 +115,7 @@ class Interpreter:
         return b"" if stack is self._registers[0] else stack[2 * snapshot.registers[2] :].tobytes()
 
     def object_tree(self, snapshot: Snapshot) -> bytes:
-        """Return the parent, sibling and child of every object."""
+        """Return the bytes that store the parent, sibling and child of every object."""
         return bytes(self._ram_of(snapshot)[self._links].tobytes())
 
     def _ram_of(self, snapshot: Snapshot) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -128,31 +128,31 @@ class Interpreter:
         return str(self._frotz.frotz_lib.step(command.encode() + b"\n"), "cp1252")
 
 
-def _parse(text: str, names: tuple[str, ...]) -> Output:
+def _parse_output(text: str, names: tuple[str, ...]) -> Output:
     from textworld.envs.wrappers.tw_inform7 import _detect_extra_infos
 
     entries, text = _detect_extra_infos(text, list(names))
-    moves, score = (_number(entries.pop(name, None)) for name in NUMBERS)
+    moves, score = (_parse_number(entries.pop(name, None)) for name in COUNTERS)
     events, text = traced_events(text)
     extras = {name: value for name, value in entries.items() if value is not None}
     return Output(text, tuple(events), score, moves, extras)
 
 
-def _number(text: str | None) -> int | None:
+def _parse_number(text: str | None) -> int | None:
     return None if text is None else int(text.strip().split("\n")[0])
 
 
-def _share(new: Any, old: Any) -> Any:
-    same = np.array_equal(new, old) if isinstance(new, np.ndarray) else new == old
-    return old if same else new
+def _reuse_if_equal(new: Any, old: Any) -> Any:
+    equal = np.array_equal(new, old) if isinstance(new, np.ndarray) else new == old
+    return old if equal else new
 
 
 def _link_addresses(ram: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    first = int(ram[TABLE_AT]) * 256 + int(ram[TABLE_AT + 1]) + DEFAULTS
+    first_entry = int(ram[TABLE_ADDRESS]) * 256 + int(ram[TABLE_ADDRESS + 1]) + DEFAULTS_SIZE
     end, count = len(ram), 0
-    while first + (count + 1) * ENTRY <= end:
-        at = first + count * ENTRY
-        end = min(end, int(ram[at + 12]) * 256 + int(ram[at + 13]))  # the first property list ends the table
+    while first_entry + (count + 1) * ENTRY_SIZE <= end:
+        entry = first_entry + count * ENTRY_SIZE
+        end = min(end, int(ram[entry + 12]) * 256 + int(ram[entry + 13]))  # the first property list ends the table
         count += 1
-    starts = first + ENTRY * np.arange(count)[:, None]
-    return (starts + np.arange(LINKS.start, LINKS.stop)).ravel()
+    starts = first_entry + ENTRY_SIZE * np.arange(count)[:, None]
+    return (starts + np.arange(LINK_OFFSETS.start, LINK_OFFSETS.stop)).ravel()

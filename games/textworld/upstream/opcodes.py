@@ -1,6 +1,6 @@
 """Repair two opcodes in the interpreter of Jericho 3.3.1.
 
-`quit` does not halt the interpreter, and `restore_undo` crashes it.
+Without this repair, `quit` does not halt the interpreter, and `restore_undo` crashes it.
 """
 
 import ctypes
@@ -12,11 +12,11 @@ QUIT, RESTORE_UNDO = 10, 10  # indices into the tables of opcodes without operan
 def repair(frotz: Any) -> None:
     """Repair the opcodes of one `jericho.FrotzEnv`, which has its own copy of the interpreter."""
     library = frotz.frotz_lib
-    state = ctypes.c_int.in_dll(library, "emulator_halted")
+    halted = ctypes.c_int.in_dll(library, "emulator_halted")
 
     def halt() -> None:
         library.flush_buffer()
-        state.value = 1
+        halted.value = 1
 
     callback, table = ctypes.CFUNCTYPE(None)(halt), ctypes.c_void_p * 11
     table.in_dll(library, "op0_opcodes")[QUIT] = ctypes.cast(callback, ctypes.c_void_p).value
@@ -25,5 +25,5 @@ def repair(frotz: Any) -> None:
 
 
 def is_halted(frotz: Any) -> bool:
-    """Return whether the story has ended with `quit` or with an error."""
+    """Return whether the opcode `quit` or an error has halted the interpreter."""
     return bool(frotz.frotz_lib.halted() > 0)

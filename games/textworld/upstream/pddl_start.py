@@ -1,7 +1,7 @@
 """Start TextWorld's environment for a `.tw-pddl` game without `eval` and without repeated work.
 
 With TextWorld 1.7.0, a game file can run any code, because `eval` computes its texts. The planner's interface overflows
-at long names, and hides that a goal is unreachable. Each step parses the same texts again.
+at long names, and hides that no commands reach the goal. Each step parses the same texts again.
 
 The patches last until the process ends.
 """
@@ -34,20 +34,20 @@ EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
 def start(game: PddlGame) -> Any:
-    """Return TextWorld's environment for `game`. Its things get the names of `display_names`."""
+    """Return TextWorld's environment for `game`. The things of the game are renamed by `display_names`."""
     import textworld
     from textworld.envs.pddl import PddlEnv
 
     _patch()
     env = PddlEnv(textworld.EnvInfos(admissible_commands=True))
     env.load(asdict(game))
-    for name, shown in display_names(env._entity_infos).items():
-        env._entity_infos[name].name = shown
+    for name, display_name in display_names(env._entity_infos).items():
+        env._entity_infos[name].name = display_name
     return env
 
 
 def game_text(env: Any, symbol: str) -> str:
-    """Return the text of a symbol of the grammar, such as `task`, or "" if there is none."""
+    """Return the text that the game's grammar gives for `symbol`, such as `task`, or "" if it lacks the symbol."""
     grammar = env._logic.grammar
     if symbol not in grammar._rules:
         return ""
@@ -59,7 +59,7 @@ def game_text(env: Any, symbol: str) -> str:
 
 
 def plan(env: Any, seconds: int) -> tuple[str, ...]:
-    """Return commands that win from the current state, or () if none are found in time."""
+    """Return commands that win from the current state, or () if the planner finds none within `seconds`."""
     receiver, sender = Pipe(duplex=False)
     if (child := os.fork()) == 0:  # only a signal can interrupt the search
         try:
@@ -79,39 +79,39 @@ def plan(env: Any, seconds: int) -> tuple[str, ...]:
 
 
 def file_errors() -> tuple[type[BaseException], ...]:
-    """Return the exceptions that malformed games cause in TextWorld and the planner."""
+    """Return the classes of exceptions that TextWorld and the planner raise for malformed games."""
     from fast_downward.translate.pddl_parser.lisp_parser import ParseError
     from tatsu.exceptions import ParseException
     from textworld.envs.pddl.textgen import CSGUnknownSymbolError
 
-    values = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, NameError)
-    others = (RuntimeError, StopIteration, MemoryError, SyntaxError, SystemExit)
-    return (*values, *others, ParseError, ParseException, CSGUnknownSymbolError)
+    data_errors = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, NameError)
+    other_errors = (RuntimeError, StopIteration, MemoryError, SyntaxError, SystemExit)
+    return (*data_errors, *other_errors, ParseError, ParseException, CSGUnknownSymbolError)
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """Return the names that ALFWorld shows for the ids of things, such as `mug 1` for `mug_bar_3_bar_4`.
+    """Return a dict: id of a thing -> name that ALFWorld shows, such as `mug_bar_3_bar_4` -> `mug 1`.
 
     Ids without `_bar_` are omitted.
     """
-    names, count = {}, Counter[str]()
+    names, counts = {}, Counter[str]()
     # ALFWorld numbers the things of a kind in reverse alphabetical order
-    for name in sorted((name for name in ids if "_bar_" in name), reverse=True):
-        kind = name.split("_bar_")[0] + ("basin" if "basin" in name else "")
-        count[kind] += 1
-        names[name] = f"{kind} {count[kind]}"
+    for thing_id in sorted((thing_id for thing_id in ids if "_bar_" in thing_id), reverse=True):
+        kind = thing_id.split("_bar_")[0] + ("basin" if "basin" in thing_id else "")
+        counts[kind] += 1
+        names[thing_id] = f"{kind} {counts[kind]}"
     return names
 
 
 def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
     """Return the value of an expression in a game's text: a string, a thing or None.
 
-    Raise SyntaxError for anything but names, attributes, strings, `+`, `and` and `or`.
+    Raise SyntaxError if it contains anything but names, attributes, strings, `+`, `and` and `or`.
     """
-    return _value(ast.parse(expression.strip(), mode="eval").body, expression, variables)
+    return _evaluate_node(ast.parse(expression.strip(), mode="eval").body, expression, variables)
 
 
-def _value(node: ast.expr, expression: str, variables: Mapping[str, Any]) -> Any:
+def _evaluate_node(node: ast.expr, expression: str, variables: Mapping[str, Any]) -> Any:
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -120,11 +120,11 @@ def _value(node: ast.expr, expression: str, variables: Mapping[str, Any]) -> Any
         case ast.Attribute(value=ast.Name(id=name), attr=attribute) if attribute in ATTRIBUTES:
             return getattr(variables[name], attribute)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _value(left, expression, variables) + _value(right, expression, variables)
+            return _evaluate_node(left, expression, variables) + _evaluate_node(right, expression, variables)
         case ast.BoolOp(op=operator, values=nodes):
-            values = [_value(each, expression, variables) for each in nodes]
-            wanted = isinstance(operator, ast.Or)
-            return next((value for value in values if bool(value) == wanted), values[-1])
+            values = [_evaluate_node(operand, expression, variables) for operand in nodes]
+            decisive = isinstance(operator, ast.Or)
+            return next((value for value in values if bool(value) == decisive), values[-1])
     # not a ValueError, which TextWorld would take for an inadmissible command
     raise SyntaxError(f"the expression {expression[:80]!r} in a text: {EXPECTED}")
 
@@ -142,7 +142,7 @@ def _patch() -> None:
         return [textgen.TerminalSymbol(evaluate(self.expression, (context or self.context)["variables"]))]
 
     textgen.EvalSymbol.derive = derive
-    fast_downward.pddl2sas = _translated(fast_downward.pddl2sas)
+    fast_downward.pddl2sas = _checked_translation(fast_downward.pddl2sas)
     if patches_enabled():
         parse = lru_cache(maxsize=4096)(textgen._parse_and_convert)
         textgen._parse_and_convert = lambda text, **options: copy.deepcopy(parse(text, **options))
@@ -153,7 +153,7 @@ def _patch() -> None:
         fast_downward.pddl2sas = lru_cache(maxsize=2)(fast_downward.pddl2sas)  # two forms of one game
 
 
-def _translated(translate: Any) -> Any:
+def _checked_translation(translate: Any) -> Any:
     def translate_and_check(
         domain: str, problem: str, verbose: bool = False, optimize: bool = False
     ) -> tuple[Any, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ActionTree:
-    """The actions of a policy as a tree."""
+    """The actions of a policy as a tree. A policy is a sequence of actions that triggers an event."""
 
     tree: Any  # TextWorld's `ActionDependencyTree`, which must not be changed
     order: tuple[Action, ...]  # the result of `tree.flatten()`
@@ -49,39 +49,41 @@ class EventProgress:
 
 @dataclass(frozen=True, slots=True)
 class QuestProgress:
-    """The progress of one quest, which consists of events."""
+    """The progress of one quest. A quest consists of events."""
 
-    wins: tuple[EventProgress, ...]
-    fails: tuple[EventProgress, ...]
+    win_events: tuple[EventProgress, ...]
+    fail_events: tuple[EventProgress, ...]
     repeatable: bool
     optional: bool
     completions: int = 0
 
     @property
     def completed(self) -> bool:
-        return any(event.triggered for event in self.wins)
+        return any(event.triggered for event in self.win_events)
 
     @property
     def failed(self) -> bool:
-        return any(event.triggered for event in self.fails) or any(event.untriggerable for event in self.wins)
+        return any(event.triggered for event in self.fail_events) or any(
+            event.untriggerable for event in self.win_events
+        )
 
     @property
     def key(self) -> bytes:
-        """Identifies everything that affects the quest's later progress."""
+        """Bytes that encode everything that affects the quest's later progress."""
         parts = [b"q%d" % self.completions]
-        for event in (*self.wins, *self.fails):
-            parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _hashes(event.policy))
+        for event in (*self.win_events, *self.fail_events):
+            parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _joined_hashes(event.policy))
         return b"".join(parts)
 
     @property
     def tree(self) -> ActionTree | None:
-        """The tree of the winning event that needs the fewest actions, or None."""
-        events = [event for event in self.wins if event.triggering_policy]
+        """The tree of the winning event that needs the fewest actions, or None if no policy is known."""
+        events = [event for event in self.win_events if event.triggering_policy]
         return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
 
 
 class QuestTracker:
-    """Tracks the quests of one game. With `policies`, it also computes the commands that win."""
+    """Computes the progress of a game's quests. If `policies` is true, it also computes the commands that win."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
@@ -90,7 +92,7 @@ class QuestTracker:
         self._policies, self._inform7 = policies, Inform7Game(game)
         self._new_tree = partial(ActionDependencyTree, kb=game.kb, element_type=ActionDependencyTreeElement)
         self._trees: dict[tuple[Action, ...], ActionTree] = {}
-        self._played: dict[tuple[bytes, Action], tuple[bool, bool, ActionTree]] = {}
+        self._pruned: dict[tuple[bytes, Action], tuple[bool, bool, ActionTree]] = {}
         self._shortened: dict[tuple[Any, ...], tuple[Action, ...] | None] = {}
         self._commands: dict[tuple[bytes, ...], tuple[str, ...]] = {}
         self.quests = tuple(self._quest(quest) for quest in game.quests)
@@ -98,19 +100,23 @@ class QuestTracker:
     def advance(
         self, quests: Sequence[QuestProgress], action: Action | None, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return all quests after `action`. At the start, it is None. `facts` are the facts after `action`."""
+        """Return all quests after `action`, which is None at the start. `facts` hold after `action`."""
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return the commands that win, or None if the game is over or none are known."""
-        if not self._policies or not quests or _over(quests):
+        """Return commands that win, or None if the game is over or no such commands are known."""
+        if not self._policies or not quests or _is_over(quests):
             return None
-        unfinished = [q for q in quests if q.wins and not (q.completed or q.failed) and not q.optional]
+        unfinished = [
+            quest
+            for quest in quests
+            if quest.win_events and not (quest.completed or quest.failed) and not quest.optional
+        ]
         trees = [tree for quest in unfinished if (tree := quest.tree) is not None]
         return self._merged_commands(trees) if len(trees) == len(unfinished) else None
 
     def clear_caches(self) -> None:
-        for cache in (self._trees, self._played, self._shortened, self._commands):
+        for cache in (self._trees, self._pruned, self._shortened, self._commands):
             cache.clear()
 
     def _merged_commands(self, trees: Sequence[ActionTree]) -> tuple[str, ...]:
@@ -123,8 +129,8 @@ class QuestTracker:
         return self._commands[key]
 
     def _quest(self, quest: Any) -> QuestProgress:
-        wins, fails = (tuple(map(self._event, group)) for group in (quest.win_events, quest.fail_events))
-        return QuestProgress(wins, fails, bool(quest.repeatable), bool(quest.optional))
+        win_events, fail_events = (tuple(map(self._event, events)) for events in (quest.win_events, quest.fail_events))
+        return QuestProgress(win_events, fail_events, bool(quest.repeatable), bool(quest.optional))
 
     def _event(self, event: Any) -> EventProgress:
         policy = (*event.actions, event.condition) if self._policies and event.actions else ()
@@ -142,14 +148,15 @@ class QuestTracker:
         """Reimplement TextWorld's `QuestProgression.update`."""
         if quest.completed or quest.failed:
             return quest
-        wins, fails = (
-            tuple(self._advance_event(event, action, facts) for event in group) for group in (quest.wins, quest.fails)
+        win_events, fail_events = (
+            tuple(self._advance_event(event, action, facts) for event in events)
+            for events in (quest.win_events, quest.fail_events)
         )
-        if not any(event.triggered for event in wins):
-            return replace(quest, wins=wins, fails=fails)
+        if not any(event.triggered for event in win_events):
+            return replace(quest, win_events=win_events, fail_events=fail_events)
         if quest.repeatable:
-            wins = tuple(replace(event, triggered=False) for event in wins)
-        return replace(quest, wins=wins, fails=fails, completions=quest.completions + 1)
+            win_events = tuple(replace(event, triggered=False) for event in win_events)
+        return replace(quest, win_events=win_events, fail_events=fail_events, completions=quest.completions + 1)
 
     def _advance_event(self, event: EventProgress, action: Action | None, facts: FactsBySignature) -> EventProgress:
         """Reimplement TextWorld's `EventProgression.update`."""
@@ -157,40 +164,40 @@ class QuestTracker:
             return event
         if all(fact in facts.get(fact.signature, ()) for fact in event.condition.preconditions):
             event = replace(event, triggered=True)
-        shorter = self._shorten(event.tree.order, facts)
-        if shorter is not None:
-            return replace(event, tree=self._tree(shorter), policy=shorter)
+        shorter_policy = self._shorten(event.tree.order, facts)
+        if shorter_policy is not None:
+            return replace(event, tree=self._tree(shorter_policy), policy=shorter_policy)
         if action is None or event.tree.tree.empty:
             return event
-        changed, reversible, tree = self._play(event.tree, action)
+        changed, reversible, tree = self._prune(event.tree, action)
         if not changed:  # the policy stays as it is, although the tree may have lost a leaf
             return event if tree.key == event.tree.key else replace(event, tree=tree)
         if not reversible:
             return replace(event, tree=tree, untriggerable=True)
         return replace(event, tree=tree, policy=tree.order)
 
-    def _play(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Return (whether `action` changes the tree, whether that is reversible, the new tree)."""
+    def _prune(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
+        """Return (whether `action` changes the tree, whether this change is reversible, the new tree)."""
         key = (tree.key, action)
-        if key not in self._played:
+        if key not in self._pruned:
             copy = tree.tree.copy()
             changed, reverse = copy.remove(action)
-            self._played[key] = (changed, reverse is not None, _freeze(copy))
-        return self._played[key]
+            self._pruned[key] = (changed, reverse is not None, _freeze(copy))
+        return self._pruned[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Reimplement TextWorld's `EventProgression.compress_policy`. Return None if nothing changes."""
-        key = (_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
+        """Reimplement TextWorld's `EventProgression.compress_policy`. Return None if the policy cannot be shortened."""
+        key = (_joined_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
             shortest = None
-            while (shorter := _shorter(policy, facts)) is not None:
+            while (shorter := _shorten_once(policy, facts)) is not None:
                 shortest = policy = shorter
             self._shortened[key] = shortest
         return self._shortened[key]
 
 
-def _over(quests: Sequence[QuestProgress]) -> bool:
-    completed = all(quest.completed for quest in quests if quest.wins and not quest.optional)
+def _is_over(quests: Sequence[QuestProgress]) -> bool:
+    completed = all(quest.completed for quest in quests if quest.win_events and not quest.optional)
     return completed or any(quest.failed for quest in quests if not quest.optional)
 
 
@@ -199,60 +206,60 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
     return tuple(dict.fromkeys(fact for action in policy for fact in action.preconditions))
 
 
-def _shorter(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Return the policy without its first unnecessary run of actions, or None."""
+def _shorten_once(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
+    """Remove the first run of unnecessary actions. Return None if there is none."""
     for start in range(len(policy)):
-        if not _playable(policy[:start], facts):
+        if not _is_playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either
         for end in range(len(policy) - 1, start, -1):
             shorter = policy[:start] + policy[end:]
-            if _playable(shorter, facts):
+            if _is_playable(shorter, facts):
                 return shorter
     return None
 
 
-def _playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
+def _is_playable(actions: Iterable[Action], facts: FactsBySignature) -> bool:
     """Reimplement TextWorld's `State.is_sequence_applicable`."""
     changed: dict[Any, bool] = {}  # fact that the actions have changed -> whether it holds
     for action in actions:
-        needed = action._pre_set
-        if len(needed) != len(action.preconditions):
+        preconditions = action._pre_set
+        if len(preconditions) != len(action.preconditions):
             return False  # TextWorld treats a precondition that is listed twice as not satisfied
-        for fact in needed:
+        for fact in preconditions:
             if not (changed[fact] if fact in changed else fact in facts.get(fact.signature, ())):
                 return False
-        changed.update(dict.fromkeys(needed, False))
+        changed.update(dict.fromkeys(preconditions, False))
         changed.update(dict.fromkeys(action._post_set, True))
     return True
 
 
 def _freeze(tree: Any) -> ActionTree:
-    """Wrap one of TextWorld's trees, which must not change afterwards."""
+    """Return TextWorld's `tree` as an `ActionTree`. The caller must not change `tree` afterwards."""
     key = hashlib.blake2b(digest_size=16)
-    for part in _walk(tree.roots):
-        key.update(part)
+    for chunk in _serialized_nodes(tree.roots):
+        key.update(chunk)
     return ActionTree(tree, tuple(tree.flatten()), key.digest())
 
 
-def _walk(nodes: Iterable[Any]) -> Iterator[bytes]:
+def _serialized_nodes(nodes: Iterable[Any]) -> Iterator[bytes]:
     for node in nodes:
         parents = []  # TextWorld sorts elements by their parents
         element = node.element
-        yield _hashes((element.action,))
+        yield _joined_hashes((element.action,))
         while element.parent is not None:
             element = element.parent
             parents.append(element.action)
-        yield _hashes(parents)
+        yield _joined_hashes(parents)
         yield b"("
-        yield from _walk(node.children)
+        yield from _serialized_nodes(node.children)
         yield b")"
 
 
-def _hashes(actions: Iterable[Action]) -> bytes:
+def _joined_hashes(actions: Iterable[Action]) -> bytes:
     return b"".join(map(_action_hash, actions))
 
 
 @lru_cache(maxsize=100_000)
 def _action_hash(action: Action) -> bytes:
-    facts = [sorted(map(str, side)) for side in (action.preconditions, action.postconditions)]
+    facts = [sorted(map(str, conditions)) for conditions in (action.preconditions, action.postconditions)]
     return hashlib.blake2b(repr((action.name, facts)).encode(), digest_size=16).digest()

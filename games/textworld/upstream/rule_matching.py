@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FactsBySignature = dict["Signature", frozenset["Proposition"]]
 Key = tuple[str, str]  # the name and type of a variable; comparing keys is faster than comparing variables
 Row = tuple[Key, ...]  # the arguments of a fact
-Slots = tuple[Key | None, ...]  # one slot for each placeholder of a rule; None is an empty slot
+Assignment = tuple[Key | None, ...]  # one slot for each placeholder of a rule; None is an empty slot
 
 
 class FactTables:
@@ -37,72 +37,86 @@ class FactTables:
 
 
 class RuleMatcher:
-    """Finds and caches the instances of one rule. In an instance, every precondition is a fact."""
+    """Finds and caches the instances of one rule. In an instance, every precondition is one of the facts."""
 
     def __init__(self, rule: Rule, kb: Any, tables: FactTables) -> None:
         self._rule, self._tables = rule, tables
         self._constants = dict(kb.types.constants_mapping)
-        self._slots = {p: slot for slot, p in enumerate(dict.fromkeys((*rule.placeholders, *self._constants)))}
-        self._empty = tuple(_key(self._constants[p]) if p in self._constants else None for p in self._slots)
+        self._slots = {
+            placeholder: slot for slot, placeholder in enumerate(dict.fromkeys((*rule.placeholders, *self._constants)))
+        }
+        self._empty_assignment = tuple(
+            _key(self._constants[placeholder]) if placeholder in self._constants else None
+            for placeholder in self._slots
+        )
         types = kb.logic.types
-        self._steps: list[tuple[list[int], list[Signature]]] = [
-            ([self._slots[p] for p in predicate.parameters], fact_signatures(predicate, types))
+        self._preconditions: list[tuple[list[int], list[Signature]]] = [
+            ([self._slots[placeholder] for placeholder in predicate.parameters], fact_signatures(predicate, types))
             for predicate in rule.preconditions
         ]
-        self._read = list(dict.fromkeys(signature for _, signatures in self._steps for signature in signatures))
-        self.signatures = frozenset(self._read)
-        named = {placeholder for predicate in rule.preconditions for placeholder in predicate.parameters}
+        self._precondition_signatures = list(
+            dict.fromkeys(signature for _, signatures in self._preconditions for signature in signatures)
+        )
+        self.signatures = frozenset(self._precondition_signatures)
+        used_placeholders = {placeholder for predicate in rule.preconditions for placeholder in predicate.parameters}
         # whether some placeholder occurs in no precondition, so that the instances depend on all facts
-        self.unbound = any(p not in named and p not in self._constants for p in rule.placeholders)
+        self.has_unbound_placeholder = any(
+            placeholder not in used_placeholders and placeholder not in self._constants
+            for placeholder in rule.placeholders
+        )
         self._cache: dict[tuple[Any, ...], tuple[Action, ...]] = {}
 
     def actions(self, logic: Any, facts: FactsBySignature) -> tuple[Action, ...]:
-        """Return all instances, as actions. `logic` is the game's `GameLogic`."""
-        if self.unbound:
+        """Return all instances of the rule, as actions. `logic` is the game's `GameLogic`."""
+        if self.has_unbound_placeholder:
             from textworld.logic import State
 
             state = State(logic, [fact for matching in facts.values() for fact in matching])
             return tuple(state.all_instantiations(self._rule, self._constants))
-        key = tuple(facts.get(signature) for signature in self._read)
+        key = tuple(facts.get(signature) for signature in self._precondition_signatures)
         if key not in self._cache:
-            self._cache[key] = tuple(map(self._instance, self._search(facts, self._empty)))
+            self._cache[key] = tuple(map(self._instance, self._search(facts, self._empty_assignment)))
         return self._cache[key]
 
     def clear_cache(self) -> None:
         self._cache.clear()
 
-    def _instance(self, values: Slots) -> Action:
+    def _instance(self, assignment: Assignment) -> Action:
         variables = self._tables.variables
-        filled = zip(self._slots, values, strict=True)
-        bound = {p: variables[key] for p, key in filled if p not in self._constants and key is not None}
+        filled = zip(self._slots, assignment, strict=True)
+        bound = {
+            placeholder: variables[key]
+            for placeholder, key in filled
+            if placeholder not in self._constants and key is not None
+        }
         return self._rule.instantiate({**self._constants, **bound})
 
-    def _search(self, facts: FactsBySignature, values: Slots, depth: int = 0) -> Iterator[Slots]:
-        """Yield all ways to fill the empty slots. The preconditions before `depth` already hold."""
-        if depth == len(self._steps):
-            yield values
+    def _search(self, facts: FactsBySignature, assignment: Assignment, depth: int = 0) -> Iterator[Assignment]:
+        """Yield all ways to fill the empty slots of `assignment`. The preconditions before `depth` already hold."""
+        if depth == len(self._preconditions):
+            yield assignment
             return
-        slots, signatures = self._steps[depth]
+        slots, signatures = self._preconditions[depth]
         for signature in signatures:
             for row in self._tables.rows(facts.get(signature, frozenset())):
-                filled = _fill(slots, row, values)
-                if filled is not None:
-                    yield from self._search(facts, filled, depth + 1)
+                filled_assignment = _fill(slots, row, assignment)
+                if filled_assignment is not None:
+                    yield from self._search(facts, filled_assignment, depth + 1)
 
 
 def _key(variable: Variable) -> Key:
     return variable.name, variable.type
 
 
-def _fill(slots: Sequence[int], row: Row, values: Slots) -> Slots | None:
-    """Return `values` with the keys of `row` in `slots`, or None if a slot or a key is already in use."""
+def _fill(slots: Sequence[int], row: Row, assignment: Assignment) -> Assignment | None:
+    """Return `assignment` with the keys of `row` in these `slots`, or None if a slot or a key is already in use."""
     for slot, key in zip(slots, row, strict=True):
-        if values[slot] == key:
+        if assignment[slot] == key:
             continue
-        if values[slot] is not None or key in values:
+        if assignment[slot] is not None or key in assignment:
             return None
-        values = (*values[:slot], key, *values[slot + 1 :])
-    return values
+        assignment = (*assignment[:slot], key, *assignment[slot + 1 :])
+    return assignment
 
 
 def fact_signatures(predicate: Any, types: Any) -> list[Signature]:
@@ -110,4 +124,4 @@ def fact_signatures(predicate: Any, types: Any) -> list[Signature]:
     from textworld.logic import Signature
 
     subtypes = types.multi_subtypes([types.get(name) for name in predicate.signature.types])
-    return [Signature(predicate.name, [kind.name for kind in kinds]) for kinds in subtypes]
+    return [Signature(predicate.name, [type_.name for type_ in argument_types]) for argument_types in subtypes]

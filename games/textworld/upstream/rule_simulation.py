@@ -1,7 +1,7 @@
 """Find the actions of a walkthrough by simulating TextWorld's rules.
 
-This replaces `GameMaker.set_walkthrough` of TextWorld 1.7.0, which compiles the game and plays it. That takes as long
-as the final compilation.
+This replaces `GameMaker.set_walkthrough` of TextWorld 1.7.0, which compiles the game and plays it. This first
+compilation takes as long as the final one.
 """
 
 import re
@@ -28,13 +28,13 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command`. Return (action, its trace), or (None, "") if no action fits.
+        """Play `command`. Return (action, trace of this action), or (None, "") if no action fits.
 
-        Raise AmbiguousRulesError if several traces fit.
+        Raise AmbiguousRulesError if actions with different traces fit.
         """
         actions = [
             action
-            for action in self._applicable(self._kb.inform7_commands, command)
+            for action in self._applicable_actions(self._kb.inform7_commands, command)
             if self._inform7.gen_commands_from_actions([action]) == [command]
         ]
         events = {trace_name(self._inform7, self._kb.inform7_events, action) for action in actions}
@@ -43,7 +43,7 @@ class RuleSimulation:
         if len(events) > 1:
             raise AmbiguousRulesError(f"{command!r} may be any of {sorted(events)}")
         (event,) = events
-        action = self._inform7.detect_action(event, self._applicable(self._kb.inform7_events, event))
+        action = self._inform7.detect_action(event, self._applicable_actions(self._kb.inform7_events, event))
         self.state.apply(action)
         return action, event
 
@@ -53,7 +53,7 @@ class RuleSimulation:
         is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
         return bool(keys) and keys <= is_open
 
-    def _applicable(self, templates: Mapping[str, str], text: str) -> list[Any]:
+    def _applicable_actions(self, templates: Mapping[str, str], text: str) -> list[Any]:
         rules = [rule for rule in self._kb.rules.values() if _pattern(templates[rule.name]).fullmatch(text)]
         return list(self.state.all_applicable_actions(rules, self._kb.types.constants_mapping))
 
@@ -64,7 +64,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def without_compiling() -> AbstractContextManager[None]:
-    """Make `GameMaker.set_walkthrough` compile only ambiguous games inside the `with` block."""
+    """Inside the `with` block, `GameMaker.set_walkthrough` compiles a game only if its rules are ambiguous."""
     if not patches_enabled():
         return nullcontext()
     from textworld import GameMaker
@@ -90,20 +90,20 @@ def without_compiling() -> AbstractContextManager[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return (event, all actions up to its trigger) for each winning event."""
+    """Return (event, the actions up to its trigger) for each winning event that the commands trigger."""
     from textworld.generator.game import QuestProgression
 
-    firsts = dict.fromkeys(event for quest in game.quests for event in quest.win_events)
-    if any(event.actions for event in firsts):
+    unique_events = dict.fromkeys(event for quest in game.quests for event in quest.win_events)
+    if any(event.actions for event in unique_events):
         raise AmbiguousRulesError("a quest has actions already")
-    simulation, actions, actions_of = RuleSimulation(game), [], {}
+    simulation, actions, actions_by_event = RuleSimulation(game), [], {}
     quests = [QuestProgression(quest, game.kb) for quest in game.quests]
     for quest in quests:
         quest.update(None, simulation.state)
     for command in commands:
-        if _over(quests):
+        if _is_over(quests):
             raise AmbiguousRulesError("the game ends before its walkthrough")
-        waiting = [event for quest in quests for event in quest.win_events if not event.triggered]
+        untriggered_events = [event for quest in quests for event in quest.win_events if not event.triggered]
         action, _ = simulation.step(command)
         if action is not None:
             actions.append(action)
@@ -113,10 +113,12 @@ def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]
             actions.append(actions[-1])  # nothing happens, and TextWorld records the last action again
         else:
             raise AmbiguousRulesError(f"{command!r} is no action")
-        actions_of.update({event.event: list(actions) for event in waiting if event.triggered})
-    return [(first, actions_of[first]) for first in firsts if first in actions_of]
+        actions_by_event.update({event.event: list(actions) for event in untriggered_events if event.triggered})
+    return [(event, actions_by_event[event]) for event in unique_events if event in actions_by_event]
 
 
-def _over(quests: Sequence[Any]) -> bool:
-    needed = [quest for quest in quests if not quest.quest.optional]
-    return all(q.completed for q in needed if q.completable) or any(q.failed for q in needed)
+def _is_over(quests: Sequence[Any]) -> bool:
+    required_quests = [quest for quest in quests if not quest.quest.optional]
+    return all(quest.completed for quest in required_quests if quest.completable) or any(
+        quest.failed for quest in required_quests
+    )

@@ -20,25 +20,25 @@ from games.textworld.upstream import patched, patches_enabled
 def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
     """Return TextWorld's environment for `story`, a `.z8` file whose name begins with `tw-`.
 
-    `infos` are fields of TextWorld's `EnvInfos`. `fast` skips TextWorld's repeated work.
+    `infos` are the requested fields of TextWorld's `EnvInfos`. If `fast` is true, repeated work is skipped.
     """
     import textworld
 
     prepare_jericho()
-    wanted = textworld.EnvInfos(**dict.fromkeys(infos, True))
+    env_infos = textworld.EnvInfos(**dict.fromkeys(infos, True))
     if not (fast and patches_enabled()):
-        return textworld.start(str(story), wanted)
+        return textworld.start(str(story), env_infos)
     with rules_parsed_once():
-        env = layer = textworld.start(str(story), wanted)
+        env = layer = textworld.start(str(story), env_infos)
     while isinstance(layer, textworld.core.Wrapper):
-        layer.__dict__["request_infos"] = wanted
+        layer.__dict__["request_infos"] = env_infos
         layer = layer.__dict__["_wrapped_env"]
     layer.request_infos = textworld.EnvInfos()  # the outer layers read these values from the text
     return env
 
 
 def start_untracked(story: Path) -> tuple[Any, Any]:
-    """Return TextWorld's environment with traces but without state tracking, and its first state."""
+    """Return (environment, first state). The environment prints traces, but does not track the game's state."""
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
 
@@ -51,20 +51,20 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Return the names of the traced actions in `text`, and the text without its traces."""
+    """Return (the names of the actions that `text` traces, `text` without its traces)."""
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
     events, text = _detect_i7_events_debug_tags(text)
     return events, text
 
 
-def trace_name(inform7: Any, events: Any, action: Any) -> str:
-    """Return the name of `action` in a trace, in lower case. `events` maps rules to templates of traces."""
-    return str(events[action.name].format(**inform7._get_name_mapping(action))).lower()
+def trace_name(inform7: Any, templates: Any, action: Any) -> str:
+    """Return the name of `action` in a trace, in lower case. `templates` is a dict: rule -> template of a trace."""
+    return str(templates[action.name].format(**inform7._get_name_mapping(action))).lower()
 
 
 def winning_policy(state: Any) -> Any:
-    """Return the actions that win from a state, or None if TextWorld knows none."""
+    """Return actions that win from `state`, or None if TextWorld knows none."""
     return state.get("_winning_policy")
 
 
@@ -97,7 +97,7 @@ def rules_parsed_once() -> Iterator[None]:
     from textworld import logic
 
     parser = logic._PARSER  # in a nested block, the parser already caches
-    with patched(logic, _PARSER=parser if isinstance(parser, SimpleNamespace) else _cached(parser)):
+    with patched(logic, _PARSER=parser if isinstance(parser, SimpleNamespace) else _caching_parser(parser)):
         yield
 
 
@@ -114,7 +114,7 @@ def rule_files_sorted() -> AbstractContextManager[None]:
 
 
 @lru_cache(maxsize=1)
-def _cached(parser: Any) -> Any:
+def _caching_parser(parser: Any) -> Any:
     parse_cached = lru_cache(maxsize=128)(lambda text, options: parser.parse(text, **dict(options)))
 
     def parse(text: str, filename: str | None = None, **options: Any) -> Any:

@@ -1,7 +1,7 @@
 """Check a game file before it is loaded, because Jericho's C library exits the process on invalid data.
 
-The record of a game of this project stores the hashes of both files. For other TextWorld games, a child process plays
-the walkthrough and compiles the record again.
+A record of this project stores the hashes of the story and of the record itself. For other TextWorld games, a child
+process plays the walkthrough and compiles the record again.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from games.untrusted_files import parse_json, read_bytes
 HEADER = 64  # bytes
 MAX_RECORD, MAX_STORY = 200_000_000, 1_000_000  # bytes; the Z-machine allows stories of up to 512 KiB
 OURS, FOREIGN, PLAIN, PDDL = "ours", "foreign", "plain", "pddl"
-"""Origins of a game file: this project, another TextWorld game, a story without a record, a `.tw-pddl` game."""
+"""The origins of game files: this project, other TextWorld games, stories without a record, `.tw-pddl` games."""
 UNIT = {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}  # version -> unit of the length in the header, in bytes
 STORIES = tuple(f".z{version}" for version in UNIT)
 SUFFIXES = (*STORIES, ".json", pddl_file.SUFFIX)
@@ -34,15 +34,15 @@ TRACEBACK = "Traceback (most recent call last)"
 VARIABLE = "ACTDE_UNVERIFIED"  # if 1, foreign games can be played even if their records fail `record_check.py`
 
 
-def pair(path: Path) -> tuple[Path, Path]:
-    """Return the paths of a game's story and record. `path` is one of them. Raise GameError if a file is missing."""
+def story_and_record(path: Path) -> tuple[Path, Path]:
+    """Return the paths of a game's story and record. `path` is one of the two. Raise GameError if a file is missing."""
     if path.suffix not in (".z8", ".json"):
         raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
     story, record = path.with_suffix(".z8"), path.with_suffix(".json")
-    for file, what in ((story, "the compiled game"), (record, "TextWorld's record of the game")):
+    for file, description in ((story, "the compiled game"), (record, "TextWorld's record of the game")):
         if not file.is_file():
-            beside = "" if file == path else f", {what}, beside {path.name}"
-            raise GameError(f"{file}: no such game file{beside}")
+            hint = "" if file == path else f", {description}, beside {path.name}"
+            raise GameError(f"{file}: no such game file{hint}")
     return story, record
 
 
@@ -62,66 +62,68 @@ def check(path: Path) -> str:
         with files.disk_errors("read the game file", "is it readable?"):
             check_story(read_bytes(path, limit=MAX_STORY), path, UNIT)
         return PLAIN
-    story, record = pair(path)
+    story, record = story_and_record(path)
     with files.disk_errors("read the game file", "is it readable?"):
-        data, text = read_bytes(story, limit=MAX_STORY), read_bytes(record, limit=MAX_RECORD)
-    check_story(data, story)
-    content = _parse_record(text, record)
-    mark = content["metadata"].get("actde")
-    if isinstance(mark, dict) and "story" in mark:
-        if mark["story"] != hashlib.sha256(data).hexdigest():
+        story_bytes, record_bytes = read_bytes(story, limit=MAX_STORY), read_bytes(record, limit=MAX_RECORD)
+    check_story(story_bytes, story)
+    record_content = _parse_record(record_bytes, record)
+    actde_entry = record_content["metadata"].get("actde")
+    if isinstance(actde_entry, dict) and "story" in actde_entry:
+        if actde_entry["story"] != hashlib.sha256(story_bytes).hexdigest():
             raise GameError(f"{record}: this record belongs to another game file than {story.name}")
-        if mark.get("record") != record_hash(content):
+        if actde_entry.get("record") != record_hash(record_content):
             raise GameError(f"{record}: the record of the game is damaged or was changed")
         return OURS
-    _check_foreign(story, data, text)
+    _check_foreign(story, story_bytes, record_bytes)
     return FOREIGN
 
 
-def check_story(data: bytes, path: Path, versions: Collection[int] = (8,)) -> None:
-    """Raise GameError unless `data` is a complete Z-machine story of one of the `versions`."""
-    if not data:
+def check_story(story_bytes: bytes, path: Path, versions: Collection[int] = (8,)) -> None:
+    """Raise GameError unless `story_bytes` are a complete Z-machine story of one of the `versions`."""
+    if not story_bytes:
         raise GameError(f"{path}: the game file is empty")
-    if len(data) < HEADER or data[0] not in versions:
-        known = f"version {min(versions)}" if len(versions) == 1 else f"versions {min(versions)} to {max(versions)}"
-        raise GameError(f"{path}: not a game file (expected a Z-machine story of {known})")
-    length = int.from_bytes(data[26:28], "big") * UNIT[data[0]]
-    has_checksum = length > 0 or data[0] > 3
+    if len(story_bytes) < HEADER or story_bytes[0] not in versions:
+        first, last = min(versions), max(versions)
+        expected = f"version {first}" if len(versions) == 1 else f"versions {first} to {last}"
+        raise GameError(f"{path}: not a game file (expected a Z-machine story of {expected})")
+    length = int.from_bytes(story_bytes[26:28], "big") * UNIT[story_bytes[0]]
+    has_checksum = length > 0 or story_bytes[0] > 3
     if not has_checksum:
-        length = len(data)  # the oldest stories have neither length nor checksum in their header
+        length = len(story_bytes)  # the oldest stories have neither length nor checksum in their header
     if length < HEADER:
         raise GameError(f"{path}: not a game file (its header states no length)")
-    if len(data) < length:
-        raise GameError(f"{path}: the game file is truncated ({len(data)} of {length} bytes)")
-    if has_checksum and sum(data[HEADER:length]) % 65536 != int.from_bytes(data[28:30], "big"):
+    if len(story_bytes) < length:
+        raise GameError(f"{path}: the game file is truncated ({len(story_bytes)} of {length} bytes)")
+    if has_checksum and sum(story_bytes[HEADER:length]) % 65536 != int.from_bytes(story_bytes[28:30], "big"):
         raise GameError(f"{path}: the game file is damaged (its checksum is wrong)")
-    starts = () if data[0] in (6, 7) else (("start", 6),)  # versions 6 and 7 store this address in packed form
-    for name, at in (*starts, ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
-        if not HEADER <= int.from_bytes(data[at : at + 2], "big") < length:
+    # versions 6 and 7 store this address in packed form
+    start_address = () if story_bytes[0] in (6, 7) else (("start", 6),)
+    for name, offset in (*start_address, ("dictionary", 8), ("objects", 10), ("globals", 12), ("static memory", 14)):
+        if not HEADER <= int.from_bytes(story_bytes[offset : offset + 2], "big") < length:
             raise GameError(f"{path}: not a game file (its header puts the {name} outside it)")
 
 
 def record_hash(content: dict[str, Any]) -> str:
-    """Return the hash of a record without the entry that stores the hash itself."""
-    mark = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
-    return files.json_hash({**content, "metadata": {**content["metadata"], "actde": mark}})
+    """Return a hash of a record. The entry that stores this hash is left out."""
+    actde_entry = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
+    return files.json_hash({**content, "metadata": {**content["metadata"], "actde": actde_entry}})
 
 
-def without_date(data: bytes) -> bytes:
-    """Return the story `data` with zeros as its compilation date."""
-    return data[:18] + b"000000" + data[24:]  # the checksum does not cover the date
+def without_date(story_bytes: bytes) -> bytes:
+    """Return the bytes of a story in which zeros replace the compilation date."""
+    return story_bytes[:18] + b"000000" + story_bytes[24:]  # the checksum does not cover the date
 
 
-def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
-    if not text.strip():
+def _parse_record(record_bytes: bytes, path: Path) -> dict[str, Any]:
+    if not record_bytes.strip():
         raise GameError(f"{path}: the record of the game is empty")
     try:
-        content = parse_json(text, str(path))
+        content = parse_json(record_bytes, str(path))
     except GameError:
         raise GameError(f"{path}: the record of the game is truncated or not JSON") from None
-    needed = ("world", "quests", "infos", "KB", "metadata", "objective")
-    if not isinstance(content, dict) or any(name not in content for name in needed):
-        raise GameError(f"{path}: not TextWorld's record of a game (expected the keys {', '.join(needed)})")
+    required_keys = ("world", "quests", "infos", "KB", "metadata", "objective")
+    if not isinstance(content, dict) or any(name not in content for name in required_keys):
+        raise GameError(f"{path}: not TextWorld's record of a game (expected the keys {', '.join(required_keys)})")
     if not isinstance(content["metadata"], dict):
         raise GameError(f"{path}: not TextWorld's record of a game (its metadata is no object)")
     walkthrough = content["metadata"].get("walkthrough") or []
@@ -130,25 +132,25 @@ def _parse_record(text: bytes, path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_foreign(story: Path, data: bytes, text: bytes) -> None:
-    digest = hashlib.sha256(hashlib.sha256(data).digest() + hashlib.sha256(text).digest()).hexdigest()
-    trusting = os.environ.get(VARIABLE) == "1"
-    marker = files.cache_folder("checked" if trusting else "verified") / digest
+def _check_foreign(story: Path, story_bytes: bytes, record_bytes: bytes) -> None:
+    digest = hashlib.sha256(hashlib.sha256(story_bytes).digest() + hashlib.sha256(record_bytes).digest()).hexdigest()
+    accepts_unverified = os.environ.get(VARIABLE) == "1"
+    marker = files.cache_folder("checked" if accepts_unverified else "verified") / digest
     if marker.exists():
         return
-    what, why = _run_check(story)
-    if what == "unverified" and not trusting:
+    verdict, reason = _run_check(story)
+    if verdict == "unverified" and not accepts_unverified:
         causes = f"damaged, changed, or made with another version of TextWorld; {VARIABLE}=1 plays it anyway"
-        raise GameError(f"{story}: the .json beside it does not match the story ({why}): {causes}")
-    if what == "problem":
-        raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({why})")
+        raise GameError(f"{story}: the .json beside it does not match the story ({reason}): {causes}")
+    if verdict == "problem":
+        raise GameError(f"{story}: the game is damaged, or the .json beside it belongs to another game ({reason})")
     with files.disk_errors("store that the game was checked", f"see {files.VARIABLE}"):
         files.create_folder(marker.parent)
         marker.touch()
 
 
 def _run_check(story: Path) -> tuple[str, str]:
-    """Run `playthrough_check` in a child process. Return its (verdict, reason), or ("", "") if it passes."""
+    """Run `playthrough_check` in a child process. Return (verdict, reason), or ("", "") if the game passes."""
     code = "import sys; from games.textworld.validation.playthrough_check import main; sys.exit(main(sys.argv[1]))"
     temporary = tempfile.TemporaryDirectory(prefix="check-", dir=files.scratch_folder(), ignore_cleanup_errors=True)
     with temporary as folder:
@@ -163,10 +165,10 @@ def _run_check(story: Path) -> tuple[str, str]:
     if child.returncode == 0:
         return "", ""
     for line in child.stdout.splitlines():
-        what, _, why = line.partition(": ")
-        if what in ("problem", "unverified"):
-            return what, why.strip()
+        verdict, _, reason = line.partition(": ")
+        if verdict in ("problem", "unverified"):
+            return verdict, reason.strip()
     if TRACEBACK in child.stderr:
         raise RuntimeError(f"{story}: the check of the game has a bug\n{child.stderr}")
-    why = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit status {child.returncode}"
-    raise GameError(f"{story}: the interpreter cannot load or play the game, which may be damaged ({why})")
+    reason = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit status {child.returncode}"
+    raise GameError(f"{story}: the interpreter cannot load or play the game, which may be damaged ({reason})")

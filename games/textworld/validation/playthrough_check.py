@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
 
 def main(story: str) -> int:
-    """Return 0 if a story and its record belong together. Otherwise print the reason and return 1.
+    """Return 0 if a story and its record belong together. Otherwise, print a line with the reason and return 1.
 
-    The line begins with `problem`, or with `unverified` if only the check of the record fails.
+    The line begins with `problem`, or with `unverified` if only `find_damage` finds a fault.
     """
     from games.textworld.validation.record_check import find_damage
 
     sys.excepthook = _report
-    for word, find in (("problem", find_problem), ("unverified", find_damage)):
-        if problem := find(Path(story)):
-            print(f"{word}: {problem}")  # noqa: T201
+    for verdict, find_reason in (("problem", find_problem), ("unverified", find_damage)):
+        if problem := find_reason(Path(story)):
+            print(f"{verdict}: {problem}")  # noqa: T201
             return 1
     return 0
 
 
-def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the exception as a `problem` of the game, unless our own code raised it."""
+def _report(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the exception as a `problem` of the game. If our own code raised it, print its traceback instead."""
     *_, (innermost, _) = traceback.walk_tb(trace)
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
-        sys.__excepthook__(kind, error, trace)
+        sys.__excepthook__(error_type, error, trace)
     else:
         print(f"problem: TextWorld cannot load or play it ({described(error)})")  # noqa: T201
 
 
 def find_problem(story: Path) -> str:
-    """Play a game's walkthrough. Return why the game does not match its record, or ''."""
+    """Play a game's walkthrough. Return why the game does not match its record, or '' if it matches."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -64,8 +64,8 @@ def find_problem(story: Path) -> str:
     return ""
 
 
-def find_own_problem(story: bytes, record: bytes) -> str:
-    """Return the fault of a game that this project has just made, or '' if the game is sound."""
+def find_generation_fault(story: bytes, record: bytes) -> str:
+    """Return the fault of a game that this project has just generated, or '' if the game is sound."""
     from textworld.generator.game import Game
 
     with rules_parsed_once(), tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
@@ -74,10 +74,10 @@ def find_own_problem(story: bytes, record: bytes) -> str:
         game = Game.deserialize(json.loads(record))
         env, state = start_untracked(file)
         with contextlib.closing(env):
-            return _problem_of_play(game, env, state)
+            return _find_play_problem(game, env, state)
 
 
-def _problem_of_play(game: "Game", env: Any, state: Any) -> str:
+def _find_play_problem(game: "Game", env: Any, state: Any) -> str:
     simulation = RuleSimulation(game)
     if _normalize(game.objective) not in _normalize(state.feedback):
         return "the objective is not in the opening text"
@@ -89,11 +89,11 @@ def _problem_of_play(game: "Game", env: Any, state: Any) -> str:
         state, _, _ = env.step(command)
         events, _ = traced_events(state.feedback)
         if [event.lower() for event in events] != ([expected] if expected else []):
-            done, planned = ", ".join(events) or "nothing", expected or "nothing"
-            return f"{command!r} of the walkthrough did {done} instead of {planned}"
+            reported, simulated = ", ".join(events) or "nothing", expected or "nothing"
+            return f"{command!r} of the walkthrough did {reported} instead of {simulated}"
     return "" if state.won and state.score == game.max_score else "the walkthrough does not win"
 
 
 def _normalize(text: str) -> str:
-    """Remove what Inform changes in a text: case, spaces and double quotes."""
+    """Remove from `text` the differences that Inform causes: case, white space and kinds of quotes."""
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

@@ -1,6 +1,6 @@
 """Check that TextWorld's record of a game agrees with the compiled game and with TextWorld's rules.
 
-The record is compiled again, which must give the same story.
+The record is compiled again. The result must be the same story.
 """
 
 from collections.abc import Iterable
@@ -31,22 +31,27 @@ def _check_rules(game: "Game") -> str:
     def lines(texts: Iterable[str]) -> list[str]:
         return sorted(line.strip() for text in texts for line in text.split("\n") if line.strip())
 
-    given = lines([game.kb.logic.serialize()])
+    rules = lines([game.kb.logic.serialize()])
     folders = {file.parent for file in Path(textworld.__file__).parent.rglob("*.twl")}
-    if any(given == lines(file.read_text("utf-8") for file in folder.glob("*.twl")) for folder in folders):
+    if any(rules == lines(file.read_text("utf-8") for file in folder.glob("*.twl")) for folder in folders):
         return ""
     return f"its rules are not those of TextWorld {version('textworld')}"
 
 
 def _check_actions(game: "Game") -> str:
     types = {key: info.type for key, info in game.infos.items()}
-    known = types.keys() | {v.name for fact in game.world.facts for v in fact.arguments}
+    names = types.keys() | {argument.name for fact in game.world.facts for argument in fact.arguments}
     for quest in game.quests:
         for event in (*quest.win_events, *quest.fail_events):
             for action in (*event.actions, event.condition):
                 facts = (*action.preconditions, *action.postconditions)
-                named = {v.name: v.type for fact in facts for v in fact.arguments if fact.name != "event"}
-                if any(name not in known or types.get(name, type_) != type_ for name, type_ in named.items()):
+                types_by_name = {
+                    argument.name: argument.type
+                    for fact in facts
+                    for argument in fact.arguments
+                    if fact.name != "event"
+                }
+                if any(name not in names or types.get(name, type_) != type_ for name, type_ in types_by_name.items()):
                     return f"the action {action.name!r} of a quest refers to things that are not in the game"
             for action in event.actions:
                 rule = game.kb.logic.rules.get(action.name)
@@ -58,35 +63,35 @@ def _check_actions(game: "Game") -> str:
 
 def _check_facts(game: "Game") -> str:
     """Check the facts that the compiled story does not contain: free exits, slots and ingredients."""
-    facts = {(fact.name, *(v.name for v in fact.arguments)) for fact in game.world.facts}
-    if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_ways(facts):
+    facts = {(fact.name, *(argument.name for argument in fact.arguments)) for fact in game.world.facts}
+    if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_exits(facts):
         return "which ways are free does not follow from its doors"
     slots = {fact[1] for fact in facts if fact[0] == "free" and len(fact) == 2}
     if slots != {f"slot_{number}" for number in range(len(slots))}:
         return "its slots are not numbered"
-    numbers = {f"ingredient_{i}": f"ingredient_{i + 1}" for i in range(len(facts))}
-    expected = {(numbers.get(x[2], x[2]), x[1]) for x in facts if x[0] == "base"}
+    numbers = {f"ingredient_{number}": f"ingredient_{number + 1}" for number in range(len(facts))}
+    expected = {(numbers.get(fact[2], fact[2]), fact[1]) for fact in facts if fact[0] == "base"}
     if {fact for fact in facts if fact[0].startswith("ingredient_")} != expected:
         return "its ingredients are not those of its recipe"
     return ""
 
 
-def _free_ways(facts: set[Fact]) -> set[Fact]:
-    """Return all pairs of neighbouring rooms, in both orders, without a closed door between them."""
+def _free_exits(facts: set[Fact]) -> set[Fact]:
+    """Return the pairs of neighbouring rooms, in both orders, that no closed door separates."""
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
-    opened = {fact[1] for fact in facts if fact[0] == "open"}
-    both = pairs | {(b, a) for a, b in pairs}
-    return {pair for pair in both if pair not in doors or doors[pair] in opened}
+    open_doors = {fact[1] for fact in facts if fact[0] == "open"}
+    neighbours = pairs | {(b, a) for a, b in pairs}
+    return {pair for pair in neighbours if pair not in doors or doors[pair] in open_doors}
 
 
 def _check_story(game: "Game", story: Path) -> str:
     from textworld.generator.inform7 import generate_inform7_source
 
     try:
-        data = compile_story(generate_inform7_source(game), story.name)
+        story_bytes = compile_story(generate_inform7_source(game), story.name)
     except GameError:
         return "it cannot be compiled"
-    if game_file.without_date(data) != game_file.without_date(story.read_bytes()):
+    if game_file.without_date(story_bytes) != game_file.without_date(story.read_bytes()):
         return f"TextWorld {version('textworld')} compiles it to another game"
     return ""

@@ -192,7 +192,7 @@ def test_any_streams_may_share_few_rows(steps: list[tuple[int, list[int]]], ends
     places: list[int | None] = [None] * 4
     for number, (which, tokens) in enumerate(steps):
         streams[which] = (streams[which] + tokens)[:100]
-        row = places[which] = cache.extend(places[which], streams[which], rows=rows)
+        row = places[which] = cache.extend(places[which], streams[which], min_rows=rows)
         unread = streams[which][cache.lengths[row] :]
         with torch.no_grad():
             (hidden,) = forward_trees(model, cache, [TreeInput(row=row, tokens=unread)])

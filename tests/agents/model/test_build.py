@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agents.config import ModelConfig
-from agents.model.build import assemble, build_model, from_config
+from agents.model.build import assemble, build_model, new_trunk
 from agents.protocol import AgentError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -14,7 +14,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def test_pico_is_the_trunk_of_the_post() -> None:
     torch.manual_seed(0)
-    lm = from_config("pico", 2, 0.1)
+    lm = new_trunk("pico", 2, 0.1)
     config = lm.config
     assert (config.n_layer, config.n_head, config.n_embd, config.n_positions, config.vocab_size) == (3, 3, 12, 128, 2)
     assert {config.embd_pdrop, config.attn_pdrop, config.resid_pdrop} == {0.1}

@@ -65,20 +65,20 @@ def test_the_structure_matches_the_commands(given: list[list[int]]) -> None:
     for command in trie.commands:
         for depth, token in enumerate(command):
             following.setdefault(command[:depth], set()).add(token)
-    assert {prefix: set(tokens) for prefix, tokens in trie.following.items()} == following
-    assert all(len(tokens) == len(set(tokens)) for tokens in trie.following.values())
-    order = list(trie.following)
+    assert {prefix: set(tokens) for prefix, tokens in trie.next_tokens.items()} == following
+    assert all(len(tokens) == len(set(tokens)) for tokens in trie.next_tokens.values())
+    order = list(trie.next_tokens)
     assert all(order.index(prefix[:-1]) < order.index(prefix) for prefix in order if prefix)  # a parent comes first
     assert set(trie.branching) == {prefix for prefix, tokens in following.items() if len(tokens) > 1}
     for command, path in zip(trie.commands, trie.paths, strict=True):
         chosen = {trie.branching[index]: trie.alternatives[index][child] for index, child in path}
         assert chosen == {p: command[len(p)] for p in trie.branching if command[: len(p)] == p and p != command}
-    inner = set(trie.inner)
+    inner = set(trie.input_nodes)
     assert set(trie.branching) - {()} <= inner
     assert all(prefix[:-1] in inner | {()} for prefix in inner)
     assert all(any(prefix == node[: len(prefix)] for node in trie.branching) for prefix in inner)
-    for row, prefix in enumerate(trie.inner):
-        seen = {trie.inner[column] for column in np.flatnonzero(trie.ancestors[row])}
+    for row, prefix in enumerate(trie.input_nodes):
+        seen = {trie.input_nodes[column] for column in np.flatnonzero(trie.ancestors[row])}
         assert seen == {prefix[:depth] for depth in range(1, len(prefix) + 1)}
 
 
@@ -92,13 +92,13 @@ def test_every_command_passes_the_first_branching_prefix(given: list[list[int]])
 
 def test_a_single_command_has_no_choice() -> None:
     trie = build_trie([[1, 2, END]])
-    assert trie.branching == () and trie.inner == () and trie.paths == ((),)
+    assert trie.branching == () and trie.input_nodes == () and trie.paths == ((),)
 
 
 def test_forced_tokens_between_choices_are_read_but_not_chosen() -> None:
     trie = build_trie([[1, 2, 3, END], [1, 2, 4, END], [1, 2, 4, END]])
     assert trie.branching == ((1, 2),)
-    assert trie.inner == ((1,), (1, 2))
+    assert trie.input_nodes == ((1,), (1, 2))
     assert [len(path) for path in trie.paths] == [1, 1, 1]
     assert trie.first_with_same_tokens == (0, 1, 1)  # equal commands count once
 

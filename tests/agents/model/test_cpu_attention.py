@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from agents.config import UpdateConfig
 from agents.model import cpu_attention
 from agents.model.actor_critic import ActorCritic
-from agents.model.cpu_attention import BLOCK, blockwise, masked, use_blockwise_attention
+from agents.model.cpu_attention import BLOCK, blockwise_attention, masked_attention, use_blockwise_attention
 from agents.training.memory_estimate import MemoryNeeds
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_lm, tiny_model
 
@@ -31,7 +31,7 @@ def test_blocks_equal_torchs_own_attention_and_its_gradients(heads: int, groups:
     for name in ("ours", "torch"):
         query, key, value = states(heads, groups, length, torch.float32)
         if name == "ours":
-            out = blockwise(grouped(query, groups), key, value, None).flatten(1, 2)
+            out = blockwise_attention(grouped(query, groups), key, value, None).flatten(1, 2)
         else:
             out = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         weights = torch.linspace(-1, 1, out.numel()).view(out.shape)
@@ -49,9 +49,9 @@ def test_a_bfloat16_trunk_has_the_same_logits(kind: Kind, monkeypatch: pytest.Mo
 
     def counted(*args: Tensor) -> Tensor:
         called.append(args)
-        return blockwise(*args)
+        return blockwise_attention(*args)
 
-    monkeypatch.setattr(cpu_attention, "blockwise", counted)
+    monkeypatch.setattr(cpu_attention, "blockwise_attention", counted)
     tokens = torch.arange(40).view(2, 20)
     exact = tiny_lm(kind, 50)(input_ids=tokens).logits
     errors = [(lm(input_ids=tokens).logits - exact).abs().mean() for lm in (plain, blocked)]
@@ -77,7 +77,7 @@ def test_masked_attention_equals_torchs_own() -> None:
     mask = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0)) > 0.5
     mask |= torch.eye(9, dtype=torch.bool)
     added = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
-    ours = masked(grouped(query, 2), key, value, added[:, :, None]).flatten(1, 2)
+    ours = masked_attention(grouped(query, 2), key, value, added[:, :, None]).flatten(1, 2)
     assert_close(ours, scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True))
 
 
@@ -86,9 +86,9 @@ def test_masked_attention_equals_torchs_own() -> None:
 def test_the_path_without_a_gradient_has_the_same_numbers(dtype: torch.dtype, length: int) -> None:
     query, key, value = states(6, 2, length, dtype)
     mask = torch.full((length, length), -torch.inf, dtype=dtype).triu(1)
-    kept = masked(grouped(query, 2), key, value, mask)
+    kept = masked_attention(grouped(query, 2), key, value, mask)
     with torch.no_grad():
-        assert torch.equal(masked(grouped(query, 2), key, value, mask), kept)
+        assert torch.equal(masked_attention(grouped(query, 2), key, value, mask), kept)
 
 
 def test_gradient_checkpointing_has_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

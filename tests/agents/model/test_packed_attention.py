@@ -122,13 +122,13 @@ def test_a_block_gathers_only_the_keys_that_it_sees(monkeypatch: pytest.MonkeyPa
     stem = list(range(10))
     tree = PrefixTree.of([np.array([*stem, *[20 + branch] * 10], dtype=np.int64) for branch in range(20)])
     attention = PackedAttention(torch.from_numpy(tree.depths), torch.from_numpy(tree.ends))
-    sizes = [len(attention.block(start, start + 10, causal_mask_function).keys) for start in range(0, 210, 10)]
+    sizes = [len(attention.make_block(start, start + 10, causal_mask_function).keys) for start in range(0, 210, 10)]
     assert sizes == [10] + [20] * 20
 
     def window(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (key > query - 3)
 
-    assert [len(attention.block(start, start + 10, window).keys) for start in (0, 10, 200)] == [10, 12, 12]
+    assert [len(attention.make_block(start, start + 10, window).keys) for start in (0, 10, 200)] == [10, 12, 12]
 
 
 def test_gradients_are_those_of_separate_streams() -> None:

@@ -70,7 +70,7 @@ class Player:
 
     def committed(self) -> None:
         chosen = list(self.trie.commands[self.command()])
-        kept = sum(tuple(chosen[:depth]) in self.trie.inner for depth in range(1, len(chosen) + 1))
+        kept = sum(tuple(chosen[:depth]) in self.trie.input_nodes for depth in range(1, len(chosen) + 1))
         self.tokens += self.pending + chosen[:kept]
         self.pending = chosen[kept:]
         self.turn += 1
@@ -159,7 +159,8 @@ def test_a_trunk_that_does_not_support_the_cache_is_refused(monkeypatch: pytest.
     with pytest.raises(AgentError, match=r"Bloom.*cache"):
         check_cache(ActorCritic(bloom, Heads(64, 50)))
 
-    monkeypatch.setattr(tree_decoder, "replaced", lambda *arguments: nullcontext())  # a trunk that ignores the mask
+    # a trunk that ignores the mask
+    monkeypatch.setattr(tree_decoder, "replaced_entry", lambda *arguments: nullcontext())
     with pytest.raises(AgentError, match="cached text differently"):
         check_cache(model)
 

@@ -27,37 +27,44 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def refused(stored: dict[str, Any], *, ours: bool) -> str:
+def check_config(stored: dict[str, Any], from_checkpoint: bool) -> None:
+    config = trunk_config_of(stored, "the config", from_checkpoint=from_checkpoint)
+    check_size(AutoModelForCausalLM, config, "the config", 12, 10_000)
+
+
+def refused(stored: dict[str, Any], *, from_checkpoint: bool) -> str:
     with pytest.raises(AgentError) as caught:
-        check_size(AutoModelForCausalLM, trunk_config_of(stored, "the config", ours=ours), "the config", 12, 10_000)
+        check_config(stored, from_checkpoint)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("from_checkpoint", [True, False])
 @pytest.mark.parametrize("key", CODE)
-def test_a_key_that_selects_code_is_refused(key: str, ours: bool) -> None:
+def test_a_key_that_selects_code_is_refused(key: str, from_checkpoint: bool) -> None:
     for value in ("org/kernel", {"": "org/kernel"}, {"quant_method": "bitsandbytes"}, True):
-        if (ours or key != "_attn_implementation_internal") and not (key.startswith("__") and not ours):
-            assert repr(key) in refused(LLAMA | {key: value}, ours=ours)
+        if (from_checkpoint or key != "_attn_implementation_internal") and not (
+            key.startswith("__") and not from_checkpoint
+        ):
+            assert repr(key) in refused(LLAMA | {key: value}, from_checkpoint=from_checkpoint)
 
 
 def test_a_nested_key_that_selects_code_is_refused() -> None:
     stored = LLAMA | {"rope_parameters": {"rope_type": "default", "attn_implementation": "org/kernel"}}
-    assert "attn_implementation" in refused(stored, ours=False)
+    assert "attn_implementation" in refused(stored, from_checkpoint=False)
 
 
 def test_the_code_of_a_model_folder_is_ignored() -> None:
     stored = LLAMA | {"auto_map": {"AutoModelForCausalLM": "org/code--model.Model"}, "_private": 1, "js_config": {}}
-    config = trunk_config_of(stored, "the config", ours=False)
+    config = trunk_config_of(stored, "the config", from_checkpoint=False)
     assert not hasattr(config, "auto_map") and not hasattr(config, "_private") and config.js_config == {}
-    assert "'auto_map'" in refused(stored, ours=True)
+    assert "'auto_map'" in refused(stored, from_checkpoint=True)
 
 
 @pytest.mark.parametrize("make", [LlamaConfig, GPT2Config])
 def test_what_a_checkpoint_stores_is_accepted_and_unchanged(make: Any) -> None:
     before = make()
-    assert trunk_config_of(before.to_dict(), "the config", ours=True).to_dict() == before.to_dict()
+    assert trunk_config_of(before.to_dict(), "the config", from_checkpoint=True).to_dict() == before.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ def test_what_a_checkpoint_stores_is_accepted_and_unchanged(make: Any) -> None:
     ],
 )
 def test_impossible_values_are_refused(change: dict[str, Any], says: str) -> None:
-    assert says in refused(LLAMA | change, ours=True)
+    assert says in refused(LLAMA | change, from_checkpoint=True)
 
 
 def test_any_exception_of_a_library_becomes_one_line() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from agents.model import vocabulary_terms
 from agents.model.logit_transform import LogitTransform
-from agents.model.vocabulary_terms import Rows, VocabularyTerms, bfloat16_factors
+from agents.model.vocabulary_terms import RowFunction, VocabularyTerms, bfloat16_factors
 from tests.helpers.models import assert_close
 
 N, D, V = 7, 5, 11
@@ -40,7 +40,7 @@ def by_autograd(
     ]
 
 
-def _copy_of(tensor: Tensor) -> Rows:
+def _copy_of(tensor: Tensor) -> RowFunction:
     return lambda rows: tensor[rows].clone()
 
 

@@ -11,7 +11,7 @@ import pytest
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.storage.run_folder import DIVERGED, METRICS, SETTINGS
-from agents.storage.run_summary import differing, find_runs, ranked, summarize, usual
+from agents.storage.run_summary import differing_settings, find_runs, most_common_settings, ranked, summarize
 from games.files import LOCK, file_lock, is_locked
 
 Rows = Sequence[dict[str, Any]]
@@ -147,11 +147,11 @@ def test_the_best_runs_come_first_and_damaged_ones_last(tmp_path: Path) -> None:
 
 
 def test_only_settings_with_several_values_differ() -> None:
-    assert differing([{"lr": 1, "seed": 0}, {"lr": 1, "seed": 1}]) == ["seed"]
-    assert differing([{"lr": 1}]) == differing([]) == []
+    assert differing_settings([{"lr": 1, "seed": 0}, {"lr": 1, "seed": 1}]) == ["seed"]
+    assert differing_settings([{"lr": 1}]) == differing_settings([]) == []
 
 
 def test_values_of_most_runs_are_usual() -> None:
     settings = [{"lr": lr, "tau": tau} for lr, tau in ((0.1, 1), (0.1, 1), (0.2, 2), (0.1, 2))]
-    assert usual(settings, ["lr", "tau"]) == {"lr": 0.1}
-    assert usual([], ["lr"]) == {}
+    assert most_common_settings(settings, ["lr", "tau"]) == {"lr": 0.1}
+    assert most_common_settings([], ["lr"]) == {}

@@ -116,7 +116,7 @@ def test_formats_by_name() -> None:
 
 
 def test_a_template_that_runs_for_hours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.text.prompt.SECONDS", 0.5)
+    monkeypatch.setattr("agents.text.prompt.RENDER_SECONDS", 0.5)
     endless = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"
     with pytest.raises(AgentError, match="it takes longer than"):
         prompt_format("chat", with_template(endless))

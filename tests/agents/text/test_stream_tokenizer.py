@@ -31,7 +31,7 @@ def test_pieces_have_the_tokens_of_the_whole_text(make: Callable[[], Any]) -> No
 def test_a_stream_begins_with_the_bos_token(make: Callable[[], Any]) -> None:
     whole = make()
     stream = StreamTokenizer(whole)
-    assert stream.start == [whole.bos_token_id]
+    assert stream.start_tokens == [whole.bos_token_id]
     assert stream.begin("go north")[0] == whole.bos_token_id != stream.begin("go north")[1]
     assert stream.begin("<s>go north").count(whole.bos_token_id) == 1
     assert whole.bos_token_id not in stream.encode("go north")
@@ -48,7 +48,9 @@ def test_decoded_pieces_keep_their_blanks(make: Callable[[], Any]) -> None:
 def test_a_tokenizer_without_bos_and_blank_is_unchanged(make: Callable[[], Any]) -> None:
     plain = make()
     stream = StreamTokenizer(plain)
-    assert stream.start == [] and stream.begin("go north") == stream.encode("go north") == plain.encode("go north")
+    assert stream.start_tokens == [] and stream.begin("go north") == stream.encode("go north") == plain.encode(
+        "go north"
+    )
 
 
 def test_text_that_looks_like_a_special_token_can_be_split() -> None:
@@ -98,6 +100,6 @@ def test_a_tokenizer_without_a_fast_backend_is_refused(tmp_path: Any) -> None:
 def test_an_open_vocabulary_remembers_a_word_that_it_does_not_know() -> None:
     stream = StreamTokenizer(word_tokenizer(["we had a wedding"]))
     stream.begin("we had a")
-    assert stream.unknown == set()
+    assert stream.unknown_words == set()
     stream.encode("a party, we had")
-    assert "party" in stream.unknown
+    assert "party" in stream.unknown_words

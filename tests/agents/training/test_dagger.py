@@ -35,7 +35,7 @@ POLICY_ONLY = OptimizerConfig(gamma=0.5, value_coef=0.0, q_coef=0.0)
 
 
 def with_expert(player: LanguageModelAgent, *, beta: float = 1.0, greedy: float = 0.0) -> DAggerAgent:
-    return DAggerAgent(player, Expert(prefer_policy=False), beta=beta, greedy=greedy)
+    return DAggerAgent(player, Expert(prefer_policy=False), beta=beta, greedy_share=greedy)
 
 
 def played(player: Any, count: int = 4, *, spec: Any = GUIDED) -> list[Episode]:

@@ -19,14 +19,14 @@ from agents.config import TrainConfig, UpdateConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.recorded_streams import StreamRecorder
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import from_config
+from agents.model.build import new_trunk
 from agents.model.heads import Heads
 from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
 from agents.storage.checkpoint import AGENT, BEST, INITIAL
-from agents.text.prompt import PLAIN, PromptFormat, ReturnText, number
+from agents.text.prompt import PLAIN, PromptFormat, ReturnText, format_number
 from agents.training import presets
 from agents.training.data_file import Converter
 from agents.training.factory import make_trainer
@@ -53,17 +53,19 @@ Change = Callable[[Sequence[Episode]], list[Episode]]
 
 
 def stating(place: Any = "turn", wanted: float | None = None) -> PromptFormat:
-    return replace(PLAIN, returns=ReturnText(place=place, wanted=wanted))
+    return replace(PLAIN, returns=ReturnText(position=place, target=wanted))
 
 
 def test_numbers_are_short_and_hide_rounding_errors() -> None:
-    found = [number(value) for value in (0.0, -0.0, 1.0, 0.1 + 0.2, 12.5, -0.004, -2.0, 1 / 3, 100.0, 0.125 - 1e-17)]
+    found = [
+        format_number(value) for value in (0.0, -0.0, 1.0, 0.1 + 0.2, 12.5, -0.004, -2.0, 1 / 3, 100.0, 0.125 - 1e-17)
+    ]
     assert found == ["0", "0", "1", "0.3", "12.5", "0", "-2", "0.33", "100", "0.12"]
 
 
 def test_where_a_return_stands() -> None:
     texts = [
-        stating(place).before_command("a room", game_prompt=prompt, first=first, remaining=0.5)
+        stating(place).before_command("a room", game_prompt=prompt, first=first, return_to_go=0.5)
         for place in ("turn", "prefix")
         for prompt in ("\n> ", "")
         for first in (True, False)
@@ -71,7 +73,7 @@ def test_where_a_return_stands() -> None:
     seed = "This play through has a return of 0.5\na room"
     assert texts[:4] == ["a room\nReturn: 0.5\n>"] * 2 + ["Return: 0.5\na room"] * 2
     assert texts[4:] == [f"{seed}\n>", "a room\n>", seed, "a room"]
-    assert PLAIN.before_command("a room", game_prompt="\n> ", first=True, remaining=0.5) == "a room\n>"
+    assert PLAIN.before_command("a room", game_prompt="\n> ", first=True, return_to_go=0.5) == "a room\n>"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +141,7 @@ def learned(name: str, spec: ScriptSpec, path: Path, change: Change = list) -> L
     labels = "return" if name == "decision" else "expert"
     lines = Converter(recorder, PROMPTS, labels=labels).lines(("source", episode) for episode in episodes)
     path.write_text("".join(lines))
-    model = ActorCritic(from_config("pico", len(words), 0.0), Heads(12, len(words), q_heads=1, init_std=0.02))
+    model = ActorCritic(new_trunk("pico", len(words), 0.0), Heads(12, len(words), q_heads=1, init_std=0.02))
     play = RecordedPlay(path, model, UpdateConfig(), count=96, vocabulary=len(words))
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=8e-3))
     update = updater(model, name, torch_optimizer=torch_optimizer, learning=OptimizerConfig(gamma=1.0), epochs=8)
@@ -152,7 +154,7 @@ def learned(name: str, spec: ScriptSpec, path: Path, change: Change = list) -> L
 def obtained(player: LanguageModelAgent, spec: ScriptSpec, wanted: float) -> list[float]:
     """The returns of 64 episodes in which the agent wants a return."""
     if player.prompt.returns is not None:
-        player.prompt.returns.wanted = wanted
+        player.prompt.returns.target = wanted
     with EpisodeRunner([spec], seed=2, parallel=16) as runner:
         return [episode.reward for episode in runner.play(player, 64)]
 
@@ -197,16 +199,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(changes: dict[str, Any], tmp_
     part = trained(wanted.replace(iterations=3), tmp_path / "part")
     assert_same_run(trained(wanted, part, resume=True), whole)
     best = changes.get("wanted_return", 1.0)
-    assert make_agent(str(whole), seed=0).prompt.returns.wanted == best  # type: ignore[attr-defined]
+    assert make_agent(str(whole), seed=0).prompt.returns.target == best  # type: ignore[attr-defined]
 
 
 def test_the_best_return_of_the_data_is_wanted_by_default(tmp_path: Path) -> None:
     run = trained(
         settings("bandit", optimizer="decision", data="random:9", data_share=0.5, iterations=1), tmp_path / "run"
     )
-    assert make_agent(str(run), seed=0).prompt.returns.wanted == 1.0  # type: ignore[attr-defined]
+    assert make_agent(str(run), seed=0).prompt.returns.target == 1.0  # type: ignore[attr-defined]
     given = make_agent(str(run), seed=0, wanted_return=0.25)
-    assert given.prompt.returns == ReturnText(wanted=0.25)  # type: ignore[attr-defined]
+    assert given.prompt.returns == ReturnText(target=0.25)  # type: ignore[attr-defined]
     with pytest.raises(AgentError, match="random plays for no wanted return"):
         make_agent("random", seed=0, wanted_return=1.0)
     initial = run / INITIAL / AGENT

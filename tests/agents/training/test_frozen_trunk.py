@@ -101,13 +101,13 @@ def test_hidden_states_of_other_choices_are_noticed(monkeypatch: pytest.MonkeyPa
     model = frozen_model()
     rollout, kept = rollout_of(model), [Kept(model), HeadsAlone(model)]
     learn(updater(model, torch_optimizer=kept[0]), rollout)
-    right = RolloutStates.of
+    right = RolloutStates.load
 
     def shifted(self: RolloutStates, *arguments: Any) -> Any:
         self._states = self._states.roll(1, 0)
         return right(self, *arguments)
 
-    monkeypatch.setattr(RolloutStates, "of", shifted)
+    monkeypatch.setattr(RolloutStates, "load", shifted)
     learn(updater(model, torch_optimizer=kept[1]), rollout)
     with pytest.raises(AssertionError):
         assert_equal_to_rounding(kept[1].steps, of_heads(kept[0].steps))

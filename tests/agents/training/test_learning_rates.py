@@ -8,7 +8,7 @@ import torch
 
 from agents.config import UpdateConfig
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import from_config
+from agents.model.build import new_trunk
 from agents.training.updater import make_torch_optimizer, parameter_groups, set_learning_rates
 from tests.helpers.models import KINDS, assert_close, tiny_model
 from tests.helpers.updates import Kept, gradients, learn, rollout_of, updater
@@ -77,7 +77,7 @@ def linear_matrices(model: ActorCritic) -> set[str]:
 def test_weight_decay_acts_on_linear_matrices_only(trunk: Any) -> None:
     model = tiny_model(trunk if trunk in KINDS else "llama")
     if trunk not in KINDS:
-        model.lm = from_config(trunk, 20, 0.0)
+        model.lm = new_trunk(trunk, 20, 0.0)
     wanted = linear_matrices(model) - ({"lm.lm_head.weight"} if trunk in ("gpt2", "small") else set())
     before = copy.deepcopy(dict(model.named_parameters()))
     torch_optimizer = make_torch_optimizer(model, UpdateConfig(lr=0.5, weight_decay=0.2))

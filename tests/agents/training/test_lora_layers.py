@@ -135,13 +135,13 @@ def test_a_frozen_copy_of_the_initial_policy_uses_the_kept_states(
 
 
 def test_states_of_other_tokens_are_noticed(folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = frozen_trunk.RolloutStates.of
+    right = frozen_trunk.RolloutStates.load
 
     def shifted(self: Any, *arguments: Any) -> Any:
         self._states = self._states.roll(1, 0)
         return right(self, *arguments)
 
-    monkeypatch.setattr(frozen_trunk.RolloutStates, "of", shifted)
+    monkeypatch.setattr(frozen_trunk.RolloutStates, "load", shifted)
     with pytest.raises(AssertionError):
         assert_kept_states_change_nothing(adapted(folders("llama")), monkeypatch)
 

@@ -155,13 +155,13 @@ def test_a_sharded_trunk_needs_the_memory_that_the_page_states(processes: int, g
     config = AutoConfig.for_model(**DECODERS["GPT-NeoX-20B"])
     model = meta_model(ModelConfig(dtype="bfloat16", trunk="neox", q_heads=0), config, 0)
     needs = replace(NEEDS, fixed=16 * sum(p.numel() for p in trunk_parameters(model)))
-    shards = partial(needs.sharded, [model], processes=processes, moved=False)
+    shards = partial(needs.sharded, [model], processes=processes, on_device=False)
     whole, by_layer = shards(offloaded=False), shards(offloaded=False, by_layer=True)
     assert round(whole.fixed / 1e9) == gigabytes
     assert f"= {gigabytes} GB |" in (ROOT / "docs/scale.md").read_text()
     # the weights of the heads are as large as their gradients, which play does not need
     assert shards(offloaded=True).fixed == gathered_bytes(model, by_layer=False)
-    assert shards(offloaded=False, moved=True).fixed == pytest.approx(needs.fixed // processes, rel=1e-4)
+    assert shards(offloaded=False, on_device=True).fixed == pytest.approx(needs.fixed // processes, rel=1e-4)
     # the embeddings and the lm_head, and two of 44 layers
     assert gathered_bytes(model, by_layer=True) == pytest.approx((2 * 50432 * 6144 + 24 * 6144**2) * 2, rel=1e-3)
     assert by_layer.fixed < whole.fixed - 25e9
@@ -173,10 +173,10 @@ def test_every_process_stores_the_whole_heads() -> None:
     heads = sum(parameter.nbytes for parameter in model.heads.parameters())
     needs = MemoryNeeds.of(model, UpdateConfig())
     assert (needs.fixed, needs.replicated) == (3 * (trunk + heads), 3 * heads)  # gradients and two moments
-    half = needs.sharded([model], processes=2, moved=False, offloaded=False)
+    half = needs.sharded([model], processes=2, on_device=False, offloaded=False)
     freed = min(trunk, trunk // 2 + heads)  # the gradients, while the whole trunk is gathered in play
     assert half.fixed == 4 * trunk // 2 + 4 * heads + trunk - freed
-    assert needs.sharded([model], processes=2, moved=True, offloaded=False).fixed == 4 * trunk // 2 + 3 * heads
+    assert needs.sharded([model], processes=2, on_device=True, offloaded=False).fixed == 4 * trunk // 2 + 3 * heads
 
 
 def test_a_bfloat16_trunk_with_an_adapter_keeps_no_float32_copies(tmp_path: Path) -> None:

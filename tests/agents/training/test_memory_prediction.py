@@ -81,7 +81,7 @@ def test_further_layers_add_what_simulating_all_of_them_adds(recompute: bool, mo
         return [*simulation.rollout(parallel=3, context=64), simulation.update(rows=2, context=64), simulation.step()]
 
     extrapolated = simulated()
-    monkeypatch.setattr(memory_simulation, "SIMULATED", (99,))
+    monkeypatch.setattr(memory_simulation, "SIMULATED_LAYERS", (99,))
     assert extrapolated == pytest.approx(simulated(), rel=0.01)
 
 

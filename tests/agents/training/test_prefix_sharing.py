@@ -187,7 +187,7 @@ def test_the_reference_policy(free: bool) -> None:
         policy = ReferencePolicy(
             model, copy, UpdateConfig(micro_batch_tokens=100, prefix_sharing="auto" if share else "off")
         )
-        policy.read(rollout)
+        policy.evaluate(rollout)
         found.append((rollout.chosen_reference, policy.kl(rollout)))
     for ours, theirs in zip(*found, strict=True):
         assert_close(ours, theirs)

@@ -61,7 +61,7 @@ def test_the_reference_is_the_trunk_without_its_adapter(folder: Path, place: Any
     update = updater(model, learning=learning, lr=0.05, epochs=3)
     first = rollout_of(model)
     part = first.micro_batch(range(len(first)))
-    update.reference.read(first)
+    update.reference.evaluate(first)
     before = first.ref_logprobs
     assert before is not None
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_a_checkpoint_keeps_the_bos_token_the_blanks_and_the_chat_template(tmp_p
     player = load_agent(tmp_path / "saved")
     assert player.prompt == prompt_format("chat", whole)
     before, after = StreamTokenizer(whole), player.stream_tokenizer
-    assert after.start == before.start == [whole.bos_token_id]
+    assert after.start_tokens == before.start_tokens == [whole.bos_token_id]
     for text in ("go north", " take the red key", "\n"):
         assert (after.begin(text), after.encode(text)) == (before.begin(text), before.encode(text))
         assert after.decode(after.encode(text)) == text

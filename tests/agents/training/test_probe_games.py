@@ -20,7 +20,7 @@ from agents.config import UpdateConfig
 from agents.language_model.agent import LanguageModelAgent
 from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
-from agents.model.build import from_config
+from agents.model.build import new_trunk
 from agents.model.heads import Heads
 from agents.play.episode import Episode
 from agents.play.metrics import episode_metrics
@@ -93,7 +93,7 @@ def train(
     name = "actde" if name in ("recentred", FROZEN) else name
     words, needs_q = tokenizer(), optimizer_class(name).needs_q
     heads = Heads(12, len(words), q_heads=int(needs_q) + offline, target_q=offline, init_std=0.02)
-    model = ActorCritic(from_config("pico", len(words), 0.0), heads)
+    model = ActorCritic(new_trunk("pico", len(words), 0.0), heads)
     player = LanguageModelAgent(model, words, gamma=GAMMA, record=True, guide_beta=guide_beta)
     with_expert = DAggerAgent(player, Expert(prefer_policy=True), beta=beta)
     reference = copy.deepcopy(model).eval() if make_optimizer(name, learning).needs_reference else None
@@ -114,7 +114,7 @@ def train(
                 update.learn(rollout, np.random.default_rng(iteration))
                 slower.step()
             elif reference is not None:
-                update.reference.read(rollout)
+                update.reference.evaluate(rollout)
     batch = rollout.batch(with_q=needs_q)
     return Trained(episodes, segments, batch, make_optimizer(name, learning).targets(batch))
 

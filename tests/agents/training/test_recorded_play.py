@@ -134,7 +134,7 @@ def test_a_command_that_is_not_admissible_is_read_but_not_imitated(tmp_path: Pat
     typed = replace(episode.steps[1], decision=replace(episode.steps[1].decision, command="drop lamp"))
     converter = converted(tmp_path / "data", [replace(episode, steps=(episode.steps[0], typed, episode.steps[2]))])
     (segment,) = recorded(tmp_path / "data", tiny_model())
-    assert converter.foreign == 1 and {choice.turn for choice in segment.choices} == {0, 2}
+    assert converter.inadmissible == 1 and {choice.turn for choice in segment.choices} == {0, 2}
     assert "> drop lamp\n" in tokenizer().decode(segment.tokens)
     last = [choice for choice in segment.choices if choice.turn == 0][-1]
     assert last.reward == OPTIONS[WAY[0]] + 0.5 * episode.steps[1].reward and last.discount == 0.25
@@ -163,11 +163,11 @@ def test_filtered_imitation_takes_the_best_episodes_of_all_data(tmp_path: Path) 
 def test_each_pass_takes_every_episode_once_in_an_order_of_its_own(tmp_path: Path) -> None:
     converted(tmp_path / "data", episodes_of(agent(tiny_model()), 7))
     play = opened(tmp_path / "data", tiny_model(), count=3, seed=4)
-    drawn = [list(play._drawn(3 * iteration)) for iteration in range(7)]
+    drawn = [list(play._draw(3 * iteration)) for iteration in range(7)]
     passes = np.array(drawn).reshape(3, 7).tolist()
     assert all(sorted(one) == list(range(7)) for one in passes) and passes[0] != passes[1]
     halves = [opened(tmp_path / "data", tiny_model(), count=3, seed=4, rank=rank, processes=2) for rank in (0, 1)]
-    assert [list(halves[n % 2]._drawn((n // 2 * 2 + n % 2) * 3)) for n in range(4)] == drawn[:4]
+    assert [list(halves[n % 2]._draw((n // 2 * 2 + n % 2) * 3)) for n in range(4)] == drawn[:4]
     assert opened(tmp_path / "data", tiny_model(), count=99).count == 7
 
 

@@ -46,7 +46,7 @@ def logprobs(model: ActorCritic, segments: Sequence[Segment]) -> list[Tensor]:
 
 def assert_exact(policy: ReferencePolicy, rollout: RolloutBatch, model: ActorCritic, reference: ActorCritic) -> Tensor:
     """Assert log pi_ref and the KL of every choice. Return the KL."""
-    policy.read(rollout)
+    policy.evaluate(rollout)
     assert rollout.ref_logprobs is not None
     choices = [choice for segment in rollout.segments for choice in segment.choices]
     ours, theirs = logprobs(model, rollout.segments), logprobs(reference, rollout.segments)
@@ -88,7 +88,7 @@ def test_reading_keeps_dropout_and_random_numbers(tmp_path: Path) -> None:
     copy.train()
     before = torch.get_rng_state()
     policy = ReferencePolicy(model, copy, UpdateConfig())
-    policy.read(rollout)
+    policy.evaluate(rollout)
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training and copy.training
     assert rollout.ref_logprobs is not None

@@ -20,7 +20,7 @@ from agents.training import episode_streams, replay_buffer
 from agents.training.dagger import DAggerAgent, Expert
 from agents.training.factory import make_trainer
 from agents.training.progress import Progress
-from agents.training.replay_buffer import ReplayBuffer, selected
+from agents.training.replay_buffer import ReplayBuffer, select_indices
 from agents.training.rollout import Rollout
 from tests.agents.training.test_dagger import plain_logprobs
 from tests.agents.training.test_recorded_play import GUIDED, OVER, PROMPTS, assert_same_segments, episodes_of
@@ -52,28 +52,34 @@ FIRST = {int(np.random.SeedSequence([0, episode]).generate_state(1)[0]) for epis
 
 def test_which_episodes_are_kept_by_hand() -> None:
     alone = [episode(n, [earned]) for n, earned in enumerate([0, 3, 1, 3, 2])]
-    assert selected(alone, 3, keep="best", gamma=0.5) == [1, 3, 4], "in order of time"
-    assert selected(alone, 1, keep="best", gamma=0.5) == [3], "of equal returns the later"
-    assert selected(alone, 3, keep="latest", gamma=0.5) == [2, 3, 4]
-    assert selected(alone, 9, keep="best", gamma=0.5) == selected(alone, 9, keep="latest", gamma=0.5) == [*range(5)]
+    assert select_indices(alone, 3, keep="best", gamma=0.5) == [1, 3, 4], "in order of time"
+    assert select_indices(alone, 1, keep="best", gamma=0.5) == [3], "of equal returns the later"
+    assert select_indices(alone, 3, keep="latest", gamma=0.5) == [2, 3, 4]
+    assert (
+        select_indices(alone, 9, keep="best", gamma=0.5)
+        == select_indices(alone, 9, keep="latest", gamma=0.5)
+        == [*range(5)]
+    )
     late = [episode(0, [0, 2]), episode(1, [1.5])]
-    assert selected(late, 1, keep="best", gamma=0.5) == [1], "a later reward is discounted"
-    assert selected(late, 1, keep="best", gamma=1.0) == [0]
+    assert select_indices(late, 1, keep="best", gamma=0.5) == [1], "a later reward is discounted"
+    assert select_indices(late, 1, keep="best", gamma=1.0) == [0]
     two = [*alone, episode(5, [-2], game="h"), episode(6, [-1], game="h")]
-    assert selected(two, 2, keep="best", gamma=0.5) == [3, 6], "the best of each game"
-    assert selected(two, 3, keep="best", gamma=0.5) == [1, 3, 6], "then the second best, of which the game g has more"
+    assert select_indices(two, 2, keep="best", gamma=0.5) == [3, 6], "the best of each game"
+    assert select_indices(two, 3, keep="best", gamma=0.5) == [1, 3, 6], (
+        "then the second best, of which the game g has more"
+    )
 
 
 @pytest.mark.parametrize("keep", ["best", "latest"])
 def test_the_kept_episodes_do_not_depend_on_how_many_are_added_at_a_time(keep: Any) -> None:
     rng = np.random.default_rng(0)
     everything = [episode(n, [int(rng.integers(4))], game="ghk"[rng.integers(3)]) for n in range(60)]
-    wanted = [everything[index] for index in selected(everything, 7, keep=keep, gamma=1.0)]
+    wanted = [everything[index] for index in select_indices(everything, 7, keep=keep, gamma=1.0)]
     for step in (1, 4, 25):
         kept = list[Episode]()
         for start in range(0, 60, step):
             candidates = [*kept, *everything[start : start + step]]
-            kept = [candidates[index] for index in selected(candidates, 7, keep=keep, gamma=1.0)]
+            kept = [candidates[index] for index in select_indices(candidates, 7, keep=keep, gamma=1.0)]
         assert kept == wanted
 
 
@@ -96,10 +102,10 @@ def test_kept_episodes_have_the_numbers_of_the_current_model(spec: Any) -> None:
     player = agent(model)
     episodes, played = episodes_of(player, spec=spec), player.take_segments()
     buffer = buffer_of(player)
-    first = buffer.added_to(rollout_with(episodes, played), 0, Progress())
+    first = buffer.add_to(rollout_with(episodes, played), 0, Progress())
     assert first.segments == played and first.label_metrics == {"buffer_size": 0}
 
-    second = buffer.added_to(rollout_with([]), 0, Progress())
+    second = buffer.add_to(rollout_with([]), 0, Progress())
     assert second.label_metrics == {"buffer_size": 5} and second.tokens == sum(len(s.tokens) for s in played)
     assert_same_segments(second.segments, played)
     assert [segment.episode for segment in second.segments] == [-5, -4, -3, -2, -1]
@@ -107,7 +113,7 @@ def test_kept_episodes_have_the_numbers_of_the_current_model(spec: Any) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.5)
-    moved = buffer.added_to(rollout_with([]), 0, Progress()).segments
+    moved = buffer.add_to(rollout_with([]), 0, Progress()).segments
     current = plain_logprobs(model, moved)
     choices = [choice for segment in moved for choice in segment.choices]
     wanted = [float(row[choice.chosen].detach()) for row, choice in zip(current, choices, strict=True)]
@@ -121,9 +127,9 @@ def test_rejection_ranks_kept_and_new_episodes_together() -> None:
     episodes = episodes_of(player, 12)
     segments = player.take_segments()
     buffer = buffer_of(player, "best")
-    buffer.added_to(rollout_with(episodes[:6], segments[:6]), 0, Progress())
+    buffer.add_to(rollout_with(episodes[:6], segments[:6]), 0, Progress())
     stale = [replace(s, choices=tuple(replace(c, label=c.chosen) for c in s.choices)) for s in segments[6:]]
-    found = buffer.added_to(rollout_with(episodes[6:], stale), 0, Progress())
+    found = buffer.add_to(rollout_with(episodes[6:], stale), 0, Progress())
     earned = [sum(0.5**turn * step.reward for turn, step in enumerate(e.steps)) for e in episodes]
     least = sorted(earned, reverse=True)[2]
     labelled = [all(choice.label == choice.chosen for choice in segment.choices) for segment in found.segments]
@@ -138,7 +144,7 @@ def test_of_an_experts_play_only_the_experts_commands_are_imitated() -> None:
     assert 0 < len(mixed) < 6
     buffer = buffer_of(player, "expert")
     buffer.add(episodes)
-    found = buffer.added_to(rollout_with([]), 0, Progress()).segments
+    found = buffer.add_to(rollout_with([]), 0, Progress()).segments
     by_turn = {(s.episode, c.turn): c.label is not None for s in found for c in s.choices}
     assert by_turn == {
         (number - len(mixed), turn): step.decision.by_expert
@@ -178,7 +184,7 @@ def test_a_win_that_was_found_once_is_still_imitated_many_rollouts_later(
     assert set(won) == {0}, "the bell pays in the first rollout only"
     without = chance_of_ringing(tmp_path / "without")
     latest = chance_of_ringing(tmp_path / "latest", buffer_episodes=1, buffer_keep="latest")
-    right = selected
+    right = select_indices
 
     def worst(episodes: Sequence[Episode], *arguments: Any, **settings: Any) -> list[int]:
         steps = [tuple(replace(step, reward=-step.reward) for step in each.steps) for each in episodes]

@@ -75,7 +75,7 @@ def test_a_text_is_its_prompt_its_completion_and_an_end_token() -> None:
 
     def encoded(prompt: str, completion: str) -> tuple[list[str], int]:
         text = reward_model.encode(prompt, completion)
-        return words.convert_ids_to_tokens(text.tokens), text.scored
+        return words.convert_ids_to_tokens(text.tokens), text.completion_length
 
     assert encoded("go north", " a [END]") == (["go", "north", "a", "[", "[UNK]", "]", "[END]"], 5)
     assert encoded("go", "") == (["go", "[END]"], 1)
@@ -169,7 +169,7 @@ def test_a_reward_model_is_no_agent_and_an_agent_no_reward_model(
 def test_only_a_reward_model_of_an_unfinished_training_is_replaced(
     saved: tuple[RewardModel, Path], tmp_path: Path
 ) -> None:
-    check_folder(saved[1], unfinished=True)
+    check_folder(saved[1], allow_unfinished=True)
     with pytest.raises(AgentError, match="already holds a reward model; choose another --out"):
         check_folder(saved[1])
     check_folder(tmp_path / "new")
@@ -183,4 +183,4 @@ def test_only_a_reward_model_of_an_unfinished_training_is_replaced(
     copy = Path(shutil.copytree(saved[1], tmp_path / "copy"))
     (copy / "agent.json").write_text("{}")
     with pytest.raises(AgentError, match="holds other files"):
-        check_folder(copy, unfinished=True)
+        check_folder(copy, allow_unfinished=True)

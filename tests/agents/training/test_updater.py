@@ -17,7 +17,7 @@ from torch import Tensor
 from actde import OptimizerConfig
 from agents.language_model.token_stream import Choice, Segment
 from agents.model.actor_critic import ActorCritic
-from agents.training.rollout_batch import RolloutBatch, micro_batches
+from agents.training.rollout_batch import RolloutBatch, micro_batch_rows
 from tests.helpers.models import KINDS, Kind, assert_close, tiny_model
 from tests.helpers.scripts import Scene, ScriptSpec
 from tests.helpers.updates import OPTIONS, Kept, assert_same_gradients, gradients, learn, rollout_of, updater
@@ -71,11 +71,11 @@ def test_minibatches_cover_every_sample_once_an_epoch() -> None:
     model = tiny_model()
     rollout = rollout_of(model, episodes=7)
     update = updater(model, epochs=3, minibatches=4)
-    steps = list(update._steps(len(rollout), np.random.default_rng(0)))
+    steps = list(update._minibatches(len(rollout), np.random.default_rng(0)))
     assert len(steps) == 12
     epochs = [list(itertools.chain(*steps[i : i + 4])) for i in (0, 4, 8)]
     assert all(sorted(rows) == list(range(7)) for rows in epochs) and epochs[0] != epochs[1]
-    assert [len(rows) for rows in update._steps(2, np.random.default_rng(0))] == [1, 1] * 3
+    assert [len(rows) for rows in update._minibatches(2, np.random.default_rng(0))] == [1, 1] * 3
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -89,7 +89,7 @@ def test_micro_batches_fit_the_budget(lengths: list[int], budget: int) -> None:
 
     rollout = RolloutBatch([segment(length) for length in lengths], credit="token")
     rows = list(range(len(lengths)))[::-1]
-    found = list(micro_batches(rollout, rows, budget))
+    found = list(micro_batch_rows(rollout, rows, budget))
     assert sorted(itertools.chain(*found)) == sorted(rows)
     for micro in found:
         assert len(micro) == 1 or len(micro) * max(lengths[row] for row in micro) <= budget

@@ -69,15 +69,15 @@ def test_names_and_titles_of_tasks_match_their_levels() -> None:
 
 @pytest.mark.slow
 def test_held_out_games_are_distinct_reserved_and_of_the_test_split(game_cache: Path) -> None:
-    found = held_out.find(QUICK, 4)
+    found = held_out.find_games(QUICK, 4)
     assert [level for level, _, _ in found] == [1, 2, 1, 2]
     assert len({name for _, _, name in found}) == 4
     for level, seed, name in found:
         assert seed in RESERVED and split_of(name) == "test"
         told, untold = (games.resolve(QUICK.game(variant, level, seed))[0] for variant in tasks.VARIANTS)
         assert game_hash(told) == game_hash(untold) == name, "the hash does not depend on the objective"
-    assert held_out.find(QUICK, 2) == found[:2], "a smaller card has the first ones"
-    assert held_out.find(QUICK, 4, found[:3]) == found, "a larger card adds to them"
+    assert held_out.find_games(QUICK, 2) == found[:2], "a smaller card has the first ones"
+    assert held_out.find_games(QUICK, 4, found[:3]) == found, "a larger card adds to them"
 
 
 def test_training_refuses_reserved_seeds(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_document_shows_that_the_walkthrough_wins(tmp_path: Path, game_cache
 
 
 def test_an_agent_that_was_trained_on_a_game_of_the_card_is_marked(tmp_path: Path, game_cache: Path) -> None:
-    seen = frozenset({held_out.find(QUICK, 1)[0][2]})
+    seen = frozenset({held_out.find_games(QUICK, 1)[0][2]})
     cheat = replace(RANDOM, trained_on=seen)
     document = markdown(played(tmp_path / "card.json", [QUICK], [cheat], episodes=2, progress=silent))
     assert f"| random {MARK} | with objective |" in document

@@ -88,7 +88,7 @@ def test_a_constant_added_to_q_changes_nothing(nodes: Nodes, inverse_tau: float)
 @given(some_nodes(), st.floats(0.1, 5))
 def test_the_temperature_of_a_tilted_policy_is_recovered(nodes: Nodes, inverse_tau: float) -> None:
     """If pi = softmax(log pi_0 + q / tau), the KL to the tilted policy is 0 at this tau, which is the best fit."""
-    made = changed(nodes, policy=collapse.tilted(nodes, inverse_tau))
+    made = changed(nodes, policy=collapse.tilted_policy(nodes, inverse_tau))
     assert collapse.kl_to_tilted(made, inverse_tau) == pytest.approx(0, abs=1e-9)
     best = collapse.best_inverse_tau(made)
     assert collapse.kl_to_tilted(made, best) == pytest.approx(0, abs=1e-7)

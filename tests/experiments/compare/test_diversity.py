@@ -12,10 +12,10 @@ from experiments.compare.diversity import (
     KS,
     chao_shen_entropy,
     count_labels,
-    counted_entropy,
-    counted_interval,
     pass_at,
     pass_at_k,
+    plugin_entropy,
+    plugin_entropy_interval,
 )
 
 COUNTS = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any)
@@ -23,14 +23,14 @@ COUNTS = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any)
 
 @given(COUNTS)
 def test_the_effective_number_lies_between_one_and_the_support(counts: list[int]) -> None:
-    number = math.exp(counted_entropy(np.array(counts, dtype=float)))
+    number = math.exp(plugin_entropy(np.array(counts, dtype=float)))
     assert 1 - 1e-12 <= number <= sum(count > 0 for count in counts) + 1e-9
     assert number <= sum(counts) + 1e-9
 
 
 @given(st.integers(1, 9), st.integers(1, 5))
 def test_equal_shares_have_the_full_number(strategies: int, each: int) -> None:
-    assert math.exp(counted_entropy(np.full(strategies, float(each)))) == pytest.approx(strategies)
+    assert math.exp(plugin_entropy(np.full(strategies, float(each)))) == pytest.approx(strategies)
 
 
 def test_the_correction_removes_most_of_the_bias_of_a_small_sample() -> None:
@@ -38,7 +38,7 @@ def test_the_correction_removes_most_of_the_bias_of_a_small_sample() -> None:
     rng, found = np.random.default_rng(0), []
     for _ in range(300):
         counts = np.bincount(rng.integers(0, 60, 40), minlength=60).astype(float)
-        found.append((float(counted_entropy(counts)), chao_shen_entropy(counts)))
+        found.append((float(plugin_entropy(counts)), chao_shen_entropy(counts)))
     counted, corrected = np.mean(found, axis=0) - math.log(60)
     assert counted < -0.5
     assert abs(corrected) < abs(counted) / 4
@@ -46,7 +46,7 @@ def test_the_correction_removes_most_of_the_bias_of_a_small_sample() -> None:
 
 def test_the_correction_vanishes_for_a_large_sample() -> None:
     counts = np.array([50_000.0, 30_000.0, 20_000.0])
-    assert chao_shen_entropy(counts) == pytest.approx(float(counted_entropy(counts)), abs=1e-6)
+    assert chao_shen_entropy(counts) == pytest.approx(float(plugin_entropy(counts)), abs=1e-6)
     assert chao_shen_entropy(np.array([7.0])) == pytest.approx(0)
     assert chao_shen_entropy(np.array([1.0])) == pytest.approx(0)
 
@@ -56,7 +56,7 @@ def test_the_interval_has_its_nominal_coverage() -> None:
     truth = float(-(p * np.log(p)).sum())
     for seed in range(40):
         rows = np.eye(3)[rng.choice(3, 200, p=p)]
-        bounds = counted_interval([rows], seed)
+        bounds = plugin_entropy_interval([rows], seed)
         assert bounds is not None and 0 <= bounds[0] <= bounds[1]
         hits += bounds[0] <= truth <= bounds[1]
     assert 34 <= hits <= 40
@@ -66,16 +66,16 @@ def test_whole_episodes_are_resampled() -> None:
     """Ten episodes of one repeated strategy each have a wider interval than a thousand independent choices."""
     blocks = np.kron(np.eye(2)[[0, 1] * 5], np.full((1, 1), 100.0))
     singles = np.eye(2)[[0, 1] * 500]
-    widths = [high - low for low, high in (counted_interval([rows], 0) or (0, 0) for rows in (blocks, singles))]
+    widths = [high - low for low, high in (plugin_entropy_interval([rows], 0) or (0, 0) for rows in (blocks, singles))]
     assert widths[0] > 10 * widths[1]
 
 
 def test_one_strategy_has_no_interval() -> None:
-    assert counted_interval([np.ones((5, 1)), np.ones((5, 1))], 0) is None
+    assert plugin_entropy_interval([np.ones((5, 1)), np.ones((5, 1))], 0) is None
 
 
 def test_labels_are_counted() -> None:
-    counts, names = count_labels([["b", "b", "c"], [], ["a"]], names=("a", "z"))
+    counts, names = count_labels([["b", "b", "c"], [], ["a"]], first_labels=("a", "z"))
     assert names == ("a", "z", "b", "c")
     assert counts.tolist() == [[0, 0, 2, 1], [0, 0, 0, 0], [1, 0, 0, 0]]
 

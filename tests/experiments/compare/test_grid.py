@@ -14,7 +14,7 @@ from actde.errors import ConfigError
 from agents import AgentError
 from agents.protocol import DivergenceError
 from experiments.compare import grid, report, runs
-from experiments.compare.figures import curves_figure, on_log_scale, positions, sweep_figure
+from experiments.compare.figures import curves_figure, fits_log_scale, positions, sweep_figure
 from experiments.compare.runs import combinations
 from terminal import comparison
 from tests import ROOT
@@ -109,9 +109,9 @@ def test_numbers_have_a_logarithmic_axis_and_words_one_of_indices() -> None:
     assert positions([None, 0.1]) == {None: 0, 0.1: 1}
     assert positions([0, 0.1]) == {0: 0, 0.1: 1}  # a logarithmic axis cannot show 0
     assert positions([True, False]) == {True: 0, False: 1}
-    assert on_log_scale([3, 0.5])
+    assert fits_log_scale([3, 0.5])
     for values in (["ppo"], [None, 0.1], [0, 1], [False, True]):
-        assert not on_log_scale(values)
+        assert not fits_log_scale(values)
 
 
 def varied(values: list[Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_a_longer_earlier_run_counts_as_complete(tmp_path: Path) -> None:
     [(run, config)] = grid.check(runs.grid_runs(["ppo"], [0], [{}], GIVEN), GIVEN).items()
     (tmp_path / run.name).mkdir()
     (tmp_path / run.name / METRICS).write_text("{}\n" * 9)
-    assert grid._iterations({run: config}, [run], tmp_path, ()) == (4, 4)
+    assert grid._count_iterations({run: config}, [run], tmp_path, ()) == (4, 4)
 
 
 def test_in_a_pipe_the_progress_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,8 +26,8 @@ def test_several_settings_have_all_combinations() -> None:
     assert named[1].explicit({"game": "bandit"}) == {
         "game": "bandit", "optimizer": "actde", "seed": 0, "lr": 0.1, "q_lr": 2
     }  # fmt: skip
-    assert results.varied(named[1].to_json()) == {"lr": 0.1, "q_lr": 2}
-    assert results.varied(runs[0].to_json()) == {"lr": 0.1}
+    assert results.setting_values(named[1].to_json()) == {"lr": 0.1, "q_lr": 2}
+    assert results.setting_values(runs[0].to_json()) == {"lr": 0.1}
 
 
 def test_runs_are_named_by_values_that_vary_takes() -> None:

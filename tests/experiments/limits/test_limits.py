@@ -11,7 +11,7 @@ from torch import Tensor
 from actde import ACTDE, Batch, Optimizer, Outputs, Targets
 from actde.mpo import MPO
 from experiments.limits import learner
-from experiments.limits.__main__ import LEARNERS, WITHIN, _place, report
+from experiments.limits.__main__ import LEARNERS, TOLERANCE, _row_position, report
 from experiments.limits.learner import Curve, Tables, train
 from experiments.limits.mdps import MDP, PROBLEMS
 from tests import ROOT
@@ -23,7 +23,7 @@ def problem(name: str) -> MDP:
     return PROBLEMS[name](torch.Generator().manual_seed(0))
 
 
-def curve(name: str, kind: type[Optimizer], torch_optimizer: str = "adamw", *, times: int = 1) -> Curve:
+def curve(name: str, kind: type[Optimizer], torch_optimizer: str = "adamw", *, length_factor: int = 1) -> Curve:
     mdp = problem(name)
     return train(
         mdp,
@@ -31,15 +31,15 @@ def curve(name: str, kind: type[Optimizer], torch_optimizer: str = "adamw", *, t
         tau=0.3 * mdp.scale,
         torch_optimizer=torch_optimizer,
         rollouts=150,
-        times=times,
+        length_factor=length_factor,
         recentre_q=issubclass(kind, ACTDE),
     )
 
 
 def is_at_limit(found: Curve) -> bool:
     """Return whether the policy ends within 0.01 nats of the limit. Assert that it starts far from there."""
-    assert found.start > 5 * WITHIN
-    return found.distances[-1] <= WITHIN
+    assert found.initial_distance > 5 * TOLERANCE
+    return found.distances[-1] <= TOLERANCE
 
 
 # The problems
@@ -50,7 +50,7 @@ def test_q_of_the_dilemma_is_that_of_the_posts_strategies() -> None:
     mdp = problem("dilemma")
     cooperate, alternate = torch.tensor([[1.0, 0.0]] * 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     for policy, state, wanted in ((cooperate, 0, 1.0), (alternate, 0, 1.492), (alternate, 1, -1.015)):
-        always = policy.double().expand(len(mdp.start), 2, 2)
+        always = policy.double().expand(len(mdp.initial_policy), 2, 2)
         values = (always * mdp.q(always)).sum(-1)
         assert float(values[0, state]) == pytest.approx(wanted, abs=1e-3)
 
@@ -59,19 +59,23 @@ def test_q_of_acyclic_mdps_is_the_backward_recursion() -> None:
     mdp = problem("acyclic MDPs")
     q = mdp.rewards.clone()
     for _ in range(3):  # layers
-        values = (mdp.start * q).sum(-1)
+        values = (mdp.initial_policy * q).sum(-1)
         q = mdp.rewards + torch.einsum("rsat,rt->rsa", mdp.transitions, values)
-    torch.testing.assert_close(mdp.q(mdp.start), q)
+    torch.testing.assert_close(mdp.q(mdp.initial_policy), q)
 
 
 def test_rollouts_follow_the_policy_and_the_transitions() -> None:
     """The mean return of sampled episodes is V^pi of the first state."""
     mdp = problem("acyclic MDPs")
-    tables = Tables(logits=mdp.start.log(), q=torch.zeros_like(mdp.start), v=torch.zeros_like(mdp.start[..., 0]))
-    first = (torch.arange(len(mdp.start)) * mdp.start.shape[1]).repeat_interleave(4000)
+    tables = Tables(
+        logits=mdp.initial_policy.log(),
+        q=torch.zeros_like(mdp.initial_policy),
+        v=torch.zeros_like(mdp.initial_policy[..., 0]),
+    )
+    first = (torch.arange(len(mdp.initial_policy)) * mdp.initial_policy.shape[1]).repeat_interleave(4000)
     batch, *_ = learner._rollout(mdp, tables, first, torch.Generator().manual_seed(0))
-    returns = batch.rewards.sum(1).view(len(mdp.start), -1)
-    wanted = (mdp.start * mdp.q(mdp.start)).sum(-1)[:, 0]
+    returns = batch.rewards.sum(1).view(len(mdp.initial_policy), -1)
+    wanted = (mdp.initial_policy * mdp.q(mdp.initial_policy)).sum(-1)[:, 0]
     assert ((returns.mean(1) - wanted).abs() < 4 * returns.std(1) / 4000**0.5).all()
     assert not batch.discounts[:, -1].any()
 
@@ -85,9 +89,9 @@ def test_rollouts_follow_the_policy_and_the_transitions() -> None:
 def test_mpo_and_recentred_actde_end_at_the_tilted_prior_and_stay(
     name: str, kind: type[Optimizer], torch_optimizer: str
 ) -> None:
-    found = curve(name, kind, torch_optimizer, times=2)
+    found = curve(name, kind, torch_optimizer, length_factor=2)
     assert is_at_limit(found)
-    assert max(found.distances[len(found.distances) // 2 :]) <= WITHIN
+    assert max(found.distances[len(found.distances) // 2 :]) <= TOLERANCE
 
 
 class WrongSignMPO(MPO):
@@ -146,7 +150,7 @@ def cells() -> dict[str, dict[str, Any]]:
 
 
 def test_the_report_shows_the_results() -> None:
-    text = report(dict(sorted(cells().items(), key=_place)))
+    text = report(dict(sorted(cells().items(), key=_row_position)))
     assert (RESULTS.parent / "README.md").read_text() == text
     example = {"tau": 0.2, "end": 0.02, "worst": 0.003, "start": 1.0, "spread": 5.0}
     both = report({f"bandit, 0.2, sgd, {name}": example for name in LEARNERS})

@@ -10,7 +10,7 @@ from agents.protocol import AgentError
 from experiments.offline import __main__ as program
 from experiments.offline import report
 from experiments.offline.contrasts import CONTRASTS, SEEDS, TUNING_SEED
-from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, Task, explicit
+from experiments.offline.tasks import LEARNERS, PRIOR, TASKS, Task, explicit_settings
 from tests import ROOT
 
 OUT = ROOT / "docs/offline"
@@ -68,20 +68,20 @@ def test_missing_runs_are_completed_once(
 
 
 def test_results_of_another_first_policy_are_dropped(small: None) -> None:
-    empty = program.current({"settings": {}, "cells": {}})
+    empty = program.current_results({"settings": {}, "cells": {}})
     names = [f"bandit, {name}" for name in NAMES]
     assert list(empty["settings"]) == names
     results = program.Results(settings=empty["settings"], cells={name: {"0": {"won": 1.0}} for name in names})
-    assert program.current(results) == results
+    assert program.current_results(results) == results
     other = {**empty["settings"], names[0]: {}}
-    assert program.current({**results, "settings": other})["cells"] == {}
+    assert program.current_results({**results, "settings": other})["cells"] == {}
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_learners_of_a_task_have_equal_data_or_equal_numbers_of_episodes(task: str) -> None:
     found: dict[str, set[Any]] = {"data": set(), "own": set()}
     for name, learner in LEARNERS.items():
-        values = explicit(TASKS[task], name, 0, Path(PRIOR))
+        values = explicit_settings(TASKS[task], name, 0, Path(PRIOR))
         drawn = values["episodes"] * values["iterations"]
         if learner.kind in found:
             found[learner.kind].add((values.get("data"), values["init"], values["parallel"], drawn))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments.release import family_table
-from experiments.release.family_table import MEASURES, levels_of, markdown, measure, states
+from experiments.release.family_table import MEASURES, count_states, levels_of, markdown, measure
 from games.textworld.generation.families import FAMILIES
 from games.textworld.generation.make_game import FaultyGameError
 from tests import ROOT
@@ -48,7 +48,7 @@ def test_measuring_a_level_is_deterministic(name: str, level: int) -> None:
 @pytest.mark.parametrize(("name", "level"), [("coin", 3), ("treasure", 1), ("quest", 1)])
 def test_crawling_a_small_game_gives_the_documented_number_of_states(name: str, level: int) -> None:
     row = next(row for row in RESULTS["rows"] if (row["family"], row["level"]) == (name, level))
-    assert states(name, level, row["candidates"]) == row["states"] > 1
+    assert count_states(name, level, row["candidates"]) == row["states"] > 1
 
 
 def test_the_first_game_that_compiles_is_crawled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +58,6 @@ def test_the_first_game_that_compiles_is_crawled(monkeypatch: pytest.MonkeyPatch
         return 10 * seed
 
     monkeypatch.setattr(family_table, "make_game", lambda name, settings: settings["seed"])
-    monkeypatch.setattr(family_table, "_states", crawl)
-    assert states("coin", 3, 4) == 20
-    assert states("coin", 3, 2) is None
+    monkeypatch.setattr(family_table, "_crawl", crawl)
+    assert count_states("coin", 3, 4) == 20
+    assert count_states("coin", 3, 2) is None

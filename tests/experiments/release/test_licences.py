@@ -8,11 +8,11 @@ import pytest
 
 from experiments import program
 from experiments.release import licences
-from experiments.release.licences import CONSTRAINTS, constrained, licence, needed
+from experiments.release.licences import CONSTRAINTS, licence, needed_packages, pinned_packages
 from tests import ROOT
 
 DOCUMENT = (ROOT / "docs" / "licences.md").read_text()
-TESTED = list(constrained(CONSTRAINTS.read_text()))
+TESTED = list(pinned_packages(CONSTRAINTS.read_text()))
 
 
 def test_every_package_of_the_tested_set_has_a_row() -> None:
@@ -32,8 +32,8 @@ def test_an_unknown_package_has_no_licence() -> None:
 
 
 def test_extras_are_followed() -> None:
-    assert "jericho" in needed("actde") and "py4j" not in needed("actde")
-    assert "py4j" in needed("actde", ["express"])
+    assert "jericho" in needed_packages("actde") and "py4j" not in needed_packages("actde")
+    assert "py4j" in needed_packages("actde", ["express"])
 
 
 def test_a_missing_package_is_one_line(

@@ -48,7 +48,7 @@ def plain_gaps(config: Learner, uniform: Any) -> Any:
 
 @pytest.mark.parametrize("config", PLAIN, ids=lambda config: config.name)
 def test_vectorized_learners_equal_the_plain_ones(config: Learner) -> None:
-    curves = simulate(PLAIN, steps=STEPS, seeds=SEEDS, rng=np.random.default_rng(3), at=range(1, STEPS + 1))
+    curves = simulate(PLAIN, steps=STEPS, seeds=SEEDS, rng=np.random.default_rng(3), record_steps=range(1, STEPS + 1))
     uniform = np.random.default_rng(3).random((STEPS, SEEDS))
     expected = np.stack([plain_gaps(config, uniform[:, seed]) for seed in range(SEEDS)], axis=1)
     np.testing.assert_allclose(curves[config.name].gap, expected, rtol=1e-9, atol=1e-9)
@@ -57,20 +57,22 @@ def test_vectorized_learners_equal_the_plain_ones(config: Learner) -> None:
 def test_the_gradient_of_log_pi_moves_both_logits() -> None:
     """In the first step from an even policy, each logit moves by half the error, so the gap moves by the error."""
     learner = Learner(name="g", rule="none", gradient=True, rewards=(2.0, 3.0))
-    curves = simulate([learner], steps=1, seeds=50, rng=np.random.default_rng(0), at=[1])
+    curves = simulate([learner], steps=1, seeds=50, rng=np.random.default_rng(0), record_steps=[1])
     assert set(curves["g"].gap[0]) == {2.0, -3.0}
 
 
 def test_curves_count_errors_and_pulls() -> None:
     """With alpha 1, PPO's gap grows by the difference of the two rewards at every change of arm, and never shrinks."""
-    ppo = simulate(growth.LEARNERS[:1], steps=2000, seeds=20, rng=np.random.default_rng(0), at=range(1, 2001))["ppo"]
+    ppo = simulate(
+        growth.LEARNERS[:1], steps=2000, seeds=20, rng=np.random.default_rng(0), record_steps=range(1, 2001)
+    )["ppo"]
     change = np.diff(ppo.gap, axis=0)
     assert set(np.unique(np.round(change, 9))) == {0.0, 0.5}
-    np.testing.assert_allclose(np.diff(ppo.moved, axis=0), change, atol=1e-9)
+    np.testing.assert_allclose(np.diff(ppo.movement, axis=0), change, atol=1e-9)
     last = np.array([np.flatnonzero(row)[-1] + 2 for row in change.T])
     np.testing.assert_array_equal(ppo.converged_at, last)
-    assert (ppo.negative <= ppo.pulls).all()
-    assert (np.diff(ppo.negative, axis=0) <= (change > 0)).all()
+    assert (ppo.negative_errors <= ppo.pulls).all()
+    assert (np.diff(ppo.negative_errors, axis=0) <= (change > 0)).all()
     np.testing.assert_array_equal(ppo.pulls[0], ppo.gap[0] < 0)  # the first reward moves its own logit
 
 
@@ -129,7 +131,7 @@ def test_expected_actde_keeps_v_at_the_policys_mean_of_q() -> None:
 
 @pytest.mark.parametrize("alpha", [1.0, 0.2])
 def test_converged_learners_know_all_rewards(alpha: float) -> None:
-    learner = appendix.converged({"a": 1.5, "b": -2.0}, {"a": 0.3, "b": 0.0}, alpha=alpha)
+    learner = appendix.converged_learner({"a": 1.5, "b": -2.0}, {"a": 0.3, "b": 0.0}, alpha=alpha)
     assert learner.q_values[post_tables.STATE] == pytest.approx({"a": 1.5, "b": -2.0})
 
 
@@ -226,14 +228,14 @@ def test_a_criterion_says_what_its_band_is(findings: dict[str, Finding]) -> None
 def test_first_tries_are_judged_by_where_q_begins() -> None:
     """The first try of a worse arm has a negative error in PPO. In ACTDE it has one only below q's initial 0."""
     for kind, signs in ((TabularPPO, (1.0, 1.0)), (TabularACTDE, (0.0, 1.0))):
-        shares = [exploration.punished(kind, np.array([[0.2, 0.9]]) + shift) for shift in (0.0, -1.0)]
+        shares = [exploration.punished_share(kind, np.array([[0.2, 0.9]]) + shift) for shift in (0.0, -1.0)]
         assert tuple(shares) == signs
 
 
 def test_a_factor_below_one_evens_out(findings: dict[str, Finding]) -> None:
     assert number(findings["bandit.appendix.extremize-above"]) == 1
     assert number(findings["bandit.appendix.extremize-below"]) == 0
-    one, half = (appendix.multiplied({"a": 2.0, "b": 0.0}, c) for c in (1.0, 0.5))
+    one, half = (appendix.final_policy({"a": 2.0, "b": 0.0}, c) for c in (1.0, 0.5))
     assert one["a"] == pytest.approx(1 / (1 + math.exp(-2)))
     assert half["a"] == pytest.approx(1 / (1 + math.exp(-1)))
 

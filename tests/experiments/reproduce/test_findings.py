@@ -19,7 +19,7 @@ from experiments.reproduce.finding import (
     Claim,
     Measurement,
     judge_claim,
-    judged,
+    judge_claims,
     load_claims,
 )
 from tests.experiments.reproduce.test_report import INFO, SECTION, claimed, compared, edit, outcome
@@ -85,16 +85,16 @@ def test_words_of_the_measurement_complete_the_claim() -> None:
 
 
 def test_claims_without_a_measurement_are_not_run() -> None:
-    assert {one.verdict for one in judged("bandit", {})} == {NOT_RUN}
+    assert {one.verdict for one in judge_claims("bandit", {})} == {NOT_RUN}
     with pytest.raises(AssertionError, match="no claim for"):
-        judged("bandit", {"unheard-of": Measurement(1.0, holds=True)})
+        judge_claims("bandit", {"unheard-of": Measurement(1.0, holds=True)})
 
 
 @pytest.mark.parametrize("part", [*reproduce.PARTS, "other"])
 def test_every_claim_has_one_way_to_be_judged(part: str) -> None:
     """A claim has either a criterion, or a comparison with the post's number as printed."""
     claims = load_claims(part)
-    assert len(judged(part, {})) == len(claims)
+    assert len(judge_claims(part, {})) == len(claims)
     for name, claim in claims.items():
         assert (claim.comparison is None) == bool(claim.criterion), name
         assert claim.comparison is None or isinstance(claim.post, str), name
@@ -125,7 +125,7 @@ def test_illegal_findings_are_refused(change: dict[str, Any]) -> None:
 def test_a_finding_comes_back_from_json(tmp_path: Path) -> None:
     findings = [compared(post="1.5", ours=1.52), claimed("bandit.a", of_post=False)]
     written = report.write(tmp_path, "bandit", INFO, Outcome(findings))
-    assert report.read(tmp_path)[0] == written == [*findings, *judged("other", language_models.measurements())]
+    assert report.read(tmp_path)[0] == written == [*findings, *judge_claims("other", language_models.measurements())]
 
 
 def test_a_finding_of_an_older_report_is_the_posts(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_a_finding_of_an_older_report_is_the_posts(tmp_path: Path) -> None:
     ],
 )
 def test_values_are_shown_with_four_digits(value: finding.Value, text: str) -> None:
-    assert report.show(value) == text
+    assert report.format_value(value) == text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.reproduce import report, statistics
-from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, Measurement, judged
+from experiments.reproduce.finding import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, Measurement, judge_claims
 from experiments.reproduce.ipd import findings, payoff_matrix
 from experiments.reproduce.ipd.arms import ABLATIONS, ACTDE, CELLS, GRID, IPD, LONG, MIDDLE, OTHER_MATRICES, PPO, Series
 from experiments.reproduce.ipd_trials.run_trials import Arm
@@ -40,7 +40,7 @@ def verdicts(findings: list[Finding]) -> dict[str, str]:
 
 def judge(prefix: str, measurements: dict[str, Measurement]) -> dict[str, str]:
     """Return the verdicts, by id, of the claims whose ids begin with the prefix, such as "ipd.ppo."."""
-    findings = judged(prefix.partition(".")[0], measurements)
+    findings = judge_claims(prefix.partition(".")[0], measurements)
     return {name: verdict for name, verdict in verdicts(findings).items() if name.startswith(prefix)}
 
 
@@ -63,7 +63,7 @@ def test_at_a_threshold_both_plans_have_the_same_value(payoff: str) -> None:
 def test_the_matrix_is_reproduced() -> None:
     measurements = payoff_matrix.measure(np.random.default_rng(0))
     assert len(measurements) == 22
-    assert [one.verdict for one in judged("ipd", measurements)].count(REPRODUCED) == 22
+    assert [one.verdict for one in judge_claims("ipd", measurements)].count(REPRODUCED) == 22
 
 
 def test_intervals_contain_repetitions() -> None:
@@ -162,7 +162,7 @@ def test_too_few_or_too_short_trials_are_not_measured() -> None:
         assert findings.measure_ppo(arms) | findings.measure_actde(arms) == {}
     short = series(Arm(name="short", recipe=ACTDE.recipe, trials=2, steps=200), 0.5, trials=2)
     with pytest.raises(ValueError, match="expected steps within 0 to 200"):
-        short.between("alternate", 100, 204)
+        short.mean_between("alternate", 100, 204)
 
 
 def test_factors_find_a_known_effect() -> None:
@@ -172,7 +172,7 @@ def test_factors_find_a_known_effect() -> None:
     assert len(GRID) == 7
     alike = {arm.name: series(arm, 0.7, noise=0.15) for arm in GRID} | {"actde": series(ACTDE, 0.7, noise=0.15)}
     assert judge("sensitivity.", sensitivity.measure_grid(alike))["sensitivity.cells"] == NOT_REPRODUCED
-    plain, other = sensitivity.effect(found, "whitened")
+    plain, other = sensitivity.paired_shares(found, "whitened")
     assert (other - plain).mean() == pytest.approx(-0.2, abs=0.03)
     assert judge("sensitivity.", sensitivity.measure_grid(found))["sensitivity.detached"] == NOT_REPRODUCED
     wild = found | {"actde-detached": series(GRID[1], 0.5, noise=0.45)}
@@ -210,7 +210,7 @@ def test_ablations_separate_the_recipe_from_the_rule() -> None:
     words = sensitivity.ablation_notes(found)[-1]
     assert "the drift is smaller without weight decay" in words and "No drift is seen without weight decay" in words
     assert "| PPO, the same recipe | 5 |" in sensitivity.ablation_notes(found)[1]
-    assert set(sensitivity.WHAT) == {arm.name for arm in ABLATIONS}
+    assert set(sensitivity.DESCRIPTIONS) == {arm.name for arm in ABLATIONS}
     for arm in ABLATIONS:
         assert arm.steps == LONG and arm.recipe != ACTDE.recipe
 

@@ -14,7 +14,7 @@ from experiments.reproduce.finding import (
     OPEN,
     REPRODUCED,
     Verdict,
-    judged,
+    judge_claims,
     load_claims,
 )
 from experiments.rlhf.confirmation_contrasts import PAIRS, SEEDS
@@ -28,7 +28,7 @@ def verdicts(folder: Path, exact: dict[str, Any], runs: list[dict[str, Any]] | N
     if runs is not None:
         about = {"seeds": SEEDS, "cells": {cell: {} for cell in CELLS}}
         (folder / "confirmation.json").write_text(json.dumps({"about": about, "runs": runs}))
-    found = judged("other", language_models.measurements(folder))
+    found = judge_claims("other", language_models.measurements(folder))
     return {finding.id.removeprefix("other."): finding.verdict for finding in found}
 
 
@@ -100,5 +100,5 @@ def test_the_worst_seed_decides_whether_the_fault_of_footnote_8_prevents_learnin
     runs.append({"optimizer": "ppo", "curves": {"recent_success": [0.4]}})
     file = tmp_path / "results.json"
     file.write_text(json.dumps({"runs": runs}))
-    found = judged("other", language_models.measurements(footnote_8=file))
+    found = judge_claims("other", language_models.measurements(footnote_8=file))
     assert {finding.verdict for finding in found if finding.id == "other.one-of-eight"} == {verdict}

@@ -12,7 +12,7 @@ from agents.protocol import AgentError
 from agents.storage.checkpoint import INITIAL
 from experiments.rlhf import ablation, confirmation, long, runs, screening
 from experiments.rlhf.confirmation import CELLS, COMMON
-from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_level, contrast_rows, matched
+from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_common_level, at_level, contrast_rows
 from experiments.rlhf.pages import MEASURES
 from experiments.rlhf.tilt_measures import WEIGHTINGS, measure, summary
 
@@ -40,8 +40,8 @@ def test_a_curve_is_read_where_it_first_reaches_a_level() -> None:
 
 def test_runs_are_compared_at_a_value_that_both_reach() -> None:
     short, long = run("a", 0, entropy_lost=1.0, steps=3), run("b", 0, entropy_lost=2.0, steps=9)
-    assert matched(short, long, "reward", "entropy") == pytest.approx((9 - 1.8, 9 - 3.6))
-    assert matched(long, short, "kl", "true_reward") == pytest.approx((0.9, 0.9))
+    assert at_common_level(short, long, "reward", "entropy") == pytest.approx((9 - 1.8, 9 - 3.6))
+    assert at_common_level(long, short, "kl", "true_reward") == pytest.approx((0.9, 0.9))
 
 
 def test_contrasts_are_paired_by_seed_and_corrected_for_their_number() -> None:
@@ -106,7 +106,7 @@ def test_the_long_runs_are_reported_after_each_length_of_a_confirmation(tmp_path
 def test_the_ablations_are_compared_with_the_confirmation() -> None:
     assert (
         {cell for pair in ablation.PAIRS for cell in pair}
-        <= {*ablation.CELLS, *ablation.CONFIRMED}
+        <= {*ablation.CELLS, *ablation.CONFIRMATION_CELLS}
         <= (ablation.CELLS.keys() | CELLS.keys())
     )
     confirmed = [run(cell, seed, entropy_lost=1.0, steps=9) for seed in SEEDS for cell in CELLS]

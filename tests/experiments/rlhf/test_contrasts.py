@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from experiments.compare.intervals import holm
-from experiments.rlhf.confirmation_contrasts import CONTRASTS, SEEDS, SHARE, at_level, contrast_rows, matched
+from experiments.rlhf.confirmation_contrasts import CONTRASTS, SEEDS, SHARE, at_common_level, at_level, contrast_rows
 from experiments.rlhf.contrasts import estimate
 
 
@@ -52,13 +52,17 @@ def test_two_runs_meet_at_the_lower_of_their_peaks() -> None:
     low = run("b", 0, [1.0, 5.0, 2.0], [5.0, 3.0, 0.0])  # its peak is in the middle
     level = 1 + SHARE * 4  # 4.6
     expected = 4 - 3 * (level - 3) / 6, 5 - 2 * (level - 1) / 4
-    assert matched(high, low, "reward", "entropy") == pytest.approx(expected)
-    assert matched(low, high, "kl", "entropy") == pytest.approx(expected[::-1]), "a tenth of the reward"
+    assert at_common_level(high, low, "reward", "entropy") == pytest.approx(expected)
+    assert at_common_level(low, high, "kl", "entropy") == pytest.approx(expected[::-1]), "a tenth of the reward"
 
 
 def test_a_run_that_never_rises_is_compared_before_training() -> None:
     flat, rising = run("a", 0, [1.0, 0.5, 0.2], [5.0, 4.0, 3.0]), run("b", 0, [1.0, 2.0, 3.0], [5.0, 9.0, 9.0])
-    assert matched(flat, rising, "reward", "entropy") == matched(rising, flat, "reward", "entropy") == (5.0, 5.0)
+    assert (
+        at_common_level(flat, rising, "reward", "entropy")
+        == at_common_level(rising, flat, "reward", "entropy")
+        == (5.0, 5.0)
+    )
 
 
 def test_any_two_curves_with_a_common_start_can_be_matched() -> None:
@@ -68,7 +72,7 @@ def test_any_two_curves_with_a_common_start_can_be_matched() -> None:
         for axis in ("reward", "kl"):
             highest = min(max(p[axis] for p in one["probes"]) for one in (first, second))
             start = first["probes"][0][axis]
-            assert matched(first, second, axis, axis) == pytest.approx((start + SHARE * (highest - start),) * 2)
+            assert at_common_level(first, second, axis, axis) == pytest.approx((start + SHARE * (highest - start),) * 2)
 
 
 def test_the_test_is_a_paired_t_test_over_the_seeds_of_both_cells() -> None:

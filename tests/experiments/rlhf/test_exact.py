@@ -11,9 +11,17 @@ from agents.model.pretrained import missing_packages
 from experiments.compare.intervals import holm
 from experiments.rlhf import exact_report
 from experiments.rlhf.contrasts import Array
-from experiments.rlhf.exact_contrasts import CELLS, CONTRASTS, MEASURES, SEEDS, log_odds, predicted_at, summary
+from experiments.rlhf.exact_contrasts import (
+    CELLS,
+    CONTRASTS,
+    MEASURES,
+    SEEDS,
+    first_predicted_rollout,
+    log_odds,
+    summary,
+)
 from experiments.rlhf.exact_heads import ArmHeads, CentredHeads, tied_kernel
-from experiments.rlhf.exact_tasks import TASKS, predicted
+from experiments.rlhf.exact_tasks import TASKS, predicted_policy
 
 needs_smollm2 = pytest.mark.skipif(missing_packages() is not None, reason="SmolLM2 or peft is not installed")
 ARMS = 4
@@ -34,7 +42,7 @@ def test_only_the_lottery_is_unpredictable() -> None:
 
 def test_shifts_change_no_prediction() -> None:
     start = np.full(7, 1 / 7)
-    limits = [predicted(start, TASKS[name].means) for name in ("weddings", "weddings-1", "weddings+1")]
+    limits = [predicted_policy(start, TASKS[name].means) for name in ("weddings", "weddings-1", "weddings+1")]
     np.testing.assert_allclose(limits[1:], [limits[0]] * 2)
     assert limits[0][0] / limits[0][1] == pytest.approx(np.exp(2))
 
@@ -81,7 +89,7 @@ def fake_curves(task: str, seed: int) -> dict[str, Any]:
 
 def test_the_summary_splits_what_a_word_draws_where_q_predicts_it() -> None:
     curves = fake_curves("weddings", 0)
-    assert predicted_at(TASKS["weddings"], curves) == 4
+    assert first_predicted_rollout(TASKS["weddings"], curves) == 4
     row = summary(TASKS["weddings"], curves)
     assert row["kernel_growth"] == 3
     assert (row["drawn_before"], row["drawn_after"]) == pytest.approx((0.4, 0.1))

@@ -54,9 +54,9 @@ def test_lambda_returns_by_hand(gae_lambda: float, expected: list[float]) -> Non
 def test_explained_variances_by_hand() -> None:
     rollout = ragged()  # the Monte Carlo returns are 2, 2, 2 and -1, with variance 9/4
     v, q = torch.tensor([2.0, 2.0, 2.0, 1.0]), torch.tensor([2.0, 2.0, 2.0, 0.0])
-    explained = fit_training._explained(rollout, v, q)
+    explained = fit_training._explained_variances(rollout, v, q)
     assert explained == pytest.approx((1 - 4 / 9, 1 - 1 / 9, 1 - 1 / 4))  # the rest has 1 + v, and 1 + q, at one choice
-    shifted = fit_training._explained(rollout, v + 5, q - 5)
+    shifted = fit_training._explained_variances(rollout, v + 5, q - 5)
     assert shifted == pytest.approx(explained), "a constant explains nothing, and costs nothing"
 
 

@@ -61,11 +61,13 @@ def test_the_losses_of_v_and_q_train_own_layers_and_not_the_trunk(coefficients: 
     (rollout,) = with_lower_states([of_tokens(model)], model, 1)
     trainer = HeadTrainer(model.base.get_output_embeddings().weight.detach(), OWN, model)
     trainer.config = trainer.config.model_copy(update=coefficients)
-    assert trainer.own is not None
-    kept = {name: tensor.clone() for name, tensor in trainer.own.model.state_dict().items()}
+    assert trainer.own_layers is not None
+    kept = {name: tensor.clone() for name, tensor in trainer.own_layers.model.state_dict().items()}
     for _ in range(3):
         trainer.step(rollout, trainer.targets(rollout))
-    changed = {name for name, tensor in trainer.own.model.state_dict().items() if not torch.equal(tensor, kept[name])}
+    changed = {
+        name for name, tensor in trainer.own_layers.model.state_dict().items() if not torch.equal(tensor, kept[name])
+    }
     assert {name.partition("model.")[2].split(".self_attn")[0].split(".mlp")[0] for name in changed} == {
         *("layers.1", "layers.1.input_layernorm.weight", "layers.1.post_attention_layernorm.weight", "norm.weight")
     }

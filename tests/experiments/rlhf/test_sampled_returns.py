@@ -19,7 +19,7 @@ from experiments.rlhf.contrasts import Array
 from experiments.rlhf.fit_rollouts import Rollout, _rollout
 from experiments.rlhf.sampled_returns import (
     ceilings,
-    continued,
+    continue_streams,
     moments_of,
     sample_returns,
     variance_components,
@@ -40,7 +40,7 @@ def test_batched_continuations_have_the_logprobs_of_single_streams(kind: Kind) -
     limits = [6, 6, 3, 8, 0, 1, 0]
     reader, seed = StreamReader(model), np.random.SeedSequence(1)
     for _ in range(2):  # the second call finds the rows of the first one
-        continuations = continued(reader, streams, limits, frozenset({0}), seed)
+        continuations = continue_streams(reader, streams, limits, frozenset({0}), seed)
         assert continuations[0].tokens != continuations[1].tokens, "each stream has its own generator"
         for stream, prefix, limit in zip(continuations, streams, limits, strict=True):
             written = stream.tokens[len(prefix) :]
@@ -75,7 +75,7 @@ def test_a_continuation_as_recorded_has_the_recorded_reward(monkeypatch: pytest.
             tokens = state.stream.tokens
             (text,) = (text for text in recorded if text[: len(tokens)] == tokens)
             new = text[len(tokens) :]
-            assert limit.max_tokens == 1 or len(new) == limit.max_tokens or new[-1] in limit.ends
+            assert limit.max_tokens == 1 or len(new) == limit.max_tokens or new[-1] in limit.end_tokens
             tokens += new[: limit.max_tokens]
 
     def score(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:

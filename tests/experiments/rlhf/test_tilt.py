@@ -38,12 +38,12 @@ TAU = 0.4
 SIZE = len(tokenizer())
 
 
-def visited(trained: Any, initial: Any, max_tokens: int = 4) -> tilt_measures.Visited:
+def visited(trained: Any, initial: Any, max_tokens: int = 4) -> tilt_measures.AgentTexts:
     player = agent(trained, mode="free")
     specs = [PromptSpec(resolve(f"{GAME}&max_tokens={max_tokens}")[0], prompt) for prompt in PROMPTS]
     with EpisodeRunner(specs, seed=0, parallel=3) as runner:
         list(runner.play(player, len(specs)))
-    return tilt_measures.Visited(
+    return tilt_measures.AgentTexts(
         trained=player,
         initial=agent(initial, mode="free"),
         prompts=PROMPTS,

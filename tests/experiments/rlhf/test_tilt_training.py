@@ -30,7 +30,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     }
     common |= {"dtype": "float32", "context": 64, "iterations": 4, "save_every": 2, "seed": 3, "dropout": 0.1}
     common |= {"episodes": 2, "parallel": 2, "minibatches": 1, "epochs": 1, "rollout_dropout": True}
-    monkeypatch.setattr(tilt, "MEASURED", (2, 4))
+    monkeypatch.setattr(tilt, "MEASURED_ROLLOUTS", (2, 4))
     monkeypatch.setattr(tilt, "PROMPTS", str(tmp_path / "prompts.txt"))
     monkeypatch.setattr(tilt, "COMMON", common)
     monkeypatch.setattr(tilt_measures, "LIKELIEST", 20)
@@ -110,7 +110,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert job is tilt.train_and_measure and workers == 2
         for name in configs:
             names.append(name)
-            store(root / name, dict.fromkeys(tilt.MEASURED, 0.5))
+            store(root / name, dict.fromkeys(tilt.MEASURED_ROLLOUTS, 0.5))
             on_run(name)
 
     monkeypatch.setattr(runs, "train", train)

@@ -178,7 +178,7 @@ def test_a_malformed_game_is_one_line(case: str, path: Path, monkeypatch: pytest
 def test_an_endless_text_is_one_line(rule: str, path: Path) -> None:
     household.write(path, grammar=GRAMMAR % rule)
     with pytest.raises(GameError, match=r"hangs \(no answer within 30 s\) while it is loaded"):
-        SubprocessEngine(path, inner="pddl", loading=30)
+        SubprocessEngine(path, engine_name="pddl", loading_seconds=30)
 
 
 def test_a_dead_planner_ends_the_episode_and_the_next_one_plays(path: Path) -> None:

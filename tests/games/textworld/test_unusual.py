@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from games.textworld.engines.command_filter import LIMIT, META, NO_SENSE, NO_VERB
-from games.textworld.engines.jericho import USUAL
+from games.textworld.engines.command_filter import MAX_LENGTH, META, NO_SENSE, NO_VERB
+from games.textworld.engines.jericho import COMMON_COMMANDS
 from games.textworld.engines.protocol import BANNER_END
 from games.textworld.env import TextWorld
 from tests.helpers.stories import compile_story
@@ -103,7 +103,7 @@ class Frotz:
             warnings.simplefilter("ignore")  # Jericho does not know the story
             self._env = jericho.FrotzEnv(str(path), 1)
         words = {entry.word for entry in self._env.get_dictionary()}
-        self._usual = sorted(words & {"look", "north", "south", "wait"}) or sorted(USUAL)
+        self._usual = sorted(words & {"look", "north", "south", "wait"}) or sorted(COMMON_COMMANDS)
         self._ends = story.ends
         self.score_before: int | None = None
 
@@ -146,7 +146,7 @@ def test_random_play_of_an_unusual_story_equals_jerichos(
         command = str(rng.choice([*story.commands, "look", words]))
         text, _, terminated, truncated, info = ours.step(command)
         if "refused" in info:
-            assert (META & set(command.split()) or len(command) > LIMIT) and text == NO_SENSE
+            assert (META & set(command.split()) or len(command) > MAX_LENGTH) and text == NO_SENSE
             refused += 1
         else:
             played.append(command)

@@ -14,6 +14,7 @@ from agents.protocol import AgentError
 from experiments.reproduce.ipd_trials import record, run_trials
 from experiments.reproduce.ipd_trials.run_trials import Arm, Job
 from experiments.reproduce.ipd_trials.trial import COLUMNS, Recipe, Trials
+from experiments.reproduce.ipd_trials.trunk import Random
 from games.ipd import PAYOFFS
 
 BATCH = 2
@@ -75,7 +76,7 @@ def test_gradients_are_clipped_as_torch_clips_them() -> None:
 @pytest.mark.slow
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     job = _job()
-    assert run_trials.finished(job, tmp_path) is None
+    assert run_trials.finished_curves(job, tmp_path) is None
     assert run_trials.advance(job, tmp_path / "pieces", 1) == 1
     assert run_trials.advance(job, tmp_path / "pieces", 1) == 2
     assert run_trials.advance(job, tmp_path / "pieces") == 3
@@ -113,7 +114,12 @@ def test_a_rollout_goes_on_where_the_last_one_ended() -> None:
     last = trials.last.clone()
     seen = []
     generate = trials.model.generate
-    trials.model.generate = lambda first, random: seen.append(first.clone()) or generate(first, random)  # type: ignore[method-assign,func-returns-value]
+
+    def record_first(first_tokens: torch.Tensor, random: Random) -> Any:
+        seen.append(first_tokens.clone())
+        return generate(first_tokens, random)
+
+    trials.model.generate = record_first  # type: ignore[method-assign]
     trials.step()
     assert torch.equal(seen[0], last)
 
@@ -145,11 +151,11 @@ def test_the_record_keeps_finished_trials_only(tmp_path: Path) -> None:
     run_trials.advance(whole, tmp_path / "runs")
     run_trials.advance(part, tmp_path / "runs", 1)
     kept = record.read(tmp_path / record.NAME, seed=3)
-    kept.take([whole.arm], tmp_path / "runs")
+    kept.add_finished([whole.arm], tmp_path / "runs")
     kept.write(tmp_path / record.NAME)
     again = record.read(tmp_path / record.NAME, seed=3)
-    rows, seconds = again.of(whole.arm)
-    found = run_trials.finished(whole, tmp_path / "runs")
+    rows, seconds = again.curves_of(whole.arm)
+    found = run_trials.finished_curves(whole, tmp_path / "runs")
     assert found is not None and rows.shape == (BATCH, 2, len(COLUMNS))
     np.testing.assert_allclose(rows, found[0], rtol=1e-3, atol=1e-6)
     assert seconds == pytest.approx(found[1], abs=0.06 * BATCH)
@@ -164,7 +170,7 @@ def test_another_recipe_or_seed_is_refused(tmp_path: Path) -> None:
             run_trials.advance(wrong, tmp_path)
     (batch,) = run_trials.jobs_of(replace(job.arm, trials=1), 3)
     kept = record.Record(seed=3)
-    kept.take([batch.arm], tmp_path)
+    kept.add_finished([batch.arm], tmp_path)
     with pytest.raises(AgentError, match="choose another folder"):
         kept.holds(other)
     kept.write(tmp_path / record.NAME)
@@ -177,7 +183,7 @@ def test_a_flipped_bit_of_the_record_is_noticed(tmp_path: Path, place: str) -> N
     whole, path = run_trials.jobs_of(_job(8).arm, 3)[0], tmp_path / record.NAME
     run_trials.advance(whole, tmp_path / "runs")
     kept = record.Record(seed=3)
-    kept.take([whole.arm], tmp_path / "runs")
+    kept.add_finished([whole.arm], tmp_path / "runs")
     kept.write(path)
     content = bytearray(path.read_bytes())
     position = len(content) - 2 if place == "curves" else content.index(b".", content.index(b"seconds")) + 1
@@ -199,7 +205,7 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
         record.read(tmp_path / record.NAME, seed=3)
     path.write_bytes(save({"other": torch.zeros(2)}))
     with pytest.raises(AgentError, match="is no checkpoint of trials"):
-        run_trials.finished(job, tmp_path)
+        run_trials.finished_curves(job, tmp_path)
     path.unlink()
     (tmp_path / job.name / run_trials.ABOUT).write_text(json.dumps([1]))
     with pytest.raises(AgentError, match="expected a JSON object"):

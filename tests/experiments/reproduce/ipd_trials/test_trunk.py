@@ -109,10 +109,10 @@ def _same_as_plain(model: Model) -> None:
 
 
 def test_it_is_the_gpt2_of_transformers() -> None:
-    from agents.model.build import from_config
+    from agents.model.build import new_trunk
 
     model, tokens = _model(0.0), _tokens()
-    lm = from_config("pico", 2, 0.0)
+    lm = new_trunk("pico", 2, 0.0)
     state = lm.state_dict()
     with torch.no_grad():
         state["transformer.wpe.weight"][:T] = first(model)["wpe"]
@@ -160,13 +160,13 @@ def test_random_numbers_are_uniform_and_trials_differ() -> None:
         expected = len(own) / 64
         assert ((counts - expected) ** 2 / expected).sum() < 63 + 6 * np.sqrt(2 * 63)  # chi squared, 6 deviations
     assert abs(np.corrcoef(chance)[0, 1]) < 0.02
-    keep = random.keep(1_000_003, 0.1)
+    keep = random.dropout_masks(1_000_003, 0.1)
     assert keep.shape == (TRIALS, 1_000_003) and set(np.unique(keep)) == {0, 1}
     assert keep.float().mean(dim=1).tolist() == pytest.approx([0.9, 0.9], abs=0.002)
     state = random.state()
     again = random.uniform(100)
     random.load_state(state)
-    assert random.keep(100, 0.0).all() and torch.equal(random.uniform(100), again)
+    assert random.dropout_masks(100, 0.0).all() and torch.equal(random.uniform(100), again)
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0])

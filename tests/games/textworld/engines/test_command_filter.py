@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.hostile import CORPUS
-from games.textworld.engines.command_filter import LIMIT, NO_SENSE, NO_VERB, CommandFilter
+from games.textworld.engines.command_filter import MAX_LENGTH, NO_SENSE, NO_VERB, CommandFilter
 
 TEMPLATES = ["go east", "look", "inventory", "take {o}", "take {o} from {c}", "open {d}", "prepare meal", "eat {f}"]
 ADMISSIBLE = ["go east", "take salt and pepper", "take old key from chest", "look"]
@@ -83,7 +83,7 @@ def test_a_command_that_passes_is_one_sentence_with_a_verb_of_the_game(command: 
     assert (verdict.command is None) is (verdict.reason is not None)
     if verdict.command is not None and verdict.command not in ADMISSIBLE:
         assert re.fullmatch(r"[a-z0-9' -]+", verdict.command)
-        assert len(verdict.command) <= LIMIT + len("examine ")
+        assert len(verdict.command) <= MAX_LENGTH + len("examine ")
         assert verdict.command.split()[0] in {"go", "look", "inventory", "take", "open", "prepare", "eat"} | {
             "goal",
             "help",

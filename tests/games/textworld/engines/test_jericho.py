@@ -16,7 +16,7 @@ from agents.play.evaluate import evaluate
 from agents.training.factory import make_trainer
 from games.textworld import env
 from games.textworld.engines.command_filter import FreeTextFilter
-from games.textworld.engines.subprocess_engine import inner_engine
+from games.textworld.engines.subprocess_engine import create_engine
 from games.textworld.env import TextWorld
 from games.textworld.generation.make_game import cached_game
 from games.textworld.validation.game_file import check_story
@@ -124,7 +124,9 @@ def walkthrough(stories: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> st
     known = {"name": "two", "rom": "two.z5", "walkthrough": "Look/north//take bar", "grammar": "", "max_word_length": 9}
     digest = hashlib.md5(stories[5].read_bytes()).hexdigest()
     monkeypatch.setitem(jericho.defines.BINDINGS_DICT, digest, known)
-    monkeypatch.setattr(env, "SubprocessEngine", lambda path, infos, inner: inner_engine(inner, path, infos))
+    monkeypatch.setattr(
+        env, "SubprocessEngine", lambda path, infos, engine_name: create_engine(engine_name, path, infos)
+    )
     return str(stories[5])
 
 

@@ -24,11 +24,11 @@ PATCHED = (
     (TransitionGraph, "__init__"),
     (interpreter.Interpreter, "__init__"),
     (game_state.Tracker, "__init__"),
-    (start, "_cached"),
+    (start, "_caching_parser"),
     (compiling, "_compile_without_index"),
     (fast_chaining, "_apply"),
-    (fast_chaining, "_impossible"),
-    (fast_chaining, "_sortable"),
+    (fast_chaining, "_is_impossible"),
+    (fast_chaining, "_init_partial_action"),
     (rule_simulation, "_simulate"),
 )
 """Functions that run whenever the cache or a patch is used."""

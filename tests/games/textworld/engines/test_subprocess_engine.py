@@ -46,7 +46,7 @@ def story(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(story: Path) -> Iterator[SubprocessEngine]:
-    engine = SubprocessEngine(story, INFOS, seconds=2)
+    engine = SubprocessEngine(story, INFOS, step_seconds=2)
     yield engine
     engine.close()
 
@@ -110,7 +110,11 @@ def test_a_story_that_makes_the_library_exit_is_one_error(story: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [({"inner": "nothing"}, "KeyError"), ({"infos": [["inventory"]]}, "TypeError"), ({"inner": 0}, "KeyError")],
+    [
+        ({"engine_name": "nothing"}, "KeyError"),
+        ({"infos": [["inventory"]]}, "TypeError"),
+        ({"engine_name": 0}, "KeyError"),
+    ],
 )
 def test_an_exception_of_our_code_is_a_bug_and_no_crash(arguments: dict[str, Any], error: str, story: Path) -> None:
     with pytest.raises(RuntimeError, match=rf"has a bug while it is loaded\n[\s\S]*{error}"):
@@ -119,7 +123,7 @@ def test_an_exception_of_our_code_is_a_bug_and_no_crash(arguments: dict[str, Any
 
 def test_loading_has_a_limit(story: Path) -> None:
     with pytest.raises(GameError, match=r"hangs \(no answer within 0.01 s\) while it is loaded"):
-        SubprocessEngine(story, loading=0.01)
+        SubprocessEngine(story, loading_seconds=0.01)
 
 
 def test_a_child_ends_with_its_input_and_writes_nothing_in_the_working_folder(
@@ -127,7 +131,7 @@ def test_a_child_ends_with_its_input_and_writes_nothing_in_the_working_folder(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    engine = SubprocessEngine(story, seconds=20)
+    engine = SubprocessEngine(story, step_seconds=20)
     engine.reset()
     assert engine._child is not None
     process = engine._child.process

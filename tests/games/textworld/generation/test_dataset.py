@@ -33,8 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(entries) == 4
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
     assert (seen[-1].done, seen[-1].total) == (4, 4)
-    assert set(seen[-1].passed) <= {"duplicates", "of another split", "impossible"}
-    assert seen[-1].candidates == seen[-1].done + sum(seen[-1].passed.values())
+    assert set(seen[-1].rejected) <= {"duplicates", "of another split", "impossible"}
+    assert seen[-1].candidates == seen[-1].done + sum(seen[-1].rejected.values())
     return out
 
 
@@ -146,7 +146,7 @@ def test_level_with_too_few_games_raises(tmp_path: Path, monkeypatch: pytest.Mon
     seen: list[Progress] = []
     with pytest.raises(games.GameError, match=f"only 1 different games were found for the {split} split, 2 were"):
         make(tmp_path, split=split, levels=[1], workers=1, on_progress=seen.append)
-    assert seen[-1].passed == {"duplicates": 2}
+    assert seen[-1].rejected == {"duplicates": 2}
 
 
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {

@@ -119,9 +119,9 @@ def test_seed_with_a_faulty_game_gives_a_sound_one() -> None:
 
 def test_seed_with_faulty_games_only_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ACTDE_CACHE", str(tmp_path))
-    checker = "games.textworld.validation.playthrough_check.find_own_problem"
+    checker = "games.textworld.validation.playthrough_check.find_generation_fault"
     monkeypatch.setattr(checker, lambda story, record: "nothing works")
-    monkeypatch.setattr(making, "ATTEMPTS", 2)
+    monkeypatch.setattr(making, "MAX_ATTEMPTS", 2)
     with pytest.raises(GameError, match=r"faulty.*nothing works.*another seed"):
         cached_game("coin", {"seed": 1})
     assert not list(tmp_path.rglob("*.z8"))

@@ -21,7 +21,7 @@ from games.textworld.generation.make_game import cached_game
 from games.textworld.transitions import cache as cache_module
 from games.textworld.transitions.cache import TransitionCache
 from games.textworld.transitions.engine import CachedEngine
-from games.textworld.transitions.graph import GRAPH_BYTES, TransitionGraph, is_plain
+from games.textworld.transitions.graph import GRAPH_BYTES, TransitionGraph, is_context_independent
 from games.textworld.upstream.compile import compile_story
 from games.textworld.upstream.start import load_record
 
@@ -185,8 +185,8 @@ def test_an_audit_of_a_correct_graph_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("share", "audited"), [("0", 0), ("0.25", 5), ("1", 20)])
 def test_the_fraction_of_audited_episodes(share: str, audited: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache_module.AUDIT, share)
-    chosen: Callable[[], bool] = TransitionCache()._is_audited
+    monkeypatch.setenv(cache_module.AUDIT_VARIABLE, share)
+    chosen: Callable[[], bool] = TransitionCache()._audit_next
     assert sum(chosen() for _ in range(20)) == audited
 
 
@@ -220,25 +220,25 @@ def test_the_most_recently_used_nodes_are_kept() -> None:
     middle = stamps[len(stamps) // 2]
     graph.evict(middle)
     assert {node.stamp for node in graph.nodes.values() if node is not graph.root} == {s for s in stamps if s >= middle}
-    targets = [edge.node for node in graph.nodes.values() for edge in node.edges.values() if edge.node is not None]
+    targets = [edge.target for node in graph.nodes.values() for edge in node.edges.values() if edge.target is not None]
     assert all(graph.nodes[target.key] is target for target in targets)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        (cache_module.BUDGET, "lots", "ACTDE_MEMORY=lots: expected a whole number of MB"),
-        (cache_module.BUDGET, "0", "ACTDE_MEMORY=0: expected a whole number of MB"),
-        (cache_module.AUDIT, "2", "ACTDE_AUDIT=2: expected a share from 0 to 1"),
-        (cache_module.AUDIT, "often", "ACTDE_AUDIT=often: expected a share from 0 to 1"),
+        (cache_module.BUDGET_VARIABLE, "lots", "ACTDE_MEMORY=lots: expected a whole number of MB"),
+        (cache_module.BUDGET_VARIABLE, "0", "ACTDE_MEMORY=0: expected a whole number of MB"),
+        (cache_module.AUDIT_VARIABLE, "2", "ACTDE_AUDIT=2: expected a share from 0 to 1"),
+        (cache_module.AUDIT_VARIABLE, "often", "ACTDE_AUDIT=often: expected a share from 0 to 1"),
     ],
 )
 def test_a_wrong_setting_is_one_line(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(GameError, match=re.escape(message)):
-        cache_module.budget_bytes() if name == cache_module.BUDGET else cache_module.audit_share()
+        cache_module.budget_bytes() if name == cache_module.BUDGET_VARIABLE else cache_module.audit_share()
 
 
-@pytest.mark.parametrize(("command", "plain"), [("take old key", True), ("open it", False), ("score", False)])
-def test_plain_commands(command: str, plain: bool) -> None:
-    assert is_plain(command) is plain
+@pytest.mark.parametrize(("command", "expected"), [("take old key", True), ("open it", False), ("score", False)])
+def test_context_independent_commands(command: str, expected: bool) -> None:
+    assert is_context_independent(command) is expected

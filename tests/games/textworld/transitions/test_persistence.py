@@ -49,7 +49,7 @@ def test_another_process_reads_what_one_has_stored(
     answers = walk(first.engine(story, infos))
     first.save()
     assert not cache.exists()  # written only with ACTDE_STATES=share
-    monkeypatch.setenv(cache_module.STATES, "share")
+    monkeypatch.setenv(cache_module.STATES_VARIABLE, "share")
     first.save()
     engine = second.engine(story, infos)
     assert walk(engine) == answers == walk(StockEngine(story, infos))
@@ -59,7 +59,7 @@ def test_another_process_reads_what_one_has_stored(
 def test_an_unknown_command_in_a_stored_state_replays_the_episode(story: Path, cache: Path) -> None:
     graph, digest = TransitionGraph(story, ()), files_hash(story)
     walk(CachedEngine(graph, lambda: StockEngine(story)))
-    path = persistence.in_cache(digest, ())
+    path = persistence.shared_path(digest, ())
     persistence.save(graph, digest, path)
     engine, own = TransitionCache().engine(story), StockEngine(story)
     way = ("look", engine.game_info.walkthrough[0], "inventory", "examine zzz", *engine.game_info.walkthrough[1:])
@@ -70,7 +70,7 @@ def test_an_unknown_command_in_a_stored_state_replays_the_episode(story: Path, c
 
 def test_the_transitions_of_several_processes_are_merged(story: Path, cache: Path) -> None:
     digest = files_hash(story)
-    path = persistence.in_cache(digest, ())
+    path = persistence.shared_path(digest, ())
     graphs = [TransitionGraph(story, ()) for _ in range(3)]
     for graph, command in zip(graphs, ("look", "inventory", "examine zzz"), strict=True):
         engine = CachedEngine(graph, lambda: StockEngine(story))
@@ -171,9 +171,9 @@ def test_a_crawl_stops_at_its_limit_and_reports_its_states(story: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (cache_module.STATES, "ACTDE_STATES=maybe: expected one of read, share, off"),
-        (cache_module.BUDGET, "ACTDE_MEMORY=maybe: expected a whole number of MB from 1 to 1000000"),
-        (cache_module.AUDIT, "ACTDE_AUDIT=maybe: expected a share from 0 to 1"),
+        (cache_module.STATES_VARIABLE, "ACTDE_STATES=maybe: expected one of read, share, off"),
+        (cache_module.BUDGET_VARIABLE, "ACTDE_MEMORY=maybe: expected a whole number of MB from 1 to 1000000"),
+        (cache_module.AUDIT_VARIABLE, "ACTDE_AUDIT=maybe: expected a share from 0 to 1"),
     ],
 )
 def test_a_wrong_choice_is_one_line(story: Path, name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

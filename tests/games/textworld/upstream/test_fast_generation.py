@@ -141,7 +141,7 @@ def sound() -> tuple[bytes, dict[str, Any]]:
 
 def test_a_sound_game_has_no_problem(sound: tuple[bytes, dict[str, Any]]) -> None:
     story, record = sound
-    assert playthrough_check.find_own_problem(story, json.dumps(record).encode()) == ""
+    assert playthrough_check.find_generation_fault(story, json.dumps(record).encode()) == ""
 
 
 @pytest.mark.parametrize(
@@ -157,13 +157,13 @@ def test_a_walkthrough_that_does_not_win_is_a_problem(
 ) -> None:
     story, record = sound
     changed = {**record, "metadata": {**record["metadata"], "walkthrough": commands(record["metadata"]["walkthrough"])}}
-    assert problem in playthrough_check.find_own_problem(story, json.dumps(changed).encode())
+    assert problem in playthrough_check.find_generation_fault(story, json.dumps(changed).encode())
 
 
 def test_a_record_of_another_game_is_a_problem(sound: tuple[bytes, dict[str, Any]]) -> None:
     story, _ = sound
     other = make_game("treasure", {"level": 3, "seed": 5})
-    assert playthrough_check.find_own_problem(story, making._record(other, "")) != ""
+    assert playthrough_check.find_generation_fault(story, making._record(other, "")) != ""
 
 
 @pytest.mark.parametrize("redundant", ["take moon", "open bag", "go nowhere"])
@@ -173,4 +173,4 @@ def test_a_redundant_command_of_a_walkthrough_is_no_problem(
     story, record = sound
     walkthrough = [redundant, *record["metadata"]["walkthrough"]]
     changed = {**record, "metadata": {**record["metadata"], "walkthrough": walkthrough}}
-    assert playthrough_check.find_own_problem(story, json.dumps(changed).encode()) == ""
+    assert playthrough_check.find_generation_fault(story, json.dumps(changed).encode()) == ""

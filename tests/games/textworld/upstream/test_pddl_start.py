@@ -18,7 +18,7 @@ from games.textworld.upstream.pddl_start import (
     ATTRIBUTES,
     MAX_NAME,
     UNREACHABLE,
-    _translated,
+    _checked_translation,
     display_names,
     evaluate,
     plan,
@@ -148,7 +148,7 @@ def test_an_interrupted_search_has_ended(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("optimize", [False, True])
 def test_a_goal_that_no_commands_reach_is_refused(optimize: bool) -> None:
-    translated = _translated(lambda *texts, **options: ("task", f"begin_version\n{UNREACHABLE}"))
+    translated = _checked_translation(lambda *texts, **options: ("task", f"begin_version\n{UNREACHABLE}"))
     if optimize:  # the form for the search may have no solution either; the game can be played
         assert translated("domain", "problem", optimize=True)[0] == "task"
     else:
@@ -157,6 +157,6 @@ def test_a_goal_that_no_commands_reach_is_refused(optimize: bool) -> None:
 
 
 def test_a_long_name_is_refused() -> None:
-    translated = _translated(lambda *texts, **options: ("task", "m" * (MAX_NAME + 1)))
+    translated = _checked_translation(lambda *texts, **options: ("task", "m" * (MAX_NAME + 1)))
     with pytest.raises(GameError, match=f"names of at most {MAX_NAME} bytes"):
         translated("domain", "problem")

@@ -159,7 +159,7 @@ def test_walkthrough_that_does_not_win_raises(story: Path) -> None:
 BUGS = {
     "the check of the opening": "games.textworld.validation.playthrough_check._normalize",
     "the check of the rules": "games.textworld.validation.record_check._check_rules",
-    "the check of the facts": "games.textworld.validation.record_check._free_ways",
+    "the check of the facts": "games.textworld.validation.record_check._free_exits",
 }
 
 
