@@ -1,7 +1,4 @@
-"""The command line. `python cli.py COMMAND --help` explains a command.
-
-Packages that are slow to import are imported inside the commands that need them, so that `--help` responds quickly.
-"""
+"""The command line. `python cli.py COMMAND --help` explains a command."""
 
 from functools import partial
 from pathlib import Path
@@ -44,6 +41,7 @@ def _options(
     """Options of the program itself, which precede the command."""
 
 
+# the commands import slow packages themselves, so that --help responds quickly
 command = partial(app.command, cls=HelpCommand)
 
 
@@ -183,7 +181,7 @@ def generate(
     crawl_states: arg.CrawlStates = None,
     as_json: arg.AsJson = False,
 ) -> None:
-    """Generate a curriculum of TextWorld games. The same command continues after an interruption."""
+    """Generate a curriculum of TextWorld games. To resume after an interruption, run the same command again."""
     from games import parse_levels
     from games.textworld.generation.manifest import KEYS
     from games.textworld.transitions.crawl import STATES
@@ -291,7 +289,7 @@ def compare(
 ) -> None:
     """Compare optimizers over seeds on one game: learning curves, scores and collapse.
 
-    The same command continues after an interruption.
+    To resume after an interruption, run the same command again.
     """
     from agents.training import presets
     from experiments.compare import grid, report

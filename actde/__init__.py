@@ -1,7 +1,4 @@
-"""Optimizers that learn from a batch, such as PPO, ACTDE and GRPO.
-
-Start with `ppo.py` and `actde.py`, which differ in one method.
-"""
+"""RL algorithms such as PPO, ACTDE and GRPO. An `Optimizer` computes the loss of one algorithm."""
 
 from actde import import_path as import_path  # before all other imports
 

@@ -1,4 +1,4 @@
-"""ACTDE: PPO with advantages relative to the value of the action that was taken."""
+"""ACTDE: PPO with the baseline q(s, a) instead of v(s)."""
 
 from torch import Tensor
 
@@ -13,28 +13,20 @@ class ACTDE(Optimizer):
 
         delta_t = r_t + gamma_t v(s_{t+1}) - q(s_t, a_t)
 
-    The updates of the policy vanish once q is accurate. For tables, `actde/tabular.py` gives the resulting policy.
+    delta_t is the TD error of the action a_t. If v and q are exact, the expected delta_t is 0, and the policy stops
+    changing.
 
-    PPO has the advantage A_t(v), and ACTDE has the advantage A_t(q):
+    The setting `advantage` selects the advantage A_t. lambda is the setting `gae_lambda`, and G_t is the lambda-return:
 
-        advantage="lambda":   A_t(q) = A_t(v) - sum_k (gamma lambda)^k (q(s_{t+k}, a_{t+k}) - v(s_{t+k})),  k >= 0
-        advantage="return":   A_t(q) = A_t(v) - (q(s_t, a_t) - v(s_t))
+        advantage="lambda":   A_t = delta_t + gamma_t lambda A_{t+1}
+        advantage="return":   A_t = G_t - q(s_t, a_t)
 
-    At lambda = 0, both definitions give A_t(q) = delta_t. ACTDE equals PPO where q(s, a) = v(s).
-
-    With `recentre_q`, the baseline is computed from the policy pi, the reference policy pi_ref and `tau`:
+    With the setting `recentre_q`, the policy pi and the reference policy pi_ref replace the Q head in the baseline:
 
         b_t = v(s_t) + tau (log pi(a_t | s_t) - log pi_ref(a_t | s_t) - KL(pi || pi_ref))
 
-    The Q head is then trained but not used. The expected gradient equals that of PPO with the penalty tau KL in the
-    loss (`actde/expected_update.py`). With a table of logits, this gradient is 0 only at the policy
-    softmax(log pi_ref + Q^pi / tau).
-
-    Some settings change the policy to which ACTDE converges:
-
-    * An entropy bonus, or a KL penalty in the loss, still acts after the TD errors have vanished.
-    * A KL penalty in the reward (`kl_place`) becomes part of q, like any other reward.
-    * Whitening divides the vanishing TD errors by their own standard deviation, so they no longer vanish.
+    tau is a setting. With this b_t, ACTDE has the expected gradient of PPO with the penalty tau KL in the loss. For a
+    table of logits, this gradient is 0 only at the policy softmax(log pi_ref + Q^pi / tau).
     """
 
     name = "actde"
@@ -50,7 +42,7 @@ class ACTDE(Optimizer):
             )
 
     def baseline(self, batch: Batch) -> Tensor:
-        """Return q of the chosen actions, [B, T]. With `recentre_q`, return b_t without its KL term."""
+        """Return q of the chosen actions, [B, T]. With `recentre_q`, return b_t without the KL term."""
         if self.config.recentre_q:  # a batch has no exact KL, so `policy_loss` subtracts it
             return batch.values + self._tilt(batch, batch.logprobs)
         assert batch.q_values is not None  # checked by `targets`
@@ -64,7 +56,7 @@ class ACTDE(Optimizer):
         return super().policy_loss(batch, targets, outputs)
 
     def _tilt(self, batch: Batch, logprobs: Tensor) -> Tensor:
-        """Return tau (log pi - log pi_ref) of the chosen actions, [B, T]."""
+        """Return tau (log pi - log pi_ref) of the actions, [B, T]."""
         if batch.ref_logprobs is None:
             raise ValueError("recentre_q needs Batch.ref_logprobs, got None")
         return self.config.tau * (logprobs - batch.ref_logprobs)

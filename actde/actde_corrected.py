@@ -1,4 +1,4 @@
-"""ACTDE without the bias of its action-dependent baseline, for control experiments."""
+"""ACTDE without the bias of its baseline."""
 
 from torch import Tensor
 
@@ -9,16 +9,15 @@ from actde.errors import OptimizerError
 
 
 class CorrectedACTDE(ACTDE):
-    """ACTDE with a second loss term that removes the bias of its baseline.
+    """ACTDE with a second loss term, which removes the bias of the policy gradient.
 
-    A baseline that depends on the action biases the policy gradient. The second term of this sum removes the bias (Liu
-    et al., 2018; Tucker et al., 2018, eq. 6):
+    The policy gradient of ACTDE is biased, because q(s, a) depends on the action. In the following sum, the second term
+    removes the bias (Liu et al., 2018; Tucker et al., 2018, eq. 6):
 
         E[(G - q(s, a)) grad log pi(a | s)] + sum_a q(s, a) grad pi(a | s) = E[G grad log pi(a | s)]
 
-    G is the return. In expectation, the first gradient step on a rollout equals PPO's, even if q is wrong. The equation
-    needs an advantage that does not contain the q of later actions: gae_lambda = 0 or advantage = "return". The second
-    term is not clipped.
+    G is the return. On average, the first gradient step on a rollout equals the step of PPO, even if q is wrong. The
+    equality needs `gae_lambda=0` or `advantage="return"`, because other advantages contain the q of later actions.
     """
 
     name = "actde-corrected"

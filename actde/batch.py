@@ -1,7 +1,6 @@
-"""Data of an update: the recorded `Batch`, its `Targets`, and the network's current `Outputs`.
+"""The tensors of an update.
 
-Tensors have the shape [B, T]: B segments with up to T choices, padded on the right. A segment is an episode or a part
-of one. A choice is an action of the agent, such as a sampled token.
+In [B, T], a row is a segment (all or part of an episode), and a column is an action.
 """
 
 from dataclasses import dataclass, fields
@@ -21,13 +20,13 @@ class Record:
         return len(next(iter(self.tensors().values())))
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """Return the segments with the indices `rows`, int64 [b]."""
+        """Return the segments with indices `rows`, int64 [b]."""
         if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
             raise TypeError(f"rows must be an int64 tensor of one dimension, got {rows!r}")
         return type(self)(**{name: tensor[rows] for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the fields that are not None."""
+        """Return the fields that are not None, by name."""
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         for name, value in values.items():
             if value is not None and not isinstance(value, Tensor):
@@ -35,12 +34,10 @@ class Record:
         return {name: value for name, value in values.items() if value is not None}
 
     def _check(self, template: str, *, per_head: tuple[str, ...] = (), per_segment: tuple[str, ...] = ()) -> None:
-        """Raise `ValueError` if a tensor has a wrong shape, data type or device.
+        """Raise ValueError if a tensor has a wrong shape, dtype or device.
 
-        Args:
-            template: name of the tensor whose shape [B, T] and device the other tensors must have.
-            per_head: names of the tensors of shape [B, T, H], for H Q heads.
-            per_segment: names of the int64 tensors of shape [B].
+        Fields are [B, T] like the field `template`, except `per_head` [B, T, H] for H heads, and `per_segment`, int64
+        [B].
         """
         class_name, tensors = type(self).__name__, self.tensors()
         template_tensor = tensors[template]
@@ -63,25 +60,26 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch(Record):
-    """Numbers that a rollout recorded, without gradient.
+    """What a rollout recorded. Tensors are floats [B, T] without gradient, unless stated otherwise.
 
-    Tensors are floats of shape [B, T], unless stated otherwise. Rewards, values and q are in units of reward.
-    Log-probabilities are in nats. Entries on padding are ignored, but must be finite.
+    Rewards, values and q are in units of reward. Log-probabilities are in nats. Entries on padding are ignored, but
+    must be finite. Optional fields are None if the optimizer does not need them.
 
     Attributes:
-        rewards: discounted sum of the rewards between choice t and the next choice.
-        discounts: gamma_t: 1 within a command, gamma^k across k turns, and 0 where the episode terminates.
-        mask: bool, True at choices and False on padding.
-        logprobs: log pi_old(a_t | s_t) of the policy that the rollout used.
+        rewards: r_t, the discounted sum of the rewards between an action and the next action.
+        discounts: gamma_t, the discount between an action and the next action, or 0 at the end of a terminated episode.
+        mask: bool, True at actions and False on padding, which is on the right.
+        logprobs: log pi_old(a_t | s_t), where pi_old is the policy of the rollout.
         values: v(s_t).
-        next_values: v(s_{t+1}), or the bootstrap value at the end of a segment.
-        q_values: q(s_t, a_t), the minimum over the target heads or, without target heads, over the Q heads.
-        ref_logprobs: log pi_ref(a_t | s_t) of the reference policy.
-        episodes: [B] int64, the number of each segment's episode.
-        groups: [B] int64, the number of each segment's group. The episodes of a group start from the same state.
+        next_values: v(s_{t+1}), or the bootstrap value at the end of a segment. Ignored if gamma_t = 0.
+        q_values: q(s_t, a_t), the minimum over the Q heads.
+        ref_logprobs: log pi_ref(a_t | s_t), where pi_ref is the reference policy.
+        episodes: [B] int64, the index of each segment's episode.
+        groups: [B] int64, the index of each segment's group. The episodes of a group start from the same state.
 
     Raises:
         OptimizerError: a number is not finite.
+        ValueError: a shape, data type or device is wrong, or a tensor has a gradient.
     """
 
     rewards: Tensor
@@ -116,11 +114,11 @@ class Batch(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Targets(Record):
-    """Advantages and returns of a rollout, in units of reward, and 0 on padding.
+    """Tensors [B, T] for the losses of a rollout, 0 on padding.
 
     Attributes:
-        advantages: [B, T] weights A_t of the policy gradient.
-        returns: [B, T] lambda-returns G_t, to which v and q are fitted.
+        advantages: A_t, the weights of the policy gradient.
+        returns: G_t, the lambda-returns to which v and q are fitted.
     """
 
     advantages: Tensor
@@ -132,20 +130,21 @@ class Targets(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outputs(Record):
-    """The network's current outputs at the choices of a `Batch`, with gradient.
+    """The network's current outputs for a `Batch`. Tensors are floats [B, T], unless stated otherwise.
 
-    Tensors have the shape [B, T], unless stated otherwise. Values and q are in units of reward, other numbers in nats.
+    Values and q are in units of reward. All other fields are in nats. Optional fields are None if the optimizer does
+    not need them, or if the network lacks these heads.
 
     Attributes:
-        logprobs: log pi(a_t | s_t).
+        logprobs: log pi(a_t | s_t), where pi is the current policy.
         entropy: entropy of pi(. | s_t).
         values: v(s_t).
         q_values: [B, T, H] q(s_t, a_t) of each of the H Q heads.
-        target_q_values: q(s_t, a_t), the minimum over the target heads, without gradient.
-        q_logprobs: [B, T, H] log softmax(q(s_t, .)) at a_t for each Q head. The softmax is over all actions.
-        expected_q: sum_a pi(a | s_t) q(s_t, a) over all actions, with a gradient through pi only.
+        target_q_values: minimum of q(s_t, a_t) over the target heads, without gradient.
+        q_logprobs: [B, T, H] log softmax(q(s_t, .)) at a_t for each Q head.
+        expected_q: sum_a pi(a | s_t) q(s_t, a), with a gradient through pi only.
         kl: exact KL(pi(. | s_t) || pi_ref(. | s_t)).
-        label_logprobs: log pi(label_t | s_t) of the action to imitate, and 0 at choices without a label.
+        label_logprobs: log pi(label_t | s_t) of the action label_t to imitate, or 0 without a label.
     """
 
     logprobs: Tensor

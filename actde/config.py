@@ -1,7 +1,4 @@
-"""The settings of an optimizer, and the base class of all classes of settings.
-
-The docstring below a field is its help text. This module does not import torch.
-"""
+"""The base class `Config`, and the settings of the optimizers. The docstring below a field is the field's help text."""
 
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
 
@@ -19,7 +16,7 @@ BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(BaseModel):
-    """An immutable pydantic model. A wrong name or value of a setting raises a one-line `ConfigError`."""
+    """An immutable pydantic model. An invalid setting raises `ConfigError` with a message of one line."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
@@ -32,7 +29,7 @@ class Config(BaseModel):
             raise _one_line_error(type(self), error) from None
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some values changed. The new values are checked."""
+        """Return a validated copy with some values changed."""
         return type(self)(**(dict(self) | changes))
 
 
@@ -88,6 +85,7 @@ class OptimizerConfig(Config):
 
     @property
     def needs_reference(self) -> bool:
+        """Whether the log-probabilities of the reference policy are needed."""
         return self.kl_coef > 0 or self.measure_kl or self.recentre_q
 
     @model_validator(mode="after")
@@ -103,14 +101,14 @@ def option(name: str) -> str:
 
 
 def format_value(value: object) -> str:
-    """Return the text of a value in options and TOML files, such as "none" or "true"."""
+    """Format a value for options and TOML files. None becomes "none", and True becomes "true"."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """Return the words that a `Literal` field allows, and () for a field of another type."""
+    """Return the allowed values of a `Literal` field, or () for other types."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
@@ -119,13 +117,13 @@ def is_optional(field: FieldInfo) -> bool:
 
 
 def value_type(field: FieldInfo) -> type:
-    """Return the type of a field's values, such as int for `int | None`."""
+    """Return the type of a field's values without None: int for `int | None`."""
     annotation: Any = _without_none(field).annotation
     return str if choices(field) else annotation
 
 
 def describe_values(field: FieldInfo) -> str:
-    """Describe the values of a field, such as "a number from 0 to 1 or none"."""
+    """Describe the values of a field in words, such as "a number from 0 to 1"."""
     python_type = value_type(field)
     if python_type in (bool, str):
         return "true or false" if python_type is bool else "text"

@@ -1,4 +1,4 @@
-"""The decision transformer: imitation conditioned on the return."""
+"""The decision transformer."""
 
 from actde.imitation import Imitation
 
@@ -8,11 +8,8 @@ class Decision(Imitation):
 
         policy loss = -log pi(a_t | R_t, s_t),   R_t = r_t + r_(t+1) + ... + r_T
 
-    R_t is the undiscounted sum of the rewards from turn t to the end of the episode. The caller writes R_t into the
-    text of turn t. In play, the caller writes the target return minus the rewards received so far.
-
-    The loss is the cross-entropy over the tokens that could be chosen. The policy can also learn from its own episodes,
-    as in the Online Decision Transformer (Zheng et al., 2022). v is trained as in PPO.
+    R_t is the sum of the rewards from turn t to the last turn T, without discount. The caller must write R_t into the
+    prompt of turn t. In play, R_t is a target return minus the rewards before turn t.
     """
 
     name = "decision"

@@ -1,7 +1,4 @@
-"""Errors that a user can cause. Their messages are one line.
-
-A programmer's mistake raises `ValueError` or `TypeError` instead.
-"""
+"""Errors that a user can cause. Every message is one line."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,21 +6,21 @@ from collections.abc import Iterable
 from actde.synonyms import synonyms
 
 MAX_LISTED_NAMES = 20
-"""The largest number of known names that an error message lists in addition to a suggestion."""
+"""A message with a suggestion lists the known names only if there are at most this many."""
 
 
 class OptimizerError(ValueError):
-    """An error in an optimizer, its state or its batch."""
+    """An error in an optimizer's code, settings, state or data."""
 
 
 class ConfigError(OptimizerError):
-    """An unknown name or a bad value in a configuration."""
+    """An unknown name or an invalid value in a configuration."""
 
     setting: str | None = None  # the setting whose value is wrong, if there is one
 
 
 class ResultError(OptimizerError):
-    """A method of an optimizer returned an unusable result."""
+    """A method of an optimizer returned an invalid result."""
 
     def __init__(self, message: str, *, method: str = "") -> None:
         super().__init__(message)
@@ -31,10 +28,7 @@ class ResultError(OptimizerError):
 
 
 def unknown(noun: str, name: object, known_names: Iterable[str]) -> ConfigError:
-    """Return the error for an unknown name, with a suggestion.
-
-    `noun` says what the name denotes, such as "optimizer".
-    """
+    """Return an error that suggests a known name. `noun` says what is named, such as "optimizer"."""
     names = sorted(known_names)
     suggestions = " or ".join(map(repr, closest(str(name), names)))
     expected = "" if suggestions and len(names) > MAX_LISTED_NAMES else f", expected one of {', '.join(names)}"
@@ -42,7 +36,7 @@ def unknown(noun: str, name: object, known_names: Iterable[str]) -> ConfigError:
 
 
 def closest(name: str, known_names: Iterable[str]) -> list[str]:
-    """Return the known names that mean the same as `name`, or else the most similar known name."""
+    """Return the known names that mean the same as `name`, or else the most similar name."""
     names, word = sorted(known_names), name.lower().replace("-", "_")
     if same_meaning := synonyms(word, set(names)):
         return same_meaning

@@ -9,14 +9,14 @@ from actde.returns import AllReduce, lambda_advantages, lambda_returns, no_reduc
 
 
 class GRPO(Optimizer):
-    """Group-relative policy optimization, Shao et al. (2024), with outcome supervision.
+    """Group-relative policy optimization, Shao et al. (2024).
 
-    R_i is the sum of the undiscounted rewards of episode i. All choices of the episode have the advantage
+    The episodes of a group start from the same state. R_i is the sum of the rewards of episode i, without discount.
+    Each action of episode i has the advantage
 
         A_i = (R_i - mean(R)) / (std(R) + 1e-6),   mean and std over the group
 
-    With `group_std` off, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). `gae_lambda` has no effect,
-    and v is not trained. The loss is the mean over all choices, so longer episodes have a larger weight.
+    If `group_std` is False, the advantage is R_i - mean(R), as in Dr. GRPO (Liu et al., 2025). v is not trained.
     """
 
     name = "grpo"
@@ -27,9 +27,9 @@ class GRPO(Optimizer):
         return baselines.unsqueeze(1).expand_as(batch.rewards)
 
     def group_baselines(self, rewards: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
-        """Return the baseline of each segment: the mean reward of the episodes of its group.
+        """Return one baseline per segment, [B]: the mean reward of the segment's group.
 
-        All tensors are [B]. `rewards` holds the sum of the rewards of each segment's whole episode.
+        `rewards` [B] holds the total reward of each segment's episode.
         """
         return _group_means(rewards, episodes, groups)
 
@@ -53,7 +53,7 @@ class GRPO(Optimizer):
         return terms
 
     def _reward_sums(self, batch: Batch) -> Tensor:
-        """Return the sum of the rewards of each segment's whole episode, [B]."""
+        """Return the total reward of each segment's episode, [B]."""
         segment_rewards = torch.where(batch.mask, self.shaped_rewards(batch), 0.0).sum(dim=1)
         episodes, episode_index = torch.unique(self._episodes_and_groups(batch)[0], return_inverse=True)
         return segment_rewards.new_zeros(len(episodes)).index_add(0, episode_index, segment_rewards)[episode_index]
@@ -65,9 +65,9 @@ class GRPO(Optimizer):
 
 
 def _group_means(x: Tensor, episodes: Tensor, groups: Tensor) -> Tensor:
-    """Return the mean of x over the episodes of each segment's group, [B].
+    """Return the mean of x [B] over the episodes in each segment's group, [B].
 
-    Each episode counts once. The entries of x [B] for the segments of an episode must be equal.
+    x must be equal for all segments of an episode.
     """
     _, episode_index, segment_counts = torch.unique(episodes, return_inverse=True, return_counts=True)
     weights = 1.0 / segment_counts[episode_index].to(x.dtype)

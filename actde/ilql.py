@@ -11,23 +11,24 @@ from actde.optimizer import Labels
 
 
 class ILQL(Imitation):
-    """Implicit language Q-learning, Snell et al. (2022), after implicit Q-learning, Kostrikov et al. (2021).
+    """Implicit language Q-learning from recorded play, Snell et al. (2022).
 
-    The batch holds recorded play of any policy. The losses of each choice are
+    The losses of a recorded action a are
 
-        policy loss = -log pi(a | s),                        behaviour cloning
+        policy loss = -log pi(a | s)
         q loss      = sum_h (q_h(s, a) - r - gamma v(s'))^2
-        value loss  = |tau - 1(q' < v)| (q' - v(s))^2,       q' = min_h q'_h(s, a), tau = `expectile`
-        cql loss    = -sum_h log softmax(q_h(s, .))(a)       softmax over all tokens that could be chosen
+        value loss  = |tau - 1(q' < v(s))| (q' - v(s))^2,       q' = min_h q'_h(s, a)
+        cql loss    = -sum_h log softmax(q_h(s, .))(a)
 
-    s' is the state of the next choice, and q_h are the Q heads. The target heads q'_h follow them by Polyak averaging.
+    s' is the next state. q_h is a Q head, and q'_h is its target head. tau is the setting `expectile`. 1(x) is 1 if x
+    is true, and 0 if x is false.
 
-    As tau tends to 1, v tends to the maximum of q over the recorded actions. The cql loss lowers the q of actions
-    that do not occur in the data. In play, the agent samples from pi_beta with beta = `guide_beta`:
+    As tau tends to 1, v tends to the maximum of q over the recorded actions (Kostrikov et al., 2021). The cql loss
+    lowers the q of actions that do not occur in the data. In play, the agent samples from the policy pi_beta:
 
         pi_beta(a | s) proportional to pi(a | s) exp(beta (q(s, a) - v(s)))
 
-    The settings `gae_lambda` and `value_loss` have no effect.
+    beta is the setting `guide_beta`. The settings `gae_lambda` and `value_loss` have no effect.
     """
 
     name = "ilql"

@@ -10,13 +10,12 @@ from actde.optimizer import Labels, Optimizer
 
 
 class Imitation(Optimizer):
-    """Behaviour cloning: minimise the cross-entropy to the actions of an expert.
+    """Behaviour cloning: imitation of an expert.
 
-        policy loss = -log pi(label_t | s_t),   0 at choices without a label
+        policy loss = -log pi(label_t | s_t),   0 at actions without a label
 
-    The caller provides label_t, the expert's action. If the policy plays and the expert only provides labels, the
-    algorithm is DAgger (Ross, Gordon and Bagnell, 2011). The loss is averaged over all choices, including those without
-    a label. v and q are trained as in ACTDE.
+    label_t is the expert's action in the state s_t. If the policy's own play provides the states, the algorithm is
+    DAgger (Ross, Gordon and Bagnell, 2011). v and q are trained as in ACTDE.
     """
 
     name = "imitation"
@@ -33,10 +32,10 @@ class Imitation(Optimizer):
 
 
 class Rejection(Imitation):
-    """Rejection sampling: imitation of the policy's own choices in its best episodes.
+    """Rejection sampling: the policy imitates its own actions in its best episodes.
 
-    RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023) do the same with a reward model. Without the selection
-    of episodes, the policy would learn nothing: the expected gradient E[grad log pi(a | s)] over all episodes is 0.
+    The caller selects the episodes. RAFT (Dong et al., 2023) and ReST (Gulcehre et al., 2023) select episodes by a
+    reward model.
     """
 
     name = "rejection"

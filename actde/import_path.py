@@ -1,18 +1,15 @@
-"""Keeps the current folder off the import path of our programs.
-
-`python -m` puts the current folder first on the path. A file such as `json.py` would replace the standard module. Each
-package in `PROGRAMS` must import `actde` before any other module, and `actde` must import this module first.
-"""
+"""Removes the current folder from `sys.path` if `python -m` runs a module of `PROGRAMS`."""
 
 import os
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100 PTH120
+# Each must import `actde` first: a file `json.py` in the current folder would replace the standard module.
 PROGRAMS = ("actde", "agents", "benchmarks", "experiments")  # packages with modules for `python -m`
 
 
 def protect_imports() -> None:
-    """Set the environment variables PYTHONSAFEPATH and HF_HUB_OFFLINE, which child processes inherit."""
+    """Set the environment variables PYTHONSAFEPATH and HF_HUB_OFFLINE, also for child processes."""
     os.environ |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
 
 

@@ -6,21 +6,21 @@ from actde.errors import OptimizerError
 
 
 class KLController:
-    """The coefficient of the KL penalty, adapted to a target KL.
+    """The coefficient `coef` of the KL penalty. Without a target, `coef` is constant.
 
         coef <- coef (1 + 0.1 clip(kl / target - 1, -0.2, 0.2))
 
-    The rule is that of Ziegler et al. (2019), section 2.2. Without a target, the coefficient never changes.
+    Source: Ziegler et al. (2019), section 2.2.
     """
 
     def __init__(self, coef: float, target: float | None = None) -> None:
         self.coef, self.target = coef, target
 
     def update(self, kl: float) -> None:
-        """Update the coefficient from the mean KL of a rollout, in nats per action.
+        """Update `coef`. `kl` is the mean KL of a rollout, in nats per action.
 
         Raises:
-            OptimizerError: there is a target, but the KL is not finite.
+            OptimizerError: there is a target, and `kl` is not finite.
         """
         if self.target is None:
             return

@@ -1,4 +1,4 @@
-"""MPO with a fixed prior: the policy is fitted to the prior times exp(q / tau)."""
+"""MPO with a fixed prior."""
 
 from torch import Tensor
 
@@ -9,18 +9,16 @@ from actde.optimizer import Optimizer
 class MPO(Optimizer):
     """Maximum a posteriori policy optimization, Abdolmaleki et al. (2018), with the fixed prior pi_ref.
 
-    In every state, the E-step with the fixed temperature `tau` maximises
+    pi_ref is the reference policy, and the temperature tau is a setting. In every state, MPO maximises the objective
 
-        sum_a pi(a | s) q(s, a) - tau KL(pi || pi_ref).      The maximum is at pi = softmax(log pi_ref + q / tau).
+        sum_a pi(a | s) q(s, a) - tau KL(pi || pi_ref)
 
-    The network is trained on this expression directly, so no M-step is needed. The policy loss, in nats, is
+    The maximum is at pi = softmax(log pi_ref + q / tau). The network is trained on the objective directly. The policy
+    loss, in nats, is
 
         KL(pi || pi_ref) - sum_a pi(a | s) q(s, a) / tau = KL(pi || softmax(log pi_ref + q / tau)) + constant
 
-    without a gradient through q. The advantage is not used. v and q are trained as in ACTDE. If q = Q^pi, the loss is
-    minimal at the normalised pi_ref exp(Q^pi / tau). Q^pi does not include the KL.
-
-    A KL penalty in the loss raises the temperature to tau (1 + kl_coef).
+    q has no gradient in the policy loss. v and q are trained as in ACTDE.
     """
 
     name = "mpo"

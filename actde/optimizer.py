@@ -1,8 +1,4 @@
-"""The base class of all optimizers. It computes targets and a loss from a batch in these steps:
-
-once per rollout    targets:  shaped_rewards -> TD errors relative to the baseline -> GAE -> whitening
-every gradient step loss:     policy_loss + value_loss + q_loss - entropy bonus + KL penalty
-"""
+"""The base class of the optimizers. Call `targets` once per rollout, and `loss` in every gradient step."""
 
 import math
 from abc import ABC, abstractmethod
@@ -24,18 +20,18 @@ Labels = Literal["none", "expert", "best", "recorded", "return"]
 
 
 class Optimizer(ABC):
-    """Base class of all algorithms. A subclass defines `name` and `baseline`, and may override any other step.
+    """Base class of the optimizers. A subclass must define `name` and `baseline`.
 
     Attributes:
-        name: name in the registry and on the command line.
-        needs_q: whether the algorithm needs Q heads.
-        baseline_is_q: whether the baseline is q. If so, q should equal v before training.
-        needs_expected_q, needs_q_logprobs, needs_kl: whether the algorithm uses this field of `Outputs`.
-        needs_groups: whether the algorithm compares the episodes of a group (`Batch.groups`).
-        learns_off_policy: whether the algorithm may learn from the episodes of another policy.
-        labels: what the policy imitates. "expert": an expert. "best": the policy's own best episodes. "recorded":
-            recorded play. "return": all episodes. Their texts state the return.
-        kl: controller of `kl.coef`, the coefficient of the KL penalty.
+        needs_q: whether Q heads are required.
+        baseline_is_q: whether the baseline is q.
+        needs_expected_q, needs_q_logprobs, needs_kl: whether `Outputs` needs `expected_q`, `q_logprobs` or `kl`.
+        needs_groups: whether `Batch.groups` is required.
+        learns_off_policy: whether another policy may have played the episodes.
+        labels: which actions the policy imitates. "none": none. "expert": an expert's actions. "best": the policy's own
+            actions in its best episodes. "recorded": actions in recorded play. "return": actions in all episodes, with
+            the return in prompts.
+        kl: holds the coefficient of the KL penalty.
 
     Raises:
         OptimizerError: the settings contradict each other.
@@ -59,27 +55,25 @@ class Optimizer(ABC):
 
     @property
     def trains_q(self) -> bool:
-        """Whether the network must have Q heads, and the batch must have `q_values`."""
+        """Whether q is trained and Q heads are needed."""
         return self.needs_q or self.config.train_q
 
     @property
     def needs_reference(self) -> bool:
-        """Whether training needs the reference policy."""
+        """Whether the log-probabilities of the reference policy are needed."""
         return self.needs_kl or self.config.needs_reference
 
     # Once per rollout
 
     @abstractmethod
     def baseline(self, batch: Batch) -> Tensor:
-        """Return the baseline b_t of the advantages, [B, T], in units of reward."""
+        """Return the baseline of each action, [B, T], in units of reward."""
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return the advantages and returns of a rollout. Call this once per rollout.
-
-        `all_reduce` returns the sum of a tensor over all processes.
+        """Compute advantages and returns. `all_reduce` sums a tensor over all processes.
 
         Raises:
-            ResultError: `baseline` or `shaped_rewards` did not return finite floats [B, T].
+            ResultError: the method `baseline` or `shaped_rewards` returned an invalid tensor.
         """
         self._check_batch(batch)
         baseline, rewards = self.baseline(batch), self.shaped_rewards(batch)
@@ -95,7 +89,7 @@ class Optimizer(ABC):
         return Targets(advantages=advantages, returns=returns)
 
     def shaped_rewards(self, batch: Batch) -> Tensor:
-        """Return the rewards, [B, T]. If `kl_place` is "reward", they include -kl_coef (log pi_old - log pi_ref)."""
+        """Return the rewards [B, T], minus the KL penalty if the setting `kl_place` is "reward"."""
         if self.config.kl_place != "reward" or self.kl.coef == 0:
             return batch.rewards
         if batch.ref_logprobs is None:
@@ -125,11 +119,10 @@ class Optimizer(ABC):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the scalar to minimise, and detached scalar metrics.
+        """Return the scalar loss and a dict of scalar metrics.
 
-        The loss is a sum over choices, divided by `count`, by default their number. For a micro-batch, `count` must be
-        the number of choices of the whole batch. The metrics are means over the choices, except for "choices", which is
-        their number.
+        All are means over actions, except the metric `choices`, which is the number of actions. For a micro-batch,
+        `count` must be the number of actions in the whole batch. The losses of micro-batches then add up.
         """
         self._check_outputs(batch, targets, outputs)
         # 0 on padding, so that the gradient there is 0 and never NaN
@@ -145,10 +138,7 @@ class Optimizer(ABC):
         return masked_mean(total, batch.mask, count), means | {"choices": choices}
 
     def terms(self, batch: Batch, targets: Targets, outputs: Outputs) -> dict[str, tuple[float, Tensor]]:
-        """Return a dict: name of a loss term -> its weight and its values [B, T].
-
-        The loss is the weighted sum of the values (Schulman et al., 2017, eq. 9).
-        """
+        """Return the loss terms as a dict: name -> (weight, values [B, T])."""
         config = self.config
         terms = {
             "policy_loss": (1.0, self.policy_loss(batch, targets, outputs)),
@@ -163,12 +153,12 @@ class Optimizer(ABC):
         return terms
 
     def policy_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the clipped surrogate loss of each choice, [B, T]."""
+        """Return the clipped surrogate loss of each action, [B, T]."""
         ratio = _log_ratio(batch, outputs).exp()
         return losses.clipped_surrogate(ratio, targets.advantages, self.config.clip_range)
 
     def value_loss(self, batch: Batch, targets: Targets, outputs: Outputs) -> Tensor:
-        """Return the value loss of each choice, [B, T]."""
+        """Return the value loss of each action, [B, T]."""
         if self.config.value_loss == "ppo":
             clip_range = self.config.value_clip_range
             return losses.clipped_value_loss(outputs.values, batch.values, targets.returns, clip_range)
@@ -177,7 +167,7 @@ class Optimizer(ABC):
         return losses.expectile_value_loss(outputs.values, q_values, self.config.expectile)
 
     def measures(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return metrics [B, T] of the change of the policy since the rollout."""
+        """Return a dict of metrics of the policy's change: name -> values [B, T]."""
         log_ratio = _log_ratio(batch, outputs).detach()
         ratio = log_ratio.exp()
         metrics = {
@@ -192,7 +182,7 @@ class Optimizer(ABC):
     # After the update
 
     def after_update(self, kl: float) -> None:
-        """Update `kl.coef` from the mean KL of the last rollout, in nats per choice."""
+        """Adapt the KL coefficient. `kl` is the mean KL of the last rollout, in nats per action."""
         self.kl.update(kl)
 
     def state_dict(self) -> dict[str, Any]:
@@ -200,10 +190,10 @@ class Optimizer(ABC):
         return {"kl_coef": self.kl.coef}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state that `state_dict` returned.
+        """Restore `state`, which `state_dict` returned.
 
         Raises:
-            OptimizerError: `state` does not have the form that `state_dict` returns.
+            OptimizerError: `state` is invalid.
         """
         coef = state.get("kl_coef")
         if set(state) != {"kl_coef"} or isinstance(coef, bool) or not isinstance(coef, int | float):
@@ -215,7 +205,6 @@ class Optimizer(ABC):
     # Check of results: a failure is a mistake in the subclass
 
     def _check_result(self, method: str, result: object, mask: Tensor, *, finite: bool = False) -> None:
-        """Raise `ResultError` if `result` is not a float tensor with the shape and device of `mask`."""
         expected = f"{method} to return a float tensor of shape {list(mask.shape)} on {mask.device}"
         if not isinstance(result, Tensor):
             got = "None" if result is None else type(result).__name__

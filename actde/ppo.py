@@ -9,12 +9,10 @@ from actde.optimizer import Optimizer
 class PPO(Optimizer):
     """Proximal policy optimization, Schulman et al. (2017), with the baseline b_t = v(s_t).
 
-        delta_t = r_t + gamma_t v(s_{t+1}) - v(s_t)                                        (their eq. 12)
+        delta_t = r_t + gamma_t v(s_{t+1}) - v(s_t)                                              (eq. 12)
 
-    v is the mean value of the policy's actions. While the policy still tries worse actions, the best action has a
-    positive advantage. Its logit can therefore grow without bound.
-
-    `ACTDE` differs only in the method `baseline`.
+    delta_t is the TD error. An action that is better than the policy's average has a positive TD error on average. PPO
+    therefore keeps raising the action's probability.
     """
 
     name = "ppo"

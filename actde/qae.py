@@ -1,4 +1,4 @@
-"""Quantile advantage estimation: GRPO whose baseline is a quantile of the group's rewards."""
+"""Quantile advantage estimation: GRPO with a quantile as the baseline."""
 
 import math
 
@@ -13,8 +13,8 @@ class QAE(GRPO):
 
         A_i = (R_i - Q_K(R)) / (std(R) + 1e-6)
 
-    The notation is that of `GRPO`. Q_K is the K-quantile of the group's rewards, and K is the setting `quantile`. Q_K
-    is the smallest R_j for which at least a fraction K of the group's episodes has R_i <= R_j.
+    R_i is the sum of the rewards of episode i, as in `GRPO`. K is the setting `quantile`. Q_K(R) is the K-quantile of
+    the sums R of a group: the smallest R_j for which at least a fraction K of the group has R_i <= R_j.
     """
 
     name = "qae"

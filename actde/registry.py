@@ -35,10 +35,10 @@ _registered: dict[str, type[Optimizer]] = {}
 
 
 def register(cls: Class) -> Class:
-    """Register an optimizer class under its `name`. This is also a class decorator.
+    """Class decorator that registers an optimizer under its attribute `name`.
 
     Raises:
-        OptimizerError: the name is in use, or the class is not an optimizer.
+        OptimizerError: the name is taken, or `cls` is no subclass of `Optimizer`.
     """
     name = str(getattr(cls, "name", None) or getattr(cls, "__name__", cls))
     _check_class(name, cls)
@@ -57,10 +57,10 @@ def optimizer_names() -> list[str]:
 
 
 def optimizer_class(name: str) -> type[Optimizer]:
-    """Return the optimizer class with this name.
+    """Return the class of the optimizer `name`.
 
     Raises:
-        OptimizerError: no such optimizer is registered.
+        OptimizerError: no optimizer `name` is registered.
     """
     if name in _registered:
         return _registered[name]
@@ -70,13 +70,13 @@ def optimizer_class(name: str) -> type[Optimizer]:
 
 
 def module_of(name: str) -> str | None:
-    """Return the module of an optimizer that an installed package provides, or None for another optimizer."""
+    """Return the module of an optimizer, or None if no installed package provides the optimizer."""
     entry = None if name in _registered else _entries().get(name)
     return None if entry is None or entry in _BUILT_IN else entry.module
 
 
 def make_optimizer(name: str, config: OptimizerConfig | None = None) -> Optimizer:
-    """Create the optimizer with this name."""
+    """Create the optimizer with this name. If `config` is None, the settings have their default values."""
     return optimizer_class(name)(config or OptimizerConfig())
 
 

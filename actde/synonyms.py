@@ -1,4 +1,4 @@
-"""Names of settings in libraries such as TRL and Stable-Baselines3, and our names for them."""
+"""Maps setting names of libraries such as TRL and Stable-Baselines3 to our names."""
 
 _OUR_NAMES = {  # names in other libraries: names in this project
     # game, model, optimizer
@@ -64,12 +64,12 @@ SYNONYMS = {
     for library_names, our_names in _OUR_NAMES.items()
     for library_name in library_names.split()
 }
-"""Maps the name of a setting in another library to its names in this project, best first."""
+"""Maps a setting's name in another library to its names in this project, best first."""
 MAX_SYNONYMS = 2  # maximum number of names in a hint
 
 
 def synonyms(name: str, known_names: set[str]) -> list[str]:
-    """Return up to `MAX_SYNONYMS` of the `known_names` that mean the same as `name`."""
+    """Return at most `MAX_SYNONYMS` names in `known_names` with the same meaning as `name`."""
     return [our_name for our_name in SYNONYMS.get(name, ()) if our_name in known_names and our_name != name][
         :MAX_SYNONYMS
     ]

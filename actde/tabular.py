@@ -1,7 +1,6 @@
-"""The tabular learners of the post by Turner and Einhorn (2023), for a bandit or any finite MDP.
+"""PPO and ACTDE on tables, as in the post by Turner and Einhorn (2023).
 
-They are plain Python, use one-step TD errors and clip nothing. With numbers of type `fractions.Fraction`, the tables
-are exact. `actde/expected_update.py` treats the gradient of log pi, which changes all logits of a state.
+With numbers of type `fractions.Fraction`, the tables are exact.
 """
 
 import math
@@ -18,7 +17,7 @@ Table: TypeAlias = dict[State, dict[Action, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One action and its outcome. At the end of an episode, `next_state` is None."""
+    """One action and its outcome. `next_state` is None at the end of an episode."""
 
     state: State
     action: Action
@@ -29,9 +28,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the tables in the post: a step t >= 1, its action and its error.
+    """A training step, counted from `t` = 1.
 
-    `policy`, `value` and `q_values` describe the step's state after the update.
+    `policy`, `value` and `q_values` are the updated numbers of the state in which `action` was taken.
     """
 
     t: int
@@ -46,10 +45,11 @@ class Tabular(ABC):
     """Tables of logits, v and q that learn from one transition at a time.
 
     Args:
-        logits: the initial logit of each action in each state, such as its log-probability.
+        logits: the initial logit of each action in each state.
         alpha: step size of v and q, in (0, 1].
         b: step size of the logits, above 0.
-        value, q_value: the initial value of all entries of v, and of q.
+        value: initial value of all entries of v.
+        q_value: initial value of all entries of q.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Tabular(ABC):
         """Return the baseline of an action, in units of reward."""
 
     def learn(self, transition: Transition) -> float:
-        """Update the tables. Return the error r + gamma v(s') - baseline."""
+        """Update the tables, and return the TD error r + gamma v(s') - baseline."""
         state, action = transition.state, transition.action
         target = transition.reward + (
             0 if transition.next_state is None else transition.discount * self.values[transition.next_state]
@@ -100,14 +100,14 @@ class Tabular(ABC):
 
 
 class TabularPPO(Tabular):
-    """The learner of the first table in the post. Its baseline is v(s).
+    """The PPO of Turner and Einhorn (2023), with the baseline v(s).
 
-    Each error changes one logit of the state with step size b, and v(s) with step size alpha. With the initial tables
-    logit_0 and v_0, this gives
+    A TD error `error` adds b error to one logit, and alpha error to v(s). Let logit_0 and v_0 be the initial tables.
+    After every step,
 
         sum over a of (logit(s, a) - logit_0(s, a)) = (b / alpha) (v(s) - v_0(s))
 
-    The sum is bounded, but the differences between the logits are not.
+    If v is bounded, the sum is bounded. The differences between the logits have no bound.
     """
 
     def baseline(self, state: State, action: Action) -> float:
@@ -115,27 +115,27 @@ class TabularPPO(Tabular):
 
 
 class TabularACTDE(Tabular):
-    """The learner of the second table in the post. Its baseline is q(s, a).
+    """The ACTDE of Turner and Einhorn (2023), with the baseline q(s, a).
 
-    The same error changes a logit with step size b, and q with step size alpha:
+    **Invariant.** A TD error `error` changes one logit and one entry of q:
 
         logit(s, a) <- logit(s, a) + b error        q(s, a) <- q(s, a) + alpha error
 
-    With the initial tables logit_0 and q_0, this invariant holds after every step, for every s and a of any MDP and for
-    any v:
+    Let logit_0 and q_0 be the initial tables. After every step, for every state and action,
 
         logit(s, a) - logit_0(s, a) = (b / alpha) (q(s, a) - q_0(s, a))
 
-    Proof: Both sides are 0 at the start. A step adds b error to both sides of the entry (s, a) that it visits. With the
-    temperature tau = alpha / b, the policy is
+    Proof: Both sides are 0 at the start. A step at (s, a) adds b error to both sides at (s, a).
+
+    **Policy.** Let pi_0 be the initial policy, and tau = alpha / b. By the invariant,
 
         pi(a|s) proportional to pi_0(a|s) exp((q(s, a) - q_0(s, a)) / tau)
 
-    Every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. For gamma < 1, this gives
+    **Bound.** Every entry of v and q is a weighted mean of its initial value and of targets r + gamma v. If gamma < 1,
 
         |q| <= max(|v_0|, |q_0|, max|r| / (1 - gamma))
 
-    Bounded rewards thus give bounded logits, in sequential problems as well. Footnote 3 of the post leaves this open.
+    Bounded rewards thus give bounded logits.
     """
 
     def baseline(self, state: State, action: Action) -> float:
@@ -143,7 +143,7 @@ class TabularACTDE(Tabular):
 
 
 def replay(learner: Tabular, transitions: Iterable[Transition]) -> list[Row]:
-    """Train the learner on the transitions in order. Return one row per transition."""
+    """Train the learner on the transitions in order, and return a row per transition."""
     return [
         Row(
             t=t,
@@ -158,5 +158,5 @@ def replay(learner: Tabular, transitions: Iterable[Transition]) -> list[Row]:
 
 
 def bandit_steps(state: State, rewards: Mapping[Action, float], actions: Iterable[Action]) -> list[Transition]:
-    """Return the transitions of a bandit on which the `actions` are taken in order."""
+    """Return the transitions of a bandit, one for each action in `actions`."""
     return [Transition(state=state, action=action, reward=rewards[action]) for action in actions]

@@ -1,4 +1,4 @@
-"""Rejection sampling of single actions: imitation of the actions with the highest scores in a rollout."""
+"""Rejection sampling of single actions."""
 
 import torch
 from torch import Tensor
@@ -11,28 +11,21 @@ from actde.returns import AllReduce, lambda_advantages, no_reduce, td_errors
 class TransitionRejection(Optimizer):
     """Rejection sampling of single actions, as in the text-adventure code of Turner and Einhorn (2023).
 
-    Each action of a rollout has the score
+    In each rollout, the policy imitates the `top_actions` actions with the highest scores:
 
-        score_t = G_t - kl_coef (log pi_old(a_t | s_t) - log pi_ref(a_t | s_t)),   G_t = r_t + gamma_t G_(t+1)
-
-    The KL term is absent unless `kl_place` is "reward". At the last choice of a truncated episode, v(s_(t+1)) replaces
-    G_(t+1). The `top_actions` actions with the highest scores are imitated:
-
+        score_t     = G_t - kl_coef (log pi_old(a_t | s_t) - log pi_ref(a_t | s_t)),   G_t = r_t + gamma_t G_(t+1)
         policy loss = -log pi(a_t | s_t), averaged over the imitated actions
 
-    With `--credit command`, an action is a whole command, as in the code of Turner and Einhorn. Each process imitates
-    the best actions of its own episodes. A caller that adds episodes of earlier rollouts must replace their log pi_old
-    by the log-probabilities of the current policy.
+    pi_old is the policy of the rollout, and pi_ref is the reference policy. The KL term is absent unless the setting
+    `kl_place` is "reward". After the last action of a truncated episode, v(s_(t+1)) replaces G_(t+1).
 
-    With `importance_weighting`, KL and entropy are estimated from the chosen actions, as in that code:
+    With the setting `importance_weighting`, KL and entropy are estimated from the sampled actions, as in the same code:
 
         KL(pi || pi_ref) ~ rho (log pi - log pi_ref),   entropy ~ -rho log pi,  rho = pi(a_t | s_t) / pi_old(a_t | s_t)
-
-    The estimates are unbiased if pi_old chose every action.
     """
 
     name = "rejection-transition"
-    learns_off_policy = True
+    learns_off_policy = True  # for episodes of earlier rollouts, `Batch.logprobs` must be those of the current policy
 
     def baseline(self, batch: Batch) -> Tensor:
         return batch.values
@@ -47,9 +40,9 @@ class TransitionRejection(Optimizer):
         return lambda_advantages(rewards, batch.discounts, 1.0) + kl_penalties
 
     def targets(self, batch: Batch, *, all_reduce: AllReduce = no_reduce) -> Targets:
-        """Return targets whose advantages are the weights of the actions in the policy loss.
+        """Return targets with the same advantage for all imitated actions, and 0 for other actions.
 
-        Imitated actions have equal weights, and other actions the weight 0. The mean weight over all processes is 1.
+        The mean advantage over all processes is 1.
         """
         returns, mask = super().targets(batch, all_reduce=all_reduce).returns, batch.mask
         # of actions with equal scores, the earlier ones are taken

@@ -1,4 +1,4 @@
-"""Format warnings and errors as one line. This module is fast to import."""
+"""Format warnings and errors as one line."""
 
 import os
 
@@ -6,7 +6,7 @@ MAX_CHARACTERS = 1_500
 
 
 def shortened(text: str) -> str:
-    """Return the text, with "..." in place of its middle if it is too long."""
+    """Replace the middle of a long text by three dots."""
     half = MAX_CHARACTERS // 2
     return text if len(text) <= MAX_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
 
@@ -14,5 +14,5 @@ def shortened(text: str) -> str:
 def warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: object = None
 ) -> str:
-    """Return a warning as one line, or "" on a rank other than 0. This replaces `warnings.formatwarning`."""
+    """Return a warning as one line, or "" if the environment variable RANK is not 0."""
     return f"warning: {shortened(' '.join(str(message).split()))}\n" if os.environ.get("RANK", "0") == "0" else ""

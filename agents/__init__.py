@@ -1,4 +1,4 @@
-"""Agents that play text games, and their protocol."""
+"""Agents that play text games."""
 
 import actde as actde  # protects the imports of a program (see `actde.import_path`)
 from agents.protocol import Agent, AgentError, Decision, EpisodeEnd, Turn

@@ -10,12 +10,12 @@ from games.completion import Scorer, Term, parse_reward, resolve_reward
 
 
 def scorer(reward: str) -> Scorer:
-    """Return the function that computes a reward, such as "rm:FOLDER". Raise GameError if the reward cannot be used."""
+    """Return the reward function for a string such as "rm:FOLDER". Raise GameError if loading fails."""
     return resolve_reward(reward, load_scorer)
 
 
 def load_scorer(term: Term) -> Scorer:
-    """Load the model of a term `rm:FOLDER` or `hf:FOLDER`. Raise GameError if the model cannot be loaded."""
+    """Load the reward model in the folder `term.argument`. Raise GameError if loading fails."""
     folder = Path(term.argument).expanduser()
     if not folder.is_dir():
         raise GameError(f"reward {term.name}: {'this is a file; expected a' if folder.exists() else 'no such'} folder")
@@ -26,7 +26,7 @@ def load_scorer(term: Term) -> Scorer:
 
 
 def load_models(specs: Iterable[GameSpec]) -> None:
-    """Load the models of the games' rewards. Raise GameError if a model is damaged."""
+    """Load the reward models of the games. Raise GameError if loading fails."""
     for spec in specs:
         reward = str(dict(spec.settings).get("reward", "")) if spec.kind == "completion" else ""
         if reward and any(term.is_model for term in parse_reward(reward)):

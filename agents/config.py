@@ -52,7 +52,7 @@ class RunConfig(Config):
 
 
 class ModelConfig(Config):
-    """Everything needed to build an untrained model. Each checkpoint stores this group."""
+    """Settings of the model. Each checkpoint stores them."""
 
     trunk: str = "small"
     """Language model: pico, small, smollm2, or the name or folder of a decoder model of the transformers library."""
@@ -108,7 +108,7 @@ class RewardConfig(Config):
     """First words of the commands that are counted and earn --bonus, for example look."""
 
     def shaping(self) -> dict[str, Any]:
-        """Return the keyword arguments of `games.shape`."""
+        """Return keyword arguments for `games.shape`."""
         return {name.removeprefix("reward_"): value for name, value in self}
 
     @model_validator(mode="after")
@@ -163,7 +163,7 @@ class UpdateConfig(Config):
 
 
 class BudgetConfig(Config):
-    """Settings that determine when a run stops, moves to the next level and saves checkpoints."""
+    """Settings for stopping, level changes and checkpoints."""
 
     iterations: PositiveInt = 200
     """Number of rollouts; the model is updated after each one."""
@@ -181,13 +181,13 @@ class BudgetConfig(Config):
     """Rollouts between checkpoints."""
 
     def reached(self, **values: float) -> str | None:
-        """Return the name of the first argument that has reached its limit, or None."""
+        """Return the name of the first value that has reached its limit, or None."""
         limits = {name: getattr(self, name) for name in values}
         return next((name for name, limit in limits.items() if limit is not None and values[name] >= limit), None)
 
 
 class TrainConfig(Config):
-    """The whole configuration of a training run."""
+    """Configuration of a training run."""
 
     run: RunConfig = Field(default_factory=RunConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -202,7 +202,7 @@ class TrainConfig(Config):
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Self:
-        """Build a configuration from field names and values."""
+        """Build a configuration from a dict: field name -> value."""
         groups: dict[str, Any] = {}
         for name, value in values.items():
             if name not in GROUP_OF:
@@ -211,7 +211,7 @@ class TrainConfig(Config):
         return cls(**groups)
 
     def flat(self) -> dict[str, Any]:
-        """Return a dict: name of a field -> value."""
+        """Return a dict: field name -> value."""
         return {name: value for group in GROUPS for name, value in getattr(self, group)}
 
     def replace(self, **changes: Any) -> Self:
@@ -235,7 +235,7 @@ FIELDS = {name: GROUPS[group].model_fields[name] for name, group in GROUP_OF.ite
 
 
 def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the tables of a settings file into a dict. Raise ConfigError if a name is unknown or misplaced."""
+    """Merge the tables of a settings file into one dict. Raise ConfigError for an unknown or misplaced name."""
 
     def check(kind: str, name: str, allowed: Iterable[str]) -> None:
         if name not in allowed:
@@ -255,7 +255,7 @@ def flatten(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(name: str, word: str) -> Any:
-    """Convert `word` to the type of a setting, without checks. Raise ConfigError if there is no such setting."""
+    """Convert `word` to a value for the setting `name`. Raise ConfigError if `name` is unknown."""
     if name not in FIELDS:
         raise unknown("setting", name, FIELDS)
     if (python_type := value_type(FIELDS[name])) is str:

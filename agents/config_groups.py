@@ -1,4 +1,4 @@
-"""Settings of rollouts, imitation and measurements."""
+"""Settings of rollouts, imitation, probes and evaluation."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ GENERATED = re.compile(r"(?P<player>random|expert):(?P<episodes>[1-9][0-9]{0,8})
 
 
 def tracker_names(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of trackers. "none" gives an empty tuple."""
+    """Split a comma-separated list of trackers. Return () for "none"."""
     return () if text == NO_TRACKER else tuple(dict.fromkeys(text.split(",")))
 
 
@@ -36,7 +36,7 @@ TrackerNames: TypeAlias = Annotated[str, AfterValidator(_check_trackers)]
 
 
 def source_names(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of data sources (`--data`)."""
+    """Split a comma-separated list of data sources."""
     return tuple(dict.fromkeys(filter(None, text.split(","))))
 
 
@@ -51,7 +51,7 @@ SourceNames: TypeAlias = Annotated[str, AfterValidator(_absolute_sources)]
 
 
 class RolloutConfig(Config):
-    """How episodes are collected."""
+    """Settings of the rollouts."""
 
     episodes: Size = 16
     """Episodes per rollout."""
@@ -96,17 +96,17 @@ class RolloutConfig(Config):
 
     @property
     def recorded_episodes(self) -> int:
-        """Number of episodes of a rollout that come from recorded play."""
+        """Number of episodes per rollout that are taken from `data`."""
         return max(1, round(self.data_share * self.episodes)) if self.data else 0
 
     @property
     def own_episodes(self) -> int:
-        """Number of episodes of a rollout that do not come from recorded play."""
+        """Number of episodes per rollout that the run plays itself."""
         return self.episodes - self.recorded_episodes
 
 
 class ImitationConfig(Config):
-    """Which commands the optimizers `imitation` and `rejection` imitate."""
+    """Settings of the optimizers `imitation` and `rejection`."""
 
     expert: Literal["walkthrough", "policy"] = "walkthrough"
     """Preferred expert. walkthrough: the game's walkthrough until a deviation; policy: the game's policy_commands."""
@@ -124,17 +124,17 @@ class ImitationConfig(Config):
         return self.beta * self.beta_decay < 1
 
     def beta_at(self, iteration: int) -> float:
-        """Return beta in an iteration. Iterations count from 0."""
+        """Return beta in the given iteration. Iterations count from 0."""
         return float(self.beta * self.beta_decay**iteration)
 
     @property
     def needs_policy(self) -> bool:
-        """Whether the games must compute `policy_commands`, which is slow."""
+        """Whether the games must compute `info["policy_commands"]`, which is slow."""
         return self.expert == "policy" or self.model_plays
 
 
 class ProbeConfig(Config):
-    """Settings of the probes, which measure the policy's texts during training."""
+    """Settings of the probes, which measure generated texts during training."""
 
     probe_prompts: str = ""
     """Prompts at which texts are measured during training: heldout, train or a file; empty measures none."""
@@ -151,7 +151,7 @@ class ProbeConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """Evaluation on held-out games during training. The model plays alone, without an expert or shaped rewards."""
+    """Settings of the evaluation on held-out games. The model plays alone, without an expert or shaped rewards."""
 
     eval_game: str = ""
     """Held-out GAME that the model plays alone during training; the best agent is kept. Empty evaluates nothing."""

@@ -11,7 +11,7 @@ BASES = ("Optimizer", "PPO", "ACTDE", "GRPO", "Imitation", "Rejection")  # usual
 
 
 def load_imports(entries: str) -> None:
-    """Import a comma-separated list of modules, files and optimizers (`FILE.py:Class`).
+    """Import entries such as "mine.py" or "mine.py:Mine", joined by commas.
 
     Raise GameError or OptimizerError if an import fails.
     """
@@ -23,7 +23,7 @@ def load_imports(entries: str) -> None:
 
 
 def optimizer_name(text: str) -> str:
-    """Return the name of an optimizer. If `text` names a class, register the class first."""
+    """Return an optimizer's name. For "mine.py:Mine", first import and register the class Mine."""
     if text.endswith(".py") and Path(text).expanduser().is_file():
         raise GameError(missing_class_message(text, BASES))
     from actde import OptimizerError, optimizer_names, register
@@ -42,7 +42,7 @@ def optimizer_name(text: str) -> str:
 
 
 def source_of(entry: str) -> str:
-    """Return the module or file in an entry of `--import`, such as "mine.py" for "mine.py:Mine"."""
+    """Return the module or file of an import: "mine.py" for "mine.py:Mine"."""
     match = CODE.fullmatch(entry)
     return match["source"] if match else entry
 

@@ -11,24 +11,24 @@ class AgentError(ValueError):
 
 
 class DivergenceError(AgentError):
-    """A number in the model or its training is infinite or NaN."""
+    """A number in the model or in training is infinite or NaN."""
 
 
 class LostProcessError(Exception):
-    """Another process of the run has ended or does not answer."""
+    """Another process of the run has ended or does not respond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What an agent sees of an episode before it chooses a command.
+    """The input of an agent for one command.
 
     Attributes:
         episode: number of the episode, unique in a run.
-        game: name of the game, as in `games.GameSpec.name`.
-        observation: the game's response to the last command, or its opening text.
-        info: the Gymnasium info of the game. `info["admissible_commands"]` is a sorted list.
+        game: name of the game.
+        observation: the game's last text.
+        info: info dict of the game. `info["admissible_commands"]` is a list.
         reward: shaped reward of the last command, or 0 on the first turn.
-        prompt, terminator: the game's texts before and after each command.
+        prompt, terminator: texts before and after a command in a transcript.
     """
 
     episode: int
@@ -56,13 +56,13 @@ class GeneratedToken(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The agent's command for one turn. Fields that the agent does not compute are empty or None.
+    """The output of an agent for one turn. Values that the agent does not compute are empty or None.
 
     Attributes:
-        probabilities: probability of each admissible command under the policy.
+        probabilities: probability of each admissible command.
         value, q_values: v(s) and q(s, command), in units of shaped reward.
-        entropy: entropy over the admissible commands, in nats. In free generation, the sum over the tokens.
-        by_expert: whether an expert chose the command. The agent computes the other fields anyway.
+        entropy: entropy of the policy at this turn, in nats.
+        by_expert: whether an expert chose the command.
     """
 
     command: str
@@ -76,7 +76,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEnd:
-    """The end of an episode. `truncated` is True if a turn limit or an error ended the episode."""
+    """The end of an episode. `truncated` means that a turn limit or an error ended the episode."""
 
     episode: int
     observation: str
@@ -88,10 +88,11 @@ class EpisodeEnd:
 
 @runtime_checkable
 class Agent(Protocol):
-    """A player of games. `act` returns one decision per turn.
+    """Plays games. `act` returns one decision per turn, and `end` receives the episodes that have just ended.
 
-    Two attributes are optional. `writes_freely` is True if the agent needs no admissible commands. `infos` lists the
-    optional info keys that the agent needs, such as "policy_commands".
+    Attributes:
+        writes_freely (optional): whether the agent needs no admissible commands.
+        infos (optional): keys of the info dict that the agent needs, such as "policy_commands".
     """
 
     name: str

@@ -36,16 +36,16 @@ def make_agent(
     ask: Callable[[Turn], str] | None = None,
     notify: Callable[[str], None] = _warn,
 ) -> Agent:
-    """Build an agent by its name, or load it from the folder of a run or checkpoint.
+    """Build an agent by name, or load an agent from the folder of a run or checkpoint.
 
     Args:
-        guide_beta: weight of q in the guided policy, per unit of reward. None: the weight in training.
-        wanted_return: target return of an agent of the optimizer `decision`. None: the target in training.
-        ask: function that returns a person's command. Only the human agent needs it.
-        notify: function that receives a message if a smaller model replaces the agent.
+        guide_beta: weight of q in the policy, per unit of reward. By default, the weight in training.
+        wanted_return: target return, only for the optimizer `decision`. By default, the target in training.
+        ask: function that returns a person's command, for the human agent.
+        notify: function that receives a message if a smaller agent is used.
 
     Raises:
-        AgentError: the agent is unknown or damaged, or cannot use an argument.
+        AgentError: the agent is unknown or damaged, or does not accept an argument.
     """
     sampling = {"seed": seed, "greedy": greedy, "temperature": temperature, "top_p": top_p, "guide_beta": guide_beta}
     for option, value in {"--guide-beta": guide_beta, "--wanted-return": wanted_return}.items():
@@ -80,7 +80,8 @@ def _build(
             raise AgentError("the human agent plays in the terminal only")
         return HumanAgent(ask)
     folder = None if name_or_folder == "smollm2" else agent_folder(name_or_folder, notify)
-    from agents.storage.checkpoint import AGENT, load_agent, load_pretrained, newest
+    from agents.storage.checkpoint import load_agent, load_pretrained
+    from agents.storage.checkpoint_files import AGENT, newest
     from games.untrusted_files import is_present
 
     if folder is None:
@@ -104,13 +105,13 @@ def _check_settings(run: Path) -> None:
 
 
 def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | None:
-    """Return the number of games in `specs` that the agent was trained on, or None if it is unknown.
+    """Count the games in `specs` that the agent was trained on. Return None if the number is unknown.
 
-    Raise AgentError if the agent has no checkpoint.
+    Games of the agent that training started from (`--init`) count as well.
     """
     if name_or_folder in NAMES and name_or_folder not in TRAINED:
         return None
-    from agents.storage.checkpoint import AGENT, newest, read_json
+    from agents.storage.checkpoint_files import AGENT, newest, read_json
     from games.game_hash import game_hash
 
     folder = agent_folder(name_or_folder, lambda line: None)
@@ -119,10 +120,7 @@ def games_trained_on(name_or_folder: str, specs: Sequence[GameSpec]) -> int | No
 
 
 def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, names: Sequence[str] = NAMES) -> Path:
-    """Return the folder of an agent, or of its fallback if the agent cannot be played.
-
-    Raise AgentError if there is no such folder.
-    """
+    """Return the folder of an agent, or of a smaller replacement. Raise AgentError if no folder exists."""
     name, folder = name_or_folder, Path(name_or_folder)
     if name in TRAINED:
         folder = SHIPPED / name
@@ -133,7 +131,7 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, 
     if name in NAMES:
         raise AgentError(f"the trained agent {name!r} is missing: {folder}")
     if (folder.parent / "settings.json").is_file():
-        from agents.storage.checkpoint import named_checkpoints
+        from agents.storage.checkpoint_files import named_checkpoints
 
         saved = ", ".join(named_checkpoints(folder.parent)) or "none yet"
         raise AgentError(f"the run {folder.parent} has no checkpoint {folder.name!r}; it has {saved}")
@@ -146,7 +144,7 @@ def agent_folder(name_or_folder: str, notify: Callable[[str], None] = _warn, *, 
 
 
 def trained_folder(name: str) -> Path:
-    """Return the folder of a trained agent, never of its fallback. Raise AgentError if there is none."""
+    """Return the folder of a trained agent. Raise AgentError if no folder exists."""
     if name in NAMES and name not in TRAINED:
         raise AgentError(f"{name} has no trained weights; expected {', '.join(TRAINED)} or the folder of a run")
     return SHIPPED / name if name in TRAINED else agent_folder(name, names=TRAINED)

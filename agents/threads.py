@@ -16,7 +16,7 @@ def set_threads(threads: int) -> None:
 
 
 def threads_per_process(processes: int) -> int:
-    """Return OMP_NUM_THREADS. If it is not set, return the number of physical cores per process."""
+    """Return OMP_NUM_THREADS or, if unset, the number of physical cores divided by `processes`."""
     import psutil
 
     if (value := os.environ.get(VARIABLE, "")).isdigit() and int(value):

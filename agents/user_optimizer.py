@@ -26,7 +26,7 @@ FLAGS = {
 
 
 def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
-    """Create the optimizer called `name`. Raise OptimizerError if its constructor fails."""
+    """Create the optimizer called `name`. Raise OptimizerError if the constructor fails."""
     cls = optimizer_class(name)
     with one_line_errors(cls):
         return cls(config)
@@ -34,7 +34,7 @@ def build_optimizer(name: str, config: OptimizerConfig) -> Optimizer:
 
 @contextmanager
 def one_line_errors(optimizer: Optimizer | type[Optimizer]) -> Iterator[None]:
-    """Convert exceptions of a user's optimizer to `OptimizerError`. Exceptions of other code pass unchanged."""
+    """Within the context, convert exceptions in a user's optimizer to OptimizerError."""
     cls = optimizer if isinstance(optimizer, type) else type(optimizer)
     try:
         yield
@@ -71,7 +71,7 @@ def _location(file: str, line: int | None) -> str:
 
 
 def _flag_hint(optimizer: Optimizer | type[Optimizer], code: CodeType) -> str:
-    """Return a hint to set the flag of a missing tensor, or ""."""
+    """Return a hint such as "set needs_q = True in class Mine", or "" without a hint."""
     for name, (flag, attribute) in FLAGS.items():
         if not isinstance(optimizer, type) and name in code.co_names and not getattr(optimizer, attribute):
             location = f"in class {type(optimizer).__name__} ({Path(code.co_filename).name})"

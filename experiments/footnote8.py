@@ -1,9 +1,6 @@
-"""PPO and ACTDE with a fault of `trl-textworld`, the code of Turner and Einhorn (2023, footnote 8).
+"""PPO and ACTDE with a bug of `trl-textworld`, the code of Turner and Einhorn (2023, footnote 8).
 
-In that code, only one of eight samples had a gradient. Here, each micro-batch must contain a single segment:
-
-    python cli.py compare --optimizers ppo,experiments.footnote8:OneOfEightPPO --episodes 16 --minibatches 2 \\
-        --micro-batch-tokens 1 --prefix-sharing off
+The bug: only one of eight samples had a gradient.
 """
 
 from typing import Any
@@ -18,7 +15,7 @@ SAMPLES = 8  # segments of a gradient step
 
 
 class OneOfEight(Optimizer):
-    """Base class of optimizers that learn from only one random segment of every eight."""
+    """Base class of optimizers that learn from one random segment of every eight."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -27,7 +24,7 @@ class OneOfEight(Optimizer):
     def loss(
         self, batch: Batch, targets: Targets, outputs: Outputs, *, count: float | Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and the metrics of one segment. In eight calls, the loss is 0 seven times.
+        """Return the loss and the metrics of one segment. The loss is 0 in seven of eight calls.
 
         Raises:
             OptimizerError: the batch has several segments.
@@ -43,12 +40,12 @@ class OneOfEight(Optimizer):
 
 
 class OneOfEightPPO(OneOfEight, PPO):
-    """PPO with the fault of `OneOfEight`."""
+    """PPO that learns from one of eight segments."""
 
     name = "one-of-eight-ppo"
 
 
 class OneOfEightACTDE(OneOfEight, ACTDE):
-    """ACTDE with the fault of `OneOfEight`."""
+    """ACTDE that learns from one of eight segments."""
 
     name = "one-of-eight-actde"

@@ -1,4 +1,4 @@
-"""Predict which models fit onto which devices: `python -m experiments.memory_table --out docs/memory.md`."""
+"""Predict the memory of training runs: `python -m experiments.memory_table --out docs/memory.md`."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ from games.files import atomic_write
 def llama(
     hidden_size: int, intermediate_size: int, layers: int, heads: int, kv_heads: int, **changes: Any
 ) -> dict[str, Any]:
-    """Return the configuration of a Llama model, as in its `config.json`."""
+    """Return the content of a Llama model's `config.json`."""
     return {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -64,8 +64,8 @@ class Method(NamedTuple):
 
     Attributes:
         lora: rank of the LoRA adapter, or 0 to train all weights.
-        shards: number of devices that share the trunk.
-        by_layer: whether the devices gather one layer's weights at a time in play.
+        shards: number of devices that share the weights.
+        by_layer: whether devices gather the weights by layer in play.
     """
 
     lora: int
@@ -96,7 +96,7 @@ SETTINGS = {
 def peaks_and_parameters(
     decoder: Mapping[str, Any], methods: Mapping[str, Method] = METHODS
 ) -> Iterator[tuple[float, float]]:
-    """Yield the predicted peak memory of each method in GB, and the trunk's parameters in billions."""
+    """Yield a pair for each method: predicted peak memory in GB, and number of parameters in billions."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(decoder))
         for method in methods.values():
@@ -107,7 +107,7 @@ def peaks_and_parameters(
 
 
 def cell(gigabytes: float) -> str:
-    """Format a peak memory in GB, with the memory of the smallest sufficient device in brackets."""
+    """Format a peak memory in GB, with the smallest sufficient device's memory in brackets."""
     fitting = [device for device in DEVICES if gigabytes <= USABLE * device]
     return f"{gigabytes:,.3g} ({fitting[0]})" if fitting else f"{gigabytes:,.0f}"
 
@@ -118,7 +118,7 @@ def row(decoder: str) -> list[str]:
 
 
 def document(command: str) -> str:
-    """Return the page as Markdown. `command` is the command line that the page shows."""
+    """Return the page as Markdown."""
     options = " ".join(
         option(name) + ("" if value is True else f" {value}") for name, value in SETTINGS.items() if name != "game"
     )

@@ -1,4 +1,4 @@
-"""The common style of all figures. Equal figures are saved as equal bytes."""
+"""The common style of all figures. The same figure always gives the same file."""
 
 import io
 import re
@@ -19,7 +19,7 @@ _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 def color_of(optimizer: str) -> Any:
-    """Return the colour of an optimizer, or None. A variant such as "ppo+kl_coef=0.1" has a paler colour."""
+    """Return the colour of an optimizer, or None. Variants such as "ppo+kl_coef=0.1" are paler."""
     from matplotlib.colors import to_rgb
 
     name, *settings = optimizer.split("+")
@@ -28,7 +28,7 @@ def color_of(optimizer: str) -> Any:
 
 
 def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: float = 3.6) -> Any:
-    """Return a figure and its axes. Width and height are in inches."""
+    """Return a figure and its axes. `width` and `height` are in inches."""
     import matplotlib as mpl
 
     mpl.rcdefaults()  # matplotlib has read a file `matplotlibrc` of the current folder, which may even start programs
@@ -45,7 +45,7 @@ def make_figure(rows: int = 1, columns: int = 2, width: float = 9.5, height: flo
 def plot_runs(
     axis: Any, x: Sequence[Any], y: Sequence[Any], *, label: str, color: Any, style: Any, alpha: float = 0.35
 ) -> None:
-    """Plot runs as thin lines and their mean as a bold line."""
+    """Plot runs as thin lines, and the mean over runs as a bold line."""
     for run_x, run_y in zip(x, y, strict=True):
         axis.plot(*_without_nan(run_x, run_y), color=color, ls=style, lw=0.6, alpha=alpha)
     length = min(map(len, y))
@@ -60,12 +60,12 @@ def _without_nan(x: Sequence[Any], y: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def with_short_numbers(svg: str) -> str:
-    """Round the coordinates of an SVG's paths to hundredths of a point."""
+    """Round the coordinates of an SVG's paths to two decimals."""
     return _PATH_DATA.sub(lambda path: _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", path[0]), svg)
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write the figure atomically and close it."""
+    """Write `figure` atomically, and close `figure`."""
     from matplotlib import pyplot as plt
 
     content = io.BytesIO()

@@ -23,9 +23,9 @@ def run(main: Callable[..., None]) -> NoReturn:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print warnings and errors as one line, and exit on an error.
+    """Print every warning and error as one line.
 
-    The exit status is 2 for a user error, and 1 for divergence or an `OSError`.
+    On an error, exit with status 2 (user error) or 1 (divergence or `OSError`).
     """
     previous_format, warnings.formatwarning = warnings.formatwarning, warning_line
     try:

@@ -11,7 +11,7 @@ _NUMBERS = re.compile(r"\[\n[\s\d.eE+,nul-]*\n *\]")  # a list of numbers; no JS
 
 
 def json_text(results: Mapping[str, Any]) -> str:
-    """Return results as indented JSON, with each list of numbers on one line."""
+    """Return indented JSON, with each list of numbers on one line."""
     text = json.dumps(results, indent=1, allow_nan=False)
     return _NUMBERS.sub(lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
@@ -23,7 +23,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def interval(estimate: Mapping[str, float | None] | None, format_spec: str = "z.2f") -> str:
-    """Return an estimate and its interval as text, such as "0.95 (0.83 to 1.00)"."""
+    """Return an estimate with its interval as text, such as "0.95 (0.83 to 1.00)"."""
     if estimate is None:
         return ""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]

@@ -17,10 +17,10 @@ Every game follows these rules:
 
 `info` always has these entries:
 
-* `admissible_commands`: a sorted list. It is empty after the end, and in games of free text.
+* `admissible_commands`: a sorted list, empty after the end and if the commands are free text.
 * `score`: the sum of the rewards so far
 * `moves`: the number of commands so far
-* `won`, `lost`: whether the game is won or lost. `won` is None if the game does not report it.
+* `won`, `lost`: whether the game is won or lost. `won` is None if the game does not report the outcome.
 
 These entries are optional:
 
@@ -31,8 +31,8 @@ These entries are optional:
 
 In a transcript, a command stands between the texts `metadata["prompt"]` and `metadata["terminator"]`.
 
-To write a game, subclass `games.base.TextGame` and implement two methods. Importing this package registers our games,
-such as `actde/Bandit-v0`, with Gymnasium.
+To write a game, subclass `games.base.TextGame` and implement `_start` and `_play`. Importing this package
+registers our games, such as `actde/Bandit-v0`, with Gymnasium.
 """
 
 import gymnasium
@@ -66,7 +66,8 @@ __all__ = [
     "starts_with_words",
 ]
 
-_VECTORIZED = {"actde/TextWorld-v0": "games.vector:make_textworld_vec"}  # Gymnasium can vectorize the other games
+# Gymnasium can vectorize the other games. Its `AsyncVectorEnv` needs shared_memory=False (a bug, up to version 1.4).
+_VECTORIZED = {"actde/TextWorld-v0": "games.vector:make_textworld_vec"}
 for _id, _entry_point in ENTRY_POINTS.items():
     if _id not in gymnasium.registry:
         gymnasium.register(id=_id, entry_point=_entry_point, vector_entry_point=_VECTORIZED.get(_id))

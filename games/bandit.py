@@ -1,7 +1,4 @@
-"""The bandit: a one-turn game in which each arm has a fixed reward.
-
-"The post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
-"""
+"""The bandit: a one-turn game in which each arm has a fixed reward."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +7,7 @@ from games.base import StepResult, TextGame
 from games.errors import GameError, nearest
 from games.parameters import Parameter
 
-# the three cases of the post: name -> (prompt, arms, rewards, policy). The post gives only the first prompt.
+# name -> (prompt, arms, rewards, policy), from the post by Turner and Einhorn (2023). The last two prompts are ours.
 CASES = {
     "wedding": ("We had a", (" wedding", " party"), (1.0, 0.5), (0.5, 0.5)),
     "pizza": ("I will eat", (" pizza", " cookies"), (10.0, 11.0), (0.5, 0.5)),
@@ -19,11 +16,7 @@ CASES = {
 
 
 class Bandit(TextGame):
-    """A one-turn game: continue the prompt with one of the arms and earn its reward.
-
-    An arm with the largest reward wins. A command that is not an arm earns the smallest reward. `case` names one of the
-    `CASES`, and the other arguments replace its values. The game only reports the policy, as `info["initial_policy"]`.
-    """
+    """A one-turn game. Each arm is a command with a fixed reward. Any other command earns the smallest reward."""
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
     parameters = (
@@ -69,6 +62,7 @@ class Bandit(TextGame):
         self._reward_of = dict(zip(names, self.rewards, strict=True))
 
     def _start(self, options: dict[str, Any]) -> StepResult:
+        # the game reports the policy, but does not use it
         info = {"max_score": max(self.rewards), "initial_policy": dict(zip(self.arms, self.policy, strict=True))}
         return StepResult(text=self.prompt, commands=self.arms, info=info)
 

@@ -20,13 +20,13 @@ NOT_RUNNING = "no episode is running: call reset() first, and again after the en
 
 @dataclass(slots=True, kw_only=True)
 class StepResult:
-    """What a game returns at its start and after each command.
+    """The result of starting a game, or of playing one command.
 
     Attributes:
-        text: the observation, without leading and trailing whitespace.
         reward: the change in score.
-        terminated: whether the game has ended by its own rules, not by the turn limit.
-        info: entries that extend or replace the entries of `TextGame`.
+        commands: the admissible commands.
+        terminated: whether the game has ended by its own rules.
+        info: further entries of the `info` dict.
     """
 
     # The class is not frozen, because freezing it would double the cost of a step.
@@ -40,16 +40,14 @@ class StepResult:
 
 
 class TextGame(gymnasium.Env[str, str]):
-    """A text game that follows the rules of the package `games`.
-
-    A subclass implements `_start` and `_play`. These methods draw random numbers from `self.np_random`.
+    """The base class of text games. A subclass implements `_start` and `_play`.
 
     Args:
-        characters: the characters that observations may contain besides printable ASCII.
+        characters: characters besides printable ASCII that observations may contain.
 
     Attributes:
-        parameters: constructor arguments that a GAME string can set.
-        vocabulary: all words of the game's texts, or None if there are too many.
+        parameters: constructor arguments that a GAME string such as `bandit?case=pizza` can set.
+        vocabulary: all words in the game's texts, or None if unknown.
         strategies: possible values of `info["strategy"]`.
         reset_options: keys that `reset(options=...)` accepts.
     """
@@ -114,11 +112,11 @@ class TextGame(gymnasium.Env[str, str]):
         return result.text, float(result.reward), result.terminated, truncated, info
 
     def render(self) -> str | None:
-        """Return the last command and observation as text, or None if `render_mode` is None."""
+        """Return the last command and observation as text. If `render_mode` is None, return None."""
         return None if self.render_mode is None else self._rendered
 
     def close(self) -> None:
-        """End the episode. A later `reset` begins a new one."""
+        """End the episode. A later `reset` begins a new episode."""
         self._running = False
 
     @property
@@ -143,7 +141,7 @@ class TextGame(gymnasium.Env[str, str]):
         }
 
     def _start(self, options: dict[str, Any]) -> StepResult:
-        """Begin an episode. `options` are the reset options."""
+        """Begin an episode with the reset options `options`. Random numbers must come from `self.np_random`."""
         raise NotImplementedError
 
     def _play(self, command: str) -> StepResult:
@@ -151,5 +149,5 @@ class TextGame(gymnasium.Env[str, str]):
         raise NotImplementedError
 
     def _continuation(self) -> Info:
-        """Return `{"continuation": options}` if a reset with `options` continues the game. By default, return {}."""
+        """Return `{"continuation": options}` if `reset(options=options)` can continue a truncated game, else {}."""
         return {}

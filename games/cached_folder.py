@@ -1,4 +1,4 @@
-"""Folders in the cache that are built again only after a change."""
+"""Build folders in the cache, and rebuild a folder only after a change."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ MANIFEST = "manifest.json"
 
 
 def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Path], None]) -> None:
-    """Call `build` to fill `folder`, unless `is_intact` returns True. Other processes wait."""
+    """Build `folder` under a lock, unless `is_intact()` returns True."""
     if not is_intact():
         with building(folder):
             if not is_intact():  # another process may have built it meanwhile
@@ -20,7 +20,7 @@ def build_once(folder: Path, is_intact: Callable[[], bool], build: Callable[[Pat
 
 
 def build_from(folder: Path, source_hashes: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """Call `build` to fill `folder`, unless the folder is up to date."""
+    """Return `folder`, after building it if `is_built_from` returns False."""
 
     def build_with_manifest(temporary: Path) -> None:
         build(temporary)
@@ -33,7 +33,7 @@ def build_from(folder: Path, source_hashes: Mapping[str, str], build: Callable[[
 
 
 def is_built_from(folder: Path, source_hashes: Mapping[str, str]) -> bool:
-    """Return whether the manifest contains `source_hashes` and the hash of every file."""
+    """Return whether `folder` is unchanged since a build from sources with `source_hashes`."""
     try:
         return bool(read_json(folder / MANIFEST) == {"origin": dict(source_hashes), "files": _hashes(folder)})
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Child processes that run our code and end when this process ends."""
+"""Child processes that end when their parent ends."""
 
 import contextlib
 import os
@@ -23,8 +23,8 @@ GRACE = 2.0  # seconds that a terminated child has to remove its temporary files
 
 
 def python_environment() -> dict[str, str]:
-    """Return environment variables for a child process that imports no module from the user's folders."""
-    # a file there, such as `random.py`, could hide a module of Python
+    """Return environment variables that prevent a child process from importing modules in the user's folders."""
+    # a file in the current folder or beside the script, such as `random.py`, could hide a module of Python
     script = getattr(sys.modules["__main__"], "__file__", None) or "-"
     user_folders = {Path.cwd(), Path(script).resolve().parent} - {ROOT}
     paths = [path for path in (Path(name).absolute() for name in sys.path) if path not in user_folders]
@@ -32,11 +32,7 @@ def python_environment() -> dict[str, str]:
 
 
 class Child:
-    """A child process that calls `serve(connection)`. `serve` is a top-level function of our packages.
-
-    The attribute `connection` is the parent's end of the pipe. SIGTERM raises SystemExit in the child. Ctrl-C does not
-    interrupt the child. The child ends when the parent dies or closes the child's standard input.
-    """
+    """A child process that calls `serve` with one end of a pipe. The attribute `connection` is the other end."""
 
     def __init__(self, serve: Callable[[Connection], None], **options: Any) -> None:
         self.connection, child_end = Pipe()
@@ -44,7 +40,7 @@ class Child:
         code = f"from {__name__} import run; run({child_end.fileno()}, *{arguments!r})"
         self._oom_kills = oom_kills()
         with child_end:
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits this mask
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child, too, ignores Ctrl-C
             try:
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", code],
@@ -57,7 +53,7 @@ class Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def why_it_ended(self) -> str:
-        """Return the signal or the exit status of a child that closed its pipe."""
+        """Return the signal or exit status of the child as text."""
         try:
             status = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -65,7 +61,7 @@ class Child:
         return exit_reason(status, self._oom_kills)
 
     def end(self, seconds: float = 0.0) -> None:
-        """Wait up to `seconds` for the child to end, and then kill it."""
+        """Kill the child if it does not end within `seconds`."""
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
@@ -78,8 +74,8 @@ class Child:
 
 
 def exit_reason(status: int, oom_kills_before: int) -> str:
-    """Return a text for a return code of `subprocess`, such as "SIGTERM"."""
-    is_signal = -status in {signal.value for signal in signal.Signals}
+    """Convert a return code from the module `subprocess` to text, such as `SIGTERM`."""
+    is_signal = -status in {member.value for member in signal.Signals}
     if status == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return "SIGKILL; the kernel killed a process because the memory was full, so use fewer workers or less memory"
     return signal.Signals(-status).name if is_signal else f"exit status {status}"
@@ -98,7 +94,7 @@ def _warning_format() -> str:
 
 
 def run(pipe_descriptor: int, serve_path: str, warning_format: str) -> None:
-    """Call the function `serve_path` in the child. Functions are given as `module:name`."""
+    """In the child process, call the function `serve_path`, given as `module:name`."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     # a thread, because C code may block the main thread
     threading.Thread(target=_end_with_parent, daemon=True).start()

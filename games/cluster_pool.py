@@ -1,4 +1,4 @@
-"""A pool that runs jobs on a Ray cluster. It has the interface of `WorkerPool`."""
+"""Run jobs on a Ray cluster, through the interface of `WorkerPool`."""
 
 import os
 import platform
@@ -31,14 +31,13 @@ STORE_BYTES = (
 
 
 class ClusterPool:
-    """A pool that runs jobs on a Ray cluster. Leaving the context ends the jobs.
-
-    Raise GameError if the cluster cannot be reached.
+    """A context manager that runs jobs on a Ray cluster. Leaving the context ends the jobs.
 
     Args:
-        address: HOST:PORT of the cluster's head node, or `local` to start Ray on this machine.
-        output: output folder. All machines must share this folder and the current folder, under the same paths.
-        gpus: whether each job gets a GPU, if the cluster has GPUs.
+        address: HOST:PORT of the cluster, or `local` to start Ray on this machine.
+        output: output folder. All machines must share this folder and the current folder.
+        cpus: CPUs for each job.
+        gpus: whether each job gets a GPU. A cluster without GPUs ignores this argument.
     """
 
     restarts = True
@@ -66,11 +65,11 @@ class ClusterPool:
 
     @property
     def size(self) -> int:
-        """Number of jobs that can run at the same time. It changes when machines join or leave the cluster."""
+        """Number of jobs that can run at the same time."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 0)) // self._cpus)
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a top-level function on the cluster. Cancelling the future ends the job."""
+        """Call a top-level function on the cluster. Cancelling the returned future ends the call."""
         job: Future[T] = Future()
         task = self._task.remote((module_of(function), function.__name__, args, kwargs), self._folder, self._marker)
         job.add_done_callback(lambda job: self._ray.cancel(task, force=True) if job.cancelled() else None)
@@ -99,7 +98,7 @@ class ClusterPool:
 def open_pool(
     workers: int | None, cluster: str | None, output: Path, *, cpus: int = 1, gpus: bool = False
 ) -> WorkerPool | ClusterPool:
-    """Return a `ClusterPool` if `cluster` is an address. Otherwise, return a `WorkerPool`."""
+    """Return a `ClusterPool` if `cluster` is given, otherwise a `WorkerPool`."""
     if cluster is None:
         return WorkerPool(workers)
     if workers is not None:
@@ -108,7 +107,7 @@ def open_pool(
 
 
 def _connect(address: str, cpus: int) -> Any:
-    """Connect to the cluster, or start a local one for this process only. Return the module `ray`."""
+    """Connect to a cluster, or start a cluster on this machine. Return the module `ray`."""
     if address != LOCAL and not ADDRESS.fullmatch(address):
         raise GameError(f"--cluster {address}: expected HOST:PORT, on a machine of that cluster, or {LOCAL}")
     variables = {name: x for name, x in python_environment().items() if name.startswith(("ACTDE_", "PYTHON", "HF_"))}
@@ -148,13 +147,10 @@ def _connect(address: str, cpus: int) -> Any:
 def _run_in_folder(
     call: tuple[str, str, tuple[Any, ...], Mapping[str, Any]], folder: Path, marker: Path
 ) -> tuple[list[str], bool, Any]:
-    """Run a job in `folder`. Return (lines of `note`, whether the job succeeded, its result or error).
-
-    `call` is (module, function, arguments, keyword arguments). The file `marker` exists if the storage is shared.
-    """
+    """Run a job in `folder`. Return (lines to print, whether the job succeeded, result or error)."""
     notes: list[str] = []
     send_notes(notes.append)
-    if not (folder.is_dir() and marker.is_file()):
+    if not (folder.is_dir() and marker.is_file()):  # this machine does not share the folders
         missing_folder = folder if marker.is_file() else marker.parent
         expected = "--cluster needs the output and the current folder on storage that all machines share"
         return notes, False, GameError(f"{platform.node()} does not have the files of {missing_folder}: {expected}")

@@ -1,7 +1,4 @@
-"""Import code that the user names as `package.module:Name` or `path/file.py:Name`.
-
-Code is imported only if the user names it. The stored settings of a run do not suffice (docs/concepts/security.md).
-"""
+"""Import code of the user, such as `package.module:Name` or `path/file.py:Name`."""
 
 import hashlib
 import importlib
@@ -21,11 +18,12 @@ from typing import Any
 from games.errors import GameError, described, did_you_mean
 
 CODE = re.compile(r"(?P<source>[^?,*]+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w./-]*)")
+# code that the user has named. A name in stored settings does not suffice (docs/concepts/security.md).
 _NAMED: dict[str, None] = {}
 
 
 def import_code(source: str) -> ModuleType:
-    """Import a module, or execute a new or changed `.py` file. Raise GameError if this fails."""
+    """Import a module or a `.py` file. Raise GameError if the import fails."""
     path = Path(source).expanduser()
     is_file = source.endswith(".py")
     if is_file and not path.is_file():
@@ -44,10 +42,7 @@ def import_code(source: str) -> ModuleType:
 
 
 def import_name(reference: str, noun: str) -> Any:
-    """Return the function or class that `reference` names. Raise GameError if it cannot be imported.
-
-    `noun`, such as "class", describes it in error messages.
-    """
+    """Import the function or class `reference`, such as `package.module:Name`."""
     source, _, name = reference.rpartition(":")
     module = import_code(source)
     definition = getattr(module, name, None)
@@ -58,7 +53,7 @@ def import_name(reference: str, noun: str) -> Any:
 
 
 def _import_advice(file: Path, error: ImportError) -> str | None:
-    """Return advice if `file` cannot import another file of its folder."""
+    """Return advice if `file` failed to import a file in the same folder, otherwise None."""
     package = file.with_name("__init__.py")
     if "attempted relative import" in str(error):
         return f"code in several files is a package; import the class in {package}, and name {package}:Class"
@@ -75,7 +70,7 @@ def _import_advice(file: Path, error: ImportError) -> str | None:
 
 
 def find_nearby(reference: str) -> str | None:
-    """Convert `package.module:Name` to `package/module.py:Name`, if this file exists."""
+    """Convert `package.module:Name` to `package/module.py:Name`. Return None if the file does not exist."""
     source, _, name = reference.partition(":")
     path = source.replace(".", "/")
     with suppress(OSError):  # the name is too long
@@ -85,12 +80,12 @@ def find_nearby(reference: str) -> str | None:
 
 
 def named_code() -> list[str]:
-    """Return the modules and files that `import_code` was called with, in order."""
+    """Return the modules and files that were passed to `import_code`, in order."""
     return list(_NAMED)
 
 
 def canonical(source: str) -> str:
-    """Return the absolute path of a `.py` file, or the name of a module unchanged."""
+    """Make the path of a `.py` file absolute. Return the name of a module unchanged."""
     if not source.endswith(".py"):
         return source
     path = str(Path(source).expanduser().resolve())
@@ -112,11 +107,7 @@ def _execute(path: Path, modified_ns: int) -> ModuleType:
 
 @contextmanager
 def code_errors(expectation: str, error_class: type[GameError] = GameError) -> Iterator[None]:
-    """Convert exceptions of the user's code in the block to `error_class`.
-
-    The message begins with `expectation`. KeyboardInterrupt is not converted. In the main thread, standard output goes
-    to standard error. A process that the code forks exits at the end of the block.
-    """
+    """Inside the `with` block, convert exceptions to `error_class`. The message begins with `expectation`."""
     process_id = os.getpid()
     # `redirect_stdout` applies to the whole process, so threads that overlap could restore the wrong stream
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -132,5 +123,5 @@ def code_errors(expectation: str, error_class: type[GameError] = GameError) -> I
             location = "" if is_ours else f" ({Path(frame.filename).name}, line {frame.lineno or '?'})"
             raise error_class(f"{expectation} got {described(error, all_lines=True)}{location}") from error
     finally:
-        if os.getpid() != process_id:
+        if os.getpid() != process_id:  # a process that the code has forked
             os._exit(1)

@@ -20,7 +20,7 @@ RUST_ERROR = re.compile(r"\(os error (?P<errno>[0-9]+)\)")
 
 
 class GameError(ValueError):
-    """A user error that concerns a game. Its message is one line."""
+    """A user error that concerns a game. The message is one line."""
 
 
 class FatalGameError(GameError):
@@ -36,7 +36,7 @@ class FilesError(GameError):
 
 
 class PathError(OSError):
-    """An output path is unusable, for example a file in place of a folder."""
+    """An output path cannot be used, for example because it is a file instead of a folder."""
 
 
 class EpisodeError(GameError):
@@ -48,7 +48,7 @@ class EpisodeError(GameError):
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, or the name of the error's class."""
+    """Return the first line of an error's message. If the message is empty, return the class name."""
     first, *further_lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join([first, *map(str.strip, further_lines)]).removesuffix(":") if first.endswith(":") else first
 
@@ -66,18 +66,18 @@ def described(error: BaseException, *, all_lines: bool = False) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return the reason of an OSError, such as "No space left on device"."""
+    """Return the message of an OSError without the error number and the path."""
     return error.strerror or str(error) or type(error).__name__
 
 
 def is_user_error(error: OSError) -> bool:
-    """Return whether the user can resolve an error, such as a full disk."""
+    """Return whether an error has a cause that the user can remove, such as a full disk."""
     return isinstance(error, PathError) or error.errno not in PATH_ERRNOS
 
 
 @contextmanager
 def noticing_changes(folder: Path) -> Iterator[None]:
-    """Convert an OSError in the block to PathError if another program has changed `folder`."""
+    """Inside the `with` block, convert an OSError to PathError if another program has changed `folder`."""
     try:
         yield
     except OSError as error:
@@ -92,7 +92,7 @@ def noticing_changes(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def add_path_to_errors(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError in the block that names no file. Convert errors of Rust libraries to OSError."""
+    """Add `path` to OSErrors that have no file name. Convert operating-system errors of Rust libraries to OSError."""
     try:
         yield
     except OSError as error:
@@ -109,19 +109,19 @@ def add_path_to_errors(path: Path) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error was raised because the memory was full."""
+    """Return whether an error reports that the memory is full."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return not isinstance(error, OSError) and any(text in str(error).lower() for text in OUT_OF_MEMORY)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Return a suggestion such as "; did you mean 'treasure'?", or "" if no candidate is similar to `word`."""
+    """Return a hint that names the candidate most similar to `word`, or an empty text if none is similar."""
     matches = difflib.get_close_matches(word, sorted(candidates), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """Return a hint that names the candidate nearest to `word`, or all candidates."""
+    """Return a hint that names the candidate most similar to `word`, or all candidates if none is similar."""
     names = sorted(candidates)
     return did_you_mean(word, names).removeprefix("; ") or f"known are: {', '.join(names)}"

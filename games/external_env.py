@@ -23,21 +23,15 @@ from games.external_values import (
 
 
 class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
-    """Adapts an environment to the rules of `games`.
+    """Wraps a third-party environment. Converts observations to text and adds missing `info` entries.
 
-    Observations become text. Missing entries of `info` get default values:
-
-    * `admissible_commands`: an empty list
-    * `score`: the sum of the rewards
-    * `moves`: the number of commands
-    * `lost`: False
-    * `won`: its last value in the episode. By default, it is False after a loss and otherwise None.
-
-    `seed` replaces the seed of every `reset`.
+    Args:
+        name: name of the game in error messages.
+        seed: if not None, `seed` replaces the seed of every `reset`.
 
     Raises:
-        GameError: the environment lacks `reset` or `step`, or its actions are not texts.
-        EpisodeError: a reset or a step fails or returns an unusable value. This ends the episode.
+        GameError: the environment is unusable, for example because its actions are not texts.
+        EpisodeError: on reset or step, the environment raises an exception or returns an unusable value.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, seed: int | None = None) -> None:
@@ -94,6 +88,7 @@ class ExternalEnv(gymnasium.Wrapper[str, str, Any, Any]):
 
     def _info(self, info: object) -> Info:
         checked = checked_info(info, {"score": self._score, "lost": False, "moves": self._moves})
+        # `won` keeps its value until the end of the episode
         if checked.get("won") is not None:
             self._won = checked["won"]
         elif checked["lost"] and self._won is None:

@@ -43,7 +43,7 @@ Constructor = Callable[..., gymnasium.Env[Any, Any]]
 
 
 def find(game: str) -> str | None:
-    """Return the canonical name of an open game, or None. The code that `game` names is imported."""
+    """Return the canonical name of an open game, or None for other games. May import the game's code."""
     if game in gymnasium.registry or entry_points(group=GROUP, name=game):
         return game
     if not (match := CODE.fullmatch(game)):
@@ -71,7 +71,7 @@ def source_of(game: str) -> str | None:
 
 
 def parameters(game: str) -> tuple[Parameter, ...]:
-    """Return the settings of a game: `seed` and the arguments of its constructor."""
+    """Return the settings of an open game: `seed` and the arguments of its constructor."""
     constructor, env_spec = _constructor(game), _env_spec(game)
     defaults = {} if env_spec is None else env_spec.kwargs
     declared = getattr(constructor, "parameters", ())
@@ -90,7 +90,7 @@ def parameters(game: str) -> tuple[Parameter, ...]:
 def make(
     game: str, settings: Mapping[str, Value], *, max_turns: int | None = None, render_mode: str | None = None
 ) -> gymnasium.Env[str, str]:
-    """Make a game by its canonical name. Raise GameError if its constructor fails."""
+    """Make the open game with the canonical name `game`. Raise GameError if the constructor fails."""
     env_spec = _env_spec(game)
     arguments = _arguments(_constructor(game))
     keywords: dict[str, Any] = dict(settings)
@@ -140,7 +140,7 @@ def _arguments(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
 
 
 def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Parameter | None:
-    """Convert a constructor argument to a setting. Return None if a GAME string cannot set it."""
+    """Convert a constructor argument to a setting. Return None if a GAME string cannot set the argument."""
     annotation: Any = argument.annotation
     if isinstance(annotation, str):
         annotation = {kind.__name__: kind for kind in TYPES}.get(annotation, inspect.Parameter.empty)
@@ -164,7 +164,7 @@ def _parameter(argument: inspect.Parameter, defaults: Mapping[str, Any]) -> Para
 
 
 def missing_class_message(source: str, bases: tuple[str, ...] = ("Env", "TextGame", "Wrapper")) -> str:
-    """Return the error message for a GAME string that names a Python file but no class."""
+    """Return an error message that lists the game classes in the Python file `source`."""
     try:
         body = ast.parse(read_bytes(Path(source).expanduser(), limit=MAX_SOURCE)).body
     except (SyntaxError, ValueError):  # the import reports the error

@@ -1,4 +1,4 @@
-"""Checks of the values that third-party environments return."""
+"""Check the values that third-party environments return."""
 
 import math
 import reprlib
@@ -17,7 +17,7 @@ AGENTS_OWN = frozenset({"unscored", "prompt", "completion"})
 
 
 class UnusableValueError(Exception):
-    """An environment returned an unusable value. `kind` names the value, such as "reward" or "info"."""
+    """An environment returned an unusable value. `kind` is a category, such as `reward` or `info`."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class UnusableValueError(Exception):
 
 
 def checked_info(info: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Check an `info`. Return a copy with `defaults` for missing entries."""
+    """Check an `info` dict. Return a copy in which `defaults` fill missing entries."""
     if not isinstance(info, Mapping):
         raise UnusableValueError("info", f"the info is {short(info)}, not a dict")
     for name, (expected, is_valid) in ENTRIES.items():
@@ -94,10 +94,7 @@ def checked_actions(space: object) -> gymnasium.spaces.Text:
 
 
 def as_text(observation: object, *, in_collection: bool = False) -> str | None:
-    """Convert an observation to text. Return None if this is impossible.
-
-    Numbers are converted only if `in_collection` is true.
-    """
+    """Convert an observation to text, or return None if impossible. Convert numbers only inside a collection."""
     match observation:
         case str():
             return str(observation)
@@ -118,7 +115,7 @@ def as_text(observation: object, *, in_collection: bool = False) -> str | None:
 
 
 def number(value: object) -> float:
-    """Convert a number to a float. Return NaN for any other value, even for the text "1"."""
+    """Convert a number to a float. Return NaN for any other value, even for a string."""
     if isinstance(value, str | bytes | bytearray):
         return math.nan
     try:
@@ -128,7 +125,7 @@ def number(value: object) -> float:
 
 
 def is_finite(value: object) -> bool:
-    """Return whether a value is a finite number in single precision."""
+    """Return whether a value is a finite number in the range of float32."""
     return abs(number(value)) <= MAX_NUMBER  # False for NaN
 
 

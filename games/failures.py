@@ -14,11 +14,11 @@ ADVICE = "correct the game, or choose another"
 
 
 class Failures:
-    """Counts failed episodes. `parallel` episodes are played at the same time.
+    """Counts failed episodes. `parallel` is the number of episodes that run at the same time.
 
     Attributes:
-        episodes: number of episodes that have ended or could not start.
-        count: number of these episodes that failed.
+        episodes: number of episodes so far.
+        count: number of failed episodes.
         last: game and error message of the last failure.
     """
 
@@ -42,7 +42,7 @@ class Failures:
         self._failed_starts = []
 
     def record(self, game: str, error: str | None, kind: str, *, at_start: bool = False) -> None:
-        """Count an episode that has ended or could not start. `error` is None if the episode succeeded.
+        """Count one episode. `error` is None if the episode succeeded.
 
         Raise FatalGameError if too many episodes have failed in a row.
         """
@@ -72,5 +72,5 @@ class Failures:
 
 
 def error_kind(error: GameError) -> str:
-    """Return the `kind` of an EpisodeError, or the class name of another error."""
+    """Return the `kind` of an EpisodeError, or the class name of any other error."""
     return error.kind if isinstance(error, EpisodeError) else type(error).__name__

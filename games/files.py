@@ -1,7 +1,4 @@
-"""Locks, atomic writes, JSON Lines, temporary folders and hashes of files.
-
-If a process is killed, later processes remove its temporary files.
-"""
+"""Locks, atomic writes, JSON Lines, temporary folders and hashes of files."""
 
 import atexit
 import errno
@@ -31,7 +28,7 @@ _SCRATCH_FOLDERS: dict[int, tuple[Path, "FileLock"]] = {}
 
 
 def cache_folder(name: str) -> Path:
-    """Return the path of the folder `name` in the cache folder."""
+    """Return the path of the folder `name` in the cache."""
     if root := os.environ.get(VARIABLE):
         return Path(root).expanduser().absolute() / name
     from platformdirs import user_cache_path
@@ -41,10 +38,7 @@ def cache_folder(name: str) -> Path:
 
 @contextmanager
 def disk_errors(action: str, advice: str) -> Iterator[None]:
-    """Convert an OSError in the block to FilesError, unless it is a bug.
-
-    The message is "cannot ACTION: REASON; ADVICE".
-    """
+    """Convert an OSError to FilesError if the user can remove the cause. The message contains `action` and `advice`."""
     try:
         yield
     except OSError as error:
@@ -55,7 +49,7 @@ def disk_errors(action: str, advice: str) -> Iterator[None]:
 
 
 def create_folder(folder: Path) -> None:
-    """Create an output folder and its parents. Raise PathError if one of them is a file."""
+    """Create an output folder and its parents. Raise PathError if the folder or a parent is a file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -67,7 +61,7 @@ def create_folder(folder: Path) -> None:
 
 
 def file_lock(path: Path, *, process_wide: bool = False) -> "FileLock":
-    """Return a lock that excludes other processes. By default, it also excludes other threads."""
+    """Return a lock that excludes other processes and, unless `process_wide` is true, other threads."""
     from filelock import FileLock
 
     # no fallback to a soft lock, which would outlive a killed process
@@ -95,12 +89,13 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
-    """Lock an output folder, or only the files `names` in it, until the block ends.
+    """Lock an output folder, or only the files `names` in the folder.
 
-    The first name identifies the lock. Raise FilesError if another process holds it and `wait` is false.
+    If another process holds the lock, wait if `wait` is true, otherwise raise FilesError.
     """
     is_new = not folder.exists()
     create_folder(folder)
+    # the first name identifies the lock
     lock = file_lock(folder / (f".{names[0]}{LOCK}" if names else LOCK), process_wide=True)
     try:
         lock.acquire(blocking=wait)
@@ -123,7 +118,7 @@ def exclusive(folder: Path, *names: str, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def building(path: Path) -> Iterator[None]:
-    """Lock `path` against other processes and threads until the block ends."""
+    """Inside the `with` block, lock `path` against other processes and threads."""
     create_folder(path.parent)
     with file_lock(path.with_name(f".{path.name}{LOCK}")), noticing_changes(path.parent):
         remove_leftovers(path.parent, path.name)
@@ -136,7 +131,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Remove the temporary files of the outputs `names`, or of all outputs. The caller must hold the lock."""
+    """Remove temporary files of the outputs `names`, by default of all outputs. The caller must hold the lock."""
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         match = TEMPORARY.fullmatch(path.name)
         if match is None or (names and match["name"] not in names):
@@ -150,7 +145,7 @@ def remove_leftovers(folder: Path, *names: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file to the disk, or a folder and all files in it."""
+    """Flush a file, or a folder and all its files, to the disk."""
     for entry in path.iterdir() if path.is_dir() else ():
         sync(entry)
     _sync_one(path)
@@ -179,7 +174,7 @@ def atomic_write(path: Path, content: bytes | str | Iterable[str]) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder. It replaces `path` if the block succeeds."""
+    """Yield an empty folder that replaces `path` if the `with` block succeeds."""
     with _replacing(path) as temporary:
         temporary.mkdir(parents=True)
         yield temporary
@@ -187,7 +182,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path. Its file or folder replaces `path` if the block succeeds."""
+    """Yield a temporary path. The file or folder there replaces `path` if the `with` block succeeds."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with add_path_to_errors(path):
@@ -260,7 +255,7 @@ def json_lines(rows: Iterable[object]) -> str:
 
 
 def append_rows(path: Path, rows: Iterable[object]) -> None:
-    """Append rows to a file of JSON Lines. If writing fails, the file is unchanged."""
+    """Append rows to a JSON Lines file. If writing fails, the file is unchanged."""
     text = json_lines(rows)
     with add_path_to_errors(path), path.open("ab", buffering=0) as file:
         size_before, unwritten = file.tell(), memoryview(text.encode())

@@ -1,4 +1,4 @@
-"""Hashes of games, and of the files from which they are made."""
+"""Hashes of games and of their files."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,11 +15,7 @@ from games.untrusted_files import read_json
 
 
 def game_hash(spec: GameSpec) -> str:
-    """Return the hash of a game. Games with equal hashes behave identically.
-
-    The hash of a TextWorld game covers its facts, names and quests. Other games have the hash of their file or GAME
-    string.
-    """
+    """Return the SHA-256 of a game's content. For a game without a file, return the SHA-256 of the GAME string."""
     if spec.hash is not None:
         return spec.hash
     if spec.kind in BUILT_IN or spec.kind in ("open", "suite"):

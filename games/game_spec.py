@@ -31,11 +31,13 @@ class GameSpec:
     """The specification from which `make` creates one game.
 
     Attributes:
-        name: the canonical GAME string. `resolve(name)` returns `[spec]`.
-        target: the family, path, class or game of a suite from which the game is made.
-        level: level of a `textworld` game or of a game from a manifest.
-        hash: the game's hash in its manifest (see `games.game_hash`).
-        step_seconds: time limit of each reset and each step. A game with a limit runs in a child process.
+        name: the canonical GAME string.
+        kind: kind of game. `file` is a game file, `suite` a third-party suite, and `open` a Gymnasium environment.
+        target: the TextWorld family, file path, class or suite game, or an empty string for a built-in game.
+        settings: the settings in the GAME string.
+        level: difficulty level of a `textworld` game or a game from a manifest.
+        hash: the game's hash in its manifest, or None.
+        step_seconds: time limit in seconds for each reset and step. A game with this limit runs in a child process.
     """
 
     name: str
@@ -49,10 +51,7 @@ class GameSpec:
     def make(
         self, *, max_turns: int | None = None, infos: Sequence[str] = (), render_mode: str | None = None
     ) -> "gymnasium.Env[str, str]":
-        """Make the game. `max_turns` replaces the game's own turn limit.
-
-        `infos` names further entries of `info`. Most games ignore entries that they cannot provide.
-        """
+        """Make the game. `max_turns` replaces the game's own turn limit. `infos` names optional entries of `info`."""
         keywords: dict[str, Any] = {"max_turns": max_turns, "infos": infos, "render_mode": render_mode}
         if self.step_seconds is not None:
             from games.process_game import ProcessGame
@@ -90,7 +89,7 @@ class GameSpec:
 
 
 def offers_commands(spec: GameSpec) -> bool:
-    """Return whether a game offers admissible commands at its start. This may make the game."""
+    """Return whether a game has admissible commands at its start."""
     if spec.kind == "suite":
         return not spec.target.startswith("textarena:") or "choices" in dict(spec.settings)
     with closing(spec.make()) as env:

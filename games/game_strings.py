@@ -1,4 +1,4 @@
-"""Resolve GAME strings, such as `textworld:simple?level=1&seed=7`, to specifications."""
+"""Resolve GAME strings, such as `textworld:simple?level=1&seed=7`, to `GameSpec` objects."""
 
 import itertools
 import re
@@ -35,7 +35,7 @@ ENTRY_POINTS = {
 
 
 def code_in(game: str, judge_reward: str = "") -> set[str]:
-    """Return the modules and files of user code in a GAME string and in the reward `judge_reward`."""
+    """Return the user's modules and files named in a GAME string or a reward."""
     from games.completion.rewards import parse_reward
 
     sources, rewards = set[str](), [judge_reward]
@@ -50,9 +50,9 @@ def code_in(game: str, judge_reward: str = "") -> set[str]:
 
 
 def resolve_stored(game: str, subject: str) -> list[GameSpec]:
-    """Resolve a stored GAME string. Raise GameError if it needs code that the user has not named.
+    """Resolve a stored GAME string. Raise GameError if the game needs code that the user has not named.
 
-    `subject` begins the error message.
+    The message begins with `subject`, which names the run or agent.
     """
     if unnamed := sorted(code_in(game) - set(named_code())):
         raise GameError(f"{subject} needs code that is imported only if you name it: {', '.join(unnamed)}")
@@ -75,19 +75,20 @@ make_textworld.__dict__["metadata"] = {"render_modes": ["ansi"], "render_fps": 1
 
 
 def resolve(game: str, *, split: str | None = None, step_seconds: float | None = None) -> list[GameSpec]:
-    """Return the specs of all games that a GAME string names, in order.
+    """Return the specs of all games that a GAME string names, in order. Raise GameError if the string names no game.
 
-    A GAME string is one of these:
+    A GAME string takes one of these forms:
 
-    * `bandit`, `completion` or `ipd`, with settings as in `ipd?payoff=post&start=defect`
-    * the path of a game file, of a `manifest.jsonl`, or of a folder that contains them
-    * the path of an ALFWorld data folder, such as `train`
-    * `textworld:FAMILY?level=1&seed=7`. `level` and `seed` may be ranges, such as `100..119`.
-    * `SUITE:NAME?seed=3`, a game of a third-party suite (see `games.suites`)
-    * any other environment whose actions are texts (see `games.external_games`)
-    * several GAME strings, as in `bandit + ipd`. Their games are interleaved evenly.
+    * `bandit`, `completion` or `ipd`: a built-in game
+    * `ipd?payoff=post&start=defect`: a game with settings
+    * the path of a game file, of a `manifest.jsonl`, or of a folder of games
+    * `textworld:FAMILY?level=1&seed=100..119`: generated TextWorld games, here with a range of seeds
+    * `SUITE:NAME?seed=3`: a game of a third-party suite
+    * `path/file.py:Guess` and the other forms in `games.external_games`: a Gymnasium environment
+    * `bandit + ipd`: several GAME strings, whose games are interleaved evenly
 
-    `split` selects the games of one split from each manifest. Raise GameError if the string names no game.
+    `split` limits each manifest to the games of one split. `step_seconds` limits the time of each reset and step (see
+    `GameSpec`).
     """
     if not isinstance(game, str):
         raise TypeError(f"a GAME is a str, got {type(game).__name__}")
@@ -133,20 +134,17 @@ def resolve(game: str, *, split: str | None = None, step_seconds: float | None =
 
 
 def interleave(lists: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
-    """Merge lists of games evenly. The games of each list keep their order."""
+    """Merge lists of games evenly, without changing the order within a list."""
     placed = [((i + 0.5) / len(specs), n, spec) for n, specs in enumerate(lists) for i, spec in enumerate(specs)]
     return [spec for *_, spec in sorted(placed, key=lambda entry: entry[:2])]
 
 
 def built_in_name(name: str) -> str:
-    """Return the short name of a built-in game, such as `bandit`, for its Gymnasium id or its class.
-
-    Return other names unchanged, but convert `path/package:Name` to `path/package/__init__.py:Name`.
-    """
+    """Convert the Gymnasium id or class of a built-in game to the game's short name, such as `bandit`."""
     folder, _, class_name = name.rpartition(":")
     file = Path(folder) / "__init__.py"
     if "/" in folder and file.expanduser().is_file():
-        name = f"{file}:{class_name}"
+        name = f"{file}:{class_name}"  # `path/package:Name` is short for this
     path = ENTRY_POINTS.get(name.rpartition(":")[2], name)
     for short, class_path in BUILT_IN.items():
         if path == class_path:
@@ -157,7 +155,7 @@ def built_in_name(name: str) -> str:
 
 
 def _with_seeds(game: str, kind: str, parameters: Sequence[Parameter], query: str) -> list[GameSpec]:
-    """Return one spec per seed in `query`, the part of a GAME string after `?`."""
+    """Return one spec per seed. `query` is the text that follows `?` in a GAME string."""
     texts = split_query(query, game)
     seed = next((p for p in parameters if p.name == "seed" and p.kind == "int"), None)
     seeds: Sequence[int | None] = [None]

@@ -1,7 +1,4 @@
-"""The iterated prisoner's dilemma.
-
-"The post" is the post by Turner and Einhorn (2023) that proposes ACTDE.
-"""
+"""The iterated prisoner's dilemma."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,20 +19,12 @@ PAYOFFS: Mapping[str, Payoff] = {
 }
 """Name -> payoff[current action][previous action], in game points per turn. Action 0 is cooperate.
 
-`post` is the matrix of the post's figures. The post's public code also tries the other matrices.
+`post` is from the figures of Turner and Einhorn (2023), who propose ACTDE. Their public code also tries the others.
 """
 
 
 class PrisonersDilemma(TextGame):
-    """The iterated prisoner's dilemma. The opponent repeats the player's previous action.
-
-    At turn t, the reward is payoff[action at t][action at t-1]. A command that is not an action earns the smallest
-    payoff. `info["strategy"]` classifies the last two actions: cooperate (cc), defect (dd) or alternate (cd or dc).
-
-    Args:
-        start: the action before the first turn, which is also the first observation.
-        discount: discount factor for the learner. The game ignores it.
-    """
+    """The iterated prisoner's dilemma. The opponent repeats the player's previous action."""
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
     parameters = (

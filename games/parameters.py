@@ -1,4 +1,4 @@
-"""Parameters of games, and their conversion to and from text such as `level=3&goal=none`."""
+"""Parameters of games. Convert settings from and to text such as `level=3&goal=none`."""
 
 import math
 import re
@@ -19,7 +19,7 @@ SAFE = " ,.'!-"  # besides letters and digits, the characters that a GAME string
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a game. If `default` is None, the default value depends on the other settings."""
+    """One parameter of a game."""
 
     name: str
     kind: Kind
@@ -73,7 +73,7 @@ class Parameter:
 
 
 def split_query(query: str, game: str) -> dict[str, str]:
-    """Return the settings in `a=1&b=two%20words` as {"a": "1", "b": "two words"}."""
+    """Convert settings such as `a=1&b=two%20words` to a dict of decoded strings."""
     texts: dict[str, str] = {}
     for part in query.split("&") if query else ():
         name, equals, text = part.partition("=")
@@ -87,7 +87,7 @@ def split_query(query: str, game: str) -> dict[str, str]:
 
 
 def parse_settings(parameters: Sequence[Parameter], texts: Mapping[str, str], game: str) -> dict[str, Value]:
-    """Convert the texts of settings to values. Raise GameError if a setting is unknown or its text is invalid."""
+    """Convert the texts of settings to values. Raise GameError if a setting is unknown or a text is invalid."""
     by_name = {parameter.name: parameter for parameter in parameters}
     for name in texts:
         if name not in by_name:
@@ -99,12 +99,12 @@ def parse_settings(parameters: Sequence[Parameter], texts: Mapping[str, str], ga
 
 
 def format_settings(parameters: Sequence[Parameter], values: Mapping[str, Value]) -> str:
-    """Return the settings as the part of a GAME string after `?`."""
+    """Format settings as the text that follows `?` in a GAME string."""
     return "&".join(f"{p.name}={quote(p.format(values[p.name]), safe=SAFE)}" for p in parameters if p.name in values)
 
 
 def readable(game: str) -> str:
-    """Decode a canonical GAME string to the form that users type."""
+    """Convert a canonical GAME string to a form for display."""
     head, mark, query = game.partition("?")
 
     def decode(match: re.Match[str]) -> str:
@@ -120,7 +120,10 @@ def level_of(game: str) -> int | None:
 
 
 def parse_levels(text: str, option: str = "--levels") -> list[int]:
-    """Return the numbers in a list of numbers and ranges. For example, `1-3,7` gives [1, 2, 3, 7]."""
+    """Parse a list of numbers and ranges. For example, `1-3,7` gives [1, 2, 3, 7].
+
+    Raise GameError for any other text. The message begins with `option`.
+    """
     levels: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")

@@ -1,7 +1,4 @@
-"""A game in a child process, with a time limit for each reset and each step.
-
-A timer in the same process could not stop a game that blocks in C.
-"""
+"""A game in a child process, with a time limit for each reset and each step."""
 
 from __future__ import annotations
 
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
 START_SECONDS = 120.0
 MEMORY_ADVICE = "finished work is kept; give it more memory"
 MAX_DEPTH = 20  # maximum depth of nested collections in an info
+# types that an `info` may contain. The child drops other entries.
 PLAIN = (type(None), bool, int, float, str, bytes)
 COLLECTIONS = (list, tuple, set, frozenset)
 # replaces the action space or observation space of a game if the space is not Gymnasium's `Text`
@@ -37,15 +35,7 @@ ANY_TEXT = Text(1_000_000, min_length=0, charset=string.printable)
 
 
 class ProcessGame(gymnasium.Env[str, str]):
-    """Plays a game in a child process. After an error, the next reset starts a new process.
-
-    Entries of `info` are dropped unless they are None, numbers, texts, bytes, NumPy arrays, or collections of such
-    values.
-
-    Raises:
-        GameError: the game cannot be made.
-        EpisodeError: a reset or a step takes longer than `seconds`, or the process ends.
-    """
+    """Plays a game in a child process. Raises EpisodeError if a call exceeds `seconds` or the process ends."""
 
     def __init__(self, spec: GameSpec, seconds: float, **keywords: Any) -> None:
         self.name, self.seconds = spec.name, seconds
@@ -97,14 +87,14 @@ class ProcessGame(gymnasium.Env[str, str]):
     __del__ = _kill
 
     def _request(self, method: str, seconds: float, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the child. Kill the child if it does not answer within `seconds`."""
+        """Call a method of the environment in the child. Kill the child if the call takes longer than `seconds`."""
         assert self._child is not None
         connection, expected = self._child.connection, f"{self.name}: expected a result of {method}"
         with contextlib.ExitStack() as unless_it_answers:
             unless_it_answers.callback(self._kill)
             try:
                 connection.send((method, args, kwargs))
-                if not connection.poll(seconds):
+                if not connection.poll(seconds):  # a timer in the child could not stop C code
                     hint = "a slow game needs a larger --step-seconds"
                     raise EpisodeError(f"{expected} within {seconds:g} s, got none; {hint}", kind="time")
                 succeeded, result = connection.recv()
@@ -118,7 +108,7 @@ class ProcessGame(gymnasium.Env[str, str]):
 
 
 def serve(connection: Connection) -> None:
-    """In the child, make the game that the first message describes, and call the methods that later messages name."""
+    """In the child process, make the game and call the methods that the parent requests."""
     env: gymnasium.Env[str, str] | None = None
     while True:
         try:

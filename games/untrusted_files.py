@@ -1,7 +1,4 @@
-"""Read files that may be damaged or malicious. They must be regular files of limited size, with strict JSON.
-
-A failed check raises the class `error` with a one-line message, in which `location` names the data.
-"""
+"""Read files that may be damaged or malicious. After a failed check, a function raises the exception class `error`."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ def is_present(path: Path) -> bool:
 
 
 def check_regular(path: Path, error: type[ValueError] = FilesError) -> None:
-    """Check that `path` leads to a regular file that can be opened."""
+    """Check that `path` is a regular file that can be opened."""
     os.close(_open(path, error))
 
 
@@ -51,10 +48,7 @@ def read_text(path: Path, *, limit: int = MAX_BYTES, error: type[ValueError] = F
 def read_lines(
     path: Path, *, complete: bool = False, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, str]]:
-    """Yield (location, text) for each line. A location is, for example, "metrics.jsonl, line 3".
-
-    If `complete` is true, the last line must end with a newline. `limit` is the maximum length of a line in bytes.
-    """
+    """Yield (location, text) for each line. If `complete` is true, the last line must end with a newline."""
     for location, line in read_raw_lines(path, limit=limit, error=error):
         text = decode(line, location, error)
         if complete and not text.endswith("\n"):
@@ -65,7 +59,7 @@ def read_lines(
 def read_raw_lines(
     path: Path, *, offset: int = 0, number: int = 1, limit: int = MAX_BYTES, error: type[ValueError] = FilesError
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (location, bytes) for each line from the byte `offset`, at which line `number` begins."""
+    """Yield (location, bytes) for each line. Reading starts at byte `offset`, where line `number` begins."""
     with os.fdopen(_open(path, error), "rb") as file:
         file.seek(offset)
         while line := file.readline(limit + 1):
@@ -99,7 +93,7 @@ def parse_json(data: bytes | str, location: str, error: type[ValueError] = Files
 
 
 def read_json(path: Path, schema: Any = None, *, limit: int = MAX_BYTES, error: type[ValueError] = FilesError) -> Any:
-    """Return the JSON value in a file. If `schema` is given, check that the value has this type."""
+    """Return the JSON value in a file. If `schema` is given, check that the value has the type `schema`."""
     value = parse_json(read_bytes(path, limit=limit, error=error), str(path), error)
     if schema is not None:
         validated(schema, value, str(path), error)
@@ -112,19 +106,19 @@ def read_object(path: Path, *, error: type[ValueError] = FilesError) -> dict[str
 
 
 def as_object(value: Any, location: str, error: type[ValueError] = FilesError) -> dict[str, Any]:
-    """Return `value` if it is a JSON object. Otherwise, raise `error`."""
+    """Return `value`, or raise `error` unless `value` is a JSON object."""
     if not isinstance(value, dict):
         raise error(f"{location} is damaged: expected a JSON object, got {type(value).__name__}")
     return value
 
 
 def validated(schema: type[T], value: Any, location: str, error: type[ValueError] = FilesError) -> T:
-    """Convert a JSON value to the type `schema` with pydantic. A JSON list is accepted as a tuple."""
+    """Convert a JSON value to the type `schema` with pydantic."""
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import to_json
 
     try:
-        return TypeAdapter(schema).validate_json(to_json(value), strict=True)
+        return TypeAdapter(schema).validate_json(to_json(value), strict=True)  # accepts a list as a tuple
     except ValidationError as failure:
         raise error(f"{location} is damaged: {first_error(failure)}") from None
     except ValueError as failure:  # from a validator of the model

@@ -1,7 +1,4 @@
-"""A Gymnasium vector environment for text games.
-
-Gymnasium's `AsyncVectorEnv` needs `shared_memory=False` for text, because its versions up to 1.4 have a bug.
-"""
+"""A Gymnasium vector environment for text games."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +22,9 @@ Batch = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.bool_], NDArray[n
 
 
 class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
-    """A vector environment with one environment for each game. Observations are tuples of texts.
+    """A vector environment with one environment per game.
 
-    It returns what Gymnasium's `SyncVectorEnv` returns, but the games may differ. `workers` threads play slow games.
-
-    If a step of a game raises GameError, the episode of this game is truncated, its observation is "", and
-    `infos["error"]` holds the reason. After a failed reset, the next step truncates the episode. FatalGameError is
-    raised if too many episodes fail in a row.
+    If a step raises GameError, the episode is truncated and `infos["error"]` holds the error message.
     """
 
     def __init__(
@@ -84,7 +77,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], Info]:
-        """Reset every environment, or only those with a true entry in `options["reset_mask"]`."""
+        """Reset the environments that the boolean array `options["reset_mask"]` selects, by default all."""
         seeds, options = self._seeds(seed), dict(options or {})
         mask = self._mask(options.pop("reset_mask", None))
         infos: list[Info] = [{} for _ in self.envs]
@@ -127,7 +120,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return tuple(env.get_wrapper_attr(name) for env in self.envs)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close all environments and threads."""
+        """Close all environments, and end the threads."""
         for env in self.envs:
             env.close()
         if self._pool is not None:
@@ -167,7 +160,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         return info
 
     def _step_one(self, index: int, command: str) -> Step:
-        if index in self._failed:
+        if index in self._failed:  # after a failed reset, the next step truncates the episode
             return "", 0.0, False, True, _error_info(self._failed[index])
         try:
             text, reward, terminated, truncated, info = self.envs[index].step(command)
@@ -201,10 +194,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 
 
 def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> TextVectorEnv:
-    """Make the environment of `gymnasium.make_vec("games:actde/TextWorld-v0", ...)`.
-
-    Environment i plays game i mod n of the n games that `game` names.
-    """
+    """Make the environment for `gymnasium.make_vec`. Environment i plays game `i % n` of the n games."""
     specs = resolve(game)
     if num_envs < len(specs):
         raise GameError(f"{game}: {len(specs)} games need num_envs={len(specs)} or more, got {num_envs}")
@@ -212,7 +202,7 @@ def make_textworld_vec(num_envs: int = 1, *, game: str, **keywords: Any) -> Text
 
 
 def stack_infos(infos: Sequence[Info]) -> Info:
-    """Stack infos in Gymnasium's format. The array `_key` marks the environments that have the entry `key`."""
+    """Stack infos in Gymnasium's format. The boolean array `_key` marks environments that have the entry `key`."""
     stacked: Info = {}
     for key in dict.fromkeys(key for info in infos for key in info):
         mask = np.fromiter((key in info for info in infos), dtype=np.bool_, count=len(infos))

@@ -1,4 +1,4 @@
-"""A pool of worker processes. Unlike those of `multiprocessing`, they do not import the user's script."""
+"""A pool of worker processes."""
 
 import importlib
 import os
@@ -23,7 +23,7 @@ KEPT = "finished work is kept, and the same command continues"
 
 
 class WorkerPool:
-    """A pool of worker processes, by default one for each CPU. Leaving the context ends the processes."""
+    """A pool of worker processes, by default one per CPU and at most 32. Leaving the context ends the processes."""
 
     restarts = False  # whether a job runs again if its process is lost
 
@@ -48,11 +48,12 @@ class WorkerPool:
         self._threads.shutdown()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a top-level function of a module in a worker.
+        """Call a top-level function in a worker.
 
-        The future raises the function's ValueError or OSError. After any other error, it raises `BrokenExecutor`.
+        The future raises a ValueError or OSError of the function, and `BrokenExecutor` after any other error.
         """
         if len(self._workers) < self.size:
+            # unlike a process of `multiprocessing`, a `Child` does not import the user's script
             self._workers.append(Child(serve, stdout=2))
             self._idle.put(self._workers[-1])
         return self._threads.submit(self._run, (module_of(function), function.__name__, args, kwargs))
@@ -76,7 +77,7 @@ class WorkerPool:
 
 
 def module_of(function: Callable[..., object]) -> str:
-    """Return the name by which another process imports the function's module."""
+    """Return the name with which another process can import the function's module."""
     module = function.__module__
     if module == "__main__":  # the module was run by `python -m`
         module = sys.modules[module].__spec__.name  # type: ignore[union-attr]
@@ -84,12 +85,12 @@ def module_of(function: Callable[..., object]) -> str:
 
 
 def note(line: str) -> None:
-    """Print a line to standard error. In a worker, the parent prints it."""
+    """Print a line to standard error. In a worker, the parent prints the line."""
     (_send or sys.stderr.write)(f"{line}\n")
 
 
 def send_notes(send: Callable[[str], None]) -> None:
-    """Make `note` pass its lines to `send` instead of printing them."""
+    """Make `note` call `send(line)` instead of printing."""
     global _send
     _send = send
 
@@ -108,7 +109,7 @@ def serve(connection: Connection) -> None:
 
 
 def run_job(module: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bool, Any]:
-    """Call a function. Return (True, its result) or (False, an error that a user can cause)."""
+    """Call a function. Return (True, result) or (False, error for the parent to raise)."""
     try:
         return True, getattr(importlib.import_module(module), name)(*args, **kwargs)
     except (ValueError, OSError) as error:

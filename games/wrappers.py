@@ -12,7 +12,7 @@ Env = gymnasium.Env[str, str]
 
 
 class ShapedReward(gymnasium.Wrapper[str, str, str, str]):
-    """Shapes the reward as `shape` describes. The score in `info` is unchanged."""
+    """Adds reward terms, which `shape` defines. The score in `info` is unchanged."""
 
     def __init__(self, env: Env, *, bonus_command: str, scale: float, **terms: float) -> None:
         super().__init__(env)
@@ -56,16 +56,17 @@ def shape(
     bonus_command: str = "",
     scale: float = 1.0,
 ) -> Env:
-    """Return `env` with a shaped reward:
+    """Return `env` with a shaped reward.
 
-        scale * (reward + win_bonus [won] - loss_penalty [lost] - step_cost - invalid_penalty [invalid]
-                 + bonus [the command begins with bonus_command])
-
-    A term is 0 if its condition in brackets is false. `won` and `lost` count only in the step that terminates the
-    episode. If the game lists admissible commands, all other commands are invalid.
-
-    An agent can exploit `bonus`. Choose a harmless and repeatable command, such as `look`.
+    Args:
+        win_bonus: added to the reward of the step that wins the game.
+        loss_penalty: subtracted from the reward of the step that loses the game.
+        step_cost: subtracted in every step.
+        invalid_penalty: subtracted for an inadmissible command. Ignored if the game lists no admissible commands.
+        bonus: added if the command begins with the words of `bonus_command`.
+        scale: factor by which the shaped reward is multiplied.
     """
+    # an agent can exploit `bonus`, so `bonus_command` must be harmless and repeatable, such as `look`
     terms = {"win_bonus": win_bonus, "loss_penalty": loss_penalty, "step_cost": step_cost}
     terms |= {"invalid_penalty": invalid_penalty, "bonus": bonus}
     if scale == 1.0 and not any(terms.values()):

@@ -1,1 +1,1 @@
-"""The terminal: options, output and errors of the commands."""
+"""Options, terminal output and error messages of the commands."""

@@ -1,4 +1,4 @@
-"""Show a comparison of optimizers: progress, tables and sample texts."""
+"""Show the progress and the results of `compare`."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def progress(runs: int) -> Iterator[Callable[[int, int, int], None]]:
 
 
 def check_folders(out: Path, runs: Path) -> None:
-    """Raise `AgentError` if one of the folders is the folder of a run."""
+    """Raise `AgentError` if one of the folders already holds a run."""
     for name, folder in (("--out", out), ("--runs", runs)):
         if (folder / SETTINGS).is_file():
             raise AgentError(f"{folder} holds a run; choose another {name}")
@@ -68,7 +68,7 @@ def conclude(folder: Path, results: Mapping[str, Any], *, as_json: bool) -> None
 
 
 def results_table(rows: Rows) -> Table:
-    """Return a table of means over runs, with a row for each optimizer."""
+    """Return a table with a row per optimizer: means over runs."""
     rates: list[tuple[str, str, str, Range, str]] = [
         ("won", "sampled", "success_rate", RATE, "z.0%"),
         ("greedy", "greedy", "success_rate", RATE, "z.0%"),
@@ -100,7 +100,7 @@ def results_table(rows: Rows) -> Table:
 
 
 def text_tables(rows: Rows, max_samples: int = 6) -> list[RenderableType]:
-    """Return a table of the runs' measures, and a table of at most `max_samples` sample texts."""
+    """Return two tables: measures, and texts for at most `max_samples` prompts."""
     headings = ("seed", "reward", *(heading for heading, _, _ in MEASURES))
     measures = Table(
         Column("optimizer", overflow="ellipsis"),

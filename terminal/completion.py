@@ -16,7 +16,7 @@ BREAKS = frozenset("=:@")  # bash splits words at these, too (COMP_WORDBREAKS), 
 
 @contextmanager
 def whole_words() -> Iterator[None]:
-    """Undo bash's splitting of words at `BREAKS` while the block runs."""
+    """Context manager that undoes bash's splitting of words at `BREAKS`."""
     if os.environ.get(VARIABLE) != "complete_bash":
         yield
         return
@@ -32,11 +32,7 @@ def whole_words() -> Iterator[None]:
 
 
 def join_words(parts: Sequence[str], current: int) -> tuple[list[str], str]:
-    """Join the words of a command line that bash has split at `BREAKS`, up to `parts[current]`.
-
-    Return a tuple (words, start). The user completes the last word. Bash keeps its beginning `start`: "textworld:" for
-    `--game=textworld:co`.
-    """
+    """Join the words that bash has split at `BREAKS`. Return a tuple (words, prefix to remove from completions)."""
     words, start, after_break = list[str](), "", False
     for part in [*parts[:current], *(parts[current : current + 1] or [""])]:
         breaks = bool(part) and BREAKS.issuperset(part)
@@ -51,7 +47,7 @@ def join_words(parts: Sequence[str], current: int) -> tuple[list[str], str]:
 
 
 def completer(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Return a function that returns the names which begin with its argument."""
+    """Return a function that lists the names with a given prefix."""
 
     def complete(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete)]
@@ -64,7 +60,7 @@ shipped_agents = completer(TRAINED)
 
 
 def typed_command() -> list[str]:
-    """Return the name of the typed command, as a list such as ["train"], or []."""
+    """Return a list with the typed command's name, or an empty list."""
     words = sys.argv
     if VARIABLE in os.environ:
         words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()

@@ -1,4 +1,4 @@
-"""Standard output and standard error: printing, input, progress bars, and Ctrl-C."""
+"""Print to standard output and standard error, draw progress bars, and handle Ctrl-C."""
 
 import json
 import os
@@ -33,8 +33,6 @@ def discard(stream: IO[str]) -> None:
 
 
 class _Console(Console):
-    """A console that ends the program silently on a broken pipe."""
-
     def on_broken_pipe(self) -> None:
         self.quiet = True
         discard(self.file)  # the base class discards standard output, also if standard error is closed
@@ -72,7 +70,7 @@ def _console_for(console: Console) -> Console:
 
 @contextmanager
 def drawing(view: AbstractContextManager[object], console: Console) -> Iterator[None]:
-    """Draw `view`, such as a progress bar, while the block runs. `show` and `note` then print above it."""
+    """Context manager that draws `view`, such as a progress bar. `show` and `note` print above `view`."""
     if not console.is_terminal:
         with view:
             yield
@@ -87,7 +85,7 @@ def drawing(view: AbstractContextManager[object], console: Console) -> Iterator[
 
 @contextmanager
 def without_control_echo() -> Iterator[None]:
-    """While the block runs, stop the terminal's echo of control keys. An echoed ^C would damage a drawn bar."""
+    """Context manager that stops terminal echoes of control keys, such as ^C."""
     mode = _terminal_mode() if MAIN else None
     if mode is None or not mode[3] & termios.ECHOCTL:
         yield
@@ -107,7 +105,7 @@ def _set_control_echo(*, on: bool) -> None:
 
 
 def _terminal_mode() -> list[Any] | None:
-    """Return the terminal's mode (`termios.tcgetattr`), or None if the mode cannot be changed."""
+    """Return the terminal's `termios` attributes, or None if changes are impossible."""
     with suppress(termios.error, OSError, ValueError):
         mode = termios.tcgetattr(sys.stdin.fileno())
         if os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():  # a change in the background would suspend the process
@@ -133,7 +131,7 @@ def typed_command_line() -> str:
 
 
 def command_line(*words: str) -> str:
-    """Return a shell command that starts this program as the user did, with the arguments `words`."""
+    """Return a shell command that runs this program with the arguments `words`."""
     script, processes = sys.argv[0], os.environ.get("WORLD_SIZE", "1")
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
     name = Path(script).name
@@ -153,14 +151,14 @@ def command_line(*words: str) -> str:
 
 
 def note_saved(folder: Path | None) -> None:
-    """Print the folder of the saved episodes, and the command that shows them."""
+    """Print where episodes are saved, and the `watch` command."""
     if folder is not None:
         note(f"the episodes are in {folder}; watch them: {command_line('watch', str(folder))}")
 
 
 @contextmanager
 def waiting(description: str, *, lines: bool = False) -> Iterator[None]:
-    """Show a spinner while the block runs. Without a terminal, print the elapsed time if `lines` is true."""
+    """Context manager that shows a spinner. Without a terminal, it prints the elapsed time if `lines` is true."""
     start = time.monotonic()
     view: AbstractContextManager[object] = nullcontext()
     if err.is_terminal:
@@ -173,7 +171,6 @@ def waiting(description: str, *, lines: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _progress_bar(task: str, total: float | None, *, percent: bool) -> Iterator[Callable[..., None]]:
-    """Yield rich's `Progress.update` for a progress bar."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), *([TaskProgressColumn()] if percent else []), TimeRemainingColumn())
@@ -185,14 +182,14 @@ def _progress_bar(task: str, total: float | None, *, percent: bool) -> Iterator[
 
 @contextmanager
 def progress(task: str, total: int) -> Iterator[Callable[[object], None]]:
-    """Show a progress bar. Yield a function to call after each of `total` units of work."""
+    """Show a progress bar of `total` steps. Yield a function to call after each step."""
     with _progress_bar(task, total, percent=True) as update:
         yield lambda unit: update(advance=1)
 
 
 @contextmanager
 def reporting(task: str) -> Iterator[Callable[[str, float, float], None]]:
-    """Show the progress of a task. Yield a function of (text, finished work, total work)."""
+    """Show the progress of a task. Yield a function that takes (text, finished amount, total amount)."""
     start = time.monotonic()
     printed = start - 29
     with _progress_bar(task, None, percent=False) as update:
@@ -217,7 +214,7 @@ def resumable(
     message: str = "stopped; what is finished is kept, and the same command continues",
     wait: bool = False,
 ) -> Iterator[None]:
-    """Hold the lock of `games.files.exclusive`. On Ctrl-C, print `message` and exit with status 130."""
+    """Context manager that locks output files. Ctrl-C prints `message` and exits with status 130."""
     from games.files import exclusive
 
     try:
@@ -230,7 +227,7 @@ def resumable(
 
 @contextmanager
 def ticking(describe: Callable[[], str | None]) -> Iterator[None]:
-    """In another thread, call `describe` after one second and then every 15 seconds, and print its result."""
+    """Context manager that prints the result of `describe` after 1, 16, 31, ... seconds."""
     finished = threading.Event()
 
     def tick() -> None:
@@ -251,7 +248,7 @@ def ticking(describe: Callable[[], str | None]) -> Iterator[None]:
 
 @contextmanager
 def on_first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at the first Ctrl-C in the block. The second Ctrl-C raises KeyboardInterrupt."""
+    """Context manager that calls `stop` at the first Ctrl-C. The second Ctrl-C raises KeyboardInterrupt."""
 
     def handle_first(signum: int, frame: object) -> None:
         signal.signal(signal.SIGINT, previous_handler)

@@ -1,4 +1,4 @@
-"""Parts of an episode as renderables of `rich` and as plain text."""
+"""Format parts of an episode as `rich` renderables or as plain text."""
 
 import re
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ GOOD, BAD, DIM = "bold green", "bold red", "dim"
 
 
 def tidy(text: str) -> str:
-    """Make a game's text printable and compact, without the interpreter's closing menu."""
+    """Make a game's text printable and compact. Remove the end-of-game menu."""
     tidied = re.sub(r" *\n\s*\n", "\n\n", printable(text.strip().expandtabs(4)).partition(MENU)[0].rstrip())
     return re.sub(r"(?m)^ {20,}", "    ", tidied)  # centred lines must fit into a narrow terminal
 
 
 def game_name(game: str) -> str:
-    """Return a canonical GAME string as a user types it."""
+    """Return the name that users type for a game."""
     return one_line(readable(game))
 
 
@@ -50,7 +50,7 @@ def number(value: float) -> str:
 
 
 def points(score: float, max_score: float | None) -> str:
-    """Format a score. The maximum is None if it is unknown, and 0 if there is no limit."""
+    """Format a score. Show the maximum only if known and nonzero."""
     return f"score {number(score)}" + (f" of {number(max_score)}" if max_score else "")
 
 
@@ -61,7 +61,7 @@ def heading(*, agent: str, game: str, episode: int) -> RenderableType:
 
 @dataclass(frozen=True, slots=True)
 class _Title:
-    """A title on a horizontal rule, or without the rule if the title is too long."""
+    """A title, on a horizontal rule if space permits."""
 
     text: Text
 
@@ -71,7 +71,7 @@ class _Title:
 
 
 def observation_panel(text: str, *, turn: int, score: str) -> RenderableType:
-    """Return a panel with the game's text. `turn` counts from 1."""
+    """Return a panel with the game's text. `turn` is counted from 1."""
     return Panel(
         Text(tidy(text) or "(no text)", style="" if text.strip() else DIM),
         title=Text.assemble(("turn ", DIM), (str(turn), "bold")),
@@ -95,7 +95,7 @@ def command_columns(commands: Sequence[str]) -> RenderableType:
 def policy_table(
     decision: Decision, *, max_commands: int = MAX_COMMANDS, max_tokens: int = MAX_TOKENS, bar_width: int = BAR_WIDTH
 ) -> RenderableType:
-    """Return a table of the likeliest commands, or of a text's tokens. If `bar_width` is 0, it has no bars."""
+    """Return a table of the most likely commands, or of a written text's tokens."""
     if decision.tokens:
         return _token_table(decision, max_tokens, bar_width)
     if not decision.probabilities:
@@ -164,7 +164,6 @@ def _bar(probability: float, colour: str) -> Bar:
 
 
 def _bar_table(title: str, text_width: int, bar_width: int, *number_columns: tuple[str, int]) -> Table:
-    """Return an empty table. `number_columns` holds a tuple (title, width) for each further column."""
     return Table(
         Column(Text(title.ljust(text_width), no_wrap=True, overflow="crop"), max_width=text_width),
         *([Column("probability" if bar_width > 10 else "p", max_width=bar_width)] if bar_width else []),
@@ -186,7 +185,7 @@ def token_text(token: GeneratedToken) -> str:
 
 
 def outcome_line(command: str | None, *, reward: float, score: str, advantage: float | None = None) -> RenderableType:
-    """Return a line with a command and its reward. `command` is None if a person has just typed it."""
+    """Return a line with the command (unless None), the reward and the score."""
     line = Text() if command is None else Text.assemble((printable(command), "bold"), "   ")
     style = GOOD if reward > 0 else BAD if reward < 0 else DIM
     line.append(f"reward {number(reward)}" if reward == 0 else f"reward {reward:+z.4g}", style=style)

@@ -1,4 +1,4 @@
-"""Print errors and warnings as one line, and set the exit status. Bugs keep their tracebacks."""
+"""Print errors and warnings as one line each, and set the exit status. Bugs keep tracebacks."""
 
 import difflib
 import errno
@@ -55,7 +55,7 @@ GRACE_SECONDS = 2.0  # seconds in which threads may end by themselves
 
 
 def run(app: Callable[..., object]) -> NoReturn:
-    """Run the command line, and exit with its status."""
+    """Run the program, and exit with its status."""
     try:
         _run(app)
     except BrokenPipeError:
@@ -114,10 +114,7 @@ def _game_error() -> type[ValueError]:
 
 
 def leave(status: int, *, skip_teardown: bool = False) -> NoReturn:
-    """Exit, and kill threads that still run after `GRACE_SECONDS`.
-
-    If `skip_teardown` is true, skip Python's own teardown, which needs memory.
-    """
+    """Exit, even if threads still run after `GRACE_SECONDS`. `skip_teardown` skips Python's cleanup."""
     running: list[threading.Thread] = []
     try:
         running = _join_threads(GRACE_SECONDS)
@@ -135,7 +132,7 @@ def leave(status: int, *, skip_teardown: bool = False) -> NoReturn:
 
 
 def _join_threads(seconds: float) -> list[threading.Thread]:
-    """Wait for the threads that Python joins at exit. Return the threads that still run after `seconds`."""
+    """Wait up to `seconds` for other threads. Return the threads that still run."""
     deadline = time.monotonic() + seconds
     threads = [
         thread
@@ -148,7 +145,6 @@ def _join_threads(seconds: float) -> list[threading.Thread]:
 
 
 def _is_idle_worker(thread: threading.Thread) -> bool:
-    """Return whether a thread is an idle worker of an executor. Python ends such threads at exit."""
     frame = sys._current_frames().get(thread.ident or 0)  # a thread with work is in another function
     function = frame and (frame.f_globals.get("__name__"), frame.f_code.co_name)
     return function == ("concurrent.futures.thread", "_worker")
@@ -176,7 +172,7 @@ def _fail_without_memory(error: BaseException) -> NoReturn:
 
 
 def _disk_problem(error: OSError) -> str | None:
-    """Return the message for an error that the user's disk or path causes, or None for a bug."""
+    """Return a message if the disk or a wrong path caused `error`, else None."""
     from games.errors import is_user_error
 
     if error.errno == errno.ENOENT and error.filename is None:  # from `os.getcwd` or `tempfile`
@@ -187,7 +183,7 @@ def _disk_problem(error: OSError) -> str | None:
 
 
 def _discard_broken_pipes() -> bool:
-    """Flush standard output and standard error, and discard broken pipes. Return whether there was one."""
+    """Discard further output to broken pipes. Return whether a pipe is broken."""
     broken_pipes = [stream for stream in (sys.stdout, sys.stderr) if _is_broken_pipe(stream)]
     for stream in broken_pipes:
         console.discard(stream)  # otherwise, Python's own flush at exit would report an error
@@ -195,7 +191,6 @@ def _discard_broken_pipes() -> bool:
 
 
 def _is_broken_pipe(stream: TextIO) -> bool:
-    """Flush a stream, and return whether it is a broken pipe."""
     with suppress(OSError, ValueError):
         stream.flush()
     with suppress(OSError, ValueError):  # the stream is not a file
@@ -212,7 +207,7 @@ def _open_streams() -> None:
 
 
 def _reserve_standard_output() -> None:
-    """Redirect all output except that of `sys.stdout` to standard error."""
+    """Redirect all output except `sys.stdout` to standard error."""
     with suppress(OSError, UnsupportedOperation):  # the stream is not a file
         if sys.stdout.fileno() == 1:
             sys.stdout.flush()
@@ -223,7 +218,7 @@ def _reserve_standard_output() -> None:
 
 
 def _end_with_launcher() -> None:
-    """Let Linux end this process when torchrun is killed."""
+    """Let Linux terminate this process when torchrun dies."""
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         import ctypes
 

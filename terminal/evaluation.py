@@ -1,4 +1,4 @@
-"""The command `evaluate`: compare agents, measure returns, or fill in the evaluation card."""
+"""The command `evaluate`: evaluate agents, and print tables of the results."""
 
 import re
 from collections import defaultdict
@@ -44,7 +44,7 @@ TEXT_MEASURES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The results at one target return (`wanted_return`). `obtained` is the mean undiscounted return."""
+    """A target return, and an agent's mean return and success rate for this target."""
 
     wanted_return: float
     obtained: Estimate
@@ -61,7 +61,7 @@ def run(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Evaluate an agent beside baselines, or at several target returns. Print the results."""
+    """Evaluate an agent beside baselines or at several target returns, and print the results."""
     settings |= {"episodes": episodes, "save": save and save.absolute()}
     if len(target_returns) > 1:
         points = measure_returns(agent, game, target_returns, **settings)
@@ -84,10 +84,7 @@ def evaluate_beside_baselines(
     save: Path | None = None,
     **settings: Any,
 ) -> list[Evaluation]:
-    """Evaluate an agent and baselines on the same games and seeds.
-
-    A baseline that cannot play these games is left out. `wanted_return` is the target return of the agent.
-    """
+    """Evaluate an agent and baselines on the same games and seeds. Skip baselines that cannot play the games."""
     rows, specs, left_out = [], games.resolve(game, step_seconds=step_seconds), defaultdict[str, list[str]](list)
     played_episodes = defaultdict[str, list[Episode]](list)
     baselines = ("smollm2",) if all(spec.kind == "completion" for spec in specs) else ("random", "walkthrough")
@@ -129,7 +126,7 @@ def measure_returns(
     save: Path | None = None,
     **settings: Any,
 ) -> list[Point]:
-    """Evaluate an agent at each target return, in increasing order, on the same games and seeds."""
+    """Evaluate an agent at each target return, on the same games and seeds."""
     points, specs = [], games.resolve(game, step_seconds=step_seconds)
     settings |= {"game": game, "seed": sampling["seed"]}
     for target_return in sorted(set(target_returns)):
@@ -172,7 +169,7 @@ def folder_name(agent: str) -> str:
 def play_card(
     document: Path, names: str | None, tasks: str | None, episodes: int, cluster: str | None, *, as_json: bool
 ) -> None:
-    """Play the tasks that have no results yet, and write the evaluation card to `document`."""
+    """Evaluate agents on a fixed set of tasks, and write the results to the Markdown file `document`."""
     from agents.threads import threads_per_process
     from experiments.card import rows
     from experiments.card.document import markdown

@@ -1,4 +1,4 @@
-"""Game generation in the terminal: progress bars and a summary."""
+"""Generate games with progress bars and a summary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -46,7 +46,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def crawl(folder: Path, entries: Sequence[ManifestEntry], limit: int) -> dict[str, Any]:
-    """Crawl up to `limit` states of each game. Return a dict: name of a game's file -> fields of its `Crawled`."""
+    """Play all commands in up to `limit` states of each game. Return a dict: file name -> results."""
     crawled: dict[str, Any] = {}
     message = "stopped; the games are kept, and the same command crawls them again"
     with console.reporting("crawl") as report, console.resumable(folder, message=message, wait=True):

@@ -30,7 +30,7 @@ Row = tuple[str, str, str]  # an option with its argument, its help text, and a 
 
 
 class HelpCommand(TyperCommand):
-    """A command that shows `page` as its help. Only repeatable options may be given twice."""
+    """A command whose help comes from `page`. Repeating a single-value option is an error."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for option, count in Counter(self.make_parser(ctx).parse_args(args=list(args))[2]).items():
@@ -46,7 +46,7 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """The whole program. Its help page lists the commands."""
+    """The program, whose help page lists the commands."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -61,7 +61,7 @@ class HelpGroup(TyperGroup):
 
 
 def shell_command(ctx: Any) -> str:
-    """Return the command of a click context as a user can type it."""
+    """Return the shell command that a user types for a click context."""
     return console.command_line(*ctx.command_path.split()[1:])
 
 
@@ -72,7 +72,7 @@ def default_remark(value: object) -> str:
 def page(
     ctx: Any, panels: Mapping[str, Sequence[Row]] | None = None, *, skip: Collection[str] = (), note: str = ""
 ) -> list[RenderableType]:
-    """Return a help page. `panels` holds further rows by title. Parameters in `skip` get no row."""
+    """Return a help page. `panels` maps titles to further rows. The page omits parameters in `skip`."""
     rows_by_panel: dict[str, list[Row]] = {}
     for parameter in ctx.command.get_params(ctx):
         if parameter.name not in skip:

@@ -1,4 +1,4 @@
-"""The map of a game as a renderable of `rich`."""
+"""Draw the map of a game with `rich`."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -20,7 +20,7 @@ Canvas = list[list[tuple[str, str]]]  # lines of characters, each with its style
 
 
 class MapView:
-    """A map whose rooms are boxes with names, or with numbers in a narrow terminal."""
+    """A map with rooms as boxes. Boxes contain names or, in narrow terminals, numbers."""
 
     def __init__(self, game_map: Map, title: str) -> None:
         self._map, self._title = game_map, title
@@ -97,7 +97,6 @@ def _indented(mark: str, text: str, style: str = "") -> RenderableType:
 
 
 def _is_bent(game_map: Map, passage: Passage) -> bool:
-    """Return whether the rooms' cells contradict the passage's direction."""
     (x, y), (u, v) = (game_map.rooms[key].cell for key in passage.rooms)
     return ((u > x) - (u < x), (v > y) - (v < y)) != STEPS[passage.direction]
 
@@ -107,7 +106,7 @@ def _write(canvas: Canvas, column: int, line: int, text: str, style: str) -> Non
 
 
 def draw_previews(folder: Path, entries: Sequence[ManifestEntry]) -> dict[Path, MapView]:
-    """Draw the map of each level's first game to a file. Return a dict: file -> map."""
+    """Draw a map of the first game of each level. Return a dict: picture file -> map."""
     from experiments.release.map_picture import draw_map
 
     first_entries, previews = {entry.level: entry for entry in reversed(entries)}, {}

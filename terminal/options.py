@@ -1,4 +1,4 @@
-"""The settings of `TrainConfig` as options of a `typer` command."""
+"""Add the settings of `TrainConfig` as options to `typer` commands."""
 
 import inspect
 import json
@@ -49,7 +49,7 @@ Values = dict[str, Any]
 
 
 def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the settings as options. The argument `settings` holds their values."""
+    """Return a decorator that adds options for settings. The command receives the dict `settings`: name -> value."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         command_parameters = [
@@ -73,7 +73,7 @@ def with_config(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]]
 
 
 class ConfigCommand(HelpCommand):
-    """A command whose help page also lists the settings, with presets as defaults."""
+    """A command whose help page also lists settings and defaults."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from agents.training.presets import merged, with_presets
@@ -95,7 +95,7 @@ class ConfigCommand(HelpCommand):
 
 
 def parsed(options: Mapping[str, Any]) -> Values:
-    """Select the settings among a command's options, and parse their values."""
+    """Return the parsed settings among a command's options."""
     from agents.config import FIELDS, parse
 
     joined = {
@@ -106,10 +106,7 @@ def parsed(options: Mapping[str, Any]) -> Values:
 
 
 def explicit_layers(settings: Values, options: Values) -> "list[Layer]":
-    """Return the settings of the resumed run, the --config file and the options, in this order.
-
-    Import the code that these settings name.
-    """
+    """Return settings of the resumed run, the --config file and the options. Import the code that settings name."""
     from agents.imports import load_imports, merge_imports, source_of
     from agents.training import presets
 
@@ -144,10 +141,7 @@ def explicit_layers(settings: Values, options: Values) -> "list[Layer]":
 
 
 def with_optimizers(optimizers: Sequence[str], settings: Values) -> tuple[list[str], Values]:
-    """Import optimizers of the form FILE.py:Class.
-
-    Return a tuple (names of all optimizers, settings whose `imports` include these files).
-    """
+    """Import optimizers of the form FILE.py:Class. Return a tuple (optimizer names, settings with the imports)."""
     from agents.imports import optimizer_name
 
     parts = [optimizer.partition("+") for optimizer in optimizers]
@@ -157,7 +151,7 @@ def with_optimizers(optimizers: Sequence[str], settings: Values) -> tuple[list[s
 
 
 def _with_code(values: Mapping[str, Any]) -> Values:
-    """Import the code that the settings name. In the returned copy, the optimizer is a registered name."""
+    """Import the user's code. In the returned settings, the optimizer has its registered name."""
     from agents.imports import load_imports, merge_imports, optimizer_name
 
     imports, optimizer = str(values.get("imports", "")), str(values.get("optimizer", ""))
@@ -172,7 +166,7 @@ def resume_command(folder: Path, values: Values) -> str:
 
 
 def play_command(folder: Path, values: Values) -> str:
-    """Return the command that plays the game of a run with the run's agent."""
+    """Return a shell command that plays a run's game with the run's agent."""
     from games.code_import import CODE
     from games.game_strings import code_in
 
@@ -223,7 +217,7 @@ def _rows(values: Values, *, everything: bool) -> dict[str, list[Row]]:
 
 
 def option_usage(name: str) -> str:
-    """Return the option for a setting, such as "--kl-target X|none"."""
+    """Return the usage of a setting's option, such as `--kl-target X|none`."""
     from actde.config import choices, is_optional, value_type
     from agents.config import FIELDS, NONE
 
@@ -248,7 +242,7 @@ def show_configuration(config: "TrainConfig", origins: Mapping[str, str], *, as_
 
 
 def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
-    """Return the predicted memory as JSON, and as comment lines for TOML."""
+    """Return the predicted memory twice: as JSON and as TOML comment lines."""
     from agents.training.memory_prediction import launched_forecast, prediction_lines
     from agents.training.memory_simulation import UnpredictableError
 
@@ -261,7 +255,7 @@ def _memory(config: "TrainConfig") -> tuple[dict[str, Any], list[str]]:
 
 
 def config_lines(config: "TrainConfig", origins: Mapping[str, str]) -> list[str]:
-    """Return the lines of a --config file, with the values' origins as comments."""
+    """Return the configuration as TOML lines. A comment gives each value's origin."""
     from agents.config import NONE
 
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Live and recorded episodes, as panels in a terminal or as plain lines."""
+"""Show live and recorded episodes as panels or as plain lines."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -20,7 +20,7 @@ FREE_HELP = "type a text; Ctrl-D ends the game"
 
 
 class PanelView:
-    """A view with panels and bars, for a terminal. Its methods return renderables."""
+    """A view for terminals: episodes as panels and bars."""
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -54,7 +54,7 @@ class PanelView:
 
 
 class LineView:
-    """A view for files and pipes, with a line for each turn."""
+    """A view for files and pipes: episodes with one line per turn."""
 
     def __init__(self, agent: str, *, human: bool) -> None:
         self.agent, self.human = agent, human
@@ -86,7 +86,7 @@ class LineView:
 
 
 def ask(view: PanelView | LineView, turn: Turn) -> str:
-    """Show a turn, and return the command that a person chooses by number or text."""
+    """Show a turn, and return the command that the user types or chooses by number."""
     commands: list[str] = turn.info["admissible_commands"]
     names = {str(number): command for number, command in enumerate(commands, 1)}
     names |= {command.strip(): command for command in commands}  # commands of one-word games begin with a space
@@ -146,7 +146,7 @@ def note_unknown_words(agent: Agent) -> None:
 
 
 def episode_lines(entry: Entry, *, run: str = "") -> list[str]:
-    """Return a recorded episode as plain lines. `run` is the name of the episode's run."""
+    """Return a recorded episode of the run named `run` as plain lines."""
     episode = entry.episode
     title = ", ".join(filter(None, (run, entry.location, display.game_name(episode.game))))
     lines = [f"{title}: {display.summary(episode)}"]

@@ -38,8 +38,9 @@ def runs(
 ) -> None:
     """List runs with their state, best result and cost, and the settings in which they differ.
 
-    Settings that follow from presets are left out. Runs with the best results come first. A run is running, finished,
-    stopped, diverged or damaged. To continue a stopped run, use train --resume.
+    Settings that all runs have from the presets of their game, trunk and optimizer are left out. Runs with the best
+    results come first. A run is running, finished, stopped, diverged or damaged. To continue a stopped run, use train
+    --resume.
     """
     from agents.storage.run_summary import find_runs, ranked, summarize
 
@@ -61,7 +62,7 @@ def runs(
 
 
 def _differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings that differ between runs. Leave out those that every run has from its presets."""
+    """Return names of settings that differ between runs, unless all runs have their values from presets."""
     from agents.storage.run_summary import differing_settings
     from agents.training.presets import Layer, merged, with_presets
 
@@ -76,7 +77,7 @@ def _differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def table(summaries: Sequence["RunSummary"], setting_names: Sequence[str], root: Path | None = None) -> Table:
-    """Return a table of runs, with the values of the settings in `setting_names`."""
+    """Return a table of runs that shows the settings in `setting_names`."""
     from agents.storage.run_summary import most_common_settings
 
     narrow = console.out.width < NARROW
@@ -124,7 +125,6 @@ def shorten(value: str) -> str:
 
 
 def _cells(run: "RunSummary") -> list[str]:
-    """Return a run's iterations, best result, time, tokens and memory."""
     from terminal.training import clock
 
     return [

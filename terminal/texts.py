@@ -1,4 +1,4 @@
-"""Texts of games, agents and files, made safe for a terminal."""
+"""Make texts of games safe to print in a terminal."""
 
 
 def printable(text: str) -> str:

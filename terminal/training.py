@@ -1,4 +1,4 @@
-"""Progress of a training run, as a live panel or as one line per iteration."""
+"""Show the progress of training as a live panel or as one line per iteration."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -62,13 +62,13 @@ TEXT_WIDTH = 48  # the width of the panel without the bars
 
 
 def clock(seconds: float) -> str:
-    """Format a time as 2:03, or as 1:02:03 from one hour on."""
+    """Format seconds as 2:03, or as 1:02:03 from one hour on."""
     minutes, remainder = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{remainder:02d}" if minutes >= 60 else f"{minutes}:{remainder:02d}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Return a bar for each of the last `width` values."""
+    """Return a bar character for each of the last `width` values."""
     last_values = values[-max(1, width) :]
     low, high = min(last_values), max(last_values)
     if high <= low:
@@ -79,13 +79,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def displayed_metrics(
     metrics: Mapping[str, float], *, texts: bool, one_step: bool = False, history: Sequence[Mapping[str, float]] = ()
 ) -> dict[str, float]:
-    """Return the metrics to display.
-
-    Args:
-        texts: whether an episode is one written text.
-        one_step: whether an update is one gradient step.
-        history: the displayed metrics of earlier iterations.
-    """
+    """Select metrics to display. `texts`: episodes are single texts. `one_step`: updates are single gradient steps."""
     winnable = "normalized_score" in metrics or any(metrics.get(name) for name in WIN_METRICS)
     winnable = winnable or any(not WIN_METRICS.isdisjoint(row) for row in history)
     hidden = (TURN_GAME_METRICS if texts else TEXT_METRICS) | (frozenset() if winnable else WIN_METRICS)
@@ -96,7 +90,7 @@ def displayed_metrics(
 def panel(
     title: str, history: Sequence[Mapping[str, float]], budget: BudgetConfig, width: int, foot_lines: Sequence[str] = ()
 ) -> RenderableType:
-    """Return a panel with a run's progress and the history of its metrics."""
+    """Return a panel with the progress and metric history of a run."""
     foot_texts = [Text(line, style="dim" if line is foot_lines[-1] else "bold yellow") for line in foot_lines]
     if not history:
         return Panel(Group(*foot_texts), title=Text(title), title_align="left", border_style="cyan")
@@ -140,7 +134,7 @@ def with_interval(metrics: Mapping[str, float], name: str, form: str) -> str:
 def run(
     settings: TrainConfig, folder: Path, *, resume: bool, origins: Mapping[str, str], quiet: bool
 ) -> tuple["Trainer", dict[str, float] | None]:
-    """Build the trainer and run it. Return a tuple (trainer, result of `follow`)."""
+    """Build the trainer and train. Return a tuple (trainer, metrics of the last iteration)."""
     from agents.training.factory import make_trainer
 
     several_processes = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -173,7 +167,7 @@ def run(
 
 
 def follow(trainer: "Trainer", title: str, *, quiet: bool) -> dict[str, float] | None:
-    """Run the training and show its progress. Return the metrics of the last iteration."""
+    """Train and show progress. Return the metrics of the last iteration."""
     budget, history = trainer.config.budget, list[dict[str, float]]()
     drawn = console.out.is_terminal and not quiet
     texts = all(spec.kind == "completion" for spec in trainer.schedule.specs)
@@ -225,7 +219,7 @@ def stop_line(trainer: "Trainer") -> str:
 
 
 def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
-    """Return the trainer's notes. Add a note if the user's setting `context` exceeds the model's length."""
+    """Return the trainer's notes. Add a note if the setting `context` exceeds the model's length."""
     from agents.storage.run_folder import SETTINGS
 
     context, limit, origin = trainer.config.rollout.context, trainer.agent.model.context, origins["context"]
@@ -236,8 +230,8 @@ def notes(trainer: "Trainer", origins: Mapping[str, str]) -> list[str]:
 
 
 def show_end(trainer: "Trainer", folder: Path) -> None:
-    """Print the agent's folder, and commands to play with it and to watch its episodes."""
-    from agents.storage.checkpoint import BEST
+    """Print where the agent is saved, and the `play` and `watch` commands."""
+    from agents.storage.checkpoint_files import BEST
 
     if trainer.stopped:
         console.note(stopped_line(trainer.config, folder))
@@ -253,8 +247,8 @@ def show_end(trainer: "Trainer", folder: Path) -> None:
 
 
 def stopped_line(settings: TrainConfig, folder: Path) -> str:
-    """Return a message with the last saved iteration of a run, and the command that continues it."""
-    from agents.storage.checkpoint import checkpoints
+    """Return a message with the last saved iteration and the command that continues the run."""
+    from agents.storage.checkpoint_files import checkpoints
     from agents.storage.run_folder import SETTINGS
 
     if not (folder / SETTINGS).is_file():

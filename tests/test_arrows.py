@@ -27,7 +27,7 @@ HEAVY = {"jericho", "peft", "tensorboard", "textworld", "torch", "transformers",
     "matplotlib",
     "textual",
 }
-"""The packages that the modules in LIGHT import inside functions only. Help, settings and plain play use LIGHT."""
+"""The packages that the modules in LIGHT import inside functions only. Help, settings, play and `runs` use LIGHT."""
 LIGHT = [
     "cli.py",
     "terminal/arguments.py",
@@ -50,6 +50,10 @@ LIGHT = [
     "agents/config.py",
     "agents/play/baselines.py",
     "agents/play/transcript.py",
+    "agents/storage/checkpoint_files.py",
+    "agents/storage/run_folder.py",
+    "agents/storage/run_summary.py",
+    "agents/storage/schema.py",
     "experiments/reproduce/__init__.py",
     "games/errors.py",
     "games/game_spec.py",

@@ -15,7 +15,7 @@ import pytest
 
 from agents.play import transcript
 from agents.protocol import AgentError
-from agents.storage.checkpoint import BEST, INITIAL, checkpoints
+from agents.storage.checkpoint_files import BEST, INITIAL, checkpoints
 from tests import ROOT
 from tests.helpers import pages
 from tests.helpers.command_line import cli

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from agents.storage.checkpoint import AGENT, BEST, INITIAL, TRAINING, WEIGHTS, checkpoints, read_stored, verify
+from agents.storage.checkpoint import read_stored
+from agents.storage.checkpoint_files import AGENT, BEST, INITIAL, TRAINING, WEIGHTS, checkpoints, verify
 from games.files import sha256
 from tests import ROOT
 from tests.helpers import pages

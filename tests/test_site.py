@@ -8,12 +8,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 
+import actde
+import agents
 import cli
+import games
 import reference_pages
 from agents.config import FIELDS
 from agents.play.episode import Episode, Step
@@ -75,6 +79,15 @@ def test_no_preset_is_missing() -> None:
     tables = {name for name, value in vars(presets).items() if name.isupper() and isinstance(value, dict)}
     public = {name for name in tables if not name.startswith("_")} - {"FIELDS"}
     assert public == set(re.findall(r"presets\.(\w+)", inspect.getsource(reference_pages.preset_tables)))
+
+
+@pytest.mark.parametrize("package", [actde, agents, games])
+def test_every_public_object_has_a_docstring(package: ModuleType) -> None:
+    """The reference page leaves out functions and classes without a docstring."""
+    objects = {name: getattr(package, name) for name in package.__all__}
+    docstrings = {name: value.__doc__ or "" for name, value in objects.items() if callable(value)}
+    # a dataclass without a docstring gets its signature as docstring
+    assert not [name for name, text in docstrings.items() if not text or text.startswith(f"{name}(")]
 
 
 def metrics_of(folder: Path, **settings: object) -> set[str]:

@@ -1,4 +1,4 @@
-"""The language-model agent, which plays text games."""
+"""An agent that plays text games with a language model."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -18,22 +18,20 @@ from agents.text.prompt import PLAIN, PromptFormat
 
 Mode = Literal["trie", "free"]
 MAX_COMMAND_TOKENS = 16
-"""Default maximum length of a text in the mode `free`, in tokens."""
+"""Default maximum number of tokens of a text in `free` mode."""
 
 
 class LanguageModelAgent:
     """Plays any number of episodes with the policy of an `ActorCritic`.
 
     Args:
-        seed: seeds the random generator of each episode.
-        temperature, top_p: parameters of the sampling. If `record` is True, leave both at 1.
-        mode: `trie` chooses among the admissible commands, `free` generates any text.
-        context: maximum length of a stream, in tokens. The default is the trunk's limit.
+        temperature, top_p: sampling parameters. Leave both at 1 for training.
+        mode: "trie" chooses an admissible command, and "free" generates any text.
+        context: maximum length of a token stream. The default is the trunk's limit.
         gamma: discount per turn.
         record: whether to store finished segments for `take_segments`.
-        max_command_tokens: default length limit of a text in `free` mode.
-        random_share: probability of a random command in `trie` mode.
-        guide_beta: weight of q in the policy, in units of 1 / reward (see `guided_logprobs`).
+        random_share: probability of a random command in mode "trie".
+        guide_beta: weight of q in the policy (see `guided_logprobs`).
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class LanguageModelAgent:
         self._segments: list[Segment] = []
 
     def twin(self, *, seed: int, record: bool = False) -> Self:
-        """Return an agent with the same policy but without random commands, for measurements."""
+        """Return an agent that samples the same policy at temperature 1, without random commands."""
         return type(self)(
             self.model,
             self.tokenizer,
@@ -86,7 +84,7 @@ class LanguageModelAgent:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens that all streams have received so far."""
+        """Total number of tokens in all streams so far."""
         return self._writer.tokens
 
     @property
@@ -106,7 +104,10 @@ class LanguageModelAgent:
         return [decisions[turn.episode] for turn in turns]
 
     def evaluate(self, turns: Sequence[Turn]) -> list[TurnOutputs]:
-        """Evaluate the heads for each turn in `trie` mode. The caller must then call `commit`."""
+        """Evaluate the heads for each turn, only in mode "trie".
+
+        The caller must call `commit` afterwards.
+        """
         tries = [self._writer.trie(turn) for turn in turns]
         states = [self._observe(turn, max(map(len, trie.commands))) for turn, trie in zip(turns, tries, strict=True)]
         return [guided(output, self.guide_beta) for output in self.reader.evaluate(states, tries)]
@@ -132,9 +133,9 @@ class LanguageModelAgent:
         commands: Sequence[int],
         labels: Sequence[int | None] | None = None,
     ) -> None:
-        """Append the played commands to their streams, and record the choices.
+        """Record the choices of the played commands, and append the commands to the streams.
 
-        `commands` holds the index of each played command, `labels` holds the index of each command to imitate.
+        `labels` contains indices of commands to imitate.
         """
         for turn, output, command, label in zip(turns, outputs, commands, labels or [None] * len(turns), strict=True):
             stream = self._live[turn.episode].stream
@@ -144,7 +145,7 @@ class LanguageModelAgent:
 
     @torch.no_grad()
     def end(self, endings: Sequence[EpisodeEnd]) -> None:
-        """Close episodes. If `record` is True, store their segments."""
+        """Close episodes, and store the finished segments if `self.record` is True."""
         bootstraps = self._final_values(
             [end for end in endings if self.record and end.truncated and not end.terminated]
         )
@@ -159,15 +160,12 @@ class LanguageModelAgent:
             self.reader.release(state)
 
     def forget(self) -> None:
-        """Abandon the live episodes and free the cache. Finished segments are kept.
-
-        Call this after the last episode, and after changes of the model that `StreamReader` does not detect.
-        """
+        """Abandon the live episodes and free the cache. Finished segments are kept."""
         self._live.clear()
         self.reader.forget()
 
     def take_segments(self) -> list[Segment]:
-        """Return and remove the finished segments, in order of episode number."""
+        """Return and remove the finished segments, sorted by episode number."""
         segments, self._segments = sorted(self._segments, key=lambda s: s.episode), []
         return segments
 

@@ -24,7 +24,7 @@ class TurnOutputs:
 
     Attributes:
         tree: input of the forward pass, or None if no pass was needed.
-        logprobs: [n, K] log-probabilities of the alternatives, nats. Padding is -inf.
+        logprobs: [n, K] log-probabilities of up to K alternatives, nats. Padding is -inf.
         values: [n] v(s), units of reward.
         q_values: [n, K] q(s, token), units of reward.
     """
@@ -37,7 +37,7 @@ class TurnOutputs:
 
 
 def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[TreeInput | None]) -> list[TurnOutputs]:
-    """Split the outputs of the heads by turn. Raise `DivergenceError` if an output is not finite."""
+    """Split the heads' outputs by turn. Raise DivergenceError if an output is not finite."""
     logprobs, values = (tensor.cpu().double().numpy() for tensor in (heads.logprobs, heads.values))
     q_values = None if heads.recorded_q is None else heads.recorded_q.cpu().double().numpy()
     if np.isnan(logprobs).any() or not all(np.isfinite(x).all() for x in (values, q_values) if x is not None):
@@ -52,17 +52,12 @@ def split_by_turn(heads: HeadOutputs, tries: Sequence[Trie], trees: Sequence[Tre
 
 
 def guided_logprobs(logprobs: Tensor, q_values: Tensor, beta: float) -> Tensor:
-    """Return the log-probabilities of the policy guided by q, as in ILQL (Snell et al., 2022).
-
-        pi_beta(a | s) = pi(a | s) exp(beta q(s, a)) / Z(s)
-
-    Z(s) normalizes the probabilities. `logprobs` and `q_values` are [..., K]. The unit of `beta` is 1 / reward.
-    """
+    """Return the log-probabilities of ILQL's policy pi(a | s) exp(beta q(s, a)) / Z(s) (Snell et al., 2022)."""
     return (logprobs + beta * q_values).log_softmax(-1)
 
 
 def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
-    """Return the outputs of a turn with the log-probabilities of the guided policy."""
+    """Replace a turn's log-probabilities by `guided_logprobs`."""
     if beta == 0 or outputs.q_values is None:
         return outputs
     logprobs, q_values = torch.from_numpy(outputs.logprobs), torch.from_numpy(outputs.q_values)
@@ -70,7 +65,7 @@ def guided(outputs: TurnOutputs, beta: float) -> TurnOutputs:
 
 
 def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return the probability of each command. If two commands have the same tokens, the later one gets 0."""
+    """Return the probability of each command. A command with the tokens of an earlier command gets 0."""
     summed = np.array([sum(logprobs[choice] for choice in path) for path in trie.paths])
     duplicate = np.array([first != command for command, first in enumerate(trie.first_with_same_tokens)])
     probabilities = np.where(duplicate, 0.0, np.exp(summed))
@@ -79,7 +74,7 @@ def command_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
-    """Return, for each branching node, the probability that a sampled command passes through it."""
+    """Return the probability that a sampled command passes through each branching node."""
     reach = np.zeros(len(trie.branching))
     for path in trie.paths:
         summed = 0.0
@@ -90,7 +85,7 @@ def reach_probabilities(trie: Trie, logprobs: Floats) -> Floats:
 
 
 def sampling_probabilities(probabilities: Floats, temperature: float, top_p: float) -> Floats:
-    """Apply a temperature and nucleus sampling (Holtzman et al., 2020) to distributions [..., K]."""
+    """Apply a temperature and nucleus sampling (Holtzman et al., 2020) along the last dimension."""
     if temperature != 1.0:
         scaled = (probabilities / probabilities.max(-1, keepdims=True)) ** (1.0 / temperature)
         probabilities = scaled / scaled.sum(-1, keepdims=True)
@@ -112,12 +107,12 @@ def sample_command(
     top_p: float = 1.0,
     random_share: float = 0.0,
 ) -> tuple[Decision, int]:
-    """Sample a command. Return the decision, and the command's index in `commands`.
+    """Sample a command. Return (decision, command index).
 
-    If `rng` is None, take the most probable command. `random_share` is the probability of a random command. The
-    decision's probabilities are those before `temperature`, `top_p` and `random_share` are applied.
+    If `rng` is None, take the most probable command.
     """
     trie, q = outputs.trie, outputs.q_values
+    # the decision has these probabilities, without `temperature`, `top_p` and `random_share`
     probabilities = command_probabilities(trie, outputs.logprobs)
     if rng is None:
         index = int(probabilities.argmax())
@@ -143,9 +138,9 @@ def sample_command(
 
 
 def record_command(stream: TokenStream, outputs: TurnOutputs, command: int, label: int | None) -> None:
-    """Record the choices of a command. Call this before the command's tokens are appended.
+    """Record the choices of a played command, before the command's tokens are appended.
 
-    `command` is the index of the played command, `label` is the index of the command to imitate.
+    `label` is the index of the command to imitate.
     """
     trie, q = outputs.trie, outputs.q_values
     expert_choices = {} if label is None else dict(trie.paths[label])

@@ -1,4 +1,4 @@
-"""Free generation: texts that are sampled token by token from the whole vocabulary."""
+"""Generates texts token by token from the whole vocabulary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +23,7 @@ class Limits:
 
 
 def text_ends(tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
-    """Return two sets of tokens that end a text.
-
-    The first set holds the special tokens. The second also holds all tokens that contain a newline.
-    """
+    """Return the set of special tokens, and the set of tokens that are special or contain a newline."""
     special = frozenset(tokenizer.all_special_ids)
     newlines = {token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])}
     return special, special | newlines
@@ -42,15 +39,14 @@ def generate(
     top_p: float = 1.0,
     guide_beta: float = 0.0,
 ) -> None:
-    """Append a generated text to each stream, and record the tokens of the text as choices.
+    """Append a generated text to each stream, and record each generated token as a choice.
 
-    The recorded log-probabilities and entropies are those before `temperature` and `top_p` are applied. `guide_beta` is
-    the weight of q (see `guided_logprobs`).
+    `guide_beta` is the weight of q (see `guided_logprobs`).
     """
     model, unfinished, length = reader.model, list(zip(states, limits, strict=True)), 0
     while unfinished:
         hidden, rows = reader.last_states([state for state, _ in unfinished])
-        logprobs = model.all_logprobs(hidden)  # [n, V]
+        logprobs = model.all_logprobs(hidden)  # [n, V]; recorded without `temperature` and `top_p`
         if guide_beta:
             logprobs = guided_logprobs(logprobs, model.all_q(hidden), guide_beta)
         if len(hidden) < len(rows):

@@ -1,4 +1,4 @@
-"""Token streams of recorded play, as an agent would have recorded them."""
+"""Converts recorded episodes to token streams."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +16,7 @@ from agents.text.prompt import PromptFormat
 
 
 class StreamRecorder:
-    """Converts recorded episodes to segments, in which all outputs of the heads are 0.
-
-    In `trie` mode, an inadmissible command has no choices. In `free` mode, each token of a command and the first token
-    of its terminator are choices.
-    """
+    """Converts recorded episodes to segments, with zeros as log-probabilities and values."""
 
     def __init__(self, tokenizer: Any, prompt: PromptFormat, *, mode: Mode, context: int, gamma: float) -> None:
         self.mode, self.gamma = mode, gamma
@@ -29,10 +25,7 @@ class StreamRecorder:
     def record(
         self, turns: Sequence[Turn], commands: Sequence[str], imitated: Sequence[bool], end: EpisodeEnd
     ) -> list[Segment]:
-        """Return the segments of an episode, in order of time. `imitated` tells which commands get labels.
-
-        A truncated episode has an additional last choice for its final state.
-        """
+        """Return the segments of an episode. Command i gets labels if `imitated[i]` is True."""
         total = sum(turn.reward for turn in turns) + end.reward
         prompt = turns[0].prompt if turns else ""
         stream = TokenStream(episode=end.episode, gamma=self.gamma, prompt=prompt, return_to_go=total)
@@ -41,7 +34,7 @@ class StreamRecorder:
             stream.begin_turn(turn.reward)
             write_command(stream, turn, command, labelled=labelled)
         truncated = end.truncated and not end.terminated
-        if truncated:
+        if truncated:  # an additional last choice stands for the final state
             stream.begin_turn(end.reward)
             self._writer.append(stream, end.observation, first=False, reserve=0)
             stream.record(_choice(stream, stream.tokens[-1], None))
@@ -50,7 +43,7 @@ class StreamRecorder:
 
     def _write_admissible(self, stream: TokenStream, turn: Turn, command: str, *, labelled: bool) -> None:
         names = list(turn.info["admissible_commands"])
-        if command not in names:
+        if command not in names:  # such a command has no choices
             tokens = self._writer.command_tokens(command, turn) + self._writer.terminator_tokens(turn)
             self._writer.append(stream, turn.observation, first=turn.first, reserve=len(tokens))
             self._writer.extend(stream, tokens)
@@ -64,17 +57,14 @@ class StreamRecorder:
         tokens, terminator = self._writer.command_tokens(command, turn), self._writer.terminator_tokens(turn)
         reserve = max(len(tokens) + len(terminator), MAX_COMMAND_TOKENS + 1)  # as for a text that the agent generates
         self._writer.append(stream, turn.observation, first=turn.first, reserve=reserve)
-        for token in [*tokens, *terminator[:1]]:
+        for token in [*tokens, *terminator[:1]]:  # the terminator's first token ends the text, which is a choice
             stream.record(_choice(stream, token, 0 if labelled else None))
             self._writer.extend(stream, [token])
         self._writer.extend(stream, terminator[1:])
 
 
 def replace_choices(segments: Sequence[Segment], choices: Sequence[Choice], *, truncated: bool) -> list[Segment]:
-    """Return the segments with `choices` in place of their own.
-
-    If `truncated` is True, the additional last choice is removed.
-    """
+    """Replace the choices of an episode's segments. If `truncated` is True, remove the last choice."""
     next_values = [*(choice.value for choice in choices[1:]), 0.0]
     new_choices = (replace(choice, next_value=v) for choice, v in zip(choices, next_values, strict=True))
     segment_choices = [tuple(next(new_choices) for _ in segment.choices) for segment in segments]

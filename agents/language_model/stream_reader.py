@@ -1,4 +1,4 @@
-"""Runs the trunk on the token streams of live episodes. Prefixes that several streams share are computed once."""
+"""Runs the trunk on the token streams of live episodes, and computes their shared prefixes once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,10 +19,9 @@ MAX_OUTPUTS = 2048
 
 
 class StreamReader:
-    """Runs the trunk on streams with a key/value cache.
+    """Runs the trunk on token streams with a key/value cache.
 
-    `begin` detects gradient steps and changes of the training mode. After any other change of the model, such as
-    switching off an adapter, call `forget`.
+    Call `forget` after an adapter is switched on or off.
 
     Attributes:
         tokens: number of tokens that the trunk would have processed without shared prefixes.
@@ -35,7 +34,7 @@ class StreamReader:
         self.forget()
 
     def forget(self) -> None:
-        """Free the cache and all stored outputs. Call this only while no episode is live."""
+        """Free the cache and all stored outputs. No episode may be live."""
         self._cache, self._min_rows = RaggedCache(self.model.layers), 0
         # The key is (tokens, id of the trie). The stored output refers to its trie, so no other trie has this id.
         self._outputs: dict[tuple[tuple[int, ...], int], TurnOutputs] = {}
@@ -43,7 +42,8 @@ class StreamReader:
         self._version = self._model_version()
 
     def begin(self, live_episodes: int) -> None:
-        """Prepare for a new episode. `live_episodes` is the number of live episodes, with the new one."""
+        """Prepare for a new episode. `live_episodes` includes the new episode."""
+        # detects gradient steps and changes of the training mode, but not those of an adapter
         if self._version != (version := self._model_version()):
             self._version = version
             self._outputs, self._values = {}, {}
@@ -52,7 +52,7 @@ class StreamReader:
 
     @torch.no_grad()
     def evaluate(self, states: Sequence[EpisodeState], tries: Sequence[Trie]) -> list[TurnOutputs]:
-        """Return, for each episode, the outputs of the heads at the branching nodes of its trie."""
+        """Evaluate the heads at the branching nodes of each episode's trie."""
         keys = [(tuple(state.stream.tokens), id(trie)) for state, trie in zip(states, tries, strict=True)]
         choosing = [index for index, trie in enumerate(tries) if trie.branching]
         for index in choosing:
@@ -80,7 +80,7 @@ class StreamReader:
         return split_by_turn(self.model.evaluate_heads(hidden, alternatives.to(self.model.device)), tries, trees)
 
     def commit(self, states: Sequence[EpisodeState], outputs: Sequence[TurnOutputs], commands: Sequence[int]) -> None:
-        """Append the played commands, whose indices are `commands`, to the cache."""
+        """Append the played commands to the cache. `commands` contains command indices."""
         chosen = zip(outputs, commands, strict=True)
         commit_branches(self._cache, [(output.tree, command) for output, command in chosen if output.tree])
         for state, output, command in zip(states, outputs, commands, strict=True):
@@ -93,9 +93,9 @@ class StreamReader:
 
     @torch.no_grad()
     def last_states(self, states: Sequence[EpisodeState]) -> tuple[Tensor, list[int]]:
-        """Return the last hidden states [n, d] at the ends of n different streams.
+        """Return (last, rows). The last hidden state of stream i is `last[rows[i]]`.
 
-        Also return, for each episode, the row of its stream in these states.
+        `last` [n, d] has one row per distinct stream.
         """
         for state in states:
             self._count_tokens(state)
@@ -138,7 +138,10 @@ class StreamReader:
         return TreeInput(row=state.row, tokens=unread, trie=trie)
 
     def _distinct(self, keys: Sequence[object]) -> tuple[list[int], list[int]]:
-        """Number the distinct keys. Return the number of each key, and the index of each number's first key."""
+        """Return the number of each key, and the first index of each number.
+
+        Equal keys have equal numbers.
+        """
         keys = keys if self._is_sharing else range(len(keys))
         first_index: dict[object, int] = {}
         for index, key in enumerate(keys):

@@ -1,4 +1,4 @@
-"""Extends token streams by the texts of a game, and builds the tries of commands."""
+"""Appends the texts of a game to token streams, and builds the tries of commands."""
 
 from typing import Any
 
@@ -21,10 +21,7 @@ class StreamWriter:
         self._tries: dict[tuple[str, ...], Trie] = {}
 
     def append(self, stream: TokenStream, observation: str, *, first: bool, reserve: int) -> bool:
-        """Append an observation, and leave room for `reserve` more tokens. Return whether the stream was cut.
-
-        `first` tells whether the observation opens the episode.
-        """
+        """Append an observation. Return whether the stream was cut to leave room for `reserve` more tokens."""
         prompt, return_to_go = stream.prompt, stream.return_to_go
         text = self.prompt.before_command(observation, game_prompt=prompt, first=first, return_to_go=return_to_go)
         self.extend(stream, self.tokenizer.begin(text) if first else self.tokenizer.encode(text))
@@ -46,7 +43,7 @@ class StreamWriter:
         self.tokens += len(tokens)
 
     def command_tokens(self, text: str, turn: Turn) -> list[int]:
-        """Return the tokens of a command, without its terminator."""
+        """Return the tokens of a command without the terminator."""
         return self.tokenizer.encode(self.prompt.command(text, game_prompt=turn.prompt))
 
     def terminator_tokens(self, turn: Turn) -> list[int]:

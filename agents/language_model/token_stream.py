@@ -1,8 +1,4 @@
-"""Token streams: the texts of a game and the agent's commands.
-
-Choices are the tokens that the agent sampled from several alternatives. A stream that outgrows the context is cut
-into segments.
-"""
+"""Token streams of episodes. A stream that outgrows the context is cut into segments."""
 
 from dataclasses import dataclass, field, replace
 
@@ -15,8 +11,8 @@ class Choice:
     """A token that the agent sampled from several alternatives.
 
     Attributes:
-        position: index of the token before the choice, at which the heads are evaluated.
-        alternatives: ids of the possible tokens. Free generation lists only the chosen token.
+        position: index in the stream of the token before the choice.
+        alternatives: ids of the possible tokens. In free generation, only the chosen token.
         chosen: index of the chosen token among the alternatives.
         logprob: log pi(chosen token | stream), nats.
         value: v(s), units of reward.
@@ -25,7 +21,7 @@ class Choice:
         reward: discounted sum of the rewards until the next choice.
         discount: gamma^k for k turns until the next choice, or 0 if the episode terminates first.
         next_value: v at the next choice, or at the end of a truncated episode.
-        label: index of the token to imitate among the alternatives, if any.
+        label: index of the alternative to imitate, if any.
     """
 
     position: int
@@ -44,10 +40,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A finished part of a stream, with L tokens and T >= 1 choices.
-
-    `tokens` [L] ends with the token before the last choice. `choices` [T] are in order of time.
-    """
+    """A finished part of a token stream. `tokens` ends with the token before the last choice."""
 
     episode: int
     tokens: NDArray[np.int64]
@@ -65,11 +58,11 @@ class Segment:
 
 @dataclass(slots=True)
 class TokenStream:
-    """The stream of a live episode.
+    """The token stream of a live episode.
 
     Attributes:
         gamma: discount per turn.
-        return_to_go: sum of the rewards from the current turn on. In play, it starts at the target return.
+        return_to_go: sum of the rewards from the current turn on. In play, the initial value is the target return.
         tokens: tokens of the current segment.
         choices: choices of the whole episode.
         opening_length: number of opening tokens, which every segment repeats.
@@ -87,7 +80,7 @@ class TokenStream:
     _cuts: list[tuple[int, list[int]]] = field(default_factory=list)
 
     def record(self, choice: Choice) -> None:
-        """Append a choice. Its value becomes the `next_value` of the previous choice."""
+        """Append a choice, and set `next_value` of the previous choice."""
         if self.choices:
             self.choices[-1] = replace(self.choices[-1], next_value=choice.value)
         self.choices.append(choice)
@@ -99,15 +92,13 @@ class TokenStream:
         self._add_reward(reward, self.gamma)
 
     def cut(self, tail: int) -> None:
-        """End the segment. The next segment begins with the opening and the last `tail` >= 1 tokens.
-
-        The caller must release the cache row, because the positions change.
-        """
+        """End the segment. The next segment begins with the opening tokens and the last `tail` tokens."""
+        # the positions change, so the caller must release the cache row
         self._cuts.append((len(self.choices), self.tokens))
         self.tokens = self.tokens[: self.opening_length] + self.tokens[-tail:]
 
     def finish(self, reward: float, *, bootstrap: float | None, whole_vocabulary: bool = False) -> list[Segment]:
-        """Close the episode. Return the segments that contain choices, in order of time.
+        """Close the episode, and return its segments.
 
         `bootstrap` is v of the final state if the episode was truncated, or else None.
         """
@@ -134,7 +125,12 @@ class TokenStream:
 
 @dataclass(slots=True)
 class EpisodeState:
-    """A live episode. `row` is its cache row, and `counted` is the number of tokens that the reader has counted."""
+    """A live episode.
+
+    Attributes:
+        row: the episode's cache row.
+        counted: number of the episode's tokens that `StreamReader.tokens` includes.
+    """
 
     stream: TokenStream
     rng: np.random.Generator

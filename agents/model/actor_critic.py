@@ -1,7 +1,4 @@
-"""A causal language model with value and Q heads. Its lm_head is the policy.
-
-The heads are evaluated only at choices, the tokens that the agent samples from several alternatives.
-"""
+"""A language model with a value head and Q heads."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,9 +15,9 @@ from agents.model.vocabulary_terms import RowFunction, VocabularyTerms, bfloat16
 
 
 class ActorCritic(nn.Module):
-    """A causal language model of the `transformers` library (the trunk) and its heads.
+    """A language model from `transformers` (the trunk) with heads.
 
-    If `noisy_trunk` is True, training mode turns on the trunk's own noise, such as dropout.
+    If `noisy_trunk` is False, the trunk's dropout stays off in training mode.
     """
 
     def __init__(self, lm: nn.Module, heads: Heads, *, noisy_trunk: bool = True) -> None:
@@ -35,23 +32,22 @@ class ActorCritic(nn.Module):
 
     @property
     def base(self) -> Any:
-        """The language model without the wrapper of an adapter."""
+        """The language model without PEFT's wrapper for an adapter."""
         return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
 
     @property
     def decoder(self) -> Any:
-        """The module that computes the hidden states of token ids."""
+        """The text decoder, which computes hidden states from token ids."""
         decoder = self.base.get_decoder()
         return self.base.model if decoder is self.base else decoder  # Llama 4 misnames its decoder
 
     @property
     def config(self) -> Any:
-        """The configuration of the text decoder."""
         return self.base.config.get_text_config(decoder=True)
 
     @property
     def context(self) -> int:
-        """Maximum length of a stream, in tokens."""
+        """Maximum sequence length, in tokens."""
         names = ("max_position_embeddings", "window_size")  # GPT-Neo has a window
         return min(int(limit) for name in names if (limit := getattr(self.config, name, None)) is not None)
 
@@ -61,7 +57,7 @@ class ActorCritic(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """Number of tokens that have a logit."""
+        """Number of logits per position."""
         return len(self.base.get_output_embeddings().weight)
 
     @property
@@ -83,7 +79,7 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def mode(self, *, training: bool) -> Iterator[None]:
-        """Within the context, set training or evaluation mode."""
+        """Set training or evaluation mode within the context."""
         before = self.training
         self.train(training)
         try:
@@ -92,7 +88,7 @@ class ActorCritic(nn.Module):
             self.train(before)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Turn on gradient checkpointing, which has no effect in evaluation mode."""
+        """Turn on gradient checkpointing, which acts only in training mode."""
         renamed = hasattr(self.base, "activation_checkpointing_enable")  # renamed in transformers 5.2x
         enable = getattr(self.base, "activation_checkpointing_enable" if renamed else "gradient_checkpointing_enable")
         enable({"use_reentrant": False})  # otherwise, an input without gradient would leave a layer without gradients
@@ -107,14 +103,14 @@ class ActorCritic(nn.Module):
         return states
 
     def all_logprobs(self, hidden: Tensor) -> Tensor:
-        """Return log pi [N, V] of all tokens, given hidden states [N, d]."""
+        """Map hidden states [N, d] to log-probabilities [N, V] of all V tokens."""
         with bfloat16_factors(enabled=self.dtype == torch.bfloat16):
             z = nn.functional.linear(hidden.float(), self._vocabulary_weight(), self._bias())
             return self.logit_transform(z).log_softmax(-1)
 
     @torch.no_grad()
     def all_q(self, hidden: Tensor) -> Tensor:
-        """Return q [N, V] of all tokens, given hidden states [N, d]."""
+        """Map hidden states [N, d] to q [N, V] of all V tokens."""
         weight = self._vocabulary_weight()
         tokens = torch.arange(len(weight), device=weight.device)
         return self.heads.q_values(hidden, tokens, weight, target=True).amin(-1)
@@ -122,9 +118,12 @@ class ActorCritic(nn.Module):
     def evaluate_heads(
         self, hidden: Tensor, alternatives: Tensor, distinct_tokens: tuple[Tensor, Tensor] | None = None
     ) -> HeadOutputs:
-        """Evaluate all heads at N choices, given hidden states [N, d] and alternatives [N, K], padded with -1.
+        """Evaluate all heads at N choices with up to K alternative tokens.
 
-        `distinct_tokens` holds the distinct alternatives [U], and the index [N, K] of each alternative among them.
+        Args:
+            hidden: [N, d] hidden states.
+            alternatives: [N, K] token ids, padded with -1.
+            distinct_tokens: [U] distinct token ids, and [N, K] index of each alternative in the ids.
         """
         tokens, index = distinct_tokens or torch.unique(alternatives.clamp_min(0), return_inverse=True)
         weight = self.base.get_output_embeddings().weight[tokens]  # [U, d]
@@ -153,9 +152,9 @@ class ActorCritic(nn.Module):
         with_q_logprobs: bool = False,
         distinct_tokens: tuple[Tensor, Tensor] | None = None,
     ) -> HeadOutputs:
-        """Evaluate the heads at choices, given the last hidden states [B, L, d].
+        """Evaluate the heads at `choices`.
 
-        `reference` maps a slice of n choices to log pi_ref: [n, K] of the alternatives, or [n, V] of all tokens.
+        `hidden` contains hidden states [B, L, d]. The KL is computed only if `reference` is given.
         """
         states = hidden[choices.rows, choices.positions]  # [N, d]
         heads = self.evaluate_heads(states, choices.alternatives, distinct_tokens)
@@ -165,7 +164,7 @@ class ActorCritic(nn.Module):
             return self._with_vocabulary_terms(states, choices.alternatives[:, 0], heads, reference, with_expected_q)
         p = heads.logprobs.exp()
         if reference is not None:
-            reference_logprobs = reference(slice(None))
+            reference_logprobs = reference(slice(None))  # [N, K]; with `whole_vocabulary`, it is [n, V] per slice
             log_ratio = torch.where(reference_logprobs == -torch.inf, 0.0, heads.logprobs - reference_logprobs)
             heads = replace(heads, kl=(p * log_ratio).sum(-1))
         if with_expected_q:
@@ -204,25 +203,25 @@ class ActorCritic(nn.Module):
         )
 
     def forward(self, tokens: Tensor, choices: Choices) -> HeadOutputs:
-        """Run the trunk on token ids [B, L], and evaluate the heads at the choices."""
+        """Run the trunk on `tokens` [B, L], and evaluate the heads at `choices`."""
         return self.evaluate_choices(self.hidden_states(tokens, use_cache=False), choices)
 
     def measure_logit_transform(self) -> None:
-        """Measure and set `logit_transform`. Raise `AgentError` if no transform fits the model."""
+        """Fit `self.logit_transform` to the language model. Raise AgentError if no transform fits."""
         tolerance = 1e-4 if self.dtype == torch.float32 else 0.02  # bfloat16 gives 0.002
         with self.mode(training=False), self.in_trunk_dtype():
             lm_head = self.base.get_output_embeddings()
             self.logit_transform = measure_transform(self.lm, self.decoder, lm_head, tolerance=tolerance)
 
     def in_trunk_dtype(self) -> torch.autocast:
-        """Return a context in which the trunk and the adapter compute in the trunk's data type."""
+        """Return an autocast context for the trunk's data type."""
         # this also casts the adapter's weights, which are float32 so that rounding does not cancel small update steps
         # a model without memory has no autocast of its own
         device_type = "cpu" if self.device.type == "meta" else self.device.type
         return torch.autocast(device_type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _vocabulary_weight(self) -> Tensor:
-        """Return the lm_head's weight [V, d] in float32."""
+        """Return the lm_head's weight [vocabulary, d], converted to float32."""
         weight: Tensor = self.base.get_output_embeddings().weight
         if weight.requires_grad and torch.is_grad_enabled():
             return weight.float()
@@ -234,7 +233,10 @@ class ActorCritic(nn.Module):
         return self._float32_weight[1]
 
     def forget_conversions(self) -> None:
-        """Free the float32 copy of the lm_head's weight. Call this after gathering a trunk."""
+        """Free the float32 copy of the lm_head's weight.
+
+        Call this method after gathering a sharded trunk.
+        """
         # gathering keeps the weight's address and version, so `_vocabulary_weight` does not notice it
         self._float32_weight = (None, torch.empty(0))
 

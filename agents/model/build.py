@@ -23,11 +23,11 @@ LARGE_VOCABULARY = 8192  # from this size on, Q heads share the output embedding
 def assemble(
     config: ModelConfig, vocabulary: Sequence[str] | None, extra_texts: Sequence[str] = ()
 ) -> tuple[ActorCritic, Any]:
-    """Build a model with untrained heads, and its tokenizer.
+    """Return a model with untrained heads, and the tokenizer.
 
     Args:
-        vocabulary: all words of the games, for a new trunk. If None, TextWorld's words are used.
-        extra_texts: texts whose words are added to TextWorld's words.
+        vocabulary: words that a new trunk knows. The default is all words of TextWorld.
+        extra_texts: texts whose words are added to the default vocabulary.
     """
     if config.trunk not in SCRATCH:
         lm, tokenizer = _load_trunk(config)
@@ -44,12 +44,12 @@ def assemble(
 def build_model(
     config: ModelConfig, trunk_config: Mapping[str, Any] | None, vocabulary: int, tensor_sizes: Sequence[int]
 ) -> ActorCritic:
-    """Build the model of a checkpoint. The caller must load the checkpoint's weights.
+    """Build a checkpoint's model. The caller must load the weights.
 
     Args:
-        trunk_config: the trunk's configuration. If None, the pretrained trunk is loaded.
-        vocabulary: number of tokens of the checkpoint's tokenizer.
-        tensor_sizes: size of each weight tensor in bytes. A far larger trunk is rejected.
+        trunk_config: configuration of the trunk. If None, load the pretrained trunk.
+        vocabulary: number of tokens of the tokenizer.
+        tensor_sizes: size of each stored tensor, in bytes.
     """
     if trunk_config is None:
         return _with_heads(_load_trunk(config)[0], config)
@@ -67,9 +67,9 @@ def _load_trunk(config: ModelConfig) -> tuple[Any, Any]:
 
 
 def meta_model(config: ModelConfig, trunk_config: Any, vocabulary: int, *, on_cpu: bool = True) -> ActorCritic:
-    """Build a model on torch's meta device, where tensors have no memory.
+    """Build a model on torch's meta device, where weights need no memory.
 
-    `vocabulary` is the number of tokens of a new trunk. `on_cpu` selects the attention for a CPU.
+    A new trunk has `vocabulary` tokens.
     """
     from transformers import AutoModelForCausalLM
 
@@ -111,7 +111,7 @@ def _with_heads(lm: Any, config: ModelConfig, *, verify: bool = True, on_cpu: bo
 
 
 def new_trunk(name: str, vocabulary: int, dropout: float) -> Any:
-    """Build a new trunk: `pico`, the GPT-2 of the post by Turner and Einhorn (2023), or `small`, a small Llama."""
+    """Build an untrained trunk. "pico" is the GPT-2 of Turner and Einhorn (2023), and "small" is a Llama."""
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
     if name == "pico":
@@ -169,7 +169,7 @@ def _with_adapter(model: ActorCritic, config: ModelConfig) -> Any:
 def _excluded_modules(
     model: ActorCritic, linear_types: tuple[type[nn.Module], ...], upper_count: int | None
 ) -> list[str]:
-    """Return the names of linear modules without an adapter: routers, lower layers, those outside the decoder."""
+    """Return the names of the linear modules that get no adapter."""
     layers = decoder_layers(model)
     if upper_count and not layers:
         raise AgentError(f"--lora-layers cannot be used: {type(model.base).__name__} has no list of layers")

@@ -14,9 +14,9 @@ MAX_TOKENS = 512
 
 
 class Classifier:
-    """Scores each completion with a sequence classifier.
+    """Scores completions with a sequence classifier.
 
-    The score is the only output or, if there are several labels, the probability of the last label.
+    With one label, the score is the logit. With several labels, the score is the last label's probability.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -46,7 +46,7 @@ class Classifier:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Load a classifier from a folder with weights in the safetensors format."""
+    """Load a classifier from a folder with safetensors weights."""
     from accelerate import PartialState
     from transformers import AutoModelForSequenceClassification
 

@@ -12,27 +12,30 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """A trie of commands, built by `build_trie`. Its nodes are prefixes of commands.
+    """A trie of commands. Each node is a prefix of a command.
 
-    `next_tokens` maps each proper prefix of a command to its next tokens. A prefix precedes its extensions.
+    `next_tokens` maps each proper prefix to the possible next tokens.
     """
 
     commands: tuple[Tokens, ...]
-    next_tokens: dict[Tokens, Tokens]
+    next_tokens: dict[Tokens, Tokens]  # a prefix precedes its extensions
 
     @cached_property
     def branching(self) -> tuple[Tokens, ...]:
-        """The nodes with several next tokens, at which the policy chooses."""
+        """The nodes with several next tokens."""
         return tuple(prefix for prefix, tokens in self.next_tokens.items() if len(tokens) > 1)
 
     @cached_property
     def alternatives(self) -> tuple[Tokens, ...]:
-        """The next tokens of each node in `branching`."""
+        """The next tokens of each branching node."""
         return tuple(self.next_tokens[prefix] for prefix in self.branching)
 
     @cached_property
     def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """The choices of each command. Choice (i, j) is the token `alternatives[i][j]` at the node `branching[i]`."""
+        """The choices of each command, as pairs (i, j).
+
+        A pair selects the token `alternatives[i][j]` at the node `branching[i]`.
+        """
         index = {prefix: number for number, prefix in enumerate(self.branching)}
         return tuple(
             tuple(
@@ -57,7 +60,7 @@ class Trie:
 
     @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
-        """Square matrix over `input_nodes`. Entry [i, j] is True if node j is node i or an ancestor of node i."""
+        """Boolean matrix. Entry [i, j] is True if `input_nodes[i]` begins with `input_nodes[j]`."""
         index = {prefix: row for row, prefix in enumerate(self.input_nodes)}
         matrix = np.eye(len(index), dtype=np.bool_)
         for prefix, row in index.items():

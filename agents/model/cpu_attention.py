@@ -1,7 +1,4 @@
-"""Attention in blocks of queries, for a bfloat16 trunk on a CPU.
-
-`matmul` uses the processor's bfloat16 instructions, and torch's `sdpa` attention does not.
-"""
+"""Attention in blocks of queries, faster than torch's `sdpa` for bfloat16 on a CPU."""
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -19,7 +16,7 @@ BLOCK = 256  # queries: few enough to skip most future positions, enough for eff
 
 
 def use_blockwise_attention(lm: Any) -> None:
-    """Replace a language model's `sdpa` attention by `attend`."""
+    """Replace a language model's `sdpa` attention by the function `attend`."""
     AttentionInterface.register(ATTENTION_NAME, attend)
     AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)  # omits the mask if it would be causal
     if lm.config._attn_implementation == "sdpa":
@@ -39,15 +36,8 @@ def replaced_entry(registry: MutableMapping[str, Any], name: str, function: Any)
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Compute attention through the interface of the `transformers` library.
-
-    If `attention_mask` is None, attention is causal. The output is [B, L, heads, e].
-
-    Args:
-        query: [B, heads, L, d].
-        key: [B, groups, S, d].
-        value: [B, groups, S, e].
-    """
+    """An attention function for transformers. Without `attention_mask`, attention is causal."""
+    # query [B, heads, L, d], key [B, groups, S, d], value [B, groups, S, e]; returns [B, L, heads, e]
     supported = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not kwargs.get("dropout")
     supported &= all(kwargs.get(name) is None for name in ("position_bias", "is_causal", "softcap"))
     if attention_mask is None:
@@ -68,14 +58,11 @@ def attend(
 
 
 def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
-    """Return the attention output [B, groups, h, L, e], computed in blocks of queries.
+    """Compute attention in blocks of queries.
 
-    Args:
-        query: [B, groups, h, L, d], already scaled, for h heads in each group.
-        key: [B, groups, S, d].
-        value: [B, groups, S, e].
-        visible: [B, 1, 1, L, S], True where a query attends to a key. If None, attention is causal.
+    `visible` is True where a query attends to a key. If `visible` is None, attention is causal.
     """
+    # query [B, groups, h, L, d], scaled; key [B, groups, S, d]; value [B, groups, S, e]; visible [B, 1, 1, L, S]
     blocks = []
     for start in range(0, query.shape[3], BLOCK):
         rows, key_positions = slice(start, start + BLOCK), slice(start + BLOCK if visible is None else None)
@@ -94,12 +81,14 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor 
 
 
 def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the additive mask that hides the keys where `visible` is False."""
+    """Return 0 where `visible` is True, and the lowest number of `dtype` elsewhere."""
     return torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def masked_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Return softmax(Q K^T + mask) V for T scaled queries. The mask broadcasts to [B, groups, h, T, S]."""
+    """Return softmax(Q K^T + mask) V. The queries Q must be scaled."""
+    # query [B, groups, h, T, d]; the mask broadcasts to [B, groups, h, T, S]. Unlike torch's `sdpa`, `@` uses the
+    # bfloat16 instructions of the processor.
     # A new tensor of this size is slow to allocate, so the steps work in place. Adding a mask takes a tenth of the time
     # of `masked_fill`. A softmax in place takes a quarter of the time of one that allocates memory (NOTES.md).
     scores = (query.flatten(2, 3) @ key.transpose(2, 3)).view(*query.shape[:4], key.shape[2]).add_(mask)

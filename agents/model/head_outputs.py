@@ -1,4 +1,4 @@
-"""Choices, and the outputs of the heads at choices."""
+"""Token choices, and the outputs of the heads at these choices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadOutputs:
-    """Outputs of the heads at N choices with up to K alternatives.
+    """Outputs of the policy, value and Q heads at N choices with up to K alternative tokens.
 
     Attributes:
         logprobs: [N, K] log pi(token | s) of each alternative, nats. Padding is -inf.
         entropy: [N] entropy of the policy, nats.
         values: [N] v(s), units of reward.
-        q_values, target_q_values: [N, K, H] q(s, token) of H Q heads and of their target heads, units of reward.
-        kl: [N] KL(pi || pi_ref), nats.
-        expected_q: [N] sum_a pi(a | s) q(s, a). No gradient flows to q.
+        q_values: [N, K, H] q(s, token) from each of H Q heads, units of reward.
+        target_q_values: [N, K, H] q(s, token) from each of H target heads, units of reward.
+        kl: [N] KL(pi || reference policy), nats.
+        expected_q: [N] sum of pi(a | s) q(s, a) over tokens a, without gradient to q.
         q_logprobs: [N, H] log softmax(q) of the chosen token, nats.
     """
 
@@ -33,21 +34,21 @@ class HeadOutputs:
 
     @property
     def recorded_q(self) -> Tensor | None:
-        """The minimum q [N, K] of the target heads or, if there are none, of the Q heads."""
+        """The lowest q over all heads, [N, K]. The target heads are used if there are any."""
         q = self.q_values if self.target_q_values is None else self.target_q_values
         return None if q is None else q.amin(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """N choices in a batch of streams.
+    """N positions in a batch of token streams, at which the policy chose the next token.
 
     Attributes:
         rows: [N] index of the stream.
         positions: [N] position of the token before the choice.
-        alternatives: [N, K] ids of the possible tokens, padded with -1.
+        alternatives: [N, K] ids of up to K possible tokens, padded with -1.
         chosen: [N] index of the chosen token among the alternatives.
-        whole_vocabulary: if True, the policy chose among all tokens, and `alternatives` has only the chosen token.
+        whole_vocabulary: whether all tokens were possible. If True, `alternatives` holds only the chosen token.
     """
 
     rows: Tensor
@@ -58,12 +59,12 @@ class Choices:
 
 
 def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropies [N], in nats, of log-probabilities [N, K]."""
+    """Return the entropy of each row of `logprobs` [N, K], in nats."""
     return -(logprobs.exp() * logprobs.masked_fill(logprobs == -torch.inf, 0.0)).sum(-1)
 
 
 def pad_alternatives(alternatives: Sequence[Sequence[int]]) -> Tensor:
-    """Return the alternatives as a tensor [N, K], padded with -1."""
+    """Convert N lists of token ids to a tensor [N, K], padded with -1."""
     padded = np.full((len(alternatives), max(map(len, alternatives))), -1, dtype=np.int64)
     for row, tokens in zip(padded, alternatives, strict=True):
         row[: len(tokens)] = tokens

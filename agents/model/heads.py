@@ -1,4 +1,4 @@
-"""Value and Q heads on the trunk's last hidden state."""
+"""Value and Q heads, computed from the trunk's last hidden state."""
 
 import copy
 
@@ -14,7 +14,7 @@ def _body(width: int, layers: int) -> nn.Module:
 
 
 class ValueHead(nn.Module):
-    """Computes v(s) from the hidden state of the state s."""
+    """Computes the value v(s) from a hidden state."""
 
     def __init__(self, width: int, *, layers: int) -> None:
         super().__init__()
@@ -27,7 +27,10 @@ class ValueHead(nn.Module):
 
 
 class QHead(nn.Module):
-    """Computes q(s, token) from the hidden state of the state s and, if `tied`, the token's output embedding."""
+    """Computes q(s, token) from a hidden state.
+
+    If `tied` is True, the head uses the language model's output embedding.
+    """
 
     def __init__(self, width: int, vocabulary: int, *, layers: int, tied: bool) -> None:
         super().__init__()
@@ -39,9 +42,9 @@ class QHead(nn.Module):
             self.out = nn.Linear(width, vocabulary)
 
     def forward(self, hidden: Tensor, tokens: Tensor, embedding: Tensor) -> Tensor:
-        """Return q [N, U], in units of reward, of distinct `tokens` [U] at hidden states [N, d].
+        """Return q [N, U]. `embedding` gets no gradient.
 
-        `embedding` [U, d] is the output embedding of the tokens. It gets no gradient.
+        Shapes: `hidden` [N, d], `tokens` [U], `embedding` [U, d].
         """
         features = self.body(hidden)
         if not self.tied:
@@ -51,10 +54,12 @@ class QHead(nn.Module):
 
 
 class Heads(nn.Module):
-    """The value head, the Q heads and their target heads.
+    """A value head, Q heads and optional target heads.
 
-    Of two Q heads, the minimum is used (Fujimoto et al. 2018). Target heads follow the Q heads by Polyak averaging
-    (Lillicrap et al. 2016). With `dueling` (after Wang et al. 2016), q is v plus a Q head's output, which starts at 0.
+    Args:
+        q_heads: number of Q heads, of which the minimum is used (Fujimoto et al., 2018).
+        target_q: adds target heads, moving averages of the Q heads (Lillicrap et al., 2016).
+        dueling: adds v to the output of each Q head (after Wang et al., 2016).
     """
 
     def __init__(
@@ -87,21 +92,24 @@ class Heads(nn.Module):
         self.target_q = copy.deepcopy(self.q).requires_grad_(False) if target_q else None
 
     def values(self, hidden: Tensor) -> Tensor:
-        """Return v [N], in units of reward, at hidden states [N, d]."""
+        """Map hidden states [N, d] to values v [N]."""
         values: Tensor = self.value((hidden.detach() if self.detach_value else hidden).float())
         return values
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
-        """Return q [N, U, H] of distinct tokens [U] at hidden states [N, d]. `target` selects the target heads."""
+        """Return q [N, U, H] from H heads. `target` selects the target heads.
+
+        Shapes: `hidden` [N, d], `tokens` [U], `embedding` [U, d].
+        """
         heads = self.target_q if target and self.target_q is not None else self.q
         states = (hidden.detach() if self.detach_q else hidden).float()
         q = torch.stack([head(states, tokens, embedding.float()) for head in heads], dim=-1)
         return q + self.values(hidden).detach()[:, None, None] if self.dueling else q
 
     def chosen_q_logprobs(self, hidden: Tensor, chosen: Tensor, embedding: Tensor) -> Tensor:
-        """Return log softmax(q) [N, H] of the `chosen` tokens [N].
+        """Return log softmax(q) [N, H] of N `chosen` tokens from H heads.
 
-        The softmax is over the whole vocabulary. `embedding` is [V, d].
+        The softmax is over the whole vocabulary.
         """
         tokens = torch.arange(len(embedding), device=hidden.device)
 
@@ -116,7 +124,7 @@ class Heads(nn.Module):
 
     @torch.no_grad()
     def sync_targets(self, rate: float) -> None:
-        """Move the weights of the target heads towards those of the Q heads, by the fraction `rate`."""
+        """Update target weights by w_target += rate * (w - w_target), with the Q heads' weights w."""
         if self.target_q is not None:
             for target, source in zip(self.target_q.parameters(), self.q.parameters(), strict=True):
                 target.lerp_(source, rate)

@@ -16,11 +16,11 @@ class PassPlan:
     """The cache entries that the next forward pass writes and reads.
 
     Attributes:
-        rows: [R] cache row of each stream.
-        cache_positions: [R, T] position of each new token in its cache row.
-        visible_length: number of leading positions that the pass reads.
+        rows: [R] indices of the cache rows in the pass.
+        cache_positions: [R, T] positions of T new tokens in each cache row.
+        visible_length: number of positions that the pass reads in each row, from position 0.
         row_slice: `rows` as a slice, or None if the rows are not consecutive.
-        capacity: minimum numbers of rows and positions of the cache.
+        capacity: minimum size of the cache: (rows, positions).
     """
 
     rows: Tensor
@@ -44,7 +44,10 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Store new keys and values [R, heads, T, head_dim]. Return all to which the forward pass attends."""
+        """Store new keys and values [rows, heads, tokens, head_dim].
+
+        Return all keys and values that the planned pass reads.
+        """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.keys, keys = self._write(self.keys, key_states)
@@ -71,7 +74,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
             stored[target, :, positions] = stored[source, :, positions]
 
     def move(self, rows: Tensor, sources: Tensor, targets: Tensor) -> None:
-        """For each i, copy the entry at `sources[i]` to `targets[i]` within the row `rows[i]`."""
+        """Copy entries within rows: in row `rows[i]`, from position `sources[i]` to `targets[i]`."""
         for stored in (self.keys, self.values):
             stored[rows, :, targets] = stored[rows, :, sources]
 
@@ -86,7 +89,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transfor
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """The keys and values of all layers. A free row keeps its entries until it is reused."""
+    """The keys and values of all layers. A free row keeps its entries until reuse."""
 
     def __init__(self, layers: int) -> None:
         self.plan = PassPlan()
@@ -96,7 +99,10 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free_rows: list[int] = []  # from the least to the most recently used
 
     def add_row(self, min_rows: int = 0) -> int:
-        """Return an empty row. A free row is reused only if the cache has at least `min_rows` rows."""
+        """Return the index of an empty row.
+
+        If the cache has fewer than `min_rows` rows, the row is new.
+        """
         if not self._free_rows or len(self.lengths) < min_rows:
             self._free_rows.insert(0, len(self.lengths))
             self.lengths.append(0)
@@ -109,7 +115,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._free_rows.append(row)
 
     def append(self, row: int, tokens: Sequence[int]) -> None:
-        """Mark the next entries of a row, which hold the keys and values of `tokens`, as valid."""
+        """Record that the next entries of a row belong to `tokens`."""
         start, end = self.lengths[row], self.lengths[row] + len(tokens)
         if row >= self._tokens.shape[0] or end > self._tokens.shape[1]:
             rows, positions = self._tokens.shape
@@ -120,7 +126,10 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.lengths[row] = end
 
     def extend(self, row: int | None, tokens: Sequence[int], *, min_rows: int) -> int:
-        """Copy the longest cached prefix of `tokens` into `row` or, if it is None, into a new row. Return the row."""
+        """Copy the longest cached prefix of `tokens` into a row, and return the row.
+
+        If `row` is None, use an empty row.
+        """
         start = 0 if row is None else self.lengths[row]
         # the next pass must compute the hidden state of the last token, so this token is never copied
         source, length = self._longest_prefix(np.asarray(tokens[:-1]), start)
@@ -137,11 +146,11 @@ class RaggedCache(Cache):  # type: ignore[misc]
         return row
 
     def mark_stale(self) -> None:
-        """Prevent `extend` from copying the present entries. Call this after the model has changed."""
+        """Make `extend` ignore all present entries. Required after the model has changed."""
         self._tokens[:] = NO_TOKEN
 
     def _longest_prefix(self, tokens: NDArray[np.int64], start: int) -> tuple[int, int]:
-        """Return the row that holds the longest prefix of `tokens`, and the prefix's length."""
+        """Return the row and the length of the longest cached prefix of `tokens`."""
         width = min(len(tokens), self._tokens.shape[1])
         rows = np.flatnonzero(self._tokens[:, start] == tokens[start]) if start < width else np.empty(0, dtype=np.int64)
         if not len(rows):
@@ -163,7 +172,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         plan.row_slice = slice(first, end) if list(rows) == list(range(first, end)) else None
 
     def move(self, moves: Sequence[tuple[int, int, int]]) -> None:
-        """Copy entries within rows. A move is (row, source position, target position)."""
+        """Copy entries within rows. `moves` contains triples (row, source position, target position)."""
         moves = [(row, source, target) for row, source, target in moves if source != target]
         if moves:
             rows, sources, targets = torch.tensor(moves, device=self.plan.rows.device).unbind(1)
@@ -177,5 +186,5 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
 
 def room_for(length: int, capacity: int) -> int:
-    """Return `capacity` if it is at least `length`, or else a capacity of at least 5/4 of `length`."""
+    """Return `capacity` if `length` fits, or else a larger capacity."""
     return capacity if length <= capacity else -(-max(length * 5 // 4, 256) // 256) * 256

@@ -1,4 +1,4 @@
-"""The transformation of an lm_head's output into logits."""
+"""The function that maps an lm_head's output to logits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,12 +12,15 @@ from agents.protocol import AgentError
 
 SMALL, LARGE = 0.01, 1e4
 MAGNITUDES = (SMALL, 1.0, 10.0, 50.0, LARGE)
-"""Magnitudes of the lm_head's output. A soft cap changes only large outputs."""
+"""Magnitudes of the lm_head's output, at which the transform is measured. A soft cap changes only large outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogitTransform:
-    """Maps an lm_head's output z to cap * tanh(scale * z / cap) or, if `cap` is None, to scale * z."""
+    """Maps an lm_head's output z to the logits cap * tanh(scale * z / cap).
+
+    If `cap` is None, the logits are scale * z.
+    """
 
     scale: float = 1.0
     cap: float | None = None
@@ -33,10 +36,7 @@ class LogitTransform:
 
 @torch.no_grad()
 def measure_transform(lm: Any, decoder: Any, lm_head: Any, *, tolerance: float) -> LogitTransform:
-    """Measure how a language model transforms the output of its lm_head.
-
-    Raise `AgentError` if the relative error of the fitted logits exceeds `tolerance`.
-    """
+    """Fit a logit transform to a language model. Raise AgentError if the relative error exceeds `tolerance`."""
     weight = lm_head.weight
     wave = torch.sin(torch.arange(weight.shape[1], dtype=torch.float32, device=weight.device))
     unit = wave / linear(wave, weight.float()).abs().max()
@@ -70,7 +70,10 @@ def measure_transform(lm: Any, decoder: Any, lm_head: Any, *, tolerance: float) 
 
 
 def _nearest(value: float, numbers: Iterable[float], tolerance: float) -> float:
-    """Return the nearest of `numbers` and their reciprocals, or `value` if none of them is close to it."""
+    """Return the nearest number or reciprocal of a number.
+
+    If the relative distance to `value` exceeds `tolerance`, return `value`.
+    """
     candidates = [candidate for number in numbers if number for candidate in (float(number), 1 / number)]
     nearest = min(candidates, key=lambda candidate: abs(candidate - value))
     return nearest if abs(nearest - value) <= tolerance * abs(value) else value

@@ -1,7 +1,4 @@
-"""Runs the lower and the upper layers of a decoder in separate forward passes.
-
-If only upper layers are trained, the hidden states after the lower layers are computed once.
-"""
+"""Runs the lower and the upper layers of a decoder separately, to reuse the outputs of frozen layers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,26 +16,26 @@ _verified: WeakKeyDictionary[ActorCritic, dict[int, bool]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class FrozenStates:
-    """Hidden states [B, L, d] after the lowest `layers` layers, or after all layers if `layers` is None."""
+    """Hidden states [B, L, d] after the first `layers` decoder layers. None means all layers."""
 
     layers: int | None
     states: Tensor
 
 
 def layer_list(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the module list that holds the decoder's layers, or None if it cannot be identified."""
+    """Return the module list of the decoder's layers, or None without such a list."""
     children = model.decoder.children() if isinstance(model.decoder, nn.Module) else ()
     lists = [m for m in children if isinstance(m, nn.ModuleList) and len(m) == model.layers > 0]
     return lists[0] if len(lists) == 1 else None
 
 
 def decoder_layers(model: ActorCritic) -> list[nn.Module]:
-    """Return the decoder's layers, lowest first, or [] if `layer_list` finds none."""
+    """Return the decoder's layers in order, or [] without a list of layers."""
     return list(layer_list(model) or ())
 
 
 def frozen_layers(model: ActorCritic) -> int:
-    """Return the number of lower layers that can be skipped because training does not change their outputs."""
+    """Return the number of lower layers whose outputs do not change in training."""
     layers = decoder_layers(model)
     trained = {parameter for parameter in model.lm.parameters() if parameter.requires_grad}
     trained_layers = [index for index, layer in enumerate(layers) if not trained.isdisjoint(layer.parameters())]
@@ -53,12 +50,12 @@ def frozen_layers(model: ActorCritic) -> int:
 
 @contextmanager
 def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Tensor]]:
-    """Within the context, run only the lowest `count` layers. If `count` is None, run all layers.
+    """Within the context, run only the first `count` layers.
 
-    The context yields a list, to which each forward pass appends the hidden states [B, L, d] after these layers.
+    Each forward pass appends the resulting hidden states [B, L, d] to the yielded list.
     """
     layers, layer_states = decoder_layers(model), list[Tensor]()
-    if count is None:
+    if count is None:  # all layers run, and the list stays empty
         yield layer_states
         return
     hook = layers[count - 1].register_forward_hook(lambda module, inputs, output: layer_states.append(output))
@@ -71,9 +68,9 @@ def lower_layers_only(model: ActorCritic, count: int | None) -> Iterator[list[Te
 
 @contextmanager
 def upper_layers_only(model: ActorCritic, lower: FrozenStates | None) -> Iterator[None]:
-    """Within the context, use `lower.states` instead of running the lowest layers.
+    """Within the context, use `lower.states` as the output of the first `lower.layers` layers.
 
-    With gradient checkpointing, the backward pass must also run within the context.
+    With gradient checkpointing, run the backward pass in the context, too.
     """
     with _bypass_layers([lower.states], decoder_layers(model)[: lower.layers]) if lower else nullcontext():
         yield
@@ -94,7 +91,7 @@ def _bypass_layers(outputs: list[Tensor], layers: Sequence[nn.Module]) -> Iterat
 
 @torch.no_grad()
 def _verify(model: ActorCritic, count: int) -> bool:
-    """Return whether separate passes of lower and upper layers give the states of a full pass."""
+    """Return whether separate passes through the lower and the upper layers reproduce a full pass."""
     tokens = torch.tensor([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]], device=model.device)  # every vocabulary has two tokens
     try:
         with model.mode(training=False):

@@ -1,7 +1,4 @@
-"""Runs the trunk on a prefix tree, whose nodes are packed into one row.
-
-The nodes are in depth-first order. Each node attends only to itself and to its ancestors.
-"""
+"""Runs the trunk on a prefix tree in one row. Each node attends only to itself and its ancestors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +24,9 @@ _verified: WeakKeyDictionary[ActorCritic, dict[bool, bool]] = WeakKeyDictionary(
 
 
 class Block:
-    """A block of T queries and the S keys to which they attend.
+    """T queries and S keys of tree nodes.
 
-    `keys` [S] are indices of nodes. `visible` [T, S] is True where a query attends to a key.
+    Query i attends to node `keys[j]` if `visible[i, j]` is True.
     """
 
     def __init__(self, queries: slice, keys: Tensor, visible: Tensor) -> None:
@@ -45,14 +42,14 @@ class Block:
 
 
 class PackedAttention:
-    """Attention among P nodes. `depths` [P] and `ends` [P] are fields of their `PrefixTree`."""
+    """Attention between the nodes of a `PrefixTree` with the fields `depths` and `ends`."""
 
     def __init__(self, depths: Tensor, ends: Tensor) -> None:
         self.depths, self.ends, self.calls = depths, ends, 0
         self._blocks: list[tuple[Tensor, list[Block]]] = []
 
     def placeholder_mask(self, *, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor:
-        """Compute the blocks for layers with this mask function. Return a mask by which `attend` finds the blocks."""
+        """Compute and store blocks for a mask function. `attend` finds the blocks by the returned placeholder."""
         size = len(self.depths)
         placeholder = torch.ones((), dtype=torch.bool, device=self.depths.device).expand(1, 1, size, size)
         blocks = [self.make_block(start, min(start + BLOCK, size), mask_function) for start in range(0, size, BLOCK)]
@@ -72,7 +69,7 @@ class PackedAttention:
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> tuple[Tensor, None]:
-        """Compute attention for one row of P nodes. `attention_mask` must come from `placeholder_mask`."""
+        """An attention function for transformers. `attention_mask` must come from the method `placeholder_mask`."""
         blocks = next((blocks for mask, blocks in self._blocks if mask is attention_mask), None)
         if blocks is None or kwargs.get("dropout") or any(kwargs.get(name) is not None for name in UNSUPPORTED):
             raise NotImplementedError("attention that cannot be packed")
@@ -84,14 +81,14 @@ class PackedAttention:
 
     @contextmanager
     def replacing(self, attention: str) -> Iterator[None]:
-        """Within the context, replace the attention that `transformers` registers as `attention`."""
+        """Within the context, replace the attention that transformers calls `attention`."""
         masks, functions = ALL_MASK_ATTENTION_FUNCTIONS, ALL_ATTENTION_FUNCTIONS
         with replaced_entry(masks, attention, self.placeholder_mask), replaced_entry(functions, attention, self.attend):
             yield
 
 
 class _BlockwiseAttention(torch.autograd.Function):
-    """softmax(Q K^T + mask) V, computed in blocks for scaled queries."""
+    """Computes softmax(Q K^T + mask) V block by block. The queries Q must be scaled."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: list[Block]) -> Tensor:
@@ -114,7 +111,7 @@ class _BlockwiseAttention(torch.autograd.Function):
         mean_grad = (gradient * attended).sum(-1)  # of the gradient of the probabilities, weighted by them
         for block in ctx.blocks:
             k, v = (tensor.index_select(2, block.keys) for tensor in (key, value))
-            p = _probabilities(query, k, block)  # [1, groups, h T, S]
+            p = _probabilities(query, k, block)  # [1, groups, h * T, S]
             q, out_grad = (tensor[:, :, :, block.queries].flatten(2, 3) for tensor in (query, gradient))
             value_grad.index_add_(2, block.keys, (p.transpose(2, 3) @ out_grad).to(sum_dtype))
             score_grad = out_grad @ v.transpose(2, 3)
@@ -125,7 +122,7 @@ class _BlockwiseAttention(torch.autograd.Function):
 
 
 def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
-    """Return the probabilities [1, groups, h T, S] of a block. `key` holds only the block's keys."""
+    """Return the attention probabilities of a block. `key` holds only the block's keys."""
     scores = query[:, :, :, block.queries].flatten(2, 3) @ key.transpose(2, 3)
     scores.view(*query.shape[:3], -1, key.shape[2]).add_(block.mask(scores.dtype))
     return torch.softmax(scores, -1, out=scores)
@@ -133,9 +130,9 @@ def _probabilities(query: Tensor, key: Tensor, block: Block) -> Tensor:
 
 @contextmanager
 def packed_states(model: ActorCritic, tree: PrefixTree) -> Iterator[Tensor]:
-    """Yield the last hidden states [1, P, d] of the nodes of a prefix tree.
+    """Yield the hidden states [1, P, d] of a tree's P nodes.
 
-    With gradient checkpointing, the backward pass must also run within the context.
+    With gradient checkpointing, run the backward pass in the context, too.
     """
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))
     with PackedAttention(depths, ends).replacing(model.config._attn_implementation):
@@ -149,7 +146,7 @@ def _states(model: ActorCritic, tokens: Tensor, depths: Tensor) -> Tensor:
 
 
 def can_pack(model: ActorCritic) -> bool:
-    """Return whether packing leaves the hidden states unchanged in the model's current mode."""
+    """Return whether packing preserves the hidden states in the model's current mode."""
     if any(isinstance(module, nn.Dropout) and module.training and module.p for module in model.modules()):
         return False
     verified = _verified.setdefault(model, {})
@@ -160,7 +157,6 @@ def can_pack(model: ActorCritic) -> bool:
 
 @torch.no_grad()
 def _verify(model: ActorCritic) -> bool:
-    """Return whether packed and separate test streams have the same hidden states."""
     streams = [np.array([0, 1, 1, *suffix], dtype=np.int64) for suffix in product((0, 1), repeat=4)]
     tree = PrefixTree.of(streams)
     tokens, depths, ends = (torch.from_numpy(a).to(model.device) for a in (tree.tokens, tree.depths, tree.ends))

@@ -9,20 +9,18 @@ from numpy.typing import NDArray
 
 Indices: TypeAlias = NDArray[np.int64]
 LEAST_SHARING = 1.25
-"""Streams are packed if they have this number of tokens per node of their tree. Packed attention is slower."""
+"""Streams are packed into a tree if they have at least this number of tokens per node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixTree:
-    """The P nodes of the prefix tree of n streams, in depth-first order.
-
-    Node a is node b or an ancestor of b if and only if a <= b < ends[a].
+    """The prefix tree of n token streams, with P nodes in depth-first order.
 
     Attributes:
-        tokens: [P] token ids.
-        depths: [P] number of ancestors, which equals the position in a stream.
-        ends: [P] index of the first node after the node's descendants.
-        nodes: [n, L] index of the node at each position of each stream, padded with -1.
+        tokens: [P] token id of each node.
+        depths: [P] number of ancestors of each node.
+        ends: [P] index of the first node after the descendants of each node.
+        nodes: [n, L] node index at each of up to L positions of each stream, padded with -1.
     """
 
     tokens: Indices
@@ -48,17 +46,17 @@ class PrefixTree:
 
 
 def locate(tree: PrefixTree | None, rows: Indices, positions: Indices) -> tuple[Indices, Indices]:
-    """Convert stream indices `rows` [n] and `positions` [n] to rows and columns of the trunk's input.
+    """Convert positions in streams to rows and columns of the trunk's input.
 
-    With a `tree`, the input is a single row of its nodes.
+    With a `tree`, all nodes are in one row.
     """
     return (rows, positions) if tree is None else (np.zeros_like(rows), tree.nodes[rows, positions])
 
 
 def lexicographic_order(streams: Sequence[Indices]) -> Iterator[tuple[int, int]]:
-    """Yield pairs (stream index, prefix length), in lexicographic order of the streams.
+    """Yield (index, shared) for each stream, in lexicographic order.
 
-    The prefix is the longest one that the stream shares with the previous stream.
+    `shared` is the length of the common prefix with the previous stream.
     """
     previous = np.empty(0, dtype=np.int64)
     # the order of big-endian bytes is that of non-negative integers
@@ -70,23 +68,27 @@ def lexicographic_order(streams: Sequence[Indices]) -> Iterator[tuple[int, int]]
 
 
 def sharing_pays(streams: Sequence[Indices], nodes: int) -> bool:
-    """Return whether packing the streams into a tree of `nodes` nodes saves enough tokens."""
+    """Return whether the total stream length is at least `LEAST_SHARING` * nodes."""
     return sum(map(len, streams)) >= LEAST_SHARING * nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixGroup:
-    """Streams whose prefix tree has `nodes` nodes. `rows` holds their indices."""
+    """A group of streams.
+
+    Attributes:
+        rows: indices of the streams.
+        nodes: number of nodes of the group's prefix tree.
+    """
 
     rows: list[int]
     nodes: int
 
 
 def group_by_prefix(streams: Sequence[Indices], weights: Sequence[int], *, budget: int) -> list[PrefixGroup]:
-    """Partition streams into groups, each of which has a prefix tree.
+    """Partition streams into groups, with one prefix tree per group.
 
-    A tree has at most `budget` nodes, and the weights of its streams sum to at most `budget`. A single stream can
-    exceed both limits.
+    `budget` limits the number of nodes and the total weight of each group.
     """
     groups, weight = list[PrefixGroup](), 0
     for row, shared in lexicographic_order(streams):

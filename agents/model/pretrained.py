@@ -1,7 +1,4 @@
-"""Loads pretrained trunks: SmolLM2 from a Python package, or any local decoder.
-
-Nothing is downloaded, no pickle file is read, and no code that comes with a model is run.
-"""
+"""Loads pretrained language models from local files. Nothing is downloaded, and no code of a model is run."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -29,7 +26,10 @@ _CONVERSION = "1"  # a new version invalidates the cached conversions
 
 
 def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float = 0.0) -> tuple[Any, Any]:
-    """Load a decoder in evaluation mode, and its tokenizer. `dropout` replaces all dropout rates."""
+    """Load a decoder (in evaluation mode) and its tokenizer.
+
+    `dropout` replaces the decoder's dropout rates.
+    """
     from transformers import AutoModelForCausalLM
 
     source = trunk_source(name_or_path)
@@ -41,12 +41,12 @@ def load_pretrained(name_or_path: str, *, dtype: str = "float32", dropout: float
 
 
 def trunk_source(name_or_path: str) -> str:
-    """Return the folder of SmolLM2 if the name is `smollm2`, or else the name itself."""
+    """Return SmolLM2's folder for the name "smollm2". Return any other name unchanged."""
     return str(smollm2_folder()) if name_or_path == SMOLLM2 else name_or_path
 
 
 def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
-    """Return the configuration of a pretrained trunk. `dropout` replaces all dropout rates."""
+    """Return the configuration of a pretrained trunk."""
     path = _model_folder(trunk_source(name), name) / "config.json"
     stored = as_object(read_json(path, error=AgentError), str(path), AgentError)
     config = trunk_config_of(stored, str(path), from_checkpoint=False)
@@ -55,14 +55,14 @@ def read_trunk_config(name: str, *, dropout: float = 0.0) -> Any:
 
 
 def smollm2_folder() -> Path:
-    """Return the folder of SmolLM2 in float32. The first call converts the GGUF file (half a minute)."""
+    """Return the folder of SmolLM2 in float32. The first call takes half a minute to convert the model."""
     source = _smollm2_gguf()
     origin = {"file": source.name, "sha256": sha256(source), "conversion": _CONVERSION}
     return build_from(cache_folder("smollm2-135m-instruct"), origin, lambda folder: _convert(source, folder))
 
 
 def missing_packages() -> str | None:
-    """Return what to install for an adapter of SmolLM2, or None if nothing is missing."""
+    """Check the packages that SmolLM2 with an adapter needs. Return an error message or None."""
     try:
         _smollm2_gguf()
     except AgentError as error:
@@ -100,10 +100,9 @@ def _convert(source: Path, folder: Path) -> None:
 def load_folder(
     source: str, auto_class: Any, *, name: str = "", dtype: str = "float32", dropout: float = 0.0
 ) -> tuple[Any, Any]:
-    """Load a model in evaluation mode, and its tokenizer.
+    """Load a model (in evaluation mode) and its tokenizer.
 
-    `source` is a folder or a name in the local Hugging Face cache. `auto_class` loads the model, and is a class such as
-    AutoModelForCausalLM. `dropout` replaces all dropout rates.
+    `source` is a folder or a name in the local Hugging Face cache.
     """
     from transformers import AutoTokenizer
 
@@ -146,7 +145,7 @@ def _model_folder(source: str, name: str) -> Path:
 
 
 def check_files(folder: Path) -> dict[str, Any]:
-    """Check the files of a model's folder, and return the content of its `config.json`."""
+    """Check the files in a model's folder. Return the parsed `config.json`."""
     if not (folder / "config.json").exists():
         raise AgentError("config.json is missing")
     if not list(folder.glob("*.safetensors")):
@@ -181,7 +180,6 @@ def _added_tokens(documents: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _weight_totals(folder: Path) -> tuple[int, int]:
-    """Return the number of weight tensors, and the total size of their files in bytes."""
     from safetensors import safe_open
 
     tensors = size = 0
@@ -206,7 +204,7 @@ def _check_decoder(model: Any, tokenizer: Any, name: str) -> None:
 
 
 def _set_dropout(config: Any, rate: float) -> None:
-    """Set all dropout rates of a configuration to `rate`, and other training noise to 0."""
+    """Set all dropout rates to `rate`. Set jitter and layer dropout to 0."""
     from transformers import PreTrainedConfig
 
     for name, value in list(vars(config).items()):
@@ -230,7 +228,7 @@ def _check_dropout(model: Any, rate: float, name: str) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Within the context, hide the progress bars and warnings of the transformers library."""
+    """Within the context, hide progress bars and warnings of transformers."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,8 +1,4 @@
-"""Sharded training with torch's FSDP2: each process stores a part of the trunk.
-
-Each decoder layer is a unit. The embeddings, the last norm and the lm_head form the root unit. Outside of gradient
-steps, the trunk is gathered as a whole, or layer by layer in each forward pass.
-"""
+"""Sharded training with torch's FSDP2: each process stores a part of the trunk."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +30,7 @@ def sharding_plugin() -> Any:
 
 
 def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
-    """Return the size in bytes of the trunk weights that a process holds during play."""
+    """Return how many bytes of trunk weights each process holds during play."""
     if not by_layer:
         return sum(parameter.nbytes for parameter in trunk_parameters(model))
     root, layer = unit_bytes(model)
@@ -42,23 +38,22 @@ def gathered_bytes(model: ActorCritic, *, by_layer: bool) -> int:
 
 
 def unit_bytes(model: ActorCritic) -> tuple[int, int]:
-    """Return the size of the root unit and that of the largest layer, in bytes."""
+    """Return the bytes of the trunk without decoder layers, and the bytes of the largest layer."""
     trunk = trunk_parameters(model)
     layers = [sum(p.nbytes for p in layer.parameters() if p in trunk) for layer in _layers(model)]
     return sum(p.nbytes for p in trunk) - sum(layers), max(layers, default=0)
 
 
 def trunk_parameters(model: ActorCritic) -> dict[nn.Parameter, str]:
-    """Return a dict: parameter -> name, for the parameters that are sharded."""
+    """Return a dict: trunk parameter -> name. Heads and adapter are excluded."""
     named = model.named_parameters()
     return {p: name for name, p in named if not name.startswith("heads.") and "lora_" not in name}
 
 
 def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bool = False) -> None:
-    """Shard the trunk of a model in place. All processes must have equal weights.
+    """Shard the trunk in place.
 
-    The heads and the adapter are moved to `device`. If `by_layer`, the trunk is gathered layer by layer outside of
-    gradient steps.
+    The weights must be equal in all processes. If `by_layer` is True, play gathers the weights layer by layer.
     """
     # accelerate's own preparation refuses CPUs and needs a torch optimizer, whose parameters it replaces
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -71,7 +66,7 @@ def shard(model: ActorCritic, plugin: Any, device: torch.device, *, by_layer: bo
         settings["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     for parameter in replicated:
         parameter.data = parameter.data.to(device)
-    for unit in (*_layers(model), model):
+    for unit in (*_layers(model), model):  # the root unit holds the embeddings, the last norm and the lm_head
         to_cast = [parameter for parameter in unit.parameters() if parameter in trunk] if with_masters else []
         for parameter in to_cast:
             parameter.data = parameter.data.float()
@@ -96,7 +91,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def reshard(*models: nn.Module) -> None:
-    """Free the gathered weights. All models but the first keep the weights of their root units."""
+    """Free the gathered decoder layers of all models, and all other gathered weights of `models[0]`."""
     for model in models:
         for unit in _units(model):
             if unit is models[0] or unit is not model:  # gradient steps need the reference policy's lm_head
@@ -105,7 +100,10 @@ def reshard(*models: nn.Module) -> None:
 
 
 def gather_trunk(*models: ActorCritic) -> None:
-    """Gather the trunks until `reshard` is called. All processes must call this together."""
+    """Gather the weights of each trunk. `reshard` frees the gathered weights.
+
+    All processes must call `gather_trunk` together.
+    """
     for model in models:
         units = _units(model)
         for unit in units[:1] if model.gathered_by_layer else units:  # the first one is the root unit
@@ -116,18 +114,16 @@ def gather_trunk(*models: ActorCritic) -> None:
 
 @contextmanager
 def uneven_passes(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
-    """Within the context, the processes can run different numbers of forward passes of `models`.
+    """Let the processes run different numbers of forward passes within the context.
 
-    All processes must enter the context together. If a trunk is gathered by layer, each process joins the passes of the
-    other processes with an input of one token.
-
-    The context yields a function that returns True after a failed pass. The process must then no longer communicate.
+    All processes enter the context together. The yielded function returns whether a pass failed.
     """
     layered = [model for model in models if model.gathered_by_layer]
     passes = [model.hidden_states for model in layered]
     failed = False
 
     def wait_for_turn(model_index: int | None) -> None:
+        # join the passes of other processes with an input of one token
         while (next_index := _next_index(layered, model_index)) != model_index:
             assert next_index is not None
             with torch.no_grad(), layered[next_index].mode(training=False):
@@ -152,7 +148,7 @@ def uneven_passes(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
     finally:
         for model, original_pass in zip(layered, passes, strict=True):
             model.hidden_states = original_pass  # type: ignore[method-assign]
-        if layered and not failed:
+        if layered and not failed:  # after a failed pass, this process must not communicate
             failed = True
             wait_for_turn(None)
             failed = False
@@ -160,33 +156,29 @@ def uneven_passes(*models: ActorCritic) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sharded(*models: ActorCritic) -> Iterator[None]:
-    """Within the context, shard the trunks again for gradient steps.
+    """Shard the trunks for gradient steps within the context.
 
-    All processes must run the same number of passes of the trained model, `models[0]`. Call `gather_trunk` afterwards,
-    but not after an error, because other processes have perhaps ended.
+    All processes must run `models[0]` equally often. After the context, call `gather_trunk`.
     """
     reshard(*models)
     with warnings.catch_warnings():
         # some decoders return a view of their last hidden states, which no caller changes in place
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
-        yield
+        yield  # after an error, other processes have perhaps ended, so `gather_trunk` would wait for them
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Return this process's part of a sharded tensor. Return any other tensor unchanged."""
+    """Return this process's part of a sharded tensor. Return an unsharded tensor unchanged."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return the whole of a sharded tensor on the CPU. Return any other tensor unchanged.
-
-    For a sharded tensor, all processes must call this together.
-    """
+    """Gather a sharded tensor on the CPU (a collective operation). Return an unsharded tensor unchanged."""
     return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tensor:
-    """Clip the norm of all gradients, sharded or not, and return the norm before clipping."""
+    """Clip the total norm of the gradients, and return the norm before clipping."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     shards = [gradient for gradient in gradients if isinstance(gradient, DTensor)]
     if not shards:
@@ -200,7 +192,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> Tenso
 
 
 def _next_index(models: Sequence[ActorCritic], requested: int | None) -> int | None:
-    """Return the smallest index that a process has requested. All processes must call this together."""
+    """Return the smallest index requested in any process, or None. This is a collective operation."""
     requests = torch.zeros(len(models), device=models[0].device)
     if requested is not None:
         requests[requested] = 1

@@ -1,8 +1,4 @@
-"""Runs the trunk on the command tries of many episodes, in few forward passes.
-
-A row of a pass holds the new tokens of a stream, and then the input nodes of its command trie. A node attends only to
-the stream, to its ancestors and to itself (tree attention).
-"""
+"""Runs the trunk on the command tries of many episodes, with tree attention."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +25,7 @@ PASS_OVERHEAD, GPU_PASS_OVERHEAD = 64, 16384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeInput:
-    """One row of a pass: `tokens` that are not in the cache yet, then the input nodes of `trie`."""
+    """Input for one cache row: `tokens`, followed by `trie.input_nodes`."""
 
     row: int
     tokens: Sequence[int]
@@ -40,7 +36,7 @@ class TreeInput:
         return len(self.tokens) + (len(self.trie.input_nodes) if self.trie else 0)
 
     def choice_positions(self) -> list[int]:
-        """Return the position of each branching node, or of the last token if there is no trie."""
+        """Return the index of each branching node in the input. Without a trie, return the last index."""
         root = len(self.tokens) - 1
         if self.trie is None:
             return [root]
@@ -49,9 +45,9 @@ class TreeInput:
 
 
 def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeInput]) -> Tensor:
-    """Run the trunk on all inputs. Return the last hidden states [N, d] at their choice positions.
+    """Run the trunk on all inputs, and append the new tokens to the cache.
 
-    The tokens are appended to the cache. `commit_branches` can append trie nodes afterwards.
+    Return the hidden states [N, d] at all N choice positions.
     """
     states: dict[int, Tensor] = {}
     for group in group_by_length([tree.length for tree in inputs], overhead=pass_overhead(model.device)):
@@ -63,17 +59,16 @@ def forward_trees(model: ActorCritic, cache: RaggedCache, inputs: Sequence[TreeI
 
 
 def pass_overhead(device: torch.device) -> int:
-    """Return the fixed cost of a forward pass, in tokens."""
+    """Return the fixed cost of a forward pass, in tokens of equal computing time."""
     return PASS_OVERHEAD if device.type == "cpu" else GPU_PASS_OVERHEAD
 
 
 def group_by_length(
     lengths: Sequence[int], *, overhead: int = PASS_OVERHEAD, budget: int | None = None
 ) -> list[list[int]]:
-    """Partition the indices of `lengths` into groups of minimum total cost.
+    """Group the indices of `lengths` at minimum total cost.
 
-    The cost of a group is its number of tokens, including padding, plus `overhead`. A group has at most `budget`
-    tokens, or a single member.
+    A group of n lengths costs overhead + n * maximum length. `budget` limits n * maximum length.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     cheapest: list[tuple[int, int]] = [(0, 0)]  # n -> (cost of the n shortest, start of their last group)
@@ -131,14 +126,14 @@ def tree_mask(
     mask_function: Callable[..., Tensor],
     **kwargs: Any,
 ) -> Tensor:
-    """Return the attention mask [R, 1, T, S] for R rows, T queries and S cache positions.
+    """Return the attention mask [R, 1, T, S] of R rows, T queries and S cache positions.
 
     Args:
-        visible: [R, 1, T, S] bool, True where a query may attend to a cache position.
-        positions: [R, T] position of each query in the stream.
-        cache_positions: [R, T] cache position of each query.
+        visible: [R, 1, T, S], True where a query may attend to a cache position.
+        positions: [R, T] position of each query in its stream.
+        cache_positions: [R, T] position of each query in its cache row.
         mask_dtype: data type of an additive mask. If None, the mask is bool.
-        mask_function: hides further positions, such as those outside of a sliding window.
+        mask_function: hides more positions, as a sliding window does.
     """
     if mask_function is not causal_mask_function:  # it needs positions in the stream, not those in the cache
         device, (rows, _, _, length) = visible.device, visible.shape
@@ -150,7 +145,10 @@ def tree_mask(
 
 
 def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]]) -> None:
-    """Append the input nodes of chosen commands to the cache. `chosen` holds pairs (input, command index)."""
+    """Append the trie nodes of the chosen commands to the cache.
+
+    `chosen` contains pairs (input, command index).
+    """
     moves: list[tuple[int, int, int]] = []
     for tree, command in chosen:
         assert tree.trie is not None
@@ -163,7 +161,7 @@ def commit_branches(cache: RaggedCache, chosen: Iterable[tuple[TreeInput, int]])
 
 @torch.no_grad()
 def check_cache(model: ActorCritic) -> None:
-    """Raise `AgentError` if the model's decoder does not work with `RaggedCache` and a command trie."""
+    """Raise AgentError if the decoder does not support `RaggedCache` and command tries."""
     tokens, trie = [0, 1, 1], build_trie(list(itertools.product((0, 1), repeat=4)))  # every vocabulary has two tokens
     try:
         with model.mode(training=False):

@@ -1,7 +1,4 @@
-"""Checks a trunk's configuration before the `transformers` library reads it.
-
-Some keys would make the library run third-party code or download files. Some numbers would exhaust the memory.
-"""
+"""Rejects configurations with which `transformers` would run foreign code, download files or exhaust the memory."""
 
 import dataclasses
 import re
@@ -33,7 +30,7 @@ MAX_LENGTH = 1_000_000
 
 @contextmanager
 def library_errors(message: str) -> Iterator[None]:
-    """Convert errors of libraries to an `AgentError` whose text begins with `message`."""
+    """Within the context, convert a library's error to an AgentError with the prefix `message`."""
     try:
         yield
     except Exception as error:  # damaged data can raise any class
@@ -45,9 +42,9 @@ def library_errors(message: str) -> Iterator[None]:
 
 
 def trunk_config_of(stored: Mapping[str, Any], source: str, *, from_checkpoint: bool) -> Any:
-    """Build a configuration of the `transformers` library from the JSON object `stored`.
+    """Build a transformers configuration from parsed JSON.
 
-    `source` names this object in errors. If `from_checkpoint` is True, the object must not have unknown keys.
+    `source` names the JSON in error messages. If `from_checkpoint` is True, unknown keys are errors.
     """
     from transformers import CONFIG_MAPPING
 
@@ -89,7 +86,7 @@ def _nested_class(cls: Any, key: str, value: Any) -> Any:
 
 
 def known_entries(config: Any) -> dict[str, Any]:
-    """Return those entries of a configuration whose keys the library knows. A checkpoint stores only these."""
+    """Return a configuration as a dict, with only the keys that transformers knows."""
     return _known_entries(type(config), config.to_dict())
 
 
@@ -103,7 +100,7 @@ def _known_entries(cls: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keys(cls: Any) -> set[str]:
-    """Return the keys that the library writes for `cls`, and their older names."""
+    """Return the keys of a configuration class, including older names of keys."""
     names = {field.name for field in dataclasses.fields(cls)} | {"model_type"} | set(cls.attribute_map)
     try:
         return names | set(cls().to_dict())
@@ -126,7 +123,7 @@ def _check_value(key: str, value: Any, source: str) -> None:
 
 
 def check_size(auto_class: Any, config: Any, source: str, tensor_count: int, weight_bytes: int) -> None:
-    """Raise `AgentError` if a configuration describes a far larger model than weights of `weight_bytes` bytes."""
+    """Raise `AgentError` if `config` describes a far larger model than the stored weights."""
     modules = 0
 
     def count_module(*registered: Any) -> None:

@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 from agents.model.logit_transform import LogitTransform
 
 CHUNK = 2**22
-"""Number of logits per chunk. More would exceed the cache of a CPU."""
+"""Number of logits per chunk, small enough for the cache of a CPU."""
 
 RowFunction = Callable[[slice], Tensor]
 """Maps a slice of the N choices to a tensor with one row per choice."""
@@ -21,12 +21,6 @@ class VocabularyTerms(torch.autograd.Function):
     """Log-probability, entropy, KL and expected q of N choices among V tokens.
 
     The backward pass can run only once.
-
-    Let z be the logits, p their softmax, a the chosen token and r the probabilities of the reference policy. With
-    H = -sum p log p and K = sum p log(p / r):
-
-        d log p_a / dz_j = 1(j = a) - p_j             dH / dz_j = -p_j (log p_j + H)
-        dK / dz_j = p_j (log p_j - log r_j - K)       d sum_i p_i q_i / dz_j = p_j (q_j - sum_i p_i q_i)
     """
 
     @staticmethod
@@ -40,9 +34,9 @@ class VocabularyTerms(torch.autograd.Function):
         reference: RowFunction | None,
         q: RowFunction | None,
     ) -> tuple[Tensor, ...]:
-        """Return four tensors [N]: log pi of `chosen`, entropy, KL and expected q.
+        """Return four tensors [N]: log pi(chosen), entropy, KL(pi || pi_ref) and expected q.
 
-        `reference` maps a slice of n choices to log pi_ref [n, V], which is overwritten. `q` maps it to q [n, V].
+        The function `reference` computes log pi_ref.
         """
         columns, ctx.stored, ctx.transform = [], [], transform
         for rows in _chunks(hidden, weight):
@@ -61,6 +55,11 @@ class VocabularyTerms(torch.autograd.Function):
         ctx.save_for_backward(hidden, weight, bias, chosen, *results[1:])
         return results
 
+    # With logits z, p = softmax(z), chosen token a, reference probabilities r, the derivatives by z_j are:
+    # log p_a: 1(j = a) - p_j
+    # H = -sum p log p: -p_j (log p_j + H)
+    # K = sum p log(p / r): p_j (log(p_j / r_j) - K)
+    # E = sum p q: p_j (q_j - E)
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, chosen, entropy, kl, expected_q = ctx.saved_tensors
@@ -96,7 +95,7 @@ def _chunks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
 
 @contextmanager
 def bfloat16_factors(*, enabled: bool) -> Iterator[None]:
-    """Within the context, let torch round the factors of float32 matrix products to bfloat16."""
+    """Within the context, let float32 matrix products use bfloat16 if `enabled` is True."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if enabled else before)
     try:

@@ -1,4 +1,4 @@
-"""Agents without a network: random, human, and the game's walkthrough."""
+"""Agents without a network: random, human and walkthrough."""
 
 import math
 from collections import Counter
@@ -38,7 +38,7 @@ class RandomAgent:
 
 
 class HumanAgent:
-    """Plays the commands that `ask(turn)` returns."""
+    """Calls `ask(turn)` for each command."""
 
     name = "human"
     writes_freely = True
@@ -53,7 +53,7 @@ class HumanAgent:
 
 
 class WalkthroughAgent:
-    """Plays the game's walkthrough. After its end, plays the first of the turn's `policy_commands`."""
+    """Plays the game's walkthrough, and afterwards the commands `info["policy_commands"][0]`."""
 
     name = "walkthrough"
     infos = ("policy_commands",)  # requested from the game

@@ -1,4 +1,4 @@
-"""The record of a finished episode, and its conversion to and from JSON."""
+"""Records of finished episodes."""
 
 import json
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ class Step:
     """One command of an episode.
 
     Attributes:
-        observation: the text before the command.
-        reward: the reward, including reward shaping.
-        score: the game's score after the command.
-        advantage: the advantage, in units of reward. None if no update used the command.
+        observation: text before the command.
+        reward: reward of the command, after reward shaping.
+        score: game score after the command.
+        advantage: advantage of the command. None if no update used the command.
     """
 
     observation: str
@@ -36,11 +36,11 @@ class Episode:
 
     Attributes:
         index: number of the episode, unique in a run.
-        game: canonical name of the game.
-        score: final score in game points, without reward shaping.
+        game: name of the game.
+        score: final game score, without reward shaping.
         won: None if the game does not report wins.
         truncated: whether the turn limit or an error ended the episode.
-        moves: number of turns that the game has counted.
+        moves: number of turns counted by the game.
     """
 
     index: int
@@ -59,12 +59,12 @@ class Episode:
 
     @property
     def reward(self) -> float:
-        """The undiscounted sum of the shaped rewards."""
+        """Undiscounted sum of the shaped rewards."""
         return sum(step.reward for step in self.steps)
 
     @property
     def with_expert(self) -> bool:
-        """Whether an expert played some of the turns."""
+        """Whether an expert played at least one turn."""
         return any(step.decision.by_expert for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Episode:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Convert the result of `to_json` to an episode. Raise `AgentError` for invalid data."""
+        """Build an episode from a dict that `to_json` returned. Raise AgentError for invalid data."""
         import pydantic
 
         try:
@@ -96,10 +96,8 @@ class Episode:
 
 
 def wins(episodes: Sequence[Episode], more_episodes: Sequence[Episode] = ()) -> list[bool]:
-    """Return whether each episode was won. Episodes of games that do not report wins are left out.
-
-    A game reports wins if `won` is not None in an episode of `episodes` or `more_episodes`.
-    """
+    """For each episode of a game that reports wins, return whether the episode was won."""
+    # a game reports wins if `won` is not None in one of its episodes
     games = {e.game.partition("?")[0] for e in (*episodes, *more_episodes) if e.won is not None} - WITHOUT_WINS
     return [bool(e.won) for e in episodes if e.game.partition("?")[0] in games]
 

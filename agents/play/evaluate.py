@@ -1,7 +1,4 @@
-"""Evaluates agents, with 95% confidence intervals.
-
-The intervals are bootstraps over episodes. They do not cover the variation between training seeds.
-"""
+"""Evaluates agents."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,13 +14,13 @@ from agents.play.runner import EpisodeRunner
 from agents.play.text_measures import text_measures
 from agents.protocol import Agent
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # the intervals do not include the variance between training seeds
 RESAMPLES = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean and, if it is known, its confidence interval."""
+    """A mean and its 95% confidence interval. Unknown bounds are None."""
 
     value: float
     low: float | None
@@ -32,7 +29,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelResult:
-    """The results of an agent at one level. `Evaluation` describes the fields."""
+    """Results of an agent at one level."""
 
     level: int
     episodes: int
@@ -43,17 +40,18 @@ class LevelResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The results of an agent on a set of games. A quantity that is not defined is None.
+    """Results of an agent on a set of games. Undefined values are None.
 
     Attributes:
-        success_rate: fraction of won episodes (see `wins`).
+        success_rate: fraction of won episodes.
         normalized_score: final score divided by the maximum score.
-        steps, steps_to_win: number of commands per episode, and per won episode.
-        entropy: entropy of the policy in nats, averaged over turns.
-        bonus_share: fraction of the commands that begin with `bonus_command`.
-        texts: `reward`, `tokens`, `token_entropy` (nats per token) and the results of `text_measures`.
-        trained_on: number of these games on which the agent was trained.
-        reward: sum of an episode's rewards, in games without a maximum score.
+        steps: number of commands per episode.
+        steps_to_win: number of commands per won episode.
+        entropy: mean entropy of the policy at a turn, in nats.
+        bonus_share: fraction of the commands that begin with the bonus command.
+        texts: reward, length, entropy and diversity of generated texts.
+        trained_on: number of evaluated games that the agent was trained on.
+        reward: sum of rewards per episode, for games without a maximum score.
     """
 
     agent: str
@@ -103,10 +101,7 @@ def summarize(
 def by_level(
     episodes: Sequence[Episode], level_of: Mapping[str, int | None], more_episodes: Sequence[Episode], *, seed: int
 ) -> tuple[LevelResult, ...]:
-    """Return the results at each level, lowest level first, or () if there are fewer than two levels.
-
-    `more_episodes` is an argument of `wins`.
-    """
+    """Return the results at each level, lowest level first. Return () for fewer than two levels."""
     episodes_by_level: dict[int, list[Episode]] = {}
     for episode in episodes:
         if (level := level_of.get(episode.game)) is not None:
@@ -130,7 +125,6 @@ def by_level(
 def _text_estimates(
     episodes: Sequence[Episode], mean: Callable[[Sequence[float]], Estimate | None]
 ) -> dict[str, Estimate] | None:
-    """Return the value of `Evaluation.texts`, or None if the agent wrote no text."""
     decisions = [step.decision for episode in episodes for step in episode.steps if step.decision.tokens]
     if not decisions:
         return None
@@ -157,7 +151,7 @@ def evaluate(
     bonus_command: str = "",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Play episodes and summarize them. With equal arguments, all agents play the same games with the same seeds."""
+    """Play episodes, and return a summary. Every agent plays the same games with the same seeds."""
     played: list[Episode] = []
     infos = getattr(agent, "infos", ())
     with EpisodeRunner(
@@ -174,14 +168,14 @@ def evaluate(
 
 
 def evenly_spaced(specs: Sequence[Game], count: int) -> Sequence[Game]:
-    """Return `count` evenly spaced elements of `specs`, or all elements if there are fewer."""
+    """Return `count` evenly spaced elements of `specs`, or all elements if `count` is too large."""
     if 0 < count < len(specs):
         return [specs[index * len(specs) // count] for index in range(count)]
     return specs
 
 
 def wilson(won: Sequence[bool]) -> Estimate:
-    """Return the win rate and Wilson's score interval. `won` must not be empty."""
+    """Return the win rate with a Wilson score interval. `won` must not be empty."""
     from scipy.stats import binomtest
 
     interval = binomtest(sum(won), len(won)).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
@@ -189,7 +183,7 @@ def wilson(won: Sequence[bool]) -> Estimate:
 
 
 def estimate(values: Sequence[float], *, unit: bool = False, seed: int = 0) -> Estimate | None:
-    """Return the mean and its confidence interval. Set `unit` for values in the unit interval [0, 1]."""
+    """Return the mean with a confidence interval. Set `unit` if all values lie in [0, 1]."""
     if not values:
         return None
     sample = np.asarray(values, dtype=np.float64)

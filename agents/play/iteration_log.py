@@ -1,4 +1,4 @@
-"""Reads logs of training runs, which are JSON Lines files. Iterations count from 0."""
+"""Reads the logs of training runs. Iterations count from 0."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,7 +10,7 @@ from games.untrusted_files import as_object, is_present, parse_json, read_lines,
 
 
 class LogLine(NamedTuple):
-    """One line of a log. `location` names the file and the line. `row` is the parsed `text`."""
+    """A line of a log. `location` names the file and the line. `row` is the parsed `text`."""
 
     location: str
     iteration: int
@@ -19,7 +19,7 @@ class LogLine(NamedTuple):
 
 
 def read_log(path: Path, *, allow_incomplete: bool = False) -> Iterator[LogLine]:
-    """Yield the lines of a log. With `allow_incomplete`, leave out an incomplete last line."""
+    """Yield the lines of a log. `allow_incomplete` skips an incomplete last line."""
     for location, text in read_lines(path, complete=not allow_incomplete, error=AgentError):
         if not text.endswith("\n"):
             return
@@ -36,10 +36,7 @@ def parse_line(location: str, text: str) -> LogLine:
 
 
 def checked_lines(lines: Iterable[LogLine], path: Path, *, lines_per_iteration: int | None = None) -> Iterator[LogLine]:
-    """Yield `lines`. Raise `AgentError` if a line is missing, repeated or out of order.
-
-    Each iteration must have `lines_per_iteration` lines or, by default, as many lines as the first iteration.
-    """
+    """Yield `lines`. Raise `AgentError` if a line is missing, repeated or out of order."""
     order = IterationOrder(path, lines_per_iteration)
     for line in lines:
         order.add(line.location, line.iteration)
@@ -48,7 +45,7 @@ def checked_lines(lines: Iterable[LogLine], path: Path, *, lines_per_iteration: 
 
 
 class IterationOrder:
-    """Checks the order of log lines (see `checked_lines`)."""
+    """Checks that no log line is missing, repeated or out of order."""
 
     def __init__(self, path: Path, lines_per_iteration: int | None = None) -> None:
         self._path, self._lines_per_iteration = path, lines_per_iteration
@@ -64,7 +61,7 @@ class IterationOrder:
         self._counts[-1] += 1
 
     def finish(self) -> None:
-        """Check the number of lines of the last iteration."""
+        """Check the number of lines in the last iteration."""
         if not self._counts:
             return
         last, count, expected = len(self._counts) - 1, self._counts[-1], self._lines_per_iteration or self._counts[0]

@@ -1,4 +1,4 @@
-"""An episode in progress: its environment, next turn and steps."""
+"""An episode in progress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,10 +25,7 @@ class Game(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(EpisodeEnd):
-    """A command and the game's response. `turn` is the turn before the command.
-
-    Errors with the same cause have the same `error_kind`.
-    """
+    """A decision of the agent at `turn`, and the game's response."""
 
     turn: Turn
     decision: Decision
@@ -39,7 +36,7 @@ class StepEvent(EpisodeEnd):
 
 @dataclass(slots=True, kw_only=True)
 class LiveEpisode:
-    """An episode in progress. `turn` is the agent's next turn."""
+    """An episode in progress. `turn` is the next turn."""
 
     env: Env
     seed: int
@@ -48,9 +45,9 @@ class LiveEpisode:
     score: float = 0.0
 
     def step(self, decision: Decision, *, needs_commands: bool = True) -> StepEvent:
-        """Play a command and record the step. A `GameError` truncates the episode.
+        """Play a command, and record the step.
 
-        With `needs_commands`, the game must always offer admissible commands.
+        A GameError truncates the episode. A FatalGameError is not caught.
         """
         turn, info, error = self.turn, dict[str, Any](), None
         try:
@@ -88,14 +85,14 @@ class LiveEpisode:
         )
 
     def add_score(self, event: StepEvent, score: float, *, scale: float) -> StepEvent:
-        """Add `score` to the score of the last step, and `scale * score` to its reward."""
+        """Add `score` to the score of the last step, and `scale * score` to the reward."""
         self.score += score
         reward = event.reward + scale * score
         self.steps[-1] = replace(self.steps[-1], reward=reward, score=self.score)
         return replace(event, reward=reward, score=self.score)
 
     def to_episode(self, event: StepEvent) -> Episode:
-        """Return the record of this episode. `event` must be its last event."""
+        """Return the finished episode, whose last event is `event`."""
         max_score = event.info.get("max_score", event.turn.info.get("max_score"))
         won = event.info.get("won", event.turn.info.get("won", False))  # the info is empty after an error
         return Episode(

@@ -40,13 +40,13 @@ def command_shares(episodes: Sequence[Episode], prefix: str) -> list[float]:
 
 
 def strategy_shares(names: Sequence[str], counts: Counter[str | None]) -> Metrics:
-    """Return a metric "share_NAME" for each strategy. `counts` holds the number of commands of each strategy."""
+    """Return a dict: "share_NAME" -> fraction of commands with the strategy NAME."""
     total = max(1, sum(counts[name] for name in names))
     return {f"share_{name}": counts[name] / total for name in names}
 
 
 def strategies_of(spec: Game) -> tuple[str, ...]:
-    """Return the names of the strategies of a game, or () if it has none."""
+    """Return the names of a game's strategies, or () without strategies."""
     env = spec.make()
     env.close()
     with code_errors(f"{spec.name}: expected an attribute,"):

@@ -1,4 +1,4 @@
-"""The episode runner, which plays several episodes at once with one agent."""
+"""Plays several episodes at once with one agent."""
 
 import threading
 from collections import OrderedDict
@@ -22,17 +22,18 @@ IDLE_PROCESSES = 16  # the same for environments in child processes, which need 
 
 
 class EpisodeRunner:
-    """Plays episodes of the games in `specs`. Use it in a `with` block, or call `close()` at the end.
-
-    Episode i belongs to group g = i // group_size. It plays `specs[g % len(specs)]` with a seed from
-    `SeedSequence([seed, g])`.
+    """Plays several episodes at once. Call `close()` at the end, or use a `with` block.
 
     Args:
-        parallel: maximum number of live episodes.
-        max_turns: turn limit. If None, the game's own limit applies.
+        specs: games, in the order of play.
+        seed: episode i resets its game with a seed from `SeedSequence([seed, i // group_size])`.
+        parallel: maximum number of episodes in progress.
+        max_turns: turn limit. If None, each game has its own limit.
         shaping: keyword arguments of `games.shape`.
-        infos: keys of optional info entries to request, such as "policy_commands".
-        advice: end of the error message if the agent needs admissible commands, but the game offers none.
+        infos: optional keys of the info dict to request, such as "policy_commands".
+        first_episode: number of the first episode.
+        group_size: number of consecutive episodes with the same game and seed.
+        advice: hint in the error message for a game without admissible commands.
     """
 
     def __init__(
@@ -66,10 +67,9 @@ class EpisodeRunner:
     def play(
         self, agent: Agent, episodes: int, on_step: Callable[[StepEvent], None] | None = None
     ) -> Generator[Episode, None, None]:
-        """Yield finished episodes in the order in which they end.
+        """Yield finished episodes. A GameError ends only one episode.
 
-        A `GameError` ends the episode that raised it. An episode that cannot start is replaced by the next episode. Too
-        many failed episodes in a row raise `FatalGameError`.
+        Raise FatalGameError after too many consecutive failures.
         """
         live: dict[int, LiveEpisode] = {}
         needs_commands = not getattr(agent, "writes_freely", False)
@@ -84,7 +84,7 @@ class EpisodeRunner:
                 episode.env.close()
 
     def close(self) -> None:
-        """Close the idle environments and end the threads."""
+        """Close idle environments and stop the threads."""
         while self._idle:
             self._idle.popitem()[1][1].close()
         if self._pool is not None:
@@ -104,7 +104,7 @@ class EpisodeRunner:
         *,
         needs_commands: bool,
     ) -> list[Episode]:
-        """Play one command in every live episode. Remove the ended episodes from `live`, and return them."""
+        """Play one command in each live episode. Move finished episodes from `live` to the returned list."""
         decisions = agent.act([episode.turn for episode in live.values()])
         if len(decisions) != len(live):
             raise TypeError(f"{agent.name} got {len(live)} turns, but returned {len(decisions)} decisions")
@@ -128,7 +128,6 @@ class EpisodeRunner:
         return finished
 
     def _add_model_rewards(self, live: Sequence[LiveEpisode], events: list[StepEvent]) -> list[StepEvent]:
-        """Return the events of a turn with the rewards that a model must compute."""
         by_reward: dict[str, list[int]] = {}
         for index, event in enumerate(events):
             if "unscored" in event.info:  # the name of a reward that needs a model
@@ -143,7 +142,6 @@ class EpisodeRunner:
         return events
 
     def _results(self, calls: Sequence[Callable[[], T]]) -> Iterable[T]:
-        """Return the results of the calls. Games in child processes run the calls at the same time."""
         if self._pool is None:
             return (call() for call in calls)
         futures = [self._pool.submit(call) for call in calls]
@@ -151,7 +149,7 @@ class EpisodeRunner:
         return (future.result() for future in futures)
 
     def _fill(self, live: dict[int, LiveEpisode], limit: int, *, needs_commands: bool) -> int:
-        """Start up to `limit` episodes, so that at most `parallel` are live. Return the number of started episodes."""
+        """Start at most `limit` episodes in free slots. Return the number of started episodes."""
         started = 0
         while free := [slot for slot in range(self.parallel) if slot not in live][: limit - started]:
             calls = [
@@ -171,7 +169,7 @@ class EpisodeRunner:
         return started
 
     def _start(self, slot: int, index: int, *, needs_commands: bool) -> LiveEpisode | games.GameError:
-        """Start an episode. Return the error if only this episode fails."""
+        """Start an episode, or return an error that affects only this episode."""
         seed = int(np.random.SeedSequence([self.seed, index // self.group_size]).generate_state(1)[0])
         spec = self._spec(index)
         continuation = self.continuations.get(str(slot), {})
@@ -209,7 +207,7 @@ class EpisodeRunner:
         return self.specs[episode // self.group_size % len(self.specs)]
 
     def _release(self, slot: int, env: Env, event: StepEvent) -> None:
-        """Store the environment for a later episode. After an error, close it instead."""
+        """Keep the environment for a later episode. After an error, close the environment."""
         if event.error is not None:
             env.close()
             return

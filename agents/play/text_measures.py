@@ -11,14 +11,14 @@ WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word or a punctuation mark
 
 
 def text_measures(texts: Sequence[str]) -> dict[str, float]:
-    """Return measures of the diversity of texts. All except `words` range from 0 to 1.
+    """Return measures of the diversity of texts.
 
-    * distinct_1: number of different words, divided by the number of words (Li et al., 2016)
-    * distinct_2: number of different pairs of adjacent words, divided by the number of pairs
-    * self_bleu: result of `self_bleu` (Zhu et al., 2018)
+    * distinct_1: number of distinct words divided by the number of words (Li et al., 2016)
+    * distinct_2: number of distinct word pairs divided by the number of word pairs
+    * self_bleu: mean BLEU-4 of each text, with all other texts as references, 0 to 1 (Zhu et al., 2018)
     * repeated: fraction of the texts that equal an earlier text
     * commonest_word: fraction of the words that equal the most common word
-    * commonest_opening: fraction of the texts that begin with the most common pair of first words
+    * commonest_opening: fraction of the texts that share the most common first two words
     * words: mean number of words per text
     """
     tokenized = [WORD.findall(text.casefold()) for text in texts]
@@ -35,7 +35,7 @@ def text_measures(texts: Sequence[str]) -> dict[str, float]:
 
 
 def self_bleu(texts: Sequence[str]) -> float:
-    """Return the mean BLEU-4 of the texts, from 0 to 1. A text's references are the other texts."""
+    """Return the mean BLEU-4 of each text, with all other texts as references, from 0 to 1."""
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:

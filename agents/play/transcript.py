@@ -16,9 +16,9 @@ NAME = "transcripts.jsonl"  # in the folder of a run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An episode, and the iteration in which it was played. Iterations count from 0.
+    """An episode in a transcript.
 
-    The iteration has no meaning unless a training run played the episode (`of_run`).
+    `iteration` counts from 0. Ignore the iteration if `of_run` is False.
     """
 
     iteration: int
@@ -27,25 +27,25 @@ class Entry:
 
     @property
     def location(self) -> str:
-        """The location for messages, such as "iteration 3, episode 40". Here, iterations count from 1."""
+        """A text such as "iteration 3, episode 40". Iterations count from 1."""
         iteration = f"iteration {self.iteration + 1}, " if self.of_run else ""
         return f"{iteration}episode {self.episode.index}"
 
 
 def is_of_run(path: Path) -> bool:
-    """Return False if the transcript is in a folder that belongs to no training run."""
+    """Return whether a training run may have written the transcript."""
     return path.name != NAME or not path.exists() or (path.parent / "settings.json").exists()
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Append entries to a transcript file, or create it. If writing fails, the file is unchanged."""
+    """Append entries to a transcript. After an error, the file is unchanged."""
     append_rows(path, ({"iteration": entry.iteration, "episode": entry.episode.to_json()} for entry in entries))
 
 
 def recorder(folder: Path) -> Callable[[Episode], None]:
-    """Return a function that appends an episode to a new transcript.
+    """Return a function that appends episodes to a new transcript in `folder`.
 
-    Raise `AgentError` if `folder` already has a transcript.
+    Raise AgentError if the transcript exists.
     """
     path, created = folder / NAME, False
     exists_error = AgentError(f"{path} already exists; choose another folder")
@@ -70,13 +70,13 @@ def recorder(folder: Path) -> Callable[[Episode], None]:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield all entries of a transcript. Raise `AgentError` if the file is missing or damaged."""
+    """Yield the entries of a transcript. Raise `AgentError` if the file is missing or damaged."""
     check_present(path)
     yield from map(parse_entry, checked_lines(read_log(path), path))
 
 
 def check_present(path: Path, *, expected: str = "the folder of a run, or a transcript file") -> None:
-    """Raise `AgentError` if a transcript is missing, or if its run plays no episodes."""
+    """Raise `AgentError` if a transcript is missing."""
     if path.name == NAME and episodes_per_process(path.parent) == 0:
         reason = "the run was trained on recorded play (--data) and played no episodes"
         raise AgentError(f"{path.parent} has no transcript: {reason}; name the recorded play instead")

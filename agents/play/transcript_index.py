@@ -1,4 +1,4 @@
-"""An index of a transcript: a summary of each episode, made without reading its texts."""
+"""An index of the episodes in a transcript."""
 
 import codecs
 from collections.abc import Iterator
@@ -19,12 +19,13 @@ from games.untrusted_files import decode, first_error, read_raw_lines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRow:
-    """A summary of an episode, and the position of its line in the transcript.
+    """A summary of an episode in a transcript.
 
     Attributes:
         number: line number, counted from 1.
-        offset, end: the line consists of the bytes `offset` to `end - 1` of the file.
-        iteration: iteration that played the episode, counted from 0.
+        offset: byte at which the line starts.
+        end: byte after the end of the line.
+        iteration: iteration of the run, counted from 0.
     """
 
     path: Path
@@ -56,13 +57,13 @@ class EpisodeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeFilter:
-    """Conditions that select episodes. A condition that is None or False matches all episodes.
+    """Conditions that select episodes. None and False select all episodes.
 
     Attributes:
-        lost: only episodes that were not won.
-        game: part of the game's name, as users type it. Case is ignored.
-        exact_game: the game's canonical name.
-        iteration: iteration that played the episode, counted from 1.
+        lost: select only episodes that were not won.
+        game: part of the game's displayed name. Case is ignored.
+        exact_game: complete name of the game.
+        iteration: iteration of the run, counted from 1.
         text: part of an observation or a command. Case is ignored.
     """
 
@@ -76,7 +77,7 @@ class EpisodeFilter:
     text: str | None = None
 
     def accepts(self, row: EpisodeRow) -> bool:
-        """Return whether an episode meets all conditions. Checking `text` reads the transcript."""
+        """Return whether an episode meets all conditions."""
         return (
             not ((self.won and not row.won) or (self.lost and row.won))
             and (self.game is None or self.game.casefold() in readable(row.game).casefold())
@@ -89,16 +90,16 @@ class EpisodeFilter:
 
 
 class TranscriptIndex:
-    """Reads the rows of a transcript. Another process may append to the file meanwhile."""
+    """Reads a transcript, even while another process is writing the file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._order = path, IterationOrder(path)
         self._offset = self._lines = self._inode = 0
 
     def read(self, *, growing: bool = False) -> Iterator[EpisodeRow]:
-        """Yield one row for each line that earlier calls have not read.
+        """Yield one row for each new line.
 
-        With `growing`, the file may be missing, and its last line may be incomplete.
+        `growing` allows a missing file and an incomplete last line.
         """
         if growing and not self.path.is_file():
             return
@@ -129,7 +130,7 @@ class TranscriptIndex:
             self._order.finish()
 
     def is_replaced(self) -> bool:
-        """Return whether the file was replaced or shortened after the last call of `read`."""
+        """Return whether the file was replaced or shortened since the last call of `read`."""
         if not self._lines or not self.path.is_file():
             return False
         status = self.path.stat()
@@ -137,7 +138,7 @@ class TranscriptIndex:
 
 
 def read_episode(row: EpisodeRow) -> Entry:
-    """Read the episode of a row. Raise `AgentError` if the line has changed."""
+    """Read a row's episode from the transcript. Raise AgentError if the line has changed."""
     entry = parse_entry(parse_line(row.location, decode(_line(row), row.location, AgentError)))
     if (entry.iteration, entry.episode.index) != (row.iteration, row.index):
         raise AgentError(f"{row.location} has changed; open the transcript again")
@@ -145,7 +146,7 @@ def read_episode(row: EpisodeRow) -> Entry:
 
 
 def contains(row: EpisodeRow, text: str) -> bool:
-    """Return whether `text` occurs in an observation or a command. Case is ignored."""
+    """Return whether an observation or a command contains `text`, ignoring case."""
     episode = _parse(_LineOfTexts, row.location, _line(row))["episode"]
     texts = (part for step in episode["steps"] for part in (step["observation"], step["decision"]["command"]))
     query = text.casefold()

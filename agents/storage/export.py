@@ -1,4 +1,4 @@
-"""Export an agent as a plain model of the `transformers` library (docs/how-to/export.md)."""
+"""Exports an agent as a model of the `transformers` library."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,8 @@ from agents.language_model.free_generation import text_ends
 from agents.model.actor_critic import ActorCritic
 from agents.model.pretrained import trunk_source, without_bars
 from agents.protocol import AgentError
-from agents.storage.checkpoint import STATE, load_model, newest, read_json, verify
+from agents.storage.checkpoint import load_model
+from agents.storage.checkpoint_files import STATE, newest, read_json, verify
 from agents.storage.model_card import model_card
 from agents.storage.schema import HeadsFile
 from games.files import atomic_folder, exclusive
@@ -22,10 +23,7 @@ MAX_NEW_TOKENS = 16  # default maximum length of a generated text, in tokens, as
 
 
 def export_agent(source: Path, target: Path, *, adapter: bool = False) -> dict[str, Any]:
-    """Export the agent in `source`, a checkpoint or a run, to the new folder `target`.
-
-    If `adapter` is true, write only the LoRA adapter of the trunk. Raise `AgentError` if `target` exists.
-    """
+    """Export a run or a checkpoint to a new folder. If `adapter` is True, leave out the base model."""
     checkpoint = newest(source)
     with exclusive(target.parent, target.name):
         if os.path.lexists(target):
@@ -64,7 +62,6 @@ def _describe_heads(model: ActorCritic, config: ModelConfig) -> HeadsFile:
 
 
 def _save_trunk(model: ActorCritic, tokenizer: Any, folder: Path, base_model: str | None) -> None:
-    """Save the trunk. If `base_model` is a name, save only the LoRA adapter."""
     from transformers import GenerationConfig
 
     sampling = GenerationConfig(

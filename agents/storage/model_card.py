@@ -21,7 +21,7 @@ BODY = "F.gelu(linear(f'{head}.body.0', h), approximate='tanh')"
 
 
 def model_card(metadata: Mapping[str, Any], state: Mapping[str, Any], heads: HeadsFile, base_model: str | None) -> str:
-    """Return the model card. `metadata` is the content of `agent.json`, and `state` is the content of `state.json`."""
+    """Return the model card. `metadata` comes from `agent.json`, and `state` comes from `state.json`."""
     trunk = metadata["model"]["trunk"]
     sections = [
         _front_matter(trunk, base_model),

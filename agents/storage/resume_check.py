@@ -1,4 +1,4 @@
-"""Read and check the data that a resumed run needs."""
+"""Checks that a run can be resumed, and reads its training state."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import NamedTuple
 from actde.config import option
 from agents.config import BudgetConfig, TrainConfig
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, FOLDER, STATE, TRAINING, WEIGHTS, read_json, read_stored, verify
+from agents.storage.checkpoint import read_stored
+from agents.storage.checkpoint_files import AGENT, FOLDER, STATE, TRAINING, WEIGHTS, read_json, verify
 from agents.storage.run_folder import CHANGEABLE, SETTINGS, parse_config
 from agents.storage.schema import TrainingState
 from agents.storage.tensor_files import StoredTensor
@@ -17,18 +18,18 @@ from games.untrusted_files import validated
 
 
 class StoredTraining(NamedTuple):
-    """The training state in a checkpoint.
-
-    `tensors` holds the state of the optimizer and of the random number generators.
-    """
+    """The training state in a checkpoint."""
 
     state: TrainingState
     weights: dict[str, StoredTensor]
-    tensors: dict[str, StoredTensor]
+    tensors: dict[str, StoredTensor]  # states of the torch optimizer and of the random number generators
 
 
 def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
-    """Read the training state in a checkpoint. Raise `AgentError` if it is damaged or does not fit `config`."""
+    """Read a checkpoint's training state.
+
+    Raise AgentError if the checkpoint is damaged or does not fit `config`.
+    """
     metadata = verify(folder)
     stored_settings = parse_config(metadata.get("made_by", {}), folder / AGENT).flat()
     for name, value in config.flat().items():
@@ -42,7 +43,7 @@ def read_training(folder: Path, config: TrainConfig) -> StoredTraining:
 
 
 def excess_iterations(path: Path, iterations: int, budget: BudgetConfig) -> str | None:
-    """Return an error message if a run has finished more iterations than its budget allows."""
+    """Return an error message if a run has finished more iterations than `budget` allows."""
     if iterations <= budget.iterations:
         return None
     expected = f"expected --iterations {iterations} or more, got {budget.iterations}"
@@ -50,17 +51,14 @@ def excess_iterations(path: Path, iterations: int, budget: BudgetConfig) -> str 
 
 
 def changed_input(path: Path, iterations: int, specs: Iterable[GameSpec]) -> str | None:
-    """Return an error message if a game file has changed since the checkpoint. A moved file counts as unchanged.
-
-    Return None if the checkpoint has no readable hashes.
-    """
+    """Return an error message if a game file has changed since the checkpoint."""
     try:
         stored = read_json(path / FOLDER / f"{iterations:06d}" / STATE).get("input_files") if iterations else None
     except AgentError:
         stored = None
     if not isinstance(stored, dict):
         return None
-    hashes = input_digests(specs)
+    hashes = input_digests(specs)  # so a moved file counts as unchanged
     lost = {Path(name).name for name, digest in stored.items() if digest not in hashes.values()}
     new = {Path(name).name for name, digest in hashes.items() if digest not in stored.values()}
     if not (file_names := sorted(lost & new or new | lost)):
@@ -72,7 +70,7 @@ def changed_input(path: Path, iterations: int, specs: Iterable[GameSpec]) -> str
 
 
 def check_resumed(path: Path, iterations: int, specs: Iterable[GameSpec], budget: BudgetConfig) -> None:
-    """Raise `AgentError` if a run has exceeded `budget` or if its game files have changed."""
+    """Raise AgentError if a run has exceeded `budget` or if a game file has changed."""
     if excess := excess_iterations(path, iterations, budget):
         raise AgentError(excess)
     if changed := changed_input(path, iterations, specs):

@@ -1,7 +1,4 @@
-"""The folder of a training run. docs/reference/files.md lists its files.
-
-Metrics and transcripts count iterations from 0. Probes and checkpoints count finished iterations.
-"""
+"""The folder of a training run."""
 
 import math
 import shutil
@@ -16,7 +13,7 @@ from agents.config import TrainConfig, flatten
 from agents.play import transcript
 from agents.play.iteration_log import LogLine, checked_lines, read_log
 from agents.protocol import AgentError
-from agents.storage.checkpoint import BEST, FOLDER, INITIAL, read_json
+from agents.storage.checkpoint_files import BEST, FOLDER, INITIAL, read_json
 from games.errors import noticing_changes
 from games.files import (
     LOCK,
@@ -44,10 +41,7 @@ class ProcessesError(AgentError):
 
 
 class RunFolder:
-    """The folder of a new or resumed run. The constructor writes nothing.
-
-    Raise `AgentError` if the folder of a new run is not empty, or if a resumed run was started with other settings.
-    """
+    """The folder of a new or resumed run. The constructor only checks the folder."""
 
     def __init__(self, path: Path, config: TrainConfig, *, resume: bool) -> None:
         self.path, self._config, self._resume = path, config, resume
@@ -60,7 +54,10 @@ class RunFolder:
             raise AgentError(f"{changed}; resume with the same settings, or start another run")
 
     def lock(self) -> None:
-        """Lock the folder and remove leftovers of killed processes. Raise `AgentError` if it is already locked."""
+        """Lock the folder, and delete temporary files of killed processes.
+
+        Raise AgentError if the folder is already locked.
+        """
         try:
             self._lock.acquire(blocking=False)
         except TimeoutError:
@@ -83,7 +80,7 @@ class RunFolder:
             self.unlock()
 
     def create(self) -> None:
-        """Create the folder, lock it, and write the settings. The caller must unlock the folder."""
+        """Create and lock the folder, and write the settings. The caller must call `unlock`."""
         create_folder(self.path)
         self.lock()
         if not self._resume:  # another process may have created a run since the constructor
@@ -92,7 +89,7 @@ class RunFolder:
         (self.path / DIVERGED).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Delete the files of a new run. The files of a resumed run are kept."""
+        """Delete the files of a new run. Do nothing for a resumed run."""
         if self._resume:
             return
         for name in (TENSORBOARD, WANDB, INITIAL, BEST, FOLDER):
@@ -116,19 +113,19 @@ class RunFolder:
         return self.path / FOLDER / f"{iteration:06d}"
 
     def sync(self) -> None:
-        """Flush the logs to the disk. No checkpoint may be newer than the logs."""
+        """Flush the logs to disk. Call `sync` before saving a checkpoint."""
         for name in (METRICS, transcript.NAME, PROBES):
             if (self.path / name).is_file():
                 sync(self.path / name)
 
     def all_checkpoints(self) -> list[Path]:
-        """Return the run's checkpoints, newest first. Some may be damaged."""
+        """Return the run's checkpoints, newest first, including damaged checkpoints."""
         return sorted((self.path / FOLDER).glob("[0-9]*"), reverse=True)
 
     def load_newest(self, folders: Sequence[Path], load: Callable[[Path], None]) -> dict[Path, str]:
-        """Load the first folder that is not damaged. Return a dict: damaged folder -> error message.
+        """Call `load` with one folder after another until a call succeeds.
 
-        `load` must raise `AgentError` or `OptimizerError` for a damaged folder. A `ProcessesError` is not caught.
+        Return a dict: damaged folder -> error message.
         """
         errors: dict[Path, str] = {}
         for folder in folders:
@@ -145,7 +142,7 @@ class RunFolder:
         return errors
 
     def set_aside(self, errors: Mapping[Path, str]) -> list[str]:
-        """Rename damaged checkpoints and return one message for each."""
+        """Rename the damaged checkpoints in `errors`. Return one message per checkpoint."""
         messages = []
         for folder, error in errors.items():
             target = folder.with_name(f"damaged-{folder.name}")
@@ -160,7 +157,7 @@ class RunFolder:
             shutil.rmtree(old)
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        """Append one line to metrics.jsonl. NaN and infinity are written as null."""
+        """Append a line to metrics.jsonl. NaN and infinity become null."""
         _append(self.path / METRICS, metrics)
 
     def log_probe(self, iteration: int, row: Mapping[str, Any]) -> None:
@@ -174,10 +171,9 @@ class RunFolder:
         return (path := self.path / PROBES).is_file() and any(line.iteration == iteration for line in read_log(path))
 
     def truncate(self, iteration: int, totals: Mapping[str, float]) -> None:
-        """Delete all metrics, transcripts and probes after the first `iteration` iterations.
+        """Delete all log lines after the first `iteration` iterations.
 
-        `totals` holds the expected last values of some metrics. If a value differs or a line is damaged, raise
-        `AgentError` and delete nothing.
+        Raise AgentError if the last remaining line of metrics differs from `totals`.
         """
         # iterations are counted from 0, but a probe is named by the number of finished iterations
         metrics = _lines_before(self.path / METRICS, iteration, lines_per_iteration=1)
@@ -198,14 +194,14 @@ class RunFolder:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read the configuration of a run. Raise `AgentError` if it is missing or damaged."""
+    """Read the configuration of a run. Raise AgentError if the settings file is missing or damaged."""
     if not is_present(path / SETTINGS):
         raise AgentError(f"{path} holds no run: {EXPECTED}")
     return parse_config(read_json(path / SETTINGS), path / SETTINGS)
 
 
 def parse_config(groups: Mapping[str, Any], source: Path) -> TrainConfig:
-    """Parse the content of a settings file. `source` names the file in errors."""
+    """Parse the content of a settings file. `source` names the file in error messages."""
     try:
         return TrainConfig.from_flat(flatten(groups))
     except ConfigError as error:
@@ -222,10 +218,10 @@ def changed_setting(path: Path, config: TrainConfig) -> str | None:
 
 
 def read_metrics(path: Path, name: str = METRICS, *, allow_incomplete: bool = False) -> list[dict[str, Any]]:
-    """Read the metrics or the probes of a run. Return one dict per line.
+    """Return one dict per line of a run's metrics or probes.
 
-    Raise `AgentError` if the file is missing, empty or damaged. If `allow_incomplete` is true, the file may be
-    missing, empty or cut off.
+    Raise `AgentError` if the file is missing, empty or damaged. `allow_incomplete` allows a missing or empty file and
+    an incomplete last line.
     """
     if allow_incomplete and not is_present(path / name):
         return []

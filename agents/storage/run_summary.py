@@ -1,4 +1,4 @@
-"""Summaries of training runs: state, best result and cost."""
+"""Summaries of training runs."""
 
 import os
 from collections import Counter
@@ -28,10 +28,10 @@ class RunSummary:
     """Summary of a run. Unknown values are None.
 
     Attributes:
-        problem: the error message of a damaged run, or "".
-        best_of: name of the metric by which the run is ranked.
-        best: largest value of this metric.
-        peak_memory: peak memory of a process, in bytes.
+        problem: error message of a damaged run, or "".
+        best_of: name of the metric that ranks the run.
+        best: largest value of the metric `best_of`.
+        peak_memory: peak memory of one process, in bytes.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class RunSummary:
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
-    """Yield the folders of all runs at or below `folder`. Hidden folders are skipped."""
+    """Yield the folders of all runs at or below `folder`. Skip hidden folders."""
     if not folder.is_dir():
         raise AgentError(f"{folder} is no folder; expected one that contains runs of train or compare")
     for path, folders, files in os.walk(folder):
@@ -82,12 +82,12 @@ def summarize(folder: Path) -> RunSummary:
 
 
 def differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the settings that differ between runs. `settings` has one mapping per run."""
+    """Return the names of the settings that differ between runs. `settings` has one entry per run."""
     return [name for name in settings[0] if len({str(run[name]) for run in settings}) > 1] if settings else []
 
 
 def most_common_settings(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
-    """Return the settings in `names` that have the same value in more than half of the runs."""
+    """Return a dict: setting in `names` -> value in more than half of the runs."""
     common: dict[str, Any] = {}
     for name in names if settings else ():
         ((text, count),) = Counter(str(run[name]) for run in settings).most_common(1)
@@ -97,7 +97,7 @@ def most_common_settings(settings: Sequence[Mapping[str, Any]], names: Iterable[
 
 
 def ranked(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """Sort runs by the metric `best_of`, in the order of `BEST`, and then by its value, largest first."""
+    """Return the runs, best first. Runs with different metrics are ranked separately."""
 
     def rank(run: RunSummary) -> tuple[int, float, str]:
         metric_index = len(BEST) if run.best_of is None else BEST.index(run.best_of)

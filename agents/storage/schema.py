@@ -13,13 +13,13 @@ Name: TypeAlias = Annotated[str, Field(max_length=1000)]
 
 
 class Stored(BaseModel):
-    """A pydantic model that rejects unknown fields, values of other types, NaN and infinity."""
+    """A strict pydantic model that rejects unknown fields, NaN and infinity."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class TokenizerSettings(Stored):
-    """Settings of a tokenizer that `tokenizer.json` does not contain."""
+    """Settings that `tokenizer.json` does not contain."""
 
     pad_token: Name | None = None
     unk_token: Name | None = None
@@ -30,7 +30,7 @@ class TokenizerSettings(Stored):
 
 
 class AgentFile(Stored):
-    """The fields of `agent.json` that this program reads. Other fields are ignored."""
+    """The content of `agent.json`. Unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,7 +52,7 @@ class AgentFile(Stored):
 
 
 class HeadsFile(Stored):
-    """The content of `heads.json` (docs/reference/files.md explains the fields)."""
+    """The content of `heads.json`."""
 
     format: Literal[1] = 1
     hidden_size: Count
@@ -65,14 +65,14 @@ class HeadsFile(Stored):
 
 
 class Continuation(Stored):
-    """A truncated game, and the reset options that continue it."""
+    """A truncated game, and the reset options that continue the game."""
 
     game: str
     options: dict[str, Any]
 
 
 class ProcessState(Stored):
-    """The state of one process's `EpisodeRunner`."""
+    """The state of the `EpisodeRunner` in one process."""
 
     next_episode: Count
     continuations: dict[Name, Continuation]
@@ -93,10 +93,10 @@ class BestState(Stored):
 
 
 class TrainingState(Stored):
-    """The content of `state.json`. If `rollouts` is None, each process made one rollout per iteration."""
+    """The content of `state.json`."""
 
     iteration: Count
-    rollouts: Count | None = None
+    rollouts: Count | None = None  # of all processes; None: each process made one rollout per iteration
     env_steps: Count
     seconds: NonNegative
     processes: Annotated[list[ProcessState], Field(min_length=1)]

@@ -1,7 +1,4 @@
-"""Tensor files of checkpoints, in the format of torch's distributed checkpoint.
-
-If the trunk is sharded, each process writes its own rows of each tensor to its own file.
-"""
+"""Tensor files of checkpoints. Each process stores its own rows of sharded tensors."""
 
 import json
 import re
@@ -32,16 +29,11 @@ DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 
 @dataclass(frozen=True, slots=True)
 class StoredShards:
-    """A tensor whose rows are in several files. A slice, such as `stored[2:5]`, reads only its rows.
-
-    Attributes:
-        parts: a pair (path, open tensor) for each file.
-        shape: shape of the whole tensor.
-    """
+    """A tensor whose rows are in several files. `stored[2:5]` reads only rows 2 to 4."""
 
     name: str
-    parts: list[tuple[Path, Any]]
-    shape: torch.Size
+    parts: list[tuple[Path, Any]]  # (file, open tensor)
+    shape: torch.Size  # of the whole tensor
 
     @property
     def nbytes(self) -> int:
@@ -73,17 +65,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def split_sharded(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, DTensor]]:
-    """Return two dicts, sorted by name: the unsharded tensors and the sharded tensors."""
+    """Return two dicts sorted by name: the unsharded and the sharded tensors."""
     sharded = {name: tensor for name, tensor in sorted(tensors.items()) if isinstance(tensor, DTensor)}
     return {name: tensor for name, tensor in sorted(tensors.items()) if name not in sharded}, sharded
 
 
 @dataclass(frozen=True, slots=True)
 class ShardFile:
-    """The file in which this process stores its rows of sharded tensors.
+    """A file with one process's rows of sharded tensors.
 
-    `unsharded_name` is its name in a run without sharding, such as "model.safetensors". `dtype` is the data type of the
-    stored rows.
+    `unsharded_name` is the corresponding file of a run without sharding, such as "model.safetensors".
     """
 
     unsharded_name: str
@@ -102,7 +93,7 @@ class ShardFile:
             check_finite({name: rows})
 
     def write(self, folder: Path) -> str:
-        """Write the file into `folder` and return its SHA-256."""
+        """Write the file into `folder`. Return the file's SHA-256."""
         header: dict[str, Any] = {}
         offsets, end = {}, 0
         for name, tensor in self.tensors.items():
@@ -150,7 +141,7 @@ def _join_shards(name: str, parts: list[tuple[Path, Any]]) -> StoredShards:
 
 
 def local_rows(stored: StoredTensor, parameter: Tensor) -> Tensor:
-    """Return this process's rows of a stored tensor. An unsharded tensor is returned whole."""
+    """Return this process's rows of a stored tensor, or all rows if `parameter` is not sharded."""
     if not isinstance(parameter, DTensor) or not stored.shape:
         return stored if isinstance(stored, Tensor) else stored[:]
     chunk = local_chunk(parameter)
@@ -163,7 +154,7 @@ def local_rows(stored: StoredTensor, parameter: Tensor) -> Tensor:
 
 
 def local_chunk(tensor: DTensor) -> ChunkStorageMetadata:
-    """Return the `offsets` and the `sizes` of this process's part of a sharded tensor."""
+    """Return the offsets and sizes of this process's part of a tensor."""
     chunk: ChunkStorageMetadata
     (chunk,) = tensor.__create_chunk_list__()  # type: ignore[no-untyped-call]
     return chunk
@@ -171,7 +162,7 @@ def local_chunk(tensor: DTensor) -> ChunkStorageMetadata:
 
 @contextmanager
 def tensor_errors(path: Path) -> Iterator[None]:
-    """Convert exceptions in the block to `AgentError`. The block reads the file `path`."""
+    """Within the context, convert exceptions to an AgentError about `path`."""
     try:
         yield
     except DivergenceError as error:

@@ -1,4 +1,4 @@
-"""Reads and writes JSON Lines files of preferences."""
+"""Reads and writes preferences as JSON Lines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ FIELDS = ("prompt", "chosen", "rejected")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """Two completions of a prompt. They may begin with a space."""
+    """Two completions of a prompt. A completion may begin with a space."""
 
     prompt: str
     chosen: str
@@ -31,19 +31,18 @@ def read_preferences(path: Path) -> list[Preference]:
 
 
 def write_preferences(path: Path, preferences: Iterable[Preference]) -> None:
-    """Write a file of preferences atomically."""
     atomic_write(path, json_lines(map(asdict, preferences)))
 
 
 class UnfinishedPreferences:
-    """Stores sampled preferences in a file beside `path`, so that `make-pairs` can resume.
+    """Stores preferences in a hidden file, so that `make-pairs` can resume.
 
-    `batches` holds the preferences of an interrupted run with the same settings. In a batch, None stands for a tie.
+    `batches` holds preferences of an interrupted run with equal settings.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._path, self._settings = path.with_name(f".{path.name}.part"), dict(settings)
-        self.batches: list[list[Preference | None]] = []
+        self.batches: list[list[Preference | None]] = []  # None stands for a tie
         lines = list(read_lines(self._path, error=AgentError)) if is_present(self._path) else []
         rows = [(location, parse_json(line, location, AgentError)) for location, line in lines if line.endswith("\n")]
         if rows and rows[0][1] == self._settings:
@@ -51,8 +50,8 @@ class UnfinishedPreferences:
         self._is_rewritten = False
 
     def add(self, batch: Sequence[Preference | None]) -> None:
-        """Append a batch. The first call removes unusable lines from the file."""
-        if not self._is_rewritten:
+        """Append a batch to the file."""
+        if not self._is_rewritten:  # this removes unusable lines
             atomic_write(self._path, json_lines([self._settings, *map(_to_json, self.batches)]))
             self._is_rewritten = True
         append_rows(self._path, [_to_json(batch)])

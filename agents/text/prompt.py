@@ -13,13 +13,13 @@ from games.errors import first_line
 
 @dataclass(slots=True, kw_only=True)
 class ReturnText:
-    """Adds the text of a return to each observation (`turn`) or only to the first one (`prefix`)."""
+    """Adds the return-to-go as text, to all observations (`turn`) or to the first observation (`prefix`)."""
 
     position: Literal["turn", "prefix"] = "turn"
     target: float | None = None  # return that an agent should obtain
 
     def with_return(self, observation: str, return_to_go: float, *, first: bool, game_prompt: str) -> str:
-        """Return an observation with the text of `return_to_go`, the sum of the rewards from this turn on."""
+        """Return the observation with `return_to_go` added as text."""
         if self.position == "prefix":
             # the wording of Turner and Einhorn's code (2023)
             return (
@@ -33,12 +33,12 @@ class ReturnText:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Texts with all words, digits and signs that `with_return` can add."""
+        """Texts that contain all words and characters that `with_return` can add."""
         return ("\n", self.with_return("", 0.0, first=True, game_prompt=""), *"0123456789.-")
 
 
 def format_number(value: float) -> str:
-    """Return a number as text with at most two decimals, such as "0.3" or "-2"."""
+    """Format a number with at most two decimals, such as `0.3` or `-2`."""
     text = f"{round(value, 9):.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
@@ -50,8 +50,8 @@ class PromptFormat:
     Attributes:
         opening: text before the first observation.
         before_observation: text before each later observation.
-        prompt: text between an observation and a command. None: the game's own text.
-        terminator: text after a command, so that no command is a prefix of another. None: the game's own text.
+        prompt: text between an observation and a command. If None, the game's text is used.
+        terminator: text after a command. If None, the game's text is used.
     """
 
     name: str
@@ -62,7 +62,7 @@ class PromptFormat:
     returns: ReturnText | None = None
 
     def before_command(self, observation: str, *, game_prompt: str, first: bool, return_to_go: float = 0.0) -> str:
-        """Return the text before a command. The trailing spaces of the prompt belong to `command`."""
+        """Return the text before a command, without the trailing spaces of the prompt."""
         prefix, prompt = self.opening if first else self.before_observation, self._prompt(game_prompt)
         if self.returns is not None:
             observation = self.returns.with_return(observation, return_to_go, first=first, game_prompt=prompt)
@@ -90,7 +90,7 @@ OBSERVATION_1, COMMAND, OBSERVATION_2 = "first-observation", "the-command", "sec
 
 
 def prompt_format(name: str, tokenizer: Any, returns: ReturnText | None = None) -> PromptFormat:
-    """Return the prompt format called `name`. Raise AgentError if the tokenizer does not support the format."""
+    """Return a prompt format by name. Raise AgentError if the tokenizer does not support the format."""
     if name not in FORMATS:
         raise AgentError(f"unknown prompt format {name!r}; expected {' or '.join(FORMATS)}")
     return replace(PLAIN if name == "plain" else _chat_format(tokenizer), returns=returns)
@@ -131,7 +131,7 @@ def _chat_format(tokenizer: Any) -> PromptFormat:
 
 
 def _render(tokenizer: Any, system: list[dict[str, str]], first_message: str) -> tuple[str, str]:
-    """Render a chat up to its second command, and a chat that ends with its first command."""
+    """Render two chats: one asks for a second command, one ends after the first command."""
     messages = [*system, {"role": "user", "content": first_message}, {"role": "assistant", "content": COMMAND}]
     chat = [*messages, {"role": "user", "content": OBSERVATION_2}]
     with _time_limit(RENDER_SECONDS):
@@ -143,7 +143,7 @@ def _render(tokenizer: Any, system: list[dict[str, str]], first_message: str) ->
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise a RuntimeError in the block's Python code after `seconds`."""
+    """Within the context, raise a RuntimeError after `seconds`."""
     deadline, previous_trace = time.monotonic() + seconds, sys.gettrace()
 
     def check(*event: Any) -> Any:

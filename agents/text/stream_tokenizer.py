@@ -1,4 +1,4 @@
-"""Tokenizes the text of an episode in pieces, as if it were one text."""
+"""Tokenizes a text piece by piece. The tokens equal those of the whole text."""
 
 import json
 from collections.abc import Sequence
@@ -8,10 +8,9 @@ from agents.protocol import AgentError
 
 
 class StreamTokenizer:
-    """Encodes and decodes the token stream of an episode in pieces.
+    """Encodes and decodes a text in pieces.
 
-    Only the first piece gets special tokens (BOS) and SentencePiece's leading space. `tokenizer` is a fast tokenizer of
-    the `transformers` library.
+    Only the first piece gets special tokens and the leading space of SentencePiece.
     """
 
     def __init__(self, tokenizer: Any, *, split_special_tokens: bool = False) -> None:
@@ -25,12 +24,12 @@ class StreamTokenizer:
             self._continuation_backend.encode_special_tokens = split_special_tokens
 
     def begin(self, text: str) -> list[int]:
-        """Encode the first piece of a stream."""
+        """Encode the first piece."""
         tokens = self._tokenize(text) if text else []
         return tokens if tokens[: len(self.start_tokens)] == self.start_tokens else self.start_tokens + tokens
 
     def encode(self, text: str) -> list[int]:
-        """Encode a later piece of a stream."""
+        """Encode a later piece."""
         if not text:
             return []
         if self._continuation_backend is None:
@@ -38,7 +37,7 @@ class StreamTokenizer:
         return list(self._continuation_backend.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Decode the tokens of a later piece."""
+        """Decode tokens of a later piece."""
         decoder = self.tokenizer if self._continuation_backend is None else self._continuation_backend
         return str(decoder.decode(list(tokens), skip_special_tokens=skip_special_tokens))
 
@@ -63,7 +62,7 @@ def unknown_word(tokenizer: Any, text: str) -> str | None:
 
 
 def _start_tokens(tokenizer: Any) -> list[int]:
-    """Return the special tokens that a tokenizer adds at the start of a text."""
+    """Return the special tokens that a tokenizer puts before a text."""
     if not tokenizer.encode(""):  # a tokenizer without special tokens may not know the letter a
         return []
     with_special, without_special = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
@@ -73,7 +72,7 @@ def _start_tokens(tokenizer: Any) -> list[int]:
 
 
 def _without_leading_space(tokenizer: Any) -> Any:
-    """Return a copy of the backend that adds no leading space, or None if the backend adds none."""
+    """Return a copy of the backend that adds no leading space, or None if no copy is needed."""
     from tokenizers import Tokenizer
 
     backend_json = json.loads(tokenizer.backend_tokenizer.to_str())

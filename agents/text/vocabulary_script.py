@@ -1,8 +1,6 @@
 """Collects the words that TextWorld's games can print.
 
-This command writes the data file:
-
-    python -m agents.text.vocabulary_script > agents/data/textworld_words.txt
+Run as `python -m agents.text.vocabulary_script > agents/data/textworld_words.txt`.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ RESPONSE = re.compile(r'"([^"]*)" \([A-Z]+\)|^"([^"]*)"\t|Understand (.*) as', r
 
 
 def textworld_words() -> list[str]:
-    """Return the words that TextWorld's games can print, in lower case and sorted."""
+    """Return the sorted lower-case words that TextWorld's games can print."""
     root = Path(textworld.__file__).parent
     return sorted({word for text in _texts(root) for word in re.findall("[a-z]+", text.lower())})
 
@@ -54,7 +52,7 @@ def _texts(root: Path) -> Iterator[str]:
 
 
 def grammar_text(line: str) -> str:
-    """Return the text of a grammar line, such as `name:one;another`. Plurals of nouns are appended."""
+    """Return the text of a grammar line (`name:one;another`), followed by the plurals of nouns."""
     if line.startswith("#"):
         return ""
     name, _, text = line.partition(":")
@@ -63,10 +61,7 @@ def grammar_text(line: str) -> str:
 
 
 def plural(names: str) -> str:
-    """Return the plurals of names, such as "ovens;tables" for "oven;table".
-
-    TextWorld prints plurals, as in "you've seen better ovens".
-    """
+    """Return the plurals of names separated by semicolons. For example, `oven;table` gives `ovens;tables`."""
     return ";".join(f"{name.strip()}s" for name in names.split(";"))
 
 
@@ -99,12 +94,12 @@ def code_rooms(source: str) -> Iterator[str]:
 
 
 def inform_text(text: str) -> str:
-    """Return the message of an Inform rule, followed by the third person of each verb in [brackets]."""
+    """Append the third person of each bracketed verb to an Inform rule's message."""
     return " ".join((text, *map(third_person, re.findall(r"\[([a-z]+)\]", text))))
 
 
 def third_person(verb: str) -> str:
-    """Return the third person of a verb, such as "carries" for "carry"."""
+    """Return the third person of a verb, such as `carries` for `carry`."""
     if re.search("(s|x|z|ch|sh)$", verb):
         return verb + "es"
     return re.sub("(?<=[^aeiou])y$", "ie", verb) + "s"

@@ -1,4 +1,4 @@
-"""A word-level tokenizer for small trunks. Its tokens are words, digits, punctuation and newlines."""
+"""A word-level tokenizer for small trunks. The tokens are words, digits, punctuation and newlines."""
 
 from __future__ import annotations
 
@@ -20,12 +20,9 @@ MARKS = ("\n", *string.digits, *string.punctuation)
 
 
 def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTrainedTokenizerFast:
-    """Build a tokenizer whose tokens are the words of `vocabulary`.
+    """Build a tokenizer for the words of `vocabulary`.
 
-    If `specials` is True, add [PAD], [UNK], [END], the newline, digits and punctuation. Otherwise, the tokenizer raises
-    an `Exception` for unknown words.
-
-    Raise AgentError if an entry of the vocabulary contains no word.
+    If `specials` is True, add special tokens, the newline, digits and punctuation.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -36,6 +33,7 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
         words |= dict.fromkeys(entry_words)
     if not words:
         raise AgentError("a word tokenizer needs at least one word; its vocabulary is empty")
+    # without [UNK], the tokenizer raises an `Exception` for unknown words
     special_tokens = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END} if specials else {}
     backend = _word_level_tokenizer({word: index for index, word in enumerate(words)}, special_tokens.get("unk_token"))
     return PreTrainedTokenizerFast(
@@ -44,7 +42,7 @@ def word_tokenizer(vocabulary: Sequence[str], *, specials: bool = True) -> PreTr
 
 
 def known_words(tokenizer_json: Mapping[str, Any]) -> list[str]:
-    """Return the words of a parsed `tokenizer.json`, sorted by token id. Special tokens are left out."""
+    """Return the words of a parsed `tokenizer.json` in order of token id, without special tokens."""
     ids: dict[str, int] = tokenizer_json["model"]["vocab"]
     return [word for word in sorted(ids, key=lambda word: ids[word]) if word not in (PAD, UNKNOWN, END)]
 
@@ -57,7 +55,7 @@ def textworld_vocabulary() -> tuple[str, ...]:
 
 
 def split_words(text: str) -> list[str]:
-    """Return the tokens of a text, such as it, ', s, 1 and 0 for "It's 10"."""
+    """Split a text into lower-case words, digits, punctuation and newlines."""
     tokenizer = _splitter()
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
 

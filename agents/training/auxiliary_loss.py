@@ -1,4 +1,4 @@
-"""An auxiliary next-token loss on the game's text, at sampled positions because the lm_head is expensive."""
+"""An auxiliary next-token loss on the game's text."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,13 +13,11 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 def sample_positions(
     rollout: RolloutBatch, rows: Sequence[int], count: int, rng: np.random.Generator
 ) -> dict[int, Indices]:
-    """Sample up to `count` positions per segment. Return a dict: row -> positions.
-
-    The agent did not choose the next tokens.
-    """
+    """For each segment index in `rows`, sample up to `count` token positions. Return a dict: index -> positions."""
     positions = {}
     for row in rows:
         segment = rollout.segments[row]
+        # the next tokens are the agent's choices, not text of the game
         choice_positions = [choice.position for choice in segment.choices]
         candidates = np.setdiff1d(np.arange(len(segment.tokens) - 1), choice_positions)
         positions[row] = rng.choice(candidates, min(count, len(candidates)), replace=False)
@@ -27,7 +25,7 @@ def sample_positions(
 
 
 def lm_loss(model: ActorCritic, states: Tensor, micro_batch: MicroBatch, positions: Mapping[int, Indices]) -> Tensor:
-    """Return the sum of -log p(next token) at `positions`, in nats. `states` are the last hidden states."""
+    """Return the sum of -log p(next token) over `positions`, in nats. `states` come from the last layer."""
     sampled = [positions[row] for row in micro_batch.segments]
     rows, indices = np.repeat(np.arange(len(sampled)), list(map(len, sampled))), np.concatenate(sampled)
     logprobs = model.all_logprobs(states[micro_batch.locate(rows, indices)])  # [M, V]

@@ -1,4 +1,4 @@
-"""Labels for imitation: the commands that the update imitates."""
+"""Labels for imitation. A label is the command that the policy should imitate in a turn."""
 
 import math
 from collections.abc import Sequence
@@ -15,23 +15,20 @@ from agents.protocol import AgentError, Decision, EpisodeEnd, Turn
 
 
 class Expert:
-    """Labels each turn with a command of the game's solution.
+    """Labels turns with commands of a solution: the walkthrough or `policy_commands`.
 
-    The label is the next command of the walkthrough. After a deviation, the label is a look-up or the first of the
-    turn's `policy_commands`. A look-up, such as reading a recipe, is a command of the walkthrough that the first turn's
-    `policy_commands` do not contain.
-
-    If `prefer_policy` is True, `policy_commands` have priority over the walkthrough.
+    The `policy_commands` of a turn win from the current state.
     """
 
     def __init__(self, *, prefer_policy: bool) -> None:
         self.prefer_policy = prefer_policy
-        # by episode: commands of the walkthrough, and look-ups among them, that were not played yet
+        # By episode: commands of the walkthrough, and look-ups among them, that were not played yet. Look-ups, such as
+        # reading a recipe, are commands that the first turn's `policy_commands` do not contain.
         self._walkthroughs: dict[int, list[str]] = {}  # [] after a deviation
         self._lookups: dict[int, list[str]] = {}
 
     def label(self, turn: Turn) -> int | None:
-        """Return the index of the label among the admissible commands, or None."""
+        """Return the label's index among the admissible commands, or None."""
         policy = list(turn.info.get("policy_commands") or ())
         if turn.first:
             solution = list(turn.info.get("extra.walkthrough") or ())
@@ -61,10 +58,9 @@ class Expert:
 
 
 class DAggerAgent:
-    """Plays the expert's command with probability `beta`, and the model's command otherwise.
+    """Plays the expert's command with probability `beta`, otherwise the model's command.
 
-    In a fraction `greedy_share` of the episodes, the model plays greedily. This is DAgger (Ross, Gordon and Bagnell,
-    2011), trained on the current rollout only.
+    The algorithm is DAgger (Ross, Gordon and Bagnell, 2011).
     """
 
     def __init__(
@@ -73,7 +69,7 @@ class DAggerAgent:
         if agent.mode != "trie":
             raise AgentError(f"an expert's commands are admissible ones: expected mode trie, got {agent.mode}")
         self.agent, self.expert, self.name = agent, expert, agent.name
-        self.beta, self.greedy_share = beta, greedy_share
+        self.beta, self.greedy_share = beta, greedy_share  # fraction of episodes in which the model plays greedily
         self._rngs: dict[int, np.random.Generator] = {}
         self._is_sampling: dict[int, bool] = {}  # by episode: whether the model samples on its own turns
         # of the turns with several commands: their number, and whether each label was the model's likeliest command
@@ -113,7 +109,7 @@ class DAggerAgent:
         self.agent.end(endings)
 
     def take_metrics(self) -> Metrics:
-        """Return the metrics since the last call. Raise `AgentError` if no turn has a label."""
+        """Return metrics of the turns since the last call. Raise `AgentError` if no turn has a label."""
         agreements, turns, self._agreements, self._branching_turns = self._agreements, self._branching_turns, [], 0
         if not agreements:
             raise AgentError("the expert has no labels: none of these games has a walkthrough or policy_commands")
@@ -140,7 +136,7 @@ class DAggerAgent:
 def label_best_episodes(
     segments: Sequence[Segment], episodes: Sequence[Episode], *, top_fraction: float, gamma: float
 ) -> tuple[list[Segment], Metrics]:
-    """Return all segments and the metric `kept`. Only the segments of the best episodes have labels."""
+    """In the best episodes, label each choice for imitation. Return a tuple (all segments, metrics)."""
     best = best_episodes(episodes, top_fraction=top_fraction, gamma=gamma)
     labels = [[c.chosen if segment.episode in best else None for c in segment.choices] for segment in segments]
     labelled = [
@@ -153,8 +149,7 @@ def label_best_episodes(
 def best_episodes(episodes: Sequence[Episode], *, top_fraction: float, gamma: float) -> set[int]:
     """Return the indices of the won episodes and of each game's best episodes.
 
-    The best of a game's n episodes are the ceil(`top_fraction` * n) with the highest discounted returns, and ties.
-    Episodes with the lowest return are left out, unless `top_fraction` is 1.
+    The best episodes of a game are the fraction `top_fraction` with the highest discounted returns.
     """
     returns = [discounted_return(episode, gamma) for episode in episodes]
     won = [bool(episode.won) for episode in episodes]
@@ -168,7 +163,7 @@ def discounted_return(episode: Episode, gamma: float) -> float:
 
 
 def best_returns(games: ArrayLike, returns: ArrayLike, won: ArrayLike, *, top_fraction: float) -> NDArray[np.bool_]:
-    """Return a mask [N] of the episodes that `best_episodes` selects. `games`, `returns` and `won` are [N]."""
+    """Return a mask [N]: which of N episodes `best_episodes` selects. `games`, `returns` and `won` are arrays [N]."""
     values, mask = np.asarray(returns, dtype=np.float64), np.array(won, dtype=np.bool_)
     if top_fraction == 1:
         return np.ones_like(mask)
@@ -176,6 +171,7 @@ def best_returns(games: ArrayLike, returns: ArrayLike, won: ArrayLike, *, top_fr
     for game in range(game_numbers.max(initial=-1) + 1):
         rows = np.flatnonzero(game_numbers == game)
         descending = np.sort(values[rows])[::-1]
+        # ties are selected too, but no episode with the game's lowest return
         threshold, lowest = descending[math.ceil(top_fraction * len(rows)) - 1], descending[-1]
         mask[rows] |= (values[rows] >= threshold) & (values[rows] > lowest)
     return mask

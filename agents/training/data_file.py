@@ -1,4 +1,4 @@
-"""Writes and reads `data.jsonl`: one recorded episode per line, and at the end the number of episodes."""
+"""Writes and reads `data.jsonl`: one line per recorded episode, then a line with the number of episodes."""
 
 import codecs
 import json
@@ -26,7 +26,7 @@ _CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class SegmentRow(TypedDict):
-    """A segment in JSON. A choice is (position, turn, alternatives, chosen, label, reward, discount)."""
+    """A segment as JSON, with choices (position, turn, alternatives, chosen, label, reward, discount)."""
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     tokens: list[int]
@@ -34,7 +34,7 @@ class SegmentRow(TypedDict):
 
 
 class EpisodeRow(TypedDict):
-    """An episode in JSON. If `bootstrap` is True, the last choice only marks the final state."""
+    """An episode as JSON. `bootstrap` tells whether the episode was truncated."""
 
     __pydantic_config__ = _CONFIG  # type: ignore[misc]
     game: str
@@ -48,21 +48,18 @@ ADAPTER = TypeAdapter(EpisodeRow)
 
 
 class Converter:
-    """Converts recorded episodes to lines of `data.jsonl`, and counts the episodes.
-
-    If `labels` is "expert" and an expert played, only the expert's commands are labelled.
-
-    Attributes:
-        inadmissible: number of inadmissible commands, counted in the mode `trie` only.
-        other_games: number of episodes whose game is not in `prompts`.
-    """
+    """Converts recorded episodes to lines of `data.jsonl`, and counts the episodes."""
 
     def __init__(self, recorder: StreamRecorder, prompts: Prompts, *, labels: str) -> None:
         self.recorder, self.prompts, self.labels = recorder, prompts, labels
+        # inadmissible commands are counted in the mode `trie` only
         self.episodes = self.turns = self.inadmissible = self.other_games = 0
 
     def lines(self, episodes: Iterable[tuple[str, Episode]]) -> Iterator[str]:
-        """Yield the lines for tuples (source, episode). Raise `AgentError` if the episodes cannot be used."""
+        """Yield the lines of `data.jsonl`, given tuples (source, episode).
+
+        Raise `AgentError` if the episodes cannot be used.
+        """
         for source, episode in episodes:
             try:
                 segments = self.segments(episode) if episode.steps else []
@@ -101,7 +98,7 @@ class Converter:
         }
 
     def segments(self, episode: Episode) -> list[Segment]:
-        """Convert an episode to segments, without running the model."""
+        """Convert an episode to segments without model outputs."""
         prompt, terminator = self.prompts.get(episode.game, self.prompts[""])
         rewards = [0.0, *(step.reward for step in episode.steps)]
         turns = [
@@ -131,7 +128,7 @@ class Converter:
 
 
 class Index(NamedTuple):
-    """An index of N episodes. All arrays are [N]. `offsets` are in bytes."""
+    """Arrays [N] over the N episodes of a file. `offsets` are byte positions of the episodes' lines."""
 
     offsets: NDArray[np.int64]
     games: NDArray[np.int64]
@@ -140,7 +137,7 @@ class Index(NamedTuple):
 
 
 def read_index(path: Path, vocabulary_size: int) -> Index:
-    """Check all lines of a file, and return its index. Raise `AgentError` if the file is missing or damaged."""
+    """Check a whole file and return its index. Raise `AgentError` if the file is missing or damaged."""
     offsets, games, returns, won = array("q", [0]), array("q"), array("d"), array("b")
     game_numbers: dict[str, int] = {}
     total: int | None = None
@@ -162,14 +159,14 @@ def read_index(path: Path, vocabulary_size: int) -> Index:
 
 
 def read_row(path: Path, index: Index, episode: int, vocabulary_size: int) -> EpisodeRow:
-    """Read an episode. Raise `AgentError` if the episode's line is damaged."""
+    """Read one episode. Raise `AgentError` if its line is damaged."""
     offset = int(index.offsets[episode])
     lines = read_raw_lines(path, offset=offset, number=episode + 1, limit=MAX_LINE, error=AgentError)
     return _parse(*next(lines, (str(path), b"")), vocabulary_size)
 
 
 def segments_of(row: EpisodeRow, episode: int, *, whole_vocabulary: bool) -> list[Segment]:
-    """Convert the row of an episode to segments, without running the model."""
+    """Convert the row of an episode to segments without model outputs."""
     return [
         Segment(
             episode=episode,

@@ -1,4 +1,4 @@
-"""Sources of recorded play: transcripts, and new episodes of a random player or an expert."""
+"""Reads recorded episodes, or records new episodes of a random player or an expert."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ ADVICE = "--data random:N and expert:N need games with admissible commands; give
 
 
 class ExpertAgent:
-    """Plays the expert's command, or a random command if the expert has none."""
+    """Plays the expert's commands, and random commands in turns without a label."""
 
     name = "expert"
 
@@ -52,7 +52,7 @@ class ExpertAgent:
 
 
 def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
-    """Raise `AgentError` if a source of recorded play cannot be used."""
+    """Raise `AgentError` if a source of `--data` cannot be used."""
     for name in source_names(config.rollout.data):
         if GENERATED.fullmatch(name):
             with EpisodeRunner(specs, seed=config.run.seed, parallel=1, max_turns=1, advice=ADVICE) as runner:
@@ -64,17 +64,15 @@ def check_sources(config: TrainConfig, specs: Sequence[games.GameSpec]) -> None:
 
 
 def transcript_path(source: str) -> Path:
-    """Return the path of a transcript. `source` is this path or its folder."""
+    """Return `source`, or the path of the transcript in the folder `source`."""
     path = Path(source)
     return path / transcript.NAME if path.is_dir() else path
 
 
 def recorded_episodes(config: TrainConfig, specs: Sequence[games.GameSpec]) -> Iterator[tuple[str, Episode]]:
-    """Yield the episodes of all sources of `--data` as tuples (source, episode).
+    """Yield a tuple (source, episode) for each episode of `--data`.
 
-    Raises:
-        AgentError: a transcript is missing or damaged, or the expert has no commands.
-        GameError: a recorded game is reserved for evaluation, or a game keeps failing.
+    Raise `AgentError` or `GameError` if a source fails.
     """
     for name in source_names(config.rollout.data):
         if not (match := GENERATED.fullmatch(name)):

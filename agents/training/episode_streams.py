@@ -1,4 +1,4 @@
-"""Token streams of finished episodes, with the current model's outputs."""
+"""Converts finished episodes to token streams with outputs of the current model."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,13 +22,13 @@ from agents.training.rollout_batch import RolloutBatch
 
 
 def converter_of(agent: LanguageModelAgent, specs: Iterable[games.GameSpec], labels: str) -> Converter:
-    """Return a converter with the agent's settings, for episodes of the games `specs`."""
+    """Build a converter from the agent's settings, for the games `specs`."""
     recorder = StreamRecorder(agent.tokenizer, agent.prompt, mode=agent.mode, context=agent.context, gamma=agent.gamma)
     return Converter(recorder, prompts_of(specs), labels=labels)
 
 
 def prompts_of(specs: Iterable[games.GameSpec]) -> Prompts:
-    """Return a dict: game -> (text before a command, text after it). The key "" stands for all other games."""
+    """Return a dict: game -> (text before a command, text after a command). The empty key is for unlisted games."""
     representatives: dict[tuple[str, str], games.GameSpec] = {}
     prompts = {
         spec.name: _prompt_and_terminator(representatives.setdefault((spec.kind, spec.target), spec)) for spec in specs
@@ -47,14 +47,9 @@ def _prompt_and_terminator(spec: games.GameSpec) -> tuple[str, str]:
 def evaluated_streams(
     model: ActorCritic, config: UpdateConfig, streams: Sequence[list[Segment]], truncated: Sequence[bool]
 ) -> tuple[list[Segment], list[bool]]:
-    """Run the model on the streams of episodes. Return a tuple (segments, agreements).
+    """Run the model on one token stream per episode.
 
-    The segments hold the model's outputs. For each label, `agreements` tells whether it is the likeliest alternative.
-    Segments with `whole_vocabulary` have no agreements.
-
-    The last choice of a truncated episode only marks the final state, and is removed.
-
-    Raise DivergenceError if an output of the model is not finite.
+    Return a tuple (segments with model outputs, one bool per label: whether the label is the likeliest alternative).
     """
     if not (all_segments := [segment for stream in streams for segment in stream]):
         return [], []
@@ -75,13 +70,13 @@ def evaluated_streams(
                 choices.append(replace(choice, logprob=logprob, value=value, q_value=q_value, entropy=entropy))
                 if choice.label is not None and not segment.whole_vocabulary:
                     agreements.append(choice.label == likeliest)
-        if choices:
+        if choices:  # the last choice of a truncated episode only marks the final state, and is removed
             segments += replace_choices(stream, choices, truncated=is_truncated)
     return segments, agreements
 
 
 def _choice_outputs(heads: HeadOutputs, chosen: Tensor) -> Tensor:
-    """Return [N, 5]: log pi(chosen token), v, q(chosen token), entropy, index of the likeliest alternative."""
+    """Return [N, 5] for N choices: log pi(`chosen`), v, q(`chosen`), entropy, index of the likeliest alternative."""
     index = chosen[:, None]
     q = torch.zeros_like(heads.values) if heads.recorded_q is None else heads.recorded_q.gather(1, index)[:, 0]
     likeliest = heads.logprobs.argmax(1)

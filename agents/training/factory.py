@@ -1,4 +1,4 @@
-"""Builds a training run. The order of construction affects its random numbers."""
+"""Builds a training run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.play.metrics import strategies_of
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL
+from agents.storage.checkpoint_files import INITIAL
 from agents.storage.run_folder import RunFolder
 from agents.training import trackers
 from agents.training.bfloat16 import SLOW_BFLOAT16, cpu_is_fast_in_bfloat16
@@ -45,14 +45,9 @@ from games.textworld.generation.reserved_seeds import reject_reserved_seeds
 
 
 def make_trainer(config: TrainConfig, out: Path, *, resume: bool = False) -> Trainer:
-    """Build the trainer of a run in the folder `out`. If `resume` is True, continue this run.
+    """Build the trainer of the run in the folder `out`. With `resume`, continue the run.
 
-    Nothing is written if one of these errors occurs.
-
-    Raises:
-        ConfigError: a setting does not fit the optimizer.
-        GameError: the game is unknown or reserved for evaluation.
-        AgentError: the weights of `init` cannot be used, or the run does not fit into memory.
+    Raise `ConfigError`, `GameError` or `AgentError` if the run cannot start.
     """
     has_gpu = torch.accelerator.is_available()  # processes on a CPU work together only if `cpu` is True
     with connected():
@@ -106,8 +101,8 @@ def _build(
     words: Sequence[str],
     accelerator: Accelerator,
 ) -> tuple[Trainer, list[str]]:
-    """Return the trainer, and the hashes of the games that `init` was trained on."""
-    torch.manual_seed(config.run.seed)
+    """Return a tuple (trainer, hashes of the initial weights' training games)."""
+    torch.manual_seed(config.run.seed)  # from here, the order of construction affects the random numbers
     specs = schedule.specs
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
     model, tokenizer = assemble(model_config, *with_return_words(optimizer, vocabulary_of(specs), words))
@@ -156,7 +151,7 @@ def _resolve_games(config: TrainConfig, game: str) -> list[games.GameSpec]:
 def _warm_start(
     config: TrainConfig, folder: RunFolder, model: ActorCritic, tokenizer: object, model_config: ModelConfig
 ) -> tuple[list[str], list[str]]:
-    """Load the weights of `init`. Return notes, and the hashes of the games that `init` was trained on."""
+    """Load the weights of `--init`. Return a tuple (notes, hashes of the weights' training games)."""
     if not config.run.init:
         return [], []
     initial = folder.path / INITIAL  # a resumed run loads its own copy

@@ -1,4 +1,4 @@
-"""Runs frozen layers only once per rollout. `--lr 0` and `--lora-layers` freeze layers."""
+"""Runs the frozen layers of the trunk only once per rollout."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 class RolloutStates:
-    """Stores a hidden state for each token of a rollout.
-
-    The states are those after the lowest `layers` layers. If `layers` is None, they are the last hidden states, in
-    float32.
-    """
+    """Stores each token's hidden state after the lowest `layers` layers. `layers=None` means all layers."""
 
     def __init__(self, streams: Sequence[Indices], layers: int | None) -> None:
         self.layers, self._lengths = layers, np.array([len(stream) for stream in streams])
@@ -32,7 +28,10 @@ class RolloutStates:
         self._states = torch.empty(0)  # [total number of tokens, d]
 
     def store(self, states: Tensor, rows: Sequence[int], tree: PrefixTree | None) -> None:
-        """Store hidden states [b, L, d] of the segments `rows`. If `tree` has P nodes, their shape is [1, P, d]."""
+        """Store hidden states of the segments `rows`.
+
+        `states` are [b, L, d] for b segments padded to L tokens, or [1, P, d] for the P nodes of `tree`.
+        """
         if not len(self._states):
             dtype = torch.float32 if self.layers is None else states.dtype
             self._states = states.new_empty(int(self._lengths.sum()), states.shape[2], dtype=dtype)
@@ -41,14 +40,14 @@ class RolloutStates:
         self._states[torch.from_numpy(index).to(states.device)] = states[row, position].to(self._states.dtype)
 
     def load(self, shape: Sequence[int], rows: Sequence[int], tree: PrefixTree | None) -> FrozenStates:
-        """Return the states of the segments `rows`. `shape` is [b, L] or [1, P]. States at padding are arbitrary."""
+        """Return the states of the segments `rows`, shaped as in `store`."""
         indices = np.zeros(shape, dtype=np.int64)
         index, locations = self._token_indices(rows, tree)
         indices[locations] = index
         return FrozenStates(self.layers, self._states[torch.from_numpy(indices).to(self._states.device)])
 
     def _token_indices(self, rows: Sequence[int], tree: PrefixTree | None) -> tuple[Indices, tuple[Indices, Indices]]:
-        """Return the index of each token in `_states`, and the tokens' rows and positions in a micro-batch."""
+        """Return arrays over the tokens: indices in `_states`, and (rows, positions) in the micro-batch."""
         segment_index = np.asarray(rows)
         row_index = np.repeat(np.arange(len(segment_index)), self._lengths[segment_index])
         positions = np.concatenate([np.arange(length) for length in self._lengths[segment_index]])
@@ -56,7 +55,7 @@ class RolloutStates:
 
 
 def trains_heads_alone(updater: "Updater") -> bool:
-    """Return whether only the heads are trained, on hidden states that do not change."""
+    """Return whether only the heads are trained and the trunk's hidden states stay constant."""
     rates = {"policy": 0.0, "value": 0.0, "q": 0.0}
     for group in updater.torch_optimizer.param_groups:
         rates[group.get("name", "policy")] = group.get("full_lr", group["lr"])
@@ -68,7 +67,7 @@ def trains_heads_alone(updater: "Updater") -> bool:
 
 
 def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
-    """Store the states below the adapter in `rollout.frozen`, if possible. Return the number of computed tokens."""
+    """If possible, fill `rollout.frozen` with outputs of frozen lower layers. Return the number of computed tokens."""
     model, reference = updater.model, updater.reference.copy
     if is_sharded(model) or trains_heads_alone(updater) or not (layers := frozen_layers(model)):
         return 0.0
@@ -79,10 +78,7 @@ def keep_lower_states(updater: "Updater", rollout: RolloutBatch) -> float:
 
 @contextmanager
 def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float]:
-    """If only the heads are trained, run the trunk before the block and not within the block.
-
-    Yield the number of computed tokens.
-    """
+    """If only heads are trained, run the trunk once as the `with` block begins. Yield the number of computed tokens."""
     frozen, computed = list[nn.Parameter](), 0.0
     if trains_heads_alone(updater):
         named = updater.model.named_parameters()
@@ -99,7 +95,7 @@ def trunk_runs_once(updater: "Updater", rollout: RolloutBatch) -> Iterator[float
 
 
 def computed_tokens(rollout: RolloutBatch, micro_batch: MicroBatch, model: ActorCritic) -> float:
-    """Return the number of tokens that a forward pass computes, times the fraction of layers that run."""
+    """Return the number of tokens in a forward pass, times the fraction of layers that run."""
     separate = sum(len(rollout.segments[row].tokens) for row in micro_batch.segments)
     computed = separate if micro_batch.tree is None else len(micro_batch.tree.tokens)
     if micro_batch.frozen is None:
@@ -109,7 +105,7 @@ def computed_tokens(rollout: RolloutBatch, micro_batch: MicroBatch, model: Actor
 
 @torch.no_grad()
 def _store_states(model: ActorCritic, config: UpdateConfig, rollout: RolloutBatch, layers: int | None) -> float:
-    """Store the hidden states of a rollout in `rollout.frozen`. Return the number of computed tokens."""
+    """Store hidden states in `rollout.frozen`. Return the number of computed tokens."""
     computed, rollout_states = 0.0, RolloutStates([segment.tokens for segment in rollout.segments], layers)
     with model.mode(training=False):
         for micro_batch in rollout.micro_batches_for(model, config):

@@ -1,4 +1,4 @@
-"""Collects words of games for the tokenizer of a new trunk."""
+"""Collects the words of games for the tokenizer of a new trunk."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import games
 from agents.config import SCRATCH, TrainConfig
 from agents.play.baselines import RandomAgent
 from agents.play.runner import EpisodeRunner
-from agents.storage.checkpoint import INITIAL, TOKENIZER, newest, read_json
+from agents.storage.checkpoint_files import INITIAL, TOKENIZER, newest, read_json
 from agents.text.word_tokenizer import known_words, split_words
 from agents.training.data_sources import recorded_episodes
 from games.base import TextGame
@@ -17,7 +17,7 @@ COMMANDS_ADVICE = "drop --mode trie, or train with --mode free"
 
 
 def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
-    """Return all words of the games, or None if a game does not list its words."""
+    """Return all words of the games, or None if a game has no vocabulary."""
     words: dict[str, None] = {}
     for spec in specs:
         env = spec.make()
@@ -30,7 +30,7 @@ def vocabulary_of(specs: Sequence[games.GameSpec]) -> tuple[str, ...] | None:
 
 
 def texts_with_new_words(specs: Sequence[games.GameSpec], config: TrainConfig, resumed_run: Path | None) -> list[str]:
-    """Return texts whose words the tokenizer of a new trunk needs. `resumed_run` is the folder of a resumed run."""
+    """Return texts whose words a new tokenizer must contain. `resumed_run` is the folder of a resumed run."""
     texts = dict[str, None]()
     open_specs = [spec for spec in specs if spec.has_new_words]
     if not open_specs or config.model.trunk not in SCRATCH:

@@ -1,4 +1,4 @@
-"""Evaluation on held-out games during training. All evaluations play the same episodes."""
+"""Evaluates the model on held-out games during training."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from agents.training.progress import Progress
 
 
 class Best(NamedTuple):
-    """The best evaluation so far. `value` is a success rate or a mean return."""
+    """The best evaluation so far. `value` is the success rate or the mean return."""
 
     iteration: int
     value: float
@@ -39,10 +39,7 @@ class HeldOutGames:
         self.best: Best | None = None
 
     def measure(self, iteration: int, progress: Progress) -> Metrics:
-        """Play the games, and return the metrics. All processes must call this method.
-
-        Raise `FatalGameError` if all episodes of a process failed.
-        """
+        """Play the games and return the metrics. All processes must call this method."""
         results = gather(in_all_processes(lambda: self._play(progress), self._agent.model))
         episodes = [episode for process_episodes, _ in results for episode in process_episodes]
         won = wins(episodes)
@@ -58,7 +55,7 @@ class HeldOutGames:
 
     @memory_advice(SMALLER_ROLLOUT)
     def _play(self, progress: Progress) -> tuple[list[Episode], int]:
-        """Play the episodes of this process. Return them in order, and the number of failed episodes."""
+        """Play the episodes of this process. Return a tuple (episodes, number of failed episodes)."""
         first, stop = (rank * self._episodes // self._processes for rank in (self._rank, self._rank + 1))
         progress.begin("evaluation", stop - first)
         tokens_before = self._agent.tokens

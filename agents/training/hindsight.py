@@ -1,4 +1,4 @@
-"""Prompts of the optimizer `decision`. They state the target return in play, and the obtained return in the update."""
+"""Prompts of the optimizer `decision` state the target return in play, and the obtained return in the update."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def prompt_of(config: TrainConfig, tokenizer: Any, optimizer: Optimizer) -> Prom
 def with_return_words(
     optimizer: Optimizer, vocabulary: Sequence[str] | None, further_texts: Sequence[str]
 ) -> tuple[Sequence[str] | None, Sequence[str]]:
-    """Add the words of returns to `vocabulary` or `further_texts` (see `assemble`), if the prompts state returns."""
+    """If prompts state returns, add the words for returns. Return a tuple (`vocabulary`, `further_texts`)."""
     words = [text for position in ("turn", "prefix") for text in ReturnText(position=position).words]
     if optimizer.labels != "return":
         return vocabulary, further_texts

@@ -1,4 +1,4 @@
-"""Selects the games of a run, from all levels at once or level by level."""
+"""Selects a run's games: from all levels at once, or level by level."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,11 +14,9 @@ from games.game_strings import interleave
 
 
 class LevelSchedule:
-    """The games and the current level of a run.
+    """Starts the next level when the win rate of the last `episodes` episodes reaches `promote`.
 
-    Args:
-        promote: win rate at which the next level starts. None: all levels are played at once.
-        episodes: number of recent episodes of a level over which the win rate is measured.
+    Without `promote`, all levels are played at once.
     """
 
     def __init__(self, specs: Sequence[games.GameSpec], *, promote: float | None, episodes: int) -> None:
@@ -41,7 +39,7 @@ class LevelSchedule:
         return self.promote is None or self._level_index == len(self.levels) - 1
 
     def in_play(self) -> tuple[games.GameSpec, ...]:
-        """Return the games to play. With `promote`, games of the current level and of lower levels alternate."""
+        """Return the games to play. With `promote`, games of the current and lower levels alternate."""
         if self.level is None:
             return tuple(_mixed_levels(self.specs))
         current = [spec for spec in self.specs if spec.level == self.level]
@@ -53,7 +51,7 @@ class LevelSchedule:
         return tuple(spec for index in rounds for spec in (current[index % len(current)], lower[index % len(lower)]))
 
     def update(self, episodes: Sequence[Episode]) -> Metrics:
-        """Count wins, start the next level if it is due, and return metrics. `episodes` must be in order of play."""
+        """Count wins, return metrics, and start the next level when due. `episodes` must be in order of play."""
         unaided = [episode for episode in episodes if not episode.with_expert]
         wins_by_level = {
             level: [bool(e.won) for e in unaided if self._level_of[e.game] == level] for level in self.levels

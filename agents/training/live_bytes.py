@@ -1,4 +1,4 @@
-"""Measures the memory of tensors, including fake tensors, during torch operations."""
+"""Measures the memory of real or fake tensors."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -11,13 +11,9 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages that torch operations return, until the storages are freed.
+    """Counts the bytes of tensors that torch operations return.
 
-    Temporary memory within an operation is not counted.
-
-    Attributes:
-        live: size of the counted storages, in bytes.
-        peak: maximum of `live` since the last `reset_peak`.
+    `live` is the current number of bytes. `peak` is the maximum of `live` since the last `reset_peak`.
     """
 
     def __init__(self) -> None:
@@ -26,7 +22,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storage_keys = set[int]()
 
     def add(self, tensors: Iterable[Tensor]) -> None:
-        """Count the storages of tensors that exist already."""
+        """Count tensors that exist already."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if (key := storage._cdata) not in self._storage_keys:
@@ -48,7 +44,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # in a real run, autograd works in place; it copies only because a dispatch mode is active
         if function is torch.ops.aten.index_put.default and torch._C._current_graph_task_id() >= 0:
             function = torch.ops.aten.index_put_.default
-        result = function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))  # temporary memory within the operation is not counted
         self.add(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         return result
 

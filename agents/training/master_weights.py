@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class MasterWeight(nn.Parameter):
-    """The float32 copy of `rounded`, a bfloat16 parameter."""
+    """The float32 copy of the bfloat16 parameter `rounded`."""
 
     rounded: nn.Parameter
 
@@ -31,7 +31,7 @@ def optimized_parameters(torch_optimizer: torch.optim.Optimizer) -> list[nn.Para
 
 
 def master_weights(torch_optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, nn.Parameter]]:
-    """Yield tuples (index among the torch optimizer's parameters, master weight)."""
+    """Yield tuples (index of a parameter in the torch optimizer, master weight)."""
     return (
         (index, parameter)
         for index, parameter in enumerate(optimized_parameters(torch_optimizer))

@@ -39,16 +39,16 @@ SMALLER_GATHER = "use --sharded-play layers or more processes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryNeeds:
-    """The memory that a run needs besides the weights of its model, in bytes.
+    """The memory that a run needs in addition to the model's weights, in bytes.
 
-    The activations of a forward pass over n tokens take per_pass + n per_token + n^2 per_pair.
+    The activations of n tokens need `per_pass + n * per_token + n**2 * per_pair`.
 
     Attributes:
-        fixed: memory of gradients, moments and master weights.
-        replicated: the part of `fixed` that is never sharded.
-        per_position: memory of the keys and values of a token.
-        checkpoint: memory of the hidden states that gradient checkpointing stores per token.
-        per_choice: memory of a float32 vector over the vocabulary.
+        fixed: gradients, moments and master weights.
+        replicated: the part of `fixed` that each process stores in full.
+        per_position: keys and values of one token.
+        checkpoint: hidden states that gradient checkpointing stores for one token.
+        per_choice: one float32 vector over the vocabulary.
     """
 
     layers: int
@@ -63,7 +63,7 @@ class MemoryNeeds:
 
     @classmethod
     def of(cls, model: ActorCritic, config: UpdateConfig) -> Self:
-        """Measure the needs of a model. Gradient checkpointing must be off."""
+        """Measure the memory needs of a model. Gradient checkpointing must be off."""
         short = max(1, min(32, model.context // 4))
         # the size of the activations of n tokens is c + a n + b n^2 bytes
         sizes = [_activation_size(model, length) for length in (short, 2 * short, 4 * short)]
@@ -94,13 +94,9 @@ class MemoryNeeds:
         offloaded: bool,
         by_layer: bool = False,
     ) -> Self:
-        """Return the memory needs of one process if the trunk is sharded.
+        """Return the needs of one process, including the weights, if the trunk is sharded.
 
-        Args:
-            models: the trained model and, if there is one, the reference policy.
-            on_device: whether the models are already on the device.
-            offloaded: whether the shards are in CPU memory.
-            by_layer: whether play gathers the trunk layer by layer.
+        `models` are the trained model and any reference policy.
         """
         trunk = {parameter for model in models for parameter in trunk_parameters(model)}
         weights, gradients = _weight_and_gradient_sizes(trunk)
@@ -133,7 +129,7 @@ class MemoryNeeds:
     def total(
         self, *, parallel: int, micro_batch_tokens: int, context: int, recompute: bool, vocabulary_vectors: int = 0
     ) -> float:
-        """Return the peak memory of the whole run, in bytes."""
+        """Return the peak of the needs over a whole run, in bytes."""
         update = self.update(micro_batch_tokens=micro_batch_tokens, context=context, recompute=recompute)
         vectors = vocabulary_vectors * max(micro_batch_tokens, context) * self.per_choice
         # the cache is freed before the update, but the allocator may keep its memory
@@ -141,7 +137,7 @@ class MemoryNeeds:
 
 
 def available(device: torch.device, processes: int = 1) -> int:
-    """Return the free memory for one process, in bytes."""
+    """Return the free memory of a device, in bytes. CPU memory is divided by `processes`."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -149,14 +145,14 @@ def available(device: torch.device, processes: int = 1) -> int:
 
 
 def capacity(device: torch.device, processes: int = 1) -> int:
-    """Return the total memory for one process, in bytes."""
+    """Return the total memory of a device, in bytes. CPU memory is divided by `processes`."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return int(psutil.virtual_memory().total) // processes
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory so far, in bytes. On a GPU, only tensors count."""
+    """Return the peak memory of this process so far, in bytes. On a GPU, only tensors count."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -165,7 +161,7 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Add the note `advice` to out-of-memory errors of the block that have no note yet."""
+    """Add the note `advice` to out-of-memory errors of the `with` block."""
     try:
         yield
     except BaseException as error:
@@ -180,13 +176,13 @@ def context_of(config: TrainConfig, model: ActorCritic) -> int:
 
 
 def run_sizes(config: TrainConfig, context: int) -> dict[str, Any]:
-    """Return the settings that determine the memory of a run."""
+    """Return the settings that determine how much memory a run needs, by name."""
     parallel = min(config.rollout.parallel, config.rollout.episodes)
     return {"micro_batch_tokens": config.update.micro_batch_tokens, "parallel": parallel, "context": context}
 
 
 def peak_estimator(needs: MemoryNeeds, config: TrainConfig, *, context: int) -> Callable[..., float]:
-    """Return a function that computes `needs.total` for a run. Arguments of that function replace settings."""
+    """Return a function that computes `needs.total`. The function's keyword arguments replace settings of the run."""
     optimizer = optimizer_class(config.run.optimizer)
     vectors = 1 + (optimizer.needs_kl or config.optimizer.needs_reference) + optimizer.needs_expected_q
     return partial(
@@ -253,7 +249,6 @@ def _activation_size(model: ActorCritic, length: int) -> int:
 
 @torch.no_grad()
 def _position_size(model: ActorCritic) -> int:
-    """Return the size of the keys and values of one token."""
     cache = RaggedCache(model.layers)
     with model.mode(training=False):
         forward_trees(model, cache, [TreeInput(row=cache.add_row(), tokens=[0])])

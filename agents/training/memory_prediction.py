@@ -1,4 +1,4 @@
-"""Predicts the peak memory of a run without running it (`train --dry-run`)."""
+"""Predicts the peak memory of a run in advance (`train --dry-run`)."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The peak memory of a run on one device, in bytes. `DESCRIPTIONS` describes the fields."""
+    """The predicted memory of a run on one device, in bytes. `DESCRIPTIONS` describes the fields."""
 
     weights: float
     reference: float
@@ -76,27 +76,20 @@ class Prediction:
 
 @dataclass(kw_only=True)
 class MemoryModel:
-    """Predicts the memory of a training run. `model` may be on the meta device.
-
-    Attributes:
-        has_reference: whether the run has a frozen copy of the initial policy.
-        ranks: number of processes that shard the trunk.
-        by_layer: whether play gathers the trunk layer by layer.
-        offloaded: whether the shards are in CPU memory.
-    """
+    """Predicts the memory of a training run. `model` may be on the meta device."""
 
     model: ActorCritic
     config: TrainConfig
     optimizer: Optimizer
-    has_reference: bool
-    ranks: int = 1
+    has_reference: bool  # a frozen copy of the initial policy
+    ranks: int = 1  # processes that shard the trunk
     on_gpu: bool = False
-    by_layer: bool = False
-    offloaded: bool = False
+    by_layer: bool = False  # play gathers one layer at a time
+    offloaded: bool = False  # shards are in CPU memory
     _simulated: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def predict(self, *, parallel: int, micro_batch_tokens: int, context: int) -> Prediction:
-        """Predict the peak memory for `parallel` live episodes of `context` tokens."""
+        """Predict the peak memory for `parallel` simultaneous episodes of `context` tokens."""
         simulation = Simulation(
             self.model,
             self.config.update,
@@ -112,7 +105,6 @@ class MemoryModel:
         return Prediction(**self._fixed, cache=cache, play=play, activations=activations, step=step)
 
     def _simulate_once(self, simulate: Callable[..., Any], **sizes: int) -> Any:
-        """Return `simulate(**sizes)`. The result is cached."""
         key = (simulate.__name__, *sizes.items())
         if key not in self._simulated:
             self._simulated[key] = simulate(**sizes)
@@ -130,7 +122,7 @@ class MemoryModel:
 
     @cached_property
     def _fixed(self) -> dict[str, float]:
-        """The fields of a `Prediction` that do not depend on the arguments of `predict`."""
+        """Fields of a `Prediction` that do not depend on the arguments of `predict`."""
         trunk, masters = trunk_parameters(self.model), 0
         moments = 2 if self.config.update.torch_optimizer == "adamw" else 0
         buffers = sum(buffer.nbytes for buffer in self.model.buffers())
@@ -152,7 +144,7 @@ class MemoryModel:
         return sizes | (self._gathered() if sharded else {})
 
     def _gathered(self) -> dict[str, float]:
-        """Return the fields of a `Prediction` about gathered shards. Without sharding, they are 0."""
+        """Return a dict: field of `Prediction` -> size of gathered shards."""
         root, layer = unit_bytes(self.model)  # the gradients of the root unit count as activations
         copies = 2 if self.has_reference else 1
         trained = any(parameter.requires_grad for parameter in trunk_parameters(self.model))
@@ -173,10 +165,7 @@ def forecast(
     on_gpu: bool = False,
     trunk_config: object = None,
 ) -> MemoryModel:
-    """Build the memory model of a run. `MemoryModel` describes the arguments.
-
-    Raise `AgentError` if the configuration of a pretrained trunk is missing or invalid.
-    """
+    """Build the memory model of a run. Raise `AgentError` if a pretrained trunk's configuration cannot be read."""
     load_imports(config.run.imports)
     optimizer = build_optimizer(config.run.optimizer, config.optimizer)
     model_config = config.model if optimizer.trains_q else config.model.replace(q_heads=0)
@@ -197,7 +186,7 @@ def forecast(
 
 
 def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
-    """Return a tuple (prediction for the launched processes, sizes for which it holds)."""
+    """Predict the memory of one launched process. Return a tuple (prediction, assumed sizes)."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     plugin = sharding_plugin() if processes > 1 else None
     ranks = 1 if plugin is None else processes
@@ -214,7 +203,7 @@ def launched_forecast(config: TrainConfig) -> tuple[Prediction, dict[str, int]]:
 
 
 def prediction_lines(prediction: Prediction, sizes: Mapping[str, int]) -> list[str]:
-    """Convert a prediction to comment lines of a TOML file."""
+    """Format a prediction as comment lines of a TOML file."""
     phases = ", ".join(f"{name} {size / MEGABYTE:,.0f}" for name, size in prediction.phases.items())
     components = {name: getattr(prediction, name) for name in DESCRIPTIONS}
     return [

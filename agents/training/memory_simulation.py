@@ -1,4 +1,4 @@
-"""Measures the memory of a run by simulating it with fake tensors, which have no data."""
+"""Measures the memory of runs, simulated with fake tensors, which hold no data."""
 
 import copy
 import warnings
@@ -29,14 +29,15 @@ from agents.training.updater import make_torch_optimizer
 STREAMS = 16
 """Maximum number of simulated streams."""
 SIMULATED_LAYERS = (2, 3)
-"""A model is simulated once with each of these numbers of layers."""
+"""Numbers of layers of the simulated models."""
 TURN_TOKENS = 128
 """Assumed number of tokens that an episode adds per turn."""
 CHOICE_TOKENS, ALTERNATIVES, DISTINCT_TOKENS = 8, 4, 64
 """Assumptions for agents that choose among admissible commands: stream tokens per choice, alternatives per choice, and
-distinct tokens among the alternatives of a micro-batch."""
+distinct alternatives per micro-batch.
+"""
 Measure = Callable[[ActorCritic, LiveBytes], tuple[int, ...]]
-"""A function that runs a model of fake tensors in a `LiveBytes` context, and returns the measured sizes in bytes."""
+"""A function that runs a model of fake tensors in a `LiveBytes` context and returns sizes in bytes."""
 
 
 class UnpredictableError(AgentError):
@@ -45,24 +46,18 @@ class UnpredictableError(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Simulates a training run in a single process. Sizes are in bytes.
-
-    Attributes:
-        free: whether the agent chooses among all tokens of the vocabulary.
-        on_gpu: whether the run uses a GPU. There, the torch optimizer updates all parameters at once.
-        sharded: whether the predicted run shards the trunk.
-    """
+    """Measures the memory of simulated parts of a training run, in bytes."""
 
     model: ActorCritic
     config: UpdateConfig
     optimizer: Optimizer
     _: KW_ONLY
-    free: bool = False
+    free: bool = False  # the agent chooses among all tokens of the vocabulary
     on_gpu: bool = False
-    sharded: bool = False
+    sharded: bool = False  # the run shards the trunk
 
     def rollout(self, *, parallel: int, context: int) -> tuple[float, float]:
-        """Return a tuple (peak size of the key/value cache, peak size of all other tensors)."""
+        """Return peak sizes: a tuple (key/value cache, all other tensors)."""
         if parallel > STREAMS:  # the sizes grow linearly
             half, whole = (self.rollout(parallel=number, context=context) for number in (STREAMS // 2, STREAMS))
             factor = (parallel - STREAMS) / (STREAMS // 2)
@@ -79,7 +74,7 @@ class Simulation:
         return cache, other_tensors
 
     def update(self, *, rows: int, context: int) -> float:
-        """Return the peak size of the tensors that the update allocates for a micro-batch."""
+        """Return the peak memory that an update allocates for a micro-batch."""
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             if self.config.gradient_checkpointing:
@@ -104,7 +99,7 @@ class Simulation:
 
         def measure(fake: ActorCritic, memory: LiveBytes) -> tuple[int, ...]:
             torch_optimizer = make_torch_optimizer(fake, self.config)
-            for group in torch_optimizer.param_groups if self.on_gpu else ():
+            for group in torch_optimizer.param_groups if self.on_gpu else ():  # torch's default on a GPU
                 group["foreach"] = True
             _allocate_gradients(optimized_parameters(torch_optimizer))
             torch_optimizer.step()  # creates the moments
@@ -120,7 +115,7 @@ class Simulation:
         return [sizes[-1] + missing_layers * float(sizes[-1] - sizes[0]) for sizes in zip(*measured, strict=True)]
 
     def _simulate(self, measure: Measure) -> list[tuple[int, ...]]:
-        """Run `measure` on models with two and with three layers. If layers differ, run it on the whole model."""
+        """Run `measure` with the first 2 layers and with the first 3. If layers differ, use all layers."""
         layers, results = _equal_layers(self.model) if self.model.layers > max(SIMULATED_LAYERS) else None, []
         for count in (None,) if layers is None else SIMULATED_LAYERS:
             mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -149,7 +144,7 @@ def _fake_copy(model: ActorCritic, mode: FakeTensorMode) -> ActorCritic:
 
 @contextmanager
 def _without_packed_rows() -> Iterator[None]:
-    """Disable the detection of packed rows. It would need the values of tensors."""
+    """Disable the detection of packed rows, which reads the values of tensors."""
     original = masking_utils.find_packed_sequence_indices
     masking_utils.find_packed_sequence_indices = lambda position_ids: None
     try:
@@ -160,7 +155,7 @@ def _without_packed_rows() -> Iterator[None]:
 
 @contextmanager
 def _peak_at_last_layer(fake: ActorCritic, memory: LiveBytes) -> Iterator[list[int]]:
-    """Yield an empty list, to which the backward pass of the last layer adds the memory peak so far."""
+    """Yield an empty list, to which the last layer's backward pass appends the peak memory so far."""
     peaks = list[int]()
 
     def record(gradient: Tensor) -> None:
@@ -245,7 +240,7 @@ def _backward(fake: ActorCritic, rows: int, context: int, optimizer: Optimizer, 
 
 
 def _equal_layers(model: ActorCritic) -> nn.ModuleList | None:
-    """Return the layers of the decoder, or None if their parameters differ."""
+    """Return the decoder's layers, or None if parameters differ between layers."""
     layers = layer_list(model)
     shapes = [[(name, p.shape, p.requires_grad) for name, p in layer.named_parameters()] for layer in layers or ()]
     return layers if all(shape == shapes[0] for shape in shapes) else None
@@ -268,5 +263,5 @@ def _remaining_layers(fake: ActorCritic) -> list[nn.Module]:
 
 
 def _root_parameters(fake: ActorCritic) -> set[nn.Parameter]:
-    """Return the parameters of the trunk that belong to no layer."""
+    """Return the trunk's parameters that belong to no layer."""
     return trunk_parameters(fake).keys() - {p for layer in _remaining_layers(fake) for p in layer.parameters()}

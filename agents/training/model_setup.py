@@ -1,4 +1,4 @@
-"""Prepares a model for training: its device, reference policy and torch optimizer."""
+"""Prepares a model for training: device, reference policy and torch optimizer."""
 
 import copy
 import os
@@ -28,7 +28,7 @@ from agents.training.updater import make_torch_optimizer
 
 
 def move_to_device(model: ActorCritic, accelerator: Accelerator) -> Any:
-    """Move the model to its device. If the model will be sharded, only return the FSDP settings."""
+    """If the model will be sharded, return FSDP settings. Otherwise, move the model to the device and return None."""
     plugin = sharding_plugin() if accelerator.num_processes > 1 else None
     if plugin is None:  # otherwise, a device might hold no more than its shard
         model.to(accelerator.device)
@@ -44,7 +44,7 @@ def needs_reference_copy(config: TrainConfig, optimizer: Optimizer) -> bool:
 def reference_copy(
     config: TrainConfig, model: ActorCritic, optimizer: Optimizer, *, sharded: bool
 ) -> ActorCritic | None:
-    """Return a frozen copy of the initial policy, or None if it is not needed."""
+    """Return a frozen copy of the initial policy, or None if the run needs no copy."""
     if not needs_reference_copy(config, optimizer):
         return None
     if sharded:
@@ -56,20 +56,14 @@ def reference_copy(
 
 
 def plays_by_layer(config: TrainConfig, *, fits: bool) -> bool:
-    """Return whether play gathers the trunk layer by layer.
-
-    `fits` tells whether the whole trunk would fit into memory.
-    """
+    """Return whether play gathers one layer at a time. `fits` tells whether the whole trunk would fit into memory."""
     return config.rollout.sharded_play == "layers" or (config.rollout.sharded_play == "auto" and not fits)
 
 
 def prepare(
     config: TrainConfig, model: ActorCritic, reference: ActorCritic | None, accelerator: Accelerator, plugin: Any
 ) -> torch.optim.Optimizer:
-    """Check the memory, shard the models if necessary, and return the torch optimizer.
-
-    `plugin` is the result of `move_to_device`.
-    """
+    """Check the needed memory, shard the models if `plugin` is given, and return the torch optimizer."""
     context = context_of(config, model)
     models = [model] if reference is None else [model, reference]
     needs, processes, by_layer, advice = MemoryNeeds.of(model, config.update), accelerator.num_processes, False, ""

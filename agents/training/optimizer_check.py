@@ -1,4 +1,4 @@
-"""Checks that the settings of a run fit its optimizer."""
+"""Checks that a run's settings fit the optimizer."""
 
 from actde import Optimizer
 from actde.config import option
@@ -73,7 +73,6 @@ def _check_play(optimizer: Optimizer, config: TrainConfig) -> None:
 
 
 def _check_returns(config: TrainConfig) -> None:
-    """Check the settings of an optimizer that writes target returns into prompts."""
     rollout, name = config.rollout, config.run.optimizer
     # each reward lowers the target return during play, and evaluations have no shaping
     unshaped = RewardConfig(bonus_command=config.reward.bonus_command)

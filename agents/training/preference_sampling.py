@@ -1,4 +1,4 @@
-"""Sampling of preferences: a judge compares two completions of each prompt."""
+"""Samples preferences. A judge compares two completions of each prompt."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from games.completion import Scorer
 PROMPTS = 32
 """Number of prompts per batch. Each prompt is completed twice."""
 Batch = list[Preference | None]
-"""One entry for each of `PROMPTS` prompts: a preference, or None if the two completions tie."""
+"""For each of `PROMPTS` prompts: a preference, or None for a tie."""
 PATIENCE = 20
-"""Maximum number of ties per preference. Sampling fails if there are more ties."""
+"""Maximum number of ties per preference. With more ties, sampling fails."""
 MIN_PAIRS = 256
-"""Number of pairs of completions that are compared before ties can make sampling fail."""
+"""Number of compared pairs before which ties cannot make sampling fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledPreferences:
-    """Preferences in the order of sampling, and the number of dropped ties."""
+    """Preferences in the order of sampling, and the number of ties."""
 
     preferences: list[Preference]
     ties: int
@@ -41,16 +41,9 @@ def sample_preferences(
     earlier: Sequence[Batch] = (),
     on_batch: Callable[[Batch], None] = lambda batch: None,
 ) -> SampledPreferences:
-    """Sample preferences. Pairs of completions with equal scores or equal texts are dropped as ties.
+    """Sample `pairs` preferences between completions, scored by the reward `judge`. Ties are dropped.
 
-    Args:
-        judge: name of the reward that compares the completions.
-        pairs: number of preferences.
-        earlier: batches that `on_batch` received in an interrupted call.
-
-    Raises:
-        GameError: the game or the judge fails.
-        AgentError: the agent cannot play the game, or nearly all pairs are ties.
+    `earlier` holds the batches of an interrupted call.
     """
     specs = games.resolve(game)
     if any(spec.kind != "completion" for spec in specs):

@@ -1,4 +1,4 @@
-"""Presets for games, trunks and optimizers. Settings of the user override them."""
+"""Presets for games, trunks and optimizers. The user's settings override them."""
 
 import tomllib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ MAX_TOML = 1_000_000  # bytes of a TOML file
 
 
 class Layer(NamedTuple):
-    """Values by field name. `--dry-run` shows their origin."""
+    """Settings from one origin, by field name."""
 
     origin: str
     values: Mapping[str, Any]
@@ -158,7 +158,7 @@ QUICK: dict[str, Any] = {"game": "completion", "iterations": 40, "lr": 6e-4, "ad
 UNTRAINED_Q: dict[str, Any] = {"dueling": True}
 """Preset for --reset-q, and for ACTDE if the checkpoint of --init has no q. With dueling heads, q starts at v.
 
-On Text-Nav, ACTDE lost what its policy had learned if q started at 0 instead of v (NOTES.md).
+On Text-Nav, ACTDE lost what its policy had learned if q started at 0 (NOTES.md).
 """
 
 WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
@@ -166,17 +166,15 @@ WARM_IMITATION: dict[str, Any] = {"lr": 1e-4}
 
 
 def resolve(explicit: Mapping[str, Any]) -> TrainConfig:
-    """Build the configuration of a run. The user's settings `explicit` override the presets.
+    """Build the configuration of a run from presets. The settings in `explicit` override presets.
 
-    Raises:
-        ConfigError: a name is unknown, or a value is invalid.
-        AgentError: the checkpoint of `init` is missing or damaged.
+    Raise `ConfigError` if a setting is invalid, and `AgentError` if the checkpoint of `init` is missing or damaged.
     """
     return TrainConfig.from_flat(merged(with_presets([Layer(GIVEN, explicit)])))
 
 
 def from_layers(layers: list[Layer]) -> TrainConfig:
-    """Build a configuration from layers. An error names the option or the origin of the invalid value."""
+    """Build a configuration from layers. Errors name the option or the origin of an invalid value."""
     try:
         return TrainConfig.from_flat(merged(layers))
     except ConfigError as error:
@@ -188,7 +186,7 @@ def from_layers(layers: list[Layer]) -> TrainConfig:
 
 
 def read_toml(path: Path) -> Layer:
-    """Read settings from a TOML file, in which the string "none" stands for None."""
+    """Read settings from a TOML file. The string "none" stands for None."""
     text = read_text(path, limit=MAX_TOML, error=ConfigError)
     try:
         values = flatten(tomllib.loads(text))
@@ -211,7 +209,7 @@ def origins(layers: list[Layer]) -> dict[str, str]:
 
 
 def with_presets(explicit: list[Layer]) -> list[Layer]:
-    """Return all layers of a run, presets first. `explicit` holds the layers of the user."""
+    """Return the layers of presets, followed by the user's layers `explicit`."""
     default = Layer("default", {name: field.default for name, field in FIELDS.items()})
     settings = merged([default, *explicit])
     is_complete = all(name in merged(explicit) for name in FIELDS)  # of a run, which has its own copy of the checkpoint
@@ -248,7 +246,7 @@ def trunk_preset(trunk: str) -> dict[str, Any]:
 
 
 def with_held_out_prompts(game: str) -> str:
-    """Return the string of the same completion game with the held-out prompts."""
+    """Replace the prompts in a completion game's string by held-out prompts."""
     kind, _, query = game.partition("?")
     if kind != "completion":
         raise ConfigError(f"--quick compares optimizers on the completion game, got {game}")
@@ -257,7 +255,7 @@ def with_held_out_prompts(game: str) -> str:
 
 
 def _game_kind(settings: Mapping[str, Any], *, is_complete: bool) -> str:
-    """Return the key of the game in `GAMES`. An unknown game counts as `ADVENTURES`."""
+    """Return the game's key in the presets `GAMES`: `ADVENTURES` for an unknown game."""
     game: str = settings["game"]
     kind, step_seconds = game.partition("?")[0], settings["step_seconds"]
     if kind in GAMES or (game.startswith("textworld:") and " + " not in game):

@@ -1,4 +1,4 @@
-"""Probes: during training, the policy continues fixed prompts, and the texts are measured."""
+"""Measures the policy's continuations of fixed prompts during training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class FixedPrompt(gymnasium.Wrapper[str, str, str, str]):
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """The completion game `spec` with one fixed prompt."""
+    """A completion game whose episodes all have the same prompt."""
 
     spec: games.GameSpec
     prompt: str
@@ -48,12 +48,9 @@ class PromptSpec:
 
 
 class Probe:
-    """Measures the texts with which the policy continues fixed prompts.
+    """Measures the policy's continuations of fixed prompts.
 
-    Args:
-        game: a completion game. Its reward is the proxy reward.
-        prompts: name of a set of prompts, or path of a file of prompts.
-        judge: name of the true reward, or "" if there is none.
+    `prompts` names a prompt set or a file. `judge` names the true reward, if any.
     """
 
     def __init__(
@@ -68,7 +65,7 @@ class Probe:
         self.agent = agent.twin(seed=seed, record=True)
 
     def measure(self) -> dict[str, Any]:
-        """Continue every prompt once. Return the texts and their measures."""
+        """Continue every prompt once. Return the texts, and measures of the texts."""
         model = self.agent.model
         with model.mode(training=False):
             with EpisodeRunner(self.specs, seed=self.seed, parallel=PARALLEL) as runner:

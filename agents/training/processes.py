@@ -1,6 +1,6 @@
 """Communication between the processes of a run.
 
-All processes must call each of these functions together, except for `connected`.
+All processes must call each function together, except `connected`.
 """
 
 from collections import defaultdict
@@ -27,12 +27,12 @@ T = TypeVar("T")
 IMPORTABLE = ("actde", "agents", "games", "builtins")
 """Packages that all processes can import."""
 BUCKET_BYTES = 25 * 2**20
-"""Size of the messages of `sum_gradients`, the default of torch's DistributedDataParallel."""
+"""Size of a message of `sum_gradients`, as in torch's DistributedDataParallel."""
 
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Raise `LostProcessError` if the block fails to communicate with another process."""
+    """Convert communication errors of the `with` block to `LostProcessError`."""
     try:
         yield
     except RuntimeError as error:
@@ -53,10 +53,7 @@ def gather(value: T) -> list[T]:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over all processes.
-
-    A gradient that is None in all processes stays None.
-    """
+    """Replace each gradient by the sum over all processes. A gradient that is None in all processes stays None."""
     parameters = list(parameters)
     if not parameters:
         return
@@ -87,11 +84,8 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def in_all_processes(function: Callable[[], T], *models: ActorCritic) -> T:
-    """Call `function` and return its result. If it fails in one process, raise the error in all processes.
-
-    After an unexpected error, the other processes raise `LostProcessError`. The number of forward passes of `models`
-    that `function` runs may differ between processes.
-    """
+    """Return `function()`. If one process fails, raise the error in all processes."""
+    # after an unexpected error here, the other processes raise LostProcessError
     result: T | None = None
     error: BaseException | None = None
     try:
@@ -108,22 +102,19 @@ def in_all_processes(function: Callable[[], T], *models: ActorCritic) -> T:
 
 
 def in_main_process(accelerator: Accelerator, function: Callable[[], None]) -> None:
-    """Call `function` in process 0. If it fails, raise the error in all processes."""
+    """Call `function` in process 0. Raise any error in all processes."""
     in_all_processes(function if accelerator.is_main_process else lambda: None)
 
 
 @contextmanager
 def shared_folder(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
-    """Yield an empty folder that all processes fill. It replaces `folder` after the block.
-
-    The block must succeed in all processes or fail in all processes.
-    """
+    """Yield an empty shared folder, which replaces `folder` if the `with` block succeeds."""
     with ExitStack() as stack:
         is_main = accelerator.is_main_process
         own_folder = in_all_processes(lambda: stack.enter_context(atomic_folder(folder)) if is_main else folder)
         temporary_folder = gather(own_folder)[0]
         in_all_processes(lambda: _check_shared(temporary_folder))
-        yield temporary_folder
+        yield temporary_folder  # the block must succeed or fail in all processes together
         in_all_processes(stack.close)
 
 
@@ -133,6 +124,6 @@ def _check_shared(folder: Path) -> None:
 
 
 def _portable_error(error: BaseException) -> BaseException:
-    """Return the error, converted to a base class if other processes cannot import its class."""
+    """Convert `error` to the nearest class that all processes can import."""
     importable_class = next(cls for cls in type(error).__mro__ if cls.__module__.split(".")[0] in IMPORTABLE)
     return error if type(error) is importable_class else importable_class(str(error))

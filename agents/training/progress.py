@@ -1,4 +1,4 @@
-"""Progress of this process within an iteration. A display reads it from another thread."""
+"""Progress within an iteration, which another thread displays."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,9 @@ from agents.play.live_episode import StepEvent
 
 @dataclass(slots=True)
 class Progress:
-    """Progress in the current phase of an iteration.
+    """Progress in one phase of an iteration. `done` and `total` count episodes, or tokens during an update."""
 
-    Attributes:
-        phase: `rollout`, `buffer`, `data`, `update` or `evaluation`. It is "" before the first iteration.
-        done, total: number of finished episodes, and of all episodes. An update counts tokens instead.
-    """
-
-    phase: str = ""
+    phase: str = ""  # rollout, buffer, data, update or evaluation
     done: int = 0
     total: int = 0
     turns: int = 0
@@ -24,7 +19,7 @@ class Progress:
         self.phase, self.done, self.total, self.turns, self.tokens = phase, 0, total, 0, 0
 
     def count(self, event: StepEvent, tokens: int = 0) -> None:
-        """Count a command. If it ends the episode, count the episode too."""
+        """Count a command, and the episode if the episode ends."""
         self.turns, self.tokens = self.turns + 1, tokens
         self.done += event.terminated or event.truncated
 

@@ -1,4 +1,4 @@
-"""Recorded play as training data (`train --data`)."""
+"""Recorded episodes as training data (`train --data`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.play.metrics import Metrics
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, INITIAL, read_json
+from agents.storage.checkpoint_files import AGENT, INITIAL, read_json
 from agents.storage.run_folder import DATA
 from agents.training import data_file
 from agents.training.dagger import best_returns
@@ -30,12 +30,9 @@ if TYPE_CHECKING:
 
 
 class RecordedPlay:
-    """Adds recorded episodes to each rollout. Each pass over the episodes has a new random order.
+    """Adds `count` recorded episodes, in random order, to each rollout.
 
-    Args:
-        path: the file with the token streams (see `data_file`).
-        count: number of episodes that a process adds to each rollout.
-        top_fraction: fraction of each game's episodes to use (see `best_episodes`).
+    If `top_fraction` is below 1, only won episodes and each game's best episodes are used.
     """
 
     def __init__(
@@ -69,7 +66,7 @@ class RecordedPlay:
     def segments(self, finished_rollouts: int, progress: Progress) -> tuple[list[Segment], Metrics]:
         """Read the next recorded episodes. Return a tuple (segments, metrics).
 
-        `finished_rollouts` is the number of rollouts of all processes before this iteration.
+        `finished_rollouts` counts earlier rollouts of all processes.
         """
         progress.begin("data", self.count)
         indices = sorted(self._draw((finished_rollouts + self.rank) * self.count))
@@ -89,7 +86,7 @@ class RecordedPlay:
         return rollout.with_segments([*segments, *rollout.segments], metrics)
 
     def _draw(self, start: int) -> Iterator[int]:
-        """Yield the indices of the next episodes. `start` is the number of earlier episodes, over all passes."""
+        """Yield the indices of `self.count` episodes. `start` counts the episodes drawn before."""
         order: NDArray[np.int64] = self._selected
         for position in range(start, start + self.count):
             data_pass, index = divmod(position, len(self))
@@ -135,7 +132,7 @@ def _open(trainer: "Trainer", path: Path) -> RecordedPlay:
 
 
 def _set_target_return(trainer: "Trainer", best_return: float) -> None:
-    """Set the target return (`--wanted-return`) to `best_return`, unless the user has set it."""
+    """Use `best_return` as the target return, unless the user has set `--wanted-return`."""
     returns = trainer.agent.prompt.returns
     if returns is None:
         return

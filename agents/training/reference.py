@@ -1,4 +1,4 @@
-"""The reference policy pi_ref of KL(pi || pi_ref), which is the policy before training."""
+"""The reference policy pi_ref, which is the policy before training."""
 
 from contextlib import nullcontext
 
@@ -12,9 +12,9 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 class ReferencePolicy:
-    """Computes log pi_ref and the exact KL(pi || pi_ref) at the choices of rollouts.
+    """Computes log pi_ref and KL(pi || pi_ref).
 
-    Without `copy`, the reference policy is `model` without its LoRA adapter.
+    If `copy` is None, the reference policy is `model` without the LoRA adapter.
     """
 
     def __init__(self, model: ActorCritic, copy: ActorCritic | None, config: UpdateConfig) -> None:
@@ -22,7 +22,7 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def evaluate(self, rollout: RolloutBatch) -> None:
-        """Compute log pi_ref of all alternatives. Store the results in `rollout`."""
+        """Store log pi_ref of all alternatives in `rollout`."""
         reference, results = self.copy or self.model, []
         with reference.mode(training=False), self.model.without_adapter() if self.copy is None else nullcontext():
             for micro_batch in rollout.micro_batches_for(reference, self.config):
@@ -37,9 +37,9 @@ class ReferencePolicy:
             rollout.ref_states = hidden[index.argsort()]
 
     def logprobs(self, rollout: RolloutBatch, micro_batch: MicroBatch) -> RowFunction | None:
-        """Return a function that computes log pi_ref at choices of `micro_batch`, or None before `evaluate`.
+        """Return a function: slice of n choices -> log pi_ref [n, K] of K alternatives per choice.
 
-        The function maps a slice of n choices to [n, K], for K alternatives. In free generation, these are all tokens.
+        Before `evaluate`, return None.
         """
         if rollout.ref_logprobs is None:
             return None
@@ -56,7 +56,7 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def kl(self, rollout: RolloutBatch, *, guide_beta: float = 0.0) -> Tensor:
-        """Return KL(pi || pi_ref) at each choice [N], in nats. Call `evaluate` before this method."""
+        """Return KL(pi || pi_ref) [N] at N choices, in nats. Call `evaluate` first."""
         if guide_beta:  # estimate the KL of the guided policy from the sampled tokens
             sampled = [choice.logprob for segment in rollout.segments for choice in segment.choices]
             return torch.tensor(sampled, device=rollout.device) - rollout.chosen_reference

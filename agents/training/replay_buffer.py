@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ReplayBuffer:
-    """The replay buffer of one process. It holds episodes from oldest to newest."""
+    """The replay buffer of one process. `episodes` are ordered from oldest to newest."""
 
     def __init__(
         self, config: TrainConfig, agent: LanguageModelAgent, specs: Sequence[games.GameSpec], labels: Labels
@@ -36,7 +36,7 @@ class ReplayBuffer:
         self._streams = list[list[Segment] | None]()  # None before the first use
 
     def add(self, episodes: Sequence[Episode]) -> None:
-        """Add newer episodes. If the buffer gets too large, drop some episodes (see `select_indices`)."""
+        """Add episodes. If the buffer becomes too large, drop the oldest or the worst episodes."""
         if self.labels == "expert":
             episodes = [episode for episode in episodes if episode.with_expert]
         old_size, candidates = len(self.episodes), [*self.episodes, *episodes]
@@ -51,7 +51,7 @@ class ReplayBuffer:
 
     @memory_advice("lower --buffer-episodes or --micro-batch-tokens")
     def add_to(self, rollout: Rollout, finished_rollouts: int, progress: Progress) -> Rollout:
-        """Return `rollout` with the segments of the buffer. Add the episodes of `rollout` to the buffer."""
+        """Return `rollout` with additional segments from the buffer. Add the episodes of `rollout` to the buffer."""
         size = len(self.episodes)
         progress.begin("buffer", size)
         # the numbers of buffered episodes are negative
@@ -82,11 +82,7 @@ class ReplayBuffer:
 def select_indices(
     episodes: Sequence[Episode], size: int, *, keep: Literal["best", "latest"], gamma: float
 ) -> list[int]:
-    """Return the indices of the episodes to keep, in increasing order.
-
-    With "best", the best episode of each game comes first, then the second best of each game, and so on.
-    Episodes are ranked by discounted return.
-    """
+    """Select at most `size` episodes: the latest, or the best of each game. Return increasing indices."""
     indices = range(len(episodes))
     if keep == "latest":
         return list(indices[-size:])
@@ -96,11 +92,12 @@ def select_indices(
     for index in best_first:
         game = episodes[index].game
         ranks[index], counts[game] = counts[game], counts[game] + 1
+    # the best episode of each game, then the second best of each game, and so on
     return sorted(sorted(best_first, key=ranks.__getitem__)[:size])
 
 
 def filled_buffer(trainer: "Trainer") -> ReplayBuffer:
-    """Build the replay buffer of a run. In a resumed run, the buffer holds episodes of earlier iterations."""
+    """Build the replay buffer. In a resumed run, add the episodes of earlier iterations."""
     config, accelerator = trainer.config, trainer.accelerator
     buffer = ReplayBuffer(config, trainer.agent, trainer.schedule.specs, trainer.updater.optimizer.labels)
     if not trainer.iteration:

@@ -15,7 +15,8 @@ from agents.model.packed_attention import can_pack, packed_states
 from agents.model.prefix_tree import Indices, PrefixTree, group_by_prefix, sharing_pays
 from agents.model.tree_decoder import group_by_length
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, load_model, newest, read_json, save_agent, verify
+from agents.storage.checkpoint import load_model, save_agent
+from agents.storage.checkpoint_files import AGENT, newest, read_json, verify
 from agents.text.stream_tokenizer import StreamTokenizer
 from agents.training.rollout_batch import padded
 
@@ -28,14 +29,14 @@ MICRO_BATCH_TOKENS = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedText:
-    """The tokens of a prompt, its completion and an end token. `completion_length` tokens follow the prompt."""
+    """The tokens of a prompt and its completion. `completion_length` includes an end token."""
 
     tokens: Indices
     completion_length: int
 
 
 class RewardModel:
-    """A language model whose value head scores texts. It is a `games.completion.Scorer`."""
+    """A language model whose value head scores completions."""
 
     def __init__(self, model: ActorCritic, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -61,7 +62,10 @@ class RewardModel:
         )
 
     def rewards(self, texts: Sequence[EncodedText]) -> Tensor:
-        """Return the reward of each text [N]: the mean output of the value head after the prompt."""
+        """Return the rewards [N] of N texts.
+
+        A reward is the mean output of the value head over the tokens after the prompt.
+        """
         lengths = torch.tensor([len(text.tokens) for text in texts])[:, None]
         completion_lengths = torch.tensor([text.completion_length for text in texts])[:, None]
         positions = torch.arange(int(lengths.max()))
@@ -71,7 +75,7 @@ class RewardModel:
         return (values * weights.to(values.device)).sum(1)
 
     def _values(self, streams: Sequence[Indices]) -> Tensor:
-        """Return the output of the value head at each token [N, L]. Outputs at padding are arbitrary."""
+        """Return the value head's outputs [N, L] on N streams of up to L tokens. Outputs at padding are arbitrary."""
         if can_pack(self.model) and sharing_pays(streams, len((tree := PrefixTree.of(streams)).tokens)):
             with packed_states(self.model, tree) as states:
                 return self.model.heads.values(states)[0, torch.from_numpy(tree.nodes).to(states.device)]
@@ -94,7 +98,7 @@ class RewardModel:
 def check_folder(folder: Path, *, allow_unfinished: bool = False) -> None:
     """Raise `AgentError` unless a reward model can be saved in `folder`.
 
-    With `allow_unfinished`, the folder may already hold a reward model whose training was interrupted.
+    With `allow_unfinished`, the folder may hold a reward model already.
     """
     if folder.exists() and not folder.is_dir():
         raise AgentError(f"{folder} is a file; expected a new folder")
@@ -116,14 +120,14 @@ def save_reward_model(
     training: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save a reward model atomically. The JSON data in `description` describes its training."""
+    """Save a reward model atomically. `description` is JSON data about the training."""
     metadata = {"kind": KIND, "name": KIND, "prompt": "plain", "mode": "free", "context": reward_model.max_tokens}
     model, tokenizer = reward_model.model, reward_model.tokenizer
     save_agent(folder, model, tokenizer, config, {**metadata, **description}, training=training, state=state)
 
 
 def load_reward_model(folder: Path) -> RewardModel:
-    """Load a reward model without changing the global random-number generator."""
+    """Load a reward model. The state of torch's random-number generator does not change."""
     metadata = verify(newest(folder), kind=KIND)
     with torch.random.fork_rng(devices=[]):
         model, tokenizer = load_model(folder, metadata)

@@ -1,4 +1,4 @@
-"""Training of reward models on preferences, with the model of Bradley and Terry (1952)."""
+"""Trains reward models with the preference model of Bradley and Terry (1952)."""
 
 import shutil
 from collections import Counter
@@ -17,17 +17,8 @@ from agents.model.build import assemble
 from agents.model.finite_check import check_finite
 from agents.model.tree_decoder import group_by_length
 from agents.protocol import AgentError, DivergenceError
-from agents.storage.checkpoint import (
-    AGENT,
-    STATE,
-    TRAINING,
-    WEIGHTS,
-    load_tensors,
-    loading_tensors,
-    read_json,
-    read_tensors,
-    verify,
-)
+from agents.storage.checkpoint import load_tensors, loading_tensors, read_tensors
+from agents.storage.checkpoint_files import AGENT, STATE, TRAINING, WEIGHTS, read_json, verify
 from agents.text.preferences import Preference
 from agents.training.master_weights import optimized_parameters
 from agents.training.reward_model import MICRO_BATCH_TOKENS, EncodedText, RewardModel, save_reward_model
@@ -41,14 +32,14 @@ from games.untrusted_files import validated
 
 KIND = "training of a reward model"
 Progress = Callable[[str, float, float], None]
-"""A function of a text to display, the number of finished gradient steps, and the number of all gradient steps."""
+"""A callback with the arguments (text to display, finished gradient steps, all gradient steps)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """The share of preferences whose chosen completion has the higher reward.
 
-    `low` and `high` are the ends of the exact 95% confidence interval of Clopper and Pearson (1934).
+    `low` and `high` bound the exact 95% confidence interval (Clopper and Pearson, 1934).
     """
 
     correct: int
@@ -83,10 +74,7 @@ class RewardTraining:
 
 
 class RewardCheckpoint:
-    """Saves and loads the state of an unfinished training.
-
-    `made_by` holds its settings. A saved state with another `made_by` is ignored.
-    """
+    """Saves the state of an unfinished training, and loads a state with equal settings `made_by`."""
 
     def __init__(self, out: Path, config: ModelConfig, made_by: Mapping[str, Any]) -> None:
         self._folder, self._config, self._made_by = out.with_name(f".{out.name}.part"), config, dict(made_by)
@@ -102,7 +90,7 @@ class RewardCheckpoint:
         )
 
     def load(self, reward_model: RewardModel, torch_optimizer: torch.optim.Optimizer) -> list[float]:
-        """Load the saved state, if there is one. Return the mean loss of each finished epoch."""
+        """Load any saved state. Return the mean loss of each finished epoch."""
         if not (self._folder / AGENT).is_file() or verify(self._folder, kind=KIND).get("made_by") != self._made_by:
             return []
         path = self._folder / STATE
@@ -135,18 +123,9 @@ def train_reward_model(
     progress: Progress = lambda text, done, total: None,
     checkpoint: RewardCheckpoint | None = None,
 ) -> RewardTraining:
-    """Train a new reward model.
+    """Train a new reward model. A fraction `held_out` of the preferences is not used for training.
 
-    At the end, the rewards are normalized to mean 0 and standard deviation 1 over the training texts (Ziegler et al.,
-    2019).
-
-    Args:
-        batch: number of preferences per gradient step.
-        held_out: fraction of the preferences that is excluded from training.
-        checkpoint: saves the state after each epoch. Training continues from a saved state.
-
-    Raises:
-        DivergenceError: a gradient or a reward is not finite.
+    If `checkpoint` holds a state, continue from that state.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -173,7 +152,7 @@ def train_reward_model(
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Return -log sigmoid(r(chosen) - r(rejected)) for rewards [N], in nats."""
+    """Return the loss -log sigmoid(chosen - rejected) of rewards [N], in nats."""
     return -nn.functional.logsigmoid(chosen - rejected)
 
 
@@ -263,7 +242,7 @@ def _gradient_step(
 
 @torch.no_grad()
 def _standardize(head: nn.Linear, rewards: Sequence[tuple[float, float]]) -> None:
-    """Normalize the outputs of the head, so that `rewards` get mean 0 and standard deviation 1."""
+    """Rescale the head so that `rewards` would have mean 0 and standard deviation 1 (Ziegler et al., 2019)."""
     mean, deviation = float(np.mean(rewards)), float(np.std(rewards))
     if deviation > 0:
         head.weight.div_(deviation)

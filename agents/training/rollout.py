@@ -26,25 +26,17 @@ from agents.training.progress import Progress
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """The episodes that one process played in an iteration.
-
-    Attributes:
-        segments: token streams of the episodes, cut into segments. The list is empty after the update.
-        separate_tokens: number of tokens that the model would have computed without prefix sharing.
-        computed_tokens: number of tokens that the model has computed.
-        strategies: number of commands per strategy. The key None counts the commands without a strategy.
-        errors: number of failed episodes.
-    """
+    """The episodes that one process played in an iteration."""
 
     episodes: list[Episode]
-    segments: list[Segment]
+    segments: list[Segment]  # token streams of the episodes, or [] after the update
     tokens: int
-    separate_tokens: int
-    computed_tokens: int
-    strategies: Counter[str | None]
+    separate_tokens: int  # tokens to compute without prefix sharing
+    computed_tokens: int  # tokens computed with prefix sharing
+    strategies: Counter[str | None]  # commands by strategy, or by None
     label_metrics: Metrics
     next_episode: int
-    errors: int
+    errors: int  # failed episodes
 
     def with_segments(self, segments: list[Segment], metrics: Metrics) -> Self:
         tokens = sum(len(segment.tokens) for segment in segments)
@@ -55,18 +47,16 @@ class EpisodeSource(Protocol):
     """Adds episodes of other policies to a rollout."""
 
     def add_to(self, rollout: Rollout, finished_rollouts: int, progress: Progress) -> Rollout:
-        """Return `rollout` with additional segments. They hold outputs of the current model.
+        """Return `rollout` with additional segments, which hold outputs of the current model.
 
-        `finished_rollouts` is the number of rollouts of all processes before this iteration.
+        `finished_rollouts` counts earlier rollouts of all processes.
         """
 
 
 def join_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
-    """Join the rollouts of all processes, ordered by rank. The result has no segments.
-
-    With n processes, episode i of process r becomes episode i * n + r.
-    """
+    """Join the processes' `rollouts`, ordered by rank, into one rollout without segments."""
     processes = len(rollouts)
+    # episode i of process r becomes episode i * processes + r
     episodes = [
         replace(e, index=e.index * processes + rank) for rank, rollout in enumerate(rollouts) for e in rollout.episodes
     ]
@@ -111,10 +101,7 @@ def play_rollout(
     labels: Labels,
     progress: Progress,
 ) -> Rollout:
-    """Play the episodes of one iteration. If the optimizer imitates, label them.
-
-    If there is a `dagger_agent`, it plays instead of `agent`.
-    """
+    """Play the episodes of one iteration, with `dagger_agent` if given, else with `agent`."""
     strategies, failed_before, tokens_before = Counter[str | None](), runner.failures.count, agent.tokens
     separate_before, computed_before = agent.reader.tokens, agent.reader.computed
     episode_count = config.rollout.own_episodes
@@ -155,7 +142,7 @@ def play_rollout(
 def rollout_metrics(
     rollout: Rollout, schedule: LevelSchedule, strategies: Sequence[str], bonus_command: str
 ) -> Metrics:
-    """Return the metrics of a rollout of all processes, and update the level schedule."""
+    """Return the metrics of `rollout`, joined from all processes, and update `schedule`."""
     metrics = episode_metrics(rollout.episodes, bonus_command) if rollout.episodes else Metrics()
     if rollout.computed_tokens:
         metrics["rollout_sharing"] = rollout.separate_tokens / rollout.computed_tokens
@@ -164,7 +151,7 @@ def rollout_metrics(
 
 
 def with_advantages(rollout: Rollout, advantages: dict[tuple[int, int], float]) -> Rollout:
-    """Return a copy whose steps hold `advantages`: (episode, turn) -> advantage. It has no segments."""
+    """Copy `rollout` without segments. Steps of the copy hold `advantages`, a dict: (episode, turn) -> advantage."""
     steps = [
         tuple(replace(step, advantage=advantages.get((episode.index, turn))) for turn, step in enumerate(episode.steps))
         for episode in rollout.episodes

@@ -1,9 +1,6 @@
-"""Converts the segments of a rollout (see `token_stream.Segment`) to tensors.
+"""Converts the segments of a rollout to tensors.
 
-A choice is a token that the agent sampled from several alternatives. With credit per token, each choice is an action.
-
-With credit per command, the choices of a turn form one action. The action's log-probability is the sum over its
-choices. Its v is the v of the first choice, and its q is the q of the last choice.
+A choice in a segment is a token that the agent sampled from several alternatives.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,23 +26,25 @@ if TYPE_CHECKING:
     from agents.training.frozen_trunk import RolloutStates
 
 Credit = Literal["token", "command"]
+"""Whether an action is one choice, or all choices of a turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Some segments of a rollout, padded or packed. These b segments have N choices in total.
+    """Contains b segments of a rollout, padded or packed, with N choices in total.
 
     Attributes:
-        segments: indices of the b segments in the rollout.
-        tokens: [b, L] token ids, padded on the right. If packed, [1, P] token ids at the nodes of `tree`.
-        choices: the N choices. Their `rows` and `positions` are indices into `tokens`.
-        rows: [N] index (0..b-1) of each choice's segment.
+        segments: indices of the segments in the rollout.
+        tokens: [b, L] token ids, padded to length L, or [1, P] token ids of the P nodes of `tree`.
+        tree: prefix tree of packed segments, or None.
+        choices: the N choices. `choices.rows` and `choices.positions` are indices into `tokens`.
+        rows: [N] segment of each choice, from 0 to b - 1.
         choice_index: [N] index of each choice in the rollout.
-        action_index: [N] index (0..T-1) of each choice's action.
-        first, last: [N] bool, True at the first and at the last choice of each action.
+        action_index: [N] index of each choice's action in the segment.
+        first, last: [N] whether each choice is the first or the last choice of an action.
         actions: T, the maximum number of actions per segment.
-        labels: [N] index (among the alternatives) of the token to imitate, or -1.
-        frozen: hidden states of frozen layers at `tokens`.
+        labels: [N] index of the alternative to imitate, or -1.
+        frozen: hidden states of frozen layers.
     """
 
     segments: tuple[int, ...]
@@ -63,9 +62,9 @@ class MicroBatch:
 
     @contextmanager
     def hidden_states(self, model: ActorCritic) -> Iterator[Tensor]:
-        """Yield the last hidden states at `tokens`: [b, L, d] or, if packed, [1, P, d].
+        """Yield the model's last hidden states of size d, [b, L, d] or [1, P, d].
 
-        With gradient checkpointing, the backward pass must also run within the `with` block.
+        With gradient checkpointing, run the backward pass within the `with` block.
         """
         if self.frozen is not None and self.frozen.layers is None:
             yield self.frozen.states
@@ -77,18 +76,12 @@ class MicroBatch:
                 yield states.float()  # the gradients of many choices at a node are summed in float32
 
     def locate(self, rows: Indices, positions: Indices) -> tuple[Tensor, Tensor]:
-        """Return the indices (rows [n], positions [n]) of n tokens in `tokens`.
-
-        The arguments hold the index (0..b-1) of each token's segment, and the token's position in the segment.
-        """
+        """Convert `positions` in the segments `rows` (0 to b - 1) to indices into `self.tokens`."""
         row_index, position = (torch.from_numpy(index) for index in locate(self.tree, rows, positions))
         return row_index.to(self.tokens.device), position.to(self.tokens.device)
 
     def scatter_to_actions(self, per_choice: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Sum `per_choice` [N, ...] over the choices of each action. The result is [b, T, ...].
-
-        `mask` [N] selects choices.
-        """
+        """Sum `per_choice` [N, ...] over the choices of each action. Return [b, T, ...]. `mask` [N] selects choices."""
         rows, actions = self.rows, self.action_index
         if mask is not None:
             rows, actions, per_choice = rows[mask], actions[mask], per_choice[mask]
@@ -96,12 +89,13 @@ class MicroBatch:
         return zeros.index_put((rows, actions), per_choice, accumulate=True)
 
     def outputs(self, heads: HeadOutputs) -> Outputs:
-        """Convert the head outputs at the N choices to outputs per action [b, T]."""
+        """Convert `heads`, the outputs at N choices, to outputs [b, T] of actions."""
 
         def scatter(values: Tensor | None, mask: Tensor | None = None) -> Tensor | None:
             return None if values is None else self.scatter_to_actions(values, mask)
 
         q, target, label, chosen = heads.q_values, heads.target_q_values, self.labels, self.choices.chosen
+        # an action has the v of its first choice, the q of its last choice, and the sum of the log-probabilities
         return Outputs(  # the order of the operations determines that of gradient sums, and so their rounding
             q_values=scatter(None if q is None else _select(q, chosen), self.last),
             target_q_values=scatter(None if target is None else _select(target, chosen).amin(-1).detach(), self.last),
@@ -141,17 +135,17 @@ class RolloutBatch:
         self._first = self._tensor(first, torch.bool)
         self._last = self._tensor(np.append(first[1:], True), torch.bool)
         self.ref_logprobs: Tensor | None = None
-        """[N, K] log pi_ref of the up to K alternatives of each choice, in nats. None unless a KL is needed."""
+        """[N, K] log pi_ref of K alternatives per choice, in nats, or None."""
         self.ref_states: Tensor | None = None
-        """[N, d] hidden states of the reference policy at choices. None unless a KL over the vocabulary is needed."""
+        """[N, d] hidden states of the reference policy at choices, or None."""
         self.frozen: RolloutStates | None = None
-        """Stored outputs of frozen layers. None unless layers are frozen (see `frozen_trunk`)."""
+        """Stored outputs of frozen layers, or None."""
 
     def __len__(self) -> int:
         return len(self.segments)
 
     def micro_batch(self, rows: Sequence[int], *, packed: bool = False) -> MicroBatch:
-        """Return the segments with the indices `rows` as a micro-batch."""
+        """Return a micro-batch of the segments `rows`."""
         streams = [self.segments[row].tokens for row in rows]
         tree = PrefixTree.of(streams) if packed else None
         tokens = self._tensor(padded(streams) if tree is None else tree.tokens[None], torch.int64)
@@ -183,7 +177,7 @@ class RolloutBatch:
     def micro_batches(self, rows: Sequence[int], budget: int, *, share_prefixes: bool) -> Iterator[MicroBatch]:
         """Split the segments `rows` into micro-batches of at most `budget` tokens.
 
-        A longer segment forms its own micro-batch.
+        A longer segment forms a micro-batch alone.
         """
         packed_rows = set[int]()
         if share_prefixes and (self.frozen is None or self.frozen.layers is not None):
@@ -207,7 +201,7 @@ class RolloutBatch:
         return self.micro_batches(rows, config.micro_batch_tokens, share_prefixes=share)
 
     def batch(self, *, with_q: bool) -> Batch:
-        """Return the recorded rewards, log-probabilities and values of all actions [B, T]."""
+        """Return the actions' recorded rewards, log-probabilities and values as tensors [B, T]."""
         micro_batch = self.micro_batch(range(len(self)))
         choices = [choice for segment in self.segments for choice in segment.choices]
 
@@ -231,12 +225,12 @@ class RolloutBatch:
 
     @property
     def chosen_reference(self) -> Tensor:
-        """log pi_ref of each chosen token [N], in nats."""
+        """[N] log pi_ref of the chosen tokens, in nats."""
         assert self.ref_logprobs is not None
         return _select(self.ref_logprobs, self._chosen)
 
     def by_turn(self, per_action: Tensor) -> dict[tuple[int, int], float]:
-        """Return a dict: (episode, turn) -> entry of `per_action` [B, T] at the first action of the turn."""
+        """Return a dict: (episode, turn) -> `per_action` of the turn's first action. `per_action` is [B, T]."""
         entries: dict[tuple[int, int], float] = {}
         action_index = iter(self._action_index.tolist())
         for row, segment in zip(per_action.tolist(), self.segments, strict=True):
@@ -249,14 +243,14 @@ class RolloutBatch:
 
 
 def micro_batch_rows(rollout: RolloutBatch, rows: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield groups of segments that have similar lengths and at most `budget` padded tokens together."""
+    """Group segments of similar length. After padding, a group has at most `budget` tokens, or a single segment."""
     lengths, overhead = [len(rollout.segments[row].tokens) for row in rows], pass_overhead(rollout.device)
     for group in group_by_length(lengths, overhead=overhead, budget=budget):
         yield [rows[index] for index in group]
 
 
 def padded(streams: Sequence[Indices]) -> Indices:
-    """Return N token streams of up to L tokens as an array [N, L], padded on the right with 0."""
+    """Pad N token streams on the right with 0. Return [N, L], where L is the maximum length."""
     tokens = np.zeros((len(streams), max(map(len, streams))), dtype=np.int64)
     for row, stream in zip(tokens, streams, strict=True):
         row[: len(stream)] = stream
@@ -264,7 +258,7 @@ def padded(streams: Sequence[Indices]) -> Indices:
 
 
 def _action_index(segment: Segment, credit: Credit) -> list[int]:
-    """Return the index of the action of each choice. Indices start at 0 in each segment."""
+    """Return the index of each choice's action in the segment."""
     if credit == "token":
         return list(range(len(segment.choices)))
     actions: dict[int, int] = {}
@@ -272,5 +266,5 @@ def _action_index(segment: Segment, credit: Credit) -> list[int]:
 
 
 def _select(per_alternative: Tensor, index: Tensor) -> Tensor:
-    """Return `per_alternative` [N, K, ...] at the alternative `index` [N] of each choice, as a tensor [N, ...]."""
+    """For N choices with K alternatives, select `per_alternative` [N, K, ...] at `index` [N]. Return [N, ...]."""
     return per_alternative.take_along_dim(index.view(-1, *(1,) * (per_alternative.dim() - 1)), 1).squeeze(1)

@@ -10,16 +10,8 @@ from torch import Tensor
 
 from agents.model.finite_check import check_finite
 from agents.play.metrics import RECENT
-from agents.storage.checkpoint import (
-    BEST,
-    INITIAL,
-    TRAINING,
-    WEIGHTS,
-    load_tensors,
-    loading_tensors,
-    trained_tensors,
-    write_agent,
-)
+from agents.storage.checkpoint import load_tensors, loading_tensors, trained_tensors, write_agent
+from agents.storage.checkpoint_files import BEST, INITIAL, TRAINING, WEIGHTS
 from agents.storage.resume_check import read_training
 from agents.storage.run_folder import ProcessesError
 from agents.storage.tensor_files import ShardFile, split_sharded
@@ -57,16 +49,14 @@ def state_of(trainer: "Trainer") -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def load_state(trainer: "Trainer", folder: Path) -> None:
-    """Load the state and the weights of a checkpoint. The trunk must not be gathered.
+    """Load the state and the weights of a checkpoint.
 
-    Raises:
-        ProcessesError: the episodes cannot be divided among the processes of this run.
-        AgentError: a file is missing or damaged, or belongs to another run.
+    Raise `AgentError` if the checkpoint is damaged or does not fit the run.
     """
     state, weights, tensors = read_training(folder, trainer.config)
     next_episode = _next_episode(trainer, [process.next_episode for process in state.processes], folder)
     rank = trainer.accelerator.process_index
-    load_tensors(trainer.updater.model, weights, folder)
+    load_tensors(trainer.updater.model, weights, folder)  # the trunk must not be gathered
     with loading_tensors(folder / TRAINING):
         random_states = tensors.pop("torch_rng")[:]
         if rank < len(random_states):
@@ -89,7 +79,7 @@ def load_state(trainer: "Trainer", folder: Path) -> None:
 
 
 def _next_episode(trainer: "Trainer", numbers: list[int], folder: Path) -> int:
-    """Return the number of this process's next episode. `numbers` holds the saved number of each process."""
+    """Return this process's next episode number. `numbers` holds the saved number of each process."""
     processes: int = trainer.accelerator.num_processes
     rank: int = trainer.accelerator.process_index
     if len(numbers) == processes:
@@ -114,8 +104,7 @@ def save_policy(
 ) -> None:
     """Write a checkpoint of the current policy. All processes must call this function.
 
-    `training` and `state` are the tensors and the JSON data of `state_of`. Raise `DivergenceError` if a tensor is not
-    finite.
+    `state_of` returns (`state`, `training`).
     """
     accelerator, model = trainer.accelerator, trainer.updater.model
     whole_weights, weight_shards = split_sharded(trained_tensors(model))
@@ -166,7 +155,10 @@ def _description(trainer: "Trainer", trained_on: Sequence[str]) -> dict[str, Any
 
 
 def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write a checkpoint with a state, and delete old checkpoints. All processes must call this function."""
+    """Write a checkpoint from the result of `state_of`, and delete old checkpoints.
+
+    All processes must call this function.
+    """
     folder = trainer.folder.checkpoint(trainer.iteration)
     in_main_process(trainer.accelerator, trainer.folder.sync)
     save_policy(trainer, folder, trained_on=trainer.trained_on, training=tensors, state=state)
@@ -174,7 +166,7 @@ def save_checkpoint(trainer: "Trainer", state: dict[str, Any], tensors: dict[str
 
 
 def save_initial(trainer: "Trainer", trained_on: Sequence[str]) -> None:
-    """Save the initial policy, unless it is already saved. All processes must call this function."""
+    """Unless already saved, save the initial policy. All processes must call this function."""
     folder = trainer.folder.path / INITIAL
     if any(gather(trainer.accelerator.is_main_process and not folder.exists())):
         save_policy(trainer, folder, trained_on=trained_on)
@@ -187,6 +179,6 @@ def is_best(trainer: "Trainer") -> bool:
 
 
 def save_best(trainer: "Trainer") -> None:
-    """Save the current policy if it has the best evaluation so far. All processes must call this function."""
+    """If `is_best(trainer)`, save the current policy. All processes must call this function."""
     if is_best(trainer):
         save_policy(trainer, trainer.folder.path / BEST, trained_on=trainer.trained_on)

@@ -43,7 +43,7 @@ def make_trackers(config: TrainConfig, run: Path) -> list[Any]:
 
 
 def start(accelerator: Accelerator, folder: RunFolder) -> None:
-    """Start the trackers of a run. If a tracker cannot start, empty the folder of a new run."""
+    """Start the trackers. If a tracker cannot start, delete the files of a new run."""
     try:
         with _one_line_errors(folder.path):
             accelerator.init_trackers(PROJECT)

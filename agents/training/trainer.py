@@ -49,19 +49,14 @@ from games.failures import Failures
 
 @dataclass(kw_only=True, slots=True)
 class Trainer:
-    """A training run, built by `make_trainer`. Iterate over `run()` to train.
+    """A training run, built by `make_trainer`. Iterate over `run()` to train. Leaving this loop ends the run.
 
     Attributes:
-        strategies: names of the game's strategies. Most games have none.
-        trained_on: hashes of the games on which the model was trained.
-        notes: notes for the user, one line each.
-        stopping: set this to True to save a checkpoint and stop after the current iteration.
-        stopped: whether the run has ended early because of `stopping`.
+        stopping: set it to True in any process to save a checkpoint after the current iteration and stop.
+        stopped: whether `stopping` has ended the run.
         iteration: number of finished iterations.
-        rollouts: number of finished rollouts, summed over processes.
-        saved: the iteration of the newest checkpoint.
-        env_steps: number of commands played by all processes.
-        recent: whether each recent episode without an expert was won.
+        env_steps: number of commands that all processes have played.
+        failures: failed episodes of all processes. It is set when the run ends.
     """
 
     config: TrainConfig
@@ -74,7 +69,7 @@ class Trainer:
     runner: EpisodeRunner
     schedule: LevelSchedule
     strategies: Sequence[str]
-    trained_on: list[str]
+    trained_on: list[str]  # hashes of games
     probe: Probe | None
     held_out: HeldOutGames | None
     notes: list[str]
@@ -84,16 +79,17 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     failures: Failures = field(default_factory=Failures)
     iteration: int = 0
-    rollouts: int = 0
-    saved: int = 0
+    rollouts: int = 0  # finished rollouts of all processes
+    saved: int = 0  # iteration of the newest checkpoint
     env_steps: int = 0
     seconds: float = 0.0
+    # whether the newest episodes without an expert were won
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def start(self, *, resume: bool, initial_games: Sequence[str]) -> None:
         """Create the folder of the run. With `resume`, load the newest checkpoint first.
 
-        `initial_games`: hashes of the games on which the initial policy was trained.
+        `initial_games` are hashes of the training games of `--init`.
         """
         try:
             with noticing_changes(self.folder.path):
@@ -121,10 +117,7 @@ class Trainer:
         self.folder.create()
 
     def run(self) -> Iterator[Metrics]:
-        """Train until the budget is spent, and yield the metrics of each iteration.
-
-        Checkpoints are saved regularly, and also if a game fails. If the training diverges, nothing is saved.
-        """
+        """Train until the budget is spent, and yield the metrics of each iteration. Checkpoints are saved regularly."""
         with self.folder.in_use():
             try:
                 in_all_processes(self._probe, *self.updater.models)
@@ -160,7 +153,7 @@ class Trainer:
 
     @property
     def limit(self) -> str | None:
-        """The setting whose limit is reached, or None while no limit is reached."""
+        """Name of the setting whose limit is reached, or None."""
         measured = len(self.recent) == RECENT and self.schedule.at_last_level
         return self.config.budget.reached(
             iterations=self.iteration,
@@ -227,7 +220,7 @@ class Trainer:
         return self.stopped or self.finished
 
     def _play(self) -> Rollout:
-        """Play a rollout. If it fails in one process, undo it in all processes."""
+        """Play a rollout. If one process fails, undo the rollout in all processes."""
         saved_state = self.runner.next_episode, dict(self.runner.continuations), torch.get_rng_state()
         try:
             return in_all_processes(self._play_own, *self.updater.models)
@@ -272,7 +265,7 @@ class Trainer:
         save_best(self)  # last, because the checkpoint holds its evaluation
 
     def _resume(self) -> dict[Path, str]:
-        """Load the newest undamaged checkpoint. Return a dict: folder of a damaged newer checkpoint -> error."""
+        """Load the newest undamaged checkpoint. Return a dict: damaged newer checkpoint -> error message."""
         in_main_process(self.accelerator, self.folder.lock)
         # storage that machines share may list a new checkpoint later on some of them
         saved = gather(self.folder.all_checkpoints())[0]

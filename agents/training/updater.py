@@ -1,6 +1,6 @@
-"""The update of the model on a rollout.
+"""Updates the model on a rollout.
 
-An epoch is split into minibatches, one per gradient step. A minibatch is split into micro-batches that fit into memory.
+Each gradient step uses one minibatch, which is split into micro-batches that fit into memory.
 """
 
 from collections import defaultdict
@@ -31,7 +31,7 @@ from agents.training.rollout_batch import MicroBatch, RolloutBatch
 
 
 def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str, Any]]:
-    """Return the parameter groups of the torch optimizer. Each has its own learning rate."""
+    """Return parameter groups for the torch optimizer. The policy, v and q have separate learning rates."""
     rates = {"policy": config.lr, "value": config.value_lr, "q": config.q_lr}
     decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | Conv1D)}
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
@@ -54,7 +54,7 @@ def parameter_groups(model: ActorCritic, config: UpdateConfig) -> list[dict[str,
 
 
 def make_torch_optimizer(model: ActorCritic, config: UpdateConfig) -> torch.optim.Optimizer:
-    """Build AdamW or plain SGD. For bfloat16 parameters, it updates the master weights."""
+    """Build AdamW or plain SGD. For bfloat16 parameters, the optimizer updates float32 master weights."""
     groups = [group | {"params": list(map(master_of, group["params"]))} for group in parameter_groups(model, config)]
     torch_optimizer: torch.optim.Optimizer
     if config.torch_optimizer == "sgd":
@@ -78,7 +78,7 @@ def set_learning_rates(
 
 
 def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the moments, step counts and master weights of a torch optimizer, by name."""
+    """Return a torch optimizer's moments, step counts and master weights, by name."""
     state = torch_optimizer.state_dict()["state"]
     moments = {
         f"torch_optimizer.{index}.{name}": tensor
@@ -89,7 +89,7 @@ def torch_optimizer_tensors(torch_optimizer: torch.optim.Optimizer) -> dict[str,
 
 
 def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mapping[str, StoredTensor]) -> None:
-    """Restore the tensors of `torch_optimizer_tensors`. Raise ValueError if they do not fit."""
+    """Restore the result of `torch_optimizer_tensors`. Raise ValueError if a tensor does not fit."""
     parameters = optimized_parameters(torch_optimizer)
     state: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
@@ -109,7 +109,7 @@ def load_torch_optimizer(torch_optimizer: torch.optim.Optimizer, tensors: Mappin
 class Updater:
     """Takes gradient steps on the loss of an `actde` optimizer.
 
-    Do not wrap `model` in DistributedDataParallel, because this class sums the gradients itself.
+    Gradients of all processes are summed, so `model` must not be wrapped in DistributedDataParallel.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class Updater:
 
     @property
     def models(self) -> list[ActorCritic]:
-        """The trained model and, if there is one, the frozen copy of the initial policy."""
+        """The trained model and the frozen copy of the initial policy, if any."""
         return [self.model] if self.reference.copy is None else [self.model, self.reference.copy]
 
     @memory_advice(SMALLER_GATHER)
     def gather(self) -> None:
-        """Gather sharded trunks. All processes must call this method."""
+        """Gather the weights of sharded trunks. All processes must call this method."""
         with connected():
             gather_trunk(*self.models)
 
@@ -186,7 +186,7 @@ class Updater:
         sample: dict[int, Indices] | None,
         progress: Progress,
     ) -> None:
-        """Take one gradient step. Add its metrics to `totals`, weighted by the number of actions."""
+        """Take one gradient step. Add metrics to `totals`, weighted by the number of actions."""
         action_count = self.all_reduce(batch.mask[torch.tensor(rows, device=batch.mask.device)].sum().float())
         target_count = action_count
         if sample is not None:
@@ -229,7 +229,7 @@ class Updater:
         self.model.heads.sync_targets(self.config.target_rate)
 
     def _micro_batches(self, rollout: RolloutBatch, rows: list[int]) -> Iterator[tuple[MicroBatch, bool]]:
-        """Yield tuples (micro-batch, is repeated). Repeated micro-batches must not change the loss and the metrics."""
+        """Yield tuples (micro-batch, is repeated). Repeated micro-batches must not count in the loss or the metrics."""
         micro_batches = rollout.micro_batches_for(self.model, self.config, rows)
         if not is_sharded(self.model):
             yield from ((micro_batch, False) for micro_batch in micro_batches)

@@ -1,4 +1,4 @@
-"""Warm start of a run from the weights of another run (`train --init`)."""
+"""Starts a run from the weights of another run (`train --init`)."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from actde.config import format_value, option
 from agents.config import ModelConfig
 from agents.model.actor_critic import ActorCritic
 from agents.protocol import AgentError
-from agents.storage.checkpoint import TOKENIZER, WEIGHTS, newest, read_json, read_stored, verify
+from agents.storage.checkpoint import read_stored
+from agents.storage.checkpoint_files import TOKENIZER, WEIGHTS, newest, read_json, verify
 from agents.storage.tensor_files import local_rows
 
 EQUAL_SETTINGS, Q_SETTINGS = ("trunk", "lora", "lora_layers", "head_layers"), ("q_heads", "dueling")
@@ -29,7 +30,7 @@ def load_weights(
 ) -> tuple[list[str], list[str]]:
     """Copy the weights of a checkpoint into `model`.
 
-    Return a tuple (notes for the user, hashes of the games on which the checkpoint was trained).
+    Return a tuple (notes for the user, hashes of the weights' training games).
     """
     folder = newest(source)
     metadata = verify(folder)
@@ -65,7 +66,7 @@ def load_weights(
 
 
 def settings_of_checkpoint(source: Path, *, reset_q: bool = False) -> dict[str, Any]:
-    """Return the settings that a run takes from the checkpoint of --init."""
+    """Return the settings that a run takes from the checkpoint `source`."""
     metadata = verify(newest(source))
     stored = ModelConfig(**metadata["model"]).model_dump()
     q_settings = Q_SETTINGS if stored["q_heads"] and not reset_q else ()

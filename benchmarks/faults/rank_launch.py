@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from agents.storage.checkpoint import checkpoints
+from agents.storage.checkpoint_files import checkpoints
 from benchmarks.faults import forked_workers, processes
 from benchmarks.faults.result import Result
 

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.storage.checkpoint import checkpoints
+from agents.storage.checkpoint_files import checkpoints
 from benchmarks import harness
 from benchmarks.faults import cases, rank_cases, rank_launch, rank_launchers
 from benchmarks.faults.rank_cases import GUESS, ITERATIONS, LIMITS, WITHOUT_LIMITS, Case

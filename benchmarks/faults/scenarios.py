@@ -188,7 +188,7 @@ def action(scenario: Scenario, folder: Path) -> Sequence[str] | Callable[[], obj
 
 def seal(path: Path) -> None:
     """Recompute the checksums in `agent.json`, if the folder of the damaged file contains an `agent.json`."""
-    from agents.storage.checkpoint import AGENT
+    from agents.storage.checkpoint_files import AGENT
     from games.files import json_hash, sha256
 
     about = path.parent / AGENT

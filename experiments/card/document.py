@@ -16,7 +16,7 @@ MARK = "†"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Return the document. `results` is what `rows.play` yields."""
+    """Return the document. `results` is a dict that `rows.play` yields."""
     rows: Sequence[Row] = results["rows"]
     agents = list(dict.fromkeys(row["agent"] for row in rows if row["agent"] not in BASELINES))
     lines = [

@@ -1,4 +1,4 @@
-"""Find the held-out games of a task, which have reserved seeds."""
+"""Find the held-out games of a task, whose seeds the command `train` refuses."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from games.textworld.generation.reserved_seeds import RESERVED
 
 
 class HeldOutGame(NamedTuple):
-    """A held-out game with its canonical hash."""
+    """A held-out game. Equal games have equal hashes."""
 
     level: int
     seed: int
@@ -31,9 +31,9 @@ def task_hash(task: Task) -> str:
 
 
 def find_games(task: Task, count: int, known_games: Sequence[HeldOutGame] = ()) -> list[HeldOutGame]:
-    """Return the first `count` held-out games of a task, or fewer if there are no more.
+    """Return up to `count` held-out games of a task, sorted by seed.
 
-    `known_games` are the first of these games. The search continues after them.
+    The first games of the result are `known_games`.
     """
     held_out, skipped = list(known_games), 0
     for seed in range(held_out[-1].seed + 1 if held_out else RESERVED.start, RESERVED.stop):
@@ -47,7 +47,7 @@ def find_games(task: Task, count: int, known_games: Sequence[HeldOutGame] = ()) 
 
 
 def training_games(metadata: Mapping[str, Any]) -> frozenset[str]:
-    """Return the hashes of an agent's training games. `metadata` is the content of its `agent.json`."""
+    """Return the hashes of an agent's training games. `metadata` is the content of the agent's `agent.json`."""
     hashes = metadata.get("trained_on")
     if hashes is None and "made_by" in metadata:  # a file of an earlier version
         hashes = map(game_hash, games.resolve_stored(metadata["made_by"]["run"]["game"], "the agent"))
@@ -55,7 +55,7 @@ def training_games(metadata: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _new_game_hash(task: Task, level: int, seed: int, hashes: Collection[str]) -> str | None:
-    """Generate both variants of a game. Return its hash, or None if the card must not use it."""
+    """Generate a game. Return the game's hash, or None if the card must not use the game."""
     specs = [games.resolve(task.game(variant, level, seed))[0] for variant in VARIANTS]
     with suppress(GameError):
         new_hash = game_hash(specs[0])

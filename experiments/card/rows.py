@@ -1,7 +1,4 @@
-"""Compute the rows of the evaluation card: the results of one agent on one task.
-
-A row is computed again only if its agent, games or settings have changed.
-"""
+"""Compute the evaluation card. Each row holds the results of one agent on one task."""
 
 import json
 import time
@@ -21,7 +18,7 @@ from agents.model.pretrained import PACKAGE
 from agents.play.evaluate import Estimate, evaluate
 from agents.protocol import AgentError
 from agents.registry import NAMES, TRAINED, agent_folder, make_agent
-from agents.storage.checkpoint import AGENT, newest, read_json
+from agents.storage.checkpoint_files import AGENT, newest, read_json
 from experiments.card.held_out import HeldOutGame, find_games, task_hash, training_games
 from experiments.card.tasks import TASKS, VARIANTS, Task
 from games.cluster_pool import ClusterPool
@@ -36,14 +33,14 @@ Results = dict[str, Any]  # a `StoredCard`
 
 
 class StoredGames(TypedDict):
-    """The held-out games of a task. `of` is the result of `held_out.task_hash`."""
+    """The held-out games of a task. `of` is a hash of the task's settings."""
 
     of: str
     games: list[tuple[int, int, str]]  # level, seed and canonical hash
 
 
 class StoredEvaluation(TypedDict):
-    """The part of an evaluation that the card stores."""
+    """The part of an evaluation's results that the card stores."""
 
     episodes: int
     errors: int
@@ -55,10 +52,10 @@ class StoredEvaluation(TypedDict):
 
 
 class StoredRow(TypedDict):
-    """The results of one agent on one task, in one variant and one mode of play.
+    """The results of one agent on one variant of a task, in one mode of play.
 
     Attributes:
-        of: what the results depend on, such as the agent's digest.
+        of: the agent's digest and the settings that determine the results.
         trained_on: number of games that the agent was trained on.
     """
 
@@ -87,7 +84,7 @@ class Player:
     Attributes:
         source: the argument of `make_agent`.
         digest: identifies the agent's version.
-        trained_on: canonical hashes of the training games.
+        trained_on: hashes of the training games.
     """
 
     name: str
@@ -101,12 +98,10 @@ class Player:
 
 
 def players(names: str | None, notify: Callable[[str], None]) -> list[Player]:
-    """Return the baselines, then the agents in the comma-separated `names`.
-
-    `names` = None stands for all available shipped agents.
+    """Return the baselines and the agents in the comma-separated `names`. None means all shipped agents.
 
     Raises:
-        AgentError: An agent is unknown, or is `human`.
+        AgentError: a name is unknown, or "human".
     """
     shipped = (name for name in TRAINED if _is_available(name, notify))
     requested = list(shipped) if names is None else [name.strip() for name in names.split(",")]
@@ -138,15 +133,13 @@ def play(
     agents: Sequence[Player],
     *,
     episodes: int,
-    progress: Callable[[str, float, float], None],
+    progress: Callable[[str, float, float], None],  # (activity, finished rows, all rows)
     pool: ClusterPool | None = None,
 ) -> Iterator[Results]:
-    """Play the rows that the file `path` lacks. Yield all results after every row and at the end.
-
-    `progress` is called with the current activity, the number of finished rows, and the number of all rows.
+    """Compute the rows that the file `path` lacks. After each row, yield the card.
 
     Raises:
-        AgentError: The results in `path` are damaged, or have another value of `episodes`.
+        AgentError: the file is damaged, or has another number of episodes.
     """
     results = _read(path, episodes)
     digests = {player.name: player.digest for player in agents}

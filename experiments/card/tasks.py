@@ -13,9 +13,9 @@ class Task:
     """One task of the card.
 
     Attributes:
-        levels: levels of the games in order, repeated if there are more games.
-        settings: the other settings of the games, as in a GAME string.
-        goal: the setting `goal` in the variant with the objective.
+        levels: levels of the games, used in turn.
+        settings: other settings of the games, such as "split=test".
+        goal: the setting `goal` in the variant "told".
         by_hash: whether to use only games whose hash is in the test split.
         references: results that other authors reported.
     """
@@ -31,7 +31,7 @@ class Task:
     references: tuple[str, ...] = ()
 
     def game(self, variant: str, level: int, seed: int) -> str:
-        """Return the GAME string of a game. `variant` is a key of `VARIANTS`."""
+        """Return the text of a game, such as "textworld:coin?level=5&seed=1". `variant` is a key of `VARIANTS`."""
         goal = self.goal if variant == "told" else "none"
         settings = f"&{self.settings}" if self.settings else ""
         return f"textworld:{self.family}?level={level}&seed={seed}&goal={goal}{settings}"
@@ -123,7 +123,7 @@ TASKS = (
 
 
 def select_tasks(names: str | None) -> tuple[Task, ...]:
-    """Return the tasks with the comma-separated `names`, or all tasks, in the card's order.
+    """Return the tasks in the comma-separated `names`, or all tasks if `names` is None.
 
     Raises:
         AgentError: a name is unknown.

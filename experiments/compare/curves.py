@@ -24,7 +24,7 @@ STYLES = ("-", "--", "-.", ":")
 
 
 def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
-    """Draw each metric in `columns` against the number of episodes, in a panel of its own.
+    """Draw each metric in `columns` against the number of episodes, one panel per metric.
 
     Raises:
         AgentError: a run lacks a metric.
@@ -45,7 +45,7 @@ def draw(runs: Sequence[Path], columns: Sequence[str], path: Path) -> None:
 
 
 def group_seeds(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Return a dict: label of a group -> its runs, which differ only in the seed."""
+    """Group the runs that differ only in the seed. Return a dict: label of a group -> runs."""
     settings = [read_config(run).flat() for run in runs]
     names = [name for name in differing_settings(settings) if name not in ("seed", "optimizer")]
     groups: dict[str, list[Path]] = {}

@@ -17,18 +17,14 @@ KS = (1, 2, 4, 8)  # values of k for pass@k
 
 
 def plugin_entropy(counts: Floats) -> Floats:
-    """Return the plug-in entropy [...] of `counts` [..., S] in nats. It is too low if the sample is small."""
+    """Return the entropy in nats, [...], from the `counts` [..., S] of S strategies."""
     return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
 def chao_shen_entropy(counts: Floats) -> float:
-    """Return the entropy in nats from the counts [S] of S strategies, corrected for unseen strategies.
+    """Return the entropy in nats, from the `counts` [S] of S strategies in a sample.
 
-    The estimate by Chao and Shen (2003) needs n independent samples:
-
-        C = 1 - f_1 / n,   p~ = C p,   H = - sum p~ log p~ / (1 - (1 - p~)^n)
-
-    C is the Good-Turing coverage, p the observed share of a strategy, and f_1 the number of strategies seen once.
+    The estimate by Chao and Shen (2003) corrects for unseen strategies.
     """
     observed = counts[counts > 0]
     n, singletons = float(observed.sum()), int(np.sum(observed == 1))
@@ -38,9 +34,9 @@ def chao_shen_entropy(counts: Floats) -> float:
 
 
 def plugin_entropy_interval(counts: Sequence[Floats], seed: int) -> tuple[float, float] | None:
-    """Return a 95% confidence interval in nats for the mean plug-in entropy of the games.
+    """Return a 95% confidence interval in nats for the mean entropy over games.
 
-    `counts` holds an array [episodes, S] for each game. The result is None if every game has fewer than two strategies.
+    `counts` holds one array [episodes, S] per game, for S strategies.
     """
     if all(np.count_nonzero(game.sum(axis=0)) < 2 for game in counts):
         return None
@@ -57,7 +53,7 @@ def plugin_entropy_interval(counts: Sequence[Floats], seed: int) -> tuple[float,
 
 
 def count_labels(labels: Sequence[Sequence[T]], first_labels: Sequence[T] = ()) -> tuple[Floats, tuple[T, ...]]:
-    """Return the counts [episodes, S] of the S labels, and the labels. They begin with `first_labels`."""
+    """Return the counts [episodes, S] of S different labels, and the labels, `first_labels` first."""
     all_labels = tuple(dict.fromkeys([*first_labels, *(label for episode in labels for label in episode)]))
     counts = np.array([[episode.count(label) for label in all_labels] for episode in labels], dtype=np.float64)
     return counts.reshape(len(labels), len(all_labels)), all_labels
@@ -66,21 +62,20 @@ def count_labels(labels: Sequence[Sequence[T]], first_labels: Sequence[T] = ()) 
 def pass_at_k(tries: int, wins: int, k: int) -> float:
     """Return an unbiased estimate of the probability that at least one of k tries wins.
 
-        1 - C(n - c, k) / C(n, k)
-
-    n is the number of tries, and c the number of wins (Chen et al., 2021, eq. 1).
+    Source: Chen et al. (2021), eq. 1.
     """
     if not 0 <= wins <= tries or not 1 <= k <= tries:
         raise ValueError(f"expected 0 <= wins <= tries and 1 <= k <= tries, got {wins} of {tries}, k = {k}")
     if tries - wins < k:
         return 1.0
+    # 1 - C(tries - wins, k) / C(tries, k)
     return 1 - float(np.prod(1 - k / np.arange(tries - wins + 1, tries + 1)))
 
 
 def pass_at(games: Mapping[str, Sequence[bool]]) -> dict[str, dict[str, Any]]:
-    """Return pass@k of each game and its mean, for each k of `KS` up to the smallest number of tries of a game.
+    """Return pass@k of each game ("games"), and the mean over games ("mean").
 
-    `games` maps each game to whether each of its tries won.
+    `games` maps each game to one bool per try: whether the try won.
     """
     ks = [k for k in KS if k <= min(map(len, games.values()))]
     rates = {name: {str(k): pass_at_k(len(won), sum(won), k) for k in ks} for name, won in games.items()}

@@ -45,7 +45,7 @@ PANELS: Sequence[tuple[str, Measure, Measure | None, Range]] = (
 
 
 def curves_figure(rows: Rows, path: Path) -> None:
-    """Draw the learning curves, and the share of each strategy that the game names."""
+    """Draw the learning curves, and the shares of the game's strategies."""
     texts = write_texts(rows)
     applicable: list[tuple[bool, str, str, Any]] = [
         (can_be_won(rows), "recent_success", "share of the last 100 won", SHARE),
@@ -108,10 +108,7 @@ def _legend(axis: Any) -> None:
 
 
 def sweep_figure(rows: Rows, path: Path) -> None:
-    """Draw measures of the finished agents against each varied setting.
-
-    Dots are runs, and lines are means. A dotted line is the mean of an optimizer to which the setting does not apply.
-    """
+    """Draw measures of the finished agents against each varied setting. Dots are runs, and lines are means."""
     settings = varied_settings(rows)
     panels = [("success_rate", "share of episodes won"), ("entropy", "entropy over commands, nats")]
     if counts_bonus(rows):
@@ -132,6 +129,7 @@ def _sweep_panel(axis: Any, rows: Rows, setting: str, metric: str, label: str) -
         optimizer_rows = [row for row in varied_rows if row["optimizer"] == optimizer]
         for mode in ("sampled", "greedy") if metric == "success_rate" else ("sampled",):
             _sweep_dots(axis, optimizer_rows, setting, axis_positions, mode, metric)
+    # optimizers to which the setting does not apply
     for optimizer in dict.fromkeys(row["optimizer"] for row in other_rows):
         values = [_value(row, "sampled", metric) for row in other_rows if row["optimizer"] == optimizer]
         axis.axhline(np.mean(values), color=color_of(optimizer), ls=":", lw=1.4, label=f"{optimizer}, sampled")
@@ -144,12 +142,11 @@ def _sweep_panel(axis: Any, rows: Rows, setting: str, metric: str, label: str) -
 
 
 def fits_log_scale(values: Iterable[Any]) -> bool:
-    """Return whether a logarithmic axis can show all values."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)
 
 
 def positions(values: Iterable[Any]) -> dict[Any, float]:
-    """Return a dict: value -> its position on the axis."""
+    """Return a dict: value -> position on the axis."""
     unique = dict.fromkeys(values)
     scaled = fits_log_scale(unique)
     return {value: float(value if scaled else index) for index, value in enumerate(unique)}
@@ -201,7 +198,7 @@ def tradeoff_figure(rows: Rows, path: Path) -> None:
 
 
 def collapse_figure(rows: Rows, path: Path) -> None:
-    """Draw runs, their means, and the intervals of the means, for each measure of collapse."""
+    """Draw one panel per measure of diversity: values, means, and confidence intervals of the means."""
     panels = [panel for panel in PANELS if values_of(rows, panel[1])]
     figure, axes = make_figure(1, len(panels), 3.2 * len(panels), 3.4)
     for axis, panel in zip(np.ravel(axes), panels, strict=True):

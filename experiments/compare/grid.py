@@ -8,7 +8,7 @@ from typing import Any
 import games
 from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
-from agents.storage.checkpoint import checkpoints, newest
+from agents.storage.checkpoint_files import checkpoints, newest
 from agents.storage.resume_check import changed_input, excess_iterations
 from agents.storage.run_folder import METRICS, SETTINGS, changed_setting, read_config, read_metrics
 from agents.threads import threads_per_process
@@ -33,7 +33,7 @@ AGENT_METRICS = frozenset({"success", "recent_success"})
 
 
 def check(runs: Iterable[GridRun], common: Mapping[str, Any], tests: str = "") -> dict[GridRun, TrainConfig]:
-    """Check all settings of all runs, and return each run's configuration. `tests` is a GAME string."""
+    """Check the settings of all runs. Return a dict: run -> configuration. `tests` names the test games."""
     if tests:
         games.resolve(tests)
     configs: dict[GridRun, TrainConfig] = {}
@@ -57,19 +57,20 @@ def run_grid(
     on_run: Callable[[dict[str, Any]], None],
     on_progress: Callable[[int, int, int], None] = lambda runs, done, total: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Complete every run of a grid. Finished runs are skipped, and interrupted runs are resumed.
+    """Train and measure every run. Finished runs are skipped, and interrupted runs are resumed.
 
-    Return the rows of the finished runs, and the errors of the runs that diverged.
+    Return two lists of dicts: one result per finished run, and one error per diverged run.
 
     Args:
         configs: the result of `check`.
-        cluster: the address of a Ray cluster (see `ClusterPool`).
+        root: the folder of all run folders.
         episodes, tests: arguments of `measure_run`.
+        cluster: the address of a Ray cluster.
         on_run: called with the row of each finished run.
         on_progress: called every second with the numbers of finished runs, finished iterations and all iterations.
 
     Raises:
-        AgentError: a folder in `root` holds another run, or its game files have changed.
+        AgentError: a folder in `root` holds a different run.
         DivergenceError: all runs diverged.
     """
     errors: dict[GridRun, DivergenceError] = {}
@@ -122,7 +123,6 @@ def _as_completed(jobs: Iterable[Future[Any]], every_second: Callable[[], None])
 def _count_iterations(
     configs: Mapping[GridRun, TrainConfig], runs: Sequence[GridRun], root: Path, finished: Container[GridRun]
 ) -> tuple[int, int]:
-    """Return the number of finished iterations and the number of all iterations."""
     total = {run: configs[run].budget.iterations for run in runs}
     completed = 0
     for run in runs:
@@ -145,7 +145,7 @@ def _train(
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Start or resume a run. `on_rollout` is called after each rollout and its checkpoint."""
+    """Start or resume a run. `on_rollout` is called after each rollout."""
     import torch
 
     from agents.training.factory import make_trainer
@@ -176,5 +176,5 @@ def _row(run: GridRun, config: TrainConfig, folder: Path, measures: Measures) ->
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:
-    """Return a number, rounded to `digits` significant digits unless it is an int."""
+    """Round a float to `digits` significant digits. Return None and integers unchanged."""
     return value if value is None or isinstance(value, int) else float(f"{value:.{digits}g}")

@@ -1,7 +1,4 @@
-"""Confidence intervals and p-values by Student's t distribution, for means over a few runs.
-
-A percentile bootstrap is too narrow: for 3 runs, its 95% intervals contained the mean in 76% of 400 simulations.
-"""
+"""Confidence intervals and p-values by Student's t distribution, for means over a few runs."""
 
 import math
 from collections.abc import Sequence
@@ -19,17 +16,18 @@ ABOVE_1: Range = (1.0, math.inf)
 
 
 def half_width(sample: NDArray[np.float64]) -> float:
-    """Return t s / sqrt(n), half the width of the confidence interval of the mean of `sample`, with n >= 2."""
+    """Return half the width of a confidence interval of the sample's mean. `sample` must have at least two values."""
     from scipy import stats
 
+    # a percentile bootstrap is too narrow: for 3 runs, its 95% intervals had a coverage of 76% in simulations
     n = len(sample)
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(sample.std(ddof=1)) / math.sqrt(n)
 
 
 def mean_over_runs(values: Sequence[float], bounds: Range, *, clopper_pearson: bool = False) -> Estimate | None:
-    """Return the mean of `values` with its confidence interval, clipped to `bounds`, or None without values.
+    """Return the mean with a confidence interval that is clipped to `bounds`.
 
-    Equal values have no interval. If they are all 0 or all 1, `clopper_pearson` gives them the exact interval.
+    With `clopper_pearson`, values that are all 0 or all 1 get an exact interval.
     """
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) == 0 or np.ptp(sample) == 0:
@@ -46,7 +44,7 @@ def paired_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected by the procedure of Holm (1979)."""
+    """Correct the p-values by the procedure of Holm (1979)."""
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(np.argsort(p_values)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))

@@ -1,4 +1,4 @@
-"""Evaluate a finished run, and measure its collapse, the loss of diversity during training."""
+"""Evaluate a finished run, and measure the loss of diversity during training."""
 
 import json
 from collections import Counter, defaultdict
@@ -16,7 +16,8 @@ from agents.play.evaluate import evaluate
 from agents.play.metrics import strategies_of
 from agents.play.text_measures import text_measures
 from agents.registry import games_trained_on
-from agents.storage.checkpoint import AGENT, INITIAL, load_agent, newest, read_json
+from agents.storage.checkpoint import load_agent
+from agents.storage.checkpoint_files import AGENT, INITIAL, newest, read_json
 from experiments.compare import collapse, diversity
 from experiments.compare.paired_agent import PairedAgent
 from games.files import atomic_write, json_hash
@@ -28,9 +29,9 @@ Measures = dict[str, Any]
 
 
 def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "") -> Measures:
-    """Return the measures of the finished run in `folder`, and store them there.
+    """Measure the finished run `folder`, and store the results in `folder`.
 
-    The agent plays the games of the GAME string `tests`, by default the training games.
+    The agent plays the games `tests`, by default the training games.
     """
     measures = cached_measures(folder, episodes=episodes, tests=tests)
     if measures is None:
@@ -41,7 +42,7 @@ def measure_run(folder: Path, config: TrainConfig, *, episodes: int, tests: str 
 
 
 def cached_measures(folder: Path, *, episodes: int, tests: str = "") -> Measures | None:
-    """Return the stored measures, or None if they are outdated or were edited."""
+    """Return the stored measures, or None if the file is missing, outdated or edited."""
     if not (folder / MEASURES).is_file():
         return None
     document = read_json(folder / MEASURES)
@@ -88,14 +89,12 @@ def _measure(folder: Path, config: TrainConfig, *, episodes: int, tests: str = "
 def collapse_of(
     episodes: Sequence[Episode], paired: PairedAgent, strategy_names: Sequence[str], tau: float | None, seed: int
 ) -> dict[str, Any]:
-    """Return all measures of collapse as JSON. A measure that does not apply is None.
-
-    "entropy" and "kl_initial" are in nats per decision. "decisions" is the number of turns with a choice.
+    """Return a JSON-serializable dict of all measures of diversity. Measures that do not apply are None.
 
     Args:
-        strategy_names: the strategies that the game names.
+        paired: the agent that played the episodes.
+        strategy_names: the strategies that the game defines.
         tau: the result of `implied_temperature`.
-        seed: seed of the bootstrap.
     """
     entropies = [
         step.decision.entropy or 0.0
@@ -131,7 +130,7 @@ def _texts(episodes: Sequence[Episode], kl: float | None) -> dict[str, Any] | No
 
 
 def _tilted(nodes: collapse.Nodes, tau: float | None) -> dict[str, float | None]:
-    """Return the KL to the tilted policy, in nats per decision, at `tau` and at the best tau."""
+    """Return the KL to the tilted policy at `tau` ("kl") and at the best tau ("best_kl"), in nats per decision."""
     best_inverse_tau = collapse.best_inverse_tau(nodes)
     return {
         "tau": tau,
@@ -146,12 +145,9 @@ def _nats(kl: float) -> float:
 
 
 def implied_temperature(config: TrainConfig) -> float | None:
-    """Return the temperature tau that the learning rates imply, in units of reward.
+    """Return the tau that theory predicts for ACTDE, in units of reward.
 
-        tau = alpha / b = 2 q_coef q_lr / lr
-
-    alpha and b are the step sizes of q and of the logits. The equation holds for tables that plain gradient descent
-    trains from a uniform policy. Return None if the settings contradict it.
+    Return None if the settings violate the theory's assumptions.
     """
     optimizer_config, update = config.optimizer, config.update
     q_lr = update.lr if update.q_lr is None else update.q_lr
@@ -164,16 +160,14 @@ def implied_temperature(config: TrainConfig) -> float | None:
     actde_by_sgd = optimizer.needs_q and optimizer.labels == "none" and update.torch_optimizer == "sgd"
     if not (actde_by_sgd and same_error and no_other_term and update.weight_decay == 0):
         return None
+    # step size of q / step size of the logits, for tables that SGD trains from a uniform policy
     return 2 * optimizer_config.q_coef * q_lr / update.lr if min(update.lr, q_lr, optimizer_config.q_coef) > 0 else None
 
 
 def _strategies(
     episodes: Sequence[Episode], paired: PairedAgent, strategy_names: Sequence[str], seed: int
 ) -> dict[str, Any]:
-    """Return effective numbers of strategies, exp(H), where H is averaged over games.
-
-    "shares" maps each strategy that the game names to its share.
-    """
+    """Return effective numbers of strategies. If the game defines strategies, "shares" is a dict: strategy -> share."""
     by_game: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
         by_game["" if strategy_names else episode.game].append(episode)
@@ -213,10 +207,6 @@ def _commands(episode: Episode) -> tuple[str, ...]:
 
 
 def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return pass@k, and measures of the winning command sequences.
-
-    "effective" is exp(H). H is the entropy over the winning sequences of a game, averaged over the games that were won.
-    """
     if not any(episode.won or episode.max_score is not None for episode in episodes):
         return {"wins": None, "pass_at": None}
     sequences: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
@@ -225,6 +215,7 @@ def _wins(episodes: Sequence[Episode]) -> dict[str, Any]:
         by_game[episode.game].append(bool(episode.won))
         if episode.won:
             sequences[episode.game][_commands(episode)] += 1
+    # only games that were won
     entropies = [diversity.plugin_entropy(np.array([*counts.values()])) for counts in sequences.values()]
     wins = {
         "won": sum(counts.total() for counts in sequences.values()),

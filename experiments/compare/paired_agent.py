@@ -1,4 +1,4 @@
-"""Play with a trained agent, and evaluate its initial policy on the same states."""
+"""Compare a trained agent with its initial policy."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,10 @@ NodeArrays = tuple[Floats, Floats, Floats, Floats | None]  # reach, policy, init
 
 
 class PairedAgent:
-    """An agent that plays the commands of `trained` and evaluates `initial` on the same states.
-
-    Both agents must have the same tokenizer. If they write free text, use `text_kl` instead of `nodes`.
+    """Play with the agent `trained`, and evaluate the agent `initial` on the same states.
 
     Attributes:
-        strategies: the strategies of each episode's commands, as the game reports them.
+        strategies: the strategies that the game reported, by episode index.
     """
 
     def __init__(self, trained: LanguageModelAgent, initial: LanguageModelAgent, credit: Credit) -> None:
@@ -57,7 +55,7 @@ class PairedAgent:
             self.initial.end(endings)
 
     def nodes(self) -> Nodes | None:
-        """Return the branching nodes of all turns, or None if there are none."""
+        """Return the nodes of all turns, or None if no turn has nodes."""
         if not self._turns:
             return None
         reach, policy, initial, q = zip(*self._turns, strict=True)
@@ -70,7 +68,7 @@ class PairedAgent:
         )
 
     def text_kl(self) -> float | None:
-        """Return the KL from the trained to the initial policy in nats per token. Call this once, after play."""
+        """Return KL(trained || initial) of free text in nats per token. Call once, after play."""
         if not self.writes_freely:
             return None
         model = self.trained.model
@@ -85,7 +83,7 @@ class PairedAgent:
 
 
 def by_token(trained: TurnOutputs, initial: TurnOutputs) -> NodeArrays:
-    """Return the arrays of `Nodes` for one turn. The children of a node are tokens."""
+    """Return one turn's arrays for `Nodes`. The children of a node are tokens."""
     q = None if trained.q_values is None else np.where(trained.logprobs == -np.inf, 0.0, trained.q_values)
     # normalise to 16 digits
     trained_policy, initial_policy = (log_softmax(outputs.logprobs, axis=1) for outputs in (trained, initial))
@@ -93,16 +91,14 @@ def by_token(trained: TurnOutputs, initial: TurnOutputs) -> NodeArrays:
 
 
 def by_command(trained: TurnOutputs, initial: TurnOutputs) -> NodeArrays:
-    """Return the arrays of `Nodes` for one turn: a single node whose children are the commands.
-
-    The q of a command is that of the last choice on its path.
-    """
+    """Return one turn's arrays for `Nodes`. The turn has a single node, whose children are commands."""
     trie, q = trained.trie, trained.q_values
     paths = [trie.paths[command] for command in sorted(set(trie.first_with_same_tokens))]
     trained_policy, initial_policy = (
         log_softmax(np.array([[sum(outputs.logprobs[choice] for choice in path) for path in paths]]), axis=1)
         for outputs in (trained, initial)
     )
+    # a command has the q of the last choice on its path
     command_q = None if q is None else np.array([[q[path[-1]] for path in paths]])
     return np.ones(1), trained_policy, initial_policy, command_q
 

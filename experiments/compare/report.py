@@ -32,7 +32,7 @@ RESULTS = "results.json"
 
 
 def write(out: Path, metadata: Mapping[str, Any], rows: Rows, diverged: Rows = ()) -> dict[str, Any]:
-    """Write results, tables and figures into `out`, and return the results.
+    """Write the report to the folder `out`, and return the results.
 
     `metadata` holds the command, the game, the test games and the number of episodes.
     """
@@ -59,7 +59,7 @@ def has_tradeoff(rows: Rows) -> bool:
 
 
 def headline(row: Row) -> str:
-    """Return one line about a finished run: its success or its reward."""
+    """Return one line with the success or the reward of a finished run."""
     failed = f", {sum(failed_episodes(row))} episodes failed" if any(failed_episodes(row)) else ""
     if can_be_won([row]) and (recent := row["curves"].get("recent_success", [None])[-1]) is not None:
         return f"{row['name']}: {recent:z.2f} of the last episodes won{failed}"

@@ -1,7 +1,4 @@
-"""Group the rows of a grid's `results.json`, and compute means over groups.
-
-A row describes one run. The runs of a group differ only in the seed.
-"""
+"""Group the rows of `results.json`, and compute means over groups. A row describes one run."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +16,7 @@ SOLVED = 0.9  # a game is solved when this fraction of the last 100 episodes was
 
 
 class Column(NamedTuple):
-    """A column of `means_table`. `value_range` and `clopper_pearson` are arguments of `mean_over_runs`."""
+    """A column of `means_table`. `measure` maps a run to a number in `value_range`."""
 
     header: str
     measure: Measure
@@ -29,7 +26,7 @@ class Column(NamedTuple):
 
 
 def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequence[Column]) -> str:
-    """Return a Markdown table of means, with one line for each group of runs."""
+    """Return a Markdown table of means, with one line per group."""
 
     def cell(group: Rows, column: Column) -> str:
         mean = mean_over_runs(
@@ -50,7 +47,7 @@ def means_table(groups: Iterable[Rows], settings: Sequence[str], columns: Sequen
 
 
 def setting_values(row: Row) -> dict[str, Any]:
-    """Return a dict: name -> value of each varied setting that applies to the run."""
+    """Return a dict of the varied settings that apply to the run: name -> value."""
     names, values = row["setting"], row["value"]  # lists only if several settings apply
     if isinstance(names, list):
         return dict(zip(names, values, strict=True))
@@ -62,13 +59,13 @@ def varied_settings(rows: Rows) -> list[str]:
 
 
 def varied_cells(row: Row, settings: Sequence[str]) -> list[str]:
-    """Return the text of each setting's value, or "" if the setting does not apply to the run."""
+    """Return one text per setting: the value, or "" if the setting does not apply to the run."""
     values = setting_values(row)
     return [value_text(values[name]) if name in values else "" for name in settings]
 
 
 def by_label(rows: Rows) -> dict[str, list[Row]]:
-    """Return a dict: label, such as "actde, q_lr 0.1" -> runs."""
+    """Group the runs that differ only in the seed. Return a dict: label such as "actde, q_lr 0.1" -> rows."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         settings = (f"{name} {value_text(value)}" for name, value in setting_values(row).items())
@@ -94,13 +91,13 @@ def counts_bonus(rows: Rows) -> bool:
 
 
 def failed_episodes(row: Row) -> tuple[int, int]:
-    """Return the numbers of failed episodes, in training and in evaluation."""
+    """Return the numbers of failed episodes in training and in evaluation."""
     evaluation = sum(row["evaluation"][mode]["errors"] for mode in ("sampled", "greedy"))
     return sum(row["curves"].get("errors", [])), evaluation  # results of earlier versions lack the curve
 
 
 def number_at(*keys: str) -> Measure:
-    """Return a measure that looks up `row[keys[0]][keys[1]]...`. It returns None if a key is missing."""
+    """Return a function that returns `row[keys[0]][keys[1]]...` of a row, or None if a key is missing."""
 
     def look_up(row: Row) -> Any:
         value: Any = row
@@ -121,6 +118,6 @@ winning_sequences = number_at("collapse", "wins", "effective")  # effective numb
 
 
 def effective_strategies(row: Row) -> float | None:
-    """Return the effective number of strategies, from the policy's entropies or else from the counts."""
+    """Return the effective number of strategies from the policy, or else from counts."""
     policy_estimate = number_at("collapse", "strategies", "policy")(row)
     return number_at("collapse", "strategies", "counted", "value")(row) if policy_estimate is None else policy_estimate

@@ -1,6 +1,6 @@
-"""List the runs of a grid: optimizers, combinations of varied settings, and seeds.
+"""List the runs of a grid of optimizers, varied settings and seeds.
 
-An optimizer's text can include settings of its own, as in "ppo+kl_coef=0.1".
+An optimizer can have settings of its own, as in "ppo+kl_coef=0.1".
 """
 
 import itertools
@@ -29,7 +29,7 @@ Combination = dict[str, Any]  # the value of each varied setting, by name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRun:
-    """One run of a grid. `varied` holds the names and values of the varied settings that affect the run."""
+    """One run of a grid. `varied` holds the name and value of each varied setting."""
 
     optimizer: str
     seed: int
@@ -41,16 +41,15 @@ class GridRun:
         return f"{self.optimizer}{varied}-seed{self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run as JSON. `results.setting_values` reads "setting" and "value"."""
         names, values = ([pair[index] for pair in self.varied] for index in (0, 1))
         setting, value = (names, values) if len(names) > 1 else (next(iter(names), None), next(iter(values), None))
         return {"name": self.name, "optimizer": self.optimizer, "seed": self.seed, "setting": setting, "value": value}
 
     def explicit(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of this run that are not defaults. `common` holds the settings of all runs.
+        """Return the settings of this run, without defaults. `common` holds the settings that all runs share.
 
         Raises:
-            AgentError: a setting in `optimizer` is malformed or given twice.
+            AgentError: `optimizer` has invalid settings.
         """
         name, *own_texts = self.optimizer.split("+")
         own_settings, varied = dict[str, Any](), dict(self.varied)
@@ -72,7 +71,7 @@ def grid_runs(
     combinations: Sequence[Combination],
     common: Mapping[str, Any],
 ) -> list[GridRun]:
-    """Return the distinct runs of a grid. Runs that train no q ignore varied settings of q."""
+    """Return the distinct runs of a grid. Runs that train no q lack the settings of q."""
     runs = []
     # seeds vary slowest, so that an interrupted grid contains complete comparisons
     for seed, combination, optimizer in itertools.product(seeds, combinations, optimizers):
@@ -87,7 +86,7 @@ def grid_runs(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """The values of one varied setting, or the ends of its range."""
+    """A varied setting. `values` are its values, or the ends of its range."""
 
     name: str
     values: tuple[Any, ...]
@@ -102,13 +101,12 @@ class Variation:
 
 
 def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combination]:
-    """Return all combinations of the varied settings, or `samples` distinct random combinations.
+    """Return all combinations of the varied values, or `samples` random combinations.
 
-    `texts` are the values of `--vary`. A larger `samples` only adds combinations at the end.
+    `texts` are the arguments of `--vary`.
 
     Raises:
-        AgentError: a text is malformed, or does not fit `samples`.
-        ConfigError: a setting is unknown.
+        AgentError, ConfigError: a text is invalid.
     """
     variations = [parse_variation(text) for text in texts]
     names = [variation.name for variation in variations]
@@ -151,7 +149,7 @@ def parse_variation(text: str) -> Variation:
 
 
 def value_text(value: object) -> str:
-    """Return the text of a setting's value, as `--vary` accepts it."""
+    """Return a setting's value as text in the format of `--vary`."""
     return value if isinstance(value, str) else format_value(value)
 
 

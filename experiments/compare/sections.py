@@ -1,4 +1,4 @@
-"""The sections "Collapse" and "Texts" of the report on a grid. Their numbers are means over runs."""
+"""The sections "Collapse" and "Texts" of a report. Numbers are means over runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ from experiments.tables import interval, table
 
 
 def _inverse_text(estimate: Mapping[str, float | None]) -> str:
-    """Format tau, given an estimate of 1 / tau. The inverse swaps the bounds."""
     swapped = {"value": estimate["value"], "low": estimate["high"], "high": estimate["low"]}
     inverse = {name: 1 / number if number else math.inf for name, number in swapped.items() if number is not None}
     return interval(dict.fromkeys(swapped) | inverse, "z.3g")

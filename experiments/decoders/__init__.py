@@ -1,1 +1,1 @@
-"""Test which decoders of the `transformers` library work as the trunk of an agent."""
+"""Test which decoders of `transformers` work as the language model of an agent."""

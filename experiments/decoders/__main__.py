@@ -1,7 +1,4 @@
-"""Test which decoders work: `python -m experiments.decoders --out docs/decoders.md`.
-
-Stored results are kept if they are from the installed version of `transformers`.
-"""
+"""Test which decoders work: `python -m experiments.decoders --out docs/decoders.md`."""
 
 import json
 import tempfile
@@ -26,14 +23,14 @@ CASES = {f"{method}, {dtype}": (method == "LoRA", dtype) for method in ("full", 
 
 
 class StoredRows(TypedDict, total=False):
-    """The content of the `.json` file: the version of `transformers`, and the results of `row` by architecture."""
+    """The content of the JSON file with the stored results."""
 
-    transformers: str
-    rows: dict[str, dict[str, Any]]
+    transformers: str  # version
+    rows: dict[str, dict[str, Any]]  # the results of `row` by architecture
 
 
 def row(architecture: str) -> dict[str, Any]:
-    """Return a dict that maps each case to the fields of an `Agreement`, or to an error message."""
+    """Test an architecture. Return case -> result for all `CASES`."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         save(architecture, path := Path(folder) / architecture)

@@ -1,4 +1,4 @@
-"""Tiny decoders of the `transformers` library with random weights, one per architecture."""
+"""Build a tiny decoder with random weights for an architecture of `transformers`."""
 
 from typing import Any
 

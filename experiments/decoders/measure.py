@@ -1,4 +1,4 @@
-"""Compare the log-probabilities that rollout, update and the `transformers` library compute."""
+"""Test whether rollouts, updates and the `transformers` library compute the same log-probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from experiments.decoders.architectures import tiny_decoder
 
 WORDS = ("go", "take", "drop", "north", "south", "red", "blue", "key", "lamp", "you", "see", "a", "room", "won")
 COMMANDS = ("go north", "go south", "take red key", "take red lamp", "take blue key", "drop lamp")
-EPISODES, TURNS = 3, 6
+EPISODES, TURNS = 3, 6  # every episode is longer than the attention windows
 RANK = 2  # of LoRA adapters
 LIMITS = {"float32": 1e-4, "bfloat16": 0.03}  # of the differences in `Agreement`
 
@@ -39,7 +39,7 @@ class Agreement:
 
 
 def save(architecture: str, folder: Path) -> None:
-    """Save a tiny decoder and a tokenizer in the format of a pretrained model."""
+    """Save a tiny decoder and a tokenizer as a pretrained model."""
     tokenizer = byte_tokenizer()
     tiny_decoder(architecture, len(tokenizer) + 8).save_pretrained(
         folder
@@ -57,7 +57,7 @@ def byte_tokenizer() -> Any:
 
 
 def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
-    """Measure the decoder in `folder`. If the decoder is refused, return the error message."""
+    """Test the decoder in `folder`. Return an error message if the decoder is refused."""
     torch.manual_seed(0)
     try:
         config = ModelConfig.model_validate({"trunk": str(folder), "lora": RANK * lora, "dtype": dtype})
@@ -76,10 +76,7 @@ def measure(folder: Path, *, lora: bool, dtype: str) -> Agreement | str:
 
 @torch.no_grad()
 def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor, int]:
-    """Return differences of log-probabilities [2, tokens], and the length of the longest token sequence.
-
-    The first row compares update and rollout. The second row compares update and the `transformers` library.
-    """
+    """Return absolute differences [2, choices] of log-probabilities, and the longest sequence's length."""
     segments = play(model, tokenizer, mode)
     rollout_batch = RolloutBatch(segments, credit="token")
     batch = rollout_batch.micro_batch(range(len(rollout_batch)))
@@ -90,11 +87,12 @@ def _differences(model: ActorCritic, tokenizer: Any, mode: Mode) -> tuple[Tensor
     with model.in_trunk_dtype():
         logits = model.lm(input_ids=batch.tokens, use_cache=False).logits
     library = _chosen_logprobs(logits[batch.choices.rows, batch.choices.positions].float(), batch.choices)
+    # rows: between update and rollout, and between update and library
     return torch.stack([(update - rollout).abs(), (update - library).abs()]), batch.tokens.shape[1]
 
 
 def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
-    """Return the log-probabilities [N] of the sampled tokens. The softmax is over the allowed tokens."""
+    """Normalize `logits` over the allowed tokens. Return the sampled tokens' log-probabilities [choices]."""
     if choices.whole_vocabulary:
         return logits.log_softmax(-1).gather(1, choices.alternatives[:, :1])[:, 0]
     allowed = logits.gather(1, choices.alternatives.clamp_min(0)).masked_fill(choices.alternatives < 0, -torch.inf)
@@ -102,7 +100,7 @@ def _chosen_logprobs(logits: Tensor, choices: Choices) -> Tensor:
 
 
 def play(model: ActorCritic, tokenizer: Any, mode: Mode) -> Sequence[Segment]:
-    """Play episodes of random text, each of which is longer than every attention window."""
+    """Play episodes of random text. Return the recorded segments."""
     agent = LanguageModelAgent(model, tokenizer, mode=mode, record=True, max_command_tokens=8)
     rng = np.random.default_rng(0)
     for turn in range(TURNS):

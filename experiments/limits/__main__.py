@@ -1,7 +1,6 @@
-"""Measure how close ACTDE, re-centred ACTDE and MPO get to a limit: `python -m experiments.limits --out docs/limits`.
+"""Measure how far policies are from softmax(log pi_0 + Q^pi / tau): `python -m experiments.limits --out docs/limits`.
 
-The limit is the policy softmax(log pi_0 + Q^pi / tau), where pi_0 is the initial policy. A cell holds the results for
-one problem, tau, torch optimizer and learner.
+pi_0 is the initial policy.
 """
 
 import json
@@ -58,10 +57,11 @@ those of re-centred ACTDE.
 def measure(problem: str, tau_over_scale: float, torch_optimizer: str, learner: str) -> dict[str, Any]:
     """Train one learner on one problem. `tau_over_scale` is tau divided by `MDP.scale`.
 
-    Return tau, the numbers of `Curve`, and these distances from the limit in nats:
+    The result contains tau, `Curve.spread`, and distances from the limit in nats:
 
+    * "start": the distance of the initial policy
     * "end": the distance after `ROLLOUTS` rollouts
-    * "worst": the largest distance from then on
+    * "worst": the largest distance from "end" to "last"
     * "last": the distance after the last rollout
     """
     import torch
@@ -94,7 +94,7 @@ def measure(problem: str, tau_over_scale: float, torch_optimizer: str, learner: 
 
 
 def report(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the report. A key of `cells` is "problem, tau / scale, torch optimizer, learner"."""
+    """Return the report. `cells` has keys such as "bandit, 0.2, adamw, MPO"."""
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, cell in cells.items():
         key, learner = name.rsplit(", ", 1)

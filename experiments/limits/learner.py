@@ -1,4 +1,4 @@
-"""Train tables of logits, v and q, and measure how far the policy is from its limit."""
+"""Train tables of logits, v and q, and measure the policy's distance from its limit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ CHECKS = 20  # measurements that `train` makes in every `rollouts` rollouts
 
 @dataclass(slots=True, kw_only=True)
 class Tables:
-    """Tables of logits [R, S, A], q [R, S, A] and v [R, S] for the R problems of an `MDP`."""
+    """Tables of logits [R, S, A], q [R, S, A] and v [R, S], for R problems with S states and A actions."""
 
     logits: Tensor
     q: Tensor
@@ -32,13 +32,11 @@ class Tables:
 
 @dataclass(slots=True, kw_only=True)
 class Curve:
-    """The distance between the policy and its limit during training, in nats.
-
-    The limit is proportional to pi_0 exp(Q^pi / tau), with the exact Q^pi of the current policy.
+    """Distances of the policy from the limit softmax(log pi_0 + Q^pi / tau), in nats.
 
     Attributes:
-        distances: the maximum distance over states and problems, at each measurement.
-        initial_distance: the distance between pi_0 and the limit at the end of the training.
+        distances: at each measurement, the largest distance in any state of any problem.
+        initial_distance: the distance between pi_0 and the final limit.
         spread: the largest difference between the final Q^pi of two actions in a state, divided by tau.
     """
 
@@ -48,7 +46,7 @@ class Curve:
 
 
 def distances(policy: Tensor, limit: Tensor) -> Tensor:
-    """Return the larger of the two KL divergences between the policies [..., A], in nats."""
+    """Return the larger of KL(policy || limit) and KL(limit || policy) over A actions, in nats. Arguments: [..., A]."""
     ratio = (policy / limit).log()
     return torch.maximum((policy * ratio).sum(-1), -(limit * ratio).sum(-1))
 
@@ -63,7 +61,7 @@ def train(
     length_factor: int = 1,
     recentre_q: bool = False,
 ) -> Curve:
-    """Train tables for `rollouts` * `length_factor` rollouts, and return the distances from the limit."""
+    """Train tables on `mdp` for `rollouts` * `length_factor` rollouts, and return a `Curve`."""
     rng = torch.Generator().manual_seed(0)
     value = (mdp.initial_policy * mdp.q(mdp.initial_policy)).sum(-1)
     tables = Tables(
@@ -106,10 +104,7 @@ def train(
 
 
 def _torch_optimizer(tables: Tables, name: str, tau: float, *, loss_in_nats: bool) -> torch.optim.Optimizer:
-    """Return the torch optimizer. The step size of q is tau times that of the logits.
-
-    `loss_in_nats` is whether the policy loss is in nats instead of units of reward.
-    """
+    """Return SGD or AdamW. Steps of q and v are tau times the steps of the logits."""
     step_size, state_count = STEP_SIZES[name], tables.v.numel()
     if name == "adamw":
         rates = {"logits": step_size, "q": step_size * tau, "v": step_size * tau}
@@ -124,9 +119,9 @@ def _torch_optimizer(tables: Tables, name: str, tau: float, *, loss_in_nats: boo
 
 
 def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> Outputs:
-    """Return the outputs of the tables at `states` and `actions` [N, T].
+    """Return the outputs of the tables, [N, T].
 
-    A state is an index into the result of `merge_problems`.
+    `states` [N, T] holds indices into the result of `merge_problems`. `actions` is [N, T].
     """
     logprobs = merge_problems(tables.logits)[states].log_softmax(-1)  # [N, T, A]
     policy, q = logprobs.exp(), merge_problems(tables.q)[states]
@@ -141,20 +136,20 @@ def table_outputs(mdp: MDP, tables: Tables, states: Tensor, actions: Tensor) -> 
 
 
 def values_at(table: Tensor, actions: Tensor) -> Tensor:
-    """Return the entries [...] of `table` [..., A] at `actions` [...]."""
+    """Return the entry of `table` [..., A] for each of `actions` [...]."""
     return table.gather(-1, actions.unsqueeze(-1))[..., 0]
 
 
 def merge_problems(table: Tensor) -> Tensor:
-    """Merge the first two dimensions of a table [R, S, ...], problem and state."""
+    """Merge the axes of R problems and S states: [R, S, ...] to [R * S, ...]."""
     return table.flatten(0, 1)
 
 
 @torch.no_grad()
 def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> tuple[Batch, Tensor, Tensor, Tensor]:
-    """Play `mdp.turns` turns. `state` [N] holds the first state of each segment, as in `table_outputs`.
+    """Play T = `mdp.turns` turns from each of the N states `state`.
 
-    Return the batch, the states [N, T], the actions [N, T], and the states [N] of the next rollout.
+    Return the batch, the states [N, T], the actions [N, T], and the states [N] after the last turn.
     """
     state_count = mdp.initial_policy.shape[1]
     first_states = state - state % state_count  # the first state of each problem
@@ -184,8 +179,8 @@ def _rollout(mdp: MDP, tables: Tables, state: Tensor, rng: torch.Generator) -> t
 
 
 def _draw(probabilities: Tensor, rng: torch.Generator) -> Tensor:
-    """Sample an index from 0 to K for each row of `probabilities` [N, K].
+    """Sample one index from 0 to K for each row of `probabilities` [N, K].
 
-    Index K has the remaining probability.
+    Index K has the rest of the probability.
     """
     return (probabilities.cumsum(-1) <= torch.rand(len(probabilities), 1, generator=rng, dtype=torch.float64)).sum(-1)

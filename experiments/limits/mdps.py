@@ -1,4 +1,4 @@
-"""The decision problems of the study, and their exact Q^pi."""
+"""Small decision problems, and their exact Q^pi."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ COPIES = 6  # problems in an `MDP`; they differ in pi_0, and random MDPs also in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDP:
-    """R problems of S states and A actions. Tensors are float64.
+    """R problems with S states and A actions each. Tensors are float64.
 
     Attributes:
         rewards: [R, S, A] mean reward.
         noise: standard deviation of the rewards.
-        transitions: [R, S, A, S] probability of each next state. With the remaining probability, the episode ends.
-        turns: number of turns in a rollout.
+        transitions: [R, S, A, S] probability of each next state. If the probabilities sum to less than 1, the episode
+            can end.
         initial_policy: [R, S, A] pi_0.
-        scale: order of magnitude of the differences between the Q-values of a state.
+        scale: typical difference between the Q-values of a state.
     """
 
     rewards: Tensor
@@ -43,7 +43,10 @@ class MDP:
 
 
 def _random_policies(rng: torch.Generator, states: int, actions: int) -> Tensor:
-    """Return random policies [R, S, A] with probabilities of at least 1 / (2 A)."""
+    """Return random policies [R, S, A] for R problems, S states and A actions.
+
+    All probabilities are at least 1 / (2 A).
+    """
     weights = torch.rand(COPIES, states, actions, generator=rng, dtype=torch.float64)
     return 0.5 / actions + 0.5 * weights / weights.sum(-1, keepdim=True)
 
@@ -63,7 +66,7 @@ def bandit(means: list[float], rng: torch.Generator) -> MDP:
 
 
 def acyclic(rng: torch.Generator) -> MDP:
-    """Return random acyclic MDPs with three actions and layers of one, two and two states."""
+    """Return random acyclic MDPs. Each has three actions, and layers of one, two and two states."""
     layers = ((0,), (1, 2), (3, 4))
     rewards = torch.rand(COPIES, 5, 3, generator=rng, dtype=torch.float64)
     transitions = torch.zeros(COPIES, 5, 3, 5, dtype=torch.float64)
@@ -82,7 +85,7 @@ def acyclic(rng: torch.Generator) -> MDP:
 
 
 def dilemma(rng: torch.Generator) -> MDP:
-    """Return the post's iterated prisoner's dilemma. The state is the player's own last action."""
+    """Return an iterated prisoner's dilemma. The state is the player's own last action."""
     rewards = torch.tensor(PAYOFFS["post"], dtype=torch.float64).T.expand(COPIES, -1, -1)  # [before][now]
     transitions = torch.eye(2, dtype=torch.float64).expand(COPIES, 2, 2, 2)  # the next state is the action
     return MDP(

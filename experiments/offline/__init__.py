@@ -1,1 +1,1 @@
-"""Compare agents that learn from recorded play with agents that learn from their own play."""
+"""Compare learning from recorded episodes with learning from an agent's own episodes."""

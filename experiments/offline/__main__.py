@@ -1,7 +1,4 @@
-"""Run the comparison of learners: `python -m experiments.offline --out docs/offline`.
-
-Stored runs are not repeated, unless their settings have changed. Interrupted runs are resumed.
-"""
+"""Run the comparison of learners: `python -m experiments.offline --out docs/offline`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,10 +47,7 @@ class Results(TypedDict):
 
 
 def current_results(results: Results) -> Results:
-    """Return those results that were made with the present settings.
-
-    If a task's settings of `PRIOR` have changed, all results of the task are dropped.
-    """
+    """Return only the results whose training settings are unchanged."""
     settings = {
         f"{task}, {learner}": {key: value for key, value in run_settings.items() if key != "seed"}
         for task in TASKS
@@ -62,6 +56,7 @@ def current_results(results: Results) -> Results:
         for run_settings in [explicit_settings(TASKS[task], learner, 0, Path(PRIOR))]
     }
     unchanged = {name for name, run_settings in settings.items() if results["settings"].get(name) == run_settings}
+    # without the results of tasks whose settings of `PRIOR` have changed
     valid = {name for name in unchanged if f"{name.partition(', ')[0]}, {PRIOR}" in unchanged}
     return {"settings": settings, "cells": {name: cells for name, cells in results["cells"].items() if name in valid}}
 
@@ -69,7 +64,7 @@ def current_results(results: Results) -> Results:
 def complete_runs(
     results: Results, task: str, seed: int, root: Path, on_run: Callable[[str, dict[str, Any]], None]
 ) -> None:
-    """Train and measure each learner that has no result for this task and seed."""
+    """Train and evaluate each learner that has no result for `task` and `seed` yet."""
     cells = results["cells"]
     keys = {learner: f"{task}, {learner}" for learner in LEARNERS if learner not in TASKS[task].without}
     missing = [learner for learner, name in keys.items() if str(seed) not in cells.get(name, {})]
@@ -81,7 +76,7 @@ def complete_runs(
 
 
 def train_and_measure(task: str, learner: str, seed: int, root: Path) -> dict[str, Any]:
-    """Train a learner in a subfolder of `root`. Return its measures, or its error if training diverged."""
+    """Train and evaluate `learner`. Return the measures, or {"error": message} if training diverged."""
     from agents.training.factory import make_trainer
 
     folder, prior = (root / task / f"{name.replace(' ', '-')}-seed{seed}" for name in (learner, PRIOR))
@@ -107,7 +102,7 @@ def train_and_measure(task: str, learner: str, seed: int, root: Path) -> dict[st
 
 
 def evaluate_with_target_0(folder: Path, config: TrainConfig, tests: str) -> dict[str, Any]:
-    """Evaluate the `decision` agent in `folder` with a target return of 0."""
+    """Evaluate a return-conditioned agent with a target return of 0."""
     agent = make_agent(str(folder), seed=20_000 + config.run.seed, wanted_return=0.0)
     return evaluate(
         agent,

@@ -1,4 +1,4 @@
-"""The seeds and the contrasts of the comparison of learners."""
+"""Seeds and contrasts of the comparison of learners."""
 
 from typing import Literal, NamedTuple
 
@@ -7,10 +7,10 @@ TUNING_SEED = 100  # the settings were chosen on this seed
 
 
 class Contrast(NamedTuple):
-    """The difference of a measure between two learners at equal seeds: `first` minus `second`."""
+    """Two learners that are compared on equal seeds."""
 
     first: str
-    second: str
+    second: str  # the measure of `second` is subtracted from the measure of `first`
     measure: Literal["won", "kl"] = "won"  # the share of won episodes, or the KL to `pi_0`
 
 
@@ -22,6 +22,6 @@ CONTRASTS = (
     Contrast("actde", "ppo as actde"),
     Contrast("actde", "ppo as actde", "kl"),
 )
-"""The first three were fixed before the first run of these seeds, the fourth was fixed before the runs of `actde`, and
-the last two were fixed before the runs of `ppo as actde`.
+"""The first three contrasts were fixed before any run with `SEEDS`, the fourth before the runs of `actde`, and the last
+two before the runs of `ppo as actde`.
 """

@@ -1,4 +1,4 @@
-"""Write the report of the comparison of learners."""
+"""Write the report on the comparison of learners."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -231,7 +231,7 @@ def _cell(learner: str, by_seed: Numbers, column: str) -> str:
 
 
 def _test_contrasts(runs: Mapping[str, Numbers]) -> list[tuple[Contrast, str, list[float], float]]:
-    """Return (contrast, measure, differences by seed, p-value) for each contrast with two or more seeds."""
+    """Test each contrast that has two or more seeds. Return tuples (contrast, measure, differences, p-value)."""
     texts = any("text_kl" in numbers for by_seed in runs.values() for numbers in by_seed.values())
     tested: list[tuple[Contrast, str, list[float], float]] = []
     for contrast in CONTRASTS:

@@ -1,4 +1,4 @@
-"""The settings of every run of the comparison of learners, by task and learner."""
+"""The training settings of every task and learner."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,27 +6,27 @@ from typing import Any, Literal, NamedTuple
 
 Settings = Mapping[str, Any]
 PRIOR = "pi_0"
-"""The run from which most other runs start. It imitates recorded play, or generates it if the task has none."""
+"""Most other runs start from this run. The run imitates recorded play, or generates the play if a task has none."""
 
 
 class Task(NamedTuple):
-    """One or more games, and the settings of the runs on them."""
+    """A set of games, and training settings."""
 
     title: str
     game: str  # of the training
-    data: str  # recorded play, as in `train --data`; if empty, that of the run `PRIOR`
+    data: str  # recorded play, as in `train --data`; if empty, the play of the run `PRIOR`
     common: Settings  # of all runs
     prior: Settings  # of the run `PRIOR`
     offline: Settings  # of the learners of recorded play
     own: Settings  # of the learners of their own play
-    tests: str = ""  # the games of the evaluation, if they differ
+    tests: str = ""  # the games of the evaluation, if different from `game`
     best: float = 1.0  # approximate best discounted return, to which `guide_beta` and `tau` are scaled
     without: tuple[str, ...] = ()  # learners that are left out
     learners: Mapping[str, Settings] = {}  # of single learners
 
 
 class Learner(NamedTuple):
-    """An optimizer and its settings, which override those that a task has for all learners."""
+    """A learning method: an optimizer with settings."""
 
     optimizer: str
     # "prior" is the run `PRIOR`, "data" learns from recorded play, and "scratch" does so without a start from `PRIOR`
@@ -165,7 +165,7 @@ TASKS: Mapping[str, Task] = {
 
 
 def explicit_settings(task: Task, learner: str, seed: int, prior: Path) -> dict[str, Any]:
-    """Return the settings of a run, except those of its preset. `prior` is the folder of the run `PRIOR`."""
+    """Return a run's settings, without preset defaults. `prior` is the folder of the run `PRIOR`."""
     optimizer, kind, of_learner = LEARNERS[learner]
     overrides = {**of_learner, **task.learners.get(learner, {})}
     of_kind = {"prior": task.prior, "data": task.offline, "scratch": task.offline, "own": task.own}[kind]

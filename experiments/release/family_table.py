@@ -1,7 +1,4 @@
-"""Measure the families and levels of games: `python -m experiments.release.family_table --out docs/families.md`.
-
-Levels in the `.json` file beside the document are not measured again.
-"""
+"""Measure the generated games of each family: `python -m experiments.release.family_table --out docs/families.md`."""
 
 import contextlib
 import json
@@ -30,14 +27,14 @@ from games.worker_pool import WorkerPool
 
 
 class StoredRow(TypedDict):
-    """A row of the table. Only the fields that identify the row are declared."""
+    """The fields that identify a row of the table."""
 
     family: str
     level: int
 
 
 class StoredTable(TypedDict):
-    """The content of the `.json` file beside the document."""
+    """The content of the JSON file with the measured rows."""
 
     command: str
     rows: list[StoredRow]
@@ -59,7 +56,7 @@ def levels_of(family: str) -> tuple[int, ...]:
 
 
 def measure(family: str, level: int, candidates: int) -> dict[str, Any]:
-    """Generate a level's games with the seeds 0 to `candidates` - 1. Return a row of the table."""
+    """Generate and measure a level's games. Return a row of the table."""
     first_states = count_states(family, level, candidates)
     if family in SLOW and level >= SLOW[family]:
         candidates = max(candidates // 5, 2)
@@ -79,7 +76,7 @@ def measure(family: str, level: int, candidates: int) -> dict[str, Any]:
 
 
 def count_states(family: str, level: int, candidates: int) -> int | None:
-    """Return the number of states of a level's first game, or None if there are more than `STATES`."""
+    """Return the number of states of a level's first game, or None above `STATES`."""
     for seed in range(candidates):
         with contextlib.suppress(GameError):
             return _crawl(make_game(family, {"level": level, "seed": seed}))

@@ -34,7 +34,7 @@ Command: `python -m experiments.release.licences --out docs/licences.md  # needs
 
 
 def licence(package: str) -> str:
-    """Return the licence that an installed package states, or "see its own text"."""
+    """Return the licence that an installed package states."""
     fields = metadata.metadata(package)
     classifiers = [text.split(" :: ")[-1] for text in fields.get_all("Classifier", []) if text.startswith("License ::")]
     stated = fields.get_all("License-Expression", []) or [", ".join(classifiers)]
@@ -59,7 +59,7 @@ def pinned_packages(text: str) -> Iterator[tuple[str, str]]:
 
 
 def needed_packages(package: str, extras: Iterable[str] = ()) -> set[str]:
-    """Return the canonical names of all packages that an installed package and its `extras` need."""
+    """Return the names of packages that `package[extras]` requires, directly or indirectly."""
     packages: set[tuple[str, str]] = set()
     waiting = [(package, extra) for extra in ("", *extras)]
     while waiting:
@@ -81,7 +81,7 @@ def _requires(package: str) -> list[str]:
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Return a tuple (name, version, licence, needed by) for each package of constraints.txt."""
+    """Return (name, version, licence, needed by) for each package of constraints.txt."""
     core, extras = needed_packages("actde"), metadata.metadata("actde").get_all("Provides-Extra", [])
     packages = {"core": core} | {extra: needed_packages("actde", [extra]) - core for extra in extras}
     table_rows = []

@@ -16,7 +16,7 @@ DOORS = {"open": ("white", "white"), "closed": ("yellow", PALETTE[4]), "locked":
 
 
 def draw_map(game_map: Map, title: str, path: Path) -> None:
-    """Draw a map. The suffix of `path`, such as `.svg`, sets the format."""
+    """Draw a map. The suffix of `path` sets the image format."""
     lines = {key: _lines(room.things) for key, room in game_map.rooms.items()}
     most_lines = max(map(len, lines.values()))
     width, height = room_size = (WIDTH if most_lines else 1.5, 0.5 + (HEIGHT - 0.5) * most_lines / LINES)

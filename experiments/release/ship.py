@@ -1,7 +1,4 @@
-"""Turn a run into a shipped agent: `python -m experiments.release.ship RUN OUT --game HELD_OUT`.
-
-The weights are stored as float16. If the agent has an adapter, its pretrained trunk is not stored.
-"""
+"""Export a trained agent with its model card: `python -m experiments.release.ship RUN OUT --game HELD_OUT`."""
 
 import json
 import shlex
@@ -20,7 +17,8 @@ from agents import make_agent
 from agents.config import SCRATCH, ModelConfig
 from agents.play.evaluate import Evaluation, evaluate
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, load_agent, newest, read_json, save_agent
+from agents.storage.checkpoint import load_agent, save_agent
+from agents.storage.checkpoint_files import AGENT, newest, read_json
 from agents.storage.run_folder import read_metrics
 from experiments import program
 from experiments.card.held_out import training_games
@@ -34,12 +32,7 @@ DESCRIPTION = ("name", "prompt", "mode", "context", "guide_beta", "return_text",
 
 
 def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> None:
-    """Write a run's agent and its model card into the folder `out`.
-
-    Raises:
-        GameError: The agent was trained on one of the games `game`.
-        AgentError: The agent is larger than `MAX_BYTES`.
-    """
+    """Write a run's agent and model card into `out`. Raise GameError if `game` includes a training game."""
     metadata = read_json(newest(run) / AGENT)
     agent, specs, trained_on = load_agent(run), games.resolve(game), training_games(metadata)
     if not_held_out := [spec.name for spec in specs if game_hash(spec) in trained_on]:
@@ -65,7 +58,7 @@ def ship(run: Path, out: Path, game: str, *, episodes: int, command: str) -> Non
 
 
 def check_size(folder: Path, *, adapter: bool) -> None:
-    """If an agent is larger than `MAX_BYTES`, delete its folder and raise AgentError."""
+    """If the agent in `folder` exceeds `MAX_BYTES`, delete `folder` and raise AgentError."""
     size, limit = sum(path.stat().st_size for path in folder.iterdir()), MAX_BYTES["adapter" if adapter else "whole"]
     if size > limit:
         shutil.rmtree(folder)
@@ -82,7 +75,7 @@ def model_card(
     command: str,
     name: str,
 ) -> str:
-    """Return the model card. `metadata` is from `agent.json`, and `rows` holds the results by player."""
+    """Return the model card as Markdown. `rows` maps players to evaluations."""
     settings = {name: value for group in metadata["made_by"].values() for name, value in group.items()}
     has_q = optimizer_class(settings["optimizer"]).needs_q or settings["train_q"]
     measures = ("success_rate", "normalized_score", "steps")

@@ -1,7 +1,4 @@
-"""Train and ship a small agent: `python -m experiments.release.small_agent actde` (or `ppo`).
-
-The agent learns by DAgger, then by reinforcement learning on other games. Run an interrupted command again to continue.
-"""
+"""Train and ship a small agent: `python -m experiments.release.small_agent actde`."""
 
 import shlex
 import subprocess
@@ -35,7 +32,7 @@ REINFORCEMENT = (
 
 
 def curriculum(folder: Path, *, seed: int, fraction: float = 1.0) -> tuple[str, list[list[str]]]:
-    """Return a GAME string for games in `folder`, and the commands that generate these games."""
+    """Return (GAME string, commands that generate the games in `folder`)."""
     commands = [
         ["generate", str(folder / family), "--family", family, "--levels", levels, "--per-level",
          str(int(count * fraction)), "--split", "train", "--seed", str(seed)]
@@ -45,7 +42,7 @@ def curriculum(folder: Path, *, seed: int, fraction: float = 1.0) -> tuple[str, 
 
 
 def stages(optimizer: str, out: Path) -> list[list[str]]:
-    """Return the arguments of `cli.py` for each stage before shipping."""
+    """Return the arguments of `cli.py` for each stage."""
     imitation_games, generate_imitation = curriculum(out / "games-imitation", seed=5)
     new_games, generate_new = curriculum(out / "games-reinforcement", seed=6, fraction=0.5)
     warm_start, run = str(out / "prior"), str(out / optimizer)
@@ -58,7 +55,7 @@ def stages(optimizer: str, out: Path) -> list[list[str]]:
 
 
 def resumed(stage: Sequence[str]) -> list[str]:
-    """Return the arguments of a stage, or of `train --resume` if the training of the stage has started."""
+    """Return a stage's arguments. If training has started, return arguments that resume the training."""
     started = stage[0] == "train" and (Path(stage[-1]) / SETTINGS).is_file()
     return ["train", "--resume", *stage[-2:]] if started else list(stage)
 

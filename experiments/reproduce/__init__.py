@@ -1,7 +1,4 @@
-"""Compare the claims of the post by Turner and Einhorn (2023) with our measurements.
-
-Each part of the reproduction is a module with a function `run`.
-"""
+"""Reproduce the claims of the post by Turner and Einhorn (2023)."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ Progress = Callable[[str, float, float], None]  # reports the current activity, 
 
 
 class Outcome(NamedTuple):
-    """The results of a part."""
+    """The results of one part of the reproduction."""
 
     findings: Sequence[Finding]
     figures: Mapping[Section, Sequence[tuple[str, str]]] = {}  # pairs (file name, caption)
@@ -36,7 +33,7 @@ class RunFunction(Protocol):
 
 
 def part_names(name: str) -> list[str]:
-    """Return the names of the selected parts. Raise AgentError if `name` is unknown."""
+    """Return the part names that `name` selects. Raise AgentError if `name` is unknown."""
     if name == ALL:
         return list(PARTS)
     if name not in PARTS:

@@ -1,7 +1,4 @@
-"""Compare claims with measurements, and derive a verdict for each claim.
-
-`claims/PART.toml` holds the claims. `claims/PART_notes.toml` holds conclusions from the verdicts.
-"""
+"""Compare claims with measurements, and derive a verdict for each claim."""
 
 import math
 import tomllib
@@ -54,7 +51,7 @@ CRITERIA: dict[Comparison | None, str] = {
     " with as many trials as theirs.",
 }
 
-CLAIMS = Path(__file__).parent / "claims"
+CLAIMS = Path(__file__).parent / "claims"  # PART.toml: the claims; PART_notes.toml: conclusions from the verdicts
 TINY = 1e-9  # tolerance for floating-point errors, relative for numbers above 1 and absolute otherwise
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Value: TypeAlias = float | str | bool | None
@@ -62,7 +59,7 @@ Value: TypeAlias = float | str | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Claim:
-    """A claim of the post, or one that we added. Its text may contain placeholders like $name."""
+    """A claim of the post, or an added claim. The text may contain placeholders like $name."""
 
     section: Section
     claim: Text
@@ -115,7 +112,7 @@ class Finding:
 
 
 def parse_printed(text: str) -> tuple[float, float]:
-    """Return a printed number and the unit of its last digit: (0.27, 0.01) for "27%"."""
+    """Parse a printed number. Return (number, unit of the last digit): 27% gives (0.27, 0.01)."""
     number = Decimal(text.rstrip("%").replace("−", "-").replace(",", ""))
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
     scale = Decimal("0.01") if text.endswith("%") else Decimal(1)
@@ -123,20 +120,20 @@ def parse_printed(text: str) -> tuple[float, float]:
 
 
 def load_claims(part: str) -> dict[str, Claim]:
-    """Return the claims of a part by name, in the order of `claims/PART.toml`."""
+    """Load the claims of a part, by name."""
     claims = tomllib.loads((CLAIMS / f"{part}.toml").read_text(encoding="utf-8"))
     return {name: Claim(**fields) for name, fields in claims.items()}
 
 
 def judge_claims(part: str, measurements: Mapping[str, Measurement], *, band: str = "") -> list[Finding]:
-    """Return a finding for each claim of a part. `band` explains the intervals of the measurements."""
+    """Judge every claim of a part. `band` is a sentence about the measured intervals."""
     claims = load_claims(part)
     assert measurements.keys() <= claims.keys(), f"no claim for {sorted(measurements.keys() - claims.keys())}"
     return [judge_claim(f"{part}.{name}", claim, measurements.get(name), band=band) for name, claim in claims.items()]
 
 
 def judge_claim(finding_id: str, claim: Claim, measurement: Measurement | None, *, band: str = "") -> Finding:
-    """Return the finding for a claim. The id of the finding is `finding_id`."""
+    """Judge a claim by a measurement."""
     criterion = claim.criterion or CRITERIA[claim.comparison]
     post = claim.post if claim.comparison is None else parse_printed(str(claim.post))[0]
     if measurement is None:
@@ -175,14 +172,11 @@ def _compare(claim: Claim, measurement: Measurement) -> tuple[Measurement, Verdi
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Note:
-    """A paragraph of the report. It is shown only if its findings have the required verdicts.
-
-    Findings are listed without their part: "actde.fast" means the finding `bandit.actde.fast`.
-    """
+    """A report paragraph, shown only if the listed findings have the required verdicts."""
 
     section: Section
     text: str
-    reproduced: list[str]
+    reproduced: list[str]  # findings without their part: `actde.fast` means `bandit.actde.fast`
     not_reproduced: list[str]
     number: str = ""  # the finding whose number replaces $number
     format: str = ""  # of this number
@@ -194,7 +188,7 @@ def load_notes(part: str) -> list[Note]:
 
 
 def supported_notes(part: str, findings: Sequence[Finding]) -> dict[Section, list[str]]:
-    """Return the texts of the notes whose findings have the required verdicts, by section."""
+    """Return section -> texts of all notes that the verdicts support."""
     by_name = {finding.id.partition(".")[2]: finding for finding in findings}
     notes: dict[Section, list[str]] = {}
     for note in load_notes(part):

@@ -17,7 +17,7 @@ CLOSE = 0.1  # total variation below which two policies are considered equal
 
 
 def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict[str, Measurement]:
-    """Return our measurements by claim. Claims whose runs are incomplete are left out."""
+    """Return claim -> measurement, without claims whose runs are incomplete."""
     by_claim = _exact(read_object(results / "exact.json", error=AgentError))
     runs = read_object(footnote_8, error=AgentError)["runs"]
     success_rates = [run["curves"]["recent_success"][-1] for run in runs if run["optimizer"] == FAULTY]
@@ -33,7 +33,7 @@ def measurements(results: Path = RESULTS, footnote_8: Path = FOOTNOTE_8) -> dict
 
 
 def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Measure the claims that docs/rlhf/exact.md tests on bandits whose arms are single words."""
+    """Measure the claims about single words (docs/rlhf/exact.md)."""
     cells = {(cell["task"], cell["method"]): cell for cell in document["cells"]}
     late_gains = [
         contrast
@@ -58,7 +58,7 @@ def _exact(document: Mapping[str, Any]) -> dict[str, Measurement]:
 
 
 def _free_text(rows: Iterable[Mapping[str, Any]]) -> dict[str, Measurement]:
-    """Measure the claims that docs/rlhf/confirmation.md tests on free text."""
+    """Measure the claims about free text (docs/rlhf/confirmation.md)."""
     row_of = {row["measure"]: row for row in rows if row["axis"] == "reward" and row["second"] == "ppo"}
     expected = {"kl-penalty": ("kl", -1), "variety": ("entropy", 1), "misspecification": ("true_reward", 1)}
     return {
@@ -72,7 +72,7 @@ def _sign(row: Mapping[str, Any]) -> int:
 
 
 def _above_0(estimates: Iterable[Mapping[str, float]]) -> bool | None:
-    """Return True if all intervals lie above 0, False if all lie below 0, and None otherwise."""
+    """Return True if all intervals lie above 0, False if all lie below 0, else None."""
     sides = {1 if estimate["low"] > 0 else -1 if estimate["high"] < 0 else 0 for estimate in estimates}
     return {frozenset({1}): True, frozenset({-1}): False}.get(frozenset(sides))
 

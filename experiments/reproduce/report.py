@@ -1,7 +1,4 @@
-"""Write the report about all parts that were run.
-
-README.md is generated from results.json and about.json.
-"""
+"""Write the report on the reproduced claims."""
 
 import json
 import math
@@ -77,7 +74,7 @@ def _json(data: object) -> str:
 
 
 def read(out: Path) -> tuple[list[Finding], dict[str, RunInfo]]:
-    """Return all findings, and a dict: part -> `RunInfo`. Raise AgentError if a file is damaged."""
+    """Return all findings, and part -> `RunInfo`. Raise AgentError if a file is damaged."""
     findings, infos = _read(out / RESULTS, list[Finding]), _read(out / ABOUT, dict[str, RunInfo])
     repeated = [name for name, count in Counter(finding.id for finding in findings).items() if count > 1]
     if repeated:
@@ -104,7 +101,7 @@ def check(out: Path, parts: Sequence[str], *, quick: bool) -> None:
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """Return the number of claims by part and verdict. The last row counts claims that we added."""
+    """Return part -> verdict -> number of claims."""
     rows: dict[str, dict[str, int]] = {}
     for finding in sorted(findings, key=lambda finding: not finding.of_post):
         row = rows.setdefault(finding.part if finding.of_post else ADDED, dict.fromkeys(VERDICTS, 0))

@@ -1,4 +1,4 @@
-"""Compute means with 95% intervals, and turn them into measurements of claims."""
+"""Compute means with 95% intervals, and judge claims by them."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class Band(TypedDict):
-    """Our number and its 95% confidence or prediction interval."""
+    """A number and its 95% interval."""
 
     ours: float
     low: float
@@ -34,17 +34,18 @@ def judge(measured: Band | float | str | bool, holds: object, **words: str) -> M
 
 
 def above_zero(band: Band) -> Measurement:
-    """Return a measurement. Its claim holds if the whole interval lies above 0."""
+    """Judge a claim that holds if the whole interval lies above 0."""
     return judge(band, band["low"] > 0)
 
 
 def all_zero(values: Sequence[float], **words: str) -> Measurement:
-    """Return a measurement. Its claim holds if all of the nonnegative `values` are 0 up to rounding errors."""
+    """Judge a claim that holds if all `values` are 0 up to rounding."""
+    # the values are nonnegative
     return judge(max(values), max(values) < ROUNDING, **words)
 
 
 def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: bool = False) -> Band:
-    """Return the mean over seeds with its bootstrapped interval. Set `unit` if the values lie in [0, 1]."""
+    """Return the mean and a bootstrapped interval over seeds. If `unit`, all `values` lie in [0, 1]."""
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not len(sample) or not np.isfinite(sample).all():
         raise ValueError("expected a finite value for each of one or more seeds")
@@ -55,20 +56,20 @@ def over_seeds(values: Sequence[float] | Array | NDArray[np.bool_], *, unit: boo
 
 
 def slopes(x: Array, y: Array) -> Array:
-    """Return the least-squares slopes [S] of the columns of y [T, S] against x [T]."""
+    """Return the least-squares slope of each column of y against x."""
     centred = x - x.mean()
     return np.asarray(centred @ y / (centred @ centred))
 
 
 def over_trials(sample: Array) -> Band:
-    """Return the mean over trials with its 95% interval (Student's t)."""
+    """Return the mean over trials and the 95% interval (Student's t)."""
     mean = float(sample.mean())
     margin = half_width(sample) if len(sample) > 1 else 0.0
     return Band(ours=mean, low=mean - margin, high=mean + margin)
 
 
 def next_mean(sample: Array, new_trials: int) -> Band:
-    """Return the mean, and the 95% prediction interval of the mean of `new_trials` new trials."""
+    """Return the mean, and a 95% prediction interval of the mean of `new_trials` trials."""
     n, mean, deviation = len(sample), float(sample.mean()), float(sample.std(ddof=1))
     # Hahn and Meeker (1991), section 4.7, for normally distributed trials
     margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation * math.sqrt(1 / n + 1 / new_trials)
@@ -76,7 +77,7 @@ def next_mean(sample: Array, new_trials: int) -> Band:
 
 
 def next_deviation(sample: Array, new_trials: int) -> Band:
-    """Return the standard deviation, and the 95% prediction interval of that of `new_trials` new trials."""
+    """Return the standard deviation, and a 95% prediction interval of the deviation of `new_trials` trials."""
     n, deviation = len(sample), float(sample.std(ddof=1))
     # Hahn and Meeker (1991), section 4.9
     low, high = (float(stats.f.ppf((1 + side * CONFIDENCE) / 2, new_trials - 1, n - 1)) for side in (-1, 1))

@@ -1,1 +1,1 @@
-"""Experiments on the collapse of language models that write freely."""
+"""Experiments that compare PPO with ACTDE in text generation. ACTDE's baseline is q(s, a)."""

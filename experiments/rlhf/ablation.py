@@ -1,4 +1,4 @@
-"""Train two ablations of the confirmation: PPO that trains q, and ACTDE with a recentred q."""
+"""Train two ablations of `confirmation.py`: PPO that also trains q, and ACTDE with the setting `recentre_q`."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -62,7 +62,7 @@ CONTRASTS = [
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
-    """Train the runs that `ablation.json` lacks, and write all results. --out must hold `confirmation.json`."""
+    """Train the missing runs, and write the results. The folder --out must hold `confirmation.json`."""
     read_object(out / "confirmation.json", error=AgentError)  # before the first run
     path, common, model = out / "ablation.json", confirmation.COMMON, confirmation.reward_model()
     runs.complete(path, CELLS, common, SEEDS, folder, workers=workers, on_run=lambda: write(out), reward_model=model)

@@ -1,4 +1,4 @@
-"""Measure the built-in rewards on texts that SmolLM2 writes before training."""
+"""Measure the rewards of texts that SmolLM2 writes before training."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,7 @@ PER_PROMPT = 2
 
 
 def main(out: Annotated[Path, typer.Option(help="folder of base_rates.md")], seed: int = 0) -> None:
-    """Write a table of the mean rewards and the shares of positive rewards, with 95% bootstrap intervals."""
+    """Write `base_rates.md`, a table of the rewards."""
     with exclusive(out, "base_rates.md"):
         atomic_write(out / "base_rates.md", report(seed))
 

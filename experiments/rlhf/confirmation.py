@@ -1,16 +1,11 @@
-"""Train the cells that the screening selected, with new seeds and a reward model.
-
-python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
-python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
-python -m experiments.rlhf.confirmation --out docs/rlhf --runs RUNS --workers 2
-"""
+"""Compare five settings of PPO, ACTDE and GRPO over ten seeds. The reward comes from a reward model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, read_json
+from agents.storage.checkpoint_files import AGENT, read_json
 from experiments import program
 from experiments.plot_style import make_figure
 from experiments.rlhf import pages, runs
@@ -20,6 +15,9 @@ from experiments.tables import interval, table
 from games.files import atomic_write
 from games.untrusted_files import read_object
 
+# python cli.py make-pairs --game completion --judge sentiment --pairs 1000 --seed 1000 --out runs/confirmation.jsonl
+# python cli.py train-reward --pairs runs/confirmation.jsonl --seed 1000 --out runs/confirmation-rm
+# python -m experiments.rlhf.confirmation --out docs/rlhf --runs RUNS --workers 2
 REWARD_MODEL = "runs/confirmation-rm"
 COMMON: dict[str, Any] = {
     "game": f"completion?reward=rm:{REWARD_MODEL}",
@@ -31,10 +29,10 @@ COMMON: dict[str, Any] = {
     "probe_every": 10,
     "save_every": 80,
 }
-"""Settings of all runs. The true reward is that of `judge`.
+"""Settings of all runs. The judge gives the true reward.
 
-`reward_scale` gives the initial rewards a standard deviation of 0.3, as in the screening. The first reward model was
-lost after the runs of five seeds. The command above then trained a second one."""
+`reward_scale` gives the initial rewards a standard deviation of 0.3, as in `screening.py`. The first reward model was
+lost after the runs of five seeds. The command `train-reward` above then trained a second reward model."""
 CELLS: dict[str, dict[str, Any]] = {
     "ppo": {"optimizer": "ppo", "credit": "command"},
     "ppo-kl": {"optimizer": "ppo", "kl_coef": 0.02},
@@ -42,11 +40,10 @@ CELLS: dict[str, dict[str, Any]] = {
     "actde": {"optimizer": "actde", "advantage": "return", "credit": "command"},
     "grpo": {"optimizer": "grpo"},
 }
-"""Name of a cell -> its settings, without those in `COMMON`.
+"""Name of a cell (combination of settings) -> its settings, without those in `COMMON`.
 
-The screening compared the cells at a reward of 0.75. `actde` had the highest entropy of all cells, `ppo-kl` the
-highest of the PPO cells with a KL penalty, and `ppo-slow` the highest of the controls. `ppo` differs from `actde` in
-the baseline.
+At a reward of 0.75 in `screening.py`, `actde` had the highest entropy of all cells, `ppo-kl` the highest of PPO with a
+KL penalty, and `ppo-slow` the highest of the controls. `ppo` differs from `actde` in the baseline.
 """
 FIGURE = "confirmation.svg"
 PANELS = (
@@ -58,13 +55,13 @@ EARLY_STOP_MEASURES = ("reward", "true_reward", "entropy", "kl", "distinct_2")  
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
-    """Train the runs that `confirmation.json` lacks and the runs whose settings have changed, and write all results."""
+    """Train the missing runs, and write the results."""
     path, model = out / "confirmation.json", reward_model()
     runs.complete(path, CELLS, COMMON, SEEDS, folder, workers=workers, on_run=lambda: write(out), reward_model=model)
 
 
 def reward_model() -> dict[str, Any]:
-    """Return the description of the reward model, with the digests of its files."""
+    """Return metadata of the reward model: number of pairs, held-out accuracy, file digests."""
     metadata = read_json(Path(REWARD_MODEL) / AGENT)
     return {key: metadata[key] for key in ("pairs", "held_out", "files")}
 
@@ -149,7 +146,7 @@ def early_stop_table(runs: Sequence[Run]) -> str:
 
 
 def early_stop_differences(runs: Sequence[Run]) -> str:
-    """Return a sentence that compares `ppo` after half of its rollouts with `actde` after all rollouts."""
+    """Return a sentence that compares the half-trained cell `ppo` with the trained cell `actde`."""
     final_probes = {run["seed"]: run["probes"][-1] for run in runs if run["cell"] == "actde"}
     ppo_probes = {run["seed"]: run["probes"] for run in runs if run["cell"] == "ppo"}
     probe_pairs = [

@@ -1,4 +1,4 @@
-"""The seeds and the contrasts of the confirmation, which were fixed before its first run."""
+"""Seeds and tested differences of `confirmation.py`, all fixed before the first run."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
@@ -16,7 +16,7 @@ Run = Mapping[str, Any]
 
 
 class Contrast(NamedTuple):
-    """The difference of `measure` at the same level of `axis`: the cell `first` minus the cell `second`."""
+    """Comparison of `measure` between settings `first` and `second`, where `axis` (such as reward) is equal."""
 
     axis: str
     measure: str
@@ -30,7 +30,7 @@ CONTRASTS = [
 
 
 def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measure: str) -> float:
-    """Return the value of `measure` where `axis` first reaches `level`, interpolated between probes."""
+    """Linearly interpolate `measure` between probes, at the first point where `axis` reaches `level`."""
     if probes[0][axis] >= level:
         return float(probes[0][measure])
     for before, after in pairwise(probes):
@@ -41,10 +41,7 @@ def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measu
 
 
 def at_common_level(first: Run, second: Run, axis: str, measure: str) -> tuple[float, float]:
-    """Return the values of `measure` in two runs at the same level of `axis`.
-
-    The level is `SHARE` of the way from the initial value of `axis` to the highest value that both runs reach.
-    """
+    """Return `measure` of two runs at one `axis` level, near the highest level that both runs reach."""
     start = first["probes"][0][axis]
     highest = min(max(probe[axis] for probe in run["probes"]) for run in (first, second))
     level = start + SHARE * (highest - start)
@@ -54,7 +51,7 @@ def at_common_level(first: Run, second: Run, axis: str, measure: str) -> tuple[f
 def contrast_rows(
     runs: Sequence[Run], contrasts: Sequence[Contrast] = CONTRASTS, seeds: Sequence[int] = SEEDS
 ) -> list[dict[str, Any]]:
-    """Return a row (see `contrast_row`) for each contrast with at least two finished seeds."""
+    """Return a row for each contrast that has results from at least two seeds."""
     by_seed = {(run["cell"], run["seed"]): run for run in runs}
     rows = []
     for axis, measure, *cells in contrasts:

@@ -1,4 +1,4 @@
-"""Means over seeds, and contrasts: paired differences between two cells (combinations of settings)."""
+"""Means over seeds, and differences between two settings, paired by seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,20 +23,20 @@ RANGES = {  # range of the possible values of each quantity
 
 
 def estimate(values: Sequence[float], name: str = "") -> dict[str, Any]:
-    """Return the mean of one value per seed, with a 95% t interval that is clipped to `RANGES[name]`."""
+    """Return the mean of `values` (one per seed), and a 95% t interval within `RANGES[name]`."""
     mean = mean_over_runs(values, RANGES.get(name, ANY))
     assert mean is not None
     return {**asdict(mean), "seeds": len(values)}
 
 
 def with_bounds(names: Sequence[str], values: Array, bounds: Array) -> dict[str, dict[str, float]]:
-    """Return a dict: name -> entry of `values` [N], with its lower and upper bound from `bounds` [2, N]."""
+    """Return a dict: name -> dict with keys "value", "low", "high". For N names, `bounds` is [2, N]."""
     rows = zip(names, values.tolist(), *bounds.tolist(), strict=True)
     return {name: {"value": value, "low": low, "high": high} for name, value, low, high in rows}
 
 
 def contrast_row(contrast: Mapping[str, Any], pairs: Sequence[tuple[float, float]], name: str = "") -> dict[str, Any]:
-    """Return a copy of `contrast` with two means, their difference and its p-value. Each pair is from one seed."""
+    """Copy `contrast`, and add two means, the mean difference and the p-value. `pairs` holds one pair per seed."""
     first, second = np.transpose(pairs)
     difference = (first - second).tolist()
     return {
@@ -48,5 +48,5 @@ def contrast_row(contrast: Mapping[str, Any], pairs: Sequence[tuple[float, float
 
 
 def with_holm_p(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return copies of the rows with `p_holm`, the p-value after Holm's correction."""
+    """Copy the rows, and add `p_holm`, the p-value after Holm's correction."""
     return [{**row, "p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]

@@ -1,4 +1,4 @@
-"""Optimizers that separate the possible causes of a difference between PPO and ACTDE."""
+"""Variants of PPO and ACTDE that serve as controls in `screening.py`."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from actde.returns import AllReduce, no_reduce
 
 @register
 class ScaledPPO(PPO):
-    """PPO whose advantages have the mean size of ACTDE's. This is a control for the size of the steps."""
+    """PPO with advantages rescaled to ACTDE's mean absolute advantage."""
 
     name = "ppo-scaled"
     needs_q = True
@@ -25,16 +25,14 @@ class ScaledPPO(PPO):
 
 @register
 class PermutedACTDE(ACTDE):
-    """ACTDE whose baseline for a token is the q of another token. This is a control for the noise that q adds.
-
-    The two tokens may have the same position, so the baseline can still depend on the position.
-    """
+    """ACTDE whose baseline is q of another token in the batch."""
 
     name = "actde-permuted"
 
     def baseline(self, batch: Batch) -> Tensor:
         q = super().baseline(batch)
         chosen_q = q[batch.mask]
+        # the other token may have the same position, so the baseline can still depend on the position
         permuted = torch.zeros_like(q)
         permuted[batch.mask] = chosen_q.roll(len(chosen_q) // 2)
         return permuted

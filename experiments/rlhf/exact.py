@@ -1,4 +1,4 @@
-"""Exact experiments: SmolLM2 on bandits, where every expectation is a sum over the arms."""
+"""Train SmolLM2 on small bandits, whose expected rewards are known exactly."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Train SmolLM2 on a bandit whose arms are continuations of one prompt."""
+"""Train SmolLM2 on a bandit. Each arm is a word that continues a fixed prompt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ STEADY_EVERY = 5  # rollouts between two adjustments of the policy's learning ra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """An update rule: one plain gradient step per rollout, or two steps of AdamW.
+    """How a run updates the model.
 
     Attributes:
-        adamw: tuple (learning rate of the policy, that of v and q), or None for plain gradient steps.
-        steady: whether the policy's learning rate is adjusted, so that plain steps keep the size `STEP`.
-        heads: "tied" (`Heads`), "arms" (`ArmHeads`) or "centred" (`CentredHeads`).
+        adamw: AdamW's learning rates (policy, heads), or None for SGD.
+        steady: whether SGD's learning rate is adjusted so that the policy's steps have a constant size.
+        heads: "tied" for `Heads`, "arms" for `ArmHeads`, "centred" for `CentredHeads`.
     """
 
     optimizer: str
@@ -75,10 +75,7 @@ class _Activations(nn.Module):
 
 @cache
 def load_upper_layers() -> tuple[ActorCritic, Any, Tensor]:
-    """Return a tuple (model, tokenizer, tokens [1, L] of `PROMPT`).
-
-    The model stores the output of its lower layers for `PROMPT`, so it reads no other prompt.
-    """
+    """Return a tuple (model, tokenizer, the L tokens [1, L] of `PROMPT`). The model works only for `PROMPT`."""
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", lora=16, detach_value=True, detach_q=True), None)
     tokens, trunk = torch.tensor([tokenizer.encode(PROMPT)]), model.base.model
     lower_count = len(trunk.layers) - LAYERS
@@ -91,7 +88,7 @@ def load_upper_layers() -> tuple[ActorCritic, Any, Tensor]:
 
 
 def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, Tensor, Tensor]:
-    """Return a tuple (model, tokens [1, L] of the prompt, tokens [K] of the arms)."""
+    """Return a tuple (initial model, the L prompt tokens [1, L], the K arm tokens [K])."""
     from peft.tuners.lora import LoraLayer
 
     model, tokenizer, tokens = load_upper_layers()
@@ -111,10 +108,7 @@ def initial_model(task: Task, method: Method, seed: int) -> tuple[ActorCritic, T
 
 
 def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the tangent kernel [K, K] of the K arms' centred logits.
-
-    To first order, a step on logit a with learning rate lr moves the centred logit b by lr times the entry (a, b).
-    """
+    """Return [K, K]: inner products of the gradients of the centred logits of K arms."""
     parameters = [p for p in model.lm.parameters() if p.requires_grad]
     logits = model.hidden_states(tokens, use_cache=False)[0, -1] @ model.base.get_output_embeddings().weight[arms].T
     gradients_of_logits = (
@@ -127,12 +121,12 @@ def logit_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
 
 
 def logit_rate(model: ActorCritic, tokens: Tensor, arms: Tensor) -> float:
-    """Return the learning rate at which plain gradient steps move the logits by `STEP` on average."""
+    """Return the learning rate at which one SGD step moves a logit by `STEP` nats on average."""
     return STEP * (len(arms) - 1) / float(np.trace(logit_kernel(model, tokens, arms)))
 
 
 def update_config(model: ActorCritic, tokens: Tensor, arms: Tensor, method: Method) -> UpdateConfig:
-    """Return the settings of the updates. The first plain gradient step has the sizes `STEP` and `HEAD_STEP`."""
+    """Return the update settings. For SGD, `STEP` and `HEAD_STEP` determine the learning rates."""
     if method.adamw:
         lr, head_lr = method.adamw
         return UpdateConfig(epochs=2, lr=lr, value_lr=head_lr, q_lr=head_lr)
@@ -166,12 +160,12 @@ def make_updater(model: ActorCritic, config: UpdateConfig, method: Method) -> Up
 
 
 def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, Any]:
-    """Train for `rollouts` rollouts, and return curves by name.
+    """Train the model, and return a dict: name -> array.
 
-    * `policy`, `q` and `value`: the results of `arm_outputs` before each rollout and after the last
-    * `reinforcement`: the sum of each arm's advantages, per episode
-    * `errors`: the sum of the advantages' absolute values for each arm, per episode
-    * `kernels`: how far a plain gradient step with learning rate 1 moves the logits, before and after training
+    * `policy`, `q`, `value`: the model's outputs before each rollout and after the last rollout
+    * `reinforcement`: sum of each arm's advantages / number of episodes
+    * `errors`: sum of each arm's absolute advantages / number of episodes
+    * `kernels`: mean step of a logit at learning rate 1, before and after training
     """
     model, tokens, arms = initial_model(task, method, seed)
     initial_kernel = STEP / logit_rate(model, tokens, arms)
@@ -199,7 +193,7 @@ def train(task: Task, method: Method, *, seed: int, rollouts: int) -> dict[str, 
 
 @torch.no_grad()
 def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str, Any]:
-    """Return the outputs at the end of the prompt: `policy` [K], `q` [K] and the number `value`."""
+    """Return a dict: `policy` (probabilities) and `q` of K arms, each [K], and the prompt's `value`."""
     model.eval()
     heads = model.evaluate_heads(model.hidden_states(tokens, use_cache=False)[0, -1:], arms[None])
     assert heads.recorded_q is not None
@@ -210,7 +204,7 @@ def arm_outputs(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Mapping[str
 def rollout_batch(
     tokens: Tensor, arms: Tensor, outputs: Mapping[str, Any], chosen: np.ndarray[Any, Any], rewards: Array
 ) -> RolloutBatch:
-    """Return a rollout of N episodes. Its only segment is the prompt, which ends with N choices: the `chosen` arms."""
+    """Return a rollout of N bandit episodes. `chosen` [N] holds the arm of each episode."""
     alternatives, logprobs = tuple(arms.tolist()), np.log(outputs["policy"])
     entropy = float(-(outputs["policy"] * logprobs).sum())
     choices = tuple(
@@ -232,10 +226,7 @@ def rollout_batch(
 
 
 def q_step_sizes() -> dict[str, Any]:
-    """Return the change of q in the tied Q head after one plain gradient step, per unit of error and learning rate.
-
-    For each task: `common` if all arms have the same error, `differences` if the errors sum to 0 (mean), and the ratio.
-    """
+    """Return a dict: task -> change of q in one gradient step / (error * learning rate)."""
     step_sizes: dict[str, Any] = {}
     for name, task in TASKS.items():
         model, tokens, arms = initial_model(task, METHODS["actde"], 0)

@@ -1,4 +1,4 @@
-"""The measures and the contrasts of the exact experiments, which were fixed before the first run."""
+"""Measures and tested differences of `exact.py`, all fixed before the first run."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ Runs = Mapping[tuple[str, str, int], Mapping[str, Any]]  # tuple (task, method, 
 
 
 class Contrast(NamedTuple):
-    """The difference of a measure on a task: the method `first` minus the method `second`."""
+    """A comparison of `measure` between the methods `first` and `second` on `task`."""
 
     task: str
     measure: str
@@ -25,14 +25,14 @@ class Contrast(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """A function that computes a number from the curves of one run, and the number's label in tables."""
+    """A label for tables, and a function that maps a run's curves to a number."""
 
     compute: Callable[[Task, Curves], float]
     label: str
 
 
 def log_odds(policy: Array, arms: list[int]) -> Array:
-    """Return the log odds [...] that a policy [..., K] over K arms chooses one of `arms`."""
+    """Return log(p / (1 - p)), where p sums `policy` [..., K] over `arms`, a subset of K arms."""
     other_arms = [arm for arm in range(policy.shape[-1]) if arm not in arms]
     return np.asarray(np.log(policy[..., arms].sum(-1) / policy[..., other_arms].sum(-1)))
 
@@ -96,12 +96,12 @@ CELLS = [  # all pairs (task, method) that are trained
 
 
 def runs_of_cell(runs: Runs, task: str, method: str) -> dict[int, Curves]:
-    """Return a dict: seed -> curves of the finished run."""
+    """Return a dict: seed -> curves of the run of `task` and `method`."""
     return {seed: curves for (*cell, seed), curves in runs.items() if cell == [task, method]}
 
 
 def measure_by_seed(runs: Runs, task: str, method: str, measure: str) -> dict[int, float]:
-    """Return a dict: seed -> value of `measure` in the finished run."""
+    """Return a dict: seed -> value of `measure`."""
     cell = runs_of_cell(runs, task, method)
     if measure != "shift":
         return {seed: MEASURES[measure].compute(TASKS[task], curves) for seed, curves in cell.items()}
@@ -121,7 +121,7 @@ def measure_by_seed(runs: Runs, task: str, method: str, measure: str) -> dict[in
 
 
 def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
-    """Return a row (see `contrast_row`) for each contrast with at least two finished seeds."""
+    """Return a row for each contrast that has results from at least two seeds."""
     rows = []
     for contrast in CONTRASTS:
         first, second = (measure_by_seed(runs, contrast.task, method, contrast.measure) for method in contrast[2:])
@@ -132,18 +132,14 @@ def contrast_rows(runs: Runs) -> list[dict[str, Any]]:
 
 
 def first_predicted_rollout(task: Task, curves: Curves) -> int | None:
-    """Return the first rollout in which q is within `CLOSE` of the mean reward of the first focus arm, or None."""
+    """Return the first rollout in which the focus arm has |q - mean reward| < `CLOSE`, else None."""
     arm = task.arm_indices("focus")[0]
     close_rollouts = np.flatnonzero(np.abs(curves["q"][:, arm] - task.means[arm]) < CLOSE)
     return int(close_rollouts[0]) if len(close_rollouts) else None
 
 
 def summary(task: Task, curves: Curves) -> dict[str, float]:
-    """Return measures of the final policy, and of the training before and after `first_predicted_rollout`.
-
-    * `gain_before`, `gain_after`: change of the log odds of the group `focus`, in nats
-    * `drawn_before`, `drawn_after`: advantages of the group `focus` per episode, summed over rollouts
-    """
+    """Return a run's measures. Gains and advantages are split at the `first_predicted_rollout`."""
     initial, final = curves["policy"][0], curves["policy"][-1]
     focus, predicted_rollout = task.arm_indices("focus"), first_predicted_rollout(task, curves)
     odds, advantages = log_odds(curves["policy"], focus), curves["reinforcement"][:, focus].sum(1)

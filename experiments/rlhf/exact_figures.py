@@ -1,4 +1,4 @@
-"""Figures of the exact experiments."""
+"""The figures of `exact.py`."""
 
 from pathlib import Path
 from typing import Any

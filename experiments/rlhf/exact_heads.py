@@ -1,4 +1,4 @@
-"""Q heads with separate weights for each arm, and the kernel of the tied Q head."""
+"""Q heads with separate weights for each arm of a bandit."""
 
 from typing import Any
 
@@ -12,8 +12,6 @@ from experiments.rlhf.contrasts import Array
 
 
 class _ArmHead(nn.Module):
-    """A linear layer that computes q of all arms. `tokens` must hold the tokens of all arms."""
-
     def __init__(self, width: int, arms: int) -> None:
         super().__init__()
         self.out = nn.Linear(width, arms)
@@ -28,7 +26,7 @@ class _ArmHead(nn.Module):
 
 
 class ArmHeads(Heads):
-    """The value head, and a Q head with separate weights for each arm."""
+    """A value head, and a Q head with separate weights for each arm."""
 
     def __init__(self, width: int, arms: int, **options: Any) -> None:
         super().__init__(width, arms, q_heads=0, **options)
@@ -36,10 +34,7 @@ class ArmHeads(Heads):
 
 
 class CentredHeads(ArmHeads):
-    """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), where h is a linear layer.
-
-    This form of q keeps ACTDE's invariant (see `actde/expected_update.py`).
-    """
+    """Heads with q(s, a) = v(s) + h(s, a) - sum_b pi(b | s) h(s, b), where h is a linear layer."""
 
     def q_values(self, hidden: Tensor, tokens: Tensor, embedding: Tensor, *, target: bool = False) -> Tensor:
         h = super().q_values(hidden, tokens, embedding, target=target)  # [N, U, H]
@@ -50,11 +45,7 @@ class CentredHeads(ArmHeads):
 
 @torch.no_grad()
 def tied_kernel(model: ActorCritic, tokens: Tensor, arms: Tensor) -> Array:
-    """Return the tangent kernel [K, K] of the arms' q in a tied Q head.
-
-    For the hidden state h [d] and the arms' output embeddings e [K, d], the entry (a, b) is
-    (|h|^2 + 1) (1 + e_a . e_b / d).
-    """
+    """Return [K, K]: inner products of the gradients of K arms' q, for a tied Q head."""
     hidden = model.hidden_states(tokens, use_cache=False)[0, -1]
     embeddings = model.base.get_output_embeddings().weight[arms]
     kernel = (hidden.square().sum() + 1) * (1 + embeddings @ embeddings.T / embeddings.shape[1])

@@ -1,4 +1,4 @@
-"""The results and the report of the exact experiments."""
+"""The results and the report of `exact.py`."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -69,10 +69,7 @@ def results(runs: plan.Runs, kernels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tabular_rows(initial_policies: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Train tables of logits and q, and return the probability of the group `focus` for each task and method.
-
-    `now` is the probability after `ROLLOUTS` expected steps, `later` after `LONG`, and `limit` under pi_0 exp(Q / tau).
-    """
+    """Train tables instead of SmolLM2. Return a row of focus-arm probabilities for each (task, method)."""
     rows = []
     train_tables = partial(train_bandit, b=STEP, alpha=HEAD_STEP["q"], value_step=HEAD_STEP["value"])
     for name, task in TASKS.items():

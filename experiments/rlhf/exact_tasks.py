@@ -1,4 +1,4 @@
-"""The bandits of the exact experiments, whose arms are one-token continuations of one prompt."""
+"""The bandits of `exact.py`. Each arm is a word that continues `PROMPT`."""
 
 from dataclasses import dataclass, replace
 
@@ -13,17 +13,11 @@ TAU = 0.5  # ACTDE's temperature (the step size of q divided by that of the logi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A bandit.
+    """A bandit."""
 
-    Attributes:
-        rewards: mean reward of each arm.
-        lottery: arms that pay their mean times `ODDS` with probability 1 / `ODDS`, and otherwise nothing.
-        groups: dict: name -> arms. The main measure of a task uses the group `focus`.
-    """
-
-    rewards: dict[str, float]
-    lottery: tuple[str, ...] = ()
-    groups: dict[str, tuple[str, ...]]
+    rewards: dict[str, float]  # mean reward of each arm
+    lottery: tuple[str, ...] = ()  # arms that pay `ODDS` times their mean reward with probability 1 / `ODDS`, else 0
+    groups: dict[str, tuple[str, ...]]  # name -> arms whose probabilities are added up
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -31,7 +25,7 @@ class Task:
 
     @property
     def means(self) -> Array:
-        """The mean rewards [K] of the K arms, which are Q^pi for every policy pi."""
+        """The mean rewards [K] of the K arms."""
         return np.array(list(self.rewards.values()))
 
     def arm_indices(self, group: str) -> list[int]:
@@ -84,6 +78,6 @@ TASKS = {
 
 
 def predicted_policy(initial: Array, means: Array, tau: float = TAU) -> Array:
-    """Return the limit of tabular ACTDE from pi_0 = `initial`: pi_0 exp(Q / tau), normalised."""
+    """Return the limit of tabular ACTDE: `initial` * exp(`means` / `tau`), normalised to sum 1."""
     weights = initial * np.exp((means - means.max()) / tau)
     return np.asarray(weights / weights.sum())

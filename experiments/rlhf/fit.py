@@ -1,4 +1,4 @@
-"""Measure how well v and q predict the returns of free text while the policy is fixed."""
+"""Measure how well value and Q heads, trained on texts of a fixed policy, predict returns."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ FIELDS = ("choices", "tokens", "returns")  # the fields of `SampledReturns`, whi
 
 
 class StoredFits(TypedDict):
-    """The content of `fit.json`. The run of an unfinished seed may also hold sampled returns as `sampled`."""
+    """The content of `fit.json`."""
 
     settings: dict[str, Any]
     runs: list[dict[str, Any]]
@@ -46,12 +46,13 @@ DEFAULT: dict[str, Any] = {
     "layers_lr": 1e-5,
     "returns_per_token": 0,
 }
-"""The default setting. Its entries are options of the heads or of the optimizer, except these:
+"""The default setting. Most entries are options of the heads or of the optimizer. The other entries are:
 
-own_layers: number of layers that v and q do not share with the policy. `layers_lr` is their learning rate.
-returns_per_token: number of sampled returns that the targets average, or 0 for lambda-returns.
+own_layers: number of layers that the heads do not share with the policy.
+layers_lr: learning rate of the `own_layers`.
+returns_per_token: number of sampled returns per target, or 0 for lambda-returns.
 
-Stored results may lack new entries, so the default of a new entry must be the earlier behaviour.
+The default of a new entry must be the earlier behaviour, because stored results may lack the entry.
 """
 CHANGES: dict[str, dict[str, Any]] = {  # name of a setting -> its differences from `DEFAULT`
     "both rates 1e-3": {},
@@ -89,7 +90,7 @@ def main(
     out: Annotated[Path, typer.Option(help="folder of fit.md and fit.json")],
     seeds: Annotated[int, typer.Option(min=1)] = 3,
 ) -> None:
-    """Add the missing results of the first seeds to `fit.json`. Discard results of changed or removed settings."""
+    """Compute the missing results, and write `fit.json` and `fit.md`."""
     path = out / "fit.json"
     settings = {"default": DEFAULT, "changes": CHANGES, "sampled": [TOKENS, SAMPLES]}
     with exclusive(out, path.name, "fit.md"):
@@ -120,7 +121,7 @@ def unchanged_runs(stored: StoredFits) -> list[dict[str, Any]]:
 
 
 def complete(run: dict[str, Any], write: Callable[[], None]) -> None:
-    """Add the missing results of one seed to `run`. Call `write` after each result, to store all results."""
+    """Add one seed's missing results to `run`, and store new results with `write`."""
     seed, scores = run["seed"], run["settings"]
     missing = [name for name in CHANGES if name not in scores]
     if not missing and "ridge" in run and "moments" in run:

@@ -1,4 +1,4 @@
-"""The text of the page `fit.md`."""
+"""Format the results of `fit.py` as the page `fit.md`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Runs = Sequence[Mapping[str, Any]]
 
 
 def markdown(names: Iterable[str], runs: Runs) -> str:
-    """Return the page. `names` holds the settings' names in the order of the table."""
+    """Return a Markdown page whose table rows are the settings in `names`."""
     seed_scores_by_name = ((name, [run["settings"][name] for run in runs if name in run["settings"]]) for name in names)
     scores = {name: seed_scores for name, seed_scores in seed_scores_by_name if seed_scores}
     rows = [

@@ -1,4 +1,4 @@
-"""Texts of a fixed policy, with the hidden states of each choice."""
+"""Sample texts from a fixed policy, and store the hidden state of each sampled token."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -26,45 +26,35 @@ LAST = 16  # number of last rollouts over which the explained variance is averag
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The B texts of a rollout, with N choices (sampled tokens) in total.
-
-    Attributes:
-        streams: [B, L] token ids of prompts and texts, without the last token of each text, padded on the right.
-        positions: [N] column in `streams` of the token directly before each choice.
-    """
+    """The B texts of a rollout, with N sampled tokens in total."""
 
     prompts: tuple[str, ...]
-    streams: Tensor
-    positions: Tensor
+    streams: Tensor  # [B, L] token ids of prompts and texts, without the last token of each text
+    positions: Tensor  # [N] column in `streams` of the token before each sampled token
     max_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class SampledReturns:
-    """Returns of sampled texts: S states of a rollout, J next tokens per state, K continuations per token.
+    """Returns from S states of a rollout: J sampled tokens per state, K continuations per token."""
 
-    Attributes:
-        choices: [S] index of the choice that the rollout made in each state.
-        tokens: [S, J] token ids.
-        returns: [S, J, K] float64.
-    """
-
-    choices: Tensor
-    tokens: Tensor
-    returns: Tensor
+    choices: Tensor  # [S] index of each state in the rollout
+    tokens: Tensor  # [S, J] token ids
+    returns: Tensor  # [S, J, K]
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A rollout of a fixed policy: N choices (sampled tokens) in B texts of up to T choices.
+    """B texts of a fixed policy: N sampled tokens in total, at most T per text.
 
     Attributes:
-        rows, columns: [N] index of each choice's text, and index of the choice within its text.
-        hidden: [N, d] hidden state from which each token was sampled.
-        tokens: [N] the chosen tokens.
-        rewards: [B, T]. Only the last choice of a text has a reward.
-        mask: [B, T] True where a choice exists.
-        lower: output of the trunk's lower layers for `texts.streams`.
+        rows: [N] index of each token's text.
+        columns: [N] index of each token within its text.
+        hidden: [N, d] hidden state (of size d) from which each token was sampled.
+        tokens: [N] token ids.
+        rewards: [B, T], 0 except at the last token of each text.
+        mask: [B, T] True where a token exists.
+        lower: output of the model's lower layers, or None.
     """
 
     rows: Tensor
@@ -88,7 +78,7 @@ class Rollout:
 
 @torch.no_grad()
 def write_rollouts(seed: int) -> tuple[list[Rollout], LanguageModelAgent]:
-    """Sample all rollouts of a run from SmolLM2 without training. Return a tuple (rollouts, agent)."""
+    """Sample `ROLLOUTS` rollouts from SmolLM2. Return a tuple (rollouts, agent)."""
     torch.manual_seed(seed)
     model, tokenizer = assemble(ModelConfig(trunk="smollm2", dtype="bfloat16"), None)
     agent = LanguageModelAgent(model.eval(), tokenizer, mode="free", seed=seed, record=True)
@@ -121,7 +111,7 @@ def _rollout(agent: LanguageModelAgent, prompts: tuple[str, ...], max_tokens: in
 
 @torch.no_grad()
 def with_lower_states(rollouts: Sequence[Rollout], model: ActorCritic, layers: int) -> list[Rollout]:
-    """Return copies of the rollouts, in which `lower` holds the output of the trunk's lowest `layers` layers."""
+    """Copy `rollouts`, and set `lower` to the output of the first `layers` model layers."""
     with_states = []
     for rollout in rollouts:
         assert rollout.texts is not None

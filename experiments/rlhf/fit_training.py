@@ -1,4 +1,4 @@
-"""Train v and q on the rollouts of a fixed policy, and measure what they explain."""
+"""Train value and Q heads on rollouts of a fixed policy, and compute explained variances."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -18,22 +18,16 @@ from experiments.rlhf.fit_rollouts import LAST, Rollout
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Targets of v and q for M pairs (state, token).
+    """Targets of v and q for M tokens."""
 
-    Attributes:
-        choices: [M] index of the choice that the rollout made in the state.
-        tokens: [M] token ids.
-        v, q: [M] targets, in units of reward.
-    """
-
-    choices: Tensor
-    tokens: Tensor
+    choices: Tensor  # [M] index in the rollout of the state before each token
+    tokens: Tensor  # [M] token ids
     v: Tensor
     q: Tensor
 
 
 class OwnLayers(nn.Module):
-    """A trainable copy of the last `count` layers and the final norm of a model's trunk."""
+    """A trainable copy of a model's last `count` layers and final norm."""
 
     def __init__(self, model: ActorCritic, count: int) -> None:
         super().__init__()
@@ -51,11 +45,7 @@ class OwnLayers(nn.Module):
 
 
 class HeadTrainer:
-    """The value head and the Q heads of a setting, and the optimizer that trains them.
-
-    If the setting `own_layers` is above 0, the heads' input comes from `OwnLayers`. `embedding` [V, d] is the trunk's
-    output embedding.
-    """
+    """A value head, Q heads and an optimizer. `embedding` [V, d] is the output embedding of V tokens."""
 
     def __init__(self, embedding: Tensor, setting: Mapping[str, Any], model: ActorCritic | None) -> None:
         self.embedding, self.setting, own_count = embedding, setting, setting["own_layers"]
@@ -75,7 +65,7 @@ class HeadTrainer:
         self.config = OptimizerConfig(gamma=1.0, gae_lambda=setting["gae_lambda"], value_clip_range=None)
 
     def states(self, rollout: Rollout, indices: Tensor) -> Tensor:
-        """Return the hidden states [M, d] of the choices with these indices [M]."""
+        """Return the hidden states [M, d] from which the M tokens at `indices` were sampled."""
         if self.own_layers is None:
             return rollout.hidden[indices]
         assert rollout.texts is not None and rollout.lower is not None
@@ -86,13 +76,13 @@ class HeadTrainer:
 
     @torch.no_grad()
     def predict(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Return v [N] and q [N] of all choices of a rollout."""
+        """Return v [N] and q [N] of the N sampled tokens of a rollout."""
         hidden = self.states(rollout, torch.arange(len(rollout.tokens)))
         q = self._q_of(hidden, rollout.tokens, target=self.setting["target_q"]).amin(-1)
         return self.heads.values(hidden), q
 
     def targets(self, rollout: Rollout, values: Tensor | None = None) -> Targets:
-        """Return the targets for a rollout. `values` [N] holds v, by default from `predict`."""
+        """Return targets for `rollout`. `values` [N] holds v of N tokens, by default from `predict`."""
         if samples := self.setting["returns_per_token"]:
             return sampled_targets(rollout, samples)
         values = self.predict(rollout)[0] if values is None else values
@@ -115,14 +105,14 @@ class HeadTrainer:
             self.heads.sync_targets(0.005)
 
     def _q_of(self, hidden: Tensor, tokens: Tensor, *, target: bool = False) -> Tensor:
-        """Return q [M, H] of one token in each of M states, from H Q heads."""
+        """Return q [M, H] of M tokens, from H Q heads."""
         distinct, index = torch.unique(tokens, return_inverse=True)
         q = self.heads.q_values(hidden, distinct, self.embedding[distinct], target=target)
         return q.take_along_dim(index[:, None, None], 1)[:, 0]
 
 
 def sampled_targets(rollout: Rollout, samples: int) -> Targets:
-    """Return targets that average the first `samples` sampled returns of each token."""
+    """Return targets from the first `samples` sampled returns of each token."""
     sampled = rollout.sampled
     assert sampled is not None and samples <= sampled.returns.shape[2]
     q = sampled.returns[:, :, :samples].mean(2).float()
@@ -134,7 +124,7 @@ def sampled_targets(rollout: Rollout, samples: int) -> Targets:
 def fit(
     rollouts: Sequence[Rollout], embedding: Tensor, seed: int, *, model: ActorCritic | None = None, **setting: Any
 ) -> dict[str, float]:
-    """Train heads on one rollout after another. Return mean explained variances over the last rollouts."""
+    """Train new heads on one rollout after another. Return mean explained variances over the last `LAST` rollouts."""
     torch.manual_seed(seed)
     trainer, scores = HeadTrainer(embedding, setting, model), list[tuple[float, float, float]]()
     for index, rollout in enumerate(rollouts):
@@ -153,14 +143,14 @@ def fit(
 
 
 def _explained_variances(rollout: Rollout, v: Tensor, q: Tensor) -> tuple[float, float, float]:
-    """Return three explained variances: of returns by v, of returns by q, and of returns - v by q - v."""
+    """Return the explained variances of returns by v, of returns by q, and of (returns - v) by (q - v)."""
     returns = rollout.returns(torch.zeros_like(v), 1.0)
     total, by_v, by_q = (float((returns - prediction).var()) for prediction in (torch.zeros_like(v), v, q))
     return 1 - by_v / total, 1 - by_q / total, 1 - by_q / by_v
 
 
 def ridge(rollouts: Sequence[Rollout], embedding: Tensor, penalty: float) -> dict[str, float]:
-    """Regress returns on hidden states, without and with the token's embedding. Return the explained variances."""
+    """Regress returns on states (ridge regression), without and with token embeddings. Return explained variances."""
     features_by_name = {
         "state": [rollout.hidden for rollout in rollouts],
         "state and token": [torch.cat([rollout.hidden, embedding[rollout.tokens]], 1) for rollout in rollouts],

@@ -1,8 +1,4 @@
-"""Train PPO and ACTDE five times as long as the confirmation.
-
-To skip the first 80 rollouts, copy DIGEST/ppo-seed2009 and DIGEST/actde-seed2009 from the confirmation's runs to RUNS.
-DIGEST is the start of the reward model's digest. RUNS must be another folder, because training continues its runs.
-"""
+"""Train PPO and ACTDE for five times as many rollouts as `confirmation.py`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +13,8 @@ from experiments.tables import table
 from games.files import atomic_write
 from games.untrusted_files import read_object
 
+# To skip the first 80 rollouts, copy DIGEST/ppo-seed2009 and DIGEST/actde-seed2009 from the confirmation's runs to
+# another folder for --runs. Training continues the copies. DIGEST is the start of the reward model's digest.
 SEED = 2009
 CELLS: dict[str, dict[str, Any]] = {name: confirmation.CELLS[name] for name in ("ppo", "actde")}
 PERIOD: int = confirmation.COMMON["iterations"]
@@ -25,7 +23,7 @@ FIGURE = "long.svg"
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
-    """Train the runs that `long.json` lacks, and write all results."""
+    """Train the missing runs, and write the results."""
     path, model = out / "long.json", confirmation.reward_model()
     runs.complete(path, CELLS, COMMON, [SEED], folder, workers=workers, on_run=lambda: write(out), reward_model=model)
 

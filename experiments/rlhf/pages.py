@@ -1,4 +1,4 @@
-"""Tables, sample texts and figures for the reports on free text."""
+"""Tables, sample texts and figures for the pages in docs/rlhf."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ def incomplete(results: Mapping[str, Any]) -> str:
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """Return settings as options in Markdown, such as "`--lr 0.0001`"."""
+    """Return settings as options in Markdown, such as `--lr 0.0001`."""
     return ", ".join(f"`{option(name)} {value}`" for name, value in settings.items())
 
 
@@ -94,7 +94,7 @@ def contrast_section(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cell_table(runs: Sequence[Run]) -> str:
-    """Return a table of the cells at the end of training, with means over seeds."""
+    """Return a table of final measures. Each row averages a cell (combination of settings) over seeds."""
     lines = []
     for cell in dict.fromkeys(run["cell"] for run in runs):
         cell_runs = [run for run in runs if run["cell"] == cell]
@@ -118,7 +118,7 @@ def means(run: Run, rollouts: slice) -> list[str]:
 
 
 def draw(runs: Sequence[Run], path: Path, panels: Sequence[tuple[str, str]], figure_and_axes: Any) -> None:
-    """Draw a thin line for each run, and a bold line for each cell's mean. `panels` holds quantities (x, y)."""
+    """Plot each run and each cell's mean. `panels` holds one pair of names (x, y) per plot."""
     figure, axes = figure_and_axes
     for index, cell in enumerate(dict.fromkeys(run["cell"] for run in runs)):
         curves = [_curves(run) for run in runs if run["cell"] == cell]

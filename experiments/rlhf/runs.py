@@ -1,4 +1,4 @@
-"""Train each cell (combination of settings) of a study with several seeds."""
+"""Train each cell (combination of settings) of an experiment with several seeds."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
-from agents.storage.checkpoint import checkpoints
+from agents.storage.checkpoint_files import checkpoints
 from agents.storage.run_folder import PROBES, read_config, read_metrics
 from agents.threads import threads_per_process
 from agents.training import presets
@@ -30,7 +30,7 @@ Cells = Mapping[str, Mapping[str, Any]]  # name of a cell -> its settings, witho
 
 
 class StoredMetadata(TypedDict):
-    """The part of a results file's `about` that `complete` reads."""
+    """Metadata in a results file."""
 
     common: dict[str, Any]
     cells: dict[str, dict[str, Any]]
@@ -38,7 +38,7 @@ class StoredMetadata(TypedDict):
 
 
 class StoredRun(TypedDict):
-    """The fields that identify a run. `reward_model` is the digest of the reward model's weights."""
+    """A run in a results file. `reward_model` is the digest of the reward model's weights."""
 
     cell: str
     seed: int
@@ -63,13 +63,7 @@ def complete(
     on_run: Callable[[], None],
     reward_model: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train the runs whose results `path` lacks, and the runs whose settings have changed.
-
-    Args:
-        path: JSON file of the results, written after each run.
-        on_run: called after each write of `path`, and at the start if `path` holds results.
-        reward_model: description of the reward model and its files. All runs of a seed must share it.
-    """
+    """Train runs that are missing from the file `path` or have changed settings. Call `on_run` after each write."""
     metadata: dict[str, Any] = {"common": common}
     digest = reward_model["files"]["model.safetensors"] if reward_model else ""
     with exclusive(path.parent, path.name, path.with_suffix(".md").name):
@@ -107,7 +101,7 @@ def complete(
 
 
 def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, TrainConfig]:
-    """Return a dict: name of a run's folder -> configuration of the run."""
+    """Return a dict: run name -> run configuration."""
     import experiments.rlhf.controls  # noqa: F401  # registers its optimizers
 
     return {
@@ -118,7 +112,7 @@ def resolve(cells: Cells, common: Mapping[str, Any], seeds: Sequence[int]) -> di
 
 
 def train_run(config: TrainConfig, folder: Path, threads: int, on_rollout: Callable[[], None] = lambda: None) -> None:
-    """Start or resume a run. Its optimizer may be one of `experiments.rlhf.controls`."""
+    """Start or resume a run."""
     import experiments.rlhf.controls  # noqa: F401
 
     grid.train_run(config, folder, threads, on_rollout)
@@ -131,7 +125,7 @@ def train(
     on_run: Callable[[str], None],
     job: Callable[[TrainConfig, Path, int], None] = train_run,
 ) -> None:
-    """Start or resume all runs in `workers` processes. `job` must be a top-level function."""
+    """Start or resume runs in `workers` processes. `job` must be picklable."""
     threads = threads_per_process(workers)
     run_in_processes(job, {name: (config, root / name, threads) for name, config in configs.items()}, workers, on_run)
 
@@ -142,7 +136,7 @@ def run_in_processes(
     workers: int,
     on_run: Callable[[str], None],
 ) -> None:
-    """Call the top-level function `job` in `workers` processes, once for each entry of `arguments_by_name`."""
+    """Call `job` once per entry of `arguments_by_name`, in `workers` processes. `job` must be picklable."""
     with WorkerPool(workers) as pool:
         names = {pool.submit(job, *arguments): name for name, arguments in arguments_by_name.items()}
         for future in as_completed(names):
@@ -158,7 +152,7 @@ def is_finished(folder: Path, config: TrainConfig) -> bool:
 
 
 def results_of(folder: Path) -> dict[str, Any]:
-    """Return the metrics and the probes of a run. Only the first and the last probe keep texts."""
+    """Return the metrics of a run, and the probes (measurements during training)."""
     metrics = read_metrics(folder)
     probes = [
         {key: grid.rounded(value, DIGITS) if isinstance(value, float) else value for key, value in probe.items()}

@@ -1,4 +1,4 @@
-"""Sample several returns per token, and estimate what a perfect v and q would explain."""
+"""Sample several returns per token. Estimate the explained variances of a perfect v and a perfect q."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ CEILINGS = ("v", "q", "advantage")
 
 @torch.no_grad()
 def sample_returns(agent: LanguageModelAgent, rollout: Rollout, reward: str, *, seed: Sequence[int]) -> SampledReturns:
-    """Sample returns at one random state of each text. All randomness comes from `seed`."""
+    """Sample returns at one random state of each text of a rollout."""
     assert rollout.texts is not None
     root, end_tokens = np.random.SeedSequence([*seed, 1]), agent.text_ends[1]  # an agent's seeds have two entries
     rng, reader = np.random.default_rng(root), StreamReader(agent.model)
@@ -48,15 +48,12 @@ def returns_of(
     agent: LanguageModelAgent,
     streams: Sequence[Sequence[int]],
     limits: Sequence[int],
-    starts: Sequence[tuple[str, int]],
+    starts: Sequence[tuple[str, int]],  # the prompt, and the index of the text's first token
     reward: str,
     samples: int,
     seed: np.random.SeedSequence,
 ) -> Array:
-    """Continue each of N streams K = `samples` times, and return the rewards [N, K] of the texts.
-
-    `starts` holds a tuple (prompt, index of the text's first token) for each stream.
-    """
+    """Continue N token sequences `samples` times each. Return the rewards [N, samples] of the texts."""
     end_tokens, reader = agent.text_ends[1], StreamReader(agent.model)
     # one call per sample, because the cache is copied whenever it gets a row
     continuations = [continue_streams(reader, streams, limits, end_tokens, seed) for _ in range(samples)]
@@ -79,7 +76,7 @@ def continue_streams(
     end_tokens: frozenset[int],
     seed: np.random.SeedSequence,
 ) -> list[TokenStream]:
-    """Continue all streams in one batch. Each ends at a token in `end_tokens`, or at its limit of new tokens."""
+    """Continue streams in one batch. Stream i stops at an end token or after `limits[i]` new tokens."""
     continuations = [TokenStream(episode=index, gamma=1.0, tokens=list(tokens)) for index, tokens in enumerate(streams)]
     unfinished = [
         (EpisodeState(stream=stream, rng=np.random.default_rng(child)), Limits(max_tokens=limit, end_tokens=end_tokens))
@@ -94,10 +91,7 @@ def continue_streams(
 
 
 def ceilings(moments: Array) -> dict[str, dict[str, float]]:
-    """Return the explained variances of a perfect v and q, with 95% bootstrap intervals.
-
-    `v` and `q` are shares of Var(return). `advantage` is the share of Var(return - v) that q - v explains.
-    """
+    """Return a dict: name in `CEILINGS` -> explained variance with a 95% bootstrap interval."""
     rng = np.random.default_rng(0)
     resamples = (rng.integers(len(moments), size=len(moments)) for _ in range(2000))
     samples = np.array([_explained_shares(variance_components(moments[indices])) for indices in resamples])
@@ -107,32 +101,21 @@ def ceilings(moments: Array) -> dict[str, dict[str, float]]:
 
 
 def moments_of(returns: Array) -> Array:
-    """Return three numbers per state [S, 3] from returns [S, J, K] of J tokens and K continuations.
-
-    * the mean of all returns
-    * the unbiased variance of the tokens' mean returns
-    * the unbiased variance of a token's returns, averaged over the tokens
-    """
+    """Return [S, 3] for S states: mean return, variance between tokens, variance within tokens."""
     token_means = returns.mean(2)
     return np.stack([token_means.mean(1), token_means.var(1, ddof=1), returns.var(2, ddof=1).mean(1)], axis=1)
 
 
 def variance_components(moments: Array) -> Array:
-    """Return the three components of the variance of a return, from `moments` [S, 3].
-
-    * Var V^pi(s), between states
-    * Var (Q^pi(s, a) - V^pi(s)), between the tokens of a state
-    * the variance between the continuations of a token
-
-    The estimates are unbiased, so they can be negative (Searle, Casella and McCulloch 1992, chapter 3).
-    """
+    """Split the variance of returns: between states, between tokens, within tokens."""
+    # Searle, Casella and McCulloch 1992, chapter 3; the estimates can be negative
     _, between, within = moments.mean(0)
     token = between - within / SAMPLES
     return np.array([moments[:, 0].var(ddof=1) - between / TOKENS, token, within])
 
 
 def _explained_shares(components: Array) -> Array:
-    """Return the explained shares [3], in the order of `CEILINGS`, from the variance components [3]."""
+    """Return the explained variances in the order of `CEILINGS`."""
     state, token, noise = components
     with np.errstate(invalid="ignore", divide="ignore"):
         shares: Array = np.array([state, state + token, token]) / [components.sum(), components.sum(), token + noise]

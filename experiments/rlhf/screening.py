@@ -1,4 +1,4 @@
-"""Screening: train each cell once, to choose the cells of the confirmation."""
+"""Train many settings with one seed each, to choose the settings of `confirmation.py`."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,7 +72,7 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
-    """Train the cells that `screening.json` lacks and the cells whose settings have changed, and write all results."""
+    """Train the missing runs, and write the results."""
     runs.complete(out / "screening.json", CELLS, COMMON, [SEED], folder, workers=workers, on_run=lambda: write(out))
 
 
@@ -128,7 +128,7 @@ def _at_matched_reward(row: Run) -> list[str]:
 
 
 def frontier(rows: Sequence[Run], path: Path) -> None:
-    """Draw the reward against the square root of the KL, and the entropy against the reward."""
+    """Plot reward against the square root of the KL, and entropy against reward."""
     figure, axes = make_figure(1, 2, 13.0, 4.4)
     for index, row in enumerate(rows):
         style = {"color": PALETTE[index % len(PALETTE)], "ls": DASHES[index // len(PALETTE) % len(DASHES)], "lw": 1.1}

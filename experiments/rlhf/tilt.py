@@ -1,4 +1,4 @@
-"""Test whether log pi - log pi_0 is q / tau up to a constant, as the theory of ACTDE predicts."""
+"""Test whether ACTDE learns the policy softmax(log pi_0 + q / tau), where pi_0 is the initial policy."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL, checkpoints
+from agents.storage.checkpoint_files import INITIAL, checkpoints
 from agents.storage.run_folder import SETTINGS, changed_setting
 from agents.training import presets
 from experiments import program
@@ -40,7 +40,7 @@ RESULTS, FIGURE = "tilt.json", "tilt.svg"  # the output folder and the folder of
 
 
 class StoredRow(TypedDict):
-    """The fields that identify a row of `tilt.json`."""
+    """A measured run, and the number of rollouts before the measurement."""
 
     run: str
     rollouts: int
@@ -54,10 +54,7 @@ class StoredTilt(TypedDict):
 
 
 def main(out: runs.Out, folder: runs.Folder, workers: runs.Workers = 1) -> None:
-    """Train and measure the runs that `tilt.json` lacks, and write all results.
-
-    If `tilt.json` or a run in --runs has other settings, nothing is changed.
-    """
+    """Train and measure the missing runs, and write the results."""
     metadata = {"common": COMMON, "cells": CELLS}
     configs = {name: presets.resolve({**COMMON, **settings}) for name, settings in CELLS.items()}
     with exclusive(out, RESULTS, "tilt.md", FIGURE):
@@ -103,14 +100,14 @@ def _read_measures(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def train_and_measure(config: TrainConfig, folder: Path, threads: int) -> None:
-    """Start or resume a run, and measure it after each number of rollouts in `MEASURED_ROLLOUTS`."""
+    """Start or resume a run, and measure each checkpoint listed in `MEASURED_ROLLOUTS`."""
     torch.set_num_threads(threads)
     measure_checkpoints(config, folder)  # the last one, if an earlier process ended after it had saved it
     runs.train_run(config, folder, threads, on_rollout=lambda: measure_checkpoints(config, folder))
 
 
 def measure_checkpoints(config: TrainConfig, folder: Path) -> None:
-    """Measure those checkpoints of a run that have not been measured."""
+    """Measure a run's checkpoints that have no results yet."""
     measures, checkpoint_folders = _read_measures(folder), {int(path.name): path for path in checkpoints(folder)}
     for rollouts in MEASURED_ROLLOUTS:
         if f"{rollouts}" in measures or rollouts > max(checkpoint_folders, default=0):
@@ -124,7 +121,7 @@ def measure_checkpoints(config: TrainConfig, folder: Path) -> None:
 
 
 def _storable(measures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy with NaN replaced by None. The correlation with a constant is NaN."""
+    """Copy `measures`, and replace NaN by None."""
     return {
         name: _storable(value) if isinstance(value, Mapping) else None if value != value else value
         for name, value in measures.items()
@@ -193,7 +190,7 @@ def _interval(estimate: Mapping[str, float | None], measure: str) -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw R2 of the regressions, and the correlation of q with Q^pi."""
+    """Plot R2 of the regressions, and the correlation of q with Q^pi."""
     figure, (fits, correlations) = make_figure(1, 2, 9.5, 3.6)
     names = list(dict.fromkeys(row["run"] for row in rows))
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Compare log pi - log pi_0 with q / tau (see `actde/tabular.py`), and q with Q^pi."""
+"""Compare the learned q with log pi - log pi_0, and with Monte Carlo estimates of Q^pi."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ WEIGHTINGS = ("sampled", "initial", "likeliest")  # tokens weighted by pi, by pi
 
 @dataclass(frozen=True, slots=True)
 class AgentTexts:
-    """Texts that the agent `trained` (policy pi) wrote. `initial` (pi_0) is this agent before training."""
+    """A trained agent (policy pi), the initial agent (policy pi_0), and texts of the trained agent."""
 
     trained: LanguageModelAgent
     initial: LanguageModelAgent
@@ -41,10 +41,7 @@ class AgentTexts:
 
 
 def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[str, Any]:
-    """Return the results of `regressions`, and under the key `monte_carlo` the results of `summary`.
-
-    `checkpoint` is the folder of an agent that has a Q head, but whose policy is not guided by q.
-    """
+    """Measure the agent in the folder `checkpoint`: results of `regressions` and `summary`."""
     with torch.random.fork_rng():  # training in the same process must not be affected
         trained, initial_agent = load_agent(checkpoint, seed=SEED), load_agent(initial, seed=SEED)
         trained.record = True
@@ -67,13 +64,7 @@ def measure(checkpoint: Path, initial: Path, game: str, prompts: str) -> dict[st
 
 @torch.no_grad()
 def regressions(agent_texts: AgentTexts) -> dict[str, Any]:
-    """Regress log pi - log pi_0 on q within states, once for each of `WEIGHTINGS`.
-
-    * `slope`: 1 / tau, in nats per unit of reward
-    * `r2`: squared correlation
-    * `spread_q`: standard deviation of q, in units of reward
-    * `spread_log_ratio`: standard deviation of log pi - log pi_0, in nats
-    """
+    """Return a dict: weighting -> regression of log pi - log pi_0 on q (both centred per state)."""
     trained, initial = agent_texts.trained, agent_texts.initial
     rollout = RolloutBatch(agent_texts.segments, credit="token")
     sums: dict[str, Tensor] = {}
@@ -103,7 +94,7 @@ def regressions(agent_texts: AgentTexts) -> dict[str, Any]:
     choices = int(rollout.offsets[-1])
     return {
         name: {
-            "slope": float(xy / xx),
+            "slope": float(xy / xx),  # estimates 1 / tau
             "r2": float(xy**2 / (xx * yy)),
             "spread_q": float((xx / choices).sqrt()),
             "spread_log_ratio": float((yy / choices).sqrt()),
@@ -114,11 +105,12 @@ def regressions(agent_texts: AgentTexts) -> dict[str, Any]:
 
 @torch.no_grad()
 def q_estimates(agent_texts: AgentTexts) -> list[dict[str, Array]]:
-    """Return a dict of arrays [K] over K likely next tokens, for one state of each of the first `STATES` texts.
+    """Return one dict per state, for up to `STATES` states. Arrays have one entry per likely next token.
 
-    * `monte_carlo`, `error`: estimates of Q^pi and their standard errors, in units of reward
+    * `monte_carlo`: estimates of Q^pi
+    * `error`: standard errors of the estimates
     * `q`: the learned q
-    * `log_ratio`: log pi - log pi_0, in nats
+    * `log_ratio`: log pi - log pi_0
     """
     trained, initial = agent_texts.trained, agent_texts.initial
     end_tokens, embedding = trained.text_ends[1], trained.model.base.get_output_embeddings().weight
@@ -165,13 +157,11 @@ def q_estimates(agent_texts: AgentTexts) -> list[dict[str, Array]]:
 
 
 def summary(states: list[dict[str, Array]]) -> dict[str, dict[str, float]]:
-    """Return three measures within states, with 95% bootstrap intervals. If `states` is empty, they are NaN.
+    """Return three measures with 95% bootstrap intervals. Inputs are first centred within each state.
 
-    * `spread`: standard deviation of Q^pi, without the sampling error
-    * `correlation`: correlation between q and the estimates of Q^pi
-    * `log_ratio`: correlation between log pi - log pi_0 and the estimates of Q^pi
-
-    The sampling error attenuates both correlations.
+    * `spread`: standard deviation of Q^pi, with the sampling error subtracted
+    * `correlation`: correlation of q with the estimates of Q^pi
+    * `log_ratio`: correlation of log pi - log pi_0 with the estimates of Q^pi
     """
     if not states:
         return {name: dict.fromkeys(("value", "low", "high"), float("nan")) for name in MEASURES}
@@ -184,14 +174,13 @@ def summary(states: list[dict[str, Array]]) -> dict[str, dict[str, float]]:
 
 
 def _moments(state: dict[str, Array]) -> Array:
-    """Return seven sums over the tokens of a state, from which `_measures` computes the measures."""
     true, q, ratio = (state[name] - state[name].mean() for name in ("monte_carlo", "q", "log_ratio"))
     noise = (1 - 1 / len(true)) * state["error"] @ state["error"]
     return np.array([true @ true, noise, q @ q, true @ q, ratio @ ratio, true @ ratio, len(true) - 1])
 
 
 def _measures(sums: Array) -> Array:
-    """Return the measures [3, ...] of `summary` from the sums [7, ...] of `_moments`."""
+    """Compute the three measures of `summary` from sums of `_moments`."""
     true, noise, q, true_q, ratio, true_ratio, degrees_of_freedom = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt(np.maximum(0.0, true - noise) / degrees_of_freedom)

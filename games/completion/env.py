@@ -17,16 +17,7 @@ MAX_CHARACTERS = 10_000  # the largest length of a completion in the action spac
 
 
 class Completion(TextGame):
-    """A one-turn game: continue a prompt with any text. A reward function scores the text.
-
-    The game is neither won nor lost. It cannot compute rewards of models (`rm:` or `hf:`). A step with such a reward
-    earns 0, and `info["unscored"]` names the reward.
-
-    Args:
-        prompts: name of a built-in set or path of a file. Each episode draws one of the prompts.
-        max_tokens, newlines: limits for the completions. The `info` of a reset reports them. `step` ignores them.
-        choices: the admissible commands. Other texts remain legal.
-    """
+    """A one-turn game. A reward function scores the command, a continuation of the prompt."""
 
     metadata: dict[str, Any] = {**TextGame.metadata, "prompt": "", "terminator": ""}  # noqa: RUF012
     parameters = (
@@ -64,6 +55,7 @@ class Completion(TextGame):
         self._scorer = None if any(term.is_model for term in terms) else resolve_reward(reward)
         largest = max_reward(terms)
         self._largest: Info = {} if largest is None else {"max_score": largest}
+        # for the agent; `step` accepts longer texts
         self._limits: Info = {"max_tokens": max_tokens, "newlines": newlines}
         self._prompt = ""
         max_turns = 1 if max_turns is None else max_turns
@@ -84,7 +76,7 @@ class Completion(TextGame):
 
     def _play(self, command: str) -> StepResult:
         info: Info = {"prompt": self._prompt, "completion": command, **self._largest}
-        if self._scorer is None:
+        if self._scorer is None:  # the reward needs a model, which the caller must apply
             return StepResult(text="", terminated=True, info=info | {"unscored": self.reward})
         (reward,) = self._scorer([self._prompt], [command])
         return StepResult(text="", reward=reward, terminated=True, info=info)

@@ -11,7 +11,7 @@ MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")  # of a s
 
 
 def input_files(settings: Mapping[str, Value]) -> list[Path]:
-    """Return the files of the user's prompts and reward models that a game reads."""
+    """Return the user's files that a completion game reads: prompts and reward models."""
     prompts, reward = (str(settings.get(name, "")) for name in ("prompts", "reward"))
     files = [] if prompts in ("", *SETS) else [Path(prompts).expanduser()]
     for term in parse_reward(reward) if reward else ():

@@ -1,4 +1,4 @@
-"""Prompts of the completion game. They are also called openings."""
+"""Prompts of the completion game, also called openings."""
 
 from pathlib import Path
 
@@ -12,10 +12,7 @@ SUFFIXES = (".txt", ".jsonl")
 
 
 def load_prompts(source: str, *, setting: str = "completion: prompts=") -> tuple[str, ...]:
-    """Return the prompts in a built-in set or a file. Raise GameError if a prompt is blank or occurs twice.
-
-    `setting` precedes `source` in error messages.
-    """
+    """Return the prompts of a built-in set or a file. Raise GameError if a prompt is blank or occurs twice."""
     path = OPENINGS / f"{source}.txt" if source in SETS else _file(source, setting)
     texts = [line for _, line in read_lines(path, error=GameError)]
     if path.suffix == ".jsonl":

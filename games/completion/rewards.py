@@ -1,4 +1,4 @@
-"""Reward functions of the completion game. docs/how-to/own-reward.md lists them."""
+"""Reward functions of the completion game."""
 
 import inspect
 import math
@@ -26,7 +26,7 @@ DEFAULT_LETTER = "e"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a reward. `argument` is a letter, a word, a folder, a function or ""."""
+    """One term of a reward. For example, `letter:e*2` has the kind `letter`, the argument `e` and the weight 2."""
 
     kind: Kind
     argument: str = ""
@@ -45,15 +45,12 @@ class Term:
 
 
 def parse_reward(text: str) -> tuple[Term, ...]:
-    """Return the terms of a reward. No code or model is loaded."""
+    """Parse the terms of a reward without loading code or models."""
     return tuple(_parse_term(part.strip()) for part in text.split(","))
 
 
 def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None) -> Scorer:
-    """Return the scorer of a reward. The scorer raises ScorerError if a term fails.
-
-    `load_model` returns the scorer of a term of the kind `rm` or `hf`.
-    """
+    """Return the scorer of a reward. `load_model(term)` must return the scorer of a reward-model term."""
     terms = parse_reward(text)
     scorers = [_with_checked_scores(term, _make_scorer(term, load_model)) for term in terms]
 
@@ -68,7 +65,7 @@ def resolve_reward(text: str, load_model: Callable[[Term], Scorer] | None = None
 
 
 def max_reward(terms: Sequence[Term]) -> float | None:
-    """Return the largest possible reward, or None if it is infinite or unknown."""
+    """Return the largest possible reward, or None if infinite or unknown."""
     if len(terms) != 1 or terms[0].kind not in BOUNDS:
         return None
     weight = terms[0].weight

@@ -1,4 +1,4 @@
-"""Serve our games through OpenEnv's interface. Each session plays its own episode."""
+"""Serve our games through OpenEnv's interface. Each session plays a separate episode."""
 
 import itertools
 from functools import partial
@@ -18,7 +18,7 @@ class TextAction(Action):
 
 
 class TextObservation(Observation):
-    """The result of a reset or a command. `info` contains only those entries that are texts or numbers."""
+    """The result of a reset or a command. `info` contains only texts and numbers."""
 
     text: str
     admissible_commands: list[str]
@@ -26,7 +26,7 @@ class TextObservation(Observation):
 
 
 class ServedGame(Environment[TextAction, TextObservation, State]):
-    """The session of one client. A reset with a seed begins the game number `seed % len(specs)`."""
+    """The session of one client. A reset with a seed begins the game `specs[seed % len(specs)]`."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
     REQUIRES_SINGLE_THREAD_EXECUTOR = True  # TextWorld's parser is not thread-safe, so all sessions share a thread

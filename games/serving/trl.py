@@ -1,4 +1,4 @@
-"""Our games as environments of TRL's `GRPOTrainer`: `environment_factory=partial(ToolEnvironment, GAME)`."""
+"""Our games as environments of TRL's `GRPOTrainer`. Pass `environment_factory=partial(ToolEnvironment, GAME)`."""
 
 from typing import Any
 
@@ -9,10 +9,7 @@ from games.game_strings import resolve
 
 
 class ToolEnvironment:
-    """An environment whose only tool, `play`, plays one command of a text game.
-
-    The value `seed` of a dataset row selects the game, and is also the seed of the episode.
-    """
+    """A text game with one tool, `play`. The dataset column `seed` selects the game and seeds the episode."""
 
     def __init__(self, game: str, *, max_turns: int | None = None) -> None:
         self._specs, self._max_turns = resolve(game), max_turns

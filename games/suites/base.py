@@ -10,10 +10,7 @@ MAX_TURNS = 100  # the default turn limit, which is also that of the suites' own
 
 
 class SuiteGame(TextGame):
-    """A game of a third-party suite. The first constructor argument of a subclass is the game's name.
-
-    Many games have the same name. The setting `seed` selects one of them.
-    """
+    """A game of a third-party suite. The first constructor argument of a subclass is the game's name."""
 
     def __init__(self, *, max_turns: int | None, characters: str = "", render_mode: str | None) -> None:
         limit = MAX_TURNS if max_turns is None else max_turns
@@ -27,4 +24,4 @@ class SuiteGame(TextGame):
     @classmethod
     @abstractmethod
     def parameters_of(cls, name: str) -> tuple[Parameter, ...]:
-        """Return the settings of the game `name`, beginning with `seed`."""
+        """Return the settings of the game `name`. The first setting is `seed`."""

@@ -22,7 +22,7 @@ SETTINGS = {
     "simonsays": ("gameLength", "numDistractors", "memorization", "verboseNone"),
     "peckingorder": (),
 }
-"""Game -> the settings of its generator, all of which are integers."""
+"""Game -> the names of its settings, all of which are integers."""
 PARAMETERS = (
     Parameter(name="seed", kind="int", default=0, low=0, high=2**31 - 1, help="seed of the generator"),
     Parameter(name="fold", kind="choice", default="train", choices=("train", "dev", "test"), help="split"),
@@ -30,9 +30,9 @@ PARAMETERS = (
 
 
 class Express(SuiteGame):
-    """A game of TextWorldExpress. The opening text begins with the task. The largest score is 1.
+    """A game of TextWorldExpress.
 
-    If `infos` contains `policy_commands`, the `info` of a reset holds a solution as `extra.walkthrough`.
+    If `infos` contains `policy_commands`, a reset returns a solution in `info["extra.walkthrough"]`.
     """
 
     @classmethod

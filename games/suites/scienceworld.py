@@ -17,11 +17,7 @@ PARAMETERS = (
 
 
 class ScienceWorld(SuiteGame):
-    """A task of ScienceWorld. `seed` is the number of the task's variation.
-
-    The opening text begins with the task. The largest score is 100. A fatal mistake sets the score to -100.
-    If `infos` contains `policy_commands`, the `info` of a reset holds a solution as `extra.walkthrough`.
-    """
+    """A task of ScienceWorld. `seed` is the number of the task's variation. A fatal mistake sets the score to -100."""
 
     @classmethod
     def names(cls) -> Sequence[str]:
@@ -52,7 +48,7 @@ class ScienceWorld(SuiteGame):
         self.close()
 
     def close(self) -> None:
-        """End the episode and give its JVM back."""
+        """End the episode, and release the JVM for other games."""
         super().close()
         if self._jvm is not None:
             java.give_back(self._jvm)

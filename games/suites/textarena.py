@@ -25,11 +25,7 @@ _LOCK = threading.Lock()  # held while a game uses Python's global random genera
 
 
 class TextArena(SuiteGame):
-    """A one-player game of TextArena. The observation consists of the game's messages since the last command.
-
-    The reward is 0 until the game ends. A final reward of 1 wins, and a smaller one loses. `choices` are the admissible
-    commands, because TextArena lists none.
-    """
+    """A one-player game of TextArena. The reward is 0 until the game ends. A last reward of 1 wins."""
 
     @classmethod
     @lru_cache(maxsize=1)
@@ -82,7 +78,7 @@ class TextArena(SuiteGame):
 
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
-        """In the block, Python's global random generator has this game's own state."""
+        """Inside the `with` block, give Python's global random generator this game's state."""
         with _LOCK, _silence(), _no_downloads():
             global_state = random.getstate()
             random.setstate(self._random)
@@ -138,7 +134,7 @@ def _silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_downloads() -> Iterator[None]:
-    """Prevent the downloads of NLTK data that some games start when they are imported."""
+    """Prevent the NLTK downloads that some games start during import."""
     import nltk
 
     download = nltk.download

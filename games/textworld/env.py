@@ -1,4 +1,4 @@
-"""An environment for TextWorld games, other Z-machine stories and `.tw-pddl` games."""
+"""A Gymnasium environment for TextWorld and Z-machine games."""
 
 import hashlib
 import warnings
@@ -30,27 +30,19 @@ _WARNED: set[Path] = set()  # game files about which this process has warned
 # the characters that a story without TextWorld's `.json` may print, in addition to ASCII
 LATIN_CHARACTERS = bytes(range(128, 256)).decode("cp1252", "ignore")
 ALWAYS_INFOS = ("admissible_commands", "score", "max_score", "won", "lost", "moves", "objective")
-TURN_INFOS = ("feedback", "last_command")
+TURN_INFOS = ("feedback", "last_command")  # the last command is None if the filter rejected it
 ALL_INFOS = (*ALWAYS_INFOS, *TURN_INFOS, *INFOS, *CONSTANT_INFOS)  # the entries that the argument `infos` may name
 
 
 class TextWorld(TextGame):
     """Environment that plays the game in one file.
 
-    `path` is a TextWorld game (`NAME.z8` with `NAME.json` beside it), another Z-machine story (`.z1` to `.z8`), or a
-    `.tw-pddl` game. By default, `max_turns` is 100, or three times the length of the walkthrough if that is more.
+    A filter rejects unsafe commands. A rejected command costs a turn, and `info["refused"]` holds the reason.
 
-    The reward of a command is the change in score. A filter rejects unsafe and unknown commands. A rejected command
-    costs a turn, and `info["refused"]` holds the reason.
-
-    The info always holds `score`, `max_score`, `won`, `lost`, `moves` (the number of commands) and `objective`. After
-    `reset`, it also holds `extra.walkthrough`. The argument `infos` names further entries:
-
-    * `inventory`, `description`, `policy_commands` and `intermediate_reward`, which are slow to compute. In cooking
-      games with the setting `drop`, `policy_commands` is empty.
-    * `feedback`: the text of the last turn.
-    * `last_command`: the command that the game received in the last turn, or None if it received none.
-    * `command_templates`, `verbs`, `entities` and `typed_entities`: the same at every turn.
+    * `path`: a TextWorld game (`NAME.z8` and `NAME.json` in one folder), another Z-machine game (`.z1` to `.z8`), or a
+      `.tw-pddl` game of ALFWorld.
+    * `max_turns`: by default three times the length of the walkthrough, but at least 100.
+    * `infos`: additional entries of `info`, named as in TextWorld's `EnvInfos`, such as `inventory`.
     """
 
     def __init__(
@@ -89,17 +81,17 @@ class TextWorld(TextGame):
         super().__init__(max_turns=limit, characters=record or LATIN_CHARACTERS, render_mode=render_mode)
 
     def close(self) -> None:
-        """Close the engine. The next `reset` opens it."""
+        """Free resources. The environment can be reset afterwards."""
         super().close()
         self._engine.close()
 
     def needs_interpreter(self, command: str) -> bool:
-        """Return whether the interpreter, which is slow, must play `command`."""
+        """Return whether the response to `command` must be computed, which is slow."""
         verdict = self._filter.check(command, self._response.admissible_commands)
         return verdict.command is not None and not self._engine.is_cached(verdict.command)
 
     def _call_engine(self, function: Callable[..., T], *args: Any) -> T:
-        """Return `function(*args)`. If it raises GameError, later engines for this file run in a child process."""
+        """Return `function(*args)`. If the function raises GameError, add the game file to `_FAILED`."""
         try:
             return function(*args)
         except GameError:
@@ -177,7 +169,7 @@ class TextWorld(TextGame):
 
 
 def _observed_setting(record: str) -> str:
-    """Return the setting `observed` of a `textnav` record, or "" for any other record."""
+    """Return the game's setting `observed`, or an empty string if missing."""
     match parse_json(record, "the record")["metadata"].get("actde") if record else None:
         case {"family": "textnav", "settings": {"observed": "full" | "part" as observed}}:
             return str(observed)
@@ -185,7 +177,6 @@ def _observed_setting(record: str) -> str:
 
 
 def _make_engine(engine_name: str, path: Path, infos: Sequence[str], origin: str) -> Engine:
-    """Return an engine for the game file `path`. `origin` is the result of `game_file.check`."""
     if origin in (game_file.PLAIN, game_file.PDDL):
         return SubprocessEngine(path, infos, engine_name="jericho" if origin == game_file.PLAIN else "pddl")
     story = _with_tw_name(path)

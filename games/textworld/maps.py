@@ -1,4 +1,4 @@
-"""Read the map of a game from TextWorld's record, the `.json` file beside the game."""
+"""Read the map of a TextWorld game from its `.json` file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Exits = Mapping[str, Mapping[str, str]]  # room id -> direction -> id of the roo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """One room at the beginning of the game."""
+    """A room and its contents at the start of the game."""
 
     name: str
     cell: Cell  # (column, row), different for each room
@@ -24,17 +24,17 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A two-way passage. If it has no door, `door` and `state` are ''."""
+    """A two-way passage between two rooms."""
 
     rooms: tuple[str, str]  # ids
     direction: str  # from the first room to the second
-    door: str = ""  # its name
-    state: str = ""  # one of STATES
+    door: str = ""  # the name of its door, if it has one
+    state: str = ""  # the state of the door, one of STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """The map of one game at its beginning."""
+    """The map at the start of the game."""
 
     rooms: dict[str, Room]  # id -> room; first those of the route, then the others by distance from `start`
     passages: tuple[Passage, ...]
@@ -45,12 +45,12 @@ class Map:
 
 
 def load_map(story: Path) -> Map:
-    """Return the map of `story`, a `.z8` file with its `.json` beside it."""
+    """Return the map of a `.z8` file, read from the `.json` in the same folder."""
     return read_map(read_object(story.with_suffix(".json")))
 
 
 def read_map(record: Mapping[str, Any]) -> Map:
-    """Return the map of a game. `record` is the content of its `.json`."""
+    """Return the map of a game. `record` is the parsed `.json`."""
     facts = [(fact["name"], [argument["name"] for argument in fact["arguments"]]) for fact in record["world"]]
     infos = {str(key): info for key, info in record["infos"]}
     exits = _exits(facts)
@@ -106,7 +106,7 @@ def _reachable(start: str, exits: Exits) -> list[str]:
 
 
 def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
-    """Return a dict: room -> cell. If possible, all directions are kept."""
+    """Return the position of each room on the map."""
     cells: dict[str, Cell] = {}
     for start in rooms:
         if start in cells:
@@ -125,7 +125,7 @@ def _place_rooms(rooms: Sequence[str], exits: Exits) -> dict[str, Cell]:
 
 
 def _free_cell(room: str, direction: str, cells: dict[str, Cell], exits: Exits) -> Cell:
-    """Return the cell next to `room` in `direction`. If it is not free, move other rooms, which changes `cells`."""
+    """Return the cell next to `room` in `direction`. If the cell is occupied, first move rooms in `cells`."""
     (east, south), (column, row) = STEPS[direction], cells[room]
     beside = (column + east, row + south)
     if beside in cells.values() or beside in _crossed(cells, exits):
@@ -136,7 +136,7 @@ def _free_cell(room: str, direction: str, cells: dict[str, Cell], exits: Exits) 
 
 
 def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]:
-    """Merge adjacent columns (axis 0) or rows (axis 1) if no rooms or passages collide."""
+    """Merge adjacent columns (axis 0) or rows (axis 1) unless rooms or passages would overlap."""
     values = [cell[axis] for cell in cells.values()]
     for position in range(max(values) - 1, min(values) - 1, -1):
         moved = {
@@ -150,7 +150,7 @@ def _compact(cells: dict[str, Cell], exits: Exits, axis: int) -> dict[str, Cell]
 
 
 def _crossed(cells: Mapping[str, Cell], exits: Exits) -> set[Cell]:
-    """Return the cells that passages cross between their two rooms."""
+    """Return all cells that lie between the two rooms of a passage."""
     crossed: set[Cell] = set()
     for room, neighbours in exits.items():
         for neighbour in neighbours.values():
@@ -176,7 +176,7 @@ def _things(holder: str, holders: Mapping[str, str], facts: Sequence[Any], infos
 
 
 def _passages(rooms: Sequence[str], exits: Exits, facts: Sequence[Any], infos: Mapping[str, Any]) -> list[Passage]:
-    """Return each passage once, from the room that comes first in `rooms`."""
+    """Return every passage once. `exits` contains both directions of a passage."""
     doors = {(arguments[0], arguments[2]): arguments[1] for name, arguments in facts if name == "link"}
     states = {arguments[0]: name for name, arguments in facts if name in STATES and len(arguments) == 1}
     passages: dict[frozenset[str], Passage] = {}

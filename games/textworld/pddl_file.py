@@ -1,4 +1,4 @@
-"""Read `.tw-pddl` files: JSON objects with a PDDL domain, a PDDL problem and a grammar of the game's texts."""
+"""Read `.tw-pddl` files, TextWorld's format for games in PDDL."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ MAX_FILE = 16_000_000  # bytes; a game of ALFWorld has less than a megabyte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PddlGame:
-    """The content of a `.tw-pddl` file. Other JSON keys are ignored."""
+    """The content of a `.tw-pddl` file."""
 
     pddl_domain: str
     pddl_problem: str
@@ -23,7 +23,7 @@ class PddlGame:
 
 
 def read(path: Path) -> PddlGame:
-    """Read a `.tw-pddl` file. Raise GameError if it is malformed, or if the planner is not installed."""
+    """Read a game. Raise GameError if the file is malformed or the planner is not installed."""
     game = validated(PddlGame, read_json(path, limit=MAX_FILE, error=GameError), str(path), GameError)
     if find_spec("fast_downward") is None:
         raise GameError(f"{path} needs the package fast-downward-textworld: pip install -e '.[pddl]'")

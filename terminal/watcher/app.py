@@ -21,7 +21,7 @@ from terminal.watcher.row_list import WIDE, RowList
 
 
 class Watcher(App[AgentError]):
-    """The application. `run` returns the error that ended it, or None."""
+    """The application. `run` returns the error that ended the application, or None."""
 
     TITLE = "watch"
     CSS_PATH = "watcher.tcss"
@@ -51,7 +51,7 @@ class Watcher(App[AgentError]):
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys of all screens."""
+    """A screen that lists the keys of all screens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark", "dismiss", "Close"),

@@ -1,4 +1,4 @@
-"""The episodes of the watched runs, and a filter for them."""
+"""The episodes of the watched runs, and their filter."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ BATCH = 1000  # maximum number of rows in a batch
 
 
 class CatalogueItem(NamedTuple):
-    """An episode of a watched run. `run` is an index in `Catalogue.labels`."""
+    """An episode of the watched run with index `run`."""
 
     run: int
     row: EpisodeRow
 
 
 class Batch(NamedTuple):
-    """Episodes of one run that were read together. `accepted` holds those that `episode_filter` accepts."""
+    """New episodes of a run. `accepted` holds the items that match `episode_filter`."""
 
     run: int
     restart: bool  # the run's transcript was replaced
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 class Catalogue:
-    """The episodes of several transcripts. `shown` holds those that `episode_filter` accepts."""
+    """The episodes of several runs. `shown` holds the episodes that match `episode_filter`."""
 
     def __init__(self, paths: Sequence[Path], episode_filter: EpisodeFilter) -> None:
         self.labels = labels(paths)
@@ -44,7 +44,7 @@ class Catalogue:
         self._indices = [TranscriptIndex(path) for path in paths]
 
     def read(self, *, growing: bool) -> Iterator[Batch]:
-        """Yield new episodes. Other threads may call this method, because it changes neither `items` nor `shown`."""
+        """Yield new episodes in batches. A background thread may call this method."""
         for run, index in enumerate(self._indices):
             if restart := index.is_replaced():
                 index = self._indices[run] = TranscriptIndex(index.path)
@@ -74,7 +74,7 @@ class Catalogue:
         self.shown = sorted(items, key=lambda item: (item.run, item.row.iteration, item.row.index))
 
     def partner(self, item: CatalogueItem, run: int) -> CatalogueItem | None:
-        """Return the episode of `run` with the game and seed of `item`, and with the nearest iteration."""
+        """Return the episode of `run` with the same game and seed, and the closest iteration."""
         row = item.row
         candidates = (
             candidate
@@ -89,7 +89,7 @@ class Catalogue:
 
 
 def transcripts(path: Path) -> list[Path]:
-    """Return the transcripts in a folder, or `path` itself if it is not a folder."""
+    """Return the transcripts in the folder `path`. If `path` is not a folder, return [`path`]."""
     if path.is_dir():
         matches = (sorted(path.glob(f"{below}{NAME}")) for below in ("", "*/", "*/*/"))  # `compare`: OUT/runs/RUN
         return next(filter(None, matches), [path / NAME])
@@ -99,7 +99,7 @@ def transcripts(path: Path) -> list[Path]:
 
 
 def choose(paths: Sequence[Path], episode_filter: EpisodeFilter) -> list[EpisodeRow]:
-    """Return the episodes that the filter accepts. An empty filter accepts each transcript's newest iteration."""
+    """Return the episodes that match the filter. An empty filter selects the newest iteration of each run."""
     chosen, problems = list[EpisodeRow](), list[str]()
     for path in paths:
         with console.waiting(f"reading {path}"):
@@ -123,7 +123,7 @@ def choose(paths: Sequence[Path], episode_filter: EpisodeFilter) -> list[Episode
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each transcript, or its path if the name is not unique."""
+    """Return a short name for each path. A duplicate name is replaced by the path."""
     names = [path.absolute().parent.name if path.name == NAME else path.stem for path in paths]
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 

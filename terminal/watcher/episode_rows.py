@@ -1,4 +1,4 @@
-"""The rows of the episode list, and its filter in words."""
+"""Format the rows of the episode list and the filter."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ NARROW_TITLES = {"iteration": "it", "episode": "ep", "level": "lv", "total": "re
 
 
 def titles(width: int, columns: Mapping[str, bool]) -> Text:
-    """Return the title row. `columns` tells which optional columns are shown."""
+    """Return the title row. `columns` maps names of optional columns to whether they are shown."""
     names = {name: name for name in COLUMNS if columns.get(name, True)}
     short = WIDE_TITLES if width >= WIDE else NARROW_TITLES
     names |= {name: title for name, title in short.items() if name in names}
@@ -66,7 +66,7 @@ def _arrange(width: int, texts: Mapping[str, str], game: str, styles: Mapping[st
 
 
 def short_game(game: str, width: int) -> str:
-    """Return a short GAME string, without `textworld:` and the level."""
+    """Shorten a game's name. Leave out `textworld:` and the level."""
     name, _, query = game.removeprefix("textworld:").partition("?")
     settings = [setting for setting in query.split("&") if setting and not setting.startswith("level=")]
     short = f"{name}?{'&'.join(settings)}" if settings else name

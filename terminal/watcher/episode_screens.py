@@ -36,10 +36,7 @@ def open_episode(app: App[Any], catalogue: Catalogue, position: int) -> None:
 
 
 def open_comparison(app: App[Any], catalogue: Catalogue, item: CatalogueItem, after_run: int | None = None) -> None:
-    """Show an episode beside an episode of another run with the same game and seed.
-
-    The search for the other run starts after the run `after_run`, and wraps around.
-    """
+    """Show `item` beside an episode of the next run that played `item`'s game and seed."""
     runs, start = len(catalogue.labels), item.run if after_run is None else after_run
     other_runs = [run % runs for run in range(start + 1, start + 1 + runs) if run % runs != item.run]
     partner = next((match for run in other_runs if (match := catalogue.partner(item, run))), None)
@@ -109,7 +106,7 @@ class EpisodeScreen(Screen[None]):
         self.query_one(RowList).cursor += turns
 
     def action_episode(self, episodes: int) -> None:
-        """Show the next episode of the list (1) or the previous one (-1)."""
+        """Show the next (`episodes` = 1) or previous (-1) episode of the list."""
         shown = self.catalogue.shown
         index = shown.index(self.item) if self.item in shown else self.position
         if 0 <= (position := index + episodes) < len(shown):
@@ -120,7 +117,7 @@ class EpisodeScreen(Screen[None]):
 
 
 class Plots(Widget):
-    """The plots of an episode, with the turn `turn` highlighted."""
+    """The plots of an episode. The current turn is highlighted."""
 
     turn = reactive(0)
 
@@ -133,7 +130,7 @@ class Plots(Widget):
 
 
 class ComparisonScreen(Screen[None]):
-    """Two episodes side by side, with a list of their turns."""
+    """Two episodes side by side, and a list of turns."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "turn(1)", "Turn", key_display="→", tooltip="Next turn"),
@@ -200,7 +197,7 @@ class ComparisonScreen(Screen[None]):
 
 
 def heading(entry: Entry, *, run: str, short: bool = False) -> Text:
-    """Return the title of an episode. If `short` is true, the title has two lines."""
+    """Return the title of an episode, in two lines if `short` is true."""
     episode = entry.episode
     position_text = f"  {entry.location.replace(', ', '  ')}" + ("\n" if short else "  ")
     result = Text(display.summary(episode), f"bold {display.result_style(episode)}")
@@ -213,7 +210,7 @@ def heading(entry: Entry, *, run: str, short: bool = False) -> Text:
 
 
 class TurnView(Vertical):
-    """A turn: the game's text, and below it the agent's choice and its outcome."""
+    """A turn: the game's text above the agent's choice and the outcome."""
 
     DEFAULT_CSS = """
     TurnView > .text { height: auto; max-height: 50%; }

@@ -24,7 +24,7 @@ POLL_SECONDS = 1.0
 
 
 class ListScreen(Screen[None]):
-    """The list of episodes that the filter accepts. A cursor on the last row follows new episodes."""
+    """The list of episodes that match the filter. A cursor on the last row moves to new episodes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", key_display="⏎", tooltip="Open the episode"),
@@ -93,14 +93,13 @@ class ListScreen(Screen[None]):
             self._call_in_app(self.app.exit, error)
 
     def _call_in_app(self, function: Any, *arguments: Any) -> None:
-        """Call a function in the application's thread, unless the application has ended."""
         if not self._stop_reading.is_set() and self.app.is_running:
             self.app.call_from_thread(function, *arguments)
 
     def _show_filtered(
         self, episode_filter: EpisodeFilter, items: list[CatalogueItem], count: int, accepted: list[CatalogueItem]
     ) -> None:
-        """Show the episodes that the filter accepts. `accepted` holds those among the first `count` items."""
+        """Show the items that match the filter. `accepted` holds the matches among the first `count` items."""
         catalogue = self.catalogue
         if catalogue.episode_filter is not episode_filter:
             return
@@ -184,7 +183,7 @@ class ListScreen(Screen[None]):
         self._change_filter(**{name: not getattr(self.catalogue.episode_filter, name), other: False})
 
     def action_same(self, name: str) -> None:
-        """Filter by the current episode's `exact_game`, `level` or `iteration`, or remove the filter of this name."""
+        """Toggle a filter for episodes that share the property `name` (such as level) with the current episode."""
         if getattr(self.catalogue.episode_filter, name) is not None:
             self._change_filter(**{name: None})
         elif item := self._current():

@@ -1,4 +1,4 @@
-"""Recorded episodes as one HTML or Markdown file. Their texts are not trusted."""
+"""Write recorded episodes to an HTML or Markdown file. Texts are escaped."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 def write_page(path: Path, entries: Iterable[tuple[str, Entry]]) -> None:
-    """Write recorded episodes, each with its run's name, to an .html or .md file."""
+    """Write pairs (run name, episode) to an .html or .md file."""
     from games.files import atomic_write, exclusive
 
     episodes = [_episode(run, entry) for run, entry in entries]
@@ -68,7 +68,7 @@ def _table(turn: dict[str, Any]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape Markdown within a line. Characters that are special only at the start of a line are kept."""
+    """Escape characters that are special within a line of Markdown."""
     return re.sub(r"([\\`*_~\[\]<>&|$@!])", r"\\\1", text)
 
 
@@ -135,7 +135,7 @@ def _signed(value: float | None) -> str:
 
 
 def _plots(episode: Episode) -> list[dict[str, str]]:
-    """Return SVG paths of v, q and reward in a square of 100 x 100."""
+    """Return SVG paths of v, q and reward, scaled to 100 x 100."""
     plots = []
     for name, values in series(episode).values.items():
         if not (points := [(index, value) for index, value in enumerate(values) if value is not None]):

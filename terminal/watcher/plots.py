@@ -21,7 +21,7 @@ CURRENT_COLOUR = "yellow"  # colour of the bars of the current turn
 
 
 class Series(NamedTuple):
-    """The points of an episode's plots. A point is a turn, or a token of a written text."""
+    """The plotted values of an episode: one per turn or, for written texts, one per token."""
 
     turns: list[int]
     values: dict[str, list[float | None]]
@@ -59,7 +59,7 @@ def _plot(name: str, values: Sequence[float | None], current: Sequence[int], wid
 
 
 def bars(values: Sequence[float | None], current: Sequence[int], width: int, colour: str) -> list[Text]:
-    """Return the lines of a bar chart. The bars that contain an index in `current` are highlighted."""
+    """Return the lines of a bar chart. Bars that contain an index in `current` are highlighted."""
     step = max(1, math.ceil(len(values) / width))
     bins = [range(start, min(start + step, len(values))) for start in range(0, len(values), step)]
     # each bar shows the value farthest from 0 in its bin
@@ -87,7 +87,7 @@ def bars(values: Sequence[float | None], current: Sequence[int], width: int, col
 
 
 def _cell(height: float, row: int) -> tuple[str, str]:
-    """Return (block character, style) of one row of a bar. Row 0 is right above the zero line."""
+    """Return the character and style of a bar in one row. Row 0 is just above the zero line."""
     if row >= 0:
         eighths = max(min(round(8 * (height - row)), 8), 1 if row == 0 else 0)
         return BLOCKS[eighths], "" if height else "dim"

@@ -17,7 +17,7 @@ WIDE = 90  # columns from which a terminal counts as wide
 
 
 class RowList(ScrollView, can_focus=True):
-    """A list of one-line rows with a cursor. `draw(index, width)` draws a row."""
+    """A list with a cursor and one-line rows. `draw(index, width)` returns row `index`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -44,7 +44,7 @@ class RowList(ScrollView, can_focus=True):
             self.rows = rows
 
     class Chosen(Moved):
-        """The user clicked the row that the cursor was already on."""
+        """The user clicked the row under the cursor."""
 
     def __init__(self, draw: Callable[[int, int], Text], *, id: str) -> None:  # noqa: A002  # textual's name
         super().__init__(id=id)

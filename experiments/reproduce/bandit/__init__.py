@@ -1,4 +1,4 @@
-"""Part `bandit`: reproduce the claims of Turner and Einhorn's post about tabular learners."""
+"""Reproduce the claims of Turner and Einhorn (2023) about tabular learners."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from experiments.reproduce.statistics import BAND
 def run(
     *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
 ) -> Outcome:
-    """Run the part in one process. A full run takes about 90 s."""
+    """Measure the claims about tabular learners. A full run takes about 90 s."""
     rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
     steps, seeds = (10_000, 20) if quick else (1_000_000, 100)
     curves = simulate(

@@ -1,4 +1,4 @@
-"""Check the post's appendix "random notes", which is about tabular ACTDE."""
+"""Check the claims about ACTDE in the post's appendix."""
 
 import math
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ Bandits = list[tuple[Row, Row]]  # the rewards and the initial logits of each ba
 def converged_learner(
     rewards: Row, initial_logits: Row | None = None, *, alpha: float = 1.0, q_value: float = 0.0
 ) -> Tabular:
-    """Train ACTDE on a bandit until q has converged, and return the learner."""
+    """Train ACTDE on a bandit until q converges. Return the learner."""
     return train_in_turn(
         TabularACTDE, rewards, 2 if alpha == 1 else ROUNDS, initial_logits, alpha=alpha, q_value=q_value
     )
@@ -59,12 +59,12 @@ def distance(first: Mapping[Any, float], second: Mapping[Any, float]) -> float:
 
 
 def gained_logits(alpha: float) -> Row:
-    """Return the logits that ACTDE gains until q has converged. `alpha` is the step size of q."""
+    """Return the total increase of each logit until q converges. `alpha` is q's step size."""
     return converged_learner(REWARDS, alpha=alpha).logits[STATE]
 
 
 def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement]:
-    """Measure how the final policy changes if a constant is added to all rewards or to the initial q."""
+    """Test whether the final policy changes if a constant is added to all rewards or initial q-values."""
     reward_distances, q_distances, logit_errors = [], [], []
     for rewards, initial_logits in bandits:
         constant, alpha = float(rng.normal(0, 5)), float(rng.choice([1.0, 0.3]))
@@ -85,20 +85,20 @@ def invariances(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measure
 
 
 def simulate_shifts(rng: np.random.Generator, *, quick: bool) -> dict[str, Curves]:
-    """Simulate ACTDE once for each constant in `SHIFTS`, which is added to both rewards."""
+    """Return ACTDE's curves, keyed by the number added to both rewards."""
     learners = [Learner(name=f"{shift:g}", rule="actde", rewards=(1 + shift, 0.5 + shift)) for shift in SHIFTS]
     steps, seeds = (500, 20) if quick else (5000, 200)
     return simulate(learners, steps=steps, seeds=seeds, rng=rng, record_steps=range(1, steps + 1))
 
 
 def lowest_entropy(curves: Curves) -> Array:
-    """Return the lowest entropy [S] of each seed's policy over the steps, in nats."""
+    """Return each seed's lowest policy entropy during training, in nats."""
     policy = expit(curves.gap)
     return np.asarray((entr(policy) + entr(1 - policy)).min(axis=0))
 
 
 def exploration(shift_curves: dict[str, Curves]) -> dict[str, Measurement]:
-    """Measure how exploration changes if -3 or 3 is added to both rewards (note 2.1 of the appendix)."""
+    """Compare exploration after adding -3, 0 or 3 to all rewards (appendix, note 2.1)."""
     three = [shift_curves[name] for name in ("-3", "0", "3")]
     steps_lower, steps_plain, steps_higher = (over_seeds(curves.converged_at) for curves in three)
     entropy_lower, entropy_plain, entropy_higher = (over_seeds(lowest_entropy(curves)) for curves in three)
@@ -125,21 +125,18 @@ def factors(bandits: Bandits, rng: np.random.Generator) -> dict[str, Measurement
 
 
 def power_distances(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[float]]:
-    """Multiply all rewards by c. Return the distances of the final policy from three predictions.
-
-    pi_0 is the initial policy, and pi_1 is the final policy for c = 1. Up to normalization, the predictions are:
-
-    * "factor": pi_1^c, for a uniform pi_0
-    * "factor-any": pi_1^c, for a random pi_0
-    * "factor-tilt": pi_0 (pi_1 / pi_0)^c, for a random pi_0
-    """
+    """Predict final policies after scaling the rewards. Return prediction name -> one error per bandit."""
     distances: dict[str, list[float]] = {"factor": [], "factor-any": [], "factor-tilt": []}
     for rewards, initial_logits in bandits:
+        # pi_0 is the initial policy, and pi_1 and pi_c are the final policies for the factors 1 and c
         c = float(rng.uniform(0.2, 4))
+        # predicted: pi_1^c for a uniform pi_0
         distances["factor"].append(distance(final_policy(rewards, c), normalized_power(final_policy(rewards, 1), c)))
         pi_0, pi_1 = TabularACTDE({STATE: initial_logits}).policy(STATE), final_policy(rewards, 1, initial_logits)
         pi_c = final_policy(rewards, c, initial_logits)
+        # predicted: pi_1^c for a random pi_0
         distances["factor-any"].append(distance(pi_c, normalized_power(pi_1, c)))
+        # predicted: pi_0 (pi_1 / pi_0)^c for a random pi_0
         tilt = normalized_power({arm: pi_1[arm] / pi_0[arm] for arm in pi_1}, c)
         distances["factor-tilt"].append(
             distance(pi_c, normalized_power({arm: pi_0[arm] * tilt[arm] for arm in pi_1}, 1))
@@ -153,12 +150,12 @@ def normalized_power(policy: Row, c: float) -> Row:
 
 
 def final_policy(rewards: Row, c: float, initial_logits: Row | None = None) -> Row:
-    """Return ACTDE's final policy if all rewards are multiplied by c."""
+    """Return ACTDE's final policy for rewards multiplied by c."""
     return converged_learner({arm: c * reward for arm, reward in rewards.items()}, initial_logits).policy(STATE)
 
 
 def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Return whether multiplying all rewards lowers the final policy's entropy, for each bandit."""
+    """Return claim -> one bool per bandit: whether scaled rewards lower the final policy's entropy."""
     falls: dict[str, list[bool]] = {"extremize-above": [], "extremize-below": []}
     for rewards, _ in bandits:
         c, unscaled = float(rng.uniform(1.1, 4)), entropy(list(final_policy(rewards, 1).values()))
@@ -168,7 +165,7 @@ def entropy_falls(bandits: Bandits, rng: np.random.Generator) -> dict[str, list[
 
 
 def softmax_distances(bandits: Bandits, rng: np.random.Generator) -> list[float]:
-    """Multiply all rewards by 1 / tau. Return the distances of the final policy from softmax(rewards / tau)."""
+    """Train ACTDE on rewards / tau. Return one distance per bandit: final policy to softmax(rewards / tau)."""
     distances = []
     for rewards, _ in bandits:
         tau = 1 / float(rng.uniform(0.2, 4))

@@ -1,11 +1,11 @@
 """Test the post's claim that consistent Q-functions have zero updates.
 
-v and q are consistent if they are the exact values of the policy. In a deterministic MDP, the claim holds for the first
-step. Later, v(s) drifts away from the policy's mean of q(s, .), because v learns from sampled actions.
+Consistent v and q are the exact values of the policy. Let v stay equal to the policy's mean of q. Then small errors of
+q grow if M (F - I) has an eigenvalue with a positive real part:
 
-Even if v(s) is kept at this mean, consistent tables may be unstable. To first order, a disturbance dq of q changes at a
-rate proportional to M (F - I) dq. F is the Jacobian of q's targets with respect to q, and M is the diagonal matrix of
-visit frequencies. Disturbances grow if M (F - I) has an eigenvalue with a positive real part.
+* F: the Jacobian of q's targets with respect to q
+* M: the diagonal matrix of the visit frequencies
+* I: the identity matrix
 """
 
 from dataclasses import replace
@@ -19,9 +19,13 @@ from experiments.reproduce.statistics import ROUNDING, all_zero, judge, over_see
 
 NUDGE, FAR = 1e-3, 0.05  # standard deviation of a disturbance of q, and an error that is too large for it alone
 
+# In a deterministic MDP, the first step from consistent tables has no error. Later, v(s) drifts away from the policy's
+# mean of q(s, .), because v learns from sampled actions.
+# If v(s) is kept at this mean, a disturbance dq of q changes, to first order, at a rate proportional to M (F - I) dq.
+
 
 class ExpectedACTDE(TabularACTDE):
-    """An ACTDE learner that sets v(s) to the policy's mean of q(s, .) after each step."""
+    """ACTDE that, after a step in state s, sets v(s) = sum over a of pi(a | s) q(s, a)."""
 
     def learn(self, step: Transition) -> float:
         error = super().learn(step)
@@ -31,7 +35,7 @@ class ExpectedACTDE(TabularACTDE):
 
 
 def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
-    """Measure the TD errors of learners whose initial v and q are consistent."""
+    """Measure TD errors of learners with consistent initial v and q."""
     mdps, steps = (6, 300) if quick else (100, 5000)
     largest_first, noisy_errors, later_errors, divergences = [], [], [], []
     for _ in range(mdps):
@@ -52,13 +56,13 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def later_error(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> float:
-    """Return the root mean square TD error of ACTDE in the second half of the steps."""
+    """Train ACTDE for `steps` steps. Return the later half's root mean square TD error."""
     errors = advance(learn_on_policy(make_consistent(TabularACTDE(logits, alpha=0.1, b=0.1), mdp), mdp, rng), steps)
     return float(np.sqrt(np.mean(errors[steps // 2 :] ** 2)))
 
 
 def diverges(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> bool:
-    """Return whether a TD error of `ExpectedACTDE` exceeds `FAR` after small random disturbances of q."""
+    """Return whether small random errors of the initial q make `ExpectedACTDE` diverge."""
     learner = make_consistent(ExpectedACTDE(logits, alpha=0.1, b=0.1), mdp)
     for row in learner.q_values.values():
         for action in row:
@@ -67,7 +71,7 @@ def diverges(mdp: MDP, logits: Table, steps: int, rng: np.random.Generator) -> b
 
 
 def first_errors(mdp: MDP, logits: Table, rng: np.random.Generator) -> list[float]:
-    """Return the TD error of the first step, for each state and action."""
+    """Return a new learner's first TD error for each (state, action)."""
     return [
         make_consistent(TabularACTDE(logits), mdp).learn(mdp.step(state, action, rng))
         for state, action in np.ndindex(mdp.rewards.shape)
@@ -75,13 +79,11 @@ def first_errors(mdp: MDP, logits: Table, rng: np.random.Generator) -> list[floa
 
 
 def make_consistent(learner: Tabular, mdp: MDP) -> Tabular:
-    """Set v and q to the exact values of the learner's policy, and return the learner.
-
-    v solves v = r_pi + discount P_pi v. Then q(s, a) = r(s, a) + discount v(next state).
-    """
+    """Set v and q to the exact values of the learner's policy. Return the learner."""
     policy = np.array([list(learner.policy(state).values()) for state in learner.logits])
     identity = np.eye(len(policy))
     transitions = (policy[..., None] * identity[mdp.next_states]).sum(axis=1)
+    # v = r_pi + discount P_pi v, then q(s, a) = r(s, a) + discount v(next state)
     values = np.linalg.solve(identity - mdp.discount * transitions, (policy * mdp.rewards).sum(axis=1))
     q_values = mdp.rewards + mdp.discount * values[mdp.next_states]
     learner.values.update(enumerate(values.tolist()))

@@ -1,8 +1,4 @@
-"""Test the post's claim that PPO penalizes exploration.
-
-The post's Chuck-E-Cheese example becomes a game of two turns. In the first turn, "wedding" gives reward 1 and ends the
-game. In the second turn, after "party", "." gives 0.5, and the improbable "at Chuck-E-Cheese" gives 2.
-"""
+"""Test the post's claim that PPO penalizes exploration."""
 
 import math
 import random
@@ -15,6 +11,8 @@ from experiments.reproduce.finding import Measurement
 from experiments.reproduce.statistics import Array, judge, over_seeds
 
 RARE = 0.01  # initial probability of " at Chuck-E-Cheese" after " party"; the post gives none
+# The post's example as a game of two turns. "wedding" gives reward 1 and ends the game. After "party", "." gives 0.5,
+# and "at Chuck-E-Cheese" gives 2. This code ends when a learner samples it, so the 2 is never given.
 START: dict[Any, dict[Any, float]] = {
     "We had a": {"wedding": 0.0, "party": 0.0},
     "We had a party": {".": math.log(1 - RARE), "at Chuck-E-Cheese": math.log(RARE)},
@@ -35,7 +33,7 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def punished_share(learner_type: type[Tabular], rewards: Array) -> float:
-    """Return the share of N bandits in which the worse arm's first TD error is negative. `rewards` is [N, 2]."""
+    """Pull the better arm, then the worse. Return the share of negative second TD errors. `rewards`: [bandits, 2]."""
     errors = []
     for worse, better in np.sort(rewards).tolist():
         learner = learner_type({0: {"better": 0.0, "worse": 0.0}})
@@ -45,7 +43,7 @@ def punished_share(learner_type: type[Tabular], rewards: Array) -> float:
 
 
 def measure_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measurement:
-    """Measure the share of seeds in which PPO ever samples "at Chuck-E-Cheese"."""
+    """Measure the share of seeds in which PPO samples the rare action."""
     learner_seeds = [int(seed) for seed in rng.integers(2**32, size=seeds)]
     ppo, actde = (
         np.array([finds_rare(learner_type, seed, episodes) for seed in learner_seeds])
@@ -58,7 +56,7 @@ def measure_rare(rng: np.random.Generator, seeds: int, episodes: int) -> Measure
 
 
 def finds_rare(learner_type: type[Tabular], seed: int, episodes: int) -> bool:
-    """Return whether a learner samples "at Chuck-E-Cheese" within `episodes` episodes."""
+    """Return whether a learner samples the rare action within `episodes` episodes."""
     learner, rng = learner_type(START), random.Random(seed)
     for _ in range(episodes):
         if learner.sample("We had a", rng) == "wedding":

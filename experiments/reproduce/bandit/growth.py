@@ -1,19 +1,13 @@
-"""Measure how the logits grow when learners sample their own actions.
+"""Measure how the logits of on-policy learners grow.
 
-The bandit has two arms with rewards r1 > r2, and D = r1 - r2. The gap g is the logit of the better arm minus that of
-the worse arm, so x = pi(worse) is about e^-g. PPO adds b times its error to the logit of the pulled arm, and alpha
-times its error to v. These estimates at step n replace random quantities by their means:
+The bandit has two arms whose rewards differ by D. The gap g is the better arm's logit minus the worse arm's logit.
+PPO has the step sizes alpha for v and b for the logits. Predicted growth of g, where n counts the steps:
 
-* **alpha fixed.** v is about r1. A pull of the worse arm raises g by b D. It also lowers v by alpha D. The errors of
-  the next pulls of the better arm sum to D and raise g by another b D. Hence dg/dn = 2 b D e^-g, and g grows like ln n.
-* **alpha = 1/n, b fixed.** v = r1 - M/n, where M is D times the number of pulls of the worse arm. Each pull of the
-  better arm has the error M/n, so g grows like b M ln n. The worse arm is pulled until b M exceeds 1.
-* **alpha = 1/n^2, b fixed.** v stops below r1, so g grows linearly.
-* **alpha = b = 1/n.** Let T be the sum of b, about ln n. If v is the policy's mean reward, dg/dT = 2 D x (1 - x), and g
-  grows like ln ln n. In practice, v lags, and g grows faster.
-* **alpha = b = 1/n^2.** The sum of b is finite, so g is bounded.
-
-For ACTDE with a constant b / alpha, g = (b / alpha) (q(better) - q(worse)) at every step.
+* alpha and b fixed: g grows like ln n.
+* alpha = 1/n, b fixed: g grows like b M ln n. M is D times the number of pulls of the worse arm.
+* alpha = 1/n^2, b fixed: g grows linearly.
+* alpha = b = 1/n: g grows like ln ln n or faster.
+* alpha = b = 1/n^2: g is bounded.
 """
 
 from pathlib import Path
@@ -26,6 +20,16 @@ from experiments.reproduce.bandit.vectorized import Curves, Learner
 from experiments.reproduce.finding import ADVANTAGE, FOOTNOTE_2, Measurement, Section
 from experiments.reproduce.statistics import Array, above_zero, judge, over_seeds, slopes
 
+# Derivation. Let x = pi(worse), about e^-g. Random quantities are replaced by their means.
+# alpha and b fixed: v is about the better reward. A pull of the worse arm raises g by b D, and lowers v by alpha D. The
+# errors of the next pulls of the better arm sum to D and raise g by another b D. Hence dg/dn = 2 b D e^-g.
+# alpha = 1/n: v is the better reward minus M/n. Each pull of the better arm has the error M/n, so g grows like
+# b M ln n. The worse arm is pulled until b M exceeds 1.
+# alpha = 1/n^2: v stops below the better reward, so each pull of the better arm has an error above 0.
+# alpha = b = 1/n: Let T be the sum of b, about ln n. If v is the policy's mean reward, dg/dT = 2 D x (1 - x), and g
+# grows like ln T. In practice v lags, and g grows faster.
+# alpha = b = 1/n^2: The sum of b is finite.
+# For ACTDE with a constant b / alpha, g = (b / alpha) (q(better) - q(worse)) at every step.
 LEARNERS = (  # on the bandit with the arms wedding (reward 1) and party (reward 0.5)
     Learner(name="ppo", rule="ppo"),
     Learner(name="ppo, alpha 0.1", rule="ppo", alpha=0.1),
@@ -85,23 +89,23 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 
 def late_slope(curves: Curves) -> Array:
-    """Return each seed's slope of the gap against ln(step), without the first 1% of the steps."""
+    """Return each seed's slope of the gap against ln(step)."""
     return slopes(np.log(curves.after(0.01, curves.steps)), curves.after(0.01, curves.gap))
 
 
 def exp_slope(curves: Curves) -> Array:
-    """Return each seed's slope of e^gap against the sum of 1/n over the steps n."""
+    """Return each seed's slope of exp(gap) against 1 + 1/2 + ... + 1/step."""
     sums = np.cumsum(1 / np.arange(1, curves.steps[-1] + 1))[curves.steps - 1]
     return slopes(curves.after(0.01, sums), np.exp(curves.after(0.01, curves.gap)))
 
 
 def late_power(curves: Curves) -> Array:
-    """Fit gap ~ step^p, and return the exponent p for each seed."""
+    """Fit gap ~ step^p. Return each seed's exponent p."""
     return slopes(np.log(curves.after(0.01, curves.steps)), np.log(np.maximum(curves.after(0.01, curves.gap), 1e-9)))
 
 
 def notes(curves: dict[str, Curves]) -> dict[Section, list[str]]:
-    """Return paragraphs that compare this module's estimates with the measurements."""
+    """Return paragraphs that compare the predicted and the measured growth."""
     slope = {name: over_seeds(late_slope(curves[name]))["ours"] for name in ("ppo", "ppo, alpha 0.1", "ppo, v 1/n")}
     pulls = over_seeds(curves["ppo, v 1/n"].pulls[-1])["ours"]
     both_curves = curves["ppo, both 1/n"]

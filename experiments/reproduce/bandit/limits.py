@@ -1,4 +1,4 @@
-"""Measure where on-policy learning converges in the post's examples, and how fast."""
+"""Measure where, and how fast, on-policy learning converges in the post's examples."""
 
 import math
 
@@ -29,7 +29,7 @@ def measure(curves: dict[str, Curves], *, quick: bool) -> dict[str, Measurement]
 
 
 def after_fast(curves: Curves, values: Array) -> Array:
-    """Return the change [S] of `values` [T, S] from step `FAST` to the last step."""
+    """Return each seed's change of `values` [steps, seeds] after step number `FAST`."""
     return np.asarray(values[-1] - values[curves.steps >= FAST][0])
 
 

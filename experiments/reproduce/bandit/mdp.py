@@ -18,7 +18,7 @@ SIZES = ((3, 2), (2, 3), (4, 3))  # numbers of states and actions of random MDPs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDP:
-    """An MDP of S states and A actions, without terminal states."""
+    """An MDP with S states and A actions. No state is terminal."""
 
     rewards: Array  # [S, A], without noise
     next_states: NDArray[np.int64]  # [S, A]
@@ -39,7 +39,7 @@ def random_mdp(rng: np.random.Generator, discount: float, noise: float = 0.0) ->
 
 
 def dilemma() -> MDP:
-    """Return the prisoner's dilemma as an MDP. Its state is the agent's own last action."""
+    """Return the prisoner's dilemma as an MDP whose state is the agent's last action."""
     # rows are past actions, and columns are present actions
     return MDP(rewards=np.array(PAYOFFS["post"]).T, next_states=np.tile(np.arange(2), (2, 1)), discount=0.5)
 
@@ -51,7 +51,7 @@ def initial_logits(mdp: MDP, rng: np.random.Generator | None = None) -> Table:
 
 
 def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Iterator[float]:
-    """Train a learner on actions from its own policy, starting in state 0. Yield the TD errors."""
+    """Train a learner on-policy. Yield the TD error of each step."""
     state, action_rng = 0, random.Random(int(rng.integers(2**32)))
     while True:
         action: Any = learner.sample(state, action_rng)
@@ -60,5 +60,5 @@ def learn_on_policy(learner: Tabular, mdp: MDP, rng: np.random.Generator) -> Ite
 
 
 def advance(errors: Iterator[float], steps: int) -> Array:
-    """Train for `steps` further steps, and return their TD errors. `errors` is from `learn_on_policy`."""
+    """Train for `steps` steps by iterating over `errors`. Return the TD errors."""
     return np.fromiter(islice(errors, steps), dtype=np.float64, count=steps)

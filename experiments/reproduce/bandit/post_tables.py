@@ -1,7 +1,4 @@
-"""Recompute the post's two tables, and the policies at convergence.
-
-No action is sampled. The learners replay the post's history, or take all actions of a bandit in turn.
-"""
+"""Recompute the post's two tables, and the policies at convergence."""
 
 import math
 from typing import Any, TypeAlias
@@ -34,20 +31,20 @@ def train_in_turn(
     initial_logits: Row | None = None,
     **settings: float,
 ) -> Tabular:
-    """Train a learner on a bandit. In each round, the learner takes every action once."""
+    """Train a learner on a bandit. Each round takes every action once."""
     learner = learner_type({STATE: initial_logits or dict.fromkeys(rewards, 0.0)}, **settings)
     replay(learner, bandit_steps(STATE, rewards, list(rewards) * rounds))
     return learner
 
 
 def replay_history(learner_type: type[Tabular], steps: int = len(HISTORY), **settings: float) -> list[StepRow]:
-    """Return the rows of the post's table for the first `steps` steps of its history."""
+    """Train a learner on the post's actions. Return one row per step."""
     learner = learner_type({STATE: dict.fromkeys(REWARDS, 0.0)}, **settings)
     return replay(learner, bandit_steps(STATE, REWARDS, HISTORY[:steps]))
 
 
 def gap(learner: Tabular) -> float:
-    """Return the logit of the first action minus that of the second, in nats."""
+    """Return the first action's logit minus the second action's logit, in nats."""
     first, second = learner.logits[STATE].values()
     return first - second
 
@@ -103,7 +100,7 @@ def wireheading() -> dict[str, Measurement]:
 
 
 def ppo_rates() -> dict[str, Measurement]:
-    """Measure the rate at which PPO's two logits move apart, in nats per round of both actions."""
+    """Measure how fast PPO's two logits move apart, in nats per round."""
     measurements = {}
     for name, rewards, initial_logits in (
         ("cookies-ppo", {"cookies": 11.0, "pizza": 10.0}, None),

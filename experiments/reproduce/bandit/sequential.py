@@ -1,7 +1,4 @@
-"""Check whether tabular ACTDE's logits stay bounded in finite MDPs (footnote 3 of the post).
-
-`actde/tabular.py` proves that they do if the discount is below 1.
-"""
+"""Check whether tabular ACTDE's logits stay bounded in finite MDPs (the post's footnote 3)."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -36,7 +33,7 @@ def measure(rng: np.random.Generator, *, quick: bool) -> dict[str, Measurement]:
 
 
 def invariant(rng: np.random.Generator, mdps: int, steps: int) -> dict[str, Measurement]:
-    """Check the equation and the bound of `TabularACTDE`'s docstring in `mdps` random MDPs."""
+    """Check whether ACTDE's logits gain (b / alpha) q, and stay bounded, in random MDPs."""
     deviations, bound_shares = [], []
     for index in range(mdps):
         mdp = random_mdp(rng, discount=float(rng.choice([0.5, 0.9])), noise=float(index % 2))
@@ -54,7 +51,7 @@ def invariant(rng: np.random.Generator, mdps: int, steps: int) -> dict[str, Meas
 
 
 def growth(learner_type: type[Tabular], mdp: MDP, rng: np.random.Generator, *, first: int, last: int) -> Array:
-    """Return how far the two logits of each state move apart from step `first` to step `last`."""
+    """Return each state's growth of |logit 0 - logit 1| from step `first` to `last`."""
     _, logits = record_tables(make_learner(learner_type, mdp), mdp, (first, last), rng)
     first_gap, last_gap = np.abs(logits[..., 0] - logits[..., 1])
     return np.asarray(last_gap - first_gap)
@@ -65,7 +62,7 @@ def make_learner(learner_type: type[Tabular], mdp: MDP) -> Tabular:
 
 
 def undiscounted(rng: np.random.Generator, runs: int, steps: int) -> Measurement:
-    """Measure the rate at which ACTDE's logits move apart with discount 1, in nats per step."""
+    """With discount 1, measure how many nats per step ACTDE's logits move apart."""
     mdp = MDP(rewards=np.array([[1.0, 0.5]]), next_states=np.zeros((1, 2), dtype=np.int64), discount=1.0)
     half = steps // 2
     rates = [float(growth(TabularACTDE, mdp, rng, first=half, last=2 * half)[0]) / half for _ in range(runs)]
@@ -116,7 +113,7 @@ def draw_figure(rng: np.random.Generator, path: Path, *, quick: bool) -> None:
 def record_tables(
     learner: Tabular, mdp: MDP, record_steps: Iterable[int], rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Train a learner. Return its q-values and its logits, each [T, S, A], at the T steps `record_steps`."""
+    """Train a learner. Return q-values and logits at `record_steps`, each [steps, states, actions]."""
     errors, rows = learn_on_policy(learner, mdp, rng), []
     for previous, step in pairwise([0, *record_steps]):
         advance(errors, step - previous)

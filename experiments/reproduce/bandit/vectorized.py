@@ -1,8 +1,4 @@
-"""Simulate many tabular learners on two-armed bandits at once.
-
-The update rules are those of `actde.tabular`. They are applied to arrays [L, S] of L learners with S seeds each. All
-learners use the same random numbers for the same seed.
-"""
+"""Simulate many tabular learners on two-armed bandits at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,44 +18,41 @@ TINY = 1e-12  # smaller TD errors count as rounding errors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """The settings of one learner on one bandit.
-
-    At step n, the step sizes are alpha / n^alpha_power for v and q, and b / n^b_power for the logits.
-    """
+    """The settings of one learner on one bandit."""
 
     name: str
     rule: Literal["ppo", "actde", "none"]  # the baseline of the error is v, q(a) or 0
     rewards: tuple[float, float] = (1.0, 0.5)
     gap: float = 0.0  # the initial logit of the first arm minus that of the second, in nats
     alpha: float = 1.0
-    alpha_power: float = 0.0
+    alpha_power: float = 0.0  # at step n, the step size of v and q is alpha / n^alpha_power
     b: float = 1.0
-    b_power: float = 0.0
+    b_power: float = 0.0  # at step n, the step size of the logits is b / n^b_power
     gradient: bool = False  # if false, an error moves only the logit of the pulled arm
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The curves [T, S] of one learner with S seeds, recorded at T steps."""
+    """The training curves [steps, seeds] of one learner."""
 
-    steps: NDArray[np.int64]  # [T]
+    steps: NDArray[np.int64]  # [steps]
     gap: Array  # the logit of the first arm minus that of the second, in nats
     movement: Array  # the sum of |b error| so far
     negative_errors: Array  # the number of negative errors so far
     pulls: Array  # of the second arm so far
-    converged_at: Array  # the last step with a nonzero error [S]
+    converged_at: Array  # the last step with a nonzero error [seeds]
 
     def after(self, fraction: float, values: NDArray[Any]) -> Array:
-        """Return `values` [T, ...] without the steps before `fraction` times the last step."""
+        """Return `values` [steps, ...] without the first `fraction` of the steps."""
         return np.asarray(values[self.steps >= fraction * self.steps[-1] * (1 - TINY)])
 
     def last_decade(self, values: Array) -> Array:
-        """Return the change [S] of `values` [T, S] over the last 90% of the steps."""
+        """Return each seed's change of `values` [steps, seeds] in the last 90% of steps."""
         return np.asarray(values[-1] - self.after(0.1, values)[0])
 
 
 class Tables:
-    """The logits, v and q of L learners with S seeds each, as arrays [L, S]."""
+    """The logits, v and q of many learners, as arrays [learners, seeds]."""
 
     def __init__(self, learners: Sequence[Learner], seeds: int) -> None:
         settings = attrgetter("alpha", "alpha_power", "b", "b_power", "gradient", "gap")
@@ -76,7 +69,8 @@ class Tables:
         self.movement, self.negative_errors, self.pulls, self.converged_at = records
 
     def step(self, n: int, uniform: Array) -> None:
-        """Do step n. `uniform` [S] holds a random number for each seed, which all learners use."""
+        """Train all learners on step `n`. All share the random numbers `uniform` [seeds]."""
+        # the update rules of `actde.tabular`
         alpha, b = self.alpha / n**self.alpha_power, self.b / n**self.b_power
         p_first = expit(self.gap)
         pulled_first = uniform < p_first
@@ -95,7 +89,7 @@ class Tables:
 
 
 def log_spaced(steps: int) -> list[int]:
-    """Return about 20 integers per decade from 1 to `steps`."""
+    """Return log-spaced integers from 1 to `steps`, about 20 per decade."""
     return sorted(set(map(round, np.geomspace(1, steps, round(np.log10(steps) * 20) + 1))))
 
 
@@ -108,7 +102,7 @@ def simulate(
     record_steps: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curves]:
-    """Simulate all learners. Return their curves by name, recorded at `record_steps`."""
+    """Simulate all learners. Return learner name -> curves."""
     tables, recorded_steps = Tables(learners, seeds), list(log_spaced(steps) if record_steps is None else record_steps)
     records: list[Array] = []
     for start in range(0, steps, BLOCK):

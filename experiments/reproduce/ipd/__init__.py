@@ -1,4 +1,4 @@
-"""Part `ipd`: reproduce the prisoner's dilemma of Turner and Einhorn's post."""
+"""Reproduce the prisoner's dilemma of Turner and Einhorn (2023)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ QUICK_STEPS = 80
 def run(
     *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
 ) -> Outcome:
-    """Run the part. A full run takes about an hour on two cores."""
+    """Measure the claims about the prisoner's dilemma. A full run takes about an hour on two cores."""
     steps = QUICK_STEPS if quick else None
     curves = run_arms(IPD, folder, seed=seed, quick_steps=steps, workers=workers, cluster=cluster, progress=progress)
     rng = np.random.default_rng(np.random.SeedSequence(seed))

@@ -1,10 +1,4 @@
-"""The arms of the prisoner's dilemma experiments, and the curves of their trials.
-
-A trial is one model with its own seed. An arm is a set of trials with the same training settings, its recipe.
-
-The agent plays against its own previous action, so a game is a pair of consecutive actions. A game is alternating (cd
-or dc), cooperating (cc) or defecting (dd).
-"""
+"""Training settings and curves of the prisoner's dilemma experiments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +20,8 @@ LONG, MIDDLE, SHORT = 10_000, 4_000, 1_000  # lengths of trials in gradient step
 # A window around the peak of the post's curve, and the length of the window at the end, in gradient steps. The early
 # window is fixed, because the maximum of a noisy curve is biased upwards.
 EARLY, LAST = (200, 400), 100
+# The agent plays against its own previous action, so a game is a pair of consecutive actions. A game is alternating (cd
+# or dc), cooperating (cc) or defecting (dd).
 UNIFORM = {"alternate": 0.5, "cooperate": 0.25, "defect": 0.25}  # shares of games under the uniform policy
 SHARES = tuple(UNIFORM)
 COLLAPSED = 0.1  # nats of entropy below which a policy counts as collapsed; 98% and 2% have 0.098 nats
@@ -70,7 +66,7 @@ ABLATIONS = [
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The training curves of an arm's finished trials."""
+    """The training curves of finished trials with the same settings."""
 
     arm: Arm
     rows: Array  # [trials, rollouts, columns]; `COLUMNS` names the columns
@@ -89,7 +85,7 @@ class Series:
         return int(self.rows.shape[1]) * EPOCHS
 
     def column(self, name: str) -> Array:
-        """Return the curves [trials, rollouts] of one of the `COLUMNS`."""
+        """Return the curves [trials, rollouts] of one column."""
         return self.rows[:, :, COLUMNS.index(name)]
 
     def reaches(self, step: int) -> bool:
@@ -97,30 +93,30 @@ class Series:
         return self.trials >= 2 and self.end >= step
 
     def mean_between(self, column: str, first: int, last: int) -> Array:
-        """Return each trial's mean of a column over the gradient steps first <= step < last."""
+        """Return each trial's mean of `column` from gradient step `first` to `last`."""
         if not 0 <= first < last <= self.end:
             raise ValueError(f"expected steps within 0 to {self.end}, got {first} to {last}")
         return np.asarray(self.column(column)[:, first // EPOCHS : last // EPOCHS].mean(axis=1))
 
     def mean_before(self, column: str, step: int = LONG) -> Array:
-        """Return each trial's mean of a column over the 100 gradient steps before `step`."""
+        """Return each trial's mean of `column` in the 100 gradient steps before `step`."""
         return self.mean_between(column, step - LAST, step)
 
     def early_mean(self, column: str) -> Array:
-        """Return each trial's mean of a column over steps 200 to 400, where the post's curve peaks."""
+        """Return each trial's mean of `column` in gradient steps 200 to 400."""
         return self.mean_between(column, *EARLY)
 
     def shares(self, step: int = LONG) -> Array:
-        """Return the shares [3, trials] of alternating, cooperating and defecting games just before `step`."""
+        """Return shares [3, trials] of alternating, cooperating and defecting games in the 100 steps before `step`."""
         return np.array([self.mean_before(name, step) for name in SHARES])
 
     def trend(self, column: str) -> Array:
-        """Return how much a linear fit to a column rises over the second half of each trial."""
+        """Fit a line to the second half of each trial's `column`. Return each line's rise."""
         late = self.column(column)[:, self.rows.shape[1] // 2 :]
         return np.asarray(np.polyfit(np.arange(late.shape[1]) / late.shape[1], late.T, 1)[0])
 
     def downsampled(self, points: int) -> tuple[Array, "Series"]:
-        """Average consecutive rollouts, so that about `points` remain. Return their steps and curves."""
+        """Average about `points` groups of consecutive rollouts. Return (groups' first gradient steps, curves)."""
         length = max(1, self.rows.shape[1] // points)
         count = self.rows.shape[1] // length
         rows = self.rows[:, : count * length].reshape(self.trials, count, length, -1).mean(axis=2)
@@ -135,20 +131,12 @@ def run_arms(
     folder: Path,
     *,
     seed: int,
-    quick_steps: int | None,
+    quick_steps: int | None,  # gradient steps of a quick run, which has two trials per arm
     workers: int | None,
     cluster: str | None = None,
     progress: Progress,
 ) -> dict[str, Series]:
-    """Run and store the missing trials. Return the finished trials of each arm, by its name.
-
-    Args:
-        quick_steps: gradient steps of a quick run, which has two trials per arm.
-        workers: if 0, only load the stored trials.
-
-    Raises:
-        AgentError: The stored trials have another seed or recipe, or no trial is finished.
-    """
+    """Run the missing trials. Return arm name -> curves. If `workers` is 0, only load stored trials."""
     prefix = ""
     if quick_steps is not None:
         prefix, arms = "quick-", [replace(arm, trials=2, steps=quick_steps) for arm in arms]

@@ -1,4 +1,4 @@
-"""Draw the curves of the prisoner's dilemma in the style of the post."""
+"""Draw the prisoner's dilemma curves in the post's style."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ def _draw_shares(axis: Any, series: Series, trial: int | None) -> None:
 
 
 def plot_shares(path: Path, panels: Sequence[tuple[str, Series, int | None]], *, columns: int) -> None:
-    """Draw the shares of games. A panel is (title, series, trial). If the trial is None, the panel shows the mean."""
+    """Draw one panel per (title, series, trial). Trial None stands for the mean over all trials."""
     figure, axes = _axes(len(panels), columns, 4.75, 3.4)
     for axis, (title, series, trial) in zip(axes, panels, strict=True):
         _draw_shares(axis, series, trial)

@@ -1,7 +1,4 @@
-"""Measure the claims about PPO and ACTDE in the prisoner's dilemma.
-
-Claims whose trials are missing or too short are left out.
-"""
+"""Measure the claims about PPO and ACTDE in the prisoner's dilemma."""
 
 from collections.abc import Mapping, Sequence
 
@@ -70,7 +67,7 @@ def measure_actde(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def notes(findings: Sequence[Finding]) -> list[str]:
-    """Return a sentence on how many numbers of the public code's figures lie in our bands."""
+    """Return a sentence that counts the public code's numbers within our intervals."""
     names = [f"ipd.actde.{name}" for name in READ_OFF]
     measured = [finding for finding in findings if finding.id in names and finding.verdict != NOT_RUN]
     outside = [f"`{finding.id}`" for finding in measured if finding.verdict != REPRODUCED]
@@ -100,7 +97,7 @@ def measure_over_time(actde: Series) -> dict[str, Measurement]:
 
 
 def measure_read_off(actde: Series) -> dict[str, Measurement]:
-    """Measure the claims about numbers that we read off the figures in the public code."""
+    """Measure the quantities that the public code's figures show."""
     bands = {}
     if actde.reaches(232):
         bands["trial-225"] = next_mean(actde.mean_between("alternate", 220, 232), 1)
@@ -115,7 +112,7 @@ def measure_read_off(actde: Series) -> dict[str, Measurement]:
 
 
 def measure_other_matrices(curves: Mapping[str, Series]) -> dict[str, Measurement]:
-    """Measure the claim that ACTDE converges to the uniform policy with another payoff matrix."""
+    """For other payoff matrices, measure whether ACTDE converges to the uniform policy."""
     arms = [curves[arm.name] for arm in OTHER_MATRICES]
     if not all(series.reaches(LONG) for series in arms):
         return {}
@@ -143,24 +140,22 @@ def matrix_notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def distance(shares: Array, policy_shares: Mapping[str, float]) -> Array:
-    """Return the L1 distance of each column of `shares` [3, trials] from `policy_shares`."""
+    """Return the L1 distance between each trial's `shares` [3, trials] and `policy_shares`."""
     return np.asarray(np.abs(shares - np.array([[policy_shares[name]] for name in SHARES])).sum(axis=0))
 
 
 def alternates_most(shares: Array) -> NDArray[np.bool_]:
-    """Return whether alternating games have the largest of three shares. `shares` is [3, ...]."""
+    """Return whether the alternating share, `shares[0]`, is the largest of `shares` [3, ...]."""
     return np.asarray(shares[0] > shares[1:].max(axis=0))
 
 
 def smooth(series: Series) -> Array:
-    """Return moving averages [trials, rollouts - SMOOTH + 1] of the share of alternating games."""
+    """Return the moving average of the share of alternating games."""
     return np.stack([np.convolve(row, np.ones(SMOOTH) / SMOOTH, mode="valid") for row in series.column("alternate")])
 
 
 def first_learned(series: Series) -> Array:
-    """Return the first gradient step of each trial at which more than 90% of its games alternate.
-
-    If there is no such step, the result is the length of the trial.
-    """
+    """Return each trial's first gradient step with more than 90% alternating games."""
+    # if there is no such step, the length of the trial
     learned = series.column("alternate") > LEARNED
     return np.asarray(np.where(learned.any(axis=1), learned.argmax(axis=1), series.rows.shape[1]) * EPOCHS, np.float64)

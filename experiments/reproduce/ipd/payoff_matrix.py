@@ -1,7 +1,4 @@
-"""Check what the post says about the payoffs of its prisoner's dilemma.
-
-A sequence of actions is a word such as "cdcd": c for cooperate, and d for defect. The first action gives no reward.
-"""
+"""Check the post's claims about the payoffs of the prisoner's dilemma."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +8,7 @@ from experiments.reproduce.statistics import judge
 from games.ipd import ACTIONS, PAYOFFS, Payoff, PrisonersDilemma
 
 GAMMA = 0.5
+# In a sequence of actions, c is cooperate and d is defect. The first action gives no reward.
 RETURNS = ("cccc", "cddd", "cdcd", "dddd", "dccc", "dcdc")  # sequences whose returns the post gives
 HORIZON = 128  # length of sequences that stand for infinite ones, as in the post's public code
 # The deterministic strategies: the actions after cooperate (0) and after defect (1).
@@ -18,7 +16,7 @@ PLANS = {"cooperate": (0, 0), "repeat": (0, 1), "alternate": (1, 0), "defect": (
 
 
 def rewards_of(sequence: str, payoff: str = "post") -> list[float]:
-    """Play a sequence of actions such as "cdcd", and return its rewards."""
+    """Return the rewards of `sequence`, a string of c (cooperate) and d (defect)."""
     env = PrisonersDilemma(payoff=payoff, max_turns=len(sequence))
     names = {action[0]: action for action in ACTIONS}
     env.reset(options={"start": names[sequence[0]]})
@@ -26,10 +24,8 @@ def rewards_of(sequence: str, payoff: str = "post") -> list[float]:
 
 
 def discounted_return(sequence: str, payoff: str = "post") -> float:
-    """Return the discounted return of an endless sequence of actions.
-
-    "cdcd" and "dcdc" alternate forever. Any other sequence means its first action, then its last action forever.
-    """
+    """Continue the pattern of `sequence` forever. Return the discounted return."""
+    # `cdcd` and `dcdc` alternate, and any other sequence repeats its last letter
     actions = (
         sequence[:2] * (HORIZON // 2) if sequence in ("cdcd", "dcdc") else sequence[0] + sequence[-1] * (HORIZON - 1)
     )
@@ -37,7 +33,7 @@ def discounted_return(sequence: str, payoff: str = "post") -> float:
 
 
 def mean_returns(payoff: str = "post") -> dict[str, float]:
-    """Return the discounted return of each strategy, averaged over both first actions (footnote 5 of the post)."""
+    """Return strategy -> discounted return, averaged over the two first actions (the post's footnote 5)."""
     starts = {"alternate": ("cdcd", "dcdc"), "cooperate": ("cccc", "dccc"), "defect": ("cddd", "dddd")}
     return {
         name: float(np.mean([discounted_return(sequence, payoff) for sequence in pair]))
@@ -53,25 +49,22 @@ def softmax_shares(payoff: str = "post") -> dict[str, float]:
 
 
 def best_plan(payoff: Payoff, gamma: float) -> str:
-    """Return the name of the plan whose two values have the largest sum."""
+    """Return the name of the plan with the largest sum of values."""
     return max(PLANS, key=lambda name: float(plan_values(payoff, gamma, PLANS[name]).sum()))
 
 
 def plan_values(payoff: Payoff, gamma: float, plan: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the values [2] of a plan for both past actions. They solve v = r + gamma P v."""
+    """Return a plan's values [2] for the past actions cooperate and defect."""
+    # v = r + gamma P v
     rewards = np.array([payoff[plan[past]][past] for past in (0, 1)])
     return np.linalg.solve(np.eye(2) - gamma * np.eye(2)[list(plan)], rewards)
 
 
 def thresholds(payoff: Payoff) -> tuple[float, float]:
-    """Return the discount factors above which cooperating beats defecting, for each past action.
-
-    With payoff[present][past] = [[a, c], [b, d]], both returns are equal at the threshold g:
-
-    * After cooperate, a / (1 - g) = b + d g / (1 - g).
-    * After defect, c + a g / (1 - g) = d / (1 - g).
-    """
-    (a, c), (b, d) = payoff
+    """Return two discount factors above which cooperating beats defecting: after cooperate, and after defect."""
+    # cooperating and defecting have equal returns after cooperate if a / (1 - g) = b + d g / (1 - g), and after
+    # defect if c + a g / (1 - g) = d / (1 - g)
+    (a, c), (b, d) = payoff  # payoff[present][past]
     return (b - a) / (b - d), (d - c) / (a - c)
 
 

@@ -1,1 +1,1 @@
-"""Train several tiny transformers at once in the prisoner's dilemma of Turner and Einhorn's post."""
+"""Train tiny transformers in the iterated prisoner's dilemma."""

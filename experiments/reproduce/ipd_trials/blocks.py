@@ -1,9 +1,6 @@
-"""The parts of the transformer trunk as pure functions, which `compiled` compiles.
+"""The layers of the transformer as pure functions.
 
-Dropout masks consist of 0 and 1. `scale` multiplies the numbers that dropout keeps. `w` holds the parameters.
-
-Shapes: N trials, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, t positions, J keys, S
-streams.
+Shapes: N trials, H heads of size E, hidden size D, t positions, J keys, S streams.
 """
 
 import os
@@ -18,36 +15,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-H: Final = 3
-E: Final = 4
-D: Final = H * E
-F: Final = 4 * D
+H: Final = 3  # attention heads
+E: Final = 4  # size of a head
+D: Final = H * E  # hidden size
+F: Final = 4 * D  # feed-forward size
 Weights = Mapping[str, Tensor]  # parameters [N, ...] by name
 
 
 def embed(tokens: Tensor, positions: Tensor, mask: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """Return the sum [N, D, t, S] of the token and position embeddings, after dropout.
-
-    Shapes: tokens [N, t, S], positions [N, t, D], mask [N, D, t, S].
-    """
+    """Return the sum of the token and position embeddings, after dropout."""
+    # tokens [N, t, S], positions [N, t, D], mask [N, D, t, S]; `scale` multiplies the numbers that dropout keeps
     cooperate, defect = w["wte"][..., None, None].unbind(1)
     x = torch.where(tokens[:, None] == 1, defect, cooperate) + positions.transpose(1, 2)[..., None]
     return x * (mask * scale)
 
 
 def project_qkv(x: Tensor, w: Weights) -> Tensor:
-    """Return a layer's queries, keys and values [N, 3, H, E, t, S] for its input x [N, D, t, S]."""
-    return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])
+    """Return a layer's queries, keys and values, stacked along dimension 1."""
+    return _linear(_norm(x, "ln1", w), "qkv", w).view(-1, 3, H, E, *x.shape[2:])  # [N, 3, H, E, t, S]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the causal attention of the last t positions to all J positions.
-
-    Return the weighted sum of the values [N, H, E, t, S], and the sum of the weights [N, H, t, S]. `finish_layer`
-    divides the first by the second.
-
-    Shapes: q [N, H, E, t, S], k and v [N, H, E, J, S], mask [N, H, t, J, S] of dtype uint8.
-    """
+    """Compute causal attention. Return (unnormalized weighted sum of values, sum of weights)."""
+    # q [N, H, E, t, S], k and v [N, H, E, J, S], mask [N, H, t, J, S] of dtype uint8
     q = q * E**-0.5
     scores = q[:, :, 0, :, None] * k[:, :, 0, None]
     for e in range(1, E):
@@ -60,14 +50,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
     # exp2, because Inductor would store the result of exp
     weights = torch.exp2((scores - largest) * 1.4426950408889634)
     masked = weights * mask
+    # [N, H, E, t, S] and [N, H, t, S]; `finish_layer` divides the first by the second
     return torch.stack([(masked * v[:, :, e, None]).sum(3) for e in range(E)], 2), weights.sum(3)
 
 
 def finish_layer(x: Tensor, summed: Tensor, total: Tensor, residual_masks: Tensor, scale: Tensor, w: Weights) -> Tensor:
-    """Return a layer's output [N, D, t, S] for its input x. `summed` and `total` come from `attend`.
-
-    `residual_masks` [N, 2, D, t, S] holds the dropout masks of the two residual updates.
-    """
+    """Return a layer's output for the input `x`. `attend` returns `summed` and `total`."""
+    # residual_masks [N, 2, D, t, S] are the dropout masks of the two residual updates
     y = (summed * (scale / total)[:, :, None]).flatten(1, 2)
     first_mask, second_mask = (residual_masks * scale).unbind(1)
     x = x + _linear(y, "proj", w) * first_mask
@@ -85,7 +74,7 @@ def attend_and_finish(
     scale: Tensor,
     w: Weights,
 ) -> Tensor:
-    """Call `attend` and `finish_layer` in one compiled function, because call overhead dominates in a rollout."""
+    """Call `attend` and `finish_layer`. Compiling one function instead of two reduces overhead."""
     return finish_layer(x, *attend(q, k, v, attention_mask), residual_masks, scale, w)
 
 

@@ -1,7 +1,4 @@
-"""Store the training curves of finished trials in one small file.
-
-For each trial, `trials.safetensors` holds a half-precision tensor [rollouts, columns] with a name like ARM/trial-03.
-"""
+"""Store the training curves of finished trials in one file."""
 
 import hashlib
 import json
@@ -20,7 +17,7 @@ from experiments.reproduce.ipd_trials.trial import COLUMNS
 from games.files import atomic_write, json_hash
 from games.untrusted_files import check_regular, is_present, parse_json, validated
 
-NAME = "trials.safetensors"
+NAME = "trials.safetensors"  # a half-precision tensor [rollouts, columns] for each trial, named like ARM/trial-03
 
 
 class StoredMetadata(TypedDict):
@@ -43,7 +40,7 @@ class Record:
     rows: dict[str, NDArray[np.float16]] = field(default_factory=dict)  # curves [rollouts, columns] by the trial's name
 
     def holds(self, job: Job) -> bool:
-        """Return whether the record has all trials of a batch. Raise AgentError if the stored recipe differs."""
+        """Return whether all trials of `job` are stored. Raise AgentError if stored settings differ from `job.arm`."""
         return all(self._holds_trial(job.arm, trial) for trial in job.trials)
 
     def _holds_trial(self, arm: Arm, trial: int) -> bool:
@@ -54,7 +51,7 @@ class Record:
         return len(self.rows.get(_trial_name(arm, trial), ())) >= arm.rollouts
 
     def add_finished(self, arms: Sequence[Arm], runs: Path) -> None:
-        """Add those trials of `arms` that are finished in the folder `runs`."""
+        """Add the finished trials of `arms` from the folder `runs`."""
         for job in (job for arm in arms for job in jobs_of(arm, self.seed)):
             if not self.holds(job) and (curves := finished_curves(job, runs)) is not None:
                 rows, seconds = curves
@@ -64,7 +61,7 @@ class Record:
                 self.seconds |= dict.fromkeys(names, round(seconds / len(rows), 1))
 
     def curves_of(self, arm: Arm) -> tuple[NDArray[np.float64], float]:
-        """Return an arm's curves [trials, rollouts, columns] and their total processor time."""
+        """Return an arm's curves [trials, rollouts, columns] and total processor seconds."""
         names = [_trial_name(arm, trial) for trial in range(arm.trials) if self._holds_trial(arm, trial)]
         rows = [self.rows[name][: arm.rollouts].astype(np.float64) for name in names]
         return np.reshape(rows, (len(names), arm.rollouts, len(COLUMNS))), sum(self.seconds[name] for name in names)
@@ -90,7 +87,7 @@ def _digest(metadata: Mapping[str, Any], rows: Mapping[str, NDArray[np.float16]]
 
 
 def read(path: Path, *, seed: int) -> Record:
-    """Return the stored record, or an empty record. Raise AgentError if it is damaged or of another seed."""
+    """Load `path`, or return an empty record. Raise AgentError if the stored seed is not `seed`."""
     from safetensors import SafetensorError, safe_open
 
     if not is_present(path):

@@ -1,8 +1,4 @@
-"""Run trials in parallel batches. An interrupted batch resumes from its last checkpoint.
-
-A batch is a group of trials in one process and one folder, such as RUNS/ARM/trials-00-04. Trial i of every arm starts
-with the same weights, so arms can be compared in pairs of trials.
-"""
+"""Run trials in parallel batches. An interrupted batch resumes from its last checkpoint."""
 
 import json
 import sys
@@ -19,14 +15,15 @@ from numpy.typing import NDArray
 
 from agents.model.finite_check import check_finite
 from agents.protocol import AgentError, DivergenceError
-from agents.storage.checkpoint import read_json, read_tensors
+from agents.storage.checkpoint import read_tensors
+from agents.storage.checkpoint_files import read_json
 from experiments.reproduce.ipd_trials.blocks import can_compile
 from experiments.reproduce.ipd_trials.trial import EPOCHS, Recipe, Trials
 from games.cluster_pool import open_pool
 from games.files import atomic_write, create_folder, remove_leftovers
 
 ABOUT, CHECKPOINT = "trials.json", "checkpoint.safetensors"
-BATCH = 5  # maximum number of trials in a batch
+BATCH = 5  # maximum number of trials in a batch, which has its own process and folder
 PIECE = 20  # rollouts between two checkpoints; these rollouts take about 12 s on one core
 COMPILED_FROM = 100  # rollouts per trial; for fewer, compilation (about 45 s on one core) saves no time
 
@@ -47,7 +44,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A batch of trials of one arm."""
+    """A batch: trials of one arm that one process trains together."""
 
     arm: Arm
     trials: range
@@ -78,12 +75,7 @@ def run(
     cluster: str | None = None,
     on_progress: Callable[[str, float, float], None],
 ) -> None:
-    """Run all batches to the end, at most `workers` at once.
-
-    Args:
-        cluster: the address of a Ray cluster that runs the batches.
-        on_progress: called with a batch's name, the number of rollouts that this call has run, and their total.
-    """
+    """Run all `jobs`, at most `workers` at once. `cluster` is the address of a Ray cluster."""
     rollouts = {job: min(_stored_rollouts(job, runs), job.arm.rollouts) for job in jobs}
     initial, total = sum(rollouts.values()), sum(job.arm.rollouts for job in jobs)
     waiting = deque(job for job in jobs if rollouts[job] < job.arm.rollouts)
@@ -106,11 +98,7 @@ def run(
 
 
 def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
-    """Run up to `rollouts` further rollouts of a batch. Return the number of its rollouts so far.
-
-    Raises:
-        DivergenceError: A number is not finite. The last checkpoint is kept.
-    """
+    """Train a batch for at most `rollouts` more rollouts. Return the batch's total rollouts."""
     import torch
     from safetensors.torch import save
 
@@ -133,13 +121,14 @@ def advance(job: Job, runs: Path, rollouts: int = PIECE) -> int:
 
 
 def load(job: Job, runs: Path) -> Trials:
-    """Return the trials of a batch at their last checkpoint, or new trials."""
+    """Load a batch from the last checkpoint, or create a new batch."""
     folder = runs / job.name
     create_folder(folder)
     remove_leftovers(folder)  # the command holds the lock of the folder with all runs
     if not (folder / ABOUT).exists():
         atomic_write(folder / ABOUT, json.dumps(job.metadata(), indent=1, allow_nan=False) + "\n")
     _check_metadata(job, runs)
+    # trial i of every arm starts with the same weights, so arms can be compared in pairs of trials
     seeds = [np.random.SeedSequence(job.seed, spawn_key=(trial,)) for trial in job.trials]
     trials = Trials(job.arm.recipe, seeds, compiled=job.compiled and can_compile())
     if (folder / CHECKPOINT).exists():
@@ -153,7 +142,7 @@ def load(job: Job, runs: Path) -> Trials:
 
 
 def finished_curves(job: Job, runs: Path) -> tuple[NDArray[np.float64], float] | None:
-    """Return a batch's curves [trials, rollouts, columns] and processor seconds, or None if it is unfinished."""
+    """Return the curves and processor seconds of a finished batch, or else None."""
     if _stored_rollouts(job, runs) < job.arm.rollouts:
         return None
     _check_metadata(job, runs)

@@ -1,6 +1,4 @@
-"""Train several models at once in the prisoner's dilemma of the post.
-
-The actions are cooperate (0) and defect (1). A model plays against its own previous action, in several streams at once.
+"""Train several models at once in the iterated prisoner's dilemma.
 
 Shapes: N trials, T positions, S streams (sequences of actions).
 """
@@ -28,7 +26,7 @@ COLUMNS = ("alternate", "cooperate", "defect", "reward", "entropy", "advantage_a
 
 
 class Recipe(Config):
-    """The training settings of all trials of a batch. The defaults are those of the post's public code."""
+    """Training settings. The defaults are those of the public code of Turner and Einhorn (2023)."""
 
     optimizer: str = "actde"
     payoff: Literal[tuple(PAYOFFS)] = "post"  # type: ignore[valid-type]  # the names of the matrices
@@ -44,7 +42,7 @@ class Recipe(Config):
 
 
 class Trials:
-    """Independent trials that are trained at the same time. Each has its own seed."""
+    """Independent trials that are trained together. Each trial has its own seed."""
 
     def __init__(self, recipe: Recipe, seeds: Sequence[np.random.SeedSequence], *, compiled: bool = False) -> None:
         self.recipe = recipe
@@ -72,10 +70,11 @@ class Trials:
         ]
 
     def step(self) -> Tensor:
-        """Play a rollout, and train on it. Return the row [N, columns] that this adds to `curves`."""
+        """Train on a new rollout. Return the rollout's measurements [trials, columns]."""
         tokens, (logprobs, values, q_values) = self.model.generate(self.last, self.random)
         self.last = tokens[:, -1]  # the next rollout starts after this action
         actions = tokens[:, 1:]
+        # a model plays against its own previous action; 0 is cooperate, and 1 is defect
         rewards = _by_stream(self.payoff[actions, tokens[:, :-1]])
         batch = Batch(
             rewards=rewards,
@@ -109,7 +108,7 @@ class Trials:
         return tensors | {"random": self.random.state(), "last": self.last, "curves": self.curves, "seconds": seconds}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore a result of `state`. Raise KeyError, RuntimeError or ValueError if it does not fit."""
+        """Restore the trials from a dict that `state` returned."""
         with torch.no_grad():
             for name, parameter in self.model.weights.items():
                 parameter.copy_(state[f"weights.{name}"])
@@ -122,7 +121,7 @@ class Trials:
         self.last, self.curves, self.seconds = state["last"], state["curves"], float(state["seconds"])
 
     def _targets(self, batch: Batch) -> Targets:
-        """Return the targets. Whitening, if any, is within each trial."""
+        """Compute the optimizer's targets. Whitening is separate for each trial."""
         if self.recipe.whitening == "none":
             return self.optimizer.targets(batch)
         tensors = {spec.name: getattr(batch, spec.name) for spec in fields(batch)}

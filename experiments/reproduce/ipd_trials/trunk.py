@@ -1,8 +1,4 @@
-"""The post's model for several trials at once: a GPT-2 trunk with heads for the policy, v and q.
-
-Shapes: N trials, L layers, H attention heads of size E, hidden size D = H E, feed-forward size F = 4 D, T positions, S
-streams (sequences of actions that each trial plays in parallel).
-"""
+"""Small GPT-2 models with policy, v and q heads, batched over trials."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -15,9 +11,9 @@ from torch import Tensor, nn
 from experiments.reproduce.ipd_trials import blocks
 from experiments.reproduce.ipd_trials.blocks import D, E, F, H, Weights
 
-L: Final = 3
+L: Final = 3  # layers
 T: Final = 101  # positions: the token before the first action, and 100 actions; v at the last bootstraps the returns
-S: Final = 64
+S: Final = 64  # streams: sequences of actions that each trial plays in parallel
 LAYER: dict[str, tuple[int, ...]] = {
     "ln1_weight": (D,), "ln1_bias": (D,), "qkv_weight": (3 * D, D), "qkv_bias": (3 * D,),
     "proj_weight": (D, D), "proj_bias": (D,),
@@ -30,17 +26,17 @@ HEADS = {"policy": (2, D), "value": (1, D), "value_bias": (1,), "q": (2, D), "q_
 DECAYED = ("qkv_weight", "proj_weight", "fc_weight", "out_weight", "policy", "value", "q")  # by weight decay
 # Blocks of query positions. Computing no attention scores after the end of a block saves three eighths of the scores.
 BLOCKS = ((0, 25), (25, 50), (50, 76), (76, T))
-Heads = tuple[Tensor, Tensor, Tensor]  # the heads' outputs: log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]
+Heads = tuple[Tensor, Tensor, Tensor]  # outputs for N trials: log pi [N, 2, T, S], v [N, T, S] and q [N, 2, T, S]
 
 
 class Random:
-    """Random numbers for each trial from its own generator, so that trials are independent."""
+    """Random number generators, one for each trial."""
 
     def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         self._generators = [np.random.SFC64(seed) for seed in seeds]
 
     def dropout_masks(self, size: int, dropout: float) -> Tensor:
-        """Sample dropout masks [trials, size] of dtype uint8. An entry is 0 with probability `dropout`."""
+        """Sample uint8 dropout masks [trials, size]. Each element is 0 with probability `dropout`."""
         threshold = round(dropout * 65536)  # the probability is rounded
         if not threshold:
             return torch.ones(len(self._generators), size, dtype=torch.uint8)
@@ -61,14 +57,14 @@ class Random:
         return torch.from_numpy(np.stack([state["state"]["state"] for state in states]).view(np.int64))
 
     def load_state(self, state: Tensor) -> None:
-        """Restore a result of `state`. Raise ValueError if its shape is wrong."""
+        """Restore the states of the random generators."""
         for generator, words in zip(self._generators, state.numpy().view(np.uint64), strict=True):
             changed: Any = {**generator.state, "state": {"state": words}}
             generator.state = changed
 
 
 class Model(nn.Module):
-    """The trunks and heads of several trials. Each generator initializes the model of one trial as in GPT-2."""
+    """One model per trial, initialized like GPT-2 with one of the `generators`."""
 
     def __init__(
         self, generators: Sequence[torch.Generator], *, dropout: float, detach_heads: bool, compiled: bool = False
@@ -85,10 +81,7 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def generate(self, first_tokens: Tensor, random: Random) -> tuple[Tensor, Heads]:
-        """Sample 100 actions in each stream, after `first_tokens` [N, S].
-
-        Return all tokens [N, T, S], and the outputs of the heads.
-        """
+        """Sample 100 actions after `first_tokens`. Return all tokens and the heads' outputs."""
         n, w = self.trials, self.weights
         tokens = torch.zeros(n, T, S, dtype=torch.int64)
         tokens[:, 0] = first_tokens
@@ -114,10 +107,8 @@ class Model(nn.Module):
     def _cached_layer(
         self, x: Tensor, cache: Tensor, attention_mask: Tensor, residual_masks: Tensor, w: Weights
     ) -> Tensor:
-        """Return a layer's output for `x` [N, D, 1, S], and store the new key and value in `cache`.
-
-        Shapes: cache [N, 2, H, E, T, S], attention_mask [N, H, 1, J, S], residual_masks [N, 2, D, 1, S].
-        """
+        """Return a layer's output for one new position. Store the position's key and value in `cache`."""
+        # cache [N, 2, H, E, T, S], attention_mask [N, H, 1, J, S], residual_masks [N, 2, D, 1, S]
         length = attention_mask.shape[3]
         qkv = self._run(blocks.project_qkv, x, w)
         cache[..., length - 1, :] = qkv[:, 1:, ..., 0, :]
@@ -132,7 +123,7 @@ class Model(nn.Module):
         return out
 
     def forward(self, tokens: Tensor, random: Random) -> Heads:
-        """Return the heads' outputs for `tokens` [N, T, S], with gradients."""
+        """Return the outputs of the heads for `tokens` [trials, positions, streams]."""
         outer, residual_masks = self._outer_weights(), self._residual_masks(random)
         attention_masks = self._attention_masks([(end, end - begin) for begin, end in BLOCKS], random)
         x = self._run(blocks.embed, tokens, self.weights["wpe"], residual_masks[:, 0], self.scale, outer)
@@ -148,7 +139,8 @@ class Model(nn.Module):
         return self.heads(self._run(blocks.last_norm, x, outer))
 
     def heads(self, hidden: Tensor) -> Heads:
-        """Return the heads' outputs for `hidden` [N, D, T, S], the output of the trunk."""
+        """Apply the heads to `hidden`, the output of the trunk."""
+        # hidden [N, D, T, S]
         w, flat = self.weights, hidden.flatten(2)
         logprobs = torch.log_softmax(torch.bmm(w["policy"], flat), dim=1)
         head_input = flat.detach() if self.detach_heads else flat
@@ -167,11 +159,11 @@ class Model(nn.Module):
         return {name: self.weights[name] for name in ("wte", *LAST_NORM)}
 
     def _residual_masks(self, random: Random) -> Tensor:
-        """Sample dropout masks [N, 1 + 2 L, D, T, S] for the embedding and the residual updates."""
+        """Sample dropout masks for the embedding and the residual updates."""
         return random.dropout_masks((1 + 2 * L) * D * T * S, self.dropout).view(-1, 1 + 2 * L, D, T, S)
 
     def _attention_masks(self, sizes: Sequence[tuple[int, int]], random: Random) -> list[Tensor]:
-        """Sample a dropout mask [N, L, H, t, J, S] for each pair (J keys, t queries) in `sizes`."""
+        """Sample a dropout mask for each pair (keys, queries) in `sizes`."""
         lengths = [L * H * t * keys * S for keys, t in sizes]
         masks = torch.split(random.dropout_masks(sum(lengths), self.dropout), lengths, dim=1)
         return [mask.view(-1, L, H, t, keys, S) for mask, (keys, t) in zip(masks, sizes, strict=True)]

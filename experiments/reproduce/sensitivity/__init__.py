@@ -1,4 +1,4 @@
-"""Part `sensitivity`: measure how training settings affect ACTDE in the prisoner's dilemma."""
+"""Measure how training settings affect ACTDE in the prisoner's dilemma."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ QUICK_STEPS = 20
 def run(
     *, seed: int, quick: bool, folder: Path, workers: int | None, cluster: str | None = None, progress: Progress
 ) -> Outcome:
-    """Run the part. A full run takes several hours on two cores."""
+    """Measure the effects of training settings. A full run takes several hours on two cores."""
     arms, steps = [ACTDE, PPO, *GRID, *ABLATIONS], QUICK_STEPS if quick else None
     curves = run_arms(arms, folder, seed=seed, quick_steps=steps, workers=workers, cluster=cluster, progress=progress)
     judgements = judge_claims("sensitivity", findings.measure_grid(curves) | findings.measure_ablations(curves))

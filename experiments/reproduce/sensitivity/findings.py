@@ -1,7 +1,4 @@
-"""Measure how changes of the training recipe affect ACTDE in the prisoner's dilemma.
-
-The grid has all combinations of three changes, the switches. Each ablation changes one or two settings.
-"""
+"""Measure the effects of single and combined changes of ACTDE's training settings."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +29,7 @@ def cell_name(*switches: str) -> str:
 
 
 def paired_shares(curves: Mapping[str, Series], switch: str) -> tuple[Array, Array]:
-    """Return the shares of alternating games without and with `switch`, in pairs of trials."""
+    """Return the share of alternating games in each trial, without and with `switch`."""
     plain, switched = (
         curves[cell_name()].mean_before("alternate", MIDDLE),
         curves[cell_name(switch)].mean_before("alternate", MIDDLE),
@@ -56,7 +53,7 @@ def measure_grid(curves: Mapping[str, Series]) -> dict[str, Measurement]:
 
 
 def measure_switch(curves: Mapping[str, Series], switch: str) -> Measurement:
-    """Test whether a switch changes the mean or the spread of the share of alternating games."""
+    """Test whether `switch` changes the mean or spread of trials' alternating shares."""
     plain, switched = paired_shares(curves, switch)
     mean_changes = stats.ttest_rel(switched, plain).pvalue < LEVEL
     # with the median, this is the test of Brown and Forsythe (1974)
@@ -83,18 +80,18 @@ def grid_notes(curves: Mapping[str, Series]) -> list[str]:
 
 
 def interval(sample: Array, *, low: float = -math.inf, high: float = math.inf) -> str:
-    """Return the mean and its 95% interval as text, such as "0.74 (0.61 to 0.87)"."""
+    """Format the mean and the 95% interval like 0.74 (0.61 to 0.87)."""
     band = over_trials(sample)
     return f"{band['ours']:.2f} ({max(low, band['low']):.2f} to {min(high, band['high']):.2f})"
 
 
 def drift(series: Series) -> Array:
-    """Return each trial's share of alternating games at steps 200 to 400, minus that at the end."""
+    """Return each trial's early share of alternating games (steps 200 to 400) minus the last share."""
     return series.early_mean("alternate") - series.mean_before("alternate")
 
 
 def drift_reduction(base: Series, variant: Series) -> Array:
-    """Return the drift of `base` minus that of `variant`, for each pair of trials."""
+    """Return the drift of `base` minus the drift of `variant`, per pair of trials."""
     pairs = min(base.trials, variant.trials)
     return drift(base)[:pairs] - drift(variant)[:pairs]
 

@@ -1,20 +1,4 @@
-r"""Filters that decide which commands reach a game's interpreter.
-
-A rejected command still costs the agent a turn. The interpreter does not check its input. Some texts hang it, some
-write files, and some change the game without TextWorld's notice. `CommandFilter` passes only safe commands:
-
-    command                                     result
-    ------------------------------------------  ------------------------------------------------
-    listed by the game, such as take key #2     passes if `can_be_sent`
-    take, open, ... and any words               passes if a command template of the game begins with the verb
-    go north, look, ...                         passes in exactly this form. `go bed` would mean `enter bed`
-    goal, help, score, wait                     passes
-    n, l, i, x, look at, ...                    replaced by the full form
-    empty, or over 100 characters               rejected
-    other than A-Z a-z 0-9 blank - '            rejected. NUL and backslash hang the interpreter
-    then, and, all, except, ...                 rejected, because they mean several actions
-    all others, such as get, quit, save         rejected
-"""
+"""Filters that keep unsafe commands from a game's interpreter."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -22,6 +6,7 @@ from dataclasses import dataclass
 
 MAX_LENGTH = 100  # the maximum length of an agent's command, in characters
 MAX_LISTED_LENGTH = 198  # the maximum length of a listed command; the interpreter has room for 198 bytes
+# other characters can hang the interpreter, as NUL and backslash do, or separate several commands
 ALLOWED_CHARACTERS = re.compile(r"[A-Za-z0-9' -]+")
 MULTIPLE_ACTION_WORDS = frozenset(("then", "and", "all", "everything", "each", "every", "both", "except", "but"))
 SAFE_COMMANDS = frozenset(("goal", "help", "score", "wait"))
@@ -41,7 +26,7 @@ quit q restart reload undo
 purloin abstract gonear goto showobj showverb showme print_state restrict
 """
 META = frozenset(_META.split())
-"""Verbs that access files, end the episode, undo turns or debug. Ordinary verbs, such as `load`, are not listed."""
+"""Verbs that access files, end the episode, undo turns or debug."""
 SENTENCE_SEPARATORS = re.compile(r"\b(?:then|and)\b|[.,;\"]")
 # replies to rejected commands; games also print them after commands that they do not understand
 NO_VERB = "That's not a verb I recognise."
@@ -59,7 +44,7 @@ class Verdict:
 
 
 class CommandFilter:
-    """Filters the commands of a TextWorld game. A template is, for example, `take {o} from {c}`."""
+    """Accepts only safe commands of a TextWorld game. Each of `templates` is a pattern such as `take {o} from {c}`."""
 
     def __init__(self, templates: Iterable[str]) -> None:
         templates = tuple(templates)
@@ -80,20 +65,21 @@ class CommandFilter:
         if MULTIPLE_ACTION_WORDS & set(lower.split()):
             return Verdict(reason="several things at once", reply=NO_SENSE)
         verb = lower.split()[0]
+        # `go` is accepted only with a direction, because `go bed` would mean `enter bed`
         if lower in self._fixed_commands or verb in self._verbs_with_objects:
             return Verdict(command=lower)
         is_known_verb = any(verb == form.split()[0] for form in self._fixed_commands)
         return Verdict(reason="not a command of this game", reply=NO_SENSE if is_known_verb else NO_VERB)
 
     def may_pass(self, command: str) -> bool:
-        """Return whether this filter passes `command` unchanged in some state of the game."""
+        """Return whether this filter can accept `command` unchanged."""
         if not can_be_sent(command) or "then" in command.split():
             return False
         return command in self._fixed_commands or command.split()[0] in self._verbs_with_objects
 
 
 class FreeTextFilter:
-    """Filters the commands of a story without TextWorld's record. It rejects verbs in `META` and unusual characters."""
+    """Accepts free text for other Z-machine games, except verbs in `META` and unusual characters."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         text = command.strip(" \t\r\n") or command.strip("\t\r\n")[:1]  # a story may wait for a key, such as a blank
@@ -107,7 +93,7 @@ class FreeTextFilter:
 
 
 class ListedFilter:
-    """Passes only the commands that a `.tw-pddl` game lists."""
+    """Accepts only admissible commands."""
 
     def check(self, command: str, admissible: Collection[str]) -> Verdict:
         text = command.strip()
@@ -117,7 +103,7 @@ class ListedFilter:
 
 
 def may_list_unsendable(entities: Iterable[str], templates: Iterable[str]) -> bool:
-    """Return whether a game with these entities and templates may list a command that cannot be sent."""
+    """Return whether the game may list commands that `can_be_sent` rejects."""
     entities = tuple(entities)
     longest = max(map(len, entities), default=0)
     lengths = (len(template) + longest * template.count("{") for template in templates)
@@ -125,7 +111,7 @@ def may_list_unsendable(entities: Iterable[str], templates: Iterable[str]) -> bo
 
 
 def can_be_sent(command: str) -> bool:
-    """Return whether a listed command, such as `take key #2`, can be sent to the interpreter."""
+    """Return whether the interpreter accepts the length and the characters of `command`."""
     sendable = (
         0 < len(command.strip()) <= len(command) <= MAX_LISTED_LENGTH and command.isascii() and command.isprintable()
     )
@@ -134,7 +120,6 @@ def can_be_sent(command: str) -> bool:
 
 
 def _find_fault(text: str) -> str:
-    """Return what is wrong with `text`, or '' if nothing is."""
     faults = {
         "an empty command": not text,
         f"more than {MAX_LENGTH} characters": len(text) > MAX_LENGTH,

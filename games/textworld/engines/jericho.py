@@ -1,8 +1,4 @@
-"""An engine that plays any Z-machine story with Jericho's interpreter.
-
-Jericho detects the score and the end of the stories that it supports. In other stories, a closing line such as `*** You
-have won ***` ends the game. Every episode draws the same random numbers.
-"""
+"""An engine that plays any Z-machine game with Jericho."""
 
 import re
 import tempfile
@@ -16,13 +12,13 @@ from games.textworld.engines.protocol import BANNER_END, Engine, EngineResponse,
 from games.textworld.upstream import opcodes
 from games.textworld.upstream.start import prepare_jericho
 
-SEED = 1
+SEED = 1  # every episode draws the same random numbers
 # Jericho's own search for valid actions supports only 57 stories, and is slow
 COMMON_COMMANDS = ("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest",
                    "up", "down", "in", "out", "look", "inventory", "wait")  # fmt: skip
 STATUS_LINE = re.compile(r"\A>?[^\n]*\s(?:Score: *-?\d+ +Moves: *\d+|Time: *\d+:\d+ *[ap]m)\s*\n", re.IGNORECASE)
 PROMPT = re.compile(r"(?:\A|\n)>(?:\s{8,}[^\n]*)?\s*\Z")  # at the end of an output, perhaps with a status line
-CLOSING_LINE = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)
+CLOSING_LINE = re.compile(r"^ *\*\*\* *([^*\n]+?) *\*\*\* *$", re.MULTILINE)  # such as `*** You have won ***`
 RESTART_OFFER = re.compile(
     r"\brestart\b(?:[^\n]|\n(?!\n))*?\b(?:quit|exit|end|restore|undo)\b[^\n]*([?:>.])[)>\s]*\Z", re.I
 )
@@ -31,7 +27,7 @@ WINNING_WORDS = re.compile(r"\b(?:won|win|victory|the end)\b", re.IGNORECASE)
 
 
 class JerichoEngine(Engine):
-    """Plays the story file `story`. A story can crash the process, so use this engine in a child process."""
+    """Plays a Z-machine game. A faulty file can crash the process, so run this engine in a child process."""
 
     _env: Any = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
@@ -92,7 +88,7 @@ class JerichoEngine(Engine):
     def _response(self, text: str) -> EngineResponse:
         env, text = self._env, text.strip()
         is_supported = env.is_fully_supported
-        if not is_supported:
+        if not is_supported:  # Jericho knows neither its score nor its end
             text = PROMPT.sub("", STATUS_LINE.sub("", f"{text}\n")).removeprefix(">").strip()
         halted, offer = opcodes.is_halted(env), RESTART_OFFER.search(text)
         closing = CLOSING_LINE.search(text) if halted or offer else None
@@ -111,8 +107,9 @@ class JerichoEngine(Engine):
         )
 
     def _header_score(self) -> int:
-        """Return the second global variable, the score in versions 1 to 3 of the Z-machine. Otherwise, return 0."""
+        """Return the score of a story for Z-machine versions 1 to 3, and 0 for other stories."""
         if self._story_bytes[0] > 3 or self._story_bytes[1] & 2:  # the flag means that the story shows the time of day
             return 0
+        # the score is the second global variable
         memory, address = self._env.get_state()[0], int.from_bytes(self._story_bytes[12:14], "big") + 2
         return int.from_bytes(bytes(memory[address : address + 2]), "big", signed=True)

@@ -1,7 +1,4 @@
-"""An engine for `.tw-pddl` games, such as those of ALFWorld.
-
-The score is 1 after a win, and otherwise 0. These games cannot be lost.
-"""
+"""An engine for `.tw-pddl` games, such as those of ALFWorld."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -17,10 +14,7 @@ SEARCH_SECONDS = 10  # the planner may take hours in large games
 
 
 class PddlEngine(Engine):
-    """Plays the game in the file `story`. A game can crash the planner, so use this engine in a child process.
-
-    `infos` may name `policy_commands` and `intermediate_reward`.
-    """
+    """Plays a `.tw-pddl` game. A faulty file can crash the process, so run this engine in a child process."""
 
     def __init__(self, story: Path, infos: Sequence[str] = ()) -> None:
         self._story, self._infos = story, frozenset(infos)

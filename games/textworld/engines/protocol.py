@@ -1,4 +1,4 @@
-"""The interface of engines, which play the episodes of one text game."""
+"""The interface of engines. An engine plays one text game."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineResponse:
-    """The response of a game to a command. The last four fields are None unless they were requested."""
+    """The response of a game to a command. The last four fields are None unless requested."""
 
     text: str  # texts are stripped at both ends
     score: int  # the total of the episode, in game points
@@ -43,7 +43,7 @@ INFOS = ("inventory", "description", "policy_commands", "intermediate_reward")
 
 
 class Engine(ABC):
-    """Plays one game, one episode at a time. Commands must have passed a filter."""
+    """Plays one game, one episode at a time. Does not reject unsafe commands."""
 
     game_info: GameInfo
 
@@ -53,7 +53,7 @@ class Engine(ABC):
 
     @abstractmethod
     def step(self, command: str) -> EngineResponse:
-        """Play one command of an unfinished game. Raise GameError if the game fails."""
+        """Play one command. Raise GameError if the game fails."""
 
     def is_cached(self, command: str) -> bool:
         """Return whether the response to `command` is cached."""
@@ -61,11 +61,11 @@ class Engine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Free all resources until the next `reset`."""
+        """Free resources. The engine can be reset afterwards."""
 
 
 def game_info(game: Any) -> GameInfo:
-    """Return the constant properties of a TextWorld `Game`."""
+    """Convert TextWorld's `Game` to a `GameInfo`."""
     return GameInfo(
         max_score=int(game.max_score) if math.isfinite(game.max_score) else 0,
         objective=game.objective,
@@ -80,10 +80,9 @@ def game_info(game: Any) -> GameInfo:
 def intermediate_reward(
     policy_before: Sequence[Any] | None, policy_after: Sequence[Any] | None, *, won: bool, lost: bool
 ) -> int:
-    """Return the intermediate reward of a command: 1, 0 or -1.
+    """Return 1 for progress towards winning, -1 for a step back, and otherwise 0.
 
-    A policy is a known sequence of commands or actions that wins. Winning earns 1, and losing -1. Otherwise, a shorter
-    policy earns 1, and a longer or unknown policy earns -1.
+    Each policy is a sequence of actions that wins, or None.
     """
     if won or lost:
         return 1 if won else -1

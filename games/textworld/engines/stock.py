@@ -1,4 +1,4 @@
-"""An engine that uses TextWorld's own environment without a cache."""
+"""An engine that plays games in TextWorld's own environment."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ from games.textworld.upstream.start import prepare_jericho, start, winning_polic
 
 
 class StockEngine(Engine):
-    """Plays `story`, a `.z8` file whose name begins with `tw-`. Its `.json` lies beside it.
+    """Plays a TextWorld game, given as `tw-NAME.z8` and `tw-NAME.json` in one folder.
 
-    `fast` is an argument of `upstream.start.start`. Raise GameError if TextWorld cannot read the files.
+    If `fast` is true, the engine skips redundant work of TextWorld.
     """
 
     def __init__(self, story: Path, infos: Sequence[str] = (), *, fast: bool = False) -> None:

@@ -1,7 +1,4 @@
-"""An engine that runs another engine in a child process, so that a broken game file cannot harm this process.
-
-This is no sandbox, because the child has the rights of the user.
-"""
+"""Run an engine in a child process, which confines crashes but is no sandbox."""
 
 import contextlib
 import json
@@ -29,8 +26,8 @@ ENGINE_FACTORIES = {
     "pddl": "games.textworld.engines.pddl:PddlEngine",
 }
 """Name of an engine -> the class or function that creates the engine."""
-COMMAND_SECONDS = 20.0
-LOADING_SECONDS = 120.0
+COMMAND_SECONDS = 20.0  # the time limit for each command
+LOADING_SECONDS = 120.0  # the time limit for loading the game and for each reset
 # limits of a child in bytes: one response (some faulty games print endlessly), the memory, and each file that it writes
 MAX_ANSWER, MAX_MEMORY = 16_000_000, 4_000_000_000
 MAX_FILE = 32_000_000  # the interpreter writes a copy of its own library, 3 MB
@@ -43,13 +40,7 @@ def create_engine(name: str, story: Path, infos: Sequence[str]) -> Engine:
 
 
 class SubprocessEngine(Engine):
-    """Plays `story` with the engine `engine_name` in a child process.
-
-    After a failure, the next `reset` starts a new child.
-
-    * `step_seconds`: the time limit for each command.
-    * `loading_seconds`: the time limit for loading the game and for each reset.
-    """
+    """Plays a game with another engine in a child process. If the child fails, the next `reset` starts a new child."""
 
     _child: Child | None = None
 
@@ -91,7 +82,7 @@ class SubprocessEngine(Engine):
         return self._request(self._job, "while it is loaded", self._loading_seconds)
 
     def _request(self, job: dict[str, Any], moment: str, seconds: float) -> dict[str, Any]:
-        """Send `job` to the child and return the result. Error messages end with `moment`."""
+        """Send `job` to the child and return the result. `moment` is a phrase for error messages."""
         assert self._child is not None
         connection, reply, failure = self._child.connection, None, "sends invalid data"
         with contextlib.ExitStack() as on_failure:
@@ -120,7 +111,7 @@ class SubprocessEngine(Engine):
 
 
 def serve(connection: Connection) -> None:
-    """Answer the parent's messages in the child. The first message names the engine and the game."""
+    """Run in the child: create an engine, then answer the parent's messages."""
     _limit_resources()
     tempfile.tempdir = str(Path.cwd())  # the parent removes this folder
     sys.excepthook = partial(_send_bug, connection)

@@ -1,7 +1,4 @@
-"""Generate curricula, which are folders of games with a manifest.
-
-For each level, candidates are made in a fixed order, so the same request always gives the same files.
-"""
+"""Generate curricula, which are folders of games with a manifest."""
 
 import json
 import shutil
@@ -31,13 +28,21 @@ ADVICE = "free some space or choose another folder; the same command resumes whe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of `generate`. All numbers are totals over all levels."""
+    """The progress of `generate` over all levels.
 
-    done: int  # accepted games
+    Attributes:
+        done: number of accepted games.
+        total: number of games to make.
+        level: the current level.
+        candidates: number of accepted and rejected candidates.
+        rejected: a dict: reason for a rejection -> number of candidates.
+    """
+
+    done: int
     total: int
-    level: int  # the current level
-    candidates: int  # accepted and rejected candidates
-    rejected: dict[str, int]  # reason for a rejection -> number of candidates
+    level: int
+    candidates: int
+    rejected: dict[str, int]
 
 
 def generate(
@@ -53,15 +58,14 @@ def generate(
     cluster: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[ManifestEntry]:
-    """Make a curriculum in the folder `out` and return its games.
+    """Make a curriculum in the folder `out` and return the games. Repeating the call resumes an interrupted run.
 
-    If a run was interrupted, the same call resumes it.
-
-    * `settings`: further parameters of the family, such as `{"goal": "none"}`.
+    * `per_level`: the number of games on each level.
+    * `settings`: parameters of the family, such as `{"goal": "none"}`.
     * `workers`: the number of processes, by default the number of usable CPUs, but at most 32.
     * `cluster`: the address of a Ray cluster that replaces local processes.
 
-    Raise GameError if the request is invalid, `out` holds other files, or a level has too few games.
+    Raise GameError if the arguments are invalid or a level has too few games.
     """
     request = _request(family, levels, per_level, split, seed, settings or {})
     folder = Path(out).expanduser().absolute()
@@ -82,7 +86,7 @@ def generate(
 def _request(
     family_name: str, levels: Sequence[int], per_level: int, split: str, seed: int, setting_texts: Mapping[str, str]
 ) -> Any:
-    """Check the arguments of `generate` and return them as JSON data."""
+    """Check the arguments of `generate` and return them as a dict."""
     game_family = family(family_name)
     if split not in manifest.SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, manifest.SPLITS)}")
@@ -111,7 +115,7 @@ def _request(
 
 
 def _claim(folder: Path, request: Any) -> None:
-    """Write the request to a file in `folder`. Raise GameError if the folder holds anything else."""
+    """Store the request in `folder`. Raise GameError if the folder is used for something else."""
     request_file = folder / REQUEST
     if request_file.exists():
         if read_json(request_file) != request:
@@ -158,7 +162,7 @@ def _make_games(
 def _verdicts(
     folder: Path, request: Any, level: int, journal: dict[str, Any], pool: WorkerPool | ClusterPool
 ) -> Iterator[dict[str, Any]]:
-    """Yield the verdict on each candidate of a level, without end. Its entry `story` is the candidate's `.z8`."""
+    """Yield one verdict per candidate game, without end. `verdict["story"]` is the path of the candidate."""
     pending: deque[tuple[str, Path, Any]] = deque()
     candidate = 0
     try:
@@ -183,7 +187,7 @@ def _verdicts(
 
 
 def _judge(family_name: str, values: Values, split: str, story: Path) -> dict[str, Any]:
-    """Make one candidate, and write it if it belongs to `split`. Return the verdict on it."""
+    """Make a candidate game and return a verdict. A game outside `split` is not written."""
     from games.textworld.generation import make_game
 
     settings = family(family_name).complete(values)
@@ -219,7 +223,7 @@ def _seed(request: Any, level: int, candidate: int) -> int:
 
 
 def _accept(folder: Path, request: Any, verdict: dict[str, Any], index: int) -> ManifestEntry:
-    """Move an accepted candidate into the curriculum. `index` counts the games accepted before it."""
+    """Move an accepted game into the curriculum, which already contains `index` games."""
     settings = verdict["settings"]
     path = folder / f"tw-{request['family']}-level{settings['level']}-{index % request['per_level'] + 1:04}.z8"
     for suffix in (".json", ".z8"):
@@ -233,7 +237,7 @@ def _accept(folder: Path, request: Any, verdict: dict[str, Any], index: int) -> 
 
 
 def _read_journal(path: Path) -> dict[str, Any]:
-    """Return the verdicts of an interrupted run. A key is `LEVEL-CANDIDATE`."""
+    """Return the verdicts of an interrupted run as a dict: `LEVEL-CANDIDATE` -> verdict."""
     journal: dict[str, Any] = {}
     for location, line in read_lines(path) if is_present(path) else ():
         try:

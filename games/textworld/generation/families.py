@@ -1,4 +1,4 @@
-"""The families of TextWorld games: their parameters, their levels and the functions that make their games."""
+"""The families of TextWorld games, each with parameters and levels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ OBSERVED = ("full", "part")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A family of games, such as `cooking`. Each level is a preset of the family's parameters."""
+    """A kind of game, such as `cooking`. Each level is a preset of the family's parameters."""
 
     name: str
     description: str
@@ -36,7 +36,7 @@ class Family:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """All parameters, in the order of a GAME string such as `textworld:coin?level=3&seed=1`."""
+        """All parameters, including `level` and `seed`."""
         return (
             Parameter(name="level", kind="int", default=1, low=1, high=self.levels, help="difficulty"),
             Parameter(name="seed", kind="int", default=0, low=0, high=MAX_SEED, help="which game of the level"),
@@ -44,7 +44,7 @@ class Family:
         )
 
     def complete(self, settings: Values) -> dict[str, Value]:
-        """Return `settings` and default values for all other settings. Raise GameError if the level is excluded."""
+        """Return `settings` plus the defaults of the level. Raise GameError if the level is excluded."""
         level = int(str(settings.get("level", 1)))
         if level in self.excluded:
             raise GameError(
@@ -212,7 +212,7 @@ FAMILIES = {family.name: family for family in _FAMILIES}
 
 
 def family(name: str) -> Family:
-    """Return the family called `name`. Raise GameError if there is none."""
+    """Return the family called `name`. Raise GameError if the name is unknown."""
     if name not in FAMILIES:
         raise GameError(f"no family of TextWorld games is called {name!r}; {nearest(name, FAMILIES)}")
     return FAMILIES[name]

@@ -1,4 +1,4 @@
-"""Generate the game for given settings and cache its files. The same settings always give the same bytes."""
+"""Generate games and cache their files. The same settings always give the same bytes."""
 
 import hashlib
 import json
@@ -34,10 +34,7 @@ class FaultyGameError(GameError):
 
 
 def cached_game(family_name: str, values: Values) -> Path:
-    """Return the path of the game with these settings, a `.z8` in the cache folder.
-
-    Make the game if it is missing, with up to `MAX_ATTEMPTS` seeds. Raise GameError if no seed works.
-    """
+    """Return the path of a game's `.z8`. Make the game if necessary, and raise GameError if making fails."""
     settings = family(family_name).complete(values)
     stem = f"tw-{family_name}-{files.json_hash([RECIPE_VERSION, version('textworld'), family_name, settings])[:16]}"
     story = files.cache_folder("games") / stem / f"{stem}.z8"
@@ -57,10 +54,7 @@ def cached_game(family_name: str, values: Values) -> Path:
 
 
 def make_game(family_name: str, values: Values, *, attempt: int = 0) -> "Game":
-    """Return TextWorld's `Game` for these settings, with a walkthrough. The game is not compiled.
-
-    Attempt 0 uses the seed in `values`. Later attempts use other seeds.
-    """
+    """Return an uncompiled game. Attempt 0 uses the seed in `values`. Later attempts use other seeds."""
     import textworld
     from textworld.generator import GenerationWarning, QuestGenerationError
 
@@ -104,7 +98,7 @@ def make_game(family_name: str, values: Values, *, attempt: int = 0) -> "Game":
 
 
 def write_game(game: "Game", path: Path) -> None:
-    """Compile `game` to `path` (`.z8`) and write its record (`.json`) beside it.
+    """Compile `game` to `path`, and write the game's `.json` to the same folder.
 
     Raise FaultyGameError if the walkthrough fails, and GameError if the game is too large.
     """
@@ -119,7 +113,7 @@ def write_game(game: "Game", path: Path) -> None:
 
 
 def _record(game: "Game", story_hash: str) -> bytes:
-    """Return the content of the game's `.json`. `story_hash` is the SHA-256 of the game's `.z8`."""
+    """Return the bytes of the game's `.json`. `story_hash` is the SHA-256 of the `.z8`."""
     data = json.loads(json.dumps(game.serialize()))
     data["grammar"]["names_to_exclude"] = sorted(data["grammar"].get("names_to_exclude", ()), key=str)
     data["KB"]["text_grammars_path"] = ""
@@ -129,7 +123,7 @@ def _record(game: "Game", story_hash: str) -> bytes:
 
 
 def canonical_hash(game: "Game") -> str:
-    """Return a hash of a game's facts, names and quests. Two games with the same hash play alike."""
+    """Return a hash of a game's facts, names and quests."""
     names = {key: info.name or key for key, info in game.infos.items()}
 
     def fact_lists(facts: Any) -> list[list[str]]:

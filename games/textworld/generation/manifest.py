@@ -1,4 +1,4 @@
-"""Read and write `manifest.jsonl`. Each of its lines describes one game of a curriculum."""
+"""Read and write `manifest.jsonl`, which describes one game per line."""
 
 import hashlib
 import json
@@ -17,19 +17,28 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestEntry:
-    """One game of a curriculum, stored as one line of its manifest."""
+    """One game of a curriculum.
 
-    file: str  # the name of the `.z8`
+    Attributes:
+        file: name of the `.z8` file.
+        path: its full path, which the manifest does not store.
+        max_score: in game points.
+        walkthrough_length: number of commands.
+        hash: canonical hash of the game (`make_game.canonical_hash`).
+        sha256: hash of the game's files (`files_hash`).
+    """
+
+    file: str
     family: str
     level: int
     seed: int
     split: str
     settings: dict[str, Any]
-    max_score: int  # in game points
-    walkthrough_length: int  # in commands
-    hash: str  # the canonical hash
-    sha256: str  # the result of `files_hash`
-    path: Path = field(default=Path(), compare=False)  # not stored
+    max_score: int
+    walkthrough_length: int
+    hash: str
+    sha256: str
+    path: Path = field(default=Path(), compare=False)
 
 
 KEYS = tuple(item.name for item in fields(ManifestEntry) if item.name != "path")
@@ -37,16 +46,16 @@ TYPES = {"level": int, "seed": int, "max_score": int, "walkthrough_length": int,
 
 
 def split_of(game_hash: str) -> str:
-    """Return the split of a game. Of all games, 60 % are `train`, 20 % `valid` and 20 % `test`.
+    """Return the split of a game: `train` (60 % of all games), `valid` (20 %) or `test` (20 %).
 
-    `game_hash` is the result of `canonical_hash`. Do not use this function for cooking games, because TextWorld itself
-    splits them.
+    `game_hash` is the game's canonical hash.
     """
+    # not for cooking games, which TextWorld itself splits
     return ("valid", "test", "train", "train", "train")[int(game_hash[:8], 16) % 5]
 
 
 def files_hash(story: Path) -> str:
-    """Return the SHA-256 of two concatenated files, a story (`.z8`) and its record (`.json`)."""
+    """Return the SHA-256 of a game's two files, `.z8` and `.json`."""
     return hashlib.sha256(read_bytes(story) + read_bytes(story.with_suffix(".json"))).hexdigest()
 
 
@@ -56,9 +65,9 @@ def write_manifest(folder: Path, entries: Iterable[ManifestEntry]) -> None:
 
 
 def load_manifest(path: Path, *, split: str | None = None) -> list[ManifestEntry]:
-    """Return the games of a manifest in its order, or only the games of `split`.
+    """Return the games of a manifest, by default of all splits.
 
-    Raise GameError if a line is malformed, or if a game file is missing or has changed.
+    Raise GameError if a line or a game file is invalid.
     """
     if split is not None and split not in SPLITS:
         raise GameError(f"no split is called {split!r}; {nearest(split, SPLITS)}")

@@ -1,7 +1,4 @@
-"""Seeds that are reserved for the evaluation card (`evaluate --card`). Training must not use them.
-
-Two seeds can give the same game, so most tasks of the card use only games of the test split.
-"""
+"""Seeds that are reserved for evaluation. Training must not use these seeds."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +13,7 @@ RESERVED = range(2_000_000_000, 2_000_100_000)
 
 
 def reject_reserved_seeds(specs: Iterable["GameSpec"]) -> None:
-    """Raise GameError if one of the `specs` has a reserved seed."""
+    """Raise GameError if any game has a reserved seed."""
     for spec in specs:
         if dict(spec.settings).get("seed") in RESERVED:
             raise _error(spec.name)

@@ -1,8 +1,4 @@
-"""Text-Nav, rebuilt from its description in the LMRL-Gym paper (Abdulhai et al. 2023, arXiv 2311.18232, C.2).
-
-* Defined by the paper: 10 named rooms, a random first room, the task, its reward of 1, and the texts of the turns.
-* Added here: the map, eight room names, the furniture, other things, the turn limit, random houses, and the last text.
-"""
+"""Text-Nav, rebuilt from the LMRL-Gym paper (Abdulhai et al. 2023, arXiv 2311.18232, C.2)."""
 
 from __future__ import annotations
 
@@ -18,6 +14,8 @@ if TYPE_CHECKING:
     from games.textworld.engines.protocol import EngineResponse
 
 
+# The paper defines ten rooms, two of their names, the random first room, the task, the reward of 1 and the turns' text.
+# The map, the other names, furniture, other things, turn limit, random houses and last text are additions.
 ROOMS = ("garden", "kitchen", "pantry", "living room", "bedroom",
          "backyard", "laundry room", "shed", "office", "bathroom")  # fmt: skip
 """The rooms of `house=fixed` by position. Positions 0-4 form a row from west to east, and 5-9 a row to its south."""
@@ -53,9 +51,9 @@ CONTAINER = (
 
 
 def make(values: Mapping[str, Value], options: GameOptions) -> Game:
-    """Return TextWorld's `Game`. It is not compiled.
+    """Return an uncompiled game.
 
-    The seed of `options` determines the player's first room and, for `house=drawn`, the positions of the rooms.
+    The seed determines the first room and, for `house=drawn`, the positions of the rooms.
     """
     from textworld import GameMaker
     from textworld.generator.game import Event, Quest
@@ -83,10 +81,7 @@ def make(values: Mapping[str, Value], options: GameOptions) -> Game:
 
 
 def turn_text(response: EngineResponse, observed: Value) -> str:
-    """Return the text that the agent gets after a turn. At the end, this is the game's own text.
-
-    If `observed` is `part`, the text lacks the room's name and the inventory.
-    """
+    """Return the text of a turn. If `observed` is `part`, the text lacks the room's name and the inventory."""
     if response.won or response.lost:
         return response.text
     assert response.description is not None and response.inventory is not None

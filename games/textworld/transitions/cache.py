@@ -1,7 +1,4 @@
-"""The transition cache, which stores the responses of games for all episodes of a process.
-
-`docs/reference/environment.md` describes its options, which are environment variables.
-"""
+"""A cache of game responses for all episodes of a process."""
 
 import atexit
 import os
@@ -26,7 +23,7 @@ EVICTION_INTERVAL, EVICTION_TARGET = 256, 0.75
 
 
 class TransitionCache:
-    """Holds the transition graphs of all games that this process plays."""
+    """Holds one `TransitionGraph` for each combination of game and `infos`."""
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[str, tuple[str, ...]], TransitionGraph] = {}
@@ -34,10 +31,7 @@ class TransitionCache:
         self._episodes = 0
 
     def engine(self, story: Path, infos: Sequence[str] = ()) -> CachedEngine:
-        """Return an engine for `story`. Engines with the same files and infos share one graph.
-
-        Raise GameError if an environment variable is invalid.
-        """
+        """Return an engine for `story`. Raise GameError if an environment variable is invalid."""
         budget_bytes(), audit_share()  # report an invalid value at the start, not after many turns
         digest = files_hash(story)
         key = (digest, tuple(infos))
@@ -54,14 +48,14 @@ class TransitionCache:
         return CachedEngine(graph, stock, is_audited=self._audit_next, on_miss=self._on_miss)
 
     def save(self) -> None:
-        """Write all graphs to the cache folder if ACTDE_STATES is `share`."""
+        """If ACTDE_STATES is `share`, write all graphs to the cache folder."""
         if not self._graphs or states_choice() != "share":
             return
         for (digest, infos), graph in list(self._graphs.items()):
             persistence.save(graph, digest, persistence.shared_path(digest, infos))
 
     def _audit_next(self) -> bool:
-        """Count an episode, and return whether to audit it."""
+        """Return whether to compare the next episode with TextWorld's own environment."""
         share = audit_share()
         with self._lock:
             self._episodes += 1
@@ -101,7 +95,7 @@ atexit.register(PROCESS_CACHE.save)
 
 
 def budget_bytes() -> int:
-    """Return the memory budget in bytes. Raise GameError if ACTDE_MEMORY is invalid."""
+    """Return the maximum size of the cache in bytes. Raise GameError if ACTDE_MEMORY is invalid."""
     text = os.environ.get(BUDGET_VARIABLE, "") or str(DEFAULT_MB)
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise GameError(f"{BUDGET_VARIABLE}={text}: expected a whole number of MB from 1 to 1000000")
@@ -109,7 +103,7 @@ def budget_bytes() -> int:
 
 
 def states_choice() -> str:
-    """Return the value of ACTDE_STATES. Raise GameError if it is invalid."""
+    """Return the value of ACTDE_STATES. Raise GameError if the value is invalid."""
     text = os.environ.get(STATES_VARIABLE, "") or STATES_CHOICES[0]
     if text not in STATES_CHOICES:
         raise GameError(f"{STATES_VARIABLE}={text}: expected one of {', '.join(STATES_CHOICES)}")
@@ -117,7 +111,7 @@ def states_choice() -> str:
 
 
 def audit_share() -> float:
-    """Return the fraction of episodes to audit. Raise GameError if ACTDE_AUDIT is invalid."""
+    """Return the fraction of episodes that are compared with TextWorld. Raise GameError if ACTDE_AUDIT is invalid."""
     text = os.environ.get(AUDIT_VARIABLE, "") or "0"
     try:
         share = float(text)

@@ -1,4 +1,4 @@
-"""Crawl a small game: fill its transition graph in advance, by a breadth-first search."""
+"""Fill the cache of a small game by a breadth-first search."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Crawled:
 
 
 def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
-    """Crawl a game and write its transitions to a file beside it."""
+    """Crawl a game and write the responses to a file beside `story`."""
     graph = TransitionGraph(story, ())
     graph.acquire()
     try:
@@ -34,10 +34,9 @@ def crawl_file(story: Path, limit: int = STATES, on_state: Callable[[int, int], 
 
 
 def crawl(graph: TransitionGraph, limit: int = STATES, on_state: Callable[[int, int], None] | None = None) -> Crawled:
-    """Play every admissible command in every reachable state. Stop after `limit` states.
+    """Play every admissible command in up to `limit` states.
 
-    `on_state` is called with (number of states found, number of states finished). `graph` must not contain nodes from a
-    file.
+    `on_state` receives (number of states found, number of states finished).
     """
     nodes, keys, answers = [graph.root], {graph.root.key}, 0
     for finished, node in enumerate(islice(nodes, limit), 1):

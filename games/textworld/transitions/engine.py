@@ -1,9 +1,4 @@
-"""An engine that caches the responses of a game in a transition graph.
-
-* An exact state determines the rest of an episode. It includes the interpreter's memory.
-* A node stands for many exact states. A context-independent command has the same response in all of them.
-* The stock engine is TextWorld's own environment. In an audited episode, it plays each command too.
-"""
+"""An engine that caches the responses of a game."""
 
 import warnings
 from collections.abc import Callable
@@ -15,11 +10,12 @@ from games.textworld.transitions.nodes import Clock, Edge, EngineState, Node
 
 
 class CachedEngine(Engine):
-    """Plays one episode at a time with `graph`, which many engines may share.
+    """Plays a game and caches the responses.
 
-    * `make_stock`: creates the stock engine.
-    * `is_audited`: returns whether to audit the new episode.
-    * `on_miss`: called for every command without an edge.
+    * `graph`: the cache, which several engines can share.
+    * `make_stock`: creates an engine that plays in TextWorld's own environment.
+    * `is_audited`: returns whether to compare all responses of the next episode with TextWorld's responses.
+    * `on_miss`: called for each command whose response is not cached.
     """
 
     def __init__(
@@ -85,7 +81,7 @@ class CachedEngine(Engine):
         return edge.response if edge.text_around_turns is None else edge.response_after(self._moves)
 
     def _expand(self, command: str) -> EngineResponse:
-        """Play a command that has no edge. Add this edge if possible."""
+        """Play a command without a cached response, and cache the response if possible."""
         node = self._node
         self.counts["misses"] += 1
         self._on_miss()
@@ -107,7 +103,7 @@ class CachedEngine(Engine):
         return self._play(command)
 
     def _play(self, command: str) -> EngineResponse:
-        """Play a command from the exact state of this episode, without adding an edge."""
+        """Play a command without caching the response."""
         graph, state_before = self._graph, self._replay()
         output, state_after = graph.play(state_before, command)
         node = None if output.ended else graph.get_or_create_node(state_after)
@@ -120,7 +116,7 @@ class CachedEngine(Engine):
         return response
 
     def _replay(self) -> EngineState:
-        """Return the exact state of this episode."""
+        """Return the exact state of the episode. Play commands again if necessary."""
         state = self._exact_state
         for command in self._commands[self._exact_index :]:
             _, state = self._graph.play(state, command)
@@ -131,7 +127,7 @@ class CachedEngine(Engine):
         return state
 
     def _step_with_stock(self, command: str) -> EngineResponse:
-        """Play a command in the stock engine. In an audited episode, also play it in the graph."""
+        """Play a command in TextWorld's own environment and, in an audited episode, also with the cache."""
         if self._stock is None:
             self._stock = self._make_stock()
             self._stock.reset()

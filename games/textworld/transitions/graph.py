@@ -1,8 +1,4 @@
-"""The transition graph of one game.
-
-An edge is a command with its response. A node stands for many exact states, which can differ in the number of turns and
-in the objects that pronouns refer to.
-"""
+"""A graph of the responses of one game. The nodes are states of the game, and the edges are commands."""
 
 import hashlib
 import re
@@ -27,13 +23,13 @@ GRAPH_BYTES = 1_100_000  # the approximate size of an empty graph
 def is_context_independent(command: str) -> bool:
     """Return whether `command` contains neither a pronoun nor `score`.
 
-    If so, the command has the same response in all exact states of a node.
+    The response to a pronoun or to `score` depends on earlier commands.
     """
     return CONTEXT_WORDS.isdisjoint(command.split())
 
 
 class TransitionGraph:
-    """The transition graph of one game for one set of `infos`. It is thread-safe."""
+    """The thread-safe transition graph of one game."""
 
     def __init__(self, story: Path, infos: Sequence[str]) -> None:
         self.story, self.infos = story, tuple(infos)
@@ -60,9 +56,9 @@ class TransitionGraph:
         self.opening = self.response_in(root, interpreter.opening, 0)
 
     def expand(self, node: Node, state: EngineState, command: str) -> Edge | None:
-        """Play a context-independent command in `state`, an exact state of `node`. Add the edge and return it.
+        """Play a context-independent command in `state`, which belongs to `node`.
 
-        Return None if the graph cannot store the response.
+        Return the edge of the command, or None if the response cannot be cached.
         """
         with self.lock:
             node = self._restore(node)
@@ -82,7 +78,7 @@ class TransitionGraph:
             return edge
 
     def play(self, state: EngineState, command: str) -> tuple[Output, EngineState]:
-        """Play a command in an exact state. Return (output, next exact state)."""
+        """Play a command in `state`. Return (output, next state)."""
         with self.lock:
             interpreter = self._open_interpreter()
             interpreter.load(state.snapshot)
@@ -94,7 +90,7 @@ class TransitionGraph:
             return output, EngineState(interpreter.save(), game_state, output.score, output.moves, extras)
 
     def get_or_create_node(self, state: EngineState) -> Node | None:
-        """Return the node of `state`, or None if the interpreter does not wait for a command."""
+        """Return the node of `state`, or None if the game does not wait for a command."""
         with self.lock:
             interpreter = self._open_interpreter()
             if not interpreter.at_prompt(state.snapshot):
@@ -113,7 +109,7 @@ class TransitionGraph:
             return node
 
     def attach_snapshot(self, node: Node, state: EngineState) -> None:
-        """Store `state` in `node`, unless the node already has an exact state."""
+        """Store `state` in `node` if the node has no state yet."""
         with self.lock:
             node = self._restore(node)
             if node.state is None:
@@ -121,7 +117,7 @@ class TransitionGraph:
                 self.bytes += state.snapshot.size
 
     def state_key(self, state: EngineState) -> bytes:
-        """Return the key of the node of `state`, a hash of 16 bytes."""
+        """Return the key of the node to which `state` belongs."""
         interpreter = self._open_interpreter()
         # not the whole memory, which has a turn counter; texts list things in the order of the object tree
         parts = (state.game_state.key, interpreter.object_tree(state.snapshot), interpreter.stack(state.snapshot))
@@ -130,10 +126,7 @@ class TransitionGraph:
     def response_to(
         self, state_before: EngineState, command: str, output: Output, state_after: EngineState
     ) -> tuple[EngineResponse, EngineState]:
-        """Return (response to `command`, `state_after` with its `extras`). The graph does not store the response.
-
-        `command` leads from the exact state `state_before` to `state_after`.
-        """
+        """Return (response, `state_after` with `extras` filled in) for a command without a cached response."""
         with self.lock:
             # after the end, and before an answer to the parser, these texts cannot be printed
             if state_after.extras is None:
@@ -150,7 +143,7 @@ class TransitionGraph:
     def response_in(
         self, node: Node, text: str, reward: int, *, won: bool = False, lost: bool = False
     ) -> EngineResponse:
-        """Return a response with these values. Its other values are those of `node`."""
+        """Return the response to a command that leads to `node`."""
         return EngineResponse(
             text=sys.intern(text.strip()),
             score=node.score,
@@ -164,7 +157,7 @@ class TransitionGraph:
         )
 
     def merge(self, nodes: Mapping[bytes, Node]) -> None:
-        """Copy from `nodes` (key -> node) all nodes and edges that this graph lacks."""
+        """Add the nodes and edges of `nodes` (key -> node) that this graph lacks."""
         with self.lock:
             for key, node in nodes.items():
                 if key not in self.nodes:
@@ -191,7 +184,7 @@ class TransitionGraph:
                 self._interpreter = None
 
     def evict(self, min_stamp: int) -> None:
-        """Remove all nodes with a stamp below `min_stamp`, and all edges to these nodes. The root stays."""
+        """Remove nodes with a stamp below `min_stamp`, but keep the root."""
         with self.lock:
             evicted = {key for key, node in self.nodes.items() if node.stamp < min_stamp and node is not self.root}
             for key in evicted:
@@ -209,7 +202,7 @@ class TransitionGraph:
                 node.edges.clear()
 
     def _restore(self, node: Node) -> Node:
-        """Return this graph's node with the key of `node`. Add `node` again if it was evicted."""
+        """Return this graph's copy of `node`. If the copy was evicted, add `node` again."""
         own_node = self.nodes.get(node.key)
         if own_node is None:
             own_node = self.nodes[node.key] = node
@@ -227,7 +220,7 @@ class TransitionGraph:
 
 
 def _last_edge(response: EngineResponse, turns: int, moves: int) -> Edge | None:
-    """Return the edge of a command that ends the game, or None if the graph cannot store it."""
+    """Return the edge of a command that ends the game, or None if the response cannot be cached."""
     # the last text may state the number of turns, which differs between episodes; one `in N turns` can be replaced
     text, turn_counts = response.text, list(TURNS.finditer(response.text))
     if not turn_counts and not re.search(rf"\b{moves + 1}\b", text):

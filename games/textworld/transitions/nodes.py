@@ -10,14 +10,14 @@ NODE_BYTES, EDGE_BYTES = 900, 400  # approximate sizes, without texts and snapsh
 
 
 class Clock:
-    """Counts the cache misses of all games."""
+    """Counts the cache misses of this process."""
 
     now = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The exact state of an episode. It determines all later responses."""
+    """The exact state of an episode, which determines all later responses."""
 
     snapshot: Snapshot
     game_state: GameState
@@ -28,9 +28,9 @@ class EngineState:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A node of the transition graph. It stands for all exact states with the same key."""
+    """A graph node that represents all exact states with the same key."""
 
-    key: bytes
+    key: bytes  # the result of `TransitionGraph.state_key`
     score: int
     admissible_commands: tuple[str, ...]
     policy_commands: tuple[str, ...] | None
@@ -48,7 +48,7 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Edge:
-    """An edge of the transition graph: the response to one command in one node."""
+    """The response to one command in one node."""
 
     response: EngineResponse
     target: Node | None  # the next node, or None if the game ends
@@ -57,7 +57,7 @@ class Edge:
     text_around_turns: tuple[str, str, str] | None = None
 
     def response_after(self, moves: int) -> EngineResponse:
-        """Return the response that ends the game. Its text states `moves` + 1 as the number of turns."""
+        """Return `response` with the number of turns (`moves` + 1) inserted into the text."""
         assert self.text_around_turns is not None
         text_before, unit, text_after = self.text_around_turns  # older versions of TextWorld print the unit `turn(s)`
         unit = "turn" if (moves, unit) == (0, "turns") else unit

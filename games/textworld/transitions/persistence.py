@@ -1,8 +1,4 @@
-"""Store transition graphs in files that processes share.
-
-A file is compressed with gzip. Its first line is a JSON object with the SHA-256 of the other bytes, which are a
-`_Content` in JSON. Snapshots of the interpreter are not stored.
-"""
+"""Store transition graphs in files."""
 
 import gzip
 import hashlib
@@ -33,9 +29,9 @@ ADVICE = f"free some space, or name a writable folder in the environment variabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending(EngineResponse):
-    """The response that ends a game. `counted` holds `Edge.text_around_turns`."""
+    """The response that ends a game."""
 
-    counted: tuple[str, str, str] | None
+    counted: tuple[str, str, str] | None  # `Edge.text_around_turns`
 
 
 # (command, text, next node, turns, intermediate reward) or, at the end of the game, (command, ending, turns)
@@ -46,7 +42,7 @@ _Node = tuple[str, int, list[int], list[int] | None, dict[str, int], list[_Edge]
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The transitions of one game. Commands and texts are indices into `texts`. Next nodes are indices into `nodes`."""
+    """The nodes of one game. Nodes refer to texts and to other nodes by index."""
 
     texts: list[str]
     nodes: list[_Node]
@@ -60,18 +56,18 @@ def _content() -> "TypeAdapter[_Content]":
 
 
 def crawled_path(story: Path) -> Path:
-    """Return the path of the file beside `story` to which a crawl writes."""
+    """Return the path to which `crawl_file` writes, in the folder of `story`."""
     return story.with_suffix(SUFFIX)
 
 
 def shared_path(digest: str, infos: Sequence[str]) -> Path:
-    """Return the path of a game's file in the cache folder. `digest` is the result of `files_hash`."""
+    """Return the path of the cache file for a game's graph. `digest` is a hash of the game's files."""
     name = hashlib.sha256(json.dumps([digest, *infos]).encode()).hexdigest()
     return files.cache_folder("states") / f"{name[:32]}{SUFFIX}"
 
 
 def save(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Add the transitions in the file at `path` to `graph`. Then write the whole graph to this file."""
+    """Merge the file `path` into `graph`, then write `graph` to `path`."""
     if graph.invalid_reason is not None:
         return
     with files.disk_errors("write the cached transitions of the game", ADVICE), files.building(path):
@@ -80,7 +76,7 @@ def save(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def write(graph: TransitionGraph, digest: str, path: Path) -> None:
-    """Write the transitions of `graph` to a file, atomically."""
+    """Write `graph` to a file, atomically."""
     with graph.lock:
         content = json.dumps(_pack(graph), separators=(",", ":")).encode()
     header = json.dumps({**_header(graph, digest), "sha256": hashlib.sha256(content).hexdigest()}).encode()
@@ -89,7 +85,7 @@ def write(graph: TransitionGraph, digest: str, path: Path) -> None:
 
 
 def load(graph: TransitionGraph, digest: str, path: Path) -> bool:
-    """Add the transitions in a file to `graph`. Return False if the file is missing, damaged, or from another game."""
+    """Merge a file into `graph`. Return False if the file is missing, damaged or from another game."""
     try:
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -136,7 +132,7 @@ def _pack(graph: TransitionGraph) -> dict[str, Any]:
 
 
 def _unpack(graph: TransitionGraph, data: bytes) -> dict[bytes, Node]:
-    """Return a dict: key -> node. If `data` is no valid `_Content`, raise one of the exceptions that `load` catches."""
+    """Return the nodes in `data` by key."""
     content = _content().validate_json(data, strict=True)
     texts = [*map(sys.intern, content.texts)]
     command_filter = CommandFilter(graph.game_info.command_templates)

@@ -1,11 +1,4 @@
-"""All code that patches, bypasses or replaces parts of TextWorld 1.7.0 and Jericho 3.3.1.
-
-Only this folder uses private names of these packages. No replacement changes a result. If ACTDE_ENGINE is `stock`, most
-of the patches that only save time are turned off.
-
-* A record is the `.json` file in which TextWorld describes a game.
-* A trace is a line in which the interpreter reports an action.
-"""
+"""Patches for TextWorld 1.7.0 and Jericho 3.3.1. Only this folder uses private names of these packages."""
 
 import os
 from collections.abc import Iterator
@@ -19,10 +12,7 @@ ENGINES = ("cached", "stock")
 
 
 def engine_choice(engine: str | None = None) -> str:
-    """Return `engine` or, if it is None, the value of ACTDE_ENGINE, by default `cached`.
-
-    Raise GameError if the name is unknown.
-    """
+    """Return `engine`, or the value of ACTDE_ENGINE if `engine` is None. Raise GameError if the engine is unknown."""
     prefix = f"{VARIABLE}=" if engine is None else "engine="
     engine = (os.environ.get(VARIABLE) or ENGINES[0]) if engine is None else engine
     if engine not in ENGINES:
@@ -31,13 +21,13 @@ def engine_choice(engine: str | None = None) -> str:
 
 
 def patches_enabled() -> bool:
-    """Return whether ACTDE_ENGINE allows the optional patches of this folder."""
+    """Return whether to apply the patches that only save time."""
     return engine_choice() != "stock"
 
 
 @contextmanager
 def patched(owner: Any, **replacements: Any) -> Iterator[None]:
-    """Replace attributes of a class or a module inside the `with` block."""
+    """Inside the `with` block, replace attributes of a class or module."""
     originals = {name: vars(owner)[name] for name in replacements}
     try:
         for name, replacement in replacements.items():

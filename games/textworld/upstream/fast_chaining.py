@@ -1,7 +1,4 @@
-"""Speed up TextWorld's search for quests.
-
-This replaces the inner loops of `textworld.generator.chaining` (TextWorld 1.7.0), which are slow in large worlds.
-"""
+"""Speed up the search for quests in TextWorld 1.7.0 (`textworld.generator.chaining`)."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +10,7 @@ from games.textworld.upstream.rule_matching import fact_signatures
 
 @contextmanager
 def quicker_chaining() -> Iterator[None]:
-    """Speed up TextWorld's search for quests inside the `with` block."""
+    """Inside the `with` block, speed up TextWorld's search for quests."""
     if not patches_enabled():
         yield
         return
@@ -45,12 +42,12 @@ def _init_partial_action(self: Any, node: Any, rule: Any, mapping: Any) -> None:
 
 
 def _is_impossible(self: Any, state: Any, partial: Any) -> bool:
-    """Return whether TextWorld's `check_action` is certain to reject `partial`, a partial action."""
+    """Return True only if TextWorld certainly rejects the partial action `partial`."""
     from textworld.generator.chaining import ChainingOptions
 
     if type(self.options).check_action is not ChainingOptions.check_action:
         return False
-    if getattr(self, "_facts_of", None) is not state:
+    if getattr(self, "_facts_state", None) is not state:
         self._facts_state = state
         self._facts = {(fact.name, *fact.arguments) for fact in state.facts}
     mapping = partial.mapping
@@ -64,7 +61,7 @@ def _is_impossible(self: Any, state: Any, partial: Any) -> bool:
 
 
 def _apply(self: Any, node: Any, action: Any) -> Any:
-    """Return the state after `action`. Return None if it breaks a constraint or has occurred before."""
+    """Return the state after `action`, or None if `action` breaks a constraint or repeats an earlier state."""
     if not hasattr(self, "_constraints"):
         self._constraints = _Constraints(self)
     new_state = node.state.copy()
@@ -102,7 +99,7 @@ class _Constraints:
                     self._by_signature.setdefault(signature, []).append((predicate, other_predicates))
 
     def are_broken(self, node: Any, state: Any, new_facts: Collection[Any]) -> bool:
-        """Return whether `state` breaks a constraint. Only the constraints on `new_facts` are checked."""
+        """Return whether `new_facts` break a constraint in `state`."""
         if node.parent is None and not self._start_is_valid:
             return True
         return any(  # the other facts break no constraint
@@ -113,7 +110,7 @@ class _Constraints:
         )
 
     def _holds(self, state: Any, predicates: Sequence[Any], mapping: dict[Any, Any]) -> bool:
-        """Return whether `mapping` (placeholder -> thing) can be extended so that all `predicates` hold in `state`."""
+        """Return whether some extension of `mapping` satisfies all `predicates` in `state`."""
         if not predicates:
             return True
         first = max(
@@ -129,7 +126,7 @@ class _Constraints:
 
 
 def _extended_mapping(predicate: Any, fact: Any, mapping: dict[Any, Any]) -> dict[Any, Any] | None:
-    """Extend `mapping` (placeholder -> thing) so that `predicate` matches `fact`. Return None if it cannot match."""
+    """Extend `mapping` (placeholder -> thing) so that `predicate` matches `fact`. Return None if impossible."""
     for placeholder, thing in zip(predicate.parameters, fact.arguments, strict=True):
         assigned_thing = mapping.get(placeholder)
         if assigned_thing is None and thing not in mapping.values():  # each placeholder is a different thing

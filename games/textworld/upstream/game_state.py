@@ -1,8 +1,4 @@
-"""Track the facts, actions and quests of a game as an immutable value.
-
-This replaces `GameProgression` and `Inform7Game.detect_action` of TextWorld 1.7.0. TextWorld's objects change in place
-and cannot be stored.
-"""
+"""Track the state of a game in immutable objects, unlike `GameProgression` of TextWorld 1.7.0."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ class GameState:
 
 
 class Tracker:
-    """Computes the states of one game. If `policies` is true, it also computes the commands that win."""
+    """Computes the states of a game. If `policies` is true, also computes winning commands."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.inform7 import Inform7Game
@@ -55,7 +51,7 @@ class Tracker:
         self.start = self._make_state(facts, facts_hash, self._applicable_actions(facts, None, ()), quests)
 
     def advance(self, state: GameState, events: Iterable[str]) -> GameState:
-        """Return the state after `events`, the names of the actions that the interpreter has traced."""
+        """Return the state after the actions with the names `events`."""
         for event in events:
             action = self._detect_action(event, state.actions)
             if action is not None:
@@ -74,7 +70,7 @@ class Tracker:
         return tuple(sorted({self._command(action) for actions in state.actions for action in actions}))
 
     def policy_commands(self, state: GameState) -> tuple[str, ...] | None:
-        """Return commands that win, or None if the game is over or no such commands are known."""
+        """Return winning commands, or None if the game is over or no winning commands are known."""
         return self._quests.policy_commands(state.quests)
 
     def _apply(self, state: GameState, action: Action) -> GameState:
@@ -105,9 +101,9 @@ class Tracker:
     def _applicable_actions(
         self, facts: FactsBySignature, changed: set[Any] | None, previous_actions: Sequence[tuple[Action, ...]]
     ) -> tuple[tuple[Action, ...], ...]:
-        """Return the applicable actions of each rule. If `changed` is None, compute them all.
+        """Return the applicable actions of each rule.
 
-        Otherwise, a rule without a signature in `changed` keeps its entry of `previous_actions`.
+        If `changed` is given, recompute only rules with a signature in `changed`.
         """
         logic = self._kb.logic
         return tuple(

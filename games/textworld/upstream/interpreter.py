@@ -1,7 +1,4 @@
-"""The interpreter of one TextWorld game, with snapshots of its state.
-
-This replaces `FrotzEnv.step` of Jericho 3.3.1, which also computes an unused score.
-"""
+"""An interpreter that replaces `FrotzEnv.step` of Jericho 3.3.1 and can save and load its state."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +55,7 @@ class Snapshot:
 
 
 class Interpreter:
-    """Plays one story, a `.z8` file whose name begins with `tw-`. It is not thread-safe."""
+    """Plays a TextWorld game from a file `tw-NAME.z8`. Not thread-safe."""
 
     def __init__(self, story: Path) -> None:
         import jericho
@@ -79,11 +76,14 @@ class Interpreter:
         self.start = self.save()
 
     def step(self, command: str, extras: tuple[str, ...] = ()) -> Output:
-        """Play one command. After `describe(names)`, `extras` must equal `names` until the next `load`."""
+        """Play one command. `extras` are the names that were passed to `describe` since the last `load`."""
         return _parse_output(self._send(command), (*extras, *COUNTERS))
 
     def describe(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Return `description`, `inventory` or both by name. The game prints these texts at every turn until `load`."""
+        """Return a dict from `names`, such as `inventory`, to the game's texts.
+
+        Until the next `load`, the game prints these texts after every command.
+        """
         texts: dict[str, str] = {}
         for name in names:
             texts |= _parse_output(self._send(EXTRA_INFO_COMMAND.format(name)), (name,)).extras
@@ -97,7 +97,7 @@ class Interpreter:
         return self._current
 
     def load(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot of this or another interpreter of the same story."""
+        """Restore a snapshot, which another interpreter of the same game may have saved."""
         if snapshot is not self._current:
             self._frotz.set_state((self._ram_of(snapshot), *snapshot.registers))
             self._current = snapshot
@@ -106,11 +106,11 @@ class Interpreter:
         self._frotz.close()
 
     def at_prompt(self, snapshot: Snapshot) -> bool:
-        """Return whether the interpreter waits for a command, and not for an answer or a menu choice."""
+        """Return whether the interpreter waits for a command rather than for an answer to a question."""
         return bool(snapshot.registers[1:5] == self._registers[1:5])  # a question is asked in nested calls
 
     def stack(self, snapshot: Snapshot) -> bytes:
-        """Return the contents of the stack, or b"" if they are the same as at the start."""
+        """Return the stack, or empty bytes if unchanged since the start."""
         stack = snapshot.registers[0]  # differs at some prompts, because some errors change local variables
         return b"" if stack is self._registers[0] else stack[2 * snapshot.registers[2] :].tobytes()
 

@@ -1,7 +1,4 @@
-"""Repair two opcodes in the interpreter of Jericho 3.3.1.
-
-Without this repair, `quit` does not halt the interpreter, and `restore_undo` crashes it.
-"""
+"""Repair two opcodes of Jericho 3.3.1: `quit` does not halt the interpreter, and `restore_undo` causes a crash."""
 
 import ctypes
 from typing import Any
@@ -10,7 +7,7 @@ QUIT, RESTORE_UNDO = 10, 10  # indices into the tables of opcodes without operan
 
 
 def repair(frotz: Any) -> None:
-    """Repair the opcodes of one `jericho.FrotzEnv`, which has its own copy of the interpreter."""
+    """Repair the opcodes of one `jericho.FrotzEnv`."""
     library = frotz.frotz_lib
     halted = ctypes.c_int.in_dll(library, "emulator_halted")
 

@@ -1,10 +1,4 @@
-"""Start TextWorld's environment for a `.tw-pddl` game without `eval` and without repeated work.
-
-With TextWorld 1.7.0, a game file can run any code, because `eval` computes its texts. The planner's interface overflows
-at long names, and hides that no commands reach the goal. Each step parses the same texts again.
-
-The patches last until the process ends.
-"""
+"""Start TextWorld 1.7.0's environment for a `.tw-pddl` game without executing code from the file."""
 
 import ast
 import contextlib
@@ -34,7 +28,7 @@ EXPECTED = "expected names, attributes such as o.name, texts, +, and, or"
 
 
 def start(game: PddlGame) -> Any:
-    """Return TextWorld's environment for `game`. The things of the game are renamed by `display_names`."""
+    """Return TextWorld's environment for `game`, with things named as in ALFWorld."""
     import textworld
     from textworld.envs.pddl import PddlEnv
 
@@ -47,7 +41,7 @@ def start(game: PddlGame) -> Any:
 
 
 def game_text(env: Any, symbol: str) -> str:
-    """Return the text that the game's grammar gives for `symbol`, such as `task`, or "" if it lacks the symbol."""
+    """Return the game's text for a grammar symbol such as `task`, or an empty string if missing."""
     grammar = env._logic.grammar
     if symbol not in grammar._rules:
         return ""
@@ -79,7 +73,7 @@ def plan(env: Any, seconds: int) -> tuple[str, ...]:
 
 
 def file_errors() -> tuple[type[BaseException], ...]:
-    """Return the classes of exceptions that TextWorld and the planner raise for malformed games."""
+    """Return the exceptions that TextWorld and the planner raise for malformed games."""
     from fast_downward.translate.pddl_parser.lisp_parser import ParseError
     from tatsu.exceptions import ParseException
     from textworld.envs.pddl.textgen import CSGUnknownSymbolError
@@ -90,10 +84,7 @@ def file_errors() -> tuple[type[BaseException], ...]:
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """Return a dict: id of a thing -> name that ALFWorld shows, such as `mug_bar_3_bar_4` -> `mug 1`.
-
-    Ids without `_bar_` are omitted.
-    """
+    """Return a dict: id -> name in ALFWorld. For example, `mug_bar_3_bar_4` -> `mug 1`."""
     names, counts = {}, Counter[str]()
     # ALFWorld numbers the things of a kind in reverse alphabetical order
     for thing_id in sorted((thing_id for thing_id in ids if "_bar_" in thing_id), reverse=True):
@@ -104,9 +95,9 @@ def display_names(ids: Iterable[str]) -> dict[str, str]:
 
 
 def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
-    """Return the value of an expression in a game's text: a string, a thing or None.
+    """Evaluate an expression without `eval`.
 
-    Raise SyntaxError if it contains anything but names, attributes, strings, `+`, `and` and `or`.
+    Raise SyntaxError unless the expression consists of names, attributes, strings, `+`, `and` and `or`.
     """
     return _evaluate_node(ast.parse(expression.strip(), mode="eval").body, expression, variables)
 
@@ -141,7 +132,7 @@ def _patch() -> None:
     def derive(self: Any, context: Any = None) -> list[Any]:
         return [textgen.TerminalSymbol(evaluate(self.expression, (context or self.context)["variables"]))]
 
-    textgen.EvalSymbol.derive = derive
+    textgen.EvalSymbol.derive = derive  # the original calls `eval`, so that a game file can run any code
     fast_downward.pddl2sas = _checked_translation(fast_downward.pddl2sas)
     if patches_enabled():
         parse = lru_cache(maxsize=4096)(textgen._parse_and_convert)

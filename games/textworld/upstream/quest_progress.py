@@ -1,7 +1,4 @@
-"""Track the quests of a game, and the commands that win, as immutable values.
-
-This replaces `QuestProgression` and `EventProgression` of TextWorld 1.7.0, which change in place and cannot be stored.
-"""
+"""Track quests in immutable objects, unlike `QuestProgression` and `EventProgression` of TextWorld 1.7.0."""
 
 from __future__ import annotations
 
@@ -43,13 +40,13 @@ class EventProgress:
 
     @property
     def triggering_policy(self) -> tuple[Action, ...]:
-        """The actions that trigger the event, or () if the event is done."""
+        """The actions that trigger the event, or an empty tuple if the event is done."""
         return () if self.done else tuple(action for action in self.policy if action.name != "trigger")
 
 
 @dataclass(frozen=True, slots=True)
 class QuestProgress:
-    """The progress of one quest. A quest consists of events."""
+    """The progress of one quest."""
 
     win_events: tuple[EventProgress, ...]
     fail_events: tuple[EventProgress, ...]
@@ -69,7 +66,7 @@ class QuestProgress:
 
     @property
     def key(self) -> bytes:
-        """Bytes that encode everything that affects the quest's later progress."""
+        """An encoding of everything that affects later progress."""
         parts = [b"q%d" % self.completions]
         for event in (*self.win_events, *self.fail_events):
             parts += (b"%d%d" % (event.triggered, event.untriggerable), event.tree.key, _joined_hashes(event.policy))
@@ -77,13 +74,13 @@ class QuestProgress:
 
     @property
     def tree(self) -> ActionTree | None:
-        """The tree of the winning event that needs the fewest actions, or None if no policy is known."""
+        """The tree of the shortest known policy that completes the quest, or None."""
         events = [event for event in self.win_events if event.triggering_policy]
         return min(events, key=lambda event: len(event.triggering_policy)).tree if events else None
 
 
 class QuestTracker:
-    """Computes the progress of a game's quests. If `policies` is true, it also computes the commands that win."""
+    """Computes the progress of a game's quests. If `policies` is true, also computes winning commands."""
 
     def __init__(self, game: Game, *, policies: bool) -> None:
         from textworld.generator.game import ActionDependencyTree, ActionDependencyTreeElement
@@ -100,11 +97,11 @@ class QuestTracker:
     def advance(
         self, quests: Sequence[QuestProgress], action: Action | None, facts: FactsBySignature
     ) -> tuple[QuestProgress, ...]:
-        """Return all quests after `action`, which is None at the start. `facts` hold after `action`."""
+        """Return the quests after `action`. `facts` include the effects of `action`."""
         return tuple(self._advance(quest, action, facts) for quest in quests)
 
     def policy_commands(self, quests: Sequence[QuestProgress]) -> tuple[str, ...] | None:
-        """Return commands that win, or None if the game is over or no such commands are known."""
+        """Return winning commands, or None if the game is over or no winning commands are known."""
         if not self._policies or not quests or _is_over(quests):
             return None
         unfinished = [
@@ -177,7 +174,7 @@ class QuestTracker:
         return replace(event, tree=tree, policy=tree.order)
 
     def _prune(self, tree: ActionTree, action: Action) -> tuple[bool, bool, ActionTree]:
-        """Return (whether `action` changes the tree, whether this change is reversible, the new tree)."""
+        """Return (whether `action` changes the tree, whether the change is reversible, the new tree)."""
         key = (tree.key, action)
         if key not in self._pruned:
             copy = tree.tree.copy()
@@ -186,7 +183,7 @@ class QuestTracker:
         return self._pruned[key]
 
     def _shorten(self, policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-        """Reimplement TextWorld's `EventProgression.compress_policy`. Return None if the policy cannot be shortened."""
+        """Reimplement TextWorld's `EventProgression.compress_policy`."""
         key = (_joined_hashes(policy), *(fact in facts.get(fact.signature, ()) for fact in _preconditions(policy)))
         if key not in self._shortened:
             shortest = None
@@ -207,7 +204,7 @@ def _preconditions(policy: tuple[Action, ...]) -> tuple[Proposition, ...]:
 
 
 def _shorten_once(policy: tuple[Action, ...], facts: FactsBySignature) -> tuple[Action, ...] | None:
-    """Remove the first run of unnecessary actions. Return None if there is none."""
+    """Return `policy` without the first unnecessary actions, or None if no actions are removed."""
     for start in range(len(policy)):
         if not _is_playable(policy[:start], facts):
             return None  # a longer beginning cannot be played either

@@ -1,7 +1,4 @@
-"""Find all instances of a TextWorld rule in a set of facts, in TextWorld's order.
-
-This replaces `State.all_assignments` of TextWorld 1.7.0, which takes most of the time of a step.
-"""
+"""Find the instances of a rule faster than `State.all_assignments` of TextWorld 1.7.0, in the same order."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ Assignment = tuple[Key | None, ...]  # one slot for each placeholder of a rule; 
 
 
 class FactTables:
-    """Converts facts to rows of keys, and caches the rows for all rules of a game."""
+    """Converts facts to rows of keys and caches the rows."""
 
     def __init__(self) -> None:
         self.variables: dict[Key, Variable] = {}
         self._rows: dict[frozenset[Proposition], list[Row]] = {}
 
     def rows(self, facts: frozenset[Proposition]) -> list[Row]:
-        """Return one row for each of the sorted facts. All facts must have the same signature."""
+        """Return one row per fact, in sorted order. All facts must have the same signature."""
         if facts not in self._rows:
             ordered = [fact.arguments for fact in sorted(facts)]
             self.variables.update((_key(variable), variable) for arguments in ordered for variable in arguments)
@@ -37,7 +34,7 @@ class FactTables:
 
 
 class RuleMatcher:
-    """Finds and caches the instances of one rule. In an instance, every precondition is one of the facts."""
+    """Finds the instances of one rule: the actions whose preconditions hold."""
 
     def __init__(self, rule: Rule, kb: Any, tables: FactTables) -> None:
         self._rule, self._tables = rule, tables
@@ -67,7 +64,7 @@ class RuleMatcher:
         self._cache: dict[tuple[Any, ...], tuple[Action, ...]] = {}
 
     def actions(self, logic: Any, facts: FactsBySignature) -> tuple[Action, ...]:
-        """Return all instances of the rule, as actions. `logic` is the game's `GameLogic`."""
+        """Return all instances of the rule. `logic` is the game's `GameLogic`."""
         if self.has_unbound_placeholder:
             from textworld.logic import State
 
@@ -92,7 +89,7 @@ class RuleMatcher:
         return self._rule.instantiate({**self._constants, **bound})
 
     def _search(self, facts: FactsBySignature, assignment: Assignment, depth: int = 0) -> Iterator[Assignment]:
-        """Yield all ways to fill the empty slots of `assignment`. The preconditions before `depth` already hold."""
+        """Yield all complete assignments that extend `assignment`, which satisfies the first `depth` preconditions."""
         if depth == len(self._preconditions):
             yield assignment
             return
@@ -109,7 +106,7 @@ def _key(variable: Variable) -> Key:
 
 
 def _fill(slots: Sequence[int], row: Row, assignment: Assignment) -> Assignment | None:
-    """Return `assignment` with the keys of `row` in these `slots`, or None if a slot or a key is already in use."""
+    """Return `assignment` with `row` in `slots`, or None if `row` conflicts with `assignment`."""
     for slot, key in zip(slots, row, strict=True):
         if assignment[slot] == key:
             continue
@@ -120,7 +117,7 @@ def _fill(slots: Sequence[int], row: Row, assignment: Assignment) -> Assignment 
 
 
 def fact_signatures(predicate: Any, types: Any) -> list[Signature]:
-    """Return every signature that an instance of `predicate` can have."""
+    """Return all signatures that an instance of `predicate` can have."""
     from textworld.logic import Signature
 
     subtypes = types.multi_subtypes([types.get(name) for name in predicate.signature.types])

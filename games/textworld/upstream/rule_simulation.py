@@ -1,8 +1,4 @@
-"""Find the actions of a walkthrough by simulating TextWorld's rules.
-
-This replaces `GameMaker.set_walkthrough` of TextWorld 1.7.0, which compiles the game and plays it. This first
-compilation takes as long as the final one.
-"""
+"""Find a walkthrough's actions without compiling the game, unlike `GameMaker.set_walkthrough` of TextWorld 1.7.0."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,9 +24,9 @@ class RuleSimulation:
         self.state = game.world.state.copy()
 
     def step(self, command: str) -> tuple[Any, str]:
-        """Play `command`. Return (action, trace of this action), or (None, "") if no action fits.
+        """Play `command`. Return (action, name of the action), or (None, "") if no action fits.
 
-        Raise AmbiguousRulesError if actions with different traces fit.
+        Raise AmbiguousRulesError if several actions with different names fit.
         """
         actions = [
             action
@@ -48,7 +44,7 @@ class RuleSimulation:
         return action, event
 
     def is_open(self, name: str) -> bool:
-        """Return whether things with this name exist and all of them are open."""
+        """Return whether things called `name` exist and are all open."""
         keys = {key for key, info in self._inform7.entity_infos.items() if info.name == name}
         is_open = {fact.arguments[0].name for fact in self.state.facts if fact.name == "open"}
         return bool(keys) and keys <= is_open
@@ -64,7 +60,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def without_compiling() -> AbstractContextManager[None]:
-    """Inside the `with` block, `GameMaker.set_walkthrough` compiles a game only if its rules are ambiguous."""
+    """Inside the `with` block, `GameMaker.set_walkthrough` compiles a game only if the game's rules are ambiguous."""
     if not patches_enabled():
         return nullcontext()
     from textworld import GameMaker
@@ -90,7 +86,7 @@ def without_compiling() -> AbstractContextManager[None]:
 
 
 def _simulate(game: Any, commands: Sequence[str]) -> list[tuple[Any, list[Any]]]:
-    """Return (event, the actions up to its trigger) for each winning event that the commands trigger."""
+    """Play the commands. Return (winning event, actions up to the event) for each triggered event."""
     from textworld.generator.game import QuestProgression
 
     unique_events = dict.fromkeys(event for quest in game.quests for event in quest.win_events)

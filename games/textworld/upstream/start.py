@@ -1,8 +1,4 @@
-"""Start TextWorld's environment without repeated work, and wrap TextWorld's private functions.
-
-In TextWorld 1.7.0, parsing rules takes most of the loading time, `JerichoEnv` plays extra commands at every step, and
-`GameLogic.load` reads files in an order that differs between machines. This module repairs all three.
-"""
+"""Start TextWorld 1.7.0 faster, and wrap its private functions."""
 
 import tempfile
 import warnings
@@ -18,9 +14,9 @@ from games.textworld.upstream import patched, patches_enabled
 
 
 def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
-    """Return TextWorld's environment for `story`, a `.z8` file whose name begins with `tw-`.
+    """Return TextWorld's environment for a file `tw-NAME.z8`.
 
-    `infos` are the requested fields of TextWorld's `EnvInfos`. If `fast` is true, repeated work is skipped.
+    `infos` are fields of TextWorld's `EnvInfos`. If `fast` is true, skip redundant work.
     """
     import textworld
 
@@ -33,12 +29,15 @@ def start(story: Path, infos: Iterable[str], *, fast: bool = True) -> Any:
     while isinstance(layer, textworld.core.Wrapper):
         layer.__dict__["request_infos"] = env_infos
         layer = layer.__dict__["_wrapped_env"]
-    layer.request_infos = textworld.EnvInfos()  # the outer layers read these values from the text
+    layer.request_infos = textworld.EnvInfos()  # saves `JerichoEnv` extra commands; the outer layers read the text
     return env
 
 
 def start_untracked(story: Path) -> tuple[Any, Any]:
-    """Return (environment, first state). The environment prints traces, but does not track the game's state."""
+    """Return (environment, first state).
+
+    The environment prints the names of actions, but does not track the game's state.
+    """
     from textworld.envs.wrappers.tw_inform7 import Inform7Data
     from textworld.envs.zmachine.jericho import JerichoEnv
 
@@ -51,7 +50,7 @@ def start_untracked(story: Path) -> tuple[Any, Any]:
 
 
 def traced_events(text: str) -> tuple[list[str], str]:
-    """Return (the names of the actions that `text` traces, `text` without its traces)."""
+    """Return (names of the actions in a game's output, output without these names)."""
     from textworld.envs.wrappers.tw_inform7 import _detect_i7_events_debug_tags
 
     events, text = _detect_i7_events_debug_tags(text)
@@ -59,17 +58,17 @@ def traced_events(text: str) -> tuple[list[str], str]:
 
 
 def trace_name(inform7: Any, templates: Any, action: Any) -> str:
-    """Return the name of `action` in a trace, in lower case. `templates` is a dict: rule -> template of a trace."""
+    """Return the lower-case name that the interpreter prints for `action`. `templates` maps rule names to templates."""
     return str(templates[action.name].format(**inform7._get_name_mapping(action))).lower()
 
 
 def winning_policy(state: Any) -> Any:
-    """Return actions that win from `state`, or None if TextWorld knows none."""
+    """Return actions that win from `state`, or None if unknown."""
     return state.get("_winning_policy")
 
 
 def prepare_jericho() -> None:
-    """Silence Jericho's warning about unsupported games, and set the folder of its temporary files."""
+    """Silence Jericho's warning about unsupported games, and set the folder of Jericho's temporary files."""
     import jericho.jericho
 
     # importing TextWorld does this too, but other code may reset it; `warnings.catch_warnings` is not thread-safe
@@ -89,7 +88,7 @@ def load_record(story: Path) -> Any:
 
 @contextmanager
 def rules_parsed_once() -> Iterator[None]:
-    """Make TextWorld's rule parser cache its results inside the `with` block."""
+    """Inside the `with` block, TextWorld's rule parser caches its results."""
     prepare_jericho()
     if not patches_enabled():
         yield
@@ -102,10 +101,10 @@ def rules_parsed_once() -> Iterator[None]:
 
 
 def rule_files_sorted() -> AbstractContextManager[None]:
-    """Make TextWorld read rule files in the order of their names inside the `with` block."""
+    """Inside the `with` block, TextWorld reads rule files sorted by name."""
     from textworld import logic
 
-    load = logic.GameLogic.__dict__["load"]
+    load = logic.GameLogic.__dict__["load"]  # gets the files in an order that differs between machines
 
     def load_sorted(cls: Any, files: Iterable[str]) -> Any:
         return load.__func__(cls, sorted(files))

@@ -1,8 +1,4 @@
-"""Check a game file before it is loaded, because Jericho's C library exits the process on invalid data.
-
-A record of this project stores the hashes of the story and of the record itself. For other TextWorld games, a child
-process plays the walkthrough and compiles the record again.
-"""
+"""Check game files before Jericho loads them, because Jericho exits the process on invalid data."""
 
 import hashlib
 import os
@@ -35,7 +31,7 @@ VARIABLE = "ACTDE_UNVERIFIED"  # if 1, foreign games can be played even if their
 
 
 def story_and_record(path: Path) -> tuple[Path, Path]:
-    """Return the paths of a game's story and record. `path` is one of the two. Raise GameError if a file is missing."""
+    """Return the paths of a game's `.z8` and `.json`, given either path. Raise GameError if a file is missing."""
     if path.suffix not in (".z8", ".json"):
         raise GameError(f"{path}: expected a game file, NAME.z8 or NAME.json")
     story, record = path.with_suffix(".z8"), path.with_suffix(".json")
@@ -47,14 +43,14 @@ def story_and_record(path: Path) -> tuple[Path, Path]:
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether `path` names a story that is played without a record."""
+    """Return whether `path` names a game that is played without a `.json`."""
     if path.suffix == ".z8":
         return not path.name.startswith("tw-") and not path.with_suffix(".json").exists()
     return path.suffix in STORIES
 
 
 def check(path: Path) -> str:
-    """Check a game file and return its origin: OURS, FOREIGN, PLAIN or PDDL. Raise GameError if a check fails."""
+    """Return the origin of a game file: OURS, FOREIGN, PLAIN or PDDL. Raise GameError if the file is invalid."""
     if path.suffix == pddl_file.SUFFIX:
         pddl_file.read(path)
         return PDDL
@@ -79,7 +75,7 @@ def check(path: Path) -> str:
 
 
 def check_story(story_bytes: bytes, path: Path, versions: Collection[int] = (8,)) -> None:
-    """Raise GameError unless `story_bytes` are a complete Z-machine story of one of the `versions`."""
+    """Raise GameError unless `story_bytes` are a complete Z-machine game with a version in `versions`."""
     if not story_bytes:
         raise GameError(f"{path}: the game file is empty")
     if len(story_bytes) < HEADER or story_bytes[0] not in versions:
@@ -104,13 +100,13 @@ def check_story(story_bytes: bytes, path: Path, versions: Collection[int] = (8,)
 
 
 def record_hash(content: dict[str, Any]) -> str:
-    """Return a hash of a record. The entry that stores this hash is left out."""
+    """Return a hash of a record, ignoring the entry that stores the hash."""
     actde_entry = {key: value for key, value in content["metadata"]["actde"].items() if key != "record"}
     return files.json_hash({**content, "metadata": {**content["metadata"], "actde": actde_entry}})
 
 
 def without_date(story_bytes: bytes) -> bytes:
-    """Return the bytes of a story in which zeros replace the compilation date."""
+    """Return `story_bytes` with zeros instead of the compilation date."""
     return story_bytes[:18] + b"000000" + story_bytes[24:]  # the checksum does not cover the date
 
 

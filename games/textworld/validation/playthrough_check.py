@@ -1,4 +1,4 @@
-"""Play a game's opening and walkthrough to check that the game loads and matches its record."""
+"""Check that a game loads, matches its `.json` and is won by its walkthrough."""
 
 import contextlib
 import json
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 
 def main(story: str) -> int:
-    """Return 0 if a story and its record belong together. Otherwise, print a line with the reason and return 1.
-
-    The line begins with `problem`, or with `unverified` if only `find_damage` finds a fault.
-    """
+    """Check a game and return the exit status. On failure, print a line that begins with `problem` or `unverified`."""
     from games.textworld.validation.record_check import find_damage
 
     sys.excepthook = _report
+    # the user may choose to play an `unverified` game
     for verdict, find_reason in (("problem", find_problem), ("unverified", find_damage)):
         if problem := find_reason(Path(story)):
             print(f"{verdict}: {problem}")  # noqa: T201
@@ -36,7 +34,7 @@ def main(story: str) -> int:
 
 
 def _report(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the exception as a `problem` of the game. If our own code raised it, print its traceback instead."""
+    """Print an exception as a `problem` of the game, unless our own code raised it."""
     *_, (innermost, _) = traceback.walk_tb(trace)
     if Path(innermost.f_code.co_filename).is_relative_to(ROOT / "games"):
         sys.__excepthook__(error_type, error, trace)
@@ -45,7 +43,7 @@ def _report(error_type: type[BaseException], error: BaseException, trace: Traceb
 
 
 def find_problem(story: Path) -> str:
-    """Play a game's walkthrough. Return why the game does not match its record, or '' if it matches."""
+    """Play the walkthrough. Return what is wrong with the game, or an empty string."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         copy = Path(folder) / "tw-copy.z8"
         copy.write_bytes(story.read_bytes())
@@ -65,7 +63,7 @@ def find_problem(story: Path) -> str:
 
 
 def find_generation_fault(story: bytes, record: bytes) -> str:
-    """Return the fault of a game that this project has just generated, or '' if the game is sound."""
+    """Play the walkthrough of a newly generated game. Return what is wrong with the game, or an empty string."""
     from textworld.generator.game import Game
 
     with rules_parsed_once(), tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
@@ -95,5 +93,5 @@ def _find_play_problem(game: "Game", env: Any, state: Any) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Remove from `text` the differences that Inform causes: case, white space and kinds of quotes."""
+    """Remove the differences that Inform causes in case, white space and quotes."""
     return re.sub(r"\s+", " ", text.replace('"', "'")).strip().lower()

@@ -1,7 +1,4 @@
-"""Check that TextWorld's record of a game agrees with the compiled game and with TextWorld's rules.
-
-The record is compiled again. The result must be the same story.
-"""
+"""Check that a game's `.json` agrees with the `.z8` and with TextWorld's rules."""
 
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -20,7 +17,7 @@ Fact = tuple[str, ...]  # the name of a fact and the ids of its arguments
 
 
 def find_damage(story: Path) -> str:
-    """Return why `story` and the record beside it disagree, or '' if they agree."""
+    """Return why the two files of a game disagree, or an empty string."""
     game = load_record(story)
     return _check_rules(game) or _check_actions(game) or _check_facts(game) or _check_story(game, story)
 
@@ -62,7 +59,7 @@ def _check_actions(game: "Game") -> str:
 
 
 def _check_facts(game: "Game") -> str:
-    """Check the facts that the compiled story does not contain: free exits, slots and ingredients."""
+    """Check the facts that the compiled game does not contain: free exits, slots and ingredients."""
     facts = {(fact.name, *(argument.name for argument in fact.arguments)) for fact in game.world.facts}
     if {fact[1:] for fact in facts if fact[0] == "free" and len(fact) == 3} != _free_exits(facts):
         return "which ways are free does not follow from its doors"
@@ -77,7 +74,7 @@ def _check_facts(game: "Game") -> str:
 
 
 def _free_exits(facts: set[Fact]) -> set[Fact]:
-    """Return the pairs of neighbouring rooms, in both orders, that no closed door separates."""
+    """Return all pairs of neighbouring rooms that no closed door separates, in both orders."""
     pairs = {fact[1:] for fact in facts if fact[0].endswith("_of") and len(fact) == 3}
     doors = {(fact[1], fact[3]): fact[2] for fact in facts if fact[0] == "link"}
     open_doors = {fact[1] for fact in facts if fact[0] == "open"}

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from agents.config import TrainConfig
 from agents.protocol import AgentError
 from agents.registry import make_agent
-from agents.storage.checkpoint import load_agent, newest, read_tensors, verify
+from agents.storage.checkpoint import load_agent, read_tensors
+from agents.storage.checkpoint_files import newest, verify
 from agents.storage.run_folder import RunFolder, read_config, read_metrics
 from agents.training.factory import make_trainer
 from agents.training.trainer import Trainer

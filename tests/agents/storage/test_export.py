@@ -14,7 +14,8 @@ from agents.model.build import assemble
 from agents.model.pretrained import load_pretrained
 from agents.protocol import AgentError
 from agents.storage import export
-from agents.storage.checkpoint import AGENT, load_agent, save_agent
+from agents.storage.checkpoint import load_agent, save_agent
+from agents.storage.checkpoint_files import AGENT
 from agents.storage.schema import HeadsFile
 from tests.helpers.folders import file_names
 from tests.helpers.models import assert_close, tiny_lm, tokenizer

@@ -17,7 +17,7 @@ from tests.agents.storage.test_checkpoint import ABOUT, content, resumed
 from tests.helpers.scripts import Scene, script
 
 
-@pytest.mark.parametrize("where", ["write_tensors", "_write_json", "_digest"])
+@pytest.mark.parametrize("where", ["write_tensors", "write_json", "digest_of"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_an_interrupted_save_keeps_the_old_checkpoint(
     run: Path, where: str, failure: BaseException, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,8 @@ from agents.play import transcript
 from agents.play.episode import Episode
 from agents.play.transcript_index import TranscriptIndex
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL, WEIGHTS, newest, read_tensors
+from agents.storage.checkpoint import read_tensors
+from agents.storage.checkpoint_files import INITIAL, WEIGHTS, newest
 from agents.storage.run_folder import DATA, read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer

@@ -25,7 +25,7 @@ from agents.play.baselines import RandomAgent
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, BEST, INITIAL
+from agents.storage.checkpoint_files import AGENT, BEST, INITIAL
 from agents.text.prompt import PLAIN, PromptFormat, ReturnText, format_number
 from agents.training import presets
 from agents.training.data_file import Converter

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from agents.config import TrainConfig
 from agents.protocol import AgentError, DivergenceError
-from agents.storage.checkpoint import WEIGHTS, load_agent, newest, save_agent
+from agents.storage.checkpoint import load_agent, save_agent
+from agents.storage.checkpoint_files import WEIGHTS, newest
 from agents.storage.run_folder import DIVERGED
 from agents.storage.run_summary import summarize
 from agents.training.factory import make_trainer

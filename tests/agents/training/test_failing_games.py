@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import games
 from agents.config import TrainConfig
 from agents.play import transcript
-from agents.storage.checkpoint import checkpoints
+from agents.storage.checkpoint_files import checkpoints
 from agents.storage.run_folder import TENSORBOARD, read_metrics
 from agents.training.factory import make_trainer
 from games.code_import import import_name

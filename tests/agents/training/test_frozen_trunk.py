@@ -10,7 +10,8 @@ from torch import Tensor
 
 from actde import OptimizerConfig
 from agents.model.actor_critic import ActorCritic
-from agents.storage.checkpoint import TRAINING, WEIGHTS, newest, read_tensors
+from agents.storage.checkpoint import read_tensors
+from agents.storage.checkpoint_files import TRAINING, WEIGHTS, newest
 from agents.training import frozen_trunk
 from agents.training import updater as updates
 from agents.training.frozen_trunk import RolloutStates, trains_heads_alone

@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 from agents import AgentError, make_agent
 from agents.config import TrainConfig
 from agents.play import transcript
-from agents.storage.checkpoint import BEST, INITIAL, newest, read_tensors
+from agents.storage.checkpoint import read_tensors
+from agents.storage.checkpoint_files import BEST, INITIAL, newest
 from agents.storage.run_folder import read_metrics
 from agents.training.factory import make_trainer
 from agents.training.held_out import HeldOutGames

@@ -20,7 +20,8 @@ from agents.model.actor_critic import ActorCritic
 from agents.model.head_outputs import Choices
 from agents.play.episode import Episode
 from agents.play.runner import EpisodeRunner
-from agents.storage.checkpoint import INITIAL, WEIGHTS, load_agent, newest, read_tensors
+from agents.storage.checkpoint import load_agent, read_tensors
+from agents.storage.checkpoint_files import INITIAL, WEIGHTS, newest
 from agents.storage.run_folder import read_metrics
 from agents.text.prompt import PLAIN
 from agents.training import presets

@@ -15,7 +15,7 @@ from agents.config import TrainConfig
 from agents.play import transcript
 from agents.play.episode import Episode, Step
 from agents.protocol import AgentError, Decision
-from agents.storage.checkpoint import AGENT, newest, read_json
+from agents.storage.checkpoint_files import AGENT, newest, read_json
 from agents.storage.run_folder import read_metrics
 from agents.training.factory import make_trainer
 from agents.training.level_schedule import LevelSchedule

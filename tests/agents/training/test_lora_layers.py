@@ -16,7 +16,8 @@ from agents.model.build import assemble
 from agents.model.lower_layers import decoder_layers, frozen_layers
 from agents.model.packed_attention import can_pack
 from agents.protocol import AgentError
-from agents.storage.checkpoint import WEIGHTS, load_agent, newest, read_tensors
+from agents.storage.checkpoint import load_agent, read_tensors
+from agents.storage.checkpoint_files import WEIGHTS, newest
 from agents.storage.export import export_agent
 from agents.training import frozen_trunk
 from agents.training.factory import make_trainer

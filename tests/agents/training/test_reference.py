@@ -14,7 +14,8 @@ from agents.language_model.token_stream import Segment
 from agents.model.actor_critic import ActorCritic
 from agents.model.build import assemble
 from agents.play.runner import EpisodeRunner
-from agents.storage.checkpoint import INITIAL, load_agent
+from agents.storage.checkpoint import load_agent
+from agents.storage.checkpoint_files import INITIAL
 from agents.training.factory import make_trainer
 from agents.training.reference import ReferencePolicy
 from agents.training.rollout_batch import RolloutBatch

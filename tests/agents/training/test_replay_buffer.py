@@ -190,7 +190,7 @@ def test_a_win_that_was_found_once_is_still_imitated_many_rollouts_later(
         steps = [tuple(replace(step, reward=-step.reward) for step in each.steps) for each in episodes]
         return right([replace(e, steps=own) for e, own in zip(episodes, steps, strict=True)], *arguments, **settings)
 
-    monkeypatch.setattr(replay_buffer, "selected", worst)
+    monkeypatch.setattr(replay_buffer, "select_indices", worst)
     wrong = chance_of_ringing(tmp_path / "wrong", buffer_episodes=1)
     assert kept > 0.7 and max(without, latest, wrong) < 0.5
 

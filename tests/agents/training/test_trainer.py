@@ -12,7 +12,8 @@ import torch
 from agents.config import TrainConfig
 from agents.play import transcript
 from agents.protocol import AgentError
-from agents.storage.checkpoint import load_agent, newest, read_tensors
+from agents.storage.checkpoint import load_agent, read_tensors
+from agents.storage.checkpoint_files import newest
 from agents.storage.run_folder import read_metrics
 from agents.training.factory import make_trainer
 from games.errors import PathError

@@ -12,7 +12,8 @@ import torch
 from actde.errors import ConfigError
 from agents.config import TrainConfig
 from agents.protocol import AgentError
-from agents.storage.checkpoint import AGENT, INITIAL, load_agent, newest, read_json, read_tensors, trained_tensors
+from agents.storage.checkpoint import load_agent, read_tensors, trained_tensors
+from agents.storage.checkpoint_files import AGENT, INITIAL, newest, read_json
 from agents.storage.run_folder import read_metrics
 from agents.training import factory, presets
 from agents.training.bfloat16 import SLOW_BFLOAT16

@@ -10,7 +10,8 @@ import torch
 
 from agents.config import TrainConfig
 from agents.protocol import Turn
-from agents.storage.checkpoint import INITIAL, load_agent, newest, read_tensors
+from agents.storage.checkpoint import load_agent, read_tensors
+from agents.storage.checkpoint_files import INITIAL, newest
 from agents.storage.run_folder import read_metrics
 from agents.training import presets
 from agents.training.factory import make_trainer

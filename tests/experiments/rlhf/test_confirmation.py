@@ -9,7 +9,7 @@ import pytest
 
 from agents.model.pretrained import missing_packages
 from agents.protocol import AgentError
-from agents.storage.checkpoint import INITIAL
+from agents.storage.checkpoint_files import INITIAL
 from experiments.rlhf import ablation, confirmation, long, runs, screening
 from experiments.rlhf.confirmation import CELLS, COMMON
 from experiments.rlhf.confirmation_contrasts import CONTRASTS, PAIRS, SEEDS, at_common_level, at_level, contrast_rows

@@ -8,6 +8,7 @@ import resource
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from games.errors import GameError
 from games.textworld.generation import make_game as making
 from games.textworld.generation.make_game import canonical_hash, make_game
+from games.textworld.upstream import fast_chaining
 from games.textworld.upstream.compile import compile_story
 from games.textworld.upstream.rule_simulation import RuleSimulation, without_compiling
 from games.textworld.validation import playthrough_check
@@ -45,6 +47,25 @@ def test_the_fast_search_finds_the_same_quest(name: str, level: int, monkeypatch
     fast = serialized(name, level, 1)
     monkeypatch.setattr(making, "quicker_chaining", contextlib.nullcontext)
     assert fast == serialized(name, level, 1)
+
+
+def test_the_facts_of_a_state_are_collected_once() -> None:
+    from textworld.generator.chaining import ChainingOptions
+
+    reads = []
+
+    class State:
+        @property
+        def facts(self) -> list[Any]:
+            reads.append(self)
+            return []
+
+    chainer = SimpleNamespace(options=ChainingOptions.__new__(ChainingOptions))
+    partial = SimpleNamespace(mapping={}, rule=SimpleNamespace(preconditions=[]))
+    first, second = State(), State()
+    for state in (first, first, second):
+        assert not fast_chaining._is_impossible(chainer, state, partial)
+    assert reads == [first, second]
 
 
 def test_a_walkthrough_that_the_rules_do_not_decide_is_compiled_and_played(monkeypatch: pytest.MonkeyPatch) -> None:
