@@ -181,7 +181,10 @@ def generate(
     crawl_states: arg.CrawlStates = None,
     as_json: arg.AsJson = False,
 ) -> None:
-    """Generate a curriculum of TextWorld games. To resume after an interruption, run the same command again."""
+    """Generate a curriculum of TextWorld games.
+
+    To resume after an interruption, run the same command again.
+    """
     from games import parse_levels
     from games.textworld.generation.manifest import KEYS
     from games.textworld.transitions.crawl import STATES

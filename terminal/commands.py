@@ -34,7 +34,8 @@ def reproduce(
     quick: Annotated[bool, Option("--quick", help="Run a small version of less than two minutes.")] = False,
     seed: arg.Seed = 0,
     workers: Annotated[
-        int | None, Option(min=0, help="Processes. 0 only reports earlier runs.", show_default="1")
+        int | None,
+        Option(min=0, help="Processes of ipd and sensitivity. 0 reports their earlier runs.", show_default="1"),
     ] = None,
     cluster: arg.Cluster = None,
     threads: arg.Threads = None,

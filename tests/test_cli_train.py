@@ -217,7 +217,7 @@ def test_compare_measures_on_other_games_and_gives_an_optimizer_settings_of_its_
         (("--vary", "reward_scal=1"), "did you mean 'reward_scale'?"),
         (("--vary", "detach-q=true,yes"), "--detach-q must be true or false, got 'yes'"),
         (("--vary", "lr=none"), "lr must be a number"),
-        (("--optimizers", "ppo+kl_coef"), "expected NAME=VALUE"),
+        (("--optimizers", "ppo+kl_coef"), "expected NAME+SETTING=VALUE"),
         (("--optimizers", "ppo+kl_cof=1"), "unknown setting 'kl_cof'"),
         (("--tests", "bandid"), "bandit"),
     ],

@@ -11,6 +11,7 @@ from agents.config import TrainConfig
 from agents.play.episode import WITHOUT_WINS
 from agents.play.metrics import RECENT
 from agents.protocol import AgentError
+from agents.storage.checkpoint_files import checkpoints
 from agents.storage.run_folder import DIVERGED, METRICS, SETTINGS, read_config, read_metrics
 from games.errors import GameError
 from games.files import LOCK, is_locked
@@ -63,10 +64,16 @@ def summarize(folder: Path) -> RunSummary:
     try:
         config, rows = read_config(folder), read_metrics(folder, METRICS, allow_incomplete=True)
         best_of, best = _best(rows, config.run.game)
+        state = _state(folder, config, rows)
+        trained = max((int(path.name) for path in checkpoints(folder) if path.name.isdecimal()), default=0)
+        if state != "running" and trained > len(rows):
+            raise AgentError(
+                f"{folder / METRICS} is damaged: it holds {len(rows)} iterations, but the checkpoint has {trained}"
+            )
         last_row: Mapping[str, Any] = rows[-1] if rows else {"seconds": 0.0, "env_steps": 0}
         return RunSummary(
             folder=folder,
-            state=_state(folder, config, rows),
+            state=state,
             iterations=len(rows),
             planned_iterations=config.budget.iterations,
             best_of=best_of,

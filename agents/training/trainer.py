@@ -112,6 +112,8 @@ class Trainer:
     def _create(self, damaged: Mapping[Path, str], totals: Mapping[str, float] | None) -> None:
         if totals:
             self.folder.truncate(self.iteration, totals)
+            if not self.iteration:
+                self.notes.append(f"{self.folder.path} has no checkpoint, so the training starts again")
         self.notes += self.folder.set_aside(damaged)
         self.folder.prune()
         self.folder.create()

@@ -54,7 +54,7 @@ class GridRun:
         name, *own_texts = self.optimizer.split("+")
         own_settings, varied = dict[str, Any](), dict(self.varied)
         for text in own_texts:
-            setting, values = parse_values(text)
+            setting, values = parse_values(text) if re.fullmatch(".+=.+", text) else ("", [])
             if len(values) != 1 or setting in ("optimizer", "seed"):
                 raise AgentError(f"expected NAME+SETTING=VALUE for an optimizer, got {self.optimizer!r}")
             if setting in varied:
@@ -110,6 +110,8 @@ def combinations(texts: Sequence[str], samples: int | None = None) -> list[Combi
     """
     variations = [parse_variation(text) for text in texts]
     names = [variation.name for variation in variations]
+    if fixed := {"optimizer", "seed"}.intersection(names):
+        raise AgentError(f"--vary {min(fixed)}: use --{min(fixed)}s instead")
     if repeated := [name for name in names if names.count(name) > 1]:
         raise AgentError(f"--vary {repeated[0]} is given twice: give all of its values in one --vary")
     if samples is not None:
@@ -129,7 +131,7 @@ def _sample_combinations(variations: Sequence[Variation], samples: int) -> list[
         draws[tuple(variation.draw(rng) for variation in variations)] = None
         if len(draws) == samples:
             return [dict(zip((variation.name for variation in variations), values, strict=True)) for values in draws]
-    raise AgentError(f"--vary has {len(draws)} combinations: expected at most as many --samples, got {samples}")
+    raise AgentError(f"--samples {samples}: --vary has only {len(draws)} different combinations")
 
 
 def parse_variation(text: str) -> Variation:

@@ -118,8 +118,10 @@ def _claim(folder: Path, request: Any) -> None:
     """Store the request in `folder`. Raise GameError if the folder is used for something else."""
     request_file = folder / REQUEST
     if request_file.exists():
-        if read_json(request_file) != request:
-            raise GameError(f"{folder}: holds a curriculum made with other settings; choose another folder")
+        stored_request = read_json(request_file)
+        if differing := [name for name, value in request.items() if stored_request.get(name) != value]:
+            other = " and ".join(f"--{name.replace('_', '-')}" for name in differing).replace("--settings", "--set")
+            raise GameError(f"{folder}: holds a curriculum made with other {other}; choose another folder")
     elif any(path.name != files.LOCK for path in folder.iterdir()):
         raise GameError(f"{folder}: the folder is not empty; choose an empty or new one")
     else:

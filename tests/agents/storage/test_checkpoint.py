@@ -57,6 +57,14 @@ def spoil(path: Path, damage: str) -> None:
         path.write_bytes(content[: len(content) // 2 if damage == "truncated" else 0])
 
 
+def test_a_run_without_a_checkpoint_starts_again_and_says_so(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    trainer = resumed(run)
+    trainer.folder.unlock()
+    trainer.runner.close()
+    assert (trainer.iteration, trainer.notes) == (0, [f"{run} has no checkpoint, so the training starts again"])
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])
 def test_a_damaged_file_is_detected(run: Path, name: str, damage: str) -> None:

@@ -135,6 +135,18 @@ def test_runs_are_found_below_a_folder(tmp_path: Path) -> None:
         list(find_runs(tmp_path / "nowhere"))
 
 
+def test_a_run_whose_metrics_end_before_its_checkpoint_is_damaged(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", [row(0)])
+    for iteration in (1, 2):
+        checkpoint = folder / "checkpoints" / f"{iteration:06d}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "agent.json").write_text("{}")
+        assert summarize(folder).state == ("stopped" if iteration == 1 else "damaged")
+    assert summarize(folder).problem.endswith("it holds 1 iterations, but the checkpoint has 2")
+    with file_lock(folder / LOCK):
+        assert summarize(folder).state == "running"
+
+
 def test_the_best_runs_come_first_and_damaged_ones_last(tmp_path: Path) -> None:
     make(tmp_path / "damaged")
     (tmp_path / "damaged" / SETTINGS).write_text("")

@@ -73,7 +73,9 @@ def test_a_text_with_dots_is_a_value() -> None:
         (["lr=a..b"], 2, "expected lr=LOW..HIGH"),
         (["kl_target=none..1"], 2, "expected kl_target=LOW..HIGH"),
         (["minibatches=1.5..4"], 2, "expected minibatches=LOW..HIGH with whole numbers"),
-        (GRID, 7, "--vary has 6 combinations: expected at most as many --samples, got 7"),
+        (GRID, 7, "--samples 7: --vary has only 6 different combinations"),
+        (["seed=1,2"], None, "--vary seed: use --seeds instead"),
+        (["lr=1,2", "optimizer=ppo"], None, "--vary optimizer: use --optimizers instead"),
         ([], 2, "--samples needs --vary"),
     ],
 )

@@ -94,8 +94,12 @@ def test_killed_run_resumes_to_the_same_bytes(folder: Path, tmp_path: Path) -> N
 def test_finished_curriculum_is_returned_and_another_request_raises(folder: Path) -> None:
     before = contents(folder)
     assert make(folder) == games.load_manifest(folder / "manifest.jsonl")
-    for change in ({"seed": 5}, {"split": "valid"}, {"levels": [1]}, {"settings": {"goal": "none"}}):
-        with pytest.raises(games.GameError, match="made with other settings"):
+    for option, change in (
+        ("--seed", {"seed": 5}),
+        ("--levels and --split", {"levels": [1], "split": "valid"}),
+        ("--set", {"settings": {"goal": "none"}}),
+    ):
+        with pytest.raises(games.GameError, match=f"holds a curriculum made with other {option}; choose"):
             make(folder, **change)
     assert contents(folder) == before
 
