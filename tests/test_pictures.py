@@ -1,7 +1,9 @@
 """The committed pictures of the screens are those that the code draws now."""
 
+import os
 import re
 from pathlib import Path
+from unittest.mock import patch
 
 import pictures
 import pytest
@@ -13,7 +15,8 @@ def texts(picture: str) -> list[str]:
 
 @pytest.mark.slow
 def test_the_committed_pictures_show_the_present_screens(tmp_path: Path) -> None:
-    pictures.draw(tmp_path)
+    with patch.dict(os.environ):  # the command line sets variables
+        pictures.draw(tmp_path)
     drawn, committed = (
         {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
         for folder in (tmp_path, pictures.FOLDER)
