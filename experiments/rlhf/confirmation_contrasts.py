@@ -41,7 +41,10 @@ def at_level(probes: Sequence[Mapping[str, Any]], axis: str, level: float, measu
 
 
 def at_common_level(first: Run, second: Run, axis: str, measure: str) -> tuple[float, float]:
-    """Return `measure` of two runs at one `axis` level, near the highest level that both runs reach."""
+    """Return `measure` of both runs at the same value of `axis`.
+
+    The value lies `SHARE` of the way from the first run's initial value to the highest value that both runs reach.
+    """
     start = first["probes"][0][axis]
     highest = min(max(probe[axis] for probe in run["probes"]) for run in (first, second))
     level = start + SHARE * (highest - start)
